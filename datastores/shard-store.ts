@@ -1,0 +1,91 @@
+// ShardStore: where the subscriptions of one shard live, and the Provisioner that makes such stores exist. One suite runs
+// against every store (test/datastores/shard-store-suite.ts).
+//
+//   D1. A write whose version is not above the stored one changes nothing and is counted as stale (I6). A removal leaves
+//       a tombstone with its version, kept until `dropTombstones`.
+//   D2. A batch is durable when its promise resolves, whole; a crash in between may leave a prefix of it, which a
+//       repetition completes.
+//   D3. A query says which epoch the asker's pointer has. If the most specific owner record that covers the filter is
+//       `moved` with a higher epoch, or no record covers it, the answer is `moved`; the asker refreshes and asks again.
+//   D4. `own` with an epoch below the recorded one is refused.
+
+import type { Epoch, EventTime, ShardId } from '../schemas/ids.ts';
+import type { StoreKind } from '../schemas/records.ts';
+import type { Cursor, OwnerRecord, SliceRange, SubscriptionRow } from '../state/effects.ts';
+
+/** One live subscriber in an answer. */
+export interface Subscriber {
+  readonly filter: string;
+  readonly clientId: string;
+  readonly brokerId: string;
+  readonly qos: number;
+}
+
+export type Answer =
+  | { readonly kind: 'found'; readonly subscribers: readonly Subscriber[] }
+  | { readonly kind: 'moved'; readonly epoch: Epoch };
+
+export interface WriteResult {
+  readonly applied: number;
+  readonly stale: number;
+}
+
+export interface Page {
+  readonly rows: readonly SubscriptionRow[];
+  /** After the last row of the page; goes into the next call. `undefined` when the page is empty and the range ended. */
+  readonly cursor: Cursor | undefined;
+  readonly done: boolean;
+}
+
+/** A digest over rows in key order: equal digests mean equal rows (filter, client, broker, qos, version, gone). */
+export interface RangeDigest {
+  readonly rows: number;
+  readonly digest: string;
+}
+
+/** All methods throw STORE_UNAVAILABLE when the store cannot be reached: nothing or a prefix was done, repeat it. */
+export interface ShardStore {
+  readonly kind: StoreKind;
+  write(rows: readonly SubscriptionRow[]): Promise<WriteResult>;
+  own(owner: OwnerRecord): Promise<boolean>;
+  disown(slice: OwnerRecord['slice']): Promise<void>;
+  owners(): Promise<readonly OwnerRecord[]>;
+
+  /** The live subscribers of exactly these filters, one answer each, in order: what a SUBSCRIBE or a concrete PUBLISH look-up asks. */
+  lookup(filters: readonly string[], asker: Epoch): Promise<readonly Answer[]>;
+  /** The live subscribers whose filter matches the topic, one answer for each (topic, slice) asked. Trie stores alone. */
+  match(
+    queries: readonly { readonly topic: string; readonly slice: OwnerRecord['slice']; readonly epoch: Epoch }[],
+  ): Promise<readonly Answer[]>;
+
+  /** At most `limit` rows of the range after `cursor`, in the store's order, tombstones included. */
+  scan(range: SliceRange, cursor: Cursor | undefined, limit: number): Promise<Page>;
+  /** The digest of the rows of the range with after < position <= upTo (`undefined` upTo: to the end). Orders are the same in all stores of a kind. */
+  digest(range: SliceRange, after: Cursor | undefined, upTo: Cursor | undefined): Promise<RangeDigest>;
+  /** Deletes at most `limit` rows of the range, tombstones included; how many. */
+  erase(range: SliceRange, limit: number): Promise<number>;
+  count(range: SliceRange): Promise<{ readonly entries: number; readonly bytes: number }>;
+  /** Forgets tombstones older than `before`. */
+  dropTombstones(before: EventTime): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** Where shards are to be had. A process uses one: embedded (folders of its own) or remote (a shard server). */
+export interface Provisioner {
+  /** Makes the shard exist on an instance of the type, or tells how far that is. Idempotent. */
+  ensure(shard: ShardId, datastoreType: string, resize: boolean): Promise<Provisioned>;
+  /** The store of a shard that was ensured; opens it when needed. Throws SHARD_UNKNOWN. */
+  store(shard: ShardId): Promise<ShardStore>;
+  /** Closes the shard and removes its data. Idempotent. */
+  release(shard: ShardId): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface Provisioned {
+  readonly state: 'pending' | 'ready' | 'failed';
+  readonly storeKind: StoreKind;
+  readonly instanceId: string;
+  /** `http://host:port` of a shard server, or '' for a store inside this process. */
+  readonly address: string;
+  readonly reason: string;
+}

@@ -1,0 +1,84 @@
+// Step: the only contract a processor meets. A step is synchronous, total and free of I/O: the same rows and input give
+// the same rows and emits. The runner (topology/runner.ts) loads the rows, writes the dirty ones with the input's offset
+// in one commit, and may run a step again after a crash, with the same result, but never skip one.
+
+import type { Offset, Partition } from '../schemas/ids.ts';
+
+/** A record as a step sees it: decoded, checked, with its place in the input. `Topic` tells the value's type apart. */
+export interface Input<Topic extends string, Value> {
+  readonly topic: Topic;
+  /** Partition it was read from. For local topics: the task's own number. */
+  readonly partition: Partition;
+  readonly offset: Offset;
+  readonly key: string;
+  readonly value: Value;
+}
+
+/**
+ * The rows that one stage keeps for one task, all in memory: reads are free, `set` and `delete` mark a row for the next
+ * commit. A row may be a mutable object when it is `set` again after each change.
+ */
+export interface Rows<Row> {
+  get(key: string): Row | undefined;
+  set(key: string, row: Row): void;
+  delete(key: string): void;
+  entries(): IterableIterator<[string, Row]>;
+  readonly size: number;
+}
+
+/** A table's name and how its rows become bytes. A changed layout gets a new version and reads the old one. */
+export interface Table<Row> {
+  readonly name: string;
+  encode(row: Row): Buffer;
+  decode(bytes: Buffer): Row;
+}
+
+/** Rows as JSON: for rows that are small or seldom written. */
+export function jsonTable<Row>(name: string): Table<Row> {
+  return {
+    name,
+    encode: (row) => Buffer.from(JSON.stringify(row), 'utf8'),
+    decode: (bytes) => JSON.parse(bytes.toString('utf8')) as Row,
+  };
+}
+
+/** A record to be written to a topic; `null` removes the key from a compacted one. */
+export interface Emit<Topic extends string = string, Value = unknown> {
+  readonly topic: Topic;
+  readonly key: string;
+  readonly value: Value | null;
+  /** Where it goes; by default where Kafka's partitioner puts the key. */
+  readonly partition?: Partition;
+}
+
+export const NOTHING: readonly never[] = [];
+
+export type Step<In, Row, Out extends Emit = Emit> = (rows: Rows<Row>, input: In) => readonly Out[];
+
+export interface StepResult<Row, Out extends Emit = Emit> {
+  readonly row: Row | undefined;
+  readonly emit: readonly Out[];
+}
+
+/** The step of a stage that keeps one row for each key: `(row, input) -> { row, emit }`. An undefined row is removed. */
+export function byKey<In, Row, Out extends Emit>(
+  keyOf: (input: In) => string,
+  step: (row: Row | undefined, input: In) => StepResult<Row, Out>,
+): Step<In, Row, Out> {
+  return (rows, input) => {
+    const key = keyOf(input);
+    const before = rows.get(key);
+    const { row, emit } = step(before, input);
+    if (row === undefined) rows.delete(key);
+    else if (row !== before) rows.set(key, row);
+    return emit;
+  };
+}
+
+/** Time as records: what the runner puts on the local `clock` topic of every task, about five times a second. */
+export interface Tick {
+  /** The highest event time that this process has seen on any input. */
+  readonly eventTime: number;
+  /** The host's clock: only for what is about people and machines being silent, never for the order of events. */
+  readonly wallTime: number;
+}

@@ -1,0 +1,353 @@
+// Generated from schemas/*.avsc by `npm run generate`. Do not edit.
+
+import type { Epoch, EventTime, MoveId, SeriesId, ShardId, SliceKey } from './ids.ts';
+
+export interface AllocateShard {
+  readonly kind: 'AllocateShard';
+  readonly shardId: ShardId;
+  readonly datastoreType: string;
+}
+
+export interface ResizeShard {
+  readonly kind: 'ResizeShard';
+  readonly shardId: ShardId;
+  readonly datastoreType: string;
+}
+
+export interface RetireShard {
+  readonly kind: 'RetireShard';
+  readonly shardId: ShardId;
+}
+
+/** `slice` gives way to `into`, on the same shard. A slice named on both sides stays, smaller (a pin or a deeper wildcard group is carved out of it). */
+export interface SplitSlice {
+  readonly kind: 'SplitSlice';
+  readonly slice: SliceKey;
+  readonly into: readonly (SliceKey)[];
+}
+
+/** `slices`, all on one shard, become `into`. */
+export interface MergeSlices {
+  readonly kind: 'MergeSlices';
+  readonly slices: readonly (SliceKey)[];
+  readonly into: SliceKey;
+}
+
+export interface MoveSlice {
+  readonly kind: 'MoveSlice';
+  readonly moveId: MoveId;
+  readonly slice: SliceKey;
+  readonly from: ShardId;
+  readonly to: ShardId;
+  /** Copy throttle; 0 means the configured rate. */
+  readonly rowsPerSecond: number;
+}
+
+export type SteerAction = 'SWITCH' | 'RETIRE' | 'ABORT' | 'PAUSE' | 'RESUME' | 'THROTTLE';
+
+/** SWITCH: the pointer with this command's epoch is published in the same transaction. RETIRE: every reader has passed the switch. */
+export interface SteerMove {
+  readonly kind: 'SteerMove';
+  readonly moveId: MoveId;
+  readonly slice: SliceKey;
+  readonly action: SteerAction;
+  readonly rowsPerSecond: number;
+}
+
+/** The planner tells the apply stage what to do. The same id twice has one effect. */
+export interface Command {
+  readonly id: string;
+  readonly epoch: Epoch;
+  readonly reason: string;
+  /** Event time by which the effect is wanted. */
+  readonly deadline: EventTime;
+  readonly body: AllocateShard | ResizeShard | RetireShard | SplitSlice | MergeSlices | MoveSlice | SteerMove;
+}
+
+export type DecisionKind = 'START' | 'ALLOCATE' | 'RESIZE' | 'RETIRE' | 'SPLIT' | 'MERGE' | 'MOVE' | 'SWITCH' | 'FINISH' | 'ABORT' | 'REFUSE' | 'KEEP';
+
+export interface Alternative {
+  readonly what: string;
+  readonly dollars: number;
+  readonly whyNot: string;
+}
+
+/** One decision or refusal of the planner, with what it knew. */
+export interface Decision {
+  readonly id: string;
+  readonly at: EventTime;
+  readonly kind: DecisionKind;
+  /** A slice key, shard id or move id. */
+  readonly subject: string;
+  /** One sentence for an operator. */
+  readonly reason: string;
+  /** For a refusal: the constraint that bound. Empty otherwise. */
+  readonly constraint: string;
+  readonly requestId: string;
+  readonly commandIds: readonly (string)[];
+  /** The planned-for rate (upper quantile) at its peak within the lead time; -1 when no forecast was used. */
+  readonly forecastPerSecond: number;
+  /** -1 when not applicable. */
+  readonly capacityPerSecond: number;
+  /** When the forecast crosses capacity; 0 when it does not. */
+  readonly crossingAt: EventTime;
+  readonly leadTimeMs: number;
+  /** Change of running cost if carried out. */
+  readonly dollarsPerHour: number;
+  readonly alternatives: readonly (Alternative)[];
+}
+
+export type Signal = 'SUBSCRIPTIONS' | 'PUBLISHES';
+
+export type Pattern = 'UNKNOWN' | 'BURSTY' | 'CONSISTENT' | 'PERIODIC' | 'TRENDING' | 'MIXED';
+
+/** The Prediction Cache's entry for one series and signal: quantiles of the rate for each coming step. */
+export interface Forecast {
+  readonly series: SeriesId;
+  /** SUBSCRIPTIONS: subscribe and unsubscribe events. PUBLISHES: look-ups by topic. */
+  readonly signal: Signal;
+  /** Event time: the end of the last step seen. Step k covers madeAt + k*stepMs .. madeAt + (k+1)*stepMs. */
+  readonly madeAt: EventTime;
+  readonly stepMs: number;
+  /** Quantile levels, ascending, 0..1. */
+  readonly levels: readonly (number)[];
+  /** Events per second, step-major: quantiles[step * levels.length + level]. */
+  readonly quantiles: readonly (number)[];
+  /** The last step's measured rate. */
+  readonly currentPerSecond: number;
+  readonly model: string;
+  /** Share of each model in the forecast. */
+  readonly weights: Readonly<Record<string, number>>;
+  /** Recent mean absolute error of one step ahead over that of the seasonal naive forecast (MASE); -1 while unknown. */
+  readonly recentError: number;
+  /** Index of dispersion of the counts: variance over mean. */
+  readonly dispersion: number;
+  readonly peakToMean: number;
+  /** 0 when no season was found. */
+  readonly seasonMs: number;
+  readonly pattern: Pattern;
+  /** False when the accuracy gate says to plan from measurements alone. */
+  readonly trusted: boolean;
+  /** Why it is not trusted; empty when it is. */
+  readonly distrust: string;
+  readonly distinctClients: number;
+  readonly bytesPerSecond: number;
+}
+
+/** Publishes to one topic through one broker in one window. Keyed by the topic. */
+export interface TopicTraffic {
+  readonly kind: 'TopicTraffic';
+  readonly brokerId: string;
+  readonly topic: string;
+  readonly publishes: number;
+  readonly bytes: number;
+  readonly windowStart: EventTime;
+  readonly windowMs: number;
+}
+
+/** Load of the datastore instance that serves one shard. Keyed by the shard id. */
+export interface DatastoreMetrics {
+  readonly kind: 'DatastoreMetrics';
+  readonly shardId: ShardId;
+  readonly instanceId: string;
+  /** 0..1 */
+  readonly cpu: number;
+  readonly memoryBytes: number;
+  readonly memoryLimitBytes: number;
+  readonly iops: number;
+  readonly iopsLimit: number;
+  readonly entries: number;
+  readonly lookupP99Ms: number;
+  readonly timestamp: EventTime;
+}
+
+/** A broker is alive and has applied every pointer-table record below pointerOffset. Keyed by the broker id. */
+export interface BrokerHeartbeat {
+  readonly kind: 'BrokerHeartbeat';
+  readonly brokerId: string;
+  readonly pointerOffset: number;
+  readonly timestamp: EventTime;
+}
+
+/** A person or program asks the planner to judge one topic now. The answer is a Decision with this request's id. */
+export interface PlanRequest {
+  readonly kind: 'PlanRequest';
+  readonly requestId: string;
+  readonly topic: string;
+  readonly timestamp: EventTime;
+}
+
+export type MoveRequestAction = 'ABORT' | 'PAUSE' | 'RESUME' | 'THROTTLE';
+
+/** A person steers a move. Idempotent: the same requestId twice has one effect. */
+export interface MoveRequest {
+  readonly kind: 'MoveRequest';
+  readonly requestId: string;
+  readonly moveId: MoveId;
+  readonly action: MoveRequestAction;
+  readonly rowsPerSecond: number;
+  readonly timestamp: EventTime;
+}
+
+/** What the fleet measures: traffic of a topic, load of a datastore instance, or how far a broker has read the pointer table. */
+export interface Metric {
+  readonly body: TopicTraffic | DatastoreMetrics | BrokerHeartbeat | PlanRequest | MoveRequest;
+}
+
+export interface Change {
+  /** Of the whole table: grows by one with each change. */
+  readonly epoch: Epoch;
+  readonly index: number;
+  readonly count: number;
+}
+
+export type PointerMode = 'SINGLE' | 'SPREAD' | 'REPLICAS' | 'GONE';
+
+export interface PointerEntry {
+  readonly kind: 'PointerEntry';
+  readonly slice: SliceKey;
+  /** GONE: the slice was split or merged away; its filters have other owners in the same change. */
+  readonly mode: PointerMode;
+  readonly shards: readonly (ShardId)[];
+  /** The change that gave the slice these shards. */
+  readonly epoch: Epoch;
+}
+
+export type StoreKind = 'KEY_VALUE' | 'TRIE';
+
+export type ShardState = 'READY' | 'DRAINING' | 'GONE';
+
+export interface ShardEntry {
+  readonly kind: 'ShardEntry';
+  readonly shardId: ShardId;
+  readonly storeKind: StoreKind;
+  readonly datastoreType: string;
+  readonly instanceId: string;
+  readonly address: string;
+  readonly state: ShardState;
+  readonly epoch: Epoch;
+}
+
+/** One entry of the pointer table. A reader applies a change when it holds all `count` entries of it, never sooner. */
+export interface PointerRecord {
+  readonly change: Change;
+  readonly body: PointerEntry | ShardEntry;
+}
+
+export type MoveState = 'PLANNED' | 'PROVISIONING' | 'COPYING' | 'VERIFYING' | 'VERIFIED' | 'SWITCHED' | 'DRAINING' | 'RETIRED' | 'ABORTED';
+
+export interface MoveProgress {
+  readonly kind: 'MoveProgress';
+  readonly moveId: MoveId;
+  readonly slice: SliceKey;
+  readonly from: ShardId;
+  readonly to: ShardId;
+  readonly state: MoveState;
+  readonly paused: boolean;
+  readonly rowsCopied: number;
+  readonly bytesCopied: number;
+  readonly rowsVerified: number;
+  readonly rowsErased: number;
+  /** -1 while unknown. */
+  readonly etaMs: number;
+  readonly reason: string;
+}
+
+export type ShardProgressState = 'PROVISIONING' | 'READY' | 'RESIZED' | 'RELEASED' | 'FAILED';
+
+export interface ShardProgress {
+  readonly kind: 'ShardProgress';
+  readonly shardId: ShardId;
+  readonly datastoreType: string;
+  readonly state: ShardProgressState;
+  readonly instanceId: string;
+  /** Where readers ask; empty for a store inside this process. */
+  readonly address: string;
+  readonly tookMs: number;
+  readonly reason: string;
+}
+
+/** A split or merge has been carried out; or refused, with the reason. */
+export interface SliceProgress {
+  readonly kind: 'SliceProgress';
+  readonly commandId: string;
+  readonly done: boolean;
+  readonly reason: string;
+}
+
+/** How many live rows a slice holds, reported when it changes by a stated share. */
+export interface SliceEntries {
+  readonly kind: 'SliceEntries';
+  readonly slice: SliceKey;
+  readonly entries: number;
+  readonly bytes: number;
+}
+
+/** What the apply stage reports back to the planner. */
+export interface Progress {
+  readonly at: EventTime;
+  readonly body: MoveProgress | ShardProgress | SliceProgress | SliceEntries;
+}
+
+/** What one source partition saw of one series in one closed window. Windows of one series from several partitions add up. */
+export interface RateWindow {
+  readonly series: SeriesId;
+  /** The partition that counted it. */
+  readonly source: number;
+  readonly windowStart: EventTime;
+  readonly windowMs: number;
+  readonly subscribes: number;
+  readonly unsubscribes: number;
+  readonly publishes: number;
+  readonly bytes: number;
+  /** Estimate (HyperLogLog) of the clients behind the subscription events. */
+  readonly distinctClients: number;
+  /** Events that came after their window had closed; counted here, in no rate. */
+  readonly lateEvents: number;
+}
+
+export type Action = 'SUBSCRIBE' | 'UNSUBSCRIBE';
+
+export interface SubscriptionEvent {
+  readonly action: Action;
+  readonly topicFilter: string;
+  readonly clientId: string;
+  readonly brokerId: string;
+  readonly qos: number;
+  readonly timestamp: EventTime;
+}
+
+export type WildcardAction = 'SUBSCRIBE' | 'UNSUBSCRIBE';
+
+export interface WildcardEvent {
+  readonly action: WildcardAction;
+  readonly topicFilter: string;
+  readonly clientId: string;
+  readonly brokerId: string;
+  readonly qos: number;
+  readonly timestamp: EventTime;
+  /** Offset in the subscriptions topic. One filter has one source partition, so offsets order its events. */
+  readonly offset: number;
+}
+
+/** Wildcard subscription events that share their first level, in the order of their source partition; one record for each micro-batch of ingest. */
+export interface WildcardEvents {
+  /** The first level when it is literal; '+' or '#' otherwise. */
+  readonly firstLevel: string;
+  readonly events: readonly (WildcardEvent)[];
+}
+
+/** The Avro schema of each record that is a topic’s value. */
+export const SCHEMAS = {
+  Command: {"type":"record","name":"Command","namespace":"psm","doc":"The planner tells the apply stage what to do. The same id twice has one effect.","fields":[{"name":"id","type":"string"},{"name":"epoch","type":"long","brand":"Epoch"},{"name":"reason","type":"string"},{"name":"deadline","type":{"type":"long","logicalType":"timestamp-millis"},"doc":"Event time by which the effect is wanted."},{"name":"body","type":[{"type":"record","name":"AllocateShard","fields":[{"name":"shardId","type":"string","brand":"ShardId"},{"name":"datastoreType","type":"string"}]},{"type":"record","name":"ResizeShard","fields":[{"name":"shardId","type":"string","brand":"ShardId"},{"name":"datastoreType","type":"string"}]},{"type":"record","name":"RetireShard","fields":[{"name":"shardId","type":"string","brand":"ShardId"}]},{"type":"record","name":"SplitSlice","doc":"`slice` gives way to `into`, on the same shard. A slice named on both sides stays, smaller (a pin or a deeper wildcard group is carved out of it).","fields":[{"name":"slice","type":"string","brand":"SliceKey"},{"name":"into","type":{"type":"array","items":{"type":"string","brand":"SliceKey"}}}]},{"type":"record","name":"MergeSlices","doc":"`slices`, all on one shard, become `into`.","fields":[{"name":"slices","type":{"type":"array","items":{"type":"string","brand":"SliceKey"}}},{"name":"into","type":"string","brand":"SliceKey"}]},{"type":"record","name":"MoveSlice","fields":[{"name":"moveId","type":"string","brand":"MoveId"},{"name":"slice","type":"string","brand":"SliceKey"},{"name":"from","type":"string","brand":"ShardId"},{"name":"to","type":"string","brand":"ShardId"},{"name":"rowsPerSecond","type":"int","doc":"Copy throttle; 0 means the configured rate."}]},{"type":"record","name":"SteerMove","doc":"SWITCH: the pointer with this command's epoch is published in the same transaction. RETIRE: every reader has passed the switch.","fields":[{"name":"moveId","type":"string","brand":"MoveId"},{"name":"slice","type":"string","brand":"SliceKey"},{"name":"action","type":{"type":"enum","name":"SteerAction","symbols":["SWITCH","RETIRE","ABORT","PAUSE","RESUME","THROTTLE"]}},{"name":"rowsPerSecond","type":"int","default":0}]}]}]},
+  Decision: {"type":"record","name":"Decision","namespace":"psm","doc":"One decision or refusal of the planner, with what it knew.","fields":[{"name":"id","type":"string"},{"name":"at","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"kind","type":{"type":"enum","name":"DecisionKind","symbols":["START","ALLOCATE","RESIZE","RETIRE","SPLIT","MERGE","MOVE","SWITCH","FINISH","ABORT","REFUSE","KEEP"]}},{"name":"subject","type":"string","doc":"A slice key, shard id or move id."},{"name":"reason","type":"string","doc":"One sentence for an operator."},{"name":"constraint","type":"string","doc":"For a refusal: the constraint that bound. Empty otherwise."},{"name":"requestId","type":"string","default":""},{"name":"commandIds","type":{"type":"array","items":"string"}},{"name":"forecastPerSecond","type":"double","doc":"The planned-for rate (upper quantile) at its peak within the lead time; -1 when no forecast was used."},{"name":"capacityPerSecond","type":"double","doc":"-1 when not applicable."},{"name":"crossingAt","type":{"type":"long","logicalType":"timestamp-millis"},"doc":"When the forecast crosses capacity; 0 when it does not."},{"name":"leadTimeMs","type":"long"},{"name":"dollarsPerHour","type":"double","doc":"Change of running cost if carried out."},{"name":"alternatives","type":{"type":"array","items":{"type":"record","name":"Alternative","fields":[{"name":"what","type":"string"},{"name":"dollars","type":"double"},{"name":"whyNot","type":"string"}]}}}]},
+  Forecast: {"type":"record","name":"Forecast","namespace":"psm","doc":"The Prediction Cache's entry for one series and signal: quantiles of the rate for each coming step.","fields":[{"name":"series","type":"string","brand":"SeriesId"},{"name":"signal","type":{"type":"enum","name":"Signal","symbols":["SUBSCRIPTIONS","PUBLISHES"]},"doc":"SUBSCRIPTIONS: subscribe and unsubscribe events. PUBLISHES: look-ups by topic."},{"name":"madeAt","type":{"type":"long","logicalType":"timestamp-millis"},"doc":"Event time: the end of the last step seen. Step k covers madeAt + k*stepMs .. madeAt + (k+1)*stepMs."},{"name":"stepMs","type":"int"},{"name":"levels","type":{"type":"array","items":"double"},"doc":"Quantile levels, ascending, 0..1."},{"name":"quantiles","type":{"type":"array","items":"float"},"doc":"Events per second, step-major: quantiles[step * levels.length + level]."},{"name":"currentPerSecond","type":"double","doc":"The last step's measured rate."},{"name":"model","type":"string"},{"name":"weights","type":{"type":"map","values":"double"},"doc":"Share of each model in the forecast."},{"name":"recentError","type":"double","doc":"Recent mean absolute error of one step ahead over that of the seasonal naive forecast (MASE); -1 while unknown."},{"name":"dispersion","type":"double","doc":"Index of dispersion of the counts: variance over mean."},{"name":"peakToMean","type":"double"},{"name":"seasonMs","type":"long","doc":"0 when no season was found."},{"name":"pattern","type":{"type":"enum","name":"Pattern","symbols":["UNKNOWN","BURSTY","CONSISTENT","PERIODIC","TRENDING","MIXED"]}},{"name":"trusted","type":"boolean","doc":"False when the accuracy gate says to plan from measurements alone."},{"name":"distrust","type":"string","doc":"Why it is not trusted; empty when it is."},{"name":"distinctClients","type":"double"},{"name":"bytesPerSecond","type":"double"}]},
+  Metric: {"type":"record","name":"Metric","namespace":"psm","doc":"What the fleet measures: traffic of a topic, load of a datastore instance, or how far a broker has read the pointer table.","fields":[{"name":"body","type":[{"type":"record","name":"TopicTraffic","doc":"Publishes to one topic through one broker in one window. Keyed by the topic.","fields":[{"name":"brokerId","type":"string"},{"name":"topic","type":"string"},{"name":"publishes","type":"long"},{"name":"bytes","type":"long"},{"name":"windowStart","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"windowMs","type":"int"}]},{"type":"record","name":"DatastoreMetrics","doc":"Load of the datastore instance that serves one shard. Keyed by the shard id.","fields":[{"name":"shardId","type":"string","brand":"ShardId"},{"name":"instanceId","type":"string"},{"name":"cpu","type":"double","doc":"0..1"},{"name":"memoryBytes","type":"long"},{"name":"memoryLimitBytes","type":"long"},{"name":"iops","type":"double"},{"name":"iopsLimit","type":"double"},{"name":"entries","type":"long"},{"name":"lookupP99Ms","type":"double"},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}}]},{"type":"record","name":"BrokerHeartbeat","doc":"A broker is alive and has applied every pointer-table record below pointerOffset. Keyed by the broker id.","fields":[{"name":"brokerId","type":"string"},{"name":"pointerOffset","type":"long"},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}}]},{"type":"record","name":"PlanRequest","doc":"A person or program asks the planner to judge one topic now. The answer is a Decision with this request's id.","fields":[{"name":"requestId","type":"string"},{"name":"topic","type":"string"},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}}]},{"type":"record","name":"MoveRequest","doc":"A person steers a move. Idempotent: the same requestId twice has one effect.","fields":[{"name":"requestId","type":"string"},{"name":"moveId","type":"string","brand":"MoveId"},{"name":"action","type":{"type":"enum","name":"MoveRequestAction","symbols":["ABORT","PAUSE","RESUME","THROTTLE"]}},{"name":"rowsPerSecond","type":"int","default":0},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}}]}]}]},
+  PointerRecord: {"type":"record","name":"PointerRecord","namespace":"psm","doc":"One entry of the pointer table. A reader applies a change when it holds all `count` entries of it, never sooner.","fields":[{"name":"change","type":{"type":"record","name":"Change","fields":[{"name":"epoch","type":"long","brand":"Epoch","doc":"Of the whole table: grows by one with each change."},{"name":"index","type":"int"},{"name":"count","type":"int"}]}},{"name":"body","type":[{"type":"record","name":"PointerEntry","fields":[{"name":"slice","type":"string","brand":"SliceKey"},{"name":"mode","type":{"type":"enum","name":"PointerMode","symbols":["SINGLE","SPREAD","REPLICAS","GONE"]},"doc":"GONE: the slice was split or merged away; its filters have other owners in the same change."},{"name":"shards","type":{"type":"array","items":{"type":"string","brand":"ShardId"}}},{"name":"epoch","type":"long","brand":"Epoch","doc":"The change that gave the slice these shards."}]},{"type":"record","name":"ShardEntry","fields":[{"name":"shardId","type":"string","brand":"ShardId"},{"name":"storeKind","type":{"type":"enum","name":"StoreKind","symbols":["KEY_VALUE","TRIE"]}},{"name":"datastoreType","type":"string"},{"name":"instanceId","type":"string"},{"name":"address","type":"string"},{"name":"state","type":{"type":"enum","name":"ShardState","symbols":["READY","DRAINING","GONE"]}},{"name":"epoch","type":"long","brand":"Epoch"}]}]}]},
+  Progress: {"type":"record","name":"Progress","namespace":"psm","doc":"What the apply stage reports back to the planner.","fields":[{"name":"at","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"body","type":[{"type":"record","name":"MoveProgress","fields":[{"name":"moveId","type":"string","brand":"MoveId"},{"name":"slice","type":"string","brand":"SliceKey"},{"name":"from","type":"string","brand":"ShardId"},{"name":"to","type":"string","brand":"ShardId"},{"name":"state","type":{"type":"enum","name":"MoveState","symbols":["PLANNED","PROVISIONING","COPYING","VERIFYING","VERIFIED","SWITCHED","DRAINING","RETIRED","ABORTED"]}},{"name":"paused","type":"boolean"},{"name":"rowsCopied","type":"long"},{"name":"bytesCopied","type":"long"},{"name":"rowsVerified","type":"long"},{"name":"rowsErased","type":"long"},{"name":"etaMs","type":"long","doc":"-1 while unknown."},{"name":"reason","type":"string"}]},{"type":"record","name":"ShardProgress","fields":[{"name":"shardId","type":"string","brand":"ShardId"},{"name":"datastoreType","type":"string"},{"name":"state","type":{"type":"enum","name":"ShardProgressState","symbols":["PROVISIONING","READY","RESIZED","RELEASED","FAILED"]}},{"name":"instanceId","type":"string"},{"name":"address","type":"string","doc":"Where readers ask; empty for a store inside this process."},{"name":"tookMs","type":"long"},{"name":"reason","type":"string"}]},{"type":"record","name":"SliceProgress","doc":"A split or merge has been carried out; or refused, with the reason.","fields":[{"name":"commandId","type":"string"},{"name":"done","type":"boolean"},{"name":"reason","type":"string"}]},{"type":"record","name":"SliceEntries","doc":"How many live rows a slice holds, reported when it changes by a stated share.","fields":[{"name":"slice","type":"string","brand":"SliceKey"},{"name":"entries","type":"long"},{"name":"bytes","type":"long"}]}]}]},
+  RateWindow: {"type":"record","name":"RateWindow","namespace":"psm","doc":"What one source partition saw of one series in one closed window. Windows of one series from several partitions add up.","fields":[{"name":"series","type":"string","brand":"SeriesId"},{"name":"source","type":"int","doc":"The partition that counted it."},{"name":"windowStart","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"windowMs","type":"int"},{"name":"subscribes","type":"long"},{"name":"unsubscribes","type":"long"},{"name":"publishes","type":"long"},{"name":"bytes","type":"long"},{"name":"distinctClients","type":"double","doc":"Estimate (HyperLogLog) of the clients behind the subscription events."},{"name":"lateEvents","type":"long","doc":"Events that came after their window had closed; counted here, in no rate."}]},
+  SubscriptionEvent: {"type":"record","name":"SubscriptionEvent","namespace":"psm","fields":[{"name":"action","type":{"type":"enum","name":"Action","symbols":["SUBSCRIBE","UNSUBSCRIBE"]}},{"name":"topicFilter","type":"string"},{"name":"clientId","type":"string"},{"name":"brokerId","type":"string"},{"name":"qos","type":"int","default":0},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}}]},
+  WildcardEvents: {"type":"record","name":"WildcardEvents","namespace":"psm","doc":"Wildcard subscription events that share their first level, in the order of their source partition; one record for each micro-batch of ingest.","fields":[{"name":"firstLevel","type":"string","doc":"The first level when it is literal; '+' or '#' otherwise."},{"name":"events","type":{"type":"array","items":{"type":"record","name":"WildcardEvent","fields":[{"name":"action","type":{"type":"enum","name":"WildcardAction","symbols":["SUBSCRIBE","UNSUBSCRIBE"]}},{"name":"topicFilter","type":"string"},{"name":"clientId","type":"string"},{"name":"brokerId","type":"string"},{"name":"qos","type":"int","default":0},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"offset","type":"long","doc":"Offset in the subscriptions topic. One filter has one source partition, so offsets order its events."}]}}}]},
+} as const;
+
+export type RecordName = keyof typeof SCHEMAS;

@@ -1,0 +1,97 @@
+// Accept: what makes a decoded input record acceptable. A refusal is a value with a code; the runner dead-letters the
+// record with it. Nothing behind these checks looks at the same things again.
+//
+// Timestamps: any instant from 1970 to 9999 is accepted, since a wrong clock must not lose a subscription; how far a
+// timestamp may pull event time is the business of the rates stage.
+
+import type { ErrorCode, Refusal } from '../schemas/errors.ts';
+import type { Metric, SubscriptionEvent } from '../schemas/records.ts';
+import { partitionOf } from './keys.ts';
+import { filterProblem, topicProblem } from './topic-filter.ts';
+
+/** MQTT 5, 1.5.4: a UTF-8 string has at most 65,535 bytes. */
+export const STRING_BYTES_MAX = 65_535;
+const TIMESTAMP_MAX = 253_402_300_799_999; // 9999-12-31T23:59:59.999Z
+
+interface Place {
+  readonly key: string;
+  readonly partition: number;
+  readonly partitions: number;
+}
+
+export function refuseSubscription(event: SubscriptionEvent, place: Place): Refusal | undefined {
+  if (event.topicFilter !== place.key) return no('KEY_MISMATCH', 'the record key is not the topicFilter of the event');
+  const problem = filterProblem(event.topicFilter);
+  if (problem !== undefined) return no('FILTER_INVALID', problem);
+  if (event.clientId === '' || tooLong(event.clientId))
+    return no('CLIENT_INVALID', 'clientId must have 1 to 65,535 bytes');
+  if (tooLong(event.brokerId)) return no('BROKER_INVALID', 'brokerId must have at most 65,535 bytes');
+  if (event.qos !== 0 && event.qos !== 1 && event.qos !== 2)
+    return no('QOS_INVALID', `qos must be 0, 1 or 2, not ${event.qos}`);
+  if (!isInstant(event.timestamp))
+    return no('TIMESTAMP_INVALID', 'timestamp must be milliseconds since 1970, below the year 10000');
+  if (partitionOf(place.key, place.partitions) !== place.partition) {
+    return no(
+      'WRONG_PARTITION',
+      'the record is not where Kafka’s default (murmur2) partitioner puts its key: set the producer’s partitioner to murmur2_random',
+    );
+  }
+  return undefined;
+}
+
+export function refuseMetric(metric: Metric): Refusal | undefined {
+  const body = metric.body;
+  switch (body.kind) {
+    case 'TopicTraffic': {
+      const problem = topicProblem(body.topic);
+      if (problem !== undefined) return no('TOPIC_INVALID', problem);
+      if (!isCount(body.publishes) || !isCount(body.bytes))
+        return no('METRIC_INVALID', 'publishes and bytes must be finite and not negative');
+      if (!(body.windowMs > 0 && body.windowMs <= 3_600_000))
+        return no('METRIC_INVALID', 'windowMs must be 1 to 3,600,000');
+      return isInstant(body.windowStart)
+        ? undefined
+        : no('TIMESTAMP_INVALID', 'windowStart must be milliseconds since 1970');
+    }
+    case 'DatastoreMetrics': {
+      if (!/^[\w.-]{1,128}$/.test(body.shardId))
+        return no('SHARD_INVALID', 'shardId must be 1 to 128 letters, digits, "_", "." or "-"');
+      const numbers = {
+        cpu: body.cpu,
+        memoryBytes: body.memoryBytes,
+        memoryLimitBytes: body.memoryLimitBytes,
+        iops: body.iops,
+        iopsLimit: body.iopsLimit,
+        entries: body.entries,
+        lookupP99Ms: body.lookupP99Ms,
+      };
+      for (const [name, value] of Object.entries(numbers))
+        if (!isCount(value)) return no('METRIC_INVALID', `${name} must be finite and not negative`);
+      if (body.cpu > 1) return no('METRIC_INVALID', 'cpu must be 0 to 1, a share and not a percentage');
+      return isInstant(body.timestamp)
+        ? undefined
+        : no('TIMESTAMP_INVALID', 'timestamp must be milliseconds since 1970');
+    }
+    case 'BrokerHeartbeat':
+      if (body.brokerId === '' || tooLong(body.brokerId))
+        return no('BROKER_INVALID', 'brokerId must have 1 to 65,535 bytes');
+      if (!Number.isSafeInteger(body.pointerOffset) || body.pointerOffset < 0)
+        return no('METRIC_INVALID', 'pointerOffset must be a whole number of 0 or more');
+      return isInstant(body.timestamp)
+        ? undefined
+        : no('TIMESTAMP_INVALID', 'timestamp must be milliseconds since 1970');
+    case 'PlanRequest': {
+      const problem = topicProblem(body.topic);
+      return problem === undefined ? undefined : no('TOPIC_INVALID', problem);
+    }
+    case 'MoveRequest':
+      return body.rowsPerSecond >= 0 ? undefined : no('METRIC_INVALID', 'rowsPerSecond must be 0 or more');
+  }
+}
+
+const no = (code: ErrorCode, reason: string): Refusal => ({ code, reason });
+/** 1e15: above any real counter, and far enough below 2^53 for sums to stay exact. */
+const isCount = (value: number): boolean => value >= 0 && value <= 1e15;
+const isInstant = (value: number): boolean => Number.isFinite(value) && value >= 0 && value <= TIMESTAMP_MAX;
+const tooLong = (text: string): boolean =>
+  text.length > STRING_BYTES_MAX / 3 && Buffer.byteLength(text, 'utf8') > STRING_BYTES_MAX;

@@ -1,0 +1,131 @@
+// Effects: what the apply stage asks of datastores, and what comes of it, as plain values. The step emits effects on the
+// local `effects` topic; the runner performs them in order before it commits, and hands each outcome back on the local
+// `outcomes` topic in the same commit. So a committed offset is never ahead of a durable effect (I9), and a crash in
+// between repeats effects, each of which is idempotent.
+
+import type { Epoch, EventTime, MoveId, Offset, ShardId, SliceKey } from '../schemas/ids.ts';
+import type { StoreKind } from '../schemas/records.ts';
+
+/** Orders the writes of one (filter, client). Higher incarnation first, then the offset in the subscriptions topic. */
+export interface Version {
+  /** Which life of the subscriptions topic: raised by the operator when that topic is made anew and offsets restart. */
+  readonly incarnation: number;
+  readonly offset: Offset;
+}
+
+/** A subscription as a shard holds it. `gone` marks a tombstone: removed, remembered so that a replay cannot revive it. */
+export interface SubscriptionRow {
+  readonly filter: string;
+  readonly clientId: string;
+  readonly brokerId: string;
+  readonly qos: number;
+  readonly version: Version;
+  readonly gone: boolean;
+  /** Event time of the write; tombstones are dropped a stated time after it. */
+  readonly at: EventTime;
+}
+
+/** What a shard is to a slice. `moved`: its rows are at another shard since `epoch`; readers older than that must refresh. */
+export interface OwnerRecord {
+  readonly slice: SliceKey;
+  readonly state: 'owned' | 'receiving' | 'moved';
+  readonly epoch: Epoch;
+  /** For `moved`: where to. */
+  readonly movedTo?: ShardId;
+}
+
+/** Where a bounded scan goes on; opaque to all but the store that made it. */
+export type Cursor = string;
+
+/** A slice as a scan needs it: the slice less those carved out of it. */
+export interface SliceRange {
+  readonly slice: SliceKey;
+  readonly except: readonly SliceKey[];
+}
+
+export type Effect =
+  /** Make the shard exist on an instance of the type, or tell how far that is. Asked again each tick until ready. */
+  | { readonly kind: 'provision'; readonly shard: ShardId; readonly datastoreType: string; readonly resize: boolean }
+  /** Close the shard and remove all its data. */
+  | { readonly kind: 'release'; readonly shard: ShardId }
+  /** Apply the rows, each only if its version is above the stored one. `move` is set when the shard is that move's target. */
+  | {
+      readonly kind: 'write';
+      readonly shard: ShardId;
+      readonly rows: readonly SubscriptionRow[];
+      readonly move?: MoveId;
+    }
+  /** Put an owner record. Refused by the store when it has one of a higher epoch. */
+  | { readonly kind: 'own'; readonly shard: ShardId; readonly owner: OwnerRecord; readonly move?: MoveId }
+  /** Forget the owner record of a slice that was split or merged away. */
+  | { readonly kind: 'disown'; readonly shard: ShardId; readonly slice: SliceKey }
+  /** Copy at most `limit` rows, tombstones included, from after `cursor`. */
+  | {
+      readonly kind: 'copy';
+      readonly move: MoveId;
+      readonly from: ShardId;
+      readonly to: ShardId;
+      readonly range: SliceRange;
+      readonly cursor: Cursor | undefined;
+      readonly limit: number;
+    }
+  /** Compare at most `limit` rows of the source, from after `cursor`, with the same key range of the target. */
+  | {
+      readonly kind: 'compare';
+      readonly move: MoveId;
+      readonly from: ShardId;
+      readonly to: ShardId;
+      readonly range: SliceRange;
+      readonly cursor: Cursor | undefined;
+      readonly limit: number;
+    }
+  /** Delete at most `limit` rows, tombstones included. */
+  | {
+      readonly kind: 'erase';
+      readonly move: MoveId;
+      readonly shard: ShardId;
+      readonly range: SliceRange;
+      readonly limit: number;
+    }
+  /** Count the live rows of a slice. */
+  | { readonly kind: 'count'; readonly shard: ShardId; readonly range: SliceRange };
+
+export type Outcome =
+  | {
+      readonly kind: 'provisioned';
+      readonly shard: ShardId;
+      readonly datastoreType: string;
+      readonly state: 'pending' | 'ready' | 'failed';
+      readonly storeKind: StoreKind;
+      readonly instanceId: string;
+      readonly address: string;
+      readonly reason: string;
+    }
+  | { readonly kind: 'released'; readonly shard: ShardId }
+  | { readonly kind: 'written'; readonly shard: ShardId; readonly applied: number; readonly stale: number }
+  | {
+      readonly kind: 'copied';
+      readonly move: MoveId;
+      readonly rows: number;
+      readonly bytes: number;
+      readonly cursor: Cursor | undefined;
+      readonly done: boolean;
+    }
+  | {
+      readonly kind: 'compared';
+      readonly move: MoveId;
+      readonly rows: number;
+      readonly equal: boolean;
+      readonly cursor: Cursor | undefined;
+      readonly done: boolean;
+    }
+  | {
+      readonly kind: 'erased';
+      readonly move: MoveId;
+      readonly shard: ShardId;
+      readonly rows: number;
+      readonly done: boolean;
+    }
+  | { readonly kind: 'counted'; readonly slice: SliceKey; readonly entries: number; readonly bytes: number }
+  /** A move's own effect could not be performed; an effect on an owner's shard is retried by the runner instead. */
+  | { readonly kind: 'failed'; readonly move: MoveId; readonly effect: Effect['kind']; readonly reason: string };

@@ -1,0 +1,46 @@
+// Store: the local, durable copy of one task's rows. One suite runs against every engine (test/state/store-suite.ts).
+//
+//   S1. `write` is atomic: after a crash the store holds a whole prefix of the writes, with the mark of the last of them.
+//   S2. What cannot be trusted (torn, flipped, of another format) is refused with STORE_CORRUPT or STORE_FORMAT, never
+//       returned. The owner then calls `clear` and rebuilds it from the changelog.
+
+import type { Offset } from '../schemas/ids.ts';
+
+/** Written into every store; a store of another version is refused with STORE_FORMAT. */
+export const STORE_FORMAT_VERSION = 1;
+
+/** A row's new bytes, or `undefined` for its removal. */
+export interface Change {
+  readonly key: string;
+  readonly value: Buffer | undefined;
+}
+
+/** Where a task stands: what it has consumed, and how much of its changelog the store holds. */
+export interface Mark {
+  /** The next changelog offset that the store does not hold. */
+  readonly changelog: Offset;
+  /** For each `topic/partition` the next offset to consume. */
+  readonly inputs: Readonly<Record<string, Offset>>;
+}
+
+/** Ordered keys of one task; one writer. */
+export interface Store {
+  /** The value at `key`, or `undefined` when there is none. Throws STORE_CORRUPT. */
+  get(key: string): Promise<Buffer | undefined>;
+  /** All entries whose key begins with `prefix`, ascending by UTF-8 bytes, as of the call. Throws STORE_CORRUPT. */
+  entries(prefix: string): AsyncIterable<readonly [key: string, value: Buffer]>;
+  /** Applies all changes together with `mark`, or none of it (S1). The last change of a key counts. */
+  write(changes: readonly Change[], mark: Mark): Promise<void>;
+  /** The mark of the last write, or `undefined` for a new or cleared store. */
+  mark(): Promise<Mark | undefined>;
+  /** Removes everything, the mark included. */
+  clear(): Promise<void>;
+  /** Idempotent. Every other method then throws STORE_CLOSED. */
+  close(): Promise<void>;
+}
+
+/** Opens the store of one task. Throws STORE_CORRUPT or STORE_FORMAT when what is there cannot be read; `destroy` then removes it. */
+export interface StoreFolder {
+  open(task: string): Promise<Store>;
+  destroy(task: string): Promise<void>;
+}

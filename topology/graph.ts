@@ -1,0 +1,121 @@
+// Graph: stages joined into a topology, and the checks that need no broker.
+//
+//   G1. Every topic a stage reads is an input of the whole or emitted by a stage (or fed by the runner: clock, outcomes).
+//   G2. A table has one keeper.
+//   G3. Stages of one group agree on partition counts: each task of theirs can read its own partition of every topic.
+//   G4. A local topic stays inside its stage: who emits `effects` reads `outcomes`.
+
+import type { Emit, Input, Step, Table } from '../processors/step.ts';
+import { AppError } from '../schemas/errors.ts';
+import { type AnyTopic, LOCAL_TOPICS, type Topic } from './topics.ts';
+
+/** The inputs of a step that reads these topics: a union told apart by `topic`. */
+export type InputOf<T> = T extends Topic<infer Name, infer Value> ? Input<Name, Value> : never;
+/** The emits of a step that writes these topics. */
+export type EmitOf<T> = T extends Topic<infer Name, infer Value> ? Emit<Name, Value> : never;
+
+export interface Stage {
+  readonly name: string;
+  /** `partition`: a task for each partition. `cell`: one task that sees every partition. */
+  readonly scope: 'partition' | 'cell';
+  readonly reads: readonly AnyTopic[];
+  readonly emits: readonly AnyTopic[];
+  readonly keeps: Table<unknown> | undefined;
+  readonly step: Step<Input<string, unknown>, unknown>;
+}
+
+/** Declares a stage; it does not compile when the step does not accept every record it reads or emits one it must not. */
+export function stage<const Reads extends readonly AnyTopic[], Row, const Emits extends readonly AnyTopic[]>(
+  name: string,
+  parts: {
+    readonly scope?: 'partition' | 'cell';
+    readonly reads: Reads;
+    readonly keeps?: Table<Row>;
+    readonly emits: Emits;
+    readonly step: Step<InputOf<Reads[number]>, Row, EmitOf<Emits[number]>>;
+  },
+): Stage {
+  return {
+    name,
+    scope: parts.scope ?? 'partition',
+    reads: parts.reads,
+    emits: parts.emits,
+    keeps: parts.keeps as Table<unknown> | undefined,
+    step: parts.step as unknown as Stage['step'],
+  };
+}
+
+/** Stages that share tasks and transactions. */
+export interface Group {
+  readonly name: 'work' | 'plan';
+  readonly gathers: boolean;
+  readonly stages: readonly Stage[];
+  /** Topics its tasks consume from the log. */
+  readonly topics: readonly AnyTopic[];
+}
+
+export interface Topology {
+  readonly stages: readonly Stage[];
+  readonly groups: readonly Group[];
+  /** Every topic of the log that a stage reads or emits. */
+  readonly topics: readonly AnyTopic[];
+  /** Topics nobody here emits: the inputs of the whole. */
+  readonly inputs: readonly AnyTopic[];
+}
+
+/** Joins the stages, in order. Throws TOPOLOGY_INVALID, naming the stage and the rule (G1 to G4). */
+export function defineTopology(stages: readonly Stage[], options: { readonly inputs: readonly AnyTopic[] }): Topology {
+  const emitted = new Set(stages.flatMap((each) => each.emits.map((topic) => topic.name)));
+  const inputs = new Set(options.inputs.map((topic) => topic.name));
+  const keepers = new Map<string, string>();
+  const names = new Set<string>();
+  for (const each of stages) {
+    if (names.has(each.name)) fail('two stages have the name', each.name);
+    names.add(each.name);
+    for (const topic of each.reads) {
+      if (LOCAL_TOPICS.has(topic.name)) continue;
+      if (!emitted.has(topic.name) && !inputs.has(topic.name))
+        fail(`G1: stage ${each.name} reads a topic that nobody writes:`, topic.name);
+    }
+    const table = each.keeps?.name;
+    if (table !== undefined) {
+      const other = keepers.get(table);
+      if (other !== undefined) fail(`G2: stages ${other} and ${each.name} keep the same table:`, table);
+      keepers.set(table, each.name);
+    }
+    if (each.scope === 'partition') {
+      const single = each.reads.find((topic) => topic.partitions === 'one');
+      if (single !== undefined)
+        fail(`G3: stage ${each.name} has a task for each partition, but this topic has one partition:`, single.name);
+    }
+    const reads = new Set(each.reads.map((topic) => topic.name));
+    if (each.emits.some((topic) => topic.name === 'effects') && !reads.has('outcomes'))
+      fail('G4: a stage emits effects but does not read outcomes:', each.name);
+  }
+  const groups: Group[] = [];
+  for (const [name, scope] of [
+    ['work', 'partition'],
+    ['plan', 'cell'],
+  ] as const) {
+    const members = stages.filter((each) => each.scope === scope);
+    if (members.length === 0) continue;
+    groups.push({
+      name,
+      gathers: scope === 'cell',
+      stages: members,
+      topics: logTopics(members.flatMap((each) => each.reads)),
+    });
+  }
+  const topics = logTopics([...options.inputs, ...stages.flatMap((each) => [...each.reads, ...each.emits])]);
+  return { stages, groups, topics, inputs: topics.filter((topic) => !emitted.has(topic.name)) };
+}
+
+function logTopics(topics: readonly AnyTopic[]): AnyTopic[] {
+  const byName = new Map<string, AnyTopic>();
+  for (const topic of topics) if (!LOCAL_TOPICS.has(topic.name)) byName.set(topic.name, topic);
+  return [...byName.values()];
+}
+
+function fail(rule: string, what: string): never {
+  throw new AppError('TOPOLOGY_INVALID', `${rule} ${what}`, { what });
+}

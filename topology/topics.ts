@@ -1,0 +1,120 @@
+// Topics: every stream of records, its name, its record and its shape. Names here are without the configured prefix,
+// which the log adds. `refuse` is the one place where a decoded record is judged; what it refuses is dead-lettered by the
+// runner, so that no stage checks again.
+
+import type { Tick } from '../processors/step.ts';
+import type { Refusal } from '../schemas/errors.ts';
+import type { Partition } from '../schemas/ids.ts';
+import type {
+  Command,
+  Decision,
+  Forecast,
+  Metric,
+  PointerRecord,
+  Progress,
+  RateWindow,
+  RecordName,
+  SubscriptionEvent,
+  WildcardEvents,
+} from '../schemas/records.ts';
+import { refuseMetric, refuseSubscription } from '../state/accept.ts';
+import type { Effect, Outcome } from '../state/effects.ts';
+
+/** What a check may look at beside the value itself. */
+export interface Place {
+  readonly key: string;
+  readonly partition: Partition;
+  readonly partitions: number;
+}
+
+export interface Topic<Name extends string = string, Value = unknown> {
+  readonly name: Name;
+  /** `undefined` for a local topic: its values never leave the process. */
+  readonly record: RecordName | undefined;
+  /** `all`: as many as the subscriptions topic; the task number is the partition number. `one`: a single partition. */
+  readonly partitions: 'all' | 'one';
+  readonly cleanup: 'delete' | 'compact';
+  readonly retentionMs: number;
+  readonly refuse: ((value: Value, place: Place) => Refusal | undefined) | undefined;
+  /** Joins the values that one commit writes under one key into one record; by default each is a record of its own. */
+  readonly merge: ((values: readonly Value[]) => Value) | undefined;
+  /** Type-level only. */
+  readonly value?: Value;
+}
+
+/** A topic whose value type does not matter to the reader of the code. */
+// biome-ignore lint/suspicious/noExplicitAny: a topic is covariant in reading and contravariant in checking.
+export type AnyTopic = Topic<string, any>;
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+function topic<Value>() {
+  return <Name extends string>(
+    name: Name,
+    shape: {
+      readonly record?: RecordName;
+      readonly partitions?: 'all' | 'one';
+      readonly cleanup?: 'delete' | 'compact';
+      readonly retentionMs?: number;
+      readonly refuse?: (value: Value, place: Place) => Refusal | undefined;
+      readonly merge?: (values: readonly Value[]) => Value;
+    } = {},
+  ): Topic<Name, Value> => ({
+    name,
+    record: shape.record,
+    partitions: shape.partitions ?? 'all',
+    cleanup: shape.cleanup ?? 'delete',
+    retentionMs: shape.retentionMs ?? 7 * DAY_MS,
+    refuse: shape.refuse,
+    merge: shape.merge,
+  });
+}
+
+// Inputs: written by brokers, producers and people.
+export const subscriptions = topic<SubscriptionEvent>()('subscriptions', {
+  record: 'SubscriptionEvent',
+  refuse: refuseSubscription,
+});
+export const metrics = topic<Metric>()('metrics', { record: 'Metric', retentionMs: DAY_MS, refuse: refuseMetric });
+
+// Internal: between stages.
+export const wildcards = topic<WildcardEvents>()('wildcard-subscriptions', {
+  record: 'WildcardEvents',
+  merge: (batches) => ({ firstLevel: batches[0]!.firstLevel, events: batches.flatMap((batch) => batch.events) }),
+});
+export const rates = topic<RateWindow>()('rates', { record: 'RateWindow', retentionMs: DAY_MS });
+export const progress = topic<Progress>()('progress', { record: 'Progress', partitions: 'one', retentionMs: DAY_MS });
+
+// Outputs: read by brokers, dashboards and people.
+export const forecasts = topic<Forecast>()('forecasts', { record: 'Forecast', cleanup: 'compact' });
+export const commands = topic<Command>()('commands', { record: 'Command' });
+/** One partition, so that its offsets order all changes and a heartbeat's single offset says how far a broker has read. */
+export const pointers = topic<PointerRecord>()('pointer-table', {
+  record: 'PointerRecord',
+  partitions: 'one',
+  cleanup: 'compact',
+});
+export const decisions = topic<Decision>()('decisions', { record: 'Decision', partitions: 'one' });
+/** Refused records with their original bytes, key and headers; written by the runner alone. */
+export const deadLetters = topic<Buffer>()('dead-letters', { partitions: 'one', retentionMs: 30 * DAY_MS });
+
+// Local: inside one task, never written to the log.
+export const clock = topic<Tick>()('clock');
+export const effects = topic<Effect>()('effects');
+export const outcomes = topic<Outcome>()('outcomes');
+
+export const LOCAL_TOPICS: ReadonlySet<string> = new Set([clock.name, effects.name, outcomes.name]);
+
+export const ALL_TOPICS: readonly AnyTopic[] = [
+  subscriptions,
+  metrics,
+  wildcards,
+  rates,
+  progress,
+  forecasts,
+  commands,
+  pointers,
+  decisions,
+  deadLetters,
+];

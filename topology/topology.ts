@@ -1,0 +1,42 @@
+// The topology: every stage, in order. The page to read first. Records flow down; what flows back up goes through a
+// topic, in plain sight: `progress` tells the planner what apply has done, `pointer-table` at which offset its own
+// changes came to lie. `clock`, `effects` and `outcomes` are local: they never leave the task.
+
+import { type ApplySettings, carryOut, lives } from '../processors/apply/apply.ts';
+import { type ForecastSettings, forecastWith, histories } from '../processors/forecast/forecast.ts';
+import { ingest } from '../processors/ingest/ingest.ts';
+import { cells, type PlanSettings, planWith } from '../processors/plan/plan-stage.ts';
+import { countRates, type RatesSettings, windows } from '../processors/rates/rates.ts';
+import { defineTopology, stage, type Topology } from './graph.ts';
+import {
+  clock,
+  commands,
+  decisions,
+  effects,
+  forecasts,
+  metrics,
+  outcomes,
+  pointers,
+  progress,
+  rates,
+  subscriptions,
+  wildcards,
+} from './topics.ts';
+
+export interface TopologySettings {
+  readonly rates: RatesSettings;
+  readonly forecast: ForecastSettings;
+  readonly plan: PlanSettings;
+  readonly apply: ApplySettings;
+}
+
+// biome-ignore format: a table reads as a table
+export function topologyOf(settings: TopologySettings): Topology {
+  return defineTopology([
+    stage('ingest',   { reads: [subscriptions],                                                       emits: [wildcards],                    step: ingest }),
+    stage('rates',    { reads: [subscriptions, wildcards, metrics, clock],           keeps: windows,   emits: [rates],                        step: countRates(settings.rates) }),
+    stage('forecast', { reads: [rates, clock],                                       keeps: histories, emits: [forecasts],                    step: forecastWith(settings.forecast) }),
+    stage('plan',     { reads: [forecasts, rates, metrics, progress, pointers, clock], keeps: cells,   emits: [commands, pointers, decisions], step: planWith(settings.plan), scope: 'cell' }),
+    stage('apply',    { reads: [subscriptions, wildcards, commands, outcomes, clock], keeps: lives,    emits: [progress, effects],            step: carryOut(settings.apply) }),
+  ], { inputs: [subscriptions, metrics] });
+}
