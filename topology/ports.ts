@@ -31,7 +31,7 @@ export interface OutRecord {
   readonly partition: Partition;
   readonly key: Buffer | string | null;
   readonly value: Buffer | null;
-  readonly headers?: Readonly<Record<string, Buffer | string>>;
+  readonly headers?: RawRecord['headers'];
 }
 
 /** One atomic step of a task: all of it is in the log, or none. */

@@ -38,6 +38,8 @@ export interface Topic<Name extends string = string, Value = unknown> {
   readonly refuse: ((value: Value, place: Place) => Refusal | undefined) | undefined;
   /** Joins the values that one commit writes under one key into one record; by default each is a record of its own. */
   readonly merge: ((values: readonly Value[]) => Value) | undefined;
+  /** The event time that a value proves to have passed; drives the clock topic. */
+  readonly timeOf: ((value: Value) => number) | undefined;
   /** Type-level only. */
   readonly value?: Value;
 }
@@ -59,6 +61,7 @@ function topic<Value>() {
       readonly retentionMs?: number;
       readonly refuse?: (value: Value, place: Place) => Refusal | undefined;
       readonly merge?: (values: readonly Value[]) => Value;
+      readonly timeOf?: (value: Value) => number;
     } = {},
   ): Topic<Name, Value> => ({
     name,
@@ -68,6 +71,7 @@ function topic<Value>() {
     retentionMs: shape.retentionMs ?? 7 * DAY_MS,
     refuse: shape.refuse,
     merge: shape.merge,
+    timeOf: shape.timeOf,
   });
 }
 
@@ -83,7 +87,11 @@ export const wildcards = topic<WildcardEvents>()('wildcard-subscriptions', {
   record: 'WildcardEvents',
   merge: (batches) => ({ firstLevel: batches[0]!.firstLevel, events: batches.flatMap((batch) => batch.events) }),
 });
-export const rates = topic<RateWindow>()('rates', { record: 'RateWindow', retentionMs: DAY_MS });
+export const rates = topic<RateWindow>()('rates', {
+  record: 'RateWindow',
+  retentionMs: DAY_MS,
+  timeOf: (window) => window.windowStart + window.windowMs,
+});
 export const progress = topic<Progress>()('progress', { record: 'Progress', partitions: 'one', retentionMs: DAY_MS });
 
 // Outputs: read by brokers, dashboards and people.

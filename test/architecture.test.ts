@@ -1,0 +1,112 @@
+// The import rule of the project, executed: folders point one way, and only edges touch the world.
+
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
+
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  schemas: ['schemas'],
+  state: ['schemas', 'state'],
+  processors: ['schemas', 'state', 'processors'],
+  datastores: ['schemas', 'state', 'datastores'],
+  topology: ['schemas', 'state', 'processors', 'datastores', 'topology', 'broker'],
+  broker: ['schemas', 'state', 'datastores', 'topology', 'broker'],
+};
+
+/** Libraries that compute and do nothing else: pure files may use them. */
+const PURE_LIBRARIES = new Set(['avsc', 'typebox', 'timeseries-analysis']);
+
+/** What touches the world, as it would stand in a source line. */
+const WORLD =
+  /\bfrom 'node:|\bDate\.now\b|\bnew Date\(\)|Math\.random|process\.(env|argv|exit|std)|\bset(Timeout|Interval|Immediate)\(|\bconsole\.|\bfetch\(/;
+
+/** Files that may: edges, the folder of a datastore, and the roots that wire them. */
+const isEdge = (file: string): boolean =>
+  file.includes('/edge/') ||
+  /^datastores\/[^/]+\//.test(file) ||
+  file === 'topology/main.ts' ||
+  file === 'topology/cli.ts' ||
+  file.startsWith('topology/cli/');
+
+interface Import {
+  readonly file: string;
+  readonly target: string;
+  readonly typeOnly: boolean;
+}
+
+const FILES = Object.keys(MAY_IMPORT).flatMap((folder) => sourcesUnder(join(ROOT, folder)));
+const IMPORTS = FILES.flatMap(importsOf);
+
+function sourcesUnder(folder: string): string[] {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) return sourcesUnder(path);
+    return entry.name.endsWith('.ts') && !entry.name.endsWith('.d.ts') ? [relative(ROOT, path)] : [];
+  });
+}
+
+function importsOf(file: string): Import[] {
+  const source = readFileSync(join(ROOT, file), 'utf8');
+  return [...source.matchAll(/^(import|export)( type)?\b[^;]*?\bfrom '([^']+)'/gms)].map((match) => ({
+    file,
+    target: match[3]!.startsWith('.') ? normalize(join(dirname(file), match[3]!)) : match[3]!,
+    typeOnly: match[2] !== undefined,
+  }));
+}
+
+const topFolder = (file: string): string => file.split('/')[0]!;
+const isLocal = (target: string): boolean => target.endsWith('.ts');
+
+describe('architecture', () => {
+  test('there are sources to look at', () => {
+    expect(FILES.length).toBeGreaterThan(20);
+    expect(IMPORTS.length).toBeGreaterThan(50);
+  });
+
+  test('folders import only what lies below them', () => {
+    const wrong = IMPORTS.filter(
+      ({ file, target }) => isLocal(target) && !MAY_IMPORT[topFolder(file)]!.includes(topFolder(target)),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  test('nothing imports a test', () => {
+    expect(IMPORTS.filter(({ target }) => isLocal(target) && topFolder(target) === 'test')).toEqual([]);
+  });
+
+  test('an edge imports contracts, never another edge', () => {
+    const wrong = IMPORTS.filter(({ file, target, typeOnly }) => {
+      if (typeOnly || !isLocal(target) || !file.includes('/edge/') || !target.includes('/edge/')) return false;
+      return !sameEdge(file, target);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  test('only edges touch the world', () => {
+    const wrong = FILES.filter((file) => !isEdge(file)).flatMap((file) => {
+      const code = withoutComments(readFileSync(join(ROOT, file), 'utf8'));
+      return code.split('\n').flatMap((line) => (WORLD.test(line) ? [`${file}: ${line.trim()}`] : []));
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  test('only edges import libraries that do I/O', () => {
+    const wrong = IMPORTS.filter(
+      ({ file, target, typeOnly }) => !typeOnly && !isLocal(target) && !isEdge(file) && !PURE_LIBRARIES.has(target),
+    );
+    expect(wrong).toEqual([]);
+  });
+});
+
+/** An edge may be several files with one stem (`kafka-log.ts`, `kafka/reader.ts`, `kafka-reader.ts`). */
+function sameEdge(file: string, target: string): boolean {
+  const stem = (path: string): string => path.slice(path.indexOf('/edge/') + 6).split(/[-/.]/)[0]!;
+  return stem(file) === stem(target);
+}
+
+function withoutComments(source: string): string {
+  return source.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|\s)\/\/.*$/gm, '$1');
+}

@@ -1,0 +1,74 @@
+// `npm test`: types, lint, generated files, then the tests; `--only system` runs the system tests alone. What cannot run
+// on this machine is named, loudly, at the end; under CI=true it is a failure instead. The last line counts the tests.
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+interface Report {
+  readonly numPassedTests: number;
+  readonly numFailedTests: number;
+  readonly numPendingTests: number;
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly status: string;
+    readonly message: string;
+    readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[];
+  }[];
+}
+
+const only = process.argv.includes('--only') ? process.argv[process.argv.indexOf('--only') + 1] : undefined;
+const projects = only === undefined ? ['unit', 'system'] : [only];
+const scratch = mkdtempSync(join(tmpdir(), 'foreshard-test-'));
+let failedSteps = 0;
+
+if (only === undefined) {
+  step('types', ['tsc', '-p', 'tsconfig.json', '--noEmit']);
+  step('lint', ['biome', 'check', '.']);
+  step('generated files', ['tsx', 'schemas/edge/generate.ts', '--check']);
+}
+
+let passed = 0;
+let failed = 0;
+const skipped: string[] = [];
+for (const project of projects) {
+  const outputFile = join(scratch, `${project}.json`);
+  const status = step(`${project} tests`, [
+    'vitest',
+    'run',
+    '--project',
+    project,
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile=${outputFile}`,
+    '--passWithNoTests',
+  ]);
+  if (!existsSync(outputFile)) continue;
+  const report = JSON.parse(readFileSync(outputFile, 'utf8')) as Report;
+  passed += report.numPassedTests;
+  failed += report.numFailedTests;
+  // A failed run is counted test by test; a file that fails to load or whose hooks fail has no failed test of its own.
+  if (status !== 0) failedSteps--;
+  if (status !== 0 && report.numFailedTests === 0) failed++;
+  for (const file of report.testResults) {
+    for (const test of file.assertionResults)
+      if (test.status === 'skipped' || test.status === 'pending') skipped.push(test.fullName);
+  }
+}
+rmSync(scratch, { recursive: true, force: true });
+
+if (skipped.length > 0) {
+  console.log(`\n!!! ${skipped.length} tests did NOT run here (each says why in its name or above):`);
+  for (const name of skipped) console.log(`!!!   ${name}`);
+}
+const failures = failed + failedSteps;
+console.log(`${passed} passed, ${failures} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ''}`);
+process.exitCode = failures > 0 ? 1 : 0;
+
+function step(name: string, command: readonly string[]): number {
+  console.log(`\n== ${name}: ${command.join(' ')}`);
+  const { status } = spawnSync('npx', ['--no-install', ...command], { stdio: 'inherit' });
+  if (status !== 0) failedSteps++;
+  return status ?? 1;
+}

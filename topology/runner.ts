@@ -1,0 +1,304 @@
+// Runner: runs a topology on a log. It joins one group for each kind of task, hands the log's batches to tasks, tells
+// tasks the time, and answers questions about rows. Every side effect of the system passes through here or a port.
+//
+//   U1. A task is given batches only after its state is restored; a lost task commits nothing.
+//   U2. Ticks carry the highest event time that any task of this process has proved; while nothing comes in, event time
+//       follows the host's clock, so that quiet series close their windows.
+//   U3. A bug (any error that is not an AppError) or a fatal log error ends the run; nobody goes on with half a state.
+
+import type { Tick } from '../processors/step.ts';
+import { AppError } from '../schemas/errors.ts';
+import type { Partition } from '../schemas/ids.ts';
+import type { Group, Topology } from './graph.ts';
+import {
+  type Batch,
+  changelogOf,
+  type Log,
+  type Membership,
+  type TaskHandler,
+  type TaskLog,
+  type TopicShape,
+} from './ports.ts';
+import { Task, type TaskEvents, type TaskPorts, type TaskSettings } from './task.ts';
+import type { AnyTopic } from './topics.ts';
+
+export interface RunnerPorts extends TaskPorts {
+  readonly log: Log;
+}
+
+export interface RunnerSettings extends TaskSettings {
+  readonly app: string;
+  /** Where other instances reach this one's HTTP API; '' when there is none. */
+  readonly address: string;
+  /** How often tasks are told the time. */
+  readonly tickMs: number;
+  /** Event time follows the host's clock after this much silence. */
+  readonly idleMs: number;
+}
+
+/** A row of the running topology, or who has it. */
+export type Found<Row> =
+  | { readonly kind: 'here'; readonly row: Row | undefined }
+  | { readonly kind: 'elsewhere'; readonly address: string }
+  | { readonly kind: 'unknown' };
+
+export interface Running {
+  /** One row of a table at the task of that partition. */
+  read<Row>(group: Group['name'], table: string, partition: Partition, key: string): Found<Row>;
+  /** All rows of a table in the tasks of this process. */
+  rows<Row>(group: Group['name'], table: string): IterableIterator<[string, Row]>;
+  /** Whether the rows of that task are here. */
+  where(group: Group['name'], partition: Partition): Found<undefined>;
+  /** Ready when the process has its tasks restored; otherwise why not. */
+  readiness(): Readiness;
+  /** Resolves after `stop`; rejects when the run cannot go on. */
+  readonly done: Promise<void>;
+  /** Commits, closes the stores, leaves the groups. Idempotent; bounded by the deadline. */
+  stop(deadlineMs: number): Promise<void>;
+}
+
+export interface Readiness {
+  readonly ready: boolean;
+  readonly reasons: readonly string[];
+  readonly restoredPercent: number;
+  readonly tasks: number;
+}
+
+/** Joins the groups of the topology and runs it until `stop`. */
+export async function run(topology: Topology, ports: RunnerPorts, settings: RunnerSettings): Promise<Running> {
+  await ports.log.prepare(shapesOf(topology, settings));
+  const runner = new Runner(topology, ports, settings);
+  await runner.start();
+  return runner;
+}
+
+/** The topics and changelogs that the topology needs. */
+export function shapesOf(
+  topology: Topology,
+  settings: { readonly app: string; readonly partitions: number },
+): TopicShape[] {
+  const shapeOf = (topic: AnyTopic): TopicShape => ({
+    name: topic.name,
+    partitions: topic.partitions === 'one' ? 1 : settings.partitions,
+    cleanup: topic.cleanup,
+    retentionMs: topic.retentionMs,
+  });
+  const changelogs = topology.groups.map(
+    (group): TopicShape => ({
+      name: changelogOf(settings.app, group.name),
+      partitions: group.gathers ? 1 : settings.partitions,
+      cleanup: 'compact',
+      retentionMs: -1,
+    }),
+  );
+  return [...topology.topics.map(shapeOf), ...changelogs];
+}
+
+class Runner implements Running {
+  readonly done: Promise<void>;
+  readonly #topology: Topology;
+  readonly #ports: RunnerPorts;
+  readonly #settings: RunnerSettings;
+  readonly #members = new Map<Group['name'], Membership>();
+  readonly #tasks = new Map<string, Task>();
+  readonly #ready = new Set<string>(); // Names of tasks that are restored.
+  #finish: { resolve: () => void; reject: (error: unknown) => void } | undefined;
+  #stopTicks: () => void = () => {};
+  #ticking = false;
+  #stopping: Promise<void> | undefined;
+  #eventTime = 0;
+  #eventTimeAt = 0;
+
+  constructor(topology: Topology, ports: RunnerPorts, settings: RunnerSettings) {
+    this.#topology = topology;
+    this.#ports = ports;
+    this.#settings = settings;
+    this.done = new Promise((resolve, reject) => {
+      this.#finish = { resolve, reject };
+    });
+    this.done.catch(() => {}); // Whoever awaits it sees the error; nobody awaiting is not an unhandled rejection.
+  }
+
+  async start(): Promise<void> {
+    const filed = new Set<string>();
+    for (const group of this.#topology.groups) {
+      const files = new Set(group.topics.map((topic) => topic.name).filter((name) => !filed.has(name)));
+      for (const name of files) filed.add(name);
+      const events: TaskEvents = {
+        eventTime: (millis) => this.#proveEventTime(millis),
+        filesDeadLetters: (topic) => files.has(topic),
+      };
+      const membership = await this.#ports.log.join(
+        {
+          name: group.name,
+          topics: group.topics.map((topic) => ({ name: topic.name, partitions: topic.partitions })),
+          gathers: group.gathers,
+          address: this.#settings.address,
+        },
+        this.#handlerOf(group, events),
+      );
+      membership.done.catch((error) => this.#fail(error));
+      this.#members.set(group.name, membership);
+    }
+    this.#stopTicks = this.#ports.clock.every(this.#settings.tickMs, () => void this.tick());
+  }
+
+  /** Tells every task the time. Skipped while the last round still runs. */
+  async tick(): Promise<void> {
+    if (this.#ticking || this.#stopping !== undefined) return;
+    this.#ticking = true;
+    try {
+      const tick = this.#now();
+      await Promise.all([...this.#tasks.values()].map((task) => this.#guarded(task.tick(tick))));
+    } finally {
+      this.#ticking = false;
+    }
+  }
+
+  read<Row>(group: Group['name'], table: string, partition: Partition, key: string): Found<Row> {
+    const task = this.#tasks.get(`${group}-${partition}`);
+    if (task?.alive) return { kind: 'here', row: task.rowsOf(table)?.get(key) as Row | undefined };
+    return this.where(group, partition) as Found<Row>;
+  }
+
+  *rows<Row>(group: Group['name'], table: string): IterableIterator<[string, Row]> {
+    for (const task of this.#tasks.values()) {
+      if (task.group.name !== group || !task.alive) continue;
+      yield* (task.rowsOf(table)?.entries() ?? []) as IterableIterator<[string, Row]>;
+    }
+  }
+
+  where(group: Group['name'], partition: Partition): Found<undefined> {
+    if (this.#tasks.get(`${group}-${partition}`)?.alive) return { kind: 'here', row: undefined };
+    const owner = this.#members.get(group)?.ownerOf(partition);
+    if (owner === undefined || owner.self || !owner.address) return { kind: 'unknown' };
+    return { kind: 'elsewhere', address: owner.address };
+  }
+
+  readiness(): Readiness {
+    const reasons: string[] = [];
+    const health = this.#ports.log.health();
+    if (!health.ok) reasons.push(health.reason);
+    if (this.#stopping !== undefined) reasons.push('stopping');
+    let done = 0;
+    let total = 0;
+    let restoring = 0;
+    for (const [name, task] of this.#tasks) {
+      if (this.#ready.has(name)) continue;
+      restoring++;
+      done += task.restored.done;
+      total += task.restored.total;
+    }
+    if (restoring > 0) reasons.push(`restoring ${restoring} of ${this.#tasks.size} tasks`);
+    if (this.#members.size < this.#topology.groups.length) reasons.push('joining the groups');
+    return {
+      ready: reasons.length === 0,
+      reasons,
+      restoredPercent: restoring === 0 ? 100 : total === 0 ? 0 : Math.min(99, Math.floor((100 * done) / total)),
+      tasks: this.#tasks.size,
+    };
+  }
+
+  stop(deadlineMs: number): Promise<void> {
+    this.#stopping ??= this.#stop(deadlineMs);
+    return this.#stopping;
+  }
+
+  async #stop(deadlineMs: number): Promise<void> {
+    this.#stopTicks();
+    const abandon = setAside(this.#ports.clock.sleep(deadlineMs), () => {
+      for (const task of this.#tasks.values()) task.abandon();
+    });
+    await Promise.all([...this.#members.values()].map((membership) => membership.leave(deadlineMs)));
+    abandon.cancel();
+    await Promise.all([...this.#tasks.values()].map((task) => task.stop(false)));
+    this.#finish?.resolve();
+  }
+
+  #handlerOf(group: Group, events: TaskEvents): TaskHandler {
+    const nameOf = (log: TaskLog): string => `${group.name}-${log.partition}`;
+    return {
+      gained: async (log) => {
+        const name = nameOf(log);
+        this.#ready.delete(name);
+        const before = this.#tasks.get(name);
+        before?.abandon();
+        await before?.stop(false);
+        const task = new Task(group, log, this.#ports, this.#settings, events);
+        this.#tasks.set(name, task);
+        const inputs = await this.#fatal(task.restore());
+        this.#ready.add(name);
+        this.#ports.logger.info({ task: name, records: task.restored.done }, 'task restored and running');
+        return inputs;
+      },
+      records: async (log, batch: Batch) => {
+        const task = this.#tasks.get(nameOf(log));
+        if (task !== undefined) await this.#guarded(task.take(batch));
+      },
+      lost: async (log, orderly) => {
+        const name = nameOf(log);
+        const task = this.#tasks.get(name);
+        if (task === undefined) return;
+        if (!orderly) task.abandon();
+        await this.#guarded(task.stop(orderly));
+        if (this.#tasks.get(name) === task) this.#tasks.delete(name);
+        this.#ready.delete(name);
+      },
+    };
+  }
+
+  /** A failed commit has killed the task, and the log, which saw it fail, gives it anew or takes it away. The rest is fatal. */
+  async #guarded(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      const code = error instanceof AppError ? error.code : undefined;
+      if (code !== 'TASK_FENCED' && code !== 'COMMIT_UNKNOWN' && code !== 'LOG_UNAVAILABLE') return this.#fail(error);
+      this.#ports.logger.warn(
+        { code, reason: (error as AppError).message },
+        'a commit failed; its task starts again from the last commit',
+      );
+    }
+  }
+
+  async #fatal<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      if (!(error instanceof AppError) || error.code === 'INPUT_TRUNCATED') this.#fail(error);
+      throw error;
+    }
+  }
+
+  #fail(error: unknown): void {
+    this.#stopTicks();
+    for (const task of this.#tasks.values()) task.abandon();
+    this.#finish?.reject(error); // U3
+  }
+
+  #proveEventTime(millis: number): void {
+    if (millis <= this.#eventTime) return;
+    this.#eventTime = millis;
+    this.#eventTimeAt = this.#ports.clock.now();
+  }
+
+  #now(): Tick {
+    const wallTime = this.#ports.clock.now();
+    const silentMs = wallTime - this.#eventTimeAt - this.#settings.idleMs;
+    const eventTime = this.#eventTime === 0 || silentMs <= 0 ? this.#eventTime : this.#eventTime + silentMs; // U2
+    return { eventTime, wallTime };
+  }
+}
+
+/** Runs `then` when `after` resolves, unless cancelled first. */
+function setAside(after: Promise<void>, then: () => void): { cancel(): void } {
+  let cancelled = false;
+  void after.then(() => {
+    if (!cancelled) then();
+  });
+  return {
+    cancel() {
+      cancelled = true;
+    },
+  };
+}

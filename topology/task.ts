@@ -1,0 +1,436 @@
+// Task: one partition's worth of a group's stages. It takes batches, steps them through the stages in memory, performs
+// the effects that come of it, and commits: changelog, outputs and input positions in one transaction of the log, then
+// the same changes to the local store.
+//
+//   K1. A record is stepped once for each committed history: positions are part of the state they produced.
+//   K2. Effects are durable before the positions that caused them (I9). They may run twice, never not at all.
+//   K3. The local store is never ahead of the log: it is written after the log's commit, with the changelog's position.
+//   K4. consumed = stepped + duplicate + refused (I15): nothing leaves without being counted.
+//   K5. After a failed commit the task is dead; nothing it holds in memory is used again.
+
+import type { Emit, Input, Tick } from '../processors/step.ts';
+import type { Codec } from '../schemas/codec.ts';
+import { AppError, assert, type Refusal } from '../schemas/errors.ts';
+import type { Offset, Partition } from '../schemas/ids.ts';
+import type { Effect } from '../state/effects.ts';
+import { partitionOf } from '../state/keys.ts';
+import type { Change, Mark, Store, StoreFolder } from '../state/store.ts';
+import { DEAD_VALUE_BYTES_MAX, deadLetter } from './dead-letter.ts';
+import type { Group, Stage } from './graph.ts';
+import {
+  type Batch,
+  type Clock,
+  type Effects,
+  MARK_KEY,
+  type OutRecord,
+  type RawRecord,
+  type TaskLog,
+} from './ports.ts';
+import { RowTable } from './row-table.ts';
+import type { Logger, Meter } from './telemetry.ts';
+import { type AnyTopic, clock as clockTopic, effects as effectsTopic, outcomes as outcomesTopic } from './topics.ts';
+
+export interface TaskPorts {
+  readonly codec: Codec;
+  readonly stores: StoreFolder;
+  readonly effects: Effects;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly meter: Meter;
+}
+
+export interface TaskSettings {
+  readonly partitions: number;
+  /** How long stepped records may wait for their commit. */
+  readonly commitIntervalMs: number;
+  /** At most this many records between commits: bounds memory and what a crash repeats. */
+  readonly commitRecordsMax: number;
+  /** First pause before an effect on an unreachable store is repeated; doubles up to 64 times this. */
+  readonly effectRetryMs: number;
+}
+
+/** What a task tells its runner. */
+export interface TaskEvents {
+  /** A stage proved that event time has come this far. */
+  eventTime(millis: number): void;
+  /** Whether this group is the one that dead-letters refusals of a topic that several groups read. */
+  filesDeadLetters(topic: string): boolean;
+}
+
+interface StageRun {
+  readonly stage: Stage;
+  readonly rows: RowTable;
+}
+
+export class Task {
+  readonly partition: Partition;
+  readonly group: Group;
+  readonly #log: TaskLog;
+  readonly #ports: TaskPorts;
+  readonly #settings: TaskSettings;
+  readonly #events: TaskEvents;
+  readonly #runs: readonly StageRun[];
+  readonly #readers = new Map<string, readonly StageRun[]>();
+  readonly #topics = new Map<string, AnyTopic>();
+  readonly #emitted = new Map<string, AnyTopic>();
+  readonly #name: string;
+  #store: Store | undefined;
+  #queue: Promise<unknown> = Promise.resolve();
+  #dead = false;
+  #inputs: Record<string, Offset> = {};
+  #effects: Effect[] = [];
+  #emits: Emit[] = [];
+  #letters: OutRecord[] = [];
+  #recordsPending = 0;
+  #moved = false; // Positions have changed since the last commit.
+  #committedAt = 0;
+  #restored = { done: 0, total: 0 };
+
+  constructor(group: Group, log: TaskLog, ports: TaskPorts, settings: TaskSettings, events: TaskEvents) {
+    this.partition = log.partition;
+    this.group = group;
+    this.#log = log;
+    this.#ports = ports;
+    this.#settings = settings;
+    this.#events = events;
+    this.#name = `${group.name}-${log.partition}`;
+    this.#runs = group.stages.map((stage) => ({ stage, rows: new RowTable(stage.keeps ?? NO_TABLE) }));
+    for (const run of this.#runs) {
+      for (const topic of run.stage.reads) {
+        this.#topics.set(topic.name, topic);
+        this.#readers.set(topic.name, [...(this.#readers.get(topic.name) ?? []), run]);
+      }
+      for (const topic of run.stage.emits) this.#emitted.set(topic.name, topic);
+    }
+  }
+
+  /** A row of one of the stages' tables, for queries; `undefined` when there is none. */
+  rowsOf(table: string): RowTable | undefined {
+    return this.#runs.find((run) => run.rows.table.name === table)?.rows;
+  }
+
+  get restored(): { readonly done: number; readonly total: number } {
+    return this.#restored;
+  }
+
+  get alive(): boolean {
+    return !this.#dead;
+  }
+
+  /** Brings the local store up to the changelog's end and loads all rows. Resolves with the inputs to go on from. */
+  restore(): Promise<Readonly<Record<string, Offset>>> {
+    return this.#exclusive(async () => {
+      try {
+        await this.#restoreOnto(await this.#openStore());
+      } catch (error) {
+        if (!(error instanceof AppError) || error.code !== 'STORE_CORRUPT') throw error;
+        await this.#store?.close();
+        this.#store = undefined;
+        this.#warnRebuild(error);
+        await this.#ports.stores.destroy(this.#name);
+        await this.#restoreOnto(await this.#ports.stores.open(this.#name));
+      }
+      this.#committedAt = this.#ports.clock.now();
+      return this.#inputs;
+    });
+  }
+
+  /** Steps a batch through the stages; commits when one is due. */
+  take(batch: Batch): Promise<void> {
+    return this.#exclusive(async () => {
+      if (this.#dead) return;
+      const topic = this.#topics.get(batch.topic);
+      assert(topic !== undefined, `task ${this.#name} was given a batch of ${batch.topic}, which no stage of it reads`);
+      if (topic.record !== undefined)
+        await this.#ports.codec.prepare(
+          topic.record,
+          batch.records.map((record) => record.value),
+        );
+      const place = `${batch.topic}/${batch.partition}`;
+      const from = this.#inputs[place] ?? 0;
+      const counts = { stepped: 0, duplicate: 0, refused: 0 };
+      for (const record of batch.records) {
+        if (record.offset < from) counts.duplicate++;
+        else if (this.#stepRecord(topic, batch.partition, record)) counts.stepped++;
+        else counts.refused++;
+      }
+      if (batch.nextOffset > from) {
+        this.#inputs[place] = batch.nextOffset;
+        this.#moved = true;
+      }
+      this.#recordsPending += batch.records.length;
+      this.#count(batch, counts);
+      if (this.#recordsPending >= this.#settings.commitRecordsMax || this.#isDue()) await this.#commit();
+    });
+  }
+
+  /** Tells the stages the time, and commits what waits. */
+  tick(tick: Tick): Promise<void> {
+    return this.#exclusive(async () => {
+      if (this.#dead || this.#store === undefined) return;
+      this.#deliver(clockTopic.name, { key: '', offset: 0, value: tick });
+      if (this.#hasWork() && this.#isDue()) await this.#commit();
+    });
+  }
+
+  /** Commits what was taken, when the task is still ours, and closes the store. Idempotent. */
+  stop(orderly: boolean): Promise<void> {
+    return this.#exclusive(async () => {
+      try {
+        if (orderly && !this.#dead && this.#store !== undefined && this.#hasWork()) await this.#commit();
+      } finally {
+        this.#dead = true;
+        await this.#store?.close();
+        this.#store = undefined;
+      }
+    });
+  }
+
+  /** Stops waiting for stores that do not answer: what is not committed will be stepped again by the next owner. */
+  abandon(): void {
+    this.#dead = true;
+  }
+
+  #exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(work);
+    this.#queue = result.catch(() => {});
+    return result;
+  }
+
+  async #openStore(): Promise<Store> {
+    try {
+      return await this.#ports.stores.open(this.#name);
+    } catch (error) {
+      if (!(error instanceof AppError) || (error.code !== 'STORE_CORRUPT' && error.code !== 'STORE_FORMAT'))
+        throw error;
+      this.#warnRebuild(error);
+      await this.#ports.stores.destroy(this.#name);
+      return this.#ports.stores.open(this.#name);
+    }
+  }
+
+  #warnRebuild(error: AppError): void {
+    this.#ports.logger.warn(
+      { task: this.#name, code: error.code, ...error.facts },
+      'the local state cannot be trusted; it is rebuilt from the changelog, nothing is lost',
+    );
+  }
+
+  async #restoreOnto(store: Store): Promise<void> {
+    this.#store = store;
+    const mark = await store.mark();
+    const from = mark?.changelog ?? 0;
+    let inputs: Mark['inputs'] = mark?.inputs ?? {};
+    const end = await this.#log.restore(from, async (changes, next, total) => {
+      const rows: Change[] = [];
+      for (const change of changes) {
+        if (change.key !== MARK_KEY) rows.push(change);
+        else if (change.value !== undefined) inputs = JSON.parse(change.value.toString('utf8')) as Mark['inputs'];
+      }
+      await store.write(rows, { changelog: next, inputs });
+      this.#restored = { done: next - from, total: total - from };
+      this.#ports.meter.add('foreshard_restored_records_total', changes.length, { group: this.group.name });
+    });
+    if (end < from) {
+      throw new AppError(
+        'INPUT_TRUNCATED',
+        `the changelog of task ${this.#name} ends at ${end}, before the local state’s position ${from}: it was deleted or truncated. Restore the topic, or remove the state folder of every instance to start from the inputs again`,
+        { task: this.#name, end, from },
+      );
+    }
+    await store.write([], { changelog: end, inputs });
+    for (const { rows } of this.#runs) {
+      if (rows.table === NO_TABLE) continue;
+      for await (const [key, value] of store.entries(rows.prefix)) rows.load(key.slice(rows.prefix.length), value);
+    }
+    this.#inputs = { ...inputs };
+  }
+
+  /** False when the record was refused. */
+  #stepRecord(topic: AnyTopic, partition: Partition, record: RawRecord): boolean {
+    const place = { topic: topic.name, partition, group: this.group.name };
+    if (record.value === null && topic.cleanup === 'compact') return true; // A removal: what it removes was read as GONE before.
+    const refused = (refusal: Refusal): false => {
+      if (this.#events.filesDeadLetters(topic.name)) this.#letters.push(deadLetter(record, refusal, place));
+      this.#ports.meter.add('foreshard_refused_total', 1, { topic: topic.name, code: refusal.code });
+      return false;
+    };
+    if (record.value === null || record.value.length === 0)
+      return refused({ code: 'VALUE_MISSING', reason: 'the record has no value' });
+    if (record.value.length > DEAD_VALUE_BYTES_MAX)
+      return refused({
+        code: 'VALUE_TOO_LARGE',
+        reason: `the value has ${record.value.length} bytes, more than 1 MiB`,
+      });
+    if (record.key === null) return refused({ code: 'KEY_MISSING', reason: 'the record has no key' });
+    const key = record.key.toString('utf8');
+    let value: unknown;
+    try {
+      value = topic.record === undefined ? record.value : this.#ports.codec.decode(topic.record, record.value);
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      return refused({ code: error.code, reason: error.message });
+    }
+    const refusal = topic.refuse?.(value, { key, partition, partitions: this.#settings.partitions });
+    if (refusal !== undefined) return refused(refusal);
+    this.#deliver(topic.name, { key, offset: record.offset, value }, partition);
+    return true;
+  }
+
+  #deliver(
+    topic: string,
+    record: { readonly key: string; readonly offset: Offset; readonly value: unknown },
+    partition = this.partition,
+  ): void {
+    const input: Input<string, unknown> = {
+      topic,
+      partition,
+      offset: record.offset,
+      key: record.key,
+      value: record.value,
+    };
+    for (const { stage, rows } of this.#readers.get(topic) ?? []) {
+      const emits = stage.step(rows, input);
+      for (let i = 0; i < emits.length; i++) {
+        const emit = emits[i]!;
+        if (emit.topic === effectsTopic.name) this.#effects.push(emit.value as Effect);
+        else this.#emits.push(emit);
+      }
+    }
+  }
+
+  #isDue(): boolean {
+    return this.#ports.clock.now() - this.#committedAt >= this.#settings.commitIntervalMs;
+  }
+
+  #hasWork(): boolean {
+    if (this.#moved || this.#effects.length > 0 || this.#emits.length > 0 || this.#letters.length > 0) return true;
+    return this.#runs.some(({ rows }) => rows.dirtyCount > 0);
+  }
+
+  async #commit(): Promise<void> {
+    const began = this.#ports.clock.now();
+    await this.#performEffects(); // K2
+    if (this.#dead) return;
+    const changes: Change[] = [];
+    for (const { rows } of this.#runs) rows.drain(changes);
+    const inputs = { ...this.#inputs };
+    const outputs = [...this.#encodeEmits(), ...this.#letters];
+    const mark: Change = { key: MARK_KEY, value: Buffer.from(JSON.stringify(inputs), 'utf8') };
+    try {
+      const next = await this.#log.commit({ changelog: [...changes, mark], outputs, inputs });
+      await this.#store!.write(changes, { changelog: next, inputs }); // K3
+    } catch (error) {
+      this.#dead = true; // K5
+      throw error;
+    }
+    const { meter, clock } = this.#ports;
+    meter.add('foreshard_dead_lettered_total', this.#letters.length);
+    meter.add('foreshard_commits_total', 1, { group: this.group.name });
+    meter.observe('foreshard_commit_seconds', (clock.now() - began) / 1000, { group: this.group.name });
+    this.#emits = [];
+    this.#letters = [];
+    this.#recordsPending = 0;
+    this.#moved = false;
+    this.#committedAt = clock.now();
+  }
+
+  /** Performs effects until none is left: an outcome may ask for more, which the apply stage bounds. */
+  async #performEffects(): Promise<void> {
+    while (this.#effects.length > 0 && !this.#dead) {
+      const asked = this.#effects;
+      this.#effects = [];
+      for (const outcome of await this.#performed(asked))
+        this.#deliver(outcomesTopic.name, { key: '', offset: 0, value: outcome });
+    }
+  }
+
+  async #performed(effects: readonly Effect[]) {
+    for (
+      let pauseMs = this.#settings.effectRetryMs;
+      ;
+      pauseMs = Math.min(pauseMs * 2, this.#settings.effectRetryMs * 64)
+    ) {
+      try {
+        return await this.#ports.effects.perform(effects);
+      } catch (error) {
+        if (!(error instanceof AppError) || error.code !== 'STORE_UNAVAILABLE') throw error;
+        this.#ports.meter.add('foreshard_effect_retries_total', 1);
+        this.#ports.logger.warn(
+          { task: this.#name, pauseMs, reason: error.message, ...error.facts },
+          'a shard’s store does not answer; this partition waits for it and loses nothing',
+        );
+        await this.#ports.clock.sleep(pauseMs);
+        if (this.#dead) return [];
+      }
+    }
+  }
+
+  *#encodeEmits(): Generator<OutRecord> {
+    const merged = new Map<string, Emit[]>();
+    for (const emit of this.#emits) {
+      const topic = this.#emitted.get(emit.topic);
+      assert(
+        topic !== undefined,
+        `a stage of group ${this.group.name} emitted to ${emit.topic}, which it does not declare`,
+      );
+      if (topic.merge === undefined) {
+        yield this.#encoded(topic, emit, emit.value);
+        continue;
+      }
+      const key = `${emit.topic} ${emit.key}`;
+      const together = merged.get(key);
+      if (together === undefined) merged.set(key, [emit]);
+      else together.push(emit);
+    }
+    for (const together of merged.values()) yield* this.#joined(this.#emitted.get(together[0]!.topic)!, together);
+  }
+
+  /** One record of all these emits, or of each half of them when that would be too large. */
+  *#joined(topic: AnyTopic, emits: readonly Emit[]): Generator<OutRecord> {
+    const record = this.#encoded(topic, emits[0]!, topic.merge!(emits.map((emit) => emit.value)));
+    if (emits.length === 1 || (record.value?.length ?? 0) <= JOINED_BYTES_MAX) {
+      yield record;
+      return;
+    }
+    const half = emits.length >> 1;
+    yield* this.#joined(topic, emits.slice(0, half));
+    yield* this.#joined(topic, emits.slice(half));
+  }
+
+  #encoded(topic: AnyTopic, emit: Emit, value: unknown): OutRecord {
+    if (topic.timeOf !== undefined && value !== null) this.#events.eventTime(topic.timeOf(value));
+    const partitions = topic.partitions === 'one' ? 1 : this.#settings.partitions;
+    return {
+      topic: topic.name,
+      partition: emit.partition ?? (partitions === 1 ? 0 : partitionOf(emit.key, partitions)),
+      key: emit.key,
+      value: value === null ? null : this.#ports.codec.encode(topic.record!, value),
+    };
+  }
+
+  #count(
+    batch: Batch,
+    counts: { readonly stepped: number; readonly duplicate: number; readonly refused: number },
+  ): void {
+    const { meter } = this.#ports;
+    const labels = { group: this.group.name, topic: batch.topic };
+    meter.add('foreshard_consumed_total', batch.records.length, labels);
+    meter.add('foreshard_stepped_total', counts.stepped, labels);
+    if (counts.duplicate > 0) meter.add('foreshard_duplicate_total', counts.duplicate, labels);
+    if (counts.refused > 0) meter.add('foreshard_refused_records_total', counts.refused, labels);
+    meter.set('foreshard_lag_records', Math.max(0, batch.endOffset - batch.nextOffset), {
+      ...labels,
+      partition: String(batch.partition),
+    });
+  }
+}
+
+/** 256 KiB: records that join events stay well below Kafka's 1 MiB record limit. */
+const JOINED_BYTES_MAX = 1 << 18;
+
+const NO_TABLE = {
+  name: '',
+  encode: () => Buffer.alloc(0),
+  decode: () => undefined,
+};

@@ -1,0 +1,22 @@
+// Telemetry: what the parts report, as contracts free of I/O. pino and prom-client stand behind them under edge/.
+
+/** One line for an operator: what happened, to what, what to do next; the facts beside it. */
+export interface Logger {
+  debug(facts: Readonly<Record<string, unknown>>, message: string): void;
+  info(facts: Readonly<Record<string, unknown>>, message: string): void;
+  warn(facts: Readonly<Record<string, unknown>>, message: string): void;
+  error(facts: Readonly<Record<string, unknown>>, message: string): void;
+}
+
+/** Label values are from closed lists (stage, topic, code, state names): never a topic filter or a client id. */
+export type Labels = Readonly<Record<string, string>>;
+
+/** Counters, gauges and histograms by their Prometheus name (`foreshard_…`), declared once in edge/telemetry.ts. */
+export interface Meter {
+  add(name: string, by: number, labels?: Labels): void;
+  set(name: string, value: number, labels?: Labels): void;
+  observe(name: string, value: number, labels?: Labels): void;
+}
+
+export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
+export const silentMeter: Meter = { add() {}, set() {}, observe() {} };
