@@ -49,6 +49,8 @@ export interface Running {
   rows<Row>(group: Group['name'], table: string): IterableIterator<[string, Row]>;
   /** Whether the rows of that task are here. */
   where(group: Group['name'], partition: Partition): Found<undefined>;
+  /** Tells every task the time now. The runner does so itself every `tickMs`; runs in simulated time do it by hand. */
+  tick(): Promise<void>;
   /** Ready when the process has its tasks restored; otherwise why not. */
   readiness(): Readiness;
   /** Resolves after `stop`; rejects when the run cannot go on. */

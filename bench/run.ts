@@ -1,0 +1,39 @@
+// `npm run bench -- NAME [--json]`: runs one measurement, or all of them by name when none is given.
+// Each prints one line: name, figure, unit, peer, its figure, ratio, bar, met.
+
+import type { Measurement } from './measurement.ts';
+
+const BENCHES: Readonly<Record<string, () => Promise<readonly Measurement[]>>> = {
+  ingest: async () => (await import('./ingest.ts')).ingest(),
+  'ingest-embedded': async () => (await import('./ingest.ts')).ingestEmbedded(),
+  restore: async () => (await import('./restore.ts')).restore(),
+  memory: async () => (await import('./memory.ts')).memory(),
+  'topic-match': async () => (await import('./topic-match.ts')).topicMatch(),
+  'pointer-resolve': async () => (await import('./pointer-resolve.ts')).pointerResolve(),
+  rates: async () => (await import('./rates-step.ts')).ratesStep(),
+};
+
+const names = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
+const json = process.argv.includes('--json');
+const unknown = names.find((name) => BENCHES[name] === undefined);
+if (names.length === 0 || unknown !== undefined) {
+  console.error(
+    `${unknown === undefined ? 'name a bench' : `no bench is called ${unknown}`}; there are: ${Object.keys(BENCHES).join(', ')}`,
+  );
+  process.exit(2);
+}
+for (const name of names) {
+  for (const measurement of await BENCHES[name]!())
+    console.log(json ? JSON.stringify(measurement) : inWords(measurement));
+}
+process.exit(0);
+
+function inWords({ name, figure, unit, peer, peerFigure, ratio, bar, met }: Measurement): string {
+  const beside = peerFigure === null ? '' : `; ${peer}: ${rounded(peerFigure)} ${unit}; ratio ${rounded(ratio ?? 0)}`;
+  const verdict = met === null ? '' : met ? ' (met)' : ' (NOT met)';
+  return `${name}: ${rounded(figure)} ${unit}${beside}${bar === '' ? '' : `; bar: ${bar}${verdict}`}`;
+}
+
+function rounded(value: number): string {
+  return value >= 1000 ? Math.round(value).toLocaleString('en') : String(Number(value.toPrecision(4)));
+}
