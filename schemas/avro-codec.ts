@@ -1,0 +1,206 @@
+// Avro: the bytes of records, shared by the codec with fixed ids (this file: the embedded runtime and the tests) and the
+// one with a schema registry (edge/registry-codec.ts). A value is Confluent's header (a 0 byte and a 32-bit schema id)
+// and the Avro binary of one record.
+//
+//   A1. Bytes are checked against the schema they were written with before anything is built (avro-walk.ts), then read
+//       into our schema: a missing field takes its default, an extra one is dropped.
+//   A2. Decoding is all or nothing, and does no I/O.
+//   A3. A union of records is `{ kind: 'Name', … }` here and `{ 'psm.Name': … }` in avsc: converted in this file alone.
+
+import avsc from 'avsc';
+import { Walker, walkOf } from './avro-walk.ts';
+import type { Codec } from './codec.ts';
+import { AppError, assert } from './errors.ts';
+import { type RecordName, SCHEMAS } from './records.ts';
+
+/** Confluent's header: magic byte 0 and the schema id, big-endian. */
+export const HEADER_BYTES = 5;
+const SCHEMA_ID_MAX = 0x7fff_ffff;
+
+export const RECORD_NAMES = Object.keys(SCHEMAS) as readonly RecordName[];
+
+/**
+ * Ids of our own schemas where there is no registry. An id names one schema for ever: a changed schema gets the next
+ * free number, and the old one stays in `LOCAL_HISTORY`, or data of an older release could not be read.
+ */
+export const LOCAL_SCHEMA_IDS: Readonly<Record<RecordName, number>> = {
+  SubscriptionEvent: 1,
+  WildcardEvents: 2,
+  Metric: 3,
+  RateWindow: 4,
+  Forecast: 5,
+  Command: 6,
+  Progress: 7,
+  PointerRecord: 8,
+  Decision: 9,
+};
+
+/** Schemas of earlier releases: id, record, schema. Empty before the first change. */
+const LOCAL_HISTORY: readonly { readonly id: number; readonly record: RecordName; readonly schema: unknown }[] = [];
+
+export type Decode = (bytes: Buffer) => unknown;
+export type Encode = (value: unknown) => Buffer;
+
+/** Avro with fixed ids. `prepare` has nothing to do: an id is known or it never will be. */
+export function embeddedCodec(): Codec {
+  const encoders = new Map<RecordName, Encode>();
+  const decoders = new Map<RecordName, Map<number, Decode>>();
+  for (const record of RECORD_NAMES) {
+    encoders.set(record, encoderOf(record, LOCAL_SCHEMA_IDS[record]));
+    decoders.set(record, new Map([[LOCAL_SCHEMA_IDS[record], decoderOf(record, SCHEMAS[record])]]));
+  }
+  for (const { id, record, schema } of LOCAL_HISTORY) decoders.get(record)!.set(id, decoderOf(record, schema));
+  return {
+    async prepare() {},
+    decode(record, bytes) {
+      const id = schemaIdOf(record, bytes);
+      const decode = decoders.get(record)!.get(id);
+      if (decode === undefined) {
+        const facts = { record, schemaId: id };
+        throw new AppError('SCHEMA_UNKNOWN', `schema ${id} is no ${record} schema of this release`, facts);
+      }
+      return decode(bytes);
+    },
+    encode: (record, value) => encoders.get(record)!(value),
+  };
+}
+
+/** The schema id in the header. Throws UNDECODABLE when there is no header. */
+export function schemaIdOf(record: RecordName, bytes: Buffer): number {
+  if (bytes.length < HEADER_BYTES || bytes[0] !== 0) {
+    const facts = { record, sizeBytes: bytes.length };
+    throw new AppError('UNDECODABLE', `a ${record} does not begin with the magic byte 0 and a schema id`, facts);
+  }
+  const id = bytes.readUInt32BE(1);
+  if (id === 0 || id > SCHEMA_ID_MAX)
+    throw new AppError('UNDECODABLE', `a ${record} names the impossible schema id ${id}`, { record, schemaId: id });
+  return id;
+}
+
+/** Reads values that were written with `writerSchema`. Throws SCHEMA_MISMATCH when our schema cannot read that one. */
+export function decoderOf(record: RecordName, writerSchema: unknown): Decode {
+  const type = typeOf(SCHEMAS[record]);
+  const { walk, resolver } = compatible(record, type, writerSchema);
+  const tag = fromAvro(SCHEMAS[record]);
+  const walker = new Walker();
+  return (bytes) => {
+    walker.whole(bytes, HEADER_BYTES, walk); // A1
+    const value = read(record, type, bytes, resolver);
+    return tag === undefined ? value : tag(value);
+  };
+}
+
+function read(record: RecordName, type: avsc.Type, bytes: Buffer, resolver: avsc.Resolver | undefined): unknown {
+  try {
+    return type.decode(bytes, HEADER_BYTES, resolver).value;
+  } catch (cause) {
+    const message = `the bytes are no ${record}: ${reasonOf(cause)}`;
+    throw new AppError('UNDECODABLE', message, { record, sizeBytes: bytes.length }, cause);
+  }
+}
+
+/** Writes values under a schema id. Throws SCHEMA_MISMATCH when a value lacks a field or has one of another type. */
+export function encoderOf(record: RecordName, id: number): Encode {
+  const type = typeOf(SCHEMAS[record]);
+  const wrap = toAvro(SCHEMAS[record]);
+  let scratch = Buffer.alloc(1024);
+  scratch.writeUInt32BE(id, 1);
+  return (value) => {
+    try {
+      const wrapped = wrap === undefined ? value : wrap(value);
+      let end = type.encode(wrapped, scratch, HEADER_BYTES);
+      while (end < 0) {
+        scratch = Buffer.alloc(2 * (scratch.length - end)); // A negative end is the number of missing bytes.
+        scratch.writeUInt32BE(id, 1);
+        end = type.encode(wrapped, scratch, HEADER_BYTES);
+      }
+      return Buffer.from(scratch.subarray(0, end));
+    } catch (cause) {
+      throw new AppError('SCHEMA_MISMATCH', `a value is not a ${record}: ${reasonOf(cause)}`, { record }, cause);
+    }
+  };
+}
+
+function compatible(record: RecordName, type: avsc.Type, writerSchema: unknown) {
+  try {
+    const writer = typeOf(writerSchema);
+    const resolver = type.equals(writer) ? undefined : type.createResolver(writer, { ignoreNamespaces: true });
+    return { walk: walkOf(writerSchema), resolver };
+  } catch (cause) {
+    const message = `a ${record} was written with a schema that ours cannot read: ${reasonOf(cause)}`;
+    throw new AppError('SCHEMA_MISMATCH', message, { record }, cause);
+  }
+}
+
+const typeOf = (schema: unknown): avsc.Type =>
+  avsc.Type.forSchema(schema as avsc.Schema, { wrapUnions: true, omitRecordMethods: true });
+
+// ---- unions of records (A3) -----------------------------------------------------------------------------------------
+
+type Convert = (value: unknown) => unknown;
+type Fields = Record<string, unknown>;
+interface Node {
+  readonly type?: unknown;
+  readonly name?: string;
+  readonly fields?: readonly { readonly name: string; readonly type: unknown }[];
+  readonly items?: unknown;
+}
+
+/** Turns avsc's value into ours, in place; `undefined` when the schema has no union and the value is already ours. */
+function fromAvro(schema: unknown): Convert | undefined {
+  if (Array.isArray(schema)) {
+    const branches = new Map(schema.map((branch) => [branchName(branch), fromAvro(branch)]));
+    return (wrapped) => {
+      for (const name in wrapped as Fields) {
+        const inside = (wrapped as Fields)[name];
+        return { kind: shortName(name), ...((branches.get(shortName(name))?.(inside) ?? inside) as Fields) };
+      }
+      return undefined;
+    };
+  }
+  return within(schema as Node, fromAvro, (value) => value);
+}
+
+/** Turns our value into avsc's; copies what it changes. */
+function toAvro(schema: unknown): Convert | undefined {
+  if (Array.isArray(schema)) {
+    const branches = new Map(schema.map((branch) => [branchName(branch), toAvro(branch)]));
+    return (value) => {
+      const kind = (value as { kind?: string } | undefined)?.kind ?? '';
+      if (!branches.has(kind)) throw new TypeError(`kind is none of ${[...branches.keys()].join(', ')}`);
+      return { [`psm.${kind}`]: branches.get(kind)?.(value) ?? value };
+    };
+  }
+  return within(schema as Node, toAvro, (value) => ({ ...value }));
+}
+
+function within(
+  node: Node,
+  convert: (schema: unknown) => Convert | undefined,
+  own: (value: Fields) => Fields,
+): Convert | undefined {
+  if (node.type === 'array') {
+    const item = convert(node.items);
+    return item && ((value) => (value as unknown[]).map(item));
+  }
+  if (node.type !== 'record') return undefined;
+  const fields = node.fields!.flatMap(({ name, type }) => {
+    const field = convert(type);
+    return field === undefined ? [] : [{ name, field }];
+  });
+  if (fields.length === 0) return undefined;
+  return (value) => {
+    const result = own(value as Fields);
+    for (const { name, field } of fields) result[name] = field(result[name]);
+    return result;
+  };
+}
+
+function branchName(branch: unknown): string {
+  const node = branch as Node;
+  assert(node.type === 'record' && node.name !== undefined, 'our unions are unions of records');
+  return node.name;
+}
+
+const shortName = (name: string): string => name.slice(name.lastIndexOf('.') + 1);
+const reasonOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
