@@ -1,0 +1,225 @@
+// Real Kafka: a single Apache Kafka broker (KRaft) for system tests and benches. It is looked for in this order: an
+// address in the environment (KAFKA_BROKERS), a container engine (FORESHARD_KAFKA_IMAGE or a Docker that answers), a JDK
+// with Maven. Where there is none the caller skips and says so; under CI=true that is a failure.
+//
+//   R1. Ports are free ones, data lies in a folder of its own, and both survive `kill9` and `restart`.
+//   R2. No child outlives the process that started it.
+
+import type { ChildProcess } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { Kafka, logLevel } from 'kafkajs';
+import { endProcess, freePort, hasCommand, runProcess, startProcess, untilReady } from './processes.ts';
+
+export const KAFKA_VERSION = '4.1.0';
+/** Where downloaded jars are kept between runs. */
+export const CACHE_FOLDER = resolve(process.env.FORESHARD_CACHE ?? join(import.meta.dirname, '../../.cache'));
+
+/** A cold JVM beside other work on two cores has been seen to take twenty seconds. */
+const START_PATIENCE_MS = 90_000;
+
+export interface RealKafka {
+  readonly brokers: readonly string[];
+  /** `given` brokers belong to someone else: they cannot be killed, and topics of earlier runs are still there. */
+  readonly origin: 'given' | 'container' | 'process';
+  stop(): Promise<void>;
+  /** Ends the broker at once, as a power cut would. */
+  kill9(): Promise<void>;
+  /** Starts it again on the same port and data. */
+  restart(): Promise<void>;
+  /** Stops the broker's time: connections stay open and nothing answers. */
+  pause(): void;
+  resume(): void;
+}
+
+export interface RealKafkaOptions {
+  readonly heap?: string;
+  /** More lines for server.properties; containers take them as environment. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+export async function startKafka(options: RealKafkaOptions = {}): Promise<RealKafka | undefined> {
+  const given = process.env.KAFKA_BROKERS;
+  if (given !== undefined && given !== '') return givenKafka(given.split(','));
+  if (process.env.FORESHARD_KAFKA_IMAGE !== undefined || (await hasCommand('docker', 'info')))
+    return containerKafka(options);
+  if ((await hasCommand('java', '-version')) && (await hasCommand('mvn', '-version'))) return processKafka(options);
+  return unavailable('no KAFKA_BROKERS, no container engine, no JDK with Maven');
+}
+
+/** Tells the caller to skip; under CI=true, where everything has to be there, it throws. */
+export function unavailable(reason: string): undefined {
+  if (process.env.CI === 'true') throw new Error(`real services are required under CI=true: ${reason}`);
+  process.stderr.write(`SKIPPED: a test of real services did not run: ${reason}\n`);
+  return undefined;
+}
+
+function givenKafka(brokers: readonly string[]): RealKafka {
+  const refuse = (): never => {
+    throw new Error('KAFKA_BROKERS names a broker that is not ours to stop');
+  };
+  return {
+    brokers,
+    origin: 'given',
+    stop: async () => {},
+    kill9: async () => refuse(),
+    restart: async () => refuse(),
+    pause: refuse,
+    resume: refuse,
+  };
+}
+
+const SINGLE_NODE: Readonly<Record<string, string>> = {
+  'offsets.topic.replication.factor': '1',
+  'transaction.state.log.replication.factor': '1',
+  'transaction.state.log.min.isr': '1',
+  'group.initial.rebalance.delay.ms': '0',
+  'offsets.topic.num.partitions': '4',
+  'transaction.state.log.num.partitions': '4',
+  'auto.create.topics.enable': 'false',
+  'log.cleaner.dedupe.buffer.size': '4194304',
+};
+
+async function processKafka(options: RealKafkaOptions): Promise<RealKafka> {
+  const lib = await kafkaJars();
+  const folder = await mkdtemp(join(tmpdir(), 'foreshard-kafka-'));
+  const [port, controllerPort] = [await freePort(), await freePort()];
+  const settings: Record<string, string> = {
+    'process.roles': 'broker,controller',
+    'node.id': '1',
+    'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
+    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
+    'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}`,
+    'controller.listener.names': 'CONTROLLER',
+    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    'log.dirs': join(folder, 'data'),
+    ...SINGLE_NODE,
+    ...options.settings,
+  };
+  const properties = join(folder, 'server.properties');
+  await writeFile(
+    properties,
+    `${Object.entries(settings)
+      .map(([key, value]) => `${key}=${value}`)
+      .join('\n')}\n`,
+  );
+  const log4j = join(folder, 'log4j2.properties');
+  await writeFile(
+    log4j,
+    'rootLogger.level=WARN\nrootLogger.appenderRef.c.ref=C\nappender.c.type=Console\nappender.c.name=C\nappender.c.layout.type=PatternLayout\nappender.c.layout.pattern=%d %p %m (%c)%n\n',
+  );
+  const java = (heap: string, main: string, ...args: string[]): string[] => [
+    `-Xmx${heap}`,
+    '-XX:+UseSerialGC',
+    '-XX:TieredStopAtLevel=4',
+    `-Dlog4j2.configurationFile=${log4j}`,
+    '-cp',
+    `${lib}/*`,
+    main,
+    ...args,
+  ];
+  await runProcess('java', java('128m', 'kafka.tools.StorageTool', 'format', '-t', CLUSTER_ID, '-c', properties));
+  let child: ChildProcess | undefined;
+  const brokers = [`127.0.0.1:${port}`];
+  const start = async (): Promise<void> => {
+    child = startProcess('java', java(options.heap ?? '512m', 'kafka.Kafka', properties), {
+      logPath: join(folder, 'kafka.log'),
+    });
+    await untilReady(`Kafka in ${folder}`, () => answers(brokers), START_PATIENCE_MS, child);
+  };
+  await start();
+  return {
+    brokers,
+    origin: 'process',
+    async stop() {
+      if (child !== undefined) await endProcess(child, 'SIGKILL');
+      await rm(folder, { recursive: true, force: true });
+    },
+    kill9: () => endProcess(child!, 'SIGKILL'),
+    restart: start,
+    pause: () => void child!.kill('SIGSTOP'),
+    resume: () => void child!.kill('SIGCONT'),
+  };
+}
+
+/** Any valid id will do: each broker has a folder of its own. */
+const CLUSTER_ID = 'Zm9yZXNoYXJkLXRlc3RzMQ';
+
+/** The broker's jars, downloaded once into the cache. */
+async function kafkaJars(): Promise<string> {
+  const given = process.env.FORESHARD_KAFKA_LIB;
+  if (given !== undefined) return given;
+  const lib = join(CACHE_FOLDER, `kafka-${KAFKA_VERSION}`, 'lib');
+  if (existsSync(lib)) return lib;
+  await mkdir(CACHE_FOLDER, { recursive: true });
+  const work = await mkdtemp(join(CACHE_FOLDER, 'download-'));
+  await writeFile(
+    join(work, 'pom.xml'),
+    `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+  <groupId>foreshard</groupId><artifactId>kafka-for-tests</artifactId><version>1</version><packaging>pom</packaging>
+  <dependencies><dependency>
+    <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>${KAFKA_VERSION}</version>
+  </dependency></dependencies></project>\n`,
+  );
+  await runProcess('mvn', ['-q', 'dependency:copy-dependencies', `-DoutputDirectory=${join(work, 'lib')}`], work);
+  await mkdir(join(CACHE_FOLDER, `kafka-${KAFKA_VERSION}`), { recursive: true });
+  // Another run may have finished its download first; the jars are the same.
+  await rename(join(work, 'lib'), lib).catch(() => {});
+  await rm(work, { recursive: true, force: true });
+  return lib;
+}
+
+async function containerKafka(options: RealKafkaOptions): Promise<RealKafka> {
+  const { GenericContainer, Wait } = await import('testcontainers');
+  const image = process.env.FORESHARD_KAFKA_IMAGE ?? `apache/kafka:${KAFKA_VERSION}`;
+  const port = await freePort(); // Chosen first, so that the advertised listener can name it.
+  const container = await new GenericContainer(image)
+    .withExposedPorts({ container: 9092, host: port })
+    .withEnvironment({
+      KAFKA_NODE_ID: '1',
+      KAFKA_PROCESS_ROLES: 'broker,controller',
+      KAFKA_LISTENERS: 'PLAINTEXT://:9092,CONTROLLER://:9093',
+      KAFKA_ADVERTISED_LISTENERS: `PLAINTEXT://127.0.0.1:${port}`,
+      KAFKA_CONTROLLER_LISTENER_NAMES: 'CONTROLLER',
+      KAFKA_LISTENER_SECURITY_PROTOCOL_MAP: 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+      KAFKA_CONTROLLER_QUORUM_VOTERS: '1@localhost:9093',
+      KAFKA_HEAP_OPTS: `-Xmx${options.heap ?? '512m'}`,
+      ...Object.fromEntries(
+        Object.entries({ ...SINGLE_NODE, ...options.settings }).map(([key, value]) => [
+          `KAFKA_${key.toUpperCase().replaceAll('.', '_')}`,
+          value,
+        ]),
+      ),
+    })
+    .withWaitStrategy(Wait.forLogMessage(/Kafka Server started/))
+    .withStartupTimeout(START_PATIENCE_MS)
+    .start();
+  const brokers = [`127.0.0.1:${port}`];
+  const docker = (...args: string[]): Promise<string> => runProcess('docker', args);
+  const signal = (name: string): void => void docker('kill', '-s', name, container.getId());
+  return {
+    brokers,
+    origin: 'container',
+    stop: async () => void (await container.stop()),
+    kill9: async () => void (await docker('kill', '-s', 'KILL', container.getId())),
+    async restart() {
+      await docker('start', container.getId());
+      await untilReady('Kafka in a container', () => answers(brokers), START_PATIENCE_MS);
+    },
+    pause: () => signal('STOP'),
+    resume: () => signal('CONT'),
+  };
+}
+
+/** Resolves when the broker serves metadata, not only when its port is open. */
+async function answers(brokers: readonly string[]): Promise<void> {
+  const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING, retry: { retries: 0 } }).admin();
+  try {
+    await admin.connect();
+    await admin.describeCluster();
+  } finally {
+    await admin.disconnect();
+  }
+}
