@@ -148,7 +148,7 @@ function registryOf(options: RegistryCodecOptions): SchemaRegistry {
     host: options.url,
     clientId: 'foreshard',
     retry: { retries: 0 }, // `patiently` repeats, for writes too and with every failure in view.
-    middlewares: [() => ({ prepareRequest: (next) => next().then((request) => request.enhance({}, { timeout })) })],
+    middlewares: [() => ({ prepareRequest: (next) => next().then((request) => request.enhance({ timeout })) })],
     ...(options.auth === undefined ? {} : { auth: options.auth }),
     ...(options.agent === undefined ? {} : { agent: options.agent }),
   });
