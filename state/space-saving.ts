@@ -125,6 +125,7 @@ export class SpaceSaving {
       if (this.cells[cell]! > 0) to.count(cell).double(this.cells[cell]!);
   }
 
+  /** `capacity` must be the one it was written with. */
   static read(from: BinaryReader, capacity: number): SpaceSaving {
     const sketch = new SpaceSaving(capacity);
     const used = from.count();
@@ -137,20 +138,13 @@ export class SpaceSaving {
     const cells = from.count();
     for (let i = 0; i < cells; i++) {
       const cell = from.count();
-      const weight = from.double();
-      sketch.cells[cell & (sketch.cells.length - 1)]! += weight;
+      sketch.cells[cell] = from.double();
     }
-    // A smaller capacity than the one written keeps the heaviest; the same capacity keeps every slot where it was.
-    if (used <= capacity) {
-      sketch.used = used;
-      for (let slot = 0; slot < used; slot++)
-        sketch.enter(slot, keys[slot]!, hashes[slot]!, weights[slot]!, errors[slot]!);
-      sketch.heap.set(heap);
-      for (let at = 0; at < used; at++) sketch.place[sketch.heap[at]!] = at;
-    } else {
-      const heaviest = [...keys.keys()].sort((a, b) => weights[b]! - weights[a]! || a - b).slice(0, capacity);
-      for (const slot of heaviest) sketch.push(keys[slot]!, hashes[slot]!, weights[slot]!, errors[slot]!);
-    }
+    sketch.used = used;
+    for (let slot = 0; slot < used; slot++)
+      sketch.enter(slot, keys[slot]!, hashes[slot]!, weights[slot]!, errors[slot]!);
+    sketch.heap.set(heap);
+    for (let at = 0; at < used; at++) sketch.place[sketch.heap[at]!] = at;
     return sketch;
   }
 

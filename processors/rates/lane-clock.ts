@@ -1,0 +1,114 @@
+// Lane clock: event time of one input of one partition. Each input has its own, since inputs catch up at different speeds.
+//
+//   L1. At most two windows are open: the one that event time is in, and the one before it until its grace is over.
+//   L2. Once established, event time never goes back.
+//   L3. One event, or fewer than `jumpEvents` in a row that agree, moves event time by at most `jumpMs`; what lies farther
+//       ahead is counted at the current event time, and in `clamped`.
+//   L4. Before `jumpEvents` events have spoken for it, event time is a candidate: others outvote it (Boyer and Moore's
+//       majority vote), so that a wild first event does not make every later one late.
+//   L5. A tick moves an idle lane alone, and by at most `jumpMs`: a lane that is catching up closes by its own events.
+
+import type { BinaryReader, BinaryWriter } from '../../state/binary.ts';
+
+/** Ten seconds: fine enough to see a burst, coarse enough that a window costs next to nothing. */
+export const WINDOW_MS = 10_000;
+
+/** Ticks (about five a second) without an event after which a lane counts as idle: two seconds. */
+const IDLE_TICKS = 10;
+
+export interface LaneClockSettings {
+  /** How long a window stays open after its end, for events out of order. At most one window (L1). */
+  readonly graceMs: number;
+  /** An event farther ahead of event time than this is not believed alone (L3). */
+  readonly jumpMs: number;
+  /** So many events in a row that agree are believed. */
+  readonly jumpEvents: number;
+}
+
+export class LaneClock {
+  /** The latest event time; -1 before the first event. */
+  eventTime = -1;
+  /** Start of the older open window. */
+  openStart = 0;
+  /** Events counted at the current event time because theirs was not believed. */
+  clamped = 0;
+  private votes = 0;
+  private aheadEvents = 0;
+  private aheadTime = 0;
+  /** Not stored: after a restart a lane is idle a little later. */
+  private silentTicks = 0;
+
+  /** The time at which an event with this timestamp counts. Event time may have moved: `due` then tells. */
+  accept(timestamp: number, settings: LaneClockSettings): number {
+    this.silentTicks = 0;
+    const ahead = timestamp - this.eventTime;
+    if (ahead > settings.jumpMs || (ahead < -settings.jumpMs && this.votes < settings.jumpEvents))
+      return this.doubt(timestamp, ahead, settings);
+    if (this.votes < settings.jumpEvents) this.votes++;
+    this.aheadEvents = 0;
+    if (ahead > 0) this.eventTime = timestamp;
+    return timestamp;
+  }
+
+  /** True when the tick moved event time. */
+  tick(eventTime: number, settings: LaneClockSettings): boolean {
+    if (this.eventTime < 0 || ++this.silentTicks < IDLE_TICKS) return false;
+    if (eventTime <= this.eventTime || eventTime > this.eventTime + settings.jumpMs) return false; // L5
+    this.eventTime = eventTime;
+    return true;
+  }
+
+  /** True while the older open window has to be closed; `close` then opens the next one. */
+  due(settings: LaneClockSettings): boolean {
+    return this.openStart + WINDOW_MS + settings.graceMs <= this.eventTime;
+  }
+
+  close(): void {
+    this.openStart += WINDOW_MS;
+  }
+
+  /** Skips windows in which nothing can have been counted. */
+  catchUp(settings: LaneClockSettings): void {
+    this.openStart = windowStart(Math.max(0, this.eventTime - settings.graceMs));
+  }
+
+  private doubt(timestamp: number, ahead: number, settings: LaneClockSettings): number {
+    if (this.votes < settings.jumpEvents) {
+      if (this.votes > 0) this.votes--;
+      if (this.votes > 0) return this.clamp();
+      // L4: the candidate is outvoted. What was counted under it stays in the open windows, under their new name.
+      this.votes = 1;
+      this.eventTime = timestamp;
+      this.catchUp(settings);
+      return timestamp;
+    }
+    const agrees = Math.abs(timestamp - this.aheadTime) <= settings.jumpMs;
+    this.aheadEvents = agrees && ahead > 0 ? this.aheadEvents + 1 : 1;
+    this.aheadTime = timestamp;
+    if (this.aheadEvents < settings.jumpEvents) return this.clamp(); // L3
+    this.aheadEvents = 0;
+    this.eventTime = timestamp;
+    return timestamp;
+  }
+
+  private clamp(): number {
+    this.clamped++;
+    return this.eventTime;
+  }
+
+  write(to: BinaryWriter): void {
+    to.double(this.eventTime).double(this.openStart).count(this.clamped);
+    to.count(this.votes).count(this.aheadEvents).double(this.aheadTime);
+  }
+
+  read(from: BinaryReader): void {
+    this.eventTime = from.double();
+    this.openStart = from.double();
+    this.clamped = from.count();
+    this.votes = from.count();
+    this.aheadEvents = from.count();
+    this.aheadTime = from.double();
+  }
+}
+
+const windowStart = (time: number): number => time - (time % WINDOW_MS);

@@ -1,0 +1,304 @@
+// Partition windows: everything the rates stage remembers of one partition: three lanes, one for each input, each with
+// its clock, its fixed series and its heavy ones.
+//
+//   lane            fixed series                        heavy series
+//   subscriptions   leaves c/<partition>/<bits>         topics t/<filter>
+//   wildcards       the rest, w/<partition>/            first levels w/<partition>/<first level>/
+//   traffic         leaves; the rest of each            topics; first levels, of the partition that keeps their trie
+//                   wildcard partition
+//
+// A PUBLISH asks the trie partition of its first level, and always the partition that keeps the filters which begin with a
+// wildcard: its traffic counts in both, once each.
+
+import type { EventTime, Partition } from '../../schemas/ids.ts';
+import type { RateWindow, SubscriptionEvent, TopicTraffic, WildcardEvent } from '../../schemas/records.ts';
+import type { BinaryReader, BinaryWriter } from '../../state/binary.ts';
+import {
+  filterHash,
+  groupSeries,
+  leadingBits,
+  leafSeries,
+  partitionOf,
+  ROOT_KEY,
+  topicSeries,
+} from '../../state/keys.ts';
+import { SpaceSaving } from '../../state/space-saving.ts';
+import { HeavySeries, type HeavySettings } from './heavy-series.ts';
+import { LaneClock, type LaneClockSettings, WINDOW_MS } from './lane-clock.ts';
+import { OpenSeries } from './open-series.ts';
+
+export interface RatesSettings extends LaneClockSettings {
+  /** How many partitions the subscriptions topic has. */
+  readonly partitions: number;
+  /** Each partition has 2^leafBits leaves. */
+  readonly leafBits: number;
+  /** Topics watched in each partition; those above the thresholds of `heavy` are series. */
+  readonly heavyTopics: number;
+  /** First levels watched in each partition. */
+  readonly heavyGroups: number;
+  readonly heavy: HeavySettings;
+}
+
+/** Standard error 6.5 %, in 256 bytes for each leaf and group. */
+const FIXED_REGISTERS = 256;
+/** Standard error 13 %, in 64 bytes for each heavy topic. */
+const HEAVY_REGISTERS = 64;
+/** First levels whose partition is remembered; a bound, no tuning. */
+const REMEMBERED_LEVELS = 4096;
+
+export class PartitionWindows {
+  readonly partition: Partition;
+  readonly shape: Shape;
+  readonly clocks = { subscriptions: new LaneClock(), wildcards: new LaneClock(), traffic: new LaneClock() };
+  private readonly leaves: OpenSeries[];
+  private readonly trafficLeaves: OpenSeries[];
+  private rest: OpenSeries;
+  private readonly trafficRests = new Map<Partition, OpenSeries>();
+  private readonly topics: HeavySeries;
+  private readonly groups: HeavySeries;
+  private readonly trafficTopics: HeavySeries;
+  private readonly trafficGroups: HeavySeries;
+  /** Traffic of topics that are heavy by their subscriptions. */
+  private readonly followed = new Map<string, OpenSeries>();
+  /** Derived, not stored. */
+  private readonly levelPartitions = new Map<string, Partition>();
+
+  constructor(
+    partition: Partition,
+    shape: Shape,
+    heavy?: readonly [HeavySeries, HeavySeries, HeavySeries, HeavySeries],
+  ) {
+    this.partition = partition;
+    this.shape = shape;
+    const leaf = (registers: number) => (_: unknown, index: number) => {
+      const bits = leadingBits((index << (32 - shape.leafBits)) >>> 0, shape.leafBits);
+      return new OpenSeries(leafSeries(partition, bits), registers, 0);
+    };
+    this.leaves = Array.from({ length: 2 ** shape.leafBits }, leaf(FIXED_REGISTERS));
+    this.trafficLeaves = Array.from({ length: 2 ** shape.leafBits }, leaf(0));
+    this.rest = new OpenSeries(groupSeries(partition), FIXED_REGISTERS, 0);
+    [this.topics, this.groups, this.trafficTopics, this.trafficGroups] = heavy ?? [
+      new HeavySeries(new SpaceSaving(shape.heavyTopics), HEAVY_REGISTERS),
+      new HeavySeries(new SpaceSaving(shape.heavyGroups), FIXED_REGISTERS),
+      new HeavySeries(new SpaceSaving(shape.heavyTopics), 0),
+      new HeavySeries(new SpaceSaving(shape.heavyGroups), 0),
+    ];
+  }
+
+  /** A concrete subscription event. */
+  concrete(event: SubscriptionEvent, settings: RatesSettings, closed: RateWindow[]): void {
+    const clock = this.clocks.subscriptions;
+    const time = clock.accept(event.timestamp, settings);
+    if (clock.due(settings)) this.closeSubscriptions(settings, closed);
+    const filter = event.topicFilter;
+    const hash = filterHash(filter);
+    const leaf = this.leaves[this.leafOf(hash)]!;
+    const start = startOf(time, clock);
+    if (start < 0) {
+      leaf.lateEvents++;
+      return;
+    }
+    const subscribe = event.action === 'SUBSCRIBE';
+    const client = filterHash(event.clientId);
+    leaf.event(start, subscribe, client);
+    this.topics.weigh(filter, hash, 1, start)?.event(start, subscribe, client);
+  }
+
+  /** One trie event of the group of `firstLevel`. */
+  wildcard(firstLevel: string, event: WildcardEvent, settings: RatesSettings, closed: RateWindow[]): void {
+    const clock = this.clocks.wildcards;
+    const time = clock.accept(event.timestamp, settings);
+    if (clock.due(settings)) this.closeWildcards(settings, closed);
+    const start = startOf(time, clock);
+    if (start < 0) {
+      this.rest.lateEvents++;
+      return;
+    }
+    const group = firstLevel === ROOT_KEY ? undefined : this.groups.weigh(firstLevel, filterHash(firstLevel), 1, start);
+    (group ?? this.rest).event(start, event.action === 'SUBSCRIBE', filterHash(event.clientId));
+  }
+
+  /**
+   * A traffic report speaks of a time that is over, so it counts at its end; when it is late by at most its own length it
+   * counts in the older open window: a minute's forecast does not feel the shift, but would feel the loss.
+   */
+  traffic(report: TopicTraffic, settings: RatesSettings, closed: RateWindow[]): void {
+    const clock = this.clocks.traffic;
+    const end = report.windowStart + report.windowMs - 1;
+    const time = clock.accept(end, settings);
+    if (clock.due(settings)) this.closeTraffic(settings, closed);
+    const { topic, publishes, bytes } = report;
+    const hash = filterHash(topic);
+    const leaf = this.trafficLeaves[this.leafOf(hash)]!;
+    const start = startOf(Math.max(time, Math.min(clock.openStart, time + report.windowMs)), clock);
+    if (start < 0) {
+      leaf.lateEvents++;
+      return;
+    }
+    leaf.traffic(start, publishes, bytes);
+    const heavy = this.trafficTopics.weigh(topic, hash, publishes, start) ?? this.followedTopic(topic, hash, start);
+    heavy?.traffic(start, publishes, bytes);
+    this.groupTraffic(topic, publishes, bytes, start);
+  }
+
+  /** True when the clocks moved enough to be worth a write. */
+  tick(eventTime: number, settings: RatesSettings, closed: RateWindow[]): boolean {
+    let moved = false;
+    for (const [clock, close] of [
+      [this.clocks.subscriptions, this.closeSubscriptions],
+      [this.clocks.wildcards, this.closeWildcards],
+      [this.clocks.traffic, this.closeTraffic],
+    ] as const) {
+      if (!clock.tick(eventTime, settings) || !clock.due(settings)) continue;
+      close.call(this, settings, closed);
+      moved = true;
+    }
+    return moved;
+  }
+
+  private leafOf(hash: number): number {
+    return this.shape.leafBits === 0 ? 0 : hash >>> (32 - this.shape.leafBits);
+  }
+
+  private followedTopic(topic: string, hash: number, start: number): OpenSeries | undefined {
+    if (!this.topics.isHeavy(topic, hash)) return undefined;
+    let series = this.followed.get(topic);
+    if (series === undefined) {
+      series = new OpenSeries(topicSeries(topic), 0, nextUncounted(this.clocks.traffic));
+      this.followed.set(topic, series);
+    }
+    return start >= series.since ? series : undefined;
+  }
+
+  private groupTraffic(topic: string, publishes: number, bytes: number, start: number): void {
+    const slash = topic.indexOf('/');
+    const first = slash < 0 ? topic : topic.slice(0, slash);
+    const partition = this.partitionOfLevel(first);
+    const group = this.trafficGroups.weigh(first, filterHash(first), publishes, start);
+    (group ?? this.trafficRest(partition)).traffic(start, publishes, bytes);
+    const root = this.partitionOfLevel(ROOT_KEY);
+    if (group !== undefined || root !== partition) this.trafficRest(root).traffic(start, publishes, bytes);
+  }
+
+  private trafficRest(partition: Partition): OpenSeries {
+    let rest = this.trafficRests.get(partition);
+    if (rest === undefined) {
+      rest = new OpenSeries(groupSeries(partition), 0, 0);
+      this.trafficRests.set(partition, rest);
+    }
+    return rest;
+  }
+
+  private partitionOfLevel(level: string): Partition {
+    let partition = this.levelPartitions.get(level);
+    if (partition === undefined) {
+      if (this.levelPartitions.size >= REMEMBERED_LEVELS) this.levelPartitions.clear();
+      partition = partitionOf(level, this.shape.partitions);
+      this.levelPartitions.set(level, partition);
+    }
+    return partition;
+  }
+
+  private closeSubscriptions(settings: RatesSettings, closed: RateWindow[]): void {
+    const clock = this.clocks.subscriptions;
+    const windows = this.closeDue(clock, settings, closed, () => [this.leaves, this.topics]);
+    this.topics.judge(windows, nextUncounted(clock), settings.heavy, topicSeries);
+  }
+
+  private closeWildcards(settings: RatesSettings, closed: RateWindow[]): void {
+    const clock = this.clocks.wildcards;
+    const windows = this.closeDue(clock, settings, closed, () => [[this.rest], this.groups]);
+    this.groups.judge(windows, nextUncounted(clock), settings.heavy, (first) =>
+      groupSeries(this.partition, `${first}/`),
+    );
+  }
+
+  private closeTraffic(settings: RatesSettings, closed: RateWindow[]): void {
+    const clock = this.clocks.traffic;
+    const windows = this.closeDue(clock, settings, closed, () => [
+      this.trafficLeaves,
+      this.trafficRests.values(),
+      this.trafficTopics,
+      this.trafficGroups,
+      this.followed.values(),
+    ]);
+    const since = nextUncounted(clock);
+    this.trafficTopics.judge(windows, since, settings.heavy, topicSeries);
+    this.trafficGroups.judge(windows, since, settings.heavy, (first) =>
+      groupSeries(this.partitionOfLevel(first), `${first}/`),
+    );
+    for (const topic of this.followed.keys()) {
+      const hash = filterHash(topic);
+      if (!this.topics.isHeavy(topic, hash) || this.trafficTopics.isHeavy(topic, hash)) this.followed.delete(topic);
+    }
+  }
+
+  /** Closes every window whose grace is over, and returns how many windows that were; empty ones emit nothing. */
+  private closeDue(
+    clock: LaneClock,
+    settings: RatesSettings,
+    closed: RateWindow[],
+    all: () => readonly Iterable<OpenSeries>[],
+  ): number {
+    const before = clock.openStart;
+    for (let open = 0; open < 2 && clock.due(settings); open++) {
+      for (const some of all()) {
+        for (const series of some) {
+          const record = series.close(clock.openStart, this.partition);
+          if (record !== undefined) closed.push(record);
+        }
+      }
+      clock.close();
+    }
+    if (clock.due(settings)) clock.catchUp(settings);
+    return (clock.openStart - before) / WINDOW_MS;
+  }
+
+  write(to: BinaryWriter): void {
+    to.count(this.partition).count(this.shape.partitions).count(this.shape.leafBits);
+    to.count(this.shape.heavyTopics).count(this.shape.heavyGroups);
+    for (const heavy of [this.topics, this.groups, this.trafficTopics, this.trafficGroups]) heavy.write(to);
+    for (const clock of Object.values(this.clocks)) clock.write(to);
+    for (const some of [this.leaves, this.trafficLeaves, [this.rest]]) for (const series of some) series.write(to);
+    to.count(this.trafficRests.size);
+    for (const [partition, series] of this.trafficRests) series.write(to.count(partition));
+    to.count(this.followed.size);
+    for (const [topic, series] of this.followed) series.write(to.text(topic));
+  }
+
+  static read(from: BinaryReader): PartitionWindows {
+    const partition = from.count();
+    const shape = {
+      partitions: from.count(),
+      leafBits: from.count(),
+      heavyTopics: from.count(),
+      heavyGroups: from.count(),
+    };
+    const windows = new PartitionWindows(partition, shape, [
+      HeavySeries.read(from, shape.heavyTopics, HEAVY_REGISTERS),
+      HeavySeries.read(from, shape.heavyGroups, FIXED_REGISTERS),
+      HeavySeries.read(from, shape.heavyTopics, 0),
+      HeavySeries.read(from, shape.heavyGroups, 0),
+    ]);
+    for (const clock of Object.values(windows.clocks)) clock.read(from);
+    for (const some of [windows.leaves, windows.trafficLeaves])
+      for (let i = 0; i < some.length; i++) some[i] = OpenSeries.read(from);
+    windows.rest = OpenSeries.read(from);
+    for (let left = from.count(); left > 0; left--) windows.trafficRests.set(from.count(), OpenSeries.read(from));
+    for (let left = from.count(); left > 0; left--) windows.followed.set(from.text(), OpenSeries.read(from));
+    return windows;
+  }
+}
+
+/** The settings that decide what a row holds. A row of another shape keeps its clocks and nothing else. */
+export type Shape = Pick<RatesSettings, 'partitions' | 'leafBits' | 'heavyTopics' | 'heavyGroups'>;
+
+/** Start of the open window that holds `time`, or -1 when it has closed. */
+function startOf(time: number, clock: LaneClock): number {
+  if (time < clock.openStart) return -1;
+  return time < clock.openStart + WINDOW_MS ? clock.openStart : clock.openStart + WINDOW_MS;
+}
+
+/** Start of the first window that no event has been counted in yet. */
+const nextUncounted = (clock: LaneClock): EventTime =>
+  (clock.eventTime - (clock.eventTime % WINDOW_MS) + WINDOW_MS) as EventTime;

@@ -1,0 +1,113 @@
+// Rates: counts subscription events and traffic into one window for each series (state/keys.ts says which there are).
+//
+//   R1. A window closes once: at the first event, or tick of an idle lane, past its end and its grace.
+//   R2. A late event is counted in `lateEvents` of its series' next window; it never reopens a closed one.
+//   R3. One event from the future closes nothing: it counts now, until enough in a row agree (lane-clock.ts).
+//   R4. An empty window emits nothing: a missing window is a zero.
+//   R5. Trie filters are counted where their trie is kept, from `wildcard-subscriptions`; every other filter from
+//       `subscriptions`. No event is counted in two series but a heavy topic's, which is in its leaf too.
+//   R6. The row is stored with the input offsets, so a replay counts nothing twice.
+//
+// Hot path: the row is one mutable object for each task, numbers in place, no allocation for an event. The slow plain
+// version is the oracle in test/processors/rates; bench/rates-step.ts holds the speed.
+
+import { AppError } from '../../schemas/errors.ts';
+import type { Metric, RateWindow, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
+import { BinaryReader, BinaryWriter } from '../../state/binary.ts';
+import { type Emit, type Input, NOTHING, type Rows, type Step, type Table, type Tick } from '../step.ts';
+import { PartitionWindows, type RatesSettings, type Shape } from './partition-windows.ts';
+
+export type { RatesSettings } from './partition-windows.ts';
+export type Row = PartitionWindows;
+
+/** What holds unless the configuration says otherwise. */
+export const RATES_DEFAULTS: Omit<RatesSettings, 'partitions'> = {
+  leafBits: 3, // Eight leaves: as far as a partition's hash slices can be told apart by load.
+  heavyTopics: 256,
+  heavyGroups: 64,
+  graceMs: 5_000, // Brokers' clocks and batches disagree by less; forecasts wait as long.
+  jumpMs: 3_600_000,
+  jumpEvents: 100,
+  // One percent of a partition, and enough of a rate for a forecast of it to mean something; cold for five minutes.
+  heavy: { share: 0.01, perSecond: 1, coolWindows: 30 },
+};
+
+export const windows: Table<Row> = {
+  name: 'windows',
+  encode(row) {
+    const to = new BinaryWriter(16_384).count(FORMAT);
+    row.write(to);
+    return to.bytes();
+  },
+  decode(bytes) {
+    const from = new BinaryReader(bytes);
+    const format = from.count();
+    if (format !== FORMAT)
+      throw new AppError('STORE_FORMAT', `rates rows of format ${format} cannot be read`, { format });
+    return PartitionWindows.read(from);
+  },
+};
+
+export function countRates(
+  settings: RatesSettings,
+): Step<
+  | Input<'subscriptions', SubscriptionEvent>
+  | Input<'wildcard-subscriptions', WildcardEvents>
+  | Input<'metrics', Metric>
+  | Input<'clock', Tick>,
+  Row,
+  Emit<'rates', RateWindow>
+> {
+  const closed: RateWindow[] = [];
+  return (rows, input) => {
+    if (input.topic === 'subscriptions') {
+      if (isTrie(input.value.topicFilter)) return NOTHING; // R5
+      const row = rowOf(rows, input.partition, settings);
+      row.concrete(input.value, settings, closed);
+      rows.set(ROW, row);
+    } else if (input.topic === 'wildcard-subscriptions') {
+      const row = rowOf(rows, input.partition, settings);
+      for (const event of input.value.events) row.wildcard(input.value.firstLevel, event, settings, closed);
+      rows.set(ROW, row);
+    } else if (input.topic === 'metrics') {
+      if (input.value.body.kind !== 'TopicTraffic') return NOTHING;
+      const row = rowOf(rows, input.partition, settings);
+      row.traffic(input.value.body, settings, closed);
+      rows.set(ROW, row);
+    } else {
+      const row = rows.get(ROW);
+      if (row?.tick(input.value.eventTime, settings, closed)) rows.set(ROW, row);
+    }
+    return closed.length === 0 ? NOTHING : closed.splice(0).map(emitted);
+  };
+}
+
+/** The only row of a task. */
+const ROW = 'windows';
+const FORMAT = 1;
+
+/** As `placeOf(filter).trie`, without naming the place. The filter is valid, so a wildcard sign is a wildcard. */
+function isTrie(filter: string): boolean {
+  for (let i = 0; i < filter.length; i++) {
+    const code = filter.charCodeAt(i);
+    if (code === 0x2b || code === 0x23) return true;
+  }
+  return filter.charCodeAt(0) === 0x24 && filter.startsWith('$share/');
+}
+
+function rowOf(rows: Rows<Row>, partition: number, settings: RatesSettings): Row {
+  const row = rows.get(ROW);
+  if (row !== undefined && sameShape(row.shape, settings)) return row;
+  const { partitions, leafBits, heavyTopics, heavyGroups } = settings;
+  const fresh = new PartitionWindows(partition, { partitions, leafBits, heavyTopics, heavyGroups });
+  if (row !== undefined) Object.assign(fresh.clocks, row.clocks); // R1: what was closed stays closed.
+  return fresh;
+}
+
+const sameShape = (a: Shape, b: Shape): boolean =>
+  a.leafBits === b.leafBits &&
+  a.partitions === b.partitions &&
+  a.heavyTopics === b.heavyTopics &&
+  a.heavyGroups === b.heavyGroups;
+
+const emitted = (value: RateWindow): Emit<'rates', RateWindow> => ({ topic: 'rates', key: value.series, value });
