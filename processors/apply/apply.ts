@@ -1,0 +1,157 @@
+// Apply: carries out what the planner commands, and keeps every subscription in the shard that its slice lives on. One
+// task is the only writer of its partition's slices, for ever, and does everything in one order: routing an event,
+// copying a chunk and switching a pointer never race.
+//
+//   A1. Shards exist and are owned before the first write: `provision` and `own` are the first effects of a life.
+//   A2. Every effect may be performed again after a crash: writes by version, the rest by owner records and cursors.
+//   A3. No input throws: what cannot be done is told in `progress`, with the reason.
+
+import type { Command, Progress, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
+import type { Effect, Outcome } from '../../state/effects.ts';
+import { type Emit, type Input, NOTHING, type Rows, type Step, type Tick } from '../step.ts';
+import { type CommandSettings, carriedOn, contextOf, moveOf, onCommand } from './commands.ts';
+import { COUNTS, LIFE, Life, lives, type Row } from './life.ts';
+import { MOVE_DEFAULTS, onOutcome, onRestart, onTick } from './move.ts';
+import { effect, type Out, routeEvent, routeEvents, tell } from './route.ts';
+import { askedAgain, firstShards, onProvisioned, onReleased, type ShardSettings, shardsAgain } from './shards.ts';
+
+export { lives, type Row };
+
+export interface ApplySettings extends CommandSettings, ShardSettings {
+  readonly partitions: number;
+  /** Which life of the subscriptions topic this is: raised by the operator when that topic is made anew. */
+  readonly incarnation: number;
+  /** Slices counted at one tick: each count may scan the slice. */
+  readonly countsPerTick: number;
+}
+
+/** All but what the deployment decides. */
+export const APPLY_DEFAULTS: Omit<ApplySettings, 'partitions' | 'incarnation' | 'genesis'> = {
+  ...MOVE_DEFAULTS,
+  provisionTriesMax: 25, // Five seconds of ticks.
+  commandsKept: 4_096, // At ten commands a second, almost seven minutes.
+  finishedMovesKept: 64,
+  countsPerTick: 2,
+};
+
+/** Writes after which a slice is counted again: a quarter of its rows, so that counting costs a few rows for each write. */
+const COUNT_SHARE = 0.25;
+const COUNT_WRITES_MIN = 1_000;
+/** The planner is told of a size that differs by a tenth from what it knows. */
+const TELL_SHARE = 0.1;
+/** The first tick after a start knows no elapsed time; ticks come about five times a second. */
+const FIRST_TICK_MS = 200;
+
+type In =
+  | Input<'subscriptions', SubscriptionEvent>
+  | Input<'wildcard-subscriptions', WildcardEvents>
+  | Input<'commands', Command>
+  | Input<'outcomes', Outcome>
+  | Input<'clock', Tick>;
+
+export function carryOut(settings: ApplySettings): Step<In, Row, Emit<'progress', Progress> | Emit<'effects', Effect>> {
+  return (rows, input) => {
+    const row = rows.get(LIFE);
+    if (row?.kind === 'life' && row.awake) return handle(rows, row, input, settings);
+    const life = row?.kind === 'life' ? row : Life.first(settings.partitions, input.partition);
+    const first = row === undefined ? born(rows, life, settings) : started(rows, life, settings);
+    return [...first, ...handle(rows, life, input, settings)];
+  };
+}
+
+function handle(rows: Rows<Row>, life: Life, input: In, settings: ApplySettings): readonly Out[] {
+  switch (input.topic) {
+    case 'subscriptions':
+      return routeEvent(life, input.value, input.offset, settings.incarnation);
+    case 'wildcard-subscriptions':
+      return routeEvents(life, input.value, settings.incarnation);
+    case 'commands':
+      return onCommand(rows, life, input.value, input.offset, settings);
+    case 'outcomes':
+      return heard(rows, life, input.value, settings);
+    case 'clock':
+      return ticked(rows, life, input.value, settings);
+  }
+}
+
+/** The first input ever: the partition's slices are where genesis says. */
+function born(rows: Rows<Row>, life: Life, settings: ApplySettings): Out[] {
+  life.awake = true;
+  rows.set(LIFE, life);
+  const out = firstShards(rows, life, settings);
+  for (const [slice, { shard, epoch }] of life.homes)
+    out.push(effect({ kind: 'own', shard, owner: { slice, state: 'owned', epoch } }));
+  return out; // A1
+}
+
+/** The first input after a start: shards are opened again and moves go on. */
+function started(rows: Rows<Row>, life: Life, settings: ApplySettings): Out[] {
+  const moves = life.wake(rows);
+  const out: Out[] = [];
+  for (const move of moves) {
+    const home = life.homes.get(move.slice);
+    if (home !== undefined) home.moving = move.id;
+    const turn = onRestart(move, contextOf(life, move.slice, settings));
+    out.push(...carriedOn(rows, life, move, turn, settings));
+  }
+  return [...shardsAgain(rows, life, settings), ...out];
+}
+
+function heard(rows: Rows<Row>, life: Life, outcome: Outcome, settings: ApplySettings): readonly Out[] {
+  switch (outcome.kind) {
+    case 'provisioned':
+      return onProvisioned(rows, life, outcome, settings);
+    case 'released':
+      return onReleased(rows, life, outcome.shard);
+    case 'written': {
+      const row = rows.get(COUNTS);
+      const before = row?.kind === 'counts' ? row : { kind: 'counts' as const, applied: 0, stale: 0 };
+      rows.set(COUNTS, {
+        ...before,
+        applied: before.applied + outcome.applied,
+        stale: before.stale + outcome.stale,
+      });
+      return NOTHING;
+    }
+    case 'counted':
+      return counted(life, outcome);
+    default: {
+      const move = moveOf(rows, outcome.move);
+      if (move === undefined) return NOTHING;
+      const turn = onOutcome(move, outcome, contextOf(life, move.slice, settings));
+      return carriedOn(rows, life, move, turn, settings);
+    }
+  }
+}
+
+function ticked(rows: Rows<Row>, life: Life, tick: Tick, settings: ApplySettings): readonly Out[] {
+  const elapsedMs = life.wallTime === undefined ? FIRST_TICK_MS : tick.wallTime - life.wallTime;
+  life.wallTime = tick.wallTime;
+  life.eventTime = tick.eventTime as Life['eventTime'];
+  const out = askedAgain(life);
+  for (const id of [...life.active]) {
+    const move = moveOf(rows, id);
+    if (move === undefined) continue;
+    out.push(...carriedOn(rows, life, move, onTick(move, elapsedMs, contextOf(life, move.slice, settings)), settings));
+  }
+  let left = settings.countsPerTick;
+  for (const slice of life.toCount) {
+    if (left-- === 0) break;
+    life.toCount.delete(slice);
+    const { shard } = life.homeOf(slice);
+    out.push(effect({ kind: 'count', shard, range: life.rangeOf(slice) }));
+  }
+  return out;
+}
+
+function counted(life: Life, { slice, entries, bytes }: Extract<Outcome, { kind: 'counted' }>): readonly Out[] {
+  const home = life.homes.get(slice);
+  if (home === undefined) return NOTHING; // Merged or split away meanwhile.
+  home.entries = entries;
+  home.bytes = bytes;
+  home.writesLeft = Math.max(COUNT_WRITES_MIN, Math.ceil(entries * COUNT_SHARE));
+  const isNews = home.entriesTold < 0 || Math.abs(entries - home.entriesTold) > home.entriesTold * TELL_SHARE;
+  if (!isNews) return NOTHING;
+  home.entriesTold = entries;
+  return [tell(life, slice, { kind: 'SliceEntries', slice, entries, bytes })];
+}

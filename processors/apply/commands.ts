@@ -1,0 +1,186 @@
+// Commands: what the planner asks of the slices of one partition.
+//
+//   C1. The same command id twice has one effect, and is answered once.
+//   C2. A command that is not possible changes nothing and is answered with the reason; none throws.
+//   C3. Of a split or merge the new owner records are put before the old ones go: a reader never meets a gap.
+//   C4. A slice that moves is neither split nor merged.
+
+import { type Epoch, epoch as epochOf, type MoveId, type SliceKey } from '../../schemas/ids.ts';
+import type { Command, MergeSlices, MoveSlice, SplitSlice, SteerMove } from '../../schemas/records.ts';
+import { NOTHING, type Rows } from '../step.ts';
+import { commandRow, LIFE, type Life, moveRow, type Row } from './life.ts';
+import {
+  isSwitched,
+  type Move,
+  type MoveContext,
+  type MoveSettings,
+  newMove,
+  onSteer,
+  progressOf,
+  type Turn,
+} from './move.ts';
+import { effect, type Out, tell } from './route.ts';
+import { onShardCommand } from './shards.ts';
+
+export interface CommandSettings extends MoveSettings {
+  /** Ids of commands that are remembered (C1); older ones are forgotten. */
+  readonly commandsKept: number;
+  /** Finished moves that can still answer a late command about them. */
+  readonly finishedMovesKept: number;
+}
+
+export function onCommand(
+  rows: Rows<Row>,
+  life: Life,
+  command: Command,
+  offset: number,
+  settings: CommandSettings,
+): readonly Out[] {
+  if (!isNew(rows, life, command.id, offset, settings)) return NOTHING;
+  const { body } = command;
+  switch (body.kind) {
+    case 'SplitSlice':
+      return splitSlice(rows, life, command, body);
+    case 'MergeSlices':
+      return mergeSlices(rows, life, command, body);
+    case 'MoveSlice':
+      return moveSlice(rows, life, command, body, settings);
+    case 'SteerMove':
+      return steerMove(rows, life, command, body, settings);
+    default:
+      return onShardCommand(rows, life, body);
+  }
+}
+
+/** Takes over what a move has become, and says what is to be done and told. */
+export function carriedOn(
+  rows: Rows<Row>,
+  life: Life,
+  before: Move | undefined,
+  { move, effects, report }: Turn,
+  settings: CommandSettings,
+): Out[] {
+  if (move !== before) {
+    rows.set(moveRow(move.id), move);
+    const home = life.homes.get(move.slice);
+    if (home !== undefined && isSwitched(move) && home.moving === move.id && home.shard !== move.to) {
+      home.shard = move.to;
+      home.epoch = move.epoch;
+      rows.set(LIFE, life);
+    }
+    const finishedBefore = life.finished.length;
+    const forgotten = life.follow(move, settings.finishedMovesKept);
+    for (const id of forgotten) rows.delete(moveRow(id));
+    if (forgotten.length > 0 || life.finished.length !== finishedBefore) rows.set(LIFE, life);
+  }
+  const out = effects.map(effect);
+  if (report !== undefined) out.push(tell(life, move.id, report));
+  return out;
+}
+
+export const contextOf = (life: Life, slice: SliceKey, settings: MoveSettings): MoveContext => ({
+  settings,
+  range: life.rangeOf(slice),
+  entries: life.homes.get(slice)?.entries ?? -1,
+});
+
+/** C1. The ids are kept in the order of the commands topic. */
+function isNew(rows: Rows<Row>, life: Life, id: string, offset: number, settings: CommandSettings): boolean {
+  const key = commandRow(id);
+  if (rows.get(key) !== undefined) return false;
+  rows.set(key, { kind: 'command', offset });
+  life.commandOrder.push(key);
+  if (life.commandOrder.length > settings.commandsKept) rows.delete(life.commandOrder.shift()!);
+  return true;
+}
+
+function splitSlice(rows: Rows<Row>, life: Life, command: Command, { slice, into }: SplitSlice): Out[] {
+  const refusal = life.tree.splitRefusal(slice, into) ?? movingRefusal(life, [slice]);
+  if (refusal !== undefined) return [answer(life, command.id, false, refusal)];
+  const { shard, epoch: before } = life.homeOf(slice);
+  const epoch = latest([command.epoch, before]);
+  const out: Out[] = [];
+  for (const key of into) {
+    if (key === slice) continue;
+    life.add(key, shard, epoch);
+    out.push(effect({ kind: 'own', shard, owner: { slice: key, state: 'owned', epoch } })); // C3
+  }
+  if (into.includes(slice)) life.toCount.add(slice);
+  else {
+    life.remove(slice);
+    out.push(effect({ kind: 'disown', shard, slice }));
+  }
+  rows.set(LIFE, life);
+  return [...out, answer(life, command.id, true, '')];
+}
+
+function mergeSlices(rows: Rows<Row>, life: Life, command: Command, { slices, into }: MergeSlices): Out[] {
+  const refusal = life.tree.mergeRefusal(slices, into) ?? movingRefusal(life, slices) ?? apartRefusal(life, slices);
+  if (refusal !== undefined) return [answer(life, command.id, false, refusal)];
+  const homes = slices.map((slice) => life.homeOf(slice));
+  const { shard } = homes[0]!;
+  const epoch = latest([command.epoch, ...homes.map((home) => home.epoch)]);
+  const out: Out[] = [];
+  if (slices.includes(into)) life.toCount.add(into);
+  else {
+    life.add(into, shard, epoch);
+    out.push(effect({ kind: 'own', shard, owner: { slice: into, state: 'owned', epoch } })); // C3
+  }
+  for (const slice of slices) {
+    if (slice === into) continue;
+    life.remove(slice);
+    out.push(effect({ kind: 'disown', shard, slice }));
+  }
+  rows.set(LIFE, life);
+  return [...out, answer(life, command.id, true, '')];
+}
+
+function moveSlice(rows: Rows<Row>, life: Life, command: Command, body: MoveSlice, settings: CommandSettings): Out[] {
+  const { moveId: id, slice, from, to, rowsPerSecond } = body;
+  const home = life.homes.get(slice);
+  const epoch = home?.epoch ?? command.epoch;
+  const move = newMove({ id, slice, from, to, epoch, rowsPerSecond, reason: command.reason });
+  const context = contextOf(life, slice, settings);
+  const refusal = moveRefusal(rows, life, body);
+  if (refusal === undefined)
+    return carriedOn(rows, life, undefined, { move, effects: [], report: progressOf(move, context) }, settings);
+  return [tell(life, id, progressOf({ ...move, phase: 'aborted', reason: refusal }, context))];
+}
+
+function steerMove(rows: Rows<Row>, life: Life, command: Command, body: SteerMove, settings: CommandSettings): Out[] {
+  const move = moveOf(rows, body.moveId);
+  if (move === undefined) return [answer(life, command.id, false, `there is no move ${body.moveId}`)];
+  const { action, rowsPerSecond } = body;
+  const { epoch, reason } = command;
+  const turn = onSteer(move, { action, epoch, rowsPerSecond, reason }, contextOf(life, move.slice, settings));
+  return carriedOn(rows, life, move, turn, settings);
+}
+
+export function moveOf(rows: Rows<Row>, id: MoveId): Move | undefined {
+  const row = rows.get(moveRow(id));
+  return row?.kind === 'move' ? row : undefined;
+}
+
+function moveRefusal(rows: Rows<Row>, life: Life, { moveId, slice, from, to }: MoveSlice): string | undefined {
+  const home = life.homes.get(slice);
+  if (home === undefined) return `${slice} is not a slice of partition ${life.partition}`;
+  if (moveOf(rows, moveId) !== undefined) return `there is a move ${moveId} already`;
+  if (home.shard !== from) return `${slice} lives on ${home.shard}, not on ${from}`;
+  if (from === to) return `${slice} lives on ${to} already`;
+  return movingRefusal(life, [slice]);
+}
+
+function movingRefusal(life: Life, slices: readonly SliceKey[]): string | undefined {
+  const moving = slices.find((slice) => life.homes.get(slice)?.moving !== undefined);
+  return moving === undefined ? undefined : `${moving} is moving`; // C4
+}
+
+function apartRefusal(life: Life, slices: readonly SliceKey[]): string | undefined {
+  const shards = new Set(slices.map((slice) => life.homes.get(slice)?.shard));
+  return shards.size === 1 ? undefined : `the slices live on ${[...shards].join(', ')}`;
+}
+
+const latest = (epochs: readonly Epoch[]): Epoch => epochOf(Math.max(...epochs));
+
+const answer = (life: Life, commandId: string, done: boolean, reason: string): Out =>
+  tell(life, commandId, { kind: 'SliceProgress', commandId, done, reason });

@@ -1,0 +1,230 @@
+// Life: what one apply task remembers, as the rows of its table, and the indexes it keeps beside them in memory.
+//
+//   L1. The row `life` says where each slice of the partition lives; it is `set` again after each change of that.
+//   L2. What is not encoded (indexes, sizes, the time of the last tick) is built or measured anew after a start.
+//
+// A mutable index with a pure face: the hot path finds a slice and its shards without allocating. Only the task that
+// owns the partition touches it.
+
+import { assert } from '../../schemas/errors.ts';
+import {
+  type Epoch,
+  type EventTime,
+  eventTime,
+  type MoveId,
+  type Partition,
+  type ShardId,
+  type SliceKey,
+} from '../../schemas/ids.ts';
+import type { SliceRange } from '../../state/effects.ts';
+import { FIRST_EPOCH, firstShardOf } from '../../state/genesis.ts';
+import { groupSlice, hashSlice, partitionOf } from '../../state/keys.ts';
+import { SliceTree } from '../../state/slice-tree.ts';
+import type { Rows, Table } from '../step.ts';
+import { isFinished, type Move, secondShardOf } from './move.ts';
+
+/** A shard that this task provisions and reports about. */
+export interface ShardWork {
+  readonly kind: 'shard';
+  readonly shard: ShardId;
+  readonly datastoreType: string;
+  readonly state: 'allocating' | 'resizing' | 'releasing' | 'ready' | 'failed';
+  readonly sinceWallMs: number;
+  readonly failures: number;
+  readonly instanceId: string;
+  readonly address: string;
+}
+
+/** A command that was carried out; kept while a repetition of it is to be expected. */
+export interface Done {
+  readonly kind: 'command';
+  readonly offset: number;
+}
+
+/** What came of this task's writes: applied + stale = all rows written. */
+export interface Counts {
+  readonly kind: 'counts';
+  readonly applied: number;
+  readonly stale: number;
+}
+
+export type Row = Life | Move | ShardWork | Done | Counts;
+
+export const LIFE = 'life';
+export const COUNTS = 'counts';
+export const moveRow = (id: MoveId): string => `move/${id}`;
+export const shardRow = (id: ShardId): string => `shard/${id}`;
+export const commandRow = (id: string): string => `command/${id}`;
+
+export interface Wanted {
+  readonly datastoreType: string;
+  readonly resize: boolean;
+}
+
+/** Where a slice lives, and what the hot path needs to know of it. */
+export interface Home {
+  shard: ShardId;
+  epoch: Epoch;
+  moving: MoveId | undefined;
+  /** The shard that gets each event too while the slice moves. */
+  second: { readonly shard: ShardId; readonly move: MoveId | undefined } | undefined;
+  /** Live rows and their bytes when last counted; -1 while unknown. */
+  entries: number;
+  bytes: number;
+  /** What the planner was told; -1 for nothing yet. */
+  entriesTold: number;
+  /** Writes until the slice is counted again. */
+  writesLeft: number;
+}
+
+export class Life {
+  readonly kind = 'life';
+  readonly partitions: number;
+  readonly partition: Partition;
+  readonly tree: SliceTree;
+  readonly homes = new Map<SliceKey, Home>();
+  /** Finished moves whose rows are kept to answer late steering, oldest first. */
+  readonly finished: MoveId[] = [];
+
+  // Not encoded (L2).
+  awake = false;
+  eventTime: EventTime = eventTime(0);
+  wallTime: number | undefined;
+  readonly active = new Set<MoveId>();
+  readonly commandOrder: string[] = [];
+  /** Shards that are asked for at each tick until they are ready. */
+  readonly unready = new Map<ShardId, Wanted>();
+  readonly toCount = new Set<SliceKey>();
+  readonly #ranges = new Map<SliceKey, SliceRange>();
+
+  constructor(partitions: number, partition: Partition) {
+    this.partitions = partitions;
+    this.partition = partition;
+    this.tree = new SliceTree(partitions);
+  }
+
+  static first(partitions: number, partition: Partition): Life {
+    const life = new Life(partitions, partition);
+    for (const slice of [hashSlice(partition), groupSlice(partition)])
+      life.add(slice, firstShardOf(slice), FIRST_EPOCH);
+    return life;
+  }
+
+  add(slice: SliceKey, shard: ShardId, epoch: Epoch): void {
+    this.tree.add(slice);
+    this.homes.set(slice, homeOf(shard, epoch));
+    this.#ranges.clear();
+    this.toCount.add(slice);
+  }
+
+  remove(slice: SliceKey): void {
+    this.tree.remove(slice);
+    this.homes.delete(slice);
+    this.#ranges.clear();
+    this.toCount.delete(slice);
+  }
+
+  homeOf(slice: SliceKey | undefined): Home {
+    const home = slice === undefined ? undefined : this.homes.get(slice);
+    assert(home !== undefined, `slice ${slice} of partition ${this.partition} has no home`);
+    return home;
+  }
+
+  /** The slice less those carved out of it. Kept until a slice is split or merged: building it looks at every slice. */
+  rangeOf(slice: SliceKey): SliceRange {
+    let range = this.#ranges.get(slice);
+    if (range === undefined) {
+      range = { slice, except: this.tree.carvedOutOf(slice) };
+      this.#ranges.set(slice, range);
+    }
+    return range;
+  }
+
+  uses(shard: ShardId): boolean {
+    for (const home of this.homes.values()) if (home.shard === shard || home.second?.shard === shard) return true;
+    return false;
+  }
+
+  /** Takes over what a move has become: where its slice lives, and where its events go. Returns finished moves to forget. */
+  follow(move: Move, finishedMax: number): MoveId[] {
+    const home = this.homes.get(move.slice);
+    if (home !== undefined) {
+      home.second = secondShardOf(move);
+      home.moving = isFinished(move) ? undefined : move.id;
+    }
+    if (!isFinished(move)) {
+      this.active.add(move.id);
+      return [];
+    }
+    if (this.active.delete(move.id)) this.finished.push(move.id);
+    return this.finished.splice(0, Math.max(0, this.finished.length - finishedMax));
+  }
+
+  /** Rebuilds what is not encoded from the other rows. */
+  wake(rows: Rows<Row>): Move[] {
+    const moves: Move[] = [];
+    const commands: [id: string, offset: number][] = [];
+    for (const [key, row] of rows.entries()) {
+      if (row.kind === 'command') commands.push([key, row.offset]);
+      else if (row.kind === 'move' && !isFinished(row)) moves.push(row);
+    }
+    commands.sort((a, b) => a[1] - b[1]);
+    this.commandOrder.push(...commands.map(([key]) => key));
+    this.awake = true;
+    return moves.sort((a, b) => (a.id < b.id ? -1 : 1));
+  }
+}
+
+export const lives: Table<Row> = {
+  name: 'lives',
+  encode(row) {
+    return Buffer.from(JSON.stringify(row.kind === 'life' ? plain(row) : row), 'utf8');
+  },
+  decode(bytes) {
+    const row = JSON.parse(bytes.toString('utf8')) as PlainLife | Exclude<Row, Life>;
+    return row.kind === 'life' ? lifeFrom(row) : row;
+  },
+};
+
+interface PlainLife {
+  readonly kind: 'life';
+  readonly partitions: number;
+  readonly partition: Partition;
+  readonly slices: readonly (readonly [SliceKey, ShardId, Epoch])[];
+  readonly finished: readonly MoveId[];
+  readonly eventTime: EventTime;
+}
+
+function plain(life: Life): PlainLife {
+  return {
+    kind: 'life',
+    partitions: life.partitions,
+    partition: life.partition,
+    slices: [...life.homes].map(([slice, home]) => [slice, home.shard, home.epoch] as const),
+    finished: life.finished,
+    eventTime: life.eventTime,
+  };
+}
+
+function lifeFrom(row: PlainLife): Life {
+  const life = new Life(row.partitions, row.partition);
+  for (const [slice, shard, epoch] of row.slices) life.add(slice, shard, epoch);
+  life.finished.push(...row.finished);
+  life.eventTime = row.eventTime;
+  return life;
+}
+
+const homeOf = (shard: ShardId, epoch: Epoch): Home => ({
+  shard,
+  epoch,
+  moving: undefined,
+  second: undefined,
+  entries: -1,
+  bytes: 0,
+  entriesTold: -1,
+  writesLeft: Number.POSITIVE_INFINITY, // Counted at the next ticks in any case; then by the count.
+});
+
+/** True for the one task that reports about a shard: the others make sure that it exists, and say nothing. */
+export const reportsOn = (life: Life, shard: ShardId): boolean =>
+  partitionOf(shard, life.partitions) === life.partition;

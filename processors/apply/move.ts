@@ -1,0 +1,504 @@
+// Move: one slice going from one shard to another, as a state machine. Pure: each function takes the move and what has
+// happened, and returns the move as it is now with the effects to perform. apply.ts keeps the row and routes the events.
+//
+//   M1. From the first moment of `copying` until RETIRE every event of the slice goes to both shards, so no copied row can
+//       hide a newer one: versions decide.
+//   M2. A copy begins at an empty target: `provisioning` erases whatever an earlier, broken-off move has left there.
+//   M3. `verified` is told only after every row was compared equal and no write to the target has failed since the copy
+//       began. From `settling` on, writes to the target are the runner's to retry, so it stays equal.
+//   M4. Before SWITCH the target can be given up, after it the source alone can: there is no other way back.
+//   M5. The source gets its `moved` record before its first row is erased; the target loses its `receiving` record after
+//       its last row is.
+//   M6. After a restart a move goes on from its row, but compares anew: an erase that was not committed may have happened.
+//
+// At most one chunk effect of a move is under way (`awaiting`), and outcomes come in the order of their effects, before
+// the next tick.
+
+import { assert } from '../../schemas/errors.ts';
+import type { Epoch, MoveId, ShardId, SliceKey } from '../../schemas/ids.ts';
+import type { MoveProgress, MoveState, SteerAction } from '../../schemas/records.ts';
+import type { Cursor, Effect, Outcome, SliceRange } from '../../state/effects.ts';
+
+export interface MoveSettings {
+  /** Copy throttle of a move that names none; rows compared and erased count like rows copied. */
+  readonly copyRowsPerSecond: number;
+  /** Rows in one effect: bounds how long a commit waits for one chunk. */
+  readonly chunkRowsMax: number;
+  /** How often one chunk is copied again before the difference is taken as real. */
+  readonly recopiesMax: number;
+  /** Failed tries in a row before a move that can be given up is. */
+  readonly failuresMax: number;
+}
+
+export const MOVE_DEFAULTS: MoveSettings = {
+  copyRowsPerSecond: 50_000, // A tenth of what LevelDB takes in batches: leaves the rest to live events.
+  chunkRowsMax: 2_000, // About 10 ms of copying.
+  recopiesMax: 3,
+  failuresMax: 8, // With the back-off below about 25 s.
+};
+
+export type Phase =
+  | 'planned'
+  | 'provisioning'
+  | 'copying'
+  | 'verifying'
+  | 'settling'
+  | 'verified'
+  | 'switched'
+  | 'draining'
+  | 'retiring'
+  | 'retired'
+  | 'aborting'
+  | 'aborted';
+
+/** Legal steps; any other is a bug and throws. */
+const NEXT: Record<Phase, readonly Phase[]> = {
+  planned: ['provisioning', 'aborting'], // Even now the target may hold rows: from a run that was not committed.
+  provisioning: ['copying', 'aborting'],
+  copying: ['verifying', 'aborting'],
+  verifying: ['settling', 'copying', 'aborting'], // Back to copying: a write to the target has failed.
+  settling: ['verified', 'verifying', 'copying', 'aborting'], // Back to verifying: a restart (M6).
+  verified: ['switched', 'aborting'],
+  switched: ['draining'], // Past the pointer switch there is no way back (M4).
+  draining: ['retiring'],
+  retiring: ['retired'],
+  aborting: ['aborted'],
+  retired: [],
+  aborted: [],
+};
+
+/** The phase as the planner and people see it. */
+const STATE: Record<Phase, MoveState> = {
+  planned: 'PLANNED',
+  provisioning: 'PROVISIONING',
+  copying: 'COPYING',
+  verifying: 'VERIFYING',
+  settling: 'VERIFYING',
+  verified: 'VERIFIED',
+  switched: 'SWITCHED',
+  draining: 'DRAINING',
+  retiring: 'DRAINING',
+  retired: 'RETIRED',
+  aborting: 'COPYING', // No state of its own in the record; `reason` says that it is being given up.
+  aborted: 'ABORTED',
+};
+
+const FIRST_BACKOFF_MS = 200;
+const BACKOFF_MS_MAX = 10_000;
+const REPORT_MS = 1_000;
+/** A tick that comes late gives at most this much budget: a stall must not be followed by a burst. */
+const BURST_MS_MAX = 1_000;
+
+type ChunkKind = 'copy' | 'compare' | 'erase';
+
+export interface Move {
+  readonly kind: 'move';
+  readonly id: MoveId;
+  readonly slice: SliceKey;
+  readonly from: ShardId;
+  readonly to: ShardId;
+  readonly phase: Phase;
+  /** The slice's epoch at the source; after SWITCH its epoch at the target. */
+  readonly epoch: Epoch;
+  readonly paused: boolean;
+  /** 0 means the configured rate. */
+  readonly rowsPerSecond: number;
+  /** Where copying or comparing goes on. */
+  readonly cursor: Cursor | undefined;
+  /** Rows that may be worked on now. */
+  readonly budgetRows: number;
+  readonly awaiting: ChunkKind | undefined;
+  /** What is awaited was asked before the move took another turn: its outcome says nothing. */
+  readonly discard: boolean;
+  /** Row limit of the last chunk: a chunk that differs is copied again with the same limit. */
+  readonly chunkRows: number;
+  readonly recopying: boolean;
+  readonly recopies: number;
+  /** A try has failed since the last tick. */
+  readonly failing: boolean;
+  readonly failures: number;
+  /** How often the copy began anew since a write to the target had failed. */
+  readonly restarts: number;
+  readonly waitMs: number;
+  readonly rowsCopied: number;
+  readonly bytesCopied: number;
+  readonly rowsVerified: number;
+  readonly rowsErased: number;
+  readonly sinceReportMs: number;
+  readonly reason: string;
+}
+
+/** What a move needs to know of the slice at each turn. */
+export interface MoveContext {
+  readonly settings: MoveSettings;
+  readonly range: SliceRange;
+  /** Live rows of the slice when last counted; -1 while unknown. */
+  readonly entries: number;
+}
+
+export interface Turn {
+  readonly move: Move;
+  readonly effects: readonly Effect[];
+  /** What to tell the planner, or `undefined` when there is nothing new. */
+  readonly report: MoveProgress | undefined;
+}
+
+export function newMove(parts: {
+  readonly id: MoveId;
+  readonly slice: SliceKey;
+  readonly from: ShardId;
+  readonly to: ShardId;
+  readonly epoch: Epoch;
+  readonly rowsPerSecond: number;
+  readonly reason: string;
+}): Move {
+  return {
+    kind: 'move',
+    ...parts,
+    phase: 'planned',
+    paused: false,
+    cursor: undefined,
+    budgetRows: 0,
+    awaiting: undefined,
+    discard: false,
+    chunkRows: 0,
+    recopying: false,
+    recopies: 0,
+    failing: false,
+    failures: 0,
+    restarts: 0,
+    waitMs: 0,
+    rowsCopied: 0,
+    bytesCopied: 0,
+    rowsVerified: 0,
+    rowsErased: 0,
+    sinceReportMs: 0,
+  };
+}
+
+export const isFinished = (move: Move): boolean => NEXT[move.phase].length === 0;
+export const isSwitched = ({ phase }: Move): boolean =>
+  phase === 'switched' || phase === 'draining' || phase === 'retiring' || phase === 'retired';
+
+/**
+ * The shard that gets the slice's events beside the owner (M1). With `move` set a failed write is the move's to repair;
+ * without it the runner repeats the write until it succeeds (M3).
+ */
+export function secondShardOf(move: Move): { readonly shard: ShardId; readonly move: MoveId | undefined } | undefined {
+  switch (move.phase) {
+    case 'copying':
+    case 'verifying':
+      return { shard: move.to, move: move.id };
+    case 'settling':
+    case 'verified':
+      return { shard: move.to, move: undefined };
+    case 'switched':
+    case 'draining':
+      return { shard: move.from, move: undefined };
+    default:
+      return undefined;
+  }
+}
+
+/** Time has passed: budget grows, what waited goes on, what failed is tried again or given up. */
+export function onTick(before: Move, elapsedMs: number, context: MoveContext): Turn {
+  if (isFinished(before)) return { move: before, effects: [], report: undefined };
+  const passedMs = Math.min(Math.max(elapsedMs, 0), BURST_MS_MAX);
+  const rate = rateOf(before, context);
+  const move: Move = {
+    ...before,
+    budgetRows: Math.min(before.budgetRows + (rate * passedMs) / 1_000, Math.max(1, (rate * BURST_MS_MAX) / 1_000)),
+    waitMs: Math.max(0, before.waitMs - passedMs),
+    sinceReportMs: before.sinceReportMs + passedMs,
+  };
+  if (move.failing) return turn(before, retried(move, context), [], context);
+  if (move.paused) return turn(before, move, [], context);
+  switch (move.phase) {
+    case 'planned':
+      return working(before, entered(move, 'provisioning'), [], context);
+    case 'settling':
+      return turn(before, entered(move, 'verified'), [], context);
+    case 'switched':
+      return turn(before, entered(move, 'draining'), [], context);
+    default:
+      return working(before, move, [], context);
+  }
+}
+
+/** An effect of this move has come to something. */
+export function onOutcome(before: Move, outcome: Outcome, context: MoveContext): Turn {
+  switch (outcome.kind) {
+    case 'copied':
+      return chunkDone(before, 'copy', outcome.rows, context, (move) => {
+        const counted = {
+          ...move,
+          rowsCopied: move.rowsCopied + outcome.rows,
+          bytesCopied: move.bytesCopied + outcome.bytes,
+        };
+        if (move.phase === 'verifying') return { ...counted, recopying: false };
+        if (move.phase !== 'copying') return move;
+        return outcome.done ? entered(counted, 'verifying') : { ...counted, cursor: outcome.cursor };
+      });
+    case 'compared':
+      return chunkDone(before, 'compare', outcome.rows, context, (move) => {
+        if (move.phase !== 'verifying') return move;
+        if (!outcome.equal) {
+          if (move.recopies < context.settings.recopiesMax)
+            return { ...move, recopying: true, recopies: move.recopies + 1 };
+          return aborting(move, `rows still differ after ${move.recopies} more copies of them`);
+        }
+        const counted = { ...move, rowsVerified: move.rowsVerified + outcome.rows, recopies: 0 };
+        return outcome.done ? entered(counted, 'settling') : { ...counted, cursor: outcome.cursor };
+      });
+    case 'erased':
+      return erasedChunk(before, outcome.rows, outcome.done, context);
+    case 'failed':
+      return turn(before, failed(before, outcome.effect, outcome.reason), [], context);
+    default:
+      return { move: before, effects: [], report: undefined };
+  }
+}
+
+/** The planner, or a person through it, steers. What is not allowed now changes nothing and is answered with the reason. */
+export function onSteer(
+  before: Move,
+  command: {
+    readonly action: SteerAction;
+    readonly epoch: Epoch;
+    readonly rowsPerSecond: number;
+    readonly reason: string;
+  },
+  context: MoveContext,
+): Turn {
+  const refuse = (why: string): Turn => ({
+    move: before,
+    effects: [],
+    report: progressOf({ ...before, reason: `${command.action} refused: ${why}` }, context),
+  });
+  const accept = (move: Move, effects: readonly Effect[] = []): Turn => ({
+    move,
+    effects,
+    report: progressOf(move, context),
+  });
+  if (isFinished(before)) return refuse(`the move is ${before.phase}`);
+  switch (command.action) {
+    case 'PAUSE':
+      return accept({ ...before, paused: true });
+    case 'RESUME':
+      return accept({ ...before, paused: false });
+    case 'THROTTLE':
+      return accept({ ...before, rowsPerSecond: Math.max(0, command.rowsPerSecond) });
+    case 'ABORT': {
+      if (isSwitched(before)) return refuse('the pointer has been switched');
+      if (before.phase === 'aborting') return accept(before);
+      const why = command.reason === '' ? 'asked for' : command.reason;
+      return accept(aborting(before, why));
+    }
+    case 'SWITCH': {
+      if (isSwitched(before)) return accept(before); // Said twice.
+      if (before.phase !== 'verified') return refuse(`the move is ${before.phase}, not verified`);
+      if (command.epoch <= before.epoch) return refuse(`epoch ${command.epoch} is not above ${before.epoch}`);
+      const move = entered({ ...before, epoch: command.epoch }, 'switched');
+      return accept(move, [owned(move)]);
+    }
+    case 'RETIRE': {
+      if (before.phase === 'retiring') return accept(before); // Said twice.
+      if (before.phase !== 'switched' && before.phase !== 'draining')
+        return refuse('the pointer has not been switched');
+      const drained = before.phase === 'switched' ? entered(before, 'draining') : before;
+      const move = entered(drained, 'retiring');
+      return accept(move, [moved(move)]); // M5: erasing begins after it, on the next tick.
+    }
+  }
+}
+
+/** The task has started: nothing is under way any more, and owner records are put again, which changes nothing twice. */
+export function onRestart(before: Move, context: MoveContext): Turn {
+  let move: Move = { ...before, awaiting: undefined, discard: false };
+  if (move.phase === 'settling') move = entered(move, 'verifying');
+  else if (move.phase === 'verifying') move = { ...move, cursor: undefined, recopying: false, rowsVerified: 0 }; // M6
+  const effects: Effect[] = [];
+  if (secondShardOf(move)?.shard === move.to) effects.push(receiving(move));
+  else if (move.phase === 'switched' || move.phase === 'draining') effects.push(owned(move));
+  else if (move.phase === 'retiring') effects.push(owned(move), moved(move));
+  return turn(before, move, effects, context);
+}
+
+export function progressOf(move: Move, context: MoveContext): MoveProgress {
+  return {
+    kind: 'MoveProgress',
+    moveId: move.id,
+    slice: move.slice,
+    from: move.from,
+    to: move.to,
+    state: STATE[move.phase],
+    paused: move.paused,
+    rowsCopied: move.rowsCopied,
+    bytesCopied: move.bytesCopied,
+    rowsVerified: move.rowsVerified,
+    rowsErased: move.rowsErased,
+    etaMs: etaMs(move, context),
+    reason: move.reason,
+  };
+}
+
+// ---- turns ---------------------------------------------------------------------------------------------------------
+
+/** The result of a turn, with the report that is due: at each new state, otherwise once a second while rows move. */
+function turn(before: Move, move: Move, effects: readonly Effect[], context: MoveContext): Turn {
+  const isNew = STATE[move.phase] !== STATE[before.phase] || move.reason !== before.reason;
+  const isBusy = !move.paused && move.phase !== 'verified' && move.phase !== 'draining';
+  if (!isNew && !(isBusy && move.sinceReportMs >= REPORT_MS)) return { move, effects, report: undefined };
+  const told = { ...move, sinceReportMs: 0 };
+  return { move: told, effects, report: progressOf(told, context) };
+}
+
+/** A turn that also asks for the next chunk when there is one and the budget allows it. */
+function working(before: Move, move: Move, effects: readonly Effect[], context: MoveContext): Turn {
+  if (move.awaiting !== undefined || move.paused || move.failing || move.waitMs > 0)
+    return turn(before, move, effects, context);
+  const limit = move.recopying ? move.chunkRows : Math.min(context.settings.chunkRowsMax, Math.floor(move.budgetRows));
+  const chunk = limit < 1 ? undefined : chunkOf(move, limit, context.range);
+  if (chunk === undefined) return turn(before, move, effects, context);
+  const asked: readonly Effect[] = move.phase === 'provisioning' ? [receiving(move), chunk] : [chunk];
+  return turn(before, { ...move, awaiting: chunk.kind, chunkRows: limit }, [...effects, ...asked], context);
+}
+
+function chunkOf(move: Move, limit: number, range: SliceRange): (Effect & { readonly kind: ChunkKind }) | undefined {
+  const { id, from, to, cursor } = move;
+  switch (move.phase) {
+    case 'provisioning':
+    case 'aborting':
+      return { kind: 'erase', move: id, shard: to, range, limit };
+    case 'copying':
+      return { kind: 'copy', move: id, from, to, range, cursor, limit };
+    case 'verifying':
+      return { kind: move.recopying ? 'copy' : 'compare', move: id, from, to, range, cursor, limit };
+    case 'retiring':
+      return { kind: 'erase', move: id, shard: from, range, limit };
+    default:
+      return undefined;
+  }
+}
+
+/** Takes the outcome of the chunk under way and asks for the next one. */
+function chunkDone(
+  before: Move,
+  kind: ChunkKind,
+  rows: number,
+  context: MoveContext,
+  then: (move: Move) => Move,
+  effectsOf: (move: Move) => readonly Effect[] = () => [],
+): Turn {
+  if (before.awaiting !== kind) return { move: before, effects: [], report: undefined };
+  const spent = Math.max(1, rows); // An empty chunk costs too, so that a cycle ends.
+  const freed = { ...before, awaiting: undefined, discard: false, budgetRows: before.budgetRows - spent };
+  if (before.discard || before.failing) return working(before, freed, [], context);
+  const move = then({ ...freed, failures: 0 });
+  return working(before, move, effectsOf(move), context);
+}
+
+function erasedChunk(before: Move, rows: number, done: boolean, context: MoveContext): Turn {
+  const wasTheTarget = before.phase === 'aborting';
+  return chunkDone(
+    before,
+    'erase',
+    rows,
+    context,
+    (move) => {
+      if (move.phase === 'provisioning') return done ? entered(move, 'copying') : move; // M2
+      if (move.phase !== 'retiring' && move.phase !== 'aborting') return move;
+      const counted = { ...move, rowsErased: move.rowsErased + rows };
+      return done ? entered(counted, move.phase === 'retiring' ? 'retired' : 'aborted') : counted;
+    },
+    (move) => (wasTheTarget && move.phase === 'aborted' ? [forgotten(move)] : []), // M5
+  );
+}
+
+/** An effect could not be performed. A lost write to the target spoils the copy: it begins anew. */
+function failed(move: Move, effect: Effect['kind'], reason: string): Move {
+  const freed = move.awaiting === effect ? { ...move, awaiting: undefined, discard: false } : move;
+  if (effect === 'write') {
+    if (move.phase === 'copying')
+      return { ...freed, failing: true, cursor: undefined, discard: freed.awaiting !== undefined, reason };
+    if (move.phase === 'verifying' || move.phase === 'settling')
+      return { ...entered(freed, 'copying'), failing: true, reason };
+    return freed;
+  }
+  if (effect === 'own') return move.phase === 'provisioning' ? { ...freed, failing: true, reason } : freed;
+  return move.awaiting === effect && !move.discard ? { ...freed, failing: true, reason } : freed;
+}
+
+/** Decides at a tick about what failed since the last one: wait and try again, or give up while that is possible. */
+function retried(move: Move, context: MoveContext): Move {
+  const failures = move.failures + 1;
+  const restarts = move.phase === 'copying' && move.cursor === undefined ? move.restarts + 1 : move.restarts;
+  const waitMs = Math.min(BACKOFF_MS_MAX, FIRST_BACKOFF_MS * 2 ** Math.min(failures - 1, 10));
+  const again = { ...move, failing: false, failures, restarts, waitMs };
+  if (Math.max(failures, restarts) <= context.settings.failuresMax || isSwitched(move)) return again;
+  // What is left at a target that cannot be reached is erased by the next move to it (M2); no pointer ever named it.
+  if (move.phase === 'aborting')
+    return { ...entered(again, 'aborted'), reason: `${move.reason}; rows may be left at ${move.to}` };
+  return aborting(again, `given up after ${Math.max(failures, restarts)} failures: ${move.reason}`);
+}
+
+/** Passes to the next phase; throws when NEXT does not allow it. */
+function entered(move: Move, phase: Phase): Move {
+  assert(NEXT[move.phase].includes(phase), `move ${move.id} cannot go from ${move.phase} to ${phase}`);
+  return {
+    ...move,
+    phase,
+    cursor: undefined,
+    discard: move.awaiting !== undefined,
+    recopying: false,
+    recopies: 0,
+    failures: 0,
+    rowsVerified: phase === 'verifying' ? 0 : move.rowsVerified,
+  };
+}
+
+const aborting = (move: Move, reason: string): Move => ({
+  ...entered(move, 'aborting'),
+  paused: false,
+  failing: false,
+  waitMs: 0,
+  reason,
+});
+
+// ---- owner records -------------------------------------------------------------------------------------------------
+
+const receiving = ({ id, to, slice, epoch }: Move): Effect => ({
+  kind: 'own',
+  shard: to,
+  owner: { slice, state: 'receiving', epoch },
+  move: id,
+});
+
+const owned = ({ to, slice, epoch }: Move): Effect => ({
+  kind: 'own',
+  shard: to,
+  owner: { slice, state: 'owned', epoch },
+});
+
+const moved = ({ from, to, slice, epoch }: Move): Effect => ({
+  kind: 'own',
+  shard: from,
+  owner: { slice, state: 'moved', epoch, movedTo: to },
+});
+
+const forgotten = ({ to, slice }: Move): Effect => ({ kind: 'disown', shard: to, slice });
+
+const rateOf = (move: Move, context: MoveContext): number =>
+  move.rowsPerSecond > 0 ? move.rowsPerSecond : context.settings.copyRowsPerSecond;
+
+/** Rows still to be copied, compared or erased over the rate; -1 while the slice has not been counted. */
+function etaMs(move: Move, context: MoveContext): number {
+  if (isFinished(move) || move.phase === 'verified' || move.phase === 'draining') return 0;
+  if (context.entries < 0) return -1;
+  const left = (of: number): number => Math.max(0, context.entries - of);
+  const rows =
+    move.phase === 'retiring' || move.phase === 'aborting'
+      ? left(move.rowsErased)
+      : left(move.rowsVerified) + (STATE[move.phase] === 'VERIFYING' ? 0 : left(move.rowsCopied));
+  return Math.round((rows / rateOf(move, context)) * 1_000);
+}

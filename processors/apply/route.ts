@@ -1,0 +1,78 @@
+// Route: subscription events to the shards that hold their slices. The hot path of the stage: every event passes here.
+//
+//   E1. An event is written to its slice's owner and, while the slice moves, to the other shard of the move too (M1).
+//   E2. Its version is its place in the subscriptions topic, whichever way it came: order on other topics means nothing.
+
+import { assert } from '../../schemas/errors.ts';
+import type { MoveId, Offset, ShardId, SliceKey } from '../../schemas/ids.ts';
+import type { Progress, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
+import type { Effect, SubscriptionRow } from '../../state/effects.ts';
+import { placeOf } from '../../state/keys.ts';
+import { type Emit, NOTHING } from '../step.ts';
+import type { Home, Life } from './life.ts';
+
+export type Out = Emit<'progress', Progress> | Emit<'effects', Effect>;
+
+/** The writes of one event; none for a trie filter, which comes again through `wildcard-subscriptions`. */
+export function routeEvent(life: Life, event: SubscriptionEvent, offset: Offset, incarnation: number): readonly Out[] {
+  if (placeOf(event.topicFilter).trie) return NOTHING;
+  const slice = life.tree.concreteSliceOf(event.topicFilter, life.partition, event.clientId);
+  const home = counted(life, slice);
+  const rows = [rowOf(event, offset, incarnation)];
+  const first = writing(home.shard, rows, undefined);
+  return home.second === undefined ? [first] : [first, writing(home.second.shard, rows, home.second.move)];
+}
+
+/** The writes of a batch of trie events; neighbours that go to the same shard share one effect. */
+export function routeEvents(life: Life, batch: WildcardEvents, incarnation: number): readonly Out[] {
+  const out: Out[] = [];
+  let last: Home | undefined;
+  let rows: SubscriptionRow[] = [];
+  for (const event of batch.events) {
+    const slice = life.tree.groupOf(life.partition, placeOf(event.topicFilter).prefix);
+    const home = counted(life, slice);
+    if (home !== last) {
+      last = home;
+      rows = [];
+      out.push(writing(home.shard, rows, undefined));
+      if (home.second !== undefined) out.push(writing(home.second.shard, rows, home.second.move));
+    }
+    rows.push(rowOf(event, event.offset, incarnation));
+  }
+  return out;
+}
+
+function counted(life: Life, slice: SliceKey | undefined): Home {
+  assert(slice !== undefined, `partition ${life.partition} has a filter that no slice covers`);
+  const home = life.homeOf(slice);
+  home.writesLeft -= 1;
+  if (home.writesLeft <= 0) {
+    home.writesLeft = Number.POSITIVE_INFINITY;
+    life.toCount.add(slice);
+  }
+  return home;
+}
+
+function rowOf(event: SubscriptionEvent, offset: Offset, incarnation: number): SubscriptionRow {
+  return {
+    filter: event.topicFilter,
+    clientId: event.clientId,
+    brokerId: event.brokerId,
+    qos: event.qos,
+    version: { incarnation, offset },
+    gone: event.action === 'UNSUBSCRIBE',
+    at: event.timestamp,
+  };
+}
+
+/** Effects are local to the task and performed in order: they need no key. */
+export const effect = (value: Effect): Out => ({ topic: 'effects', key: '', value });
+
+const writing = (shard: ShardId, rows: readonly SubscriptionRow[], move: MoveId | undefined): Out =>
+  effect(move === undefined ? { kind: 'write', shard, rows } : { kind: 'write', shard, rows, move });
+
+export const tell = (life: Life, key: string, body: Progress['body']): Out => ({
+  topic: 'progress',
+  key,
+  value: { at: life.eventTime, body },
+});

@@ -1,0 +1,155 @@
+// Shards: asks for the shards that slices live on, and reports what became of them.
+//
+//   P1. Every task asks for the shards of its own first slices before its first write, and again after each start.
+//   P2. One task reports about a shard: the one that was commanded, or for the first shards the one that `reportsOn` names.
+//   P3. A shard that is not ready is asked for again at each tick; after `provisionTriesMax` failures it is given up.
+
+import type { ShardId } from '../../schemas/ids.ts';
+import type { Command, ShardProgressState } from '../../schemas/records.ts';
+import type { Outcome } from '../../state/effects.ts';
+import { FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD, type GenesisSettings } from '../../state/genesis.ts';
+import { NOTHING, type Rows } from '../step.ts';
+import { type Life, type Row, reportsOn, type ShardWork, shardRow } from './life.ts';
+import { effect, type Out, tell } from './route.ts';
+
+export interface ShardSettings {
+  readonly genesis: GenesisSettings;
+  /** Failed tries, one for each tick, until a shard is reported as failed. */
+  readonly provisionTriesMax: number;
+}
+
+/** The task's first words: its first shards, before anything is written to them (P1). */
+export function firstShards(rows: Rows<Row>, life: Life, settings: ShardSettings): Out[] {
+  return genesisShards(settings.genesis).flatMap(([shard, datastoreType]) => {
+    if (reportsOn(life, shard)) return ask(rows, life, shard, datastoreType, 'allocating');
+    life.unready.set(shard, { datastoreType, resize: false });
+    return [provision(life, shard)];
+  });
+}
+
+/** After a start: every shard this task answers for, and the first shards while slices are there (P1). */
+export function shardsAgain(rows: Rows<Row>, life: Life, settings: ShardSettings): Out[] {
+  const out: Out[] = [];
+  for (const [shard, datastoreType] of genesisShards(settings.genesis))
+    if (life.uses(shard)) life.unready.set(shard, { datastoreType, resize: false });
+  for (const [, row] of rows.entries()) {
+    if (row.kind !== 'shard' || row.state === 'failed') continue;
+    if (row.state === 'releasing') out.push(effect({ kind: 'release', shard: row.shard }));
+    else life.unready.set(row.shard, { datastoreType: row.datastoreType, resize: row.state === 'resizing' });
+  }
+  return [...askedAgain(life), ...out];
+}
+
+export const askedAgain = (life: Life): Out[] => [...life.unready.keys()].map((shard) => provision(life, shard));
+
+export function onShardCommand(
+  rows: Rows<Row>,
+  life: Life,
+  body: Extract<Command['body'], { readonly kind: 'AllocateShard' | 'ResizeShard' | 'RetireShard' }>,
+): Out[] {
+  const { shardId: shard } = body;
+  if (body.kind === 'AllocateShard') return ask(rows, life, shard, body.datastoreType, 'allocating');
+  if (body.kind === 'ResizeShard') return ask(rows, life, shard, body.datastoreType, 'resizing');
+  const known = rows.get(shardRow(shard));
+  const row = known?.kind === 'shard' ? known : newWork(life, shard, '', 'releasing');
+  const busy = life.uses(shard) || [...life.active].some((id) => isTargetOf(rows.get(`move/${id}`), shard));
+  if (busy) return [report(life, row, 'FAILED', 'not released: a slice lives there or moves there')];
+  life.unready.delete(shard);
+  rows.set(shardRow(shard), { ...row, state: 'releasing', sinceWallMs: life.wallTime ?? 0 });
+  return [effect({ kind: 'release', shard })];
+}
+
+export function onProvisioned(
+  rows: Rows<Row>,
+  life: Life,
+  outcome: Extract<Outcome, { readonly kind: 'provisioned' }>,
+  settings: ShardSettings,
+): readonly Out[] {
+  const { shard, instanceId, address } = outcome;
+  const wanted = life.unready.get(shard);
+  if (wanted?.datastoreType !== outcome.datastoreType) return NOTHING; // Answers an earlier question.
+  const row = rows.get(shardRow(shard));
+  if (outcome.state === 'ready') {
+    life.unready.delete(shard);
+    if (row?.kind !== 'shard') return NOTHING; // P2
+    const ready: ShardWork = { ...row, state: 'ready', failures: 0, instanceId, address };
+    rows.set(shardRow(shard), ready);
+    if (row.state === 'resizing') return [report(life, ready, 'RESIZED', outcome.reason)];
+    const isNews = row.state !== 'ready' || row.address !== address || row.instanceId !== instanceId;
+    return isNews ? [report(life, ready, 'READY', outcome.reason)] : NOTHING;
+  }
+  if (outcome.state === 'pending' || row?.kind !== 'shard') return NOTHING;
+  const failures = row.failures + 1;
+  if (failures < settings.provisionTriesMax) {
+    rows.set(shardRow(shard), { ...row, failures });
+    return NOTHING;
+  }
+  life.unready.delete(shard);
+  const failed: ShardWork = { ...row, state: 'failed', failures };
+  rows.set(shardRow(shard), failed);
+  return [report(life, failed, 'FAILED', outcome.reason)];
+}
+
+export function onReleased(rows: Rows<Row>, life: Life, shard: ShardId): readonly Out[] {
+  const row = rows.get(shardRow(shard));
+  if (row?.kind !== 'shard' || row.state !== 'releasing') return NOTHING;
+  rows.delete(shardRow(shard));
+  return [report(life, row, 'RELEASED', '')];
+}
+
+// ---- private -------------------------------------------------------------------------------------------------------
+
+const genesisShards = (genesis: GenesisSettings): readonly (readonly [ShardId, string])[] => [
+  [FIRST_CONCRETE_SHARD, genesis.concreteType],
+  [FIRST_TRIE_SHARD, genesis.trieType],
+];
+
+function ask(
+  rows: Rows<Row>,
+  life: Life,
+  shard: ShardId,
+  datastoreType: string,
+  state: 'allocating' | 'resizing',
+): Out[] {
+  const known = rows.get(shardRow(shard));
+  const fresh = newWork(life, shard, datastoreType, state);
+  const row: ShardWork =
+    known?.kind === 'shard' ? { ...fresh, instanceId: known.instanceId, address: known.address } : fresh;
+  rows.set(shardRow(shard), row);
+  life.unready.set(shard, { datastoreType, resize: state === 'resizing' });
+  return [provision(life, shard), report(life, row, 'PROVISIONING', '')];
+}
+
+function provision(life: Life, shard: ShardId): Out {
+  const { datastoreType, resize } = life.unready.get(shard)!;
+  return effect({ kind: 'provision', shard, datastoreType, resize });
+}
+
+const newWork = (life: Life, shard: ShardId, datastoreType: string, state: ShardWork['state']): ShardWork => ({
+  kind: 'shard',
+  shard,
+  datastoreType,
+  state,
+  sinceWallMs: life.wallTime ?? 0,
+  failures: 0,
+  instanceId: '',
+  address: '',
+});
+
+/** How long it took is about machines, not about events: the host's clock tells it, and 0 stands for "not measured". */
+function report(life: Life, row: ShardWork, state: ShardProgressState, reason: string): Out {
+  const { shard, datastoreType, instanceId, address, sinceWallMs } = row;
+  const tookMs = sinceWallMs === 0 ? 0 : Math.max(0, (life.wallTime ?? sinceWallMs) - sinceWallMs);
+  return tell(life, shard, {
+    kind: 'ShardProgress',
+    shardId: shard,
+    datastoreType,
+    state,
+    instanceId,
+    address,
+    tookMs,
+    reason,
+  });
+}
+
+const isTargetOf = (row: Row | undefined, shard: ShardId): boolean => row?.kind === 'move' && row.to === shard;

@@ -1,0 +1,231 @@
+// Random interleavings of events, chunks, crashes, outages, repetitions and steering, against a plain model; and planted
+// bugs that the model must find.
+
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { shardId, sliceKey } from '../../../schemas/ids.ts';
+import type { SteerAction } from '../../../schemas/records.ts';
+import type { Effect } from '../../../state/effects.ts';
+import { ApplyWorld, type Crash, type Mutation, TARGET } from './apply-world.ts';
+
+const RUNS = Number(process.env.RUNS ?? 400);
+const CONCRETE = shardId('shard-0001');
+const TRIE = shardId('shard-0002');
+
+const SITUATIONS = [
+  { slice: sliceKey('c/0/'), source: CONCRETE, carved: [['c/0/', 't/a']], filters: ['a', 'b', 'c', 'd', 'a/+'] },
+  { slice: sliceKey('t/a'), source: CONCRETE, carved: [['c/0/', 't/a']], filters: ['a', 'b', 'c'] },
+  { slice: sliceKey('w/0/'), source: TRIE, carved: [['w/0/', 'w/0/a/']], filters: ['a/+', '#', 'b/#', '+/c', 'a'] },
+  { slice: sliceKey('w/0/a/'), source: TRIE, carved: [['w/0/', 'w/0/a/']], filters: ['a/+', 'a/b/#', '#', 'a/#'] },
+] as const;
+
+type Action =
+  | { readonly do: 'event'; readonly filter: number; readonly client: number; readonly live: boolean }
+  | { readonly do: 'cycle'; readonly inputs: number; readonly crash: Crash }
+  | { readonly do: 'repeat'; readonly record: number }
+  | { readonly do: 'steer'; readonly action: SteerAction }
+  | { readonly do: 'outage'; readonly on: boolean };
+
+const action: fc.Arbitrary<Action> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant('event' as const),
+      filter: fc.nat(9),
+      client: fc.nat(3),
+      live: fc.boolean(),
+    }),
+  },
+  {
+    weight: 10,
+    arbitrary: fc.record({
+      do: fc.constant('cycle' as const),
+      inputs: fc.nat(3),
+      crash: fc.constantFrom<Crash>('none', 'none', 'none', 'none', 'before commit', 'half performed'),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('repeat' as const), record: fc.nat(200) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('outage' as const), on: fc.boolean() }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant('steer' as const),
+      action: fc.constantFrom<SteerAction>('PAUSE', 'RESUME', 'RESUME', 'ABORT', 'THROTTLE', 'RETIRE'),
+    }),
+  },
+);
+
+const history = fc.record({
+  situation: fc.nat(SITUATIONS.length - 1),
+  before: fc.array(fc.record({ filter: fc.nat(9), client: fc.nat(3), live: fc.boolean() }), { maxLength: 25 }),
+  actions: fc.array(action, { minLength: 5, maxLength: 120 }),
+});
+
+function live(world: ApplyWorld, filters: readonly string[], { before, actions }: HistoryOf<typeof history>): void {
+  const event = (each: { filter: number; client: number; live: boolean }): void =>
+    world.subscribe(filters[each.filter % filters.length]!, `client-${each.client}`, each.live);
+  for (const each of before) event(each);
+  world.cycle(1_000, 'none');
+  world.check();
+  world.startMove();
+  let aborted = false;
+  for (const each of actions) {
+    switch (each.do) {
+      case 'event':
+        event(each);
+        break;
+      case 'cycle':
+        world.cycle(each.inputs, each.crash);
+        break;
+      case 'repeat':
+        world.repeat(each.record);
+        break;
+      case 'outage':
+        if (each.on) world.shards.down.add(TARGET);
+        else world.shards.down.delete(TARGET);
+        break;
+      case 'steer':
+        // The planner gives a move up before it publishes the pointer or not at all, and retires what it has switched.
+        if (each.action === 'ABORT') {
+          if (world.pointers.length > 1) break;
+          aborted = true;
+          world.autopilot = false;
+        }
+        if (each.action === 'RETIRE' && (aborted || world.pointers.length > 1)) break;
+        world.steer(each.action);
+    }
+    world.check();
+  }
+  world.settle(600);
+}
+
+type HistoryOf<T> = T extends fc.Arbitrary<infer Value> ? Value : never;
+
+function worldOf(which: number): { world: ApplyWorld; filters: readonly string[] } {
+  const { slice, source, carved, filters } = SITUATIONS[which]!;
+  const world = new ApplyWorld(
+    slice,
+    source,
+    carved.map(([from, pin]) => [sliceKey(from), sliceKey(pin)] as const),
+  );
+  return { world, filters };
+}
+
+describe('apply: no interleaving misses, revives or strands a subscription', () => {
+  test('random moves with crashes, outages, repetitions and steering', () => {
+    const ended = new Map<string, number>();
+    fc.assert(
+      fc.property(history, (each) => {
+        const { world, filters } = worldOf(each.situation);
+        live(world, filters, each);
+        const state = world.state() ?? 'none';
+        ended.set(state, (ended.get(state) ?? 0) + 1);
+      }),
+      { numRuns: RUNS, ...(process.env.SEED ? { seed: Number(process.env.SEED) } : {}) },
+    );
+    expect(ended.get('RETIRED') ?? 0).toBeGreaterThan(RUNS / 10);
+    expect(ended.get('ABORTED') ?? 0).toBeGreaterThan(RUNS / 50);
+  });
+});
+
+describe('apply: the model finds planted bugs', () => {
+  const MUTANTS: readonly { readonly name: string; readonly plant: (world: ApplyWorld) => void }[] = [
+    {
+      name: 'no dual write',
+      plant: (world) =>
+        mutate(
+          world,
+          without((each) => each.kind === 'write' && isAside(each)),
+        ),
+    },
+    {
+      name: 'removals are not written to both shards',
+      plant: (world) =>
+        mutate(
+          world,
+          without((each) => each.kind === 'write' && isAside(each) && each.rows.some((row) => row.gone)),
+        ),
+    },
+    {
+      name: 'tombstones are not copied',
+      plant: (world) => {
+        world.shards.copiesTombstones = false;
+      },
+    },
+    {
+      name: 'rows are erased and no owner record says where they went',
+      plant: (world) =>
+        mutate(
+          world,
+          without((each) => each.kind === 'own' && each.owner.state === 'moved'),
+        ),
+    },
+    {
+      name: 'the source is erased before the switch is known to all',
+      plant: (world) =>
+        mutate(world, (effects) =>
+          effects.flatMap((each): Effect[] =>
+            each.kind === 'copy'
+              ? [each, { kind: 'erase', move: each.move, shard: each.from, range: each.range, limit: 1 }]
+              : [each],
+          ),
+        ),
+    },
+    {
+      name: 'a copy that forgets the slices carved out',
+      plant: (world) =>
+        mutate(world, (effects) =>
+          effects.map((each) =>
+            each.kind === 'erase' || each.kind === 'copy' ? { ...each, range: { ...each.range, except: [] } } : each,
+          ),
+        ),
+    },
+    {
+      name: 'an aborted move leaves its rows',
+      plant: (world) =>
+        mutate(
+          world,
+          without((each) => each.kind === 'erase' && each.shard === TARGET),
+        ),
+    },
+    {
+      name: 'a copy that loses pages, compared with itself',
+      plant: (world) =>
+        mutate(world, (effects) =>
+          effects.map((each) => (each.kind === 'copy' || each.kind === 'compare' ? { ...each, to: each.from } : each)),
+        ),
+    },
+    {
+      name: 'a store takes what comes last for what is newest',
+      plant: (world) => {
+        world.shards.checksVersions = false;
+      },
+    },
+  ];
+
+  const mutate = (world: ApplyWorld, mutation: Mutation): void => {
+    world.mutate = mutation;
+  };
+  const without =
+    (drop: (effect: Parameters<Mutation>[0][number]) => boolean): Mutation =>
+    (effects) =>
+      effects.filter((each) => !drop(each));
+  /** A write to the target while the source owns the slice. */
+  const isAside = (each: { readonly shard: string; readonly move?: string }): boolean =>
+    each.shard === TARGET && each.move !== undefined;
+
+  for (const { name, plant } of MUTANTS) {
+    test(`caught: ${name}`, () => {
+      const found = fc.check(
+        fc.property(history, (each) => {
+          const { world, filters } = worldOf(each.situation);
+          plant(world);
+          live(world, filters, each);
+        }),
+        { numRuns: 2_000, endOnFailure: true, seed: 7 },
+      );
+      expect(found.failed).toBe(true);
+      expect(String(found.errorInstance)).toMatch(/I\d+:/);
+    });
+  }
+});

@@ -1,0 +1,178 @@
+// Memory shards: performs effects on maps, by the promises of datastores/shard-store.ts (D1 to D4). Slow and plain: the
+// oracle's idea of a store. A shard can be down for the effects of moves.
+
+import type { Epoch, ShardId, SliceKey } from '../../../schemas/ids.ts';
+import type { Effect, Outcome, OwnerRecord, SliceRange, SubscriptionRow, Version } from '../../../state/effects.ts';
+import { filterHash, leadingBits, parseSlice, partitionOf, placeOf } from '../../../state/keys.ts';
+
+export interface Shard {
+  readonly rows: Map<string, SubscriptionRow>;
+  readonly owners: Map<SliceKey, OwnerRecord>;
+}
+
+export type Found = { readonly kind: 'found'; readonly live: boolean } | { readonly kind: 'moved' };
+
+export class MemoryShards {
+  readonly shards = new Map<ShardId, Shard>();
+  readonly down = new Set<ShardId>();
+  readonly partitions: number;
+  copiesTombstones = true;
+  checksVersions = true;
+  stale = 0;
+
+  constructor(partitions: number) {
+    this.partitions = partitions;
+  }
+
+  shard(id: ShardId): Shard {
+    let shard = this.shards.get(id);
+    if (shard === undefined) {
+      shard = { rows: new Map(), owners: new Map() };
+      this.shards.set(id, shard);
+    }
+    return shard;
+  }
+
+  perform(effect: Effect): Outcome {
+    if ('move' in effect && effect.move !== undefined) {
+      const touched = effect.kind === 'copy' || effect.kind === 'compare' ? [effect.from, effect.to] : [effect.shard];
+      if (touched.some((id) => this.down.has(id)))
+        return { kind: 'failed', move: effect.move, effect: effect.kind, reason: 'down' };
+    }
+    switch (effect.kind) {
+      case 'provision':
+        this.shard(effect.shard);
+        return {
+          kind: 'provisioned',
+          shard: effect.shard,
+          datastoreType: effect.datastoreType,
+          state: 'ready',
+          storeKind: 'KEY_VALUE',
+          instanceId: `i-${effect.shard}`,
+          address: '',
+          reason: '',
+        };
+      case 'release':
+        this.shards.delete(effect.shard);
+        return { kind: 'released', shard: effect.shard };
+      case 'write': {
+        const applied = effect.rows.filter((row) => this.#put(effect.shard, row)).length;
+        this.stale += effect.rows.length - applied;
+        return { kind: 'written', shard: effect.shard, applied, stale: effect.rows.length - applied };
+      }
+      case 'own': {
+        const { owners } = this.shard(effect.shard);
+        const before = owners.get(effect.owner.slice);
+        if (before === undefined || before.epoch <= effect.owner.epoch) owners.set(effect.owner.slice, effect.owner);
+        else if (effect.move !== undefined)
+          return { kind: 'failed', move: effect.move, effect: 'own', reason: 'a newer owner record is there' };
+        return { kind: 'written', shard: effect.shard, applied: 0, stale: 0 };
+      }
+      case 'disown':
+        this.shard(effect.shard).owners.delete(effect.slice);
+        return { kind: 'written', shard: effect.shard, applied: 0, stale: 0 };
+      case 'copy': {
+        const page = this.scan(effect.from, effect.range, effect.cursor, effect.limit);
+        for (const row of page.rows) if (!row.gone || this.copiesTombstones) this.#put(effect.to, row);
+        const { cursor, done } = page;
+        return {
+          kind: 'copied',
+          move: effect.move,
+          rows: page.rows.length,
+          bytes: page.rows.length * 50,
+          cursor,
+          done,
+        };
+      }
+      case 'compare': {
+        const page = this.scan(effect.from, effect.range, effect.cursor, effect.limit);
+        const there = this.scan(effect.to, effect.range, effect.cursor, Number.MAX_SAFE_INTEGER).rows.filter(
+          (row) => page.done || keyOf(row) <= (page.cursor ?? ''),
+        );
+        const seen = (rows: readonly SubscriptionRow[]) =>
+          JSON.stringify(rows.filter((row) => !row.gone || this.copiesTombstones));
+        const equal = seen(page.rows) === seen(there);
+        const { cursor, done } = page;
+        return { kind: 'compared', move: effect.move, rows: page.rows.length, equal, cursor, done };
+      }
+      case 'erase': {
+        const { rows } = this.scan(effect.shard, effect.range, undefined, effect.limit);
+        for (const row of rows) this.shard(effect.shard).rows.delete(keyOf(row));
+        const done = rows.length < effect.limit;
+        return { kind: 'erased', move: effect.move, shard: effect.shard, rows: rows.length, done };
+      }
+      case 'count': {
+        const { rows } = this.scan(effect.shard, effect.range, undefined, Number.MAX_SAFE_INTEGER);
+        const entries = rows.filter((row) => !row.gone).length;
+        return { kind: 'counted', slice: effect.range.slice, entries, bytes: entries * 50 };
+      }
+    }
+  }
+
+  rowsOf(id: ShardId, range: SliceRange): readonly SubscriptionRow[] {
+    return this.scan(id, range, undefined, Number.MAX_SAFE_INTEGER).rows;
+  }
+
+  /** D3: what a reader with a pointer of epoch `asker` is told about one subscription. */
+  ask(id: ShardId, filter: string, clientId: string, asker: Epoch): Found {
+    const { rows, owners } = this.shard(id);
+    const covering = [...owners.values()].filter(({ slice }) => covers(slice, filter, clientId, this.partitions));
+    const owner = covering.sort((a, b) => specificity(b.slice) - specificity(a.slice))[0];
+    if (owner === undefined || (owner.state === 'moved' && owner.epoch > asker)) return { kind: 'moved' };
+    const row = rows.get(`${filter}\u0000${clientId}`);
+    return { kind: 'found', live: row !== undefined && !row.gone };
+  }
+
+  scan(id: ShardId, range: SliceRange, cursor: string | undefined, limit: number) {
+    const within = [...this.shard(id).rows.values()]
+      .filter((row) => covers(range.slice, row.filter, row.clientId, this.partitions))
+      .filter((row) => !range.except.some((slice) => covers(slice, row.filter, row.clientId, this.partitions)))
+      .sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))
+      .filter((row) => cursor === undefined || keyOf(row) > cursor);
+    const rows = within.slice(0, limit);
+    const last = rows.at(-1);
+    return { rows, cursor: last === undefined ? cursor : keyOf(last), done: within.length <= limit };
+  }
+
+  #put(id: ShardId, row: SubscriptionRow): boolean {
+    const { rows } = this.shard(id);
+    const before = rows.get(keyOf(row));
+    if (this.checksVersions && before !== undefined && !isAbove(row.version, before.version)) return false;
+    rows.set(keyOf(row), row);
+    return true;
+  }
+}
+
+/** Whether the filter lies within the slice, slices carved out of it included. */
+export function covers(slice: SliceKey, filter: string, clientId: string, partitions: number): boolean {
+  const parsed = parseSlice(slice);
+  const place = placeOf(filter);
+  const partition = partitionOf(place.routingKey, partitions);
+  switch (parsed?.kind) {
+    case 'hash':
+      return (
+        !place.trie &&
+        parsed.partition === partition &&
+        leadingBits(filterHash(filter), parsed.bits.length) === parsed.bits
+      );
+    case 'pin':
+      return parsed.filter === filter;
+    case 'spread':
+      return parsed.filter === filter && filterHash(clientId) % parsed.of === parsed.index;
+    case 'group':
+      return place.trie && parsed.partition === partition && place.prefix.startsWith(parsed.prefix);
+    default:
+      return false;
+  }
+}
+
+const specificity = (slice: SliceKey): number => {
+  const parsed = parseSlice(slice);
+  if (parsed?.kind === 'hash') return parsed.bits.length;
+  if (parsed?.kind === 'group') return parsed.prefix.length;
+  return parsed?.kind === 'pin' ? 1_000 : 1_001;
+};
+
+const keyOf = (row: SubscriptionRow): string => `${row.filter}\u0000${row.clientId}`;
+const isAbove = (a: Version, b: Version): boolean =>
+  a.incarnation > b.incarnation || (a.incarnation === b.incarnation && a.offset > b.offset);
