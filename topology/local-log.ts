@@ -240,7 +240,7 @@ export class LocalLog implements Log {
     try {
       return await this.#shelf.read(part.topic, part.partition, from, end);
     } catch (error) {
-      throw this.#fail(error);
+      throw this.fail(error);
     }
   }
 
@@ -305,7 +305,7 @@ export class LocalLog implements Log {
     try {
       await this.#shelf.write(appends, positions, this.options.now());
     } catch (error) {
-      const failure = this.#fail(error);
+      const failure = this.fail(error);
       for (const write of writes)
         write.reject(
           write.task === undefined
@@ -319,7 +319,8 @@ export class LocalLog implements Log {
     for (const part of touched) for (const wake of part.wakers) wake();
   }
 
-  #fail(cause: unknown): AppError {
+  /** Ends all writing (L5), and every group and follower. */
+  fail(cause: unknown): AppError {
     if (this.#failure === undefined) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       this.#failure = new AppError(
@@ -329,7 +330,7 @@ export class LocalLog implements Log {
         cause,
       );
       for (const member of this.#members.values()) member.fail(this.#failure);
-      for (const follower of this.#followers) void follower.close();
+      for (const follower of [...this.#followers]) follower.fail(this.#failure);
     }
     return this.#failure;
   }
@@ -487,9 +488,14 @@ class LocalFollower implements Follower {
   start(): void {
     if (this.#behind.size === 0) this.#reached();
     this.#running = pump(this.#cursor, (batch) => this.#hand(batch)).catch((error) => {
-      this.#missed(error);
-      this.#end();
+      this.fail(error);
+      this.#log.fail(error); // A taker that throws is a bug, and a follower has nobody else to tell.
     });
+  }
+
+  fail(error: unknown): void {
+    this.#missed(error);
+    this.#end();
   }
 
   async close(): Promise<void> {
