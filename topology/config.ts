@@ -1,0 +1,281 @@
+// Config: every setting, described once: what it means, its unit, default and bounds. `configOf` lays the sources over
+// each other (defaults < file < environment < flags), checks all of it and returns one frozen value, with where each
+// setting came from. Reading files and the environment is the edge's part (edge/env-config.ts).
+//
+//   K1. Nothing is guessed: an unknown name, a wrong type, a missing unit or a value out of bounds stops the start, with
+//       every problem named at once.
+//   K2. A secret is never printed: not in `explain`, not in an error, not by JSON or the console.
+
+import { AppError } from '../schemas/errors.ts';
+import { address, choice, flag, integer, label, list, number, Secret, type Setting, secret, text } from './setting.ts';
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+export const SETTINGS = {
+  // The process.
+  runtime: choice(['embedded', 'kafka'], 'embedded', 'Where records lie: in this process, or in Kafka.'),
+  applicationId: label('foreshard', 'Names the consumer groups, transactions and changelogs. One for each fleet.'),
+  dataDir: text('data', 'Folder of local state; of the log and the shards too when embedded.'),
+  logLevel: choice(['debug', 'info', 'warn', 'error'], 'info', 'The least important line that is written.'),
+  logPretty: flag(false, 'Lines for a person instead of JSON.'),
+  partitions: integer(
+    8,
+    { min: 1, max: 10_000, unit: '' },
+    'Partitions of the subscriptions topic; fixed once it exists.',
+  ),
+  incarnation: integer(
+    0,
+    { min: 0, max: 1_000_000, unit: '' },
+    'Raise by one when the subscriptions topic was made anew, so that its offsets start again.',
+  ),
+  shutdownDeadlineMs: integer(20_000, { min: 100, max: 600_000, unit: 'ms' }, 'Time to leave in order after SIGTERM.'),
+  workerThreads: integer(
+    1,
+    { min: 0, max: 64, unit: 'threads' },
+    'Threads for fitting models; 0 fits in the main thread.',
+  ),
+
+  // The log.
+  brokers: list([], 'Kafka’s bootstrap servers, host:port, separated by commas.'),
+  topicPrefix: label('foreshard.', 'Stands before the name of each topic.', true),
+  replicationFactor: integer(3, { min: 1, max: 100, unit: '' }, 'Copies of each topic that is created.'),
+  createTopics: flag(true, 'Create topics that are missing; off where the process may not.'),
+  kafkaTls: flag(false, 'TLS to Kafka.'),
+  kafkaTlsCaFile: text('', 'Authority that signed Kafka’s certificate (PEM); empty for the system’s.'),
+  kafkaTlsCertFile: text('', 'Our certificate for Kafka (PEM).'),
+  kafkaTlsKeyFile: text('', 'The key of that certificate (PEM).'),
+  saslMechanism: choice(['none', 'plain', 'scram-sha-256', 'scram-sha-512'], 'none', 'How to log in to Kafka.'),
+  saslUsername: text('', 'Kafka user.'),
+  saslPassword: secret('Kafka password.'),
+  sessionTimeoutMs: integer(
+    30_000,
+    { min: 6_000, max: 300_000, unit: 'ms' },
+    'Silence after which Kafka gives our tasks to another instance.',
+  ),
+  commitIntervalMs: integer(200, { min: 5, max: 60_000, unit: 'ms' }, 'Time between two commits of a task.'),
+  batchRecordsMax: integer(50_000, { min: 1, max: 1_000_000, unit: 'records' }, 'Records in one commit at most.'),
+  changelogRetentionMs: integer(
+    7 * DAY_MS,
+    { min: HOUR_MS, max: 365 * DAY_MS, unit: 'ms' },
+    'How long a compacted topic keeps the mark of a removed key; longer than any reader’s absence.',
+  ),
+
+  // The registry.
+  registryUrl: address('', 'Schema registry, with its path.'),
+  registryUsername: text('', 'Registry user.'),
+  registryPassword: secret('Registry password.'),
+  registerSchemas: flag(false, 'Register our schemas at the start. Off in production: a release step does it.'),
+
+  // HTTP.
+  httpHost: text('127.0.0.1', 'Address to listen on. Any but a loopback one needs both tokens.'),
+  httpPort: integer(8080, { min: 0, max: 65_535, unit: '' }, 'Port to listen on; 0 takes a free one.'),
+  httpAdvertised: text('', 'host:port under which other instances reach this one; empty when there is only one.'),
+  httpReadToken: secret('Bearer token that may read.'),
+  httpAdminToken: secret('Bearer token that may also change things.'),
+  httpPeerTimeoutMs: integer(
+    2_000,
+    { min: 10, max: 60_000, unit: 'ms' },
+    'How long another instance may take to answer for its tasks.',
+  ),
+
+  // State and shards.
+  storeEngine: choice(['level', 'rocksdb'], 'level', 'Engine of local state.'),
+  shardServers: list([], 'Shard servers, host:port, separated by commas; empty keeps shards in this process.'),
+  shardServerToken: secret('Token for shard servers.'),
+  catalogPath: text('', 'Prices and sizes of datastore types; empty uses the catalogue that comes along.'),
+  concreteType: label('level-small', 'Datastore type of the first shard of concrete filters.'),
+  trieType: label('trie-small', 'Datastore type of the first shard of wildcard filters.'),
+  tombstoneMs: integer(
+    DAY_MS,
+    { min: 60_000, max: 365 * DAY_MS, unit: 'ms' },
+    'How long a removed subscription is remembered, so that a replay cannot revive it.',
+  ),
+
+  // Rates and forecasts.
+  rateGraceMs: integer(
+    2_000,
+    { min: 0, max: HOUR_MS, unit: 'ms' },
+    'How late an event may be and still count in its window.',
+  ),
+  leafBits: integer(4, { min: 0, max: 12, unit: 'bits' }, 'Each partition is counted and forecast in 2^bits leaves.'),
+  heavyTopicsMax: integer(
+    64,
+    { min: 0, max: 100_000, unit: 'topics' },
+    'Heavy topics of one partition with a series of their own.',
+  ),
+  historyHours: integer(24 * 15, { min: 1, max: 24 * 400, unit: 'hours' }, 'History kept for each series.'),
+
+  // The planner.
+  mode: choice(
+    ['observe', 'approve', 'auto'],
+    'auto',
+    'observe: forecasts alone. approve: a person confirms each plan. auto: plans are carried out.',
+  ),
+  tickMs: integer(60_000, { min: 1_000, max: HOUR_MS, unit: 'ms' }, 'Time between two plans, in event time.'),
+  horizonMs: integer(HOUR_MS, { min: 60_000, max: 7 * DAY_MS, unit: 'ms' }, 'How far ahead is planned.'),
+  movesMax: integer(4, { min: 1, max: 1_000, unit: 'moves' }, 'Moves under way at a time.'),
+  shardsMax: integer(1_000, { min: 2, max: 100_000, unit: 'shards' }, 'Shards at most.'),
+  shardsPerHourMax: integer(8, { min: 1, max: 10_000, unit: 'shards' }, 'New shards in an hour at most.'),
+  dollarsPerHourMax: number(100, { min: 0, max: 1e6, unit: 'dollars/hour' }, 'Running cost at most.'),
+  churnShareMax: number(
+    0.04,
+    { min: 0, max: 1, unit: 'share' },
+    'Share of keys that may move in an hour unless a violation is forecast.',
+  ),
+  coolDownMs: integer(600_000, { min: 0, max: DAY_MS, unit: 'ms' }, 'Rest of a slice between two moves.'),
+  drainMs: integer(
+    5_000,
+    { min: 0, max: DAY_MS, unit: 'ms' },
+    'How long a moved slice goes on receiving events while no broker is alive.',
+  ),
+  brokerSilentMs: integer(
+    30_000,
+    { min: 1_000, max: DAY_MS, unit: 'ms' },
+    'Silence after which a broker no longer counts as alive.',
+  ),
+  copyRowsPerSecond: integer(50_000, { min: 1, max: 10_000_000, unit: 'rows/s' }, 'Throttle of one move.'),
+} satisfies Record<string, Setting<unknown>>;
+
+export type SettingName = keyof typeof SETTINGS;
+export type Config = {
+  readonly [Name in SettingName]: (typeof SETTINGS)[Name] extends Setting<infer Value> ? Value : never;
+};
+
+/** Given values under setting names, and where they stand, for example `environment`. */
+export interface Layer {
+  readonly source: string;
+  readonly values: Readonly<Record<string, unknown>>;
+  /** How this source spells a setting's name; by default as it is. */
+  readonly spell?: (name: string) => string;
+}
+
+/** One line of `foreshard config explain`. */
+export interface Explained {
+  readonly name: SettingName;
+  readonly environment: string;
+  /** As text; `***` for a secret that is set. */
+  readonly value: string;
+  readonly source: string;
+  readonly unit: string;
+  readonly range: string;
+  readonly about: string;
+}
+
+/** Later layers win. Throws CONFIG_INVALID with every problem found. */
+export function configOf(layers: readonly Layer[]): { readonly config: Config; readonly explain: () => Explained[] } {
+  const problems: string[] = [];
+  const values = new Map<string, unknown>();
+  const sources = new Map<string, string>();
+  for (const [name, setting] of Object.entries(SETTINGS)) {
+    values.set(name, setting.fallback);
+    sources.set(name, 'default');
+  }
+  for (const { source, values: given, spell = (name: string) => name } of layers) {
+    for (const [name, raw] of Object.entries(given)) {
+      if (!Object.hasOwn(SETTINGS, name)) {
+        problems.push(`${source}: ${spell(name)} is no setting; did you mean ${spell(nearestSetting(name))}?`);
+        continue;
+      }
+      const answer = SETTINGS[name as SettingName].read(raw);
+      if ('problem' in answer) {
+        problems.push(`${source}: ${spell(name)} ${answer.problem}`);
+        continue;
+      }
+      values.set(name, answer.value);
+      sources.set(name, source);
+    }
+  }
+  const config = Object.freeze(Object.fromEntries(values)) as unknown as Config;
+  if (problems.length === 0) problems.push(...contradictions(config));
+  if (problems.length > 0) throw new AppError('CONFIG_INVALID', problems.join('; '), { problems });
+  return { config, explain: () => explained(config, sources) };
+}
+
+/** `httpPort` is FORESHARD_HTTP_PORT in the environment. */
+export const environmentName = (name: string): string =>
+  `FORESHARD_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+/** `httpPort` is --http-port on the command line. */
+export const flagName = (name: string): string => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+export const isSecret = (name: SettingName): boolean => (SETTINGS[name] as Setting<unknown>).fallback instanceof Secret;
+
+/** The setting whose name takes the fewest changes of letters. */
+export function nearestSetting(name: string): SettingName {
+  const wanted = name.toLowerCase().slice(0, 64);
+  let nearest: SettingName = 'runtime';
+  let least = Number.POSITIVE_INFINITY;
+  for (const candidate of Object.keys(SETTINGS) as SettingName[]) {
+    const changes = distance(wanted, candidate.toLowerCase());
+    if (changes < least) [nearest, least] = [candidate, changes];
+  }
+  return nearest;
+}
+
+/** True for addresses that only this machine reaches. */
+export const isLoopback = (host: string): boolean =>
+  host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+
+/** Sixteen characters: less can be guessed, whatever the rate limit. */
+const TOKEN_CHARACTERS_MIN = 16;
+
+/** What is wrong between settings that are each in order. */
+function contradictions(config: Config): string[] {
+  const found: string[] = [];
+  const tokens = [config.httpReadToken.reveal(), config.httpAdminToken.reveal()];
+  if (!isLoopback(config.httpHost) && tokens.includes(''))
+    found.push(
+      `httpHost ${config.httpHost} is reachable from outside: set httpReadToken and httpAdminToken, or listen on 127.0.0.1`,
+    );
+  if (tokens.some((token) => token !== '' && token.length < TOKEN_CHARACTERS_MIN))
+    found.push(`httpReadToken and httpAdminToken must have at least ${TOKEN_CHARACTERS_MIN} characters`);
+  if (tokens[0] !== '' && tokens[0] === tokens[1]) found.push('httpReadToken and httpAdminToken must differ');
+  if (tokens[0] !== '' && tokens[1] === '')
+    found.push('httpReadToken without httpAdminToken would leave changes open to everybody: set both');
+  if (config.runtime === 'kafka') {
+    if (config.brokers.length === 0) found.push('runtime kafka needs brokers');
+    if (config.registryUrl === '') found.push('runtime kafka needs registryUrl');
+  }
+  if (config.saslMechanism !== 'none' && (config.saslUsername === '' || config.saslPassword.reveal() === ''))
+    found.push(`saslMechanism ${config.saslMechanism} needs saslUsername and saslPassword`);
+  if (config.saslMechanism === 'plain' && !config.kafkaTls)
+    found.push('saslMechanism plain sends the password as it is: turn kafkaTls on');
+  if ((config.kafkaTlsCertFile === '') !== (config.kafkaTlsKeyFile === ''))
+    found.push('kafkaTlsCertFile and kafkaTlsKeyFile belong together');
+  if (!config.kafkaTls && `${config.kafkaTlsCaFile}${config.kafkaTlsCertFile}` !== '')
+    found.push('files for TLS are given, but kafkaTls is off');
+  if (config.horizonMs < config.tickMs) found.push('horizonMs must be at least tickMs');
+  if (config.shutdownDeadlineMs < config.commitIntervalMs)
+    found.push('shutdownDeadlineMs must be at least commitIntervalMs');
+  return found;
+}
+
+function explained(config: Config, sources: ReadonlyMap<string, string>): Explained[] {
+  return (Object.keys(SETTINGS) as SettingName[]).map((name) => {
+    const setting: Setting<unknown> = SETTINGS[name];
+    const range = setting.choices?.join(' | ') ?? (setting.min === undefined ? '' : `${setting.min} to ${setting.max}`);
+    const source = sources.get(name)!;
+    return {
+      name,
+      environment: environmentName(name),
+      value: String(config[name]),
+      source,
+      unit: setting.unit,
+      range,
+      about: setting.about,
+    };
+  });
+}
+
+/** Levenshtein's distance, one row at a time. */
+function distance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, column) => column);
+  for (let i = 1; i <= from.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= to.length; j++) {
+      const changed = row[j - 1]! + (from[i - 1] === to[j - 1] ? 0 : 1);
+      next.push(Math.min(changed, row[j]! + 1, next[j - 1]! + 1));
+    }
+    row = next;
+  }
+  return row[to.length]!;
+}
