@@ -2,32 +2,55 @@
 //
 //   T1. Every filter of a partition in the tree has exactly one slice (I5 of the design).
 //   T2. The most specific slice wins: a spread or pin over hash slices, the longest prefix among groups.
+//   T3. Every slice that holds a filter matching a topic is among `slicesForTopic` of that topic.
 //
-// A mutable index with a pure face: `sliceOf` never changes it, `add` and `remove` are called by its owner alone. The
-// caller keeps T1 across a change by removing and adding a covering set (see `splitInto`, `mergeInto`).
+// A mutable index with a pure face: only `add` and `remove` change it, and its owner alone calls them. The owner keeps T1
+// across a change by removing and adding what `splitRefusal` or `mergeRefusal` had nothing against, in any order.
 
 import type { Partition, SliceKey } from '../schemas/ids.ts';
 import {
   filterHash,
   groupSlice,
   hashSlice,
-  leadingBits,
   parseSlice,
   partitionOf,
-  pinSlice,
   placeOf,
+  ROOT_KEY,
+  type Slice,
   spreadSlice,
 } from './keys.ts';
+import { filterProblem } from './topic-filter.ts';
+
+type HashSlice = Extract<Slice, { kind: 'hash' }>;
+type GroupSlice = Extract<Slice, { kind: 'group' }>;
+
+/** What was carved out of the hash slices for one filter. */
+interface Carved {
+  readonly hash: number;
+  pin: SliceKey | undefined;
+  /** Into how many parts the filter is spread, 0 for not, and how many of these are in the tree. */
+  spreadOf: number;
+  spreadParts: number;
+}
+
+/** The slices of one partition, each where a look-up needs it. */
+interface PartitionSlices {
+  /** Hash slices by how many bits they have, then by those bits as a number. */
+  readonly hashes: Map<number, SliceKey>[];
+  readonly carved: Map<string, Carved>;
+  /** Groups by their prefix, the partition's whole group under ''. */
+  readonly groups: Map<string, SliceKey>;
+}
 
 export class SliceTree {
   readonly partitions: number;
   readonly #keys = new Set<SliceKey>();
-  readonly #spreads = new Map<string, number>();
-  readonly #hashBits = new Map<Partition, number[]>(); // For each partition: how many slices have that many bits.
-  readonly #groupPrefixes = new Map<Partition, number>(); // For each partition: how many carved groups there are.
+  readonly #ofPartition = new Map<Partition, PartitionSlices>();
+  readonly #rootPartition: Partition;
 
   constructor(partitions: number, keys: Iterable<SliceKey> = []) {
     this.partitions = partitions;
+    this.#rootPartition = partitionOf(ROOT_KEY, partitions);
     for (const key of keys) this.add(key);
   }
 
@@ -46,11 +69,48 @@ export class SliceTree {
   add(key: SliceKey): void {
     if (this.#keys.has(key)) return;
     this.#keys.add(key);
-    this.#count(key, 1);
+    const slice = parseSlice(key);
+    if (slice === undefined) return;
+    switch (slice.kind) {
+      case 'hash': {
+        const { hashes } = this.#slicesOf(slice.partition);
+        while (hashes.length <= slice.bits.length) hashes.push(new Map());
+        hashes[slice.bits.length]!.set(bitsValue(slice), key);
+        return;
+      }
+      case 'group':
+        this.#slicesOf(slice.partition).groups.set(slice.prefix, key);
+        return;
+      case 'pin':
+        this.#carvedFor(slice.filter).pin = key;
+        return;
+      case 'spread': {
+        const carved = this.#carvedFor(slice.filter);
+        carved.spreadParts = carved.spreadOf === slice.of ? carved.spreadParts + 1 : 1;
+        carved.spreadOf = slice.of;
+      }
+    }
   }
 
   remove(key: SliceKey): void {
-    if (this.#keys.delete(key)) this.#count(key, -1);
+    const slice = parseSlice(key);
+    if (!this.#keys.delete(key) || slice === undefined) return;
+    switch (slice.kind) {
+      case 'hash':
+        this.#slicesOf(slice.partition).hashes[slice.bits.length]!.delete(bitsValue(slice));
+        return;
+      case 'group':
+        this.#slicesOf(slice.partition).groups.delete(slice.prefix);
+        return;
+      case 'pin':
+      case 'spread': {
+        const carved = this.#carvedFor(slice.filter);
+        if (slice.kind === 'pin') carved.pin = undefined;
+        else if (slice.of === carved.spreadOf && --carved.spreadParts === 0) carved.spreadOf = 0;
+        if (carved.pin !== undefined || carved.spreadOf !== 0) return;
+        this.#slicesOf(partitionOf(slice.filter, this.partitions)).carved.delete(slice.filter);
+      }
+    }
   }
 
   /** The slice that holds this valid filter's subscription of this client; `undefined` when the tree has no such partition. */
@@ -62,140 +122,163 @@ export class SliceTree {
 
   /** `sliceOf` for a concrete filter whose partition is known. */
   concreteSliceOf(filter: string, partition: Partition, clientId: string): SliceKey | undefined {
-    const of = this.#spreads.get(filter);
-    if (of !== undefined) return spreadSlice(filter, filterHash(clientId) % of, of);
-    const pin = pinSlice(filter);
-    if (this.#keys.has(pin)) return pin;
-    const depths = this.#hashBits.get(partition);
-    if (depths === undefined) return undefined;
-    const hash = filterHash(filter);
-    for (let bits = depths.length - 1; bits >= 0; bits--) {
-      if (!depths[bits]) continue;
-      const key = hashSlice(partition, leadingBits(hash, bits));
-      if (this.#keys.has(key)) return key;
-    }
-    return undefined;
+    const slices = this.#ofPartition.get(partition);
+    if (slices === undefined) return undefined;
+    const carved = slices.carved.get(filter);
+    if (carved === undefined) return hashSliceIn(slices, filterHash(filter));
+    if (carved.spreadOf === 0) return carved.pin;
+    return spreadSlice(filter, filterHash(clientId) % carved.spreadOf, carved.spreadOf);
   }
 
   /** The group that holds a trie filter with this literal prefix ('' or levels each followed by '/'). */
   groupOf(partition: Partition, prefix: string): SliceKey | undefined {
-    if (this.#groupPrefixes.get(partition)) {
-      for (let end = prefix.length; end > 0; end = prefix.lastIndexOf('/', end - 2) + 1) {
-        const key = groupSlice(partition, prefix.slice(0, end));
-        if (this.#keys.has(key)) return key;
-      }
+    const groups = this.#ofPartition.get(partition)?.groups;
+    if (groups === undefined) return undefined;
+    const whole = groups.get('');
+    if (whole !== undefined && groups.size === 1) return whole; // Nothing was carved out: the common case.
+    for (let held = prefix; held !== ''; held = parentPrefix(held)) {
+      const key = groups.get(held);
+      if (key !== undefined) return key;
     }
-    const root = groupSlice(partition);
-    return this.#keys.has(root) ? root : undefined;
+    return whole;
   }
 
   /** Every slice that can hold a filter matching this topic: the concrete ones, and the groups along its levels. */
   slicesForTopic(topic: string): SliceKey[] {
     const found: SliceKey[] = [];
-    const of = this.#spreads.get(topic);
-    if (of !== undefined) for (let i = 0; i < of; i++) found.push(spreadSlice(topic, i, of));
-    else {
-      const concrete = this.concreteSliceOf(topic, partitionOf(topic, this.partitions), '');
-      if (concrete !== undefined) found.push(concrete);
-    }
-    const root = groupSlice(partitionOf('#', this.partitions));
-    if (this.#keys.has(root)) found.push(root);
-    const firstEnd = topic.indexOf('/');
-    const partition = partitionOf(firstEnd < 0 ? topic : topic.slice(0, firstEnd), this.partitions);
-    const own = groupSlice(partition);
-    if (own !== root && this.#keys.has(own)) found.push(own);
-    if (this.#groupPrefixes.get(partition)) {
-      const levels = `${topic}/`;
-      for (let end = levels.indexOf('/') + 1; end > 0; end = levels.indexOf('/', end) + 1) {
-        const key = groupSlice(partition, levels.slice(0, end));
-        if (this.#keys.has(key)) found.push(key);
-      }
+    const home = partitionOf(topic, this.partitions);
+    const spreadOf = this.#ofPartition.get(home)?.carved.get(topic)?.spreadOf ?? 0;
+    for (let part = 0; part < spreadOf; part++) found.push(spreadSlice(topic, part, spreadOf));
+    const concrete = spreadOf === 0 ? this.concreteSliceOf(topic, home, '') : undefined;
+    if (concrete !== undefined) found.push(concrete);
+
+    const root = this.#ofPartition.get(this.#rootPartition)?.groups.get('');
+    if (root !== undefined) found.push(root);
+    const levels = `${topic}/`; // As prefixes are written, so that the whole topic counts too: a/b/# matches a/b.
+    const firstEnd = levels.indexOf('/');
+    const groups = this.#ofPartition.get(partitionOf(levels.slice(0, firstEnd), this.partitions))?.groups;
+    if (groups === undefined) return found;
+    const whole = groups.get('');
+    if (whole !== undefined && whole !== root) found.push(whole);
+    if (whole !== undefined && groups.size === 1) return found;
+    for (let end = firstEnd + 1; end > 0; end = levels.indexOf('/', end) + 1) {
+      const key = groups.get(levels.slice(0, end));
+      if (key !== undefined) found.push(key);
     }
     return found;
   }
 
-  /** The slices carved out of this one: what a scan of it must leave out. */
+  /** The slices carved out of this one: what a scan of it must leave out. Looks at the slices of its partition alone. */
   carvedOutOf(key: SliceKey): SliceKey[] {
     const slice = parseSlice(key);
     if (slice === undefined || slice.kind === 'pin' || slice.kind === 'spread') return [];
-    const carved: SliceKey[] = [];
-    for (const other of this.#keys) {
-      if (other === key) continue;
-      if (slice.kind === 'group') {
-        if (other.startsWith(key)) carved.push(other);
-        continue;
+    const slices = this.#ofPartition.get(slice.partition);
+    const found: SliceKey[] = [];
+    if (slices === undefined) return found;
+    if (slice.kind === 'group') {
+      for (const [prefix, other] of slices.groups) {
+        if (other !== key && prefix.startsWith(slice.prefix)) found.push(other);
       }
-      const filter = concreteFilterOf(other);
-      if (filter === undefined || partitionOf(filter, this.partitions) !== slice.partition) continue;
-      if (leadingBits(filterHash(filter), slice.bits.length) === slice.bits) carved.push(other);
+      return found;
     }
-    return carved;
+    const wanted = bitsValue(slice);
+    for (const [filter, carved] of slices.carved) {
+      if (leadingValue(carved.hash, slice.bits.length) !== wanted) continue;
+      if (carved.pin !== undefined) found.push(carved.pin);
+      for (let part = 0; part < carved.spreadOf; part++) found.push(spreadSlice(filter, part, carved.spreadOf));
+    }
+    return found;
   }
 
   /** Why `slice` cannot give way to `into`, or `undefined` when that keeps T1. */
   splitRefusal(slice: SliceKey, into: readonly SliceKey[]): string | undefined {
     if (!this.#keys.has(slice)) return `${slice} is not a slice`;
     const parsed = parseSlice(slice);
-    const added = into.filter((key) => key !== slice);
-    if (parsed === undefined || added.length === 0) return 'nothing to split into';
-    const taken = added.find((key) => this.#keys.has(key));
-    if (taken !== undefined) return `${taken} is a slice already`;
-    if (into.includes(slice))
-      return added.every((key) => this.#isCarvable(slice, key))
-        ? undefined
-        : `${added} cannot be carved out of ${slice}`;
-    if (parsed.kind === 'hash') {
-      const halves = [hashSlice(parsed.partition, `${parsed.bits}0`), hashSlice(parsed.partition, `${parsed.bits}1`)];
-      return added.length === 2 && halves.every((half) => added.includes(half))
-        ? undefined
-        : `${slice} splits into its two halves alone`;
+    const added = new Set(into);
+    if (added.size !== into.length) return 'a slice is named twice';
+    const stays = added.delete(slice);
+    if (parsed === undefined || added.size === 0) return 'nothing to split into';
+    for (const key of added) if (this.#keys.has(key)) return `${key} is a slice already`;
+    if (stays) {
+      for (const key of added) if (!this.#isCarvable(slice, key)) return `${key} cannot be carved out of ${slice}`;
+      return undefined;
     }
-    if (parsed.kind === 'pin') {
-      const parts = Array.from({ length: added.length }, (_, i) => spreadSlice(parsed.filter, i, added.length));
-      return added.length > 1 && parts.every((part) => added.includes(part))
-        ? undefined
-        : `${slice} spreads into n parts alone`;
-    }
+    if (parsed.kind === 'hash')
+      return isHalves(parsed, added) ? undefined : `${slice} splits into its two halves alone`;
+    if (parsed.kind === 'pin') return isParts(parsed.filter, added) ? undefined : `${slice} spreads into n parts alone`;
     return `${slice} cannot be split without staying`;
   }
 
   /** Why `slices` cannot become `into`, or `undefined` when that keeps T1. */
   mergeRefusal(slices: readonly SliceKey[], into: SliceKey): string | undefined {
-    const missing = slices.find((key) => !this.#keys.has(key));
-    if (missing !== undefined) return `${missing} is not a slice`;
-    const undone = new SliceTree(this.partitions, this.#keys);
-    for (const key of slices) undone.remove(key);
-    undone.add(into);
-    return undone.splitRefusal(into, slices) === undefined ? undefined : `${slices} do not make up ${into}`;
+    for (const key of slices) if (!this.#keys.has(key)) return `${key} is not a slice`;
+    const parsed = parseSlice(into);
+    const gone = new Set(slices);
+    if (gone.size !== slices.length) return 'a slice is named twice';
+    const stays = gone.delete(into);
+    const refusal = `${slices} do not make up ${into}`;
+    if (parsed === undefined || gone.size === 0) return refusal;
+    if (stays) {
+      for (const key of gone) if (!this.#fallsBackTo(into, key, gone)) return `${key} was not carved out of ${into}`;
+      return undefined;
+    }
+    if (this.#keys.has(into)) return `${into} is a slice already`;
+    if (parsed.kind === 'hash') return isHalves(parsed, gone) ? undefined : refusal;
+    if (parsed.kind === 'pin') return isParts(parsed.filter, gone) ? undefined : refusal;
+    return refusal;
   }
 
+  /** True when a new slice `key` would take filters from `slice` and from no other. */
   #isCarvable(slice: SliceKey, key: SliceKey): boolean {
-    const filter = concreteFilterOf(key);
-    if (filter !== undefined && key.startsWith('t/')) return this.sliceOf(filter, '') === slice;
-    const parent = parseSlice(slice);
     const child = parseSlice(key);
-    if (parent?.kind !== 'group' || child?.kind !== 'group' || parent.partition !== child.partition) return false;
-    const first = child.prefix.slice(0, child.prefix.indexOf('/'));
+    if (child?.kind === 'pin') {
+      const isConcrete = filterProblem(child.filter) === undefined && !placeOf(child.filter).trie;
+      return isConcrete && this.sliceOf(child.filter, '') === slice;
+    }
     return (
-      child.prefix !== '' &&
-      partitionOf(first, this.partitions) === child.partition &&
-      this.groupOf(child.partition, child.prefix) === slice
+      child?.kind === 'group' && this.#isCarvedPrefix(child) && this.groupOf(child.partition, child.prefix) === slice
     );
   }
 
-  #count(key: SliceKey, by: 1 | -1): void {
+  /** True when the filters of `key` would be held by `into` if all of `gone` went. */
+  #fallsBackTo(into: SliceKey, key: SliceKey, gone: ReadonlySet<SliceKey>): boolean {
     const slice = parseSlice(key);
-    if (slice?.kind === 'hash') {
-      const depths = this.#hashBits.get(slice.partition) ?? [];
-      while (depths.length <= slice.bits.length) depths.push(0);
-      depths[slice.bits.length]! += by;
-      this.#hashBits.set(slice.partition, depths);
-    } else if (slice?.kind === 'group' && slice.prefix !== '') {
-      this.#groupPrefixes.set(slice.partition, (this.#groupPrefixes.get(slice.partition) ?? 0) + by);
-    } else if (slice?.kind === 'spread') {
-      if (by === 1) this.#spreads.set(slice.filter, slice.of);
-      else this.#spreads.delete(slice.filter);
+    if (slice?.kind === 'pin') {
+      const slices = this.#slicesOf(partitionOf(slice.filter, this.partitions));
+      return hashSliceIn(slices, filterHash(slice.filter)) === into;
     }
+    if (slice?.kind !== 'group' || slice.prefix === '') return false;
+    const { groups } = this.#slicesOf(slice.partition);
+    for (let prefix = parentPrefix(slice.prefix); ; prefix = parentPrefix(prefix)) {
+      const held = groups.get(prefix);
+      if (held !== undefined && !gone.has(held)) return held === into;
+      if (prefix === '') return false;
+    }
+  }
+
+  /** True for the prefix of literal levels that some filter of this partition can have. */
+  #isCarvedPrefix({ partition, prefix }: GroupSlice): boolean {
+    if (prefix === '' || filterProblem(`${prefix}+`) !== undefined || /[+#]/.test(prefix)) return false;
+    return partitionOf(prefix.slice(0, prefix.indexOf('/')), this.partitions) === partition;
+  }
+
+  #carvedFor(filter: string): Carved {
+    const { carved } = this.#slicesOf(partitionOf(filter, this.partitions));
+    let found = carved.get(filter);
+    if (found === undefined) {
+      found = { hash: filterHash(filter), pin: undefined, spreadOf: 0, spreadParts: 0 };
+      carved.set(filter, found);
+    }
+    return found;
+  }
+
+  #slicesOf(partition: Partition): PartitionSlices {
+    let slices = this.#ofPartition.get(partition);
+    if (slices === undefined) {
+      slices = { hashes: [], carved: new Map(), groups: new Map() };
+      this.#ofPartition.set(partition, slices);
+    }
+    return slices;
   }
 }
 
@@ -206,7 +289,29 @@ export function firstSlices(partitions: number): SliceKey[] {
   return slices;
 }
 
-function concreteFilterOf(key: SliceKey): string | undefined {
-  const slice = parseSlice(key);
-  return slice?.kind === 'pin' || slice?.kind === 'spread' ? slice.filter : undefined;
+function hashSliceIn({ hashes }: PartitionSlices, hash: number): SliceKey | undefined {
+  for (let bits = hashes.length - 1; bits >= 0; bits--) {
+    const key = hashes[bits]!.get(leadingValue(hash, bits));
+    if (key !== undefined) return key;
+  }
+  return undefined;
+}
+
+const bitsValue = ({ bits }: HashSlice): number => (bits === '' ? 0 : Number.parseInt(bits, 2));
+const leadingValue = (hash: number, bits: number): number => (bits === 0 ? 0 : hash >>> (32 - bits));
+
+/** `a/b/` of `a/b/c/`, '' of `a/`. Before the first level there is nothing, also when that level is empty. */
+const parentPrefix = (prefix: string): string =>
+  prefix.length < 2 ? '' : prefix.slice(0, prefix.lastIndexOf('/', prefix.length - 2) + 1);
+
+/** True when these are the two halves of the hash slice; one of all 32 bits has none. */
+function isHalves({ partition, bits }: HashSlice, keys: ReadonlySet<SliceKey>): boolean {
+  const halves = [hashSlice(partition, `${bits}0`), hashSlice(partition, `${bits}1`)];
+  return bits.length < 32 && keys.size === 2 && halves.every((half) => keys.has(half));
+}
+
+/** True when these are the filter's n parts, n at least 2. */
+function isParts(filter: string, keys: ReadonlySet<SliceKey>): boolean {
+  for (let part = 0; part < keys.size; part++) if (!keys.has(spreadSlice(filter, part, keys.size))) return false;
+  return keys.size > 1;
 }
