@@ -118,6 +118,8 @@ export interface TopicShape {
   readonly partitions: number;
   readonly cleanup: 'delete' | 'compact';
   readonly retentionMs: number;
+  /** The largest record it takes; absent: the log's own default (Kafka: 1 MiB). */
+  readonly recordBytesMax?: number;
 }
 
 /** The changelog topic of a group's tasks: `<app>-<group>-changelog`, as many partitions as tasks. */

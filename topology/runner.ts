@@ -20,7 +20,7 @@ import {
   type TopicShape,
 } from './ports.ts';
 import { Task, type TaskEvents, type TaskPorts, type TaskSettings } from './task.ts';
-import type { AnyTopic } from './topics.ts';
+import { type AnyTopic, deadLetters } from './topics.ts';
 
 export interface RunnerPorts extends TaskPorts {
   readonly log: Log;
@@ -93,7 +93,9 @@ export function shapesOf(
       retentionMs: -1,
     }),
   );
-  return [...topology.topics.map(shapeOf), ...changelogs];
+  // A dead letter holds up to 1 MiB of value, the refused record's headers and its own.
+  const letters: TopicShape = { ...shapeOf(deadLetters), recordBytesMax: 2 << 20 };
+  return [...topology.topics.map(shapeOf), letters, ...changelogs];
 }
 
 class Runner implements Running {

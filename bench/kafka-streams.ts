@@ -1,0 +1,49 @@
+// The Kafka Streams peer: built from its sources beside the project, run as its own process on the same broker.
+
+import { existsSync } from 'node:fs';
+import { cp, mkdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { runProcess } from '../test/support/processes.ts';
+import { CACHE_FOLDER } from '../test/support/real-kafka.ts';
+
+const SOURCES = resolve(import.meta.dirname, '../../shared/peers/kafka-streams');
+const BUILT = join(CACHE_FOLDER, 'peers/kafka-streams');
+
+export interface KafkaStreamsPeer {
+  /** Writes the events, Zipf over the filters, as Avro behind the Confluent header with this schema id. */
+  generate(topic: string, partitions: number, events: number, filters: number, schemaId: number): Promise<void>;
+  /** Counts them per filter and 10 s window, with state and changelog; events a second from the first to the last committed. */
+  rates(topic: string, events: number, threads: number, stateDir: string): Promise<number>;
+}
+
+/** `undefined` when its sources are not at hand. */
+export async function kafkaStreamsPeer(brokers: string): Promise<KafkaStreamsPeer | undefined> {
+  if (!existsSync(SOURCES)) return undefined;
+  if (!existsSync(join(BUILT, 'target/lib'))) {
+    await mkdir(BUILT, { recursive: true });
+    await cp(SOURCES, BUILT, { recursive: true });
+    await runProcess('mvn', ['-q', '-B', 'package'], BUILT);
+  }
+  const java = (...args: string[]): Promise<string> =>
+    runProcess('java', ['-Xmx2g', '-cp', `${join(BUILT, 'target/classes')}:${join(BUILT, 'target/lib')}/*`, ...args]);
+  return {
+    async generate(topic, partitions, events, filters, schemaId) {
+      await java('peer.Generate', brokers, topic, `${partitions}`, `${events}`, `${filters}`, `${schemaId}`);
+    },
+    async rates(topic, events, threads, stateDir) {
+      const output = await java(
+        'peer.Rates',
+        brokers,
+        topic,
+        `${events}`,
+        'exactly_once_v2',
+        `${threads}`,
+        '200',
+        stateDir,
+      );
+      const figure = /events\/s=(\d+)/.exec(output)?.[1];
+      if (figure === undefined) throw new Error(`the Kafka Streams peer printed no figure: ${output.slice(-500)}`);
+      return Number(figure);
+    },
+  };
+}

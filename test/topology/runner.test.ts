@@ -1,0 +1,309 @@
+// The runner's promises (K1 to K5 of topology/task.ts), on small topologies made for the purpose.
+
+import { describe, expect, test } from 'vitest';
+import { ingest } from '../../processors/ingest/ingest.ts';
+import { byKey, type Emit, type Input, jsonTable, type Step, type Tick } from '../../processors/step.ts';
+import { AppError } from '../../schemas/errors.ts';
+import { eventTime } from '../../schemas/ids.ts';
+import type { RateWindow, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
+import type { Effect, Outcome } from '../../state/effects.ts';
+import { partitionOf } from '../../state/keys.ts';
+import { defineTopology, stage } from '../../topology/graph.ts';
+import { clock, deadLetters, effects, outcomes, rates, subscriptions, wildcards } from '../../topology/topics.ts';
+import { drive } from '../support/drive.ts';
+
+const event = (topicFilter: string, clientId = 'client-1'): SubscriptionEvent => ({
+  action: 'SUBSCRIBE',
+  topicFilter,
+  clientId,
+  brokerId: 'broker-1',
+  qos: 1,
+  timestamp: eventTime(1_000),
+});
+
+const windowOf = (series: string, subscribes: number): RateWindow => ({
+  series: series as RateWindow['series'],
+  source: 0,
+  windowStart: eventTime(0),
+  windowMs: 10_000,
+  subscribes,
+  unsubscribes: 0,
+  publishes: 0,
+  bytes: 0,
+  distinctClients: 0,
+  lateEvents: 0,
+});
+
+/** Counts the events of each filter and emits the count. */
+const counting = defineTopology(
+  [
+    stage('count', {
+      reads: [subscriptions],
+      keeps: jsonTable<number>('counts'),
+      emits: [rates],
+      step: byKey<Input<'subscriptions', SubscriptionEvent>, number, Emit<'rates', RateWindow>>(
+        (input) => input.key,
+        (row = 0, input) => ({
+          row: row + 1,
+          emit: [{ topic: 'rates', key: input.key, value: windowOf(input.key, row + 1) }],
+        }),
+      ),
+    }),
+  ],
+  { inputs: [subscriptions] },
+);
+
+/** Writes each event to a shard; counts what came of it. */
+const writing = (perform: (effects: readonly Effect[]) => Promise<Outcome[]>) => {
+  const step: Step<
+    Input<'subscriptions', SubscriptionEvent> | Input<'outcomes', Outcome> | Input<'clock', Tick>,
+    number,
+    Emit<'effects', Effect>
+  > = (rows, input) => {
+    if (input.topic === 'outcomes') rows.set('outcomes', (rows.get('outcomes') ?? 0) + 1);
+    if (input.topic !== 'subscriptions') return [];
+    rows.set('events', (rows.get('events') ?? 0) + 1);
+    return [{ topic: 'effects', key: '', value: { kind: 'write', shard: 's' as never, rows: [] } }];
+  };
+  return {
+    topology: defineTopology(
+      [
+        stage('write', {
+          reads: [subscriptions, outcomes, clock],
+          keeps: jsonTable<number>('tallies'),
+          emits: [effects],
+          step,
+        }),
+      ],
+      { inputs: [subscriptions] },
+    ),
+    effects: { perform },
+  };
+};
+
+const written: Outcome = { kind: 'written', shard: 's' as never, applied: 1, stale: 0 };
+
+describe('a task', () => {
+  test('keeps rows, emits and positions in one commit', async () => {
+    const run = await drive(counting);
+    for (const filter of ['a', 'b', 'a']) await run.send(subscriptions, filter, event(filter));
+    expect(run.row('work', 'counts', 0, 'a')).toBe(2);
+    expect(run.read(rates).map((record) => [record.key, (record.value as RateWindow).subscribes])).toEqual([
+      ['a', 1],
+      ['b', 1],
+      ['a', 2],
+    ]);
+    await run.stop();
+  });
+
+  test('goes on after a restart where it stopped', async () => {
+    const first = await drive(counting);
+    await first.send(subscriptions, 'a', event('a'));
+    await first.stop();
+    const second = await drive(counting, { shelf: first.log.shelf, stores: first.stores });
+    expect(second.row('work', 'counts', 0, 'a')).toBe(1);
+    await second.send(subscriptions, 'a', event('a'));
+    expect(second.row('work', 'counts', 0, 'a')).toBe(2);
+    await second.stop();
+  });
+
+  test('rebuilds a lost store from the changelog', async () => {
+    const first = await drive(counting);
+    for (const filter of ['a', 'b', 'a']) await first.send(subscriptions, filter, event(filter));
+    await first.stop();
+    const second = await drive(counting, { shelf: first.log.shelf });
+    expect(second.row('work', 'counts', 0, 'a')).toBe(2);
+    expect(second.row('work', 'counts', 0, 'b')).toBe(1);
+    await second.stop();
+  });
+
+  for (const { name, tookEffect } of [
+    { name: 'a commit whose result is unknown and that took effect', tookEffect: true },
+    { name: 'a commit whose result is unknown and that did not take effect', tookEffect: false },
+  ]) {
+    test(`counts every event once through ${name}`, async () => {
+      const run = await drive(counting);
+      await run.send(subscriptions, 'a', event('a'));
+      run.log.failNextCommit(tookEffect);
+      await run.send(subscriptions, 'a', event('a'));
+      await run.send(subscriptions, 'a', event('a'));
+      expect(run.row('work', 'counts', 0, 'a')).toBe(3);
+      expect(run.read(rates).map((record) => (record.value as RateWindow).subscribes)).toEqual([1, 2, 3]);
+      await run.stop();
+    });
+  }
+
+  test('steps a batch that is delivered twice once, and counts the rest as duplicate', async () => {
+    const run = await drive(counting);
+    run.log.deliverTwice();
+    await run.send(subscriptions, 'a', event('a'));
+    expect(run.row('work', 'counts', 0, 'a')).toBe(1);
+    expect(run.meter.sum('foreshard_duplicate_total')).toBe(1);
+    await run.stop();
+  });
+
+  test('joins what one commit sends on under one key, in order', async () => {
+    const run = await drive(
+      defineTopology([stage('ingest', { reads: [subscriptions], emits: [wildcards], step: ingest })], {
+        inputs: [subscriptions],
+      }),
+    );
+    const filters = ['home/+/a', 'home/+/b', 'home/#', 'yard/+'];
+    await run.log.append(
+      filters.map((filter) => ({
+        topic: 'subscriptions',
+        partition: 0,
+        key: filter,
+        value: Buffer.from(JSON.stringify(event(filter))),
+      })),
+    );
+    await run.log.settle();
+    expect(
+      run
+        .read(wildcards)
+        .map((record) => [record.key, (record.value as WildcardEvents).events.map((each) => each.topicFilter)]),
+    ).toEqual([
+      ['home', ['home/+/a', 'home/+/b', 'home/#']],
+      ['yard', ['yard/+']],
+    ]);
+    await run.stop();
+  });
+});
+
+describe('a refused record', () => {
+  const good = Buffer.from(JSON.stringify(event('a')));
+  for (const { name, key, value, partition, code } of [
+    { name: 'without a value', key: 'a', value: null, code: 'VALUE_MISSING' },
+    { name: 'with an empty value', key: 'a', value: Buffer.alloc(0), code: 'VALUE_MISSING' },
+    { name: 'without a key', key: null, value: good, code: 'KEY_MISSING' },
+    { name: 'whose bytes are not a record', key: 'a', value: Buffer.from('{"action":'), code: 'UNDECODABLE' },
+    { name: 'whose key is another filter', key: 'b', value: good, code: 'KEY_MISMATCH' },
+    { name: 'above 1 MiB', key: 'a', value: Buffer.alloc((1 << 20) + 1, 0x20), code: 'VALUE_TOO_LARGE' },
+    {
+      name: 'in the wrong partition',
+      key: 'a',
+      value: good,
+      partition: 1 - partitionOf('a', 2),
+      code: 'WRONG_PARTITION',
+    },
+  ]) {
+    test(`${name} is dead-lettered as ${code}, and its neighbours are worked`, async () => {
+      const run = await drive(counting, { partitions: 2 });
+      const at = partition ?? partitionOf('a', 2);
+      await run.sendBytes(subscriptions, key, value, at);
+      await run.send(subscriptions, 'a', event('a'));
+      expect(run.row('work', 'counts', partitionOf('a', 2), 'a')).toBe(1);
+      const [letter, ...rest] = run.read(deadLetters);
+      expect(rest).toEqual([]);
+      expect(letter!.key).toBe(key);
+      expect(letter!.value).toEqual(value === null ? null : value.subarray(0, 1 << 20));
+      const headers = Object.fromEntries(
+        Object.entries(letter!.headers).map(([header, each]) => [header, String(each)]),
+      );
+      expect(headers).toMatchObject({
+        'foreshard.code': code,
+        '__streams.errors.topic': 'subscriptions',
+        '__streams.errors.partition': String(at),
+        '__streams.errors.offset': '0',
+      });
+      expect(run.meter.sum('foreshard_refused_total', { code })).toBe(1);
+      expect(run.meter.sum('foreshard_dead_lettered_total')).toBe(1);
+      expect(run.meter.sum('foreshard_consumed_total')).toBe(
+        run.meter.sum('foreshard_stepped_total') + run.meter.sum('foreshard_refused_records_total'),
+      );
+      await run.stop();
+    });
+  }
+});
+
+describe('effects', () => {
+  test('are performed, and their outcomes stepped, before the positions are committed', async () => {
+    const seen: unknown[] = [];
+    const { topology, effects } = writing(async (asked) => {
+      seen.push(...asked.map((effect) => effect.kind));
+      return asked.map(() => written);
+    });
+    const run = await drive(topology, { effects });
+    await run.send(subscriptions, 'a', event('a'));
+    expect(seen).toEqual(['write']);
+    expect(run.row('work', 'tallies', 0, 'outcomes')).toBe(1);
+    await run.stop();
+  });
+
+  test('on a store that does not answer are repeated until it does, and nothing is committed meanwhile', async () => {
+    let calls = 0;
+    const { topology, effects } = writing(async (asked) => {
+      if (++calls < 4) throw new AppError('STORE_UNAVAILABLE', 'the store is away', { shard: 's' });
+      return asked.map(() => written);
+    });
+    const run = await drive(topology, { effects });
+    const sent = run.send(subscriptions, 'a', event('a'));
+    for (let wait = 0; wait < 50 && calls < 4; wait++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      if (calls < 4) expect(run.log.recordsOf('drive-work-changelog')).toEqual([]);
+      run.clock.advance(1_000);
+    }
+    await sent;
+    expect(calls).toBe(4);
+    expect(run.row('work', 'tallies', 0, 'events')).toBe(1);
+    await run.stop();
+  });
+});
+
+describe('the clock', () => {
+  const ticking = (seen: Tick[]) =>
+    defineTopology(
+      [
+        stage('tick', {
+          reads: [subscriptions, clock],
+          emits: [rates],
+          step: (
+            _rows,
+            input: Input<'subscriptions', SubscriptionEvent> | Input<'clock', Tick>,
+          ): readonly Emit<'rates', RateWindow>[] => {
+            if (input.topic === 'subscriptions') return [{ topic: 'rates', key: input.key, value: windowOf('s', 1) }];
+            seen.push(input.value);
+            return [];
+          },
+        }),
+      ],
+      { inputs: [subscriptions] },
+    );
+
+  test('tells the event time that a closed window proves, and follows the host once all is silent', async () => {
+    const seen: Tick[] = [];
+    const run = await drive(ticking(seen), { start: 5_000_000 });
+    await run.advance(200);
+    await run.send(subscriptions, 'a', event('a'));
+    await run.advance(200);
+    await run.advance(30_000);
+    await run.advance(60_000);
+    expect(seen).toEqual([
+      { eventTime: 0, wallTime: 5_000_200 },
+      { eventTime: 10_000, wallTime: 5_000_400 },
+      { eventTime: 10_200, wallTime: 5_030_400 },
+      { eventTime: 70_200, wallTime: 5_090_400 },
+    ]);
+    await run.stop();
+  });
+});
+
+test('a bug in a step ends the run with its error', async () => {
+  const run = await drive(
+    defineTopology(
+      [
+        stage('broken', {
+          reads: [subscriptions],
+          emits: [],
+          step: () => {
+            throw new Error('a bug');
+          },
+        }),
+      ],
+      { inputs: [subscriptions] },
+    ),
+  );
+  const ended = expect(run.running.done).rejects.toThrow('a bug');
+  await run.send(subscriptions, 'a', event('a')).catch(() => {});
+  await ended;
+});
