@@ -1,0 +1,382 @@
+import { describe, expect, test } from 'vitest';
+import { APPLY_DEFAULTS, carryOut, lives, type Row } from '../../../processors/apply/apply.ts';
+import { epoch, eventTime, moveId, type ShardId, shardId, sliceKey } from '../../../schemas/ids.ts';
+import type { Command, Progress } from '../../../schemas/records.ts';
+import type { Effect, Outcome } from '../../../state/effects.ts';
+import { partitionOf } from '../../../state/keys.ts';
+
+const PARTITIONS = 4;
+const settings = {
+  ...APPLY_DEFAULTS,
+  partitions: PARTITIONS,
+  incarnation: 2,
+  genesis: { concreteType: 'kv', trieType: 'trie' },
+  commandsKept: 3,
+  provisionTriesMax: 2,
+};
+
+/** A filter of the partition that the task under test works on. */
+const filterOf = (partition: number, from = 0): string => {
+  let i = from;
+  while (partitionOf(`f${i}`, PARTITIONS) !== partition) i++;
+  return `f${i}`;
+};
+
+class Task {
+  rows = new Map<string, Row>();
+  readonly partition: number;
+  readonly step = carryOut(settings);
+  offset = 0;
+
+  constructor(partition: number) {
+    this.partition = partition;
+  }
+
+  feed(input: object): { effects: Effect[]; told: Progress['body'][] } {
+    const at = { partition: this.partition, offset: this.offset++, key: '' };
+    const out = this.step(this.rows, { ...at, ...input } as never);
+    return {
+      effects: out.filter(({ topic }) => topic === 'effects').map(({ value }) => value as Effect),
+      told: out.filter(({ topic }) => topic === 'progress').map(({ value }) => (value as Progress).body),
+    };
+  }
+
+  event(topicFilter: string, action = 'SUBSCRIBE', clientId = 'c') {
+    const value = { action, topicFilter, clientId, brokerId: 'b', qos: 1, timestamp: 5 };
+    return this.feed({ topic: 'subscriptions', value });
+  }
+
+  tick(wallTime = 1_000) {
+    return this.feed({ topic: 'clock', value: { eventTime: 77, wallTime } });
+  }
+
+  hear(value: Outcome) {
+    return this.feed({ topic: 'outcomes', value });
+  }
+
+  command(body: Command['body'], id = `c${this.offset}`, at = 9) {
+    const value: Command = { id, epoch: epoch(at), reason: 'why', deadline: eventTime(0), body };
+    return this.feed({ topic: 'commands', value });
+  }
+
+  restart(): void {
+    this.rows = new Map([...this.rows].map(([key, row]) => [key, lives.decode(lives.encode(row))]));
+  }
+
+  provisioned(shard: string, state: 'pending' | 'ready' | 'failed', datastoreType = 'kv', address = '') {
+    return this.hear({
+      kind: 'provisioned',
+      shard: shardId(shard),
+      datastoreType,
+      state,
+      storeKind: 'KEY_VALUE',
+      instanceId: 'i',
+      address,
+      reason: '',
+    });
+  }
+}
+
+const kinds = (effects: readonly Effect[]): string[] => effects.map(({ kind }) => kind);
+const firstShard: ShardId = shardId('shard-0001');
+const reporter = partitionOf(firstShard, PARTITIONS);
+const other = (reporter + 1) % PARTITIONS;
+
+describe('apply: the first shards', () => {
+  for (const first of ['a tick', 'an event'] as const)
+    test(`${first} as first input asks for the shards and owns the slices before anything else`, () => {
+      const task = new Task(1);
+      const { effects } = first === 'a tick' ? task.tick() : task.event(filterOf(1));
+      expect(kinds(effects).slice(0, 4)).toEqual(['provision', 'provision', 'own', 'own']);
+      if (first === 'an event') expect(effects[4]).toMatchObject({ kind: 'write', shard: 'shard-0001' });
+    });
+
+  test('each tick asks again until the shard is ready', () => {
+    const task = new Task(other);
+    task.tick();
+    expect(kinds(task.tick().effects).filter((kind) => kind === 'provision')).toHaveLength(2);
+    task.provisioned('shard-0001', 'pending');
+    task.provisioned('shard-0001', 'ready');
+    task.provisioned('shard-0002', 'ready', 'trie');
+    expect(kinds(task.tick().effects)).not.toContain('provision');
+  });
+
+  test('one task reports about a shard, and once', () => {
+    const states = [reporter, other].map((partition) => {
+      const task = new Task(partition);
+      task.tick();
+      const ready = [task.provisioned('shard-0001', 'ready'), task.provisioned('shard-0001', 'ready')];
+      return ready.flatMap(({ told }) => told.map((body) => 'state' in body && body.state));
+    });
+    expect(states).toEqual([['READY'], []]);
+  });
+
+  test('a restart asks for them again, and tells only of a new address', () => {
+    const task = new Task(reporter);
+    task.tick();
+    task.provisioned('shard-0001', 'ready', 'kv', 'http://a:1');
+    task.restart();
+    const again = task.tick();
+    expect(again.effects).toContainEqual({
+      kind: 'provision',
+      shard: 'shard-0001',
+      datastoreType: 'kv',
+      resize: false,
+    });
+    expect(again.told).toEqual([]);
+    task.restart();
+    task.tick();
+    expect(task.provisioned('shard-0001', 'ready', 'kv', 'http://a:2').told).toMatchObject([{ address: 'http://a:2' }]);
+  });
+});
+
+describe('apply: events', () => {
+  const task = new Task(2);
+  task.tick();
+
+  test('a subscription is written with its place in the topic as version', () => {
+    const filter = filterOf(2);
+    const { effects } = task.event(filter);
+    expect(effects).toEqual([
+      {
+        kind: 'write',
+        shard: 'shard-0001',
+        rows: [
+          {
+            filter,
+            clientId: 'c',
+            brokerId: 'b',
+            qos: 1,
+            version: { incarnation: 2, offset: task.offset - 1 },
+            gone: false,
+            at: 5,
+          },
+        ],
+      },
+    ]);
+  });
+
+  test('a removal is written as a tombstone', () => {
+    expect(task.event(filterOf(2), 'UNSUBSCRIBE').effects).toMatchObject([{ rows: [{ gone: true }] }]);
+  });
+
+  test('a trie filter comes by its own topic, with the offset of its source', () => {
+    expect(task.event('a/+').effects).toEqual([]);
+    const event = { action: 'SUBSCRIBE', topicFilter: 'a/+', clientId: 'c', brokerId: 'b', qos: 0, timestamp: 5 };
+    const events = [40, 41, 42].map((offset) => ({ ...event, offset }));
+    const { effects } = task.feed({ topic: 'wildcard-subscriptions', value: { firstLevel: 'a', events } });
+    expect(effects).toHaveLength(1);
+    expect(effects[0]).toMatchObject({
+      shard: 'shard-0002',
+      rows: [40, 41, 42].map((offset) => ({ version: { offset } })),
+    });
+  });
+});
+
+describe('apply: splits and merges', () => {
+  const fresh = (): Task => {
+    const task = new Task(0);
+    task.tick();
+    return task;
+  };
+  const c = sliceKey('c/0/');
+  const halves = [sliceKey('c/0/0'), sliceKey('c/0/1')];
+  const pin = sliceKey(`t/${filterOf(0)}`);
+
+  test('a split owns the new slices before it forgets the old one', () => {
+    const { effects, told } = fresh().command({ kind: 'SplitSlice', slice: c, into: halves }, 'split');
+    expect(
+      effects.map((each) => [each.kind, 'owner' in each ? each.owner.slice : 'slice' in each && each.slice]),
+    ).toEqual([
+      ['own', 'c/0/0'],
+      ['own', 'c/0/1'],
+      ['disown', 'c/0/'],
+    ]);
+    expect(told).toEqual([{ kind: 'SliceProgress', commandId: 'split', done: true, reason: '' }]);
+  });
+
+  test('a merge is the way back, and events follow', () => {
+    const task = fresh();
+    task.command({ kind: 'SplitSlice', slice: c, into: [c, pin] });
+    task.command({ kind: 'SplitSlice', slice: c, into: halves });
+    task.restart();
+    const { effects, told } = task.command({ kind: 'MergeSlices', slices: halves, into: c });
+    expect(kinds(effects).slice(-3)).toEqual(['own', 'disown', 'disown']);
+    expect(told).toMatchObject([{ done: true }]);
+    expect(task.event(filterOf(0)).effects).toMatchObject([{ kind: 'write', shard: 'shard-0001' }]);
+  });
+
+  test('the same command twice has one effect, also after a restart', () => {
+    const task = fresh();
+    task.command({ kind: 'SplitSlice', slice: c, into: halves }, 'once');
+    task.restart();
+    task.tick();
+    expect(task.command({ kind: 'SplitSlice', slice: c, into: halves }, 'once')).toEqual({ effects: [], told: [] });
+  });
+
+  test('command ids are forgotten, oldest first', () => {
+    const task = fresh();
+    for (const id of ['a', 'b']) task.command({ kind: 'RetireShard', shardId: firstShard }, id);
+    task.restart();
+    task.tick();
+    for (const id of ['c', 'd']) task.command({ kind: 'RetireShard', shardId: firstShard }, id);
+    expect([...task.rows.keys()].filter((key) => key.startsWith('command/'))).toEqual(
+      ['b', 'c', 'd'].map((id) => `command/${id}`),
+    );
+  });
+
+  for (const { name, body, reason } of [
+    {
+      name: 'a split of an unknown slice',
+      body: { kind: 'SplitSlice', slice: sliceKey('c/0/11'), into: halves },
+      reason: 'c/0/11 is not a slice',
+    },
+    {
+      name: 'a split into nonsense',
+      body: { kind: 'SplitSlice', slice: c, into: [sliceKey('?'), sliceKey('')] },
+      reason: 'c/0/ splits into its two halves alone',
+    },
+    {
+      name: 'a merge of unknown slices',
+      body: { kind: 'MergeSlices', slices: halves, into: c },
+      reason: 'c/0/0 is not a slice',
+    },
+    {
+      name: 'a merge of nothing',
+      body: { kind: 'MergeSlices', slices: [], into: c },
+      reason: ' do not make up c/0/',
+    },
+    {
+      name: 'steering a move that never was',
+      body: { kind: 'SteerMove', moveId: moveId('m'), slice: c, action: 'SWITCH', rowsPerSecond: 0 },
+      reason: 'there is no move m',
+    },
+  ] as const)
+    test(`refused: ${name}`, () => {
+      const { effects, told } = fresh().command(body);
+      expect(effects).toEqual([]);
+      expect(told).toMatchObject([{ kind: 'SliceProgress', done: false, reason }]);
+    });
+
+  const moving = (task: Task, to = 'shard-0007', slice = c) =>
+    task.command({
+      kind: 'MoveSlice',
+      moveId: moveId('m'),
+      slice,
+      from: firstShard,
+      to: shardId(to),
+      rowsPerSecond: 0,
+    });
+
+  for (const { name, before, reason } of [
+    { name: 'an unknown slice', before: (task: Task) => moving(task, 'shard-0007', pin), reason: 'is not a slice' },
+    {
+      name: 'to where it is',
+      before: (task: Task) => moving(task, 'shard-0001'),
+      reason: 'lives on shard-0001 already',
+    },
+    {
+      name: 'from where it is not',
+      before: (task: Task) => moving(task, 'shard-0007', sliceKey('w/0/')),
+      reason: 'lives on shard-0002, not on shard-0001',
+    },
+    {
+      name: 'one that moves',
+      before: (task: Task) => {
+        moving(task);
+        return task.command({
+          kind: 'MoveSlice',
+          moveId: moveId('n'),
+          slice: c,
+          from: firstShard,
+          to: shardId('shard-0008'),
+          rowsPerSecond: 0,
+        });
+      },
+      reason: 'c/0/ is moving',
+    },
+  ])
+    test(`a move is refused: ${name}`, () => {
+      const [body] = before(fresh()).told;
+      expect(body).toMatchObject({ kind: 'MoveProgress', state: 'ABORTED' });
+      expect(body).toHaveProperty('reason', expect.stringContaining(reason));
+    });
+
+  test('a slice that moves is neither split nor merged, and its shards are not released', () => {
+    const task = fresh();
+    moving(task);
+    expect(task.command({ kind: 'SplitSlice', slice: c, into: [c, pin] }).told).toMatchObject([{ done: false }]);
+    for (const shard of ['shard-0001', 'shard-0007'])
+      expect(task.command({ kind: 'RetireShard', shardId: shardId(shard) }).told).toMatchObject([{ state: 'FAILED' }]);
+  });
+});
+
+describe('apply: shards on command', () => {
+  const shard = shardId('shard-0042');
+  const allocated = (): Task => {
+    const task = new Task(0);
+    task.tick(5_000);
+    const { effects, told } = task.command({ kind: 'AllocateShard', shardId: shard, datastoreType: 'big' });
+    expect(effects).toEqual([{ kind: 'provision', shard, datastoreType: 'big', resize: false }]);
+    expect(told).toMatchObject([{ state: 'PROVISIONING' }]);
+    return task;
+  };
+
+  test('ready is told with the time it took', () => {
+    const task = allocated();
+    task.tick(7_500);
+    expect(task.provisioned(shard, 'ready', 'big').told).toMatchObject([{ state: 'READY', tookMs: 2_500 }]);
+  });
+
+  test('a resize asks with the new type, and an answer about the old one is not taken for it', () => {
+    const task = allocated();
+    task.provisioned(shard, 'ready', 'big');
+    const { effects } = task.command({ kind: 'ResizeShard', shardId: shard, datastoreType: 'huge' });
+    expect(effects).toEqual([{ kind: 'provision', shard, datastoreType: 'huge', resize: true }]);
+    expect(task.provisioned(shard, 'ready', 'big').told).toEqual([]);
+    expect(task.provisioned(shard, 'ready', 'huge').told).toMatchObject([{ state: 'RESIZED', datastoreType: 'huge' }]);
+  });
+
+  test('it is given up after the stated tries, and can be asked for anew', () => {
+    const task = allocated();
+    expect(task.provisioned(shard, 'failed', 'big').told).toEqual([]);
+    expect(task.provisioned(shard, 'failed', 'big').told).toMatchObject([{ state: 'FAILED' }]);
+    expect(task.tick().effects).not.toContainEqual(expect.objectContaining({ shard }));
+    task.command({ kind: 'AllocateShard', shardId: shard, datastoreType: 'big' });
+    expect(task.provisioned(shard, 'ready', 'big').told).toMatchObject([{ state: 'READY' }]);
+  });
+
+  test('an empty shard is released once, and a restart in between releases it again', () => {
+    const task = allocated();
+    expect(task.command({ kind: 'RetireShard', shardId: shard }).effects).toEqual([{ kind: 'release', shard }]);
+    task.restart();
+    expect(task.tick().effects).toContainEqual({ kind: 'release', shard });
+    expect(task.hear({ kind: 'released', shard }).told).toMatchObject([{ state: 'RELEASED' }]);
+    expect(task.hear({ kind: 'released', shard }).told).toEqual([]);
+  });
+});
+
+describe('apply: sizes', () => {
+  const counted = (entries: number): Outcome => ({ kind: 'counted', slice: sliceKey('c/3/'), entries, bytes: 0 });
+
+  test('slices are counted after a start, and again after a quarter of their rows has been written', () => {
+    const task = new Task(3);
+    expect(kinds(task.tick().effects).filter((kind) => kind === 'count')).toHaveLength(2);
+    expect(task.hear(counted(8_000)).told).toMatchObject([{ kind: 'SliceEntries', entries: 8_000 }]);
+    for (let i = 0; i < 1_999; i++) task.event(filterOf(3));
+    expect(kinds(task.tick().effects)).not.toContain('count');
+    task.event(filterOf(3));
+    expect(kinds(task.tick().effects)).toContain('count');
+    expect(task.hear(counted(8_500)).told).toEqual([]); // Less than a tenth: not told.
+    expect(task.hear(counted(9_000)).told).toMatchObject([{ entries: 9_000 }]);
+    task.restart();
+    expect(kinds(task.tick().effects)).toContain('count');
+  });
+
+  test('what the stores applied and refused is summed up', () => {
+    const task = new Task(3);
+    task.tick();
+    for (let i = 0; i < 3; i++) task.hear({ kind: 'written', shard: firstShard, applied: 2, stale: 1 });
+    expect(task.rows.get('counts')).toEqual({ kind: 'counts', applied: 6, stale: 3 });
+  });
+});

@@ -1,0 +1,169 @@
+import { describe, expect, test } from 'vitest';
+import {
+  MOVE_DEFAULTS,
+  type Move,
+  type MoveContext,
+  newMove,
+  onOutcome,
+  onRestart,
+  onSteer,
+  onTick,
+  type Phase,
+  secondShardOf,
+  type Turn,
+} from '../../../processors/apply/move.ts';
+import { epoch, moveId, shardId, sliceKey } from '../../../schemas/ids.ts';
+import type { SteerAction } from '../../../schemas/records.ts';
+import type { Effect, Outcome } from '../../../state/effects.ts';
+
+const ID = moveId('m');
+const FROM = shardId('shard-0001');
+const TO = shardId('shard-0002');
+const SLICE = sliceKey('c/0/');
+const context: MoveContext = {
+  settings: { ...MOVE_DEFAULTS, copyRowsPerSecond: 100, chunkRowsMax: 10, failuresMax: 2, recopiesMax: 1 },
+  range: { slice: SLICE, except: [] },
+  entries: 100,
+};
+const planned = newMove({ id: ID, slice: SLICE, from: FROM, to: TO, epoch: epoch(3), rowsPerSecond: 0, reason: 'hot' });
+const at = (phase: Phase, more: Partial<Move> = {}): Move => ({ ...planned, phase, ...more });
+
+const tick = (move: Move): Turn => onTick(move, 100, context);
+const hears = (outcome: Outcome) => (move: Move) => onOutcome(move, outcome, context);
+const steered =
+  (action: SteerAction, at = 9) =>
+  (move: Move) =>
+    onSteer(move, { action, epoch: epoch(at), rowsPerSecond: 7, reason: '' }, context);
+const copied = (rows: number, done: boolean) =>
+  hears({ kind: 'copied', move: ID, rows, bytes: rows * 10, cursor: 'k', done });
+const compared = (equal: boolean, done: boolean) =>
+  hears({ kind: 'compared', move: ID, rows: 4, equal, cursor: 'k', done });
+const erased = (done: boolean) => hears({ kind: 'erased', move: ID, shard: TO, rows: 4, done });
+const failed = (effect: Effect['kind']) => hears({ kind: 'failed', move: ID, effect, reason: 'down' });
+const restarted = (move: Move): Turn => onRestart(move, context);
+
+const shown = (effect: Effect): string => {
+  if (effect.kind === 'own') return `own ${effect.owner.state}@${effect.shard === TO ? 'to' : 'from'}`;
+  if (effect.kind === 'erase' || effect.kind === 'disown')
+    return `${effect.kind}@${effect.shard === TO ? 'to' : 'from'}`;
+  return effect.kind;
+};
+
+// biome-ignore format: a table reads as a table
+const CASES: readonly { name: string; from: Move; when: (move: Move) => Turn; to: Phase; asks: string[]; tells?: string | undefined }[] = [
+  { name: 'a planned move owns and empties its target first',      from: planned,                                          when: tick,                to: 'provisioning', asks: ['own receiving@to', 'erase@to'], tells: 'PROVISIONING' },
+  { name: 'a target that still holds rows is erased on',           from: at('provisioning', { awaiting: 'erase', budgetRows: 20 }), when: erased(false), to: 'provisioning', asks: ['own receiving@to', 'erase@to'] },
+  { name: 'an empty target begins the copy',                       from: at('provisioning', { awaiting: 'erase', budgetRows: 20 }), when: erased(true), to: 'copying',      asks: ['copy'], tells: 'COPYING' },
+  { name: 'an owner record that failed keeps the copy away',       from: at('provisioning', { awaiting: 'erase', failing: true }), when: erased(true),  to: 'provisioning', asks: [] },
+  { name: 'a page copied asks for the next while budget remains',  from: at('copying', { awaiting: 'copy', budgetRows: 30 }), when: copied(10, false),  to: 'copying',      asks: ['copy'] },
+  { name: 'a spent budget waits for the next tick',                from: at('copying', { awaiting: 'copy', budgetRows: 10 }), when: copied(10, false),  to: 'copying',      asks: [] },
+  { name: 'a tick gives budget again',                             from: at('copying'),                                    when: tick,                to: 'copying',      asks: ['copy'] },
+  { name: 'the last page begins the comparison',                   from: at('copying', { awaiting: 'copy', budgetRows: 30 }), when: copied(3, true),    to: 'verifying',    asks: ['compare'], tells: 'VERIFYING' },
+  { name: 'a page that differs is copied again',                   from: at('verifying', { awaiting: 'compare', chunkRows: 10, budgetRows: 30 }), when: compared(false, false), to: 'verifying', asks: ['copy'] },
+  { name: 'a page copied again is compared again',                 from: at('verifying', { awaiting: 'copy', recopying: true, recopies: 1, budgetRows: 30 }), when: copied(10, false), to: 'verifying', asks: ['compare'] },
+  { name: 'a page that still differs ends the move',               from: at('verifying', { awaiting: 'compare', recopies: 1, budgetRows: 30 }), when: compared(false, false), to: 'aborting', asks: ['erase@to'], tells: 'COPYING' },
+  { name: 'all equal is not told before the next tick',            from: at('verifying', { awaiting: 'compare', budgetRows: 30 }), when: compared(true, true), to: 'settling', asks: [] },
+  { name: 'a quiet tick makes it verified',                        from: at('settling'),                                   when: tick,                to: 'verified',     asks: [], tells: 'VERIFIED' },
+  { name: 'a lost write spoils a finished comparison',             from: at('settling'),                                   when: failed('write'),     to: 'copying',      asks: [], tells: 'COPYING' },
+  { name: 'a lost write spoils a comparison under way',            from: at('verifying', { awaiting: 'compare' }),         when: failed('write'),     to: 'copying',      asks: [], tells: 'COPYING' },
+  { name: 'a verified move waits',                                 from: at('verified'),                                   when: tick,                to: 'verified',     asks: [] },
+  { name: 'SWITCH gives the slice to the target',                  from: at('verified'),                                   when: steered('SWITCH'),   to: 'switched',     asks: ['own owned@to'], tells: 'SWITCHED' },
+  { name: 'SWITCH before it is verified is refused',               from: at('verifying'),                                  when: steered('SWITCH'),   to: 'verifying',    asks: [], tells: 'VERIFYING' },
+  { name: 'SWITCH to an old epoch is refused',                     from: at('verified'),                                   when: steered('SWITCH', 3), to: 'verified',    asks: [], tells: 'VERIFIED' },
+  { name: 'SWITCH twice is SWITCH once',                           from: at('draining'),                                   when: steered('SWITCH'),   to: 'draining',     asks: [], tells: 'DRAINING' },
+  { name: 'a switched move drains',                                from: at('switched'),                                   when: tick,                to: 'draining',     asks: [], tells: 'DRAINING' },
+  { name: 'RETIRE leaves word at the source before it erases',     from: at('draining'),                                   when: steered('RETIRE'),   to: 'retiring',     asks: ['own moved@from'], tells: 'DRAINING' },
+  { name: 'RETIRE right after SWITCH is taken',                    from: at('switched'),                                   when: steered('RETIRE'),   to: 'retiring',     asks: ['own moved@from'], tells: 'DRAINING' },
+  { name: 'RETIRE before SWITCH is refused',                       from: at('verified'),                                   when: steered('RETIRE'),   to: 'verified',     asks: [], tells: 'VERIFIED' },
+  { name: 'a retiring move erases the source',                     from: at('retiring'),                                   when: tick,                to: 'retiring',     asks: ['erase@from'] },
+  { name: 'an erased source ends the move',                        from: at('retiring', { awaiting: 'erase' }),            when: erased(true),        to: 'retired',      asks: [], tells: 'RETIRED' },
+  { name: 'ABORT of a planned move erases too',                    from: planned,                                          when: steered('ABORT'),    to: 'aborting',     asks: [], tells: 'COPYING' },
+  { name: 'ABORT of a verified move',                              from: at('verified'),                                   when: steered('ABORT'),    to: 'aborting',     asks: [], tells: 'COPYING' },
+  { name: 'ABORT after SWITCH is refused',                         from: at('switched'),                                   when: steered('ABORT'),    to: 'switched',     asks: [], tells: 'SWITCHED' },
+  { name: 'an aborting move erases the target',                    from: at('aborting'),                                   when: tick,                to: 'aborting',     asks: ['erase@to'] },
+  { name: 'an erased target is forgotten last',                    from: at('aborting', { awaiting: 'erase' }),            when: erased(true),        to: 'aborted',      asks: ['disown@to'], tells: 'ABORTED' },
+  { name: 'PAUSE holds the copy',                                  from: at('copying', { paused: true }),                  when: tick,                to: 'copying',      asks: [] },
+  { name: 'nothing moves a finished move',                         from: at('retired'),                                    when: steered('PAUSE'),    to: 'retired',      asks: [], tells: 'RETIRED' },
+  { name: 'failures beyond the limit give a copy up',              from: at('copying', { failing: true, failures: 2 }),    when: tick,                to: 'aborting',     asks: [], tells: 'COPYING' },
+  { name: 'failures never give a retiring move up',                from: at('retiring', { failing: true, failures: 9 }),   when: tick,                to: 'retiring',     asks: [] },
+  { name: 'a target that stays away ends an abort',                from: at('aborting', { failing: true, failures: 2 }),   when: tick,                to: 'aborted',      asks: [], tells: 'ABORTED' },
+  { name: 'a restart compares anew',                               from: at('settling'),                                   when: restarted,           to: 'verifying',    asks: ['own receiving@to'] },
+  { name: 'a restart goes on copying from the cursor',             from: at('copying', { cursor: 'k', awaiting: 'copy' }), when: restarted,           to: 'copying',      asks: ['own receiving@to'] },
+  { name: 'a restart repeats the owner records of a retiring move', from: at('retiring'),                                  when: restarted,           to: 'retiring',     asks: ['own owned@to', 'own moved@from'] },
+];
+
+describe('move: each turn', () => {
+  for (const { name, from, when, to, asks, tells } of CASES)
+    test(name, () => {
+      const { move, effects, report } = when(from);
+      expect(move.phase).toBe(to);
+      expect(effects.map(shown)).toEqual(asks);
+      expect(report?.state).toBe(tells);
+    });
+});
+
+describe('move: what the turns remember', () => {
+  test('an outcome of what was asked before a lost write says nothing', () => {
+    const spoiled = failed('write')(at('copying', { awaiting: 'copy', cursor: 'c', budgetRows: 50 })).move;
+    const after = copied(10, true)(spoiled).move;
+    expect(after.phase).toBe('copying');
+    expect(after.cursor).toBeUndefined();
+    expect(after.awaiting).toBeUndefined();
+  });
+
+  test('an outcome that nobody awaits changes nothing', () => {
+    for (const phase of ['planned', 'copying', 'verified', 'draining', 'retired', 'aborted'] as const)
+      expect(copied(5, true)(at(phase)).move).toEqual(at(phase));
+  });
+
+  test('failures wait longer each time', () => {
+    const waits = [0, 1].map((failures) => tick(at('copying', { failing: true, failures })).move.waitMs);
+    expect(waits).toEqual([200, 400]);
+  });
+
+  test('a reason is told with a refusal, and not kept', () => {
+    const { move, report } = steered('ABORT')(at('draining'));
+    expect(report?.reason).toBe('ABORT refused: the pointer has been switched');
+    expect(move.reason).toBe('hot');
+  });
+
+  test('THROTTLE sets the rate, and a late tick gives no burst', () => {
+    const throttled = steered('THROTTLE')(at('verified')).move;
+    expect(throttled.rowsPerSecond).toBe(7);
+    expect(onTick(throttled, 3_600_000, context).move.budgetRows).toBe(7);
+  });
+
+  test('while rows move, progress is told once a second', () => {
+    let move = at('copying', { awaiting: 'copy' });
+    let reports = 0;
+    for (let i = 0; i < 50; i++) {
+      const turn = tick(move);
+      move = turn.move;
+      if (turn.report !== undefined) reports += 1;
+    }
+    expect(reports).toBe(5);
+  });
+
+  test('the time to go comes from the counted rows and the rate', () => {
+    const report = steered('PAUSE')(at('copying', { rowsCopied: 40 })).report;
+    expect(report?.etaMs).toBe(1_600); // 60 rows to copy and 100 to compare, at 100 a second.
+    expect(
+      onSteer(
+        at('copying'),
+        { action: 'PAUSE', epoch: epoch(1), rowsPerSecond: 0, reason: '' },
+        { ...context, entries: -1 },
+      ).report?.etaMs,
+    ).toBe(-1);
+  });
+
+  test('events go to both shards from the copy to RETIRE, and a failed one is the move’s until all is compared', () => {
+    const second = (phase: Phase) => secondShardOf(at(phase));
+    for (const phase of ['planned', 'provisioning', 'retiring', 'retired', 'aborting', 'aborted'] as const)
+      expect(second(phase)).toBeUndefined();
+    for (const phase of ['copying', 'verifying'] as const) expect(second(phase)).toEqual({ shard: TO, move: ID });
+    for (const phase of ['settling', 'verified'] as const)
+      expect(second(phase)).toEqual({ shard: TO, move: undefined });
+    for (const phase of ['switched', 'draining'] as const)
+      expect(second(phase)).toEqual({ shard: FROM, move: undefined });
+  });
+});
