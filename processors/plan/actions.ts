@@ -1,0 +1,129 @@
+// Actions: what a plan may do, with the facts that its decision record shows, and refusals: what it did not do and why.
+
+import type { EventTime, ShardId, SliceKey } from '../../schemas/ids.ts';
+import type { Alternative, StoreKind } from '../../schemas/records.ts';
+import type { Board, BoardShard, PlannedSlice } from './board.ts';
+import type { Trouble } from './capacity.ts';
+import type { DatastoreType } from './catalog.ts';
+
+/** What the planner knew; goes into the Decision record. */
+export interface Facts {
+  readonly reason: string;
+  readonly forecastPerSecond: number;
+  readonly capacityPerSecond: number;
+  /** 0 when capacity is not crossed. */
+  readonly crossingAt: EventTime;
+  readonly leadTimeMs: number;
+  /** Change of running cost. */
+  readonly dollarsPerHour: number;
+  /** One-off and horizon cost, compared by goals/cost.ts with `savesDollars`. */
+  readonly dollars: number;
+  readonly savesDollars: number;
+  readonly alternatives: readonly Alternative[];
+  /** An overload is forecast or measured: budgets that are about comfort do not hold it back. */
+  readonly urgent: boolean;
+  /** The shard whose trouble this answers; the slice's own for upkeep. */
+  readonly concerns: ShardId;
+}
+
+export type Action = Facts &
+  (
+    | { readonly kind: 'MOVE'; readonly slice: PlannedSlice; readonly to: ShardId }
+    | {
+        readonly kind: 'SPLIT' | 'MERGE';
+        readonly shard: ShardId;
+        readonly before: readonly PlannedSlice[];
+        readonly after: readonly PlannedSlice[];
+      }
+    | {
+        readonly kind: 'ALLOCATE';
+        readonly shard: ShardId;
+        readonly storeKind: StoreKind;
+        readonly type: DatastoreType;
+      }
+    | { readonly kind: 'RESIZE'; readonly shard: ShardId; readonly type: DatastoreType }
+    | { readonly kind: 'RETIRE'; readonly shard: ShardId }
+    /** A move whose slice or target is not there yet: counted as done, asked for later. */
+    | { readonly kind: 'WAIT'; readonly slice: PlannedSlice; readonly to: ShardId }
+  );
+
+/** The rule that said no. */
+export type Constraint =
+  | 'busy'
+  | 'cool-down'
+  | 'moves-at-once'
+  | 'moves-per-shard'
+  | 'shards-per-hour'
+  | 'shards-max'
+  | 'slices-max'
+  | 'dollars-per-hour'
+  | 'churn'
+  | 'capacity'
+  | 'cost'
+  | 'timing'
+  | 'no-relief'
+  | 'hot-key'
+  | 'catalogue';
+
+export interface Refusal {
+  readonly subject: string;
+  readonly by: Constraint;
+  readonly reason: string;
+  readonly facts: Facts | undefined;
+}
+
+/** Answers why not, or `undefined`. Pure: looks at the board, never changes it. */
+export type Goal = (board: Board, action: Action) => Refusal | undefined;
+
+/** What an action is about: the subject of its decision. */
+export function subjectOf(action: Action): SliceKey | ShardId {
+  switch (action.kind) {
+    case 'MOVE':
+    case 'WAIT':
+      return action.slice.slice;
+    case 'SPLIT':
+    case 'MERGE':
+      return action.before[0]!.slice;
+    default:
+      return action.shard;
+  }
+}
+
+/** An action in words, for alternatives and refusals. */
+export function describe(action: Action): string {
+  switch (action.kind) {
+    case 'MOVE':
+    case 'WAIT':
+      return `move ${action.slice.slice} to ${action.to}`;
+    case 'SPLIT':
+    case 'MERGE':
+      return `${action.kind.toLowerCase()} ${action.before.map((slice) => slice.slice).join(', ')}`;
+    case 'ALLOCATE':
+      return `allocate ${action.shard} on ${action.type.name}`;
+    case 'RESIZE':
+      return `resize ${action.shard} to ${action.type.name}`;
+    case 'RETIRE':
+      return `retire ${action.shard}`;
+  }
+}
+
+export const refusal = (action: Action, by: Constraint, reason: string): Refusal => ({
+  subject: subjectOf(action),
+  by,
+  reason: `Not done: ${describe(action)}. ${reason}`,
+  facts: action,
+});
+
+/** Facts of an action that answers a trouble. */
+export function factsOfTrouble(trouble: Trouble, shard: BoardShard): Omit<Facts, 'leadTimeMs' | 'dollars' | 'reason'> {
+  return {
+    forecastPerSecond: trouble.peakPerSecond,
+    capacityPerSecond: trouble.capacityPerSecond,
+    crossingAt: trouble.crossingAt,
+    dollarsPerHour: 0,
+    savesDollars: trouble.overloadDollars,
+    alternatives: [],
+    urgent: true,
+    concerns: shard.id,
+  };
+}

@@ -1,0 +1,66 @@
+// Capacity: which shards get too full, and when. The upper quantile of the forecast is held against safe capacity, and
+// what is measured now counts as a crossing now: the reactive net under the forecast.
+
+import { type EventTime, eventTime } from '../../schemas/ids.ts';
+import type { Board, BoardShard, Outline } from './board.ts';
+import { overloadDollars } from './cost.ts';
+
+/** A shard that is, or is forecast to be, above safe capacity. */
+export interface Trouble {
+  /** When capacity is crossed; now for a measured overload. */
+  readonly crossingAt: EventTime;
+  readonly measured: boolean;
+  readonly peakPerSecond: number;
+  /** Safe capacity. */
+  readonly capacityPerSecond: number;
+  /** Share of the shard that must go, in `dimension`. */
+  readonly excess: number;
+  readonly dimension: Outline['dimension'];
+  readonly utilisation: number;
+  /** What doing nothing would cost over the horizon. */
+  readonly overloadDollars: number;
+}
+
+/** The shard's trouble, or `undefined` when it stays below safe capacity over the whole horizon. */
+export function troubleOf(board: Board, shard: BoardShard): Trouble | undefined {
+  const outline = board.outline(shard);
+  if (outline.crossingStep < 0) return undefined;
+  const { settings, snapshot } = board;
+  const bucketMs = settings.horizonMs / settings.horizonSteps;
+  const capacityPerSecond = settings.safeUtilisation * shard.type.operationsPerSecond;
+  const measured = outline.dimension !== 'operations' || shard.nowPerSecond * shard.calibration > capacityPerSecond;
+  return {
+    crossingAt: eventTime(measured ? snapshot.now : snapshot.now + outline.crossingStep * bucketMs),
+    measured,
+    peakPerSecond: outline.peakPerSecond,
+    capacityPerSecond,
+    excess: outline.utilisation - settings.safeUtilisation,
+    dimension: outline.dimension,
+    utilisation: outline.utilisation,
+    overloadDollars: overloadDollars(Math.max(1, outline.stepsAbove) * bucketMs, settings),
+  };
+}
+
+/** Shards in trouble, worst first. */
+export function troubledShards(board: Board): BoardShard[] {
+  return [...board.shards.values()]
+    .map((shard) => ({ shard, trouble: troubleOf(board, shard) }))
+    .filter(({ trouble }) => trouble !== undefined)
+    .sort(
+      (a, b) =>
+        Number(b.trouble!.measured) - Number(a.trouble!.measured) ||
+        b.trouble!.utilisation - a.trouble!.utilisation ||
+        (a.shard.id < b.shard.id ? -1 : 1),
+    )
+    .map(({ shard }) => shard);
+}
+
+/** The trouble in words. */
+export function troubleText(trouble: Trouble, shard: BoardShard, now: EventTime): string {
+  const percent = Math.round(trouble.utilisation * 100);
+  if (trouble.dimension !== 'operations') return `${shard.id} is ${percent} % full of ${trouble.dimension}`;
+  const when = trouble.measured
+    ? 'now, as measured'
+    : `in ${Math.round((trouble.crossingAt - now) / 60_000)} min by the forecast`;
+  return `${shard.id} goes above its safe ${Math.round(trouble.capacityPerSecond)} operations/s ${when}, to ${percent} % of its capacity`;
+}

@@ -1,0 +1,137 @@
+// Intake: forecasts and rates become rows. Everything a forecaster says is checked here (I13), so nothing behind it meets
+// a number that is not finite, not negative and not absurd.
+//
+//   Q1. A forecast with any such number is kept as untrusted: the planner then goes by measurement alone.
+//   Q2. A rate record costs O(1), and marks a row only when it tells the reactive net something that the last forecast
+//       did not bring: thousands of them come in a second when a log is replayed.
+
+import { type EventTime, eventTime } from '../../schemas/ids.ts';
+import type { Forecast, RateWindow } from '../../schemas/records.ts';
+import type { Rows } from '../step.ts';
+import { type CellRow, type Outlook, type Row, rowOf, seriesKey, setCell, surgeKey } from './rows.ts';
+import type { PlanSettings } from './settings.ts';
+
+/** Above any rate of one series; a forecast beyond it says nothing. */
+export const RATE_MAX_PER_SECOND = 1e9;
+
+/** Takes a forecast into its series' row. */
+export function takeForecast(rows: Rows<Row>, cell: CellRow, settings: PlanSettings, forecast: Forecast): void {
+  const { madeAt } = forecast;
+  const plausible = Number.isFinite(madeAt) && madeAt >= 0 && madeAt < TIME_MAX;
+  if (!plausible || (cell.now > 0 && madeAt > cell.now + AHEAD_MAX_MS)) {
+    cell.ignored.forecasts++;
+    setCell(rows, cell);
+    return;
+  }
+  advance(rows, cell, madeAt);
+  const key = seriesKey(forecast.series);
+  const row = rowOf(rows, 'series', key) ?? { kind: 'series' };
+  const outlook = outlookOf(forecast, settings);
+  if (forecast.signal === 'SUBSCRIPTIONS') row.subscriptions = outlook;
+  else row.publishes = outlook;
+  rows.set(key, row);
+}
+
+/** Takes a window of rates: event time goes on, and a surge is noted (Q2). */
+export function takeRates(rows: Rows<Row>, cell: CellRow, window: RateWindow): void {
+  const seconds = window.windowMs / 1000;
+  const subscriptions = (window.subscribes + window.unsubscribes) / seconds;
+  const publishes = window.publishes / seconds;
+  if (!(isRate(subscriptions) && isRate(publishes))) return;
+  advance(rows, cell, eventTime(window.windowStart + window.windowMs));
+
+  const series = rowOf(rows, 'series', seriesKey(window.series));
+  const key = surgeKey(window.series);
+  const surge = rowOf(rows, 'surge', key);
+  if (window.windowStart < (surge?.windowStart ?? 0)) return;
+  // Windows of one series come from several partitions only for groups, which every partition's publishes ask. There
+  // are few of them, and they are summed; of all others, a window counts alone when it is above what is known.
+  const several = window.series.startsWith('w/');
+  const same = surge?.windowStart === window.windowStart;
+  if (!several && !same) {
+    const isNews =
+      subscriptions > known(series?.subscriptions) * SURGE_FACTOR + SURGE_FLOOR_PER_SECOND ||
+      publishes > known(series?.publishes) * SURGE_FACTOR + SURGE_FLOOR_PER_SECOND;
+    if (!isNews) {
+      if (surge !== undefined) rows.delete(key); // The surge is over, or the forecast has caught up with it.
+      return;
+    }
+  }
+  rows.set(key, {
+    kind: 'surge',
+    windowStart: window.windowStart,
+    subscriptionsPerSecond: subscriptions + (same ? surge.subscriptionsPerSecond : 0),
+    publishesPerSecond: publishes + (same ? surge.publishesPerSecond : 0),
+  });
+}
+
+const TIME_MAX = 253_402_300_799_999; // 9999-12-31, as for every input (state/accept.ts).
+/** Forecasts come behind the rates they are made from; one further ahead than this is of another clock. */
+const AHEAD_MAX_MS = 3_600_000;
+/** News to the reactive net: a fifth above what is known, and at least ten a second, so that small series stay silent. */
+const SURGE_FACTOR = 1.2;
+const SURGE_FLOOR_PER_SECOND = 10;
+/** The cell's row is written when event time passes a new ten seconds, not for each of its milliseconds. */
+const CLOCK_MS = 10_000;
+
+function advance(rows: Rows<Row>, cell: CellRow, to: EventTime): void {
+  if (!(to >= cell.now + CLOCK_MS || (cell.now === 0 && to > 0)) || to > TIME_MAX) return;
+  cell.now = to;
+  setCell(rows, cell);
+}
+
+const isRate = (value: number): boolean => value >= 0 && value <= RATE_MAX_PER_SECOND;
+const known = (outlook: Outlook | undefined): number => outlook?.current ?? 0;
+
+function outlookOf(forecast: Forecast, settings: PlanSettings): Outlook {
+  const { levels, quantiles, stepMs } = forecast;
+  const current = isRate(forecast.currentPerSecond) ? forecast.currentPerSecond : 0;
+  const untrusted = (distrust: string): Outlook => ({
+    madeAt: forecast.madeAt,
+    stepMs: 60_000,
+    current,
+    median: [],
+    upper: [],
+    trusted: false,
+    distrust,
+  });
+  if (!forecast.trusted) return untrusted(forecast.distrust || 'the accuracy gate is closed');
+  const problem = problemOf(forecast);
+  if (problem !== undefined) return untrusted(problem);
+
+  const steps = Math.min(quantiles.length / levels.length, Math.ceil((2 * settings.horizonMs) / stepMs), STEPS_MAX);
+  const middle = levelAt(levels, 0.5);
+  const high = levelAt(levels, settings.upperQuantile);
+  const median: number[] = [];
+  const upper: number[] = [];
+  for (let step = 0; step < steps; step++) {
+    const at = step * levels.length;
+    const low = quantiles[at + middle]!;
+    median.push(rounded(low));
+    upper.push(rounded(Math.max(low, quantiles[at + high]!))); // Crossed quantiles are put in order.
+  }
+  return { madeAt: forecast.madeAt, stepMs, current, median, upper, trusted: true, distrust: '' };
+}
+
+/** A row is rewritten with each forecast of its series, so its size is bounded. */
+const STEPS_MAX = 180;
+
+function problemOf({ levels, quantiles, stepMs, currentPerSecond }: Forecast): string | undefined {
+  if (!isRate(currentPerSecond)) return 'the measured rate is not a rate';
+  if (!(stepMs >= 1_000 && stepMs <= 86_400_000)) return 'the step is not between a second and a day';
+  if (levels.length === 0 || quantiles.length < levels.length || quantiles.length % levels.length !== 0)
+    return 'the quantiles do not fill their steps';
+  if (!levels.every((level, index) => level >= 0 && level <= 1 && (index === 0 || level > levels[index - 1]!)))
+    return 'the quantile levels do not ascend from 0 to 1';
+  for (const value of quantiles) if (!isRate(value)) return `a quantile is ${value}, which is not a rate`;
+  return undefined;
+}
+
+/** The lowest level that is at least `wanted`; the highest when none is. */
+function levelAt(levels: readonly number[], wanted: number): number {
+  const found = levels.findIndex((level) => level >= wanted - 1e-9);
+  return found < 0 ? levels.length - 1 : found;
+}
+
+/** Thousandths of an event per second: a float of 32 bits would take 17 digits as JSON. */
+const rounded = (value: number): number => Math.round(value * 1000) / 1000;

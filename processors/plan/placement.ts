@@ -1,0 +1,244 @@
+// Placement: local search from today's assignment. For one shard in trouble, the actions that would relieve it, best
+// first: benefit per churn (Slicer, OSDI 2016), and what moves nothing before what buys something.
+
+import { type SliceKey, shardId } from '../../schemas/ids.ts';
+import { hashSlice, isTrieSlice, parseSlice, pinSlice } from '../../state/keys.ts';
+import { type Action, type Facts, factsOfTrouble } from './actions.ts';
+import { type Board, type BoardShard, type PlannedSlice, scaledLoad } from './board.ts';
+import { type Trouble, troubleText } from './capacity.ts';
+import { type DatastoreType, typesOfKind } from './catalog.ts';
+import { allocationDollars, moveDollars, resizeDollars } from './cost.ts';
+import { addLoad, type Load, peakOf } from './demand.ts';
+import { allocationLeadMs, moveLeadMs, provisionLeadMs } from './lead-time.ts';
+
+/** Slices of one shard that are looked at for one relief: the best few by benefit per churn. */
+const CANDIDATES_MAX = 24;
+/** A topic with this share of its slice's load is pinned; a group with this share of its slice's is carved out. */
+const HEAVY_SHARE = 0.4;
+/** A slice that fills more of a shard than this is split before it is moved: whole, it would only take its problem along. */
+const BIG_SHARE = 0.4;
+/** Bits of the second hash that a slice may use; deeper slices hold single topics, which are pinned instead. */
+const BITS_MAX = 24;
+
+/** What would relieve the shard, best first. */
+export function* reliefs(board: Board, shard: BoardShard, trouble: Trouble): Generator<Action> {
+  const facts = factsOfTrouble(trouble, shard);
+  const why = troubleText(trouble, shard, board.snapshot.now);
+  const ranked = rankedSlices(board, shard, trouble);
+
+  for (const slice of ranked) {
+    const target = roomiest(board, shard, slice);
+    if (target !== undefined)
+      yield moveAction(board, slice, target, { ...facts, reason: `${why}; ${target.id} has room.` });
+  }
+  const biggest = biggestSlice(board, shard, trouble);
+  const alone = shard.slices.size === 1;
+  if (biggest !== undefined && !biggest.busy) {
+    const big = alone || board.shareOf(shard, biggest, trouble.dimension) > BIG_SHARE;
+    const split = big ? splitOf(board, shard, biggest, trouble) : undefined;
+    if (split !== undefined) {
+      const reason = `${why}; ${biggest.slice} alone is too much to place: ${split.how}.`;
+      yield { ...facts, kind: 'SPLIT', shard: shard.id, ...split, reason, leadTimeMs: 0, dollars: 0 };
+    }
+  }
+  yield* purchases(board, shard, trouble, ranked, facts, why);
+}
+
+/** Moves (or, where slice or target is not there yet, waits to move) a slice. */
+export function moveAction(
+  board: Board,
+  slice: PlannedSlice,
+  target: BoardShard,
+  facts: Omit<Facts, 'leadTimeMs' | 'dollars'>,
+): Action {
+  const { measured } = board.snapshot;
+  const waits = slice.busy || !target.ready;
+  return {
+    ...facts,
+    kind: waits ? 'WAIT' : 'MOVE',
+    slice,
+    to: target.id,
+    leadTimeMs: moveLeadMs(slice.bytes, measured, board.settings),
+    dollars: moveDollars(slice.bytes, target.type),
+  };
+}
+
+/** The shard of the same kind that is least full with the slice on it, if it may take it; one that is ready before one that is not. */
+export function roomiest(
+  board: Board,
+  from: BoardShard,
+  slice: PlannedSlice,
+  limit = board.placeLimit,
+): BoardShard | undefined {
+  let best: BoardShard | undefined;
+  let bestUtilisation = Number.POSITIVE_INFINITY;
+  for (const shard of board.shards.values()) {
+    if (shard.kind !== from.kind || shard.id === from.id || shard.resizing) continue;
+    const { utilisation } = board.outline(shard, slice);
+    const rank = utilisation + (shard.ready ? 0 : 1);
+    if (utilisation > limit || rank > bestUtilisation) continue;
+    if (rank === bestUtilisation && best !== undefined && best.id < shard.id) continue;
+    best = shard;
+    bestUtilisation = rank;
+  }
+  return best;
+}
+
+/** Free slices first by what they relieve for each key moved; those that rest come last. */
+function rankedSlices(board: Board, shard: BoardShard, trouble: Trouble): PlannedSlice[] {
+  const { now } = board.snapshot;
+  return [...shard.slices.values()]
+    .map((slice) => {
+      const relief = Math.min(board.shareOf(shard, slice, trouble.dimension), Math.max(trouble.excess, 0.01));
+      const churn = (slice.entries + 1) / (shard.entries + shard.slices.size);
+      // Where keys are few, churn is a bad guide: a tenth of a shard is added, so that relief decides.
+      return { slice, relief, score: relief / (churn + 0.1) - (slice.coolUntil > now ? 1000 : 0) };
+    })
+    .filter(({ relief }) => relief > 0.001)
+    .sort((a, b) => b.score - a.score || (a.slice.slice < b.slice.slice ? -1 : 1))
+    .slice(0, CANDIDATES_MAX)
+    .map(({ slice }) => slice);
+}
+
+function biggestSlice(board: Board, shard: BoardShard, trouble: Trouble): PlannedSlice | undefined {
+  let biggest: PlannedSlice | undefined;
+  let share = 0;
+  for (const slice of shard.slices.values()) {
+    const own = board.shareOf(shard, slice, trouble.dimension);
+    if (own <= share) continue;
+    biggest = slice;
+    share = own;
+  }
+  return biggest;
+}
+
+interface Split {
+  readonly before: readonly PlannedSlice[];
+  readonly after: readonly PlannedSlice[];
+  readonly how: string;
+}
+
+/** How a slice may be made smaller; `undefined` when it may not. */
+function splitOf(board: Board, shard: BoardShard, slice: PlannedSlice, trouble: Trouble): Split | undefined {
+  const total = peakOf(slice.load).perSecond;
+  const part = (key: SliceKey, load: Load, share: number): PlannedSlice => ({
+    ...slice,
+    slice: key,
+    load,
+    entries: slice.entries * share,
+    bytes: slice.bytes * share,
+  });
+  const carved = (key: SliceKey, load: Load, how: string): Split => {
+    const rest = scaledLoad(slice.load, 1);
+    addLoad(rest, load, -1);
+    return { before: [slice], after: [part(slice.slice, rest, 1), part(key, load, 0)], how };
+  };
+  if (isTrieSlice(slice.slice)) {
+    const group = heaviest(board.snapshot.heavyGroups.filter((each) => isStillIn(each, slice, shard)));
+    return group !== undefined && peakOf(group.load).perSecond > HEAVY_SHARE * Math.min(total, trouble.peakPerSecond)
+      ? carved(group.key, group.load, `the group ${group.key} is carved out`)
+      : undefined;
+  }
+  const topic = heaviest(
+    board.snapshot.heavyTopics
+      .map((each) => ({ ...each, key: pinSlice(each.filter) }))
+      .filter((each) => isStillIn(each, slice, shard)),
+  );
+  if (topic !== undefined && peakOf(topic.load).perSecond > HEAVY_SHARE * total)
+    return carved(topic.key, topic.load, `the hot topic ${topic.filter} gets a slice of its own`);
+  const parsed = parseSlice(slice.slice);
+  if (parsed?.kind !== 'hash' || parsed.bits.length >= BITS_MAX) return undefined;
+  const half = (bit: string): PlannedSlice =>
+    part(hashSlice(parsed.partition, parsed.bits + bit), scaledLoad(slice.load, 0.5), 0.5);
+  return { before: [slice], after: [half('0'), half('1')], how: 'it is split in two' };
+}
+
+/** Of this slice, and not carved out earlier in this plan. */
+const isStillIn = (
+  each: { readonly key: SliceKey; readonly slice: SliceKey },
+  slice: PlannedSlice,
+  shard: BoardShard,
+): boolean => each.slice === slice.slice && !shard.slices.has(each.key);
+
+function heaviest<Heavy extends { readonly load: Load }>(candidates: readonly Heavy[]): Heavy | undefined {
+  let best: Heavy | undefined;
+  let peak = 0;
+  for (const each of candidates) {
+    const own = peakOf(each.load).perSecond;
+    if (own > peak) {
+      best = each;
+      peak = own;
+    }
+  }
+  return best;
+}
+
+/** Capacity that is bought: another shard, or a bigger type for this one; cheapest first, each naming the others. */
+function* purchases(
+  board: Board,
+  shard: BoardShard,
+  trouble: Trouble,
+  ranked: readonly PlannedSlice[],
+  facts: ReturnType<typeof factsOfTrouble>,
+  why: string,
+): Generator<Action> {
+  const { snapshot, settings } = board;
+  const options: Action[] = [];
+  // A slice that fits nowhere is no reason to buy a shard: it must fit the new one.
+  const movable = ranked.filter((slice) => shard.slices.size > 1 || !slice.busy);
+  const excessPerSecond = trouble.excess * shard.type.operationsPerSecond;
+  for (const type of typesOfKind(snapshot.catalog, shard.kind)) {
+    if (snapshot.avoided.has(type.name)) continue;
+    if (shard.slices.size > 1 && movable.some((slice) => fitsEmpty(board, type, slice, shard.calibration))) {
+      const count = Math.max(1, Math.ceil(excessPerSecond / (type.operationsPerSecond * board.placeLimit)));
+      options.push({
+        ...facts,
+        kind: 'ALLOCATE',
+        shard: shardId(`shard-${String(board.nextShard).padStart(4, '0')}`),
+        storeKind: shard.kind,
+        type,
+        reason: `${why}, and no shard has room for what must go.`,
+        leadTimeMs: allocationLeadMs(type, movable[0]!.bytes, snapshot.measured, settings),
+        dollarsPerHour: type.dollarsPerHour,
+        dollars: allocationDollars(type, settings) * count,
+      });
+    }
+    const bigger = type.operationsPerSecond > shard.type.operationsPerSecond || type.entriesMax > shard.type.entriesMax;
+    if (!bigger || shard.resizing || !shard.ready) continue;
+    options.push({
+      ...facts,
+      kind: 'RESIZE',
+      shard: shard.id,
+      type,
+      reason: `${why}; ${type.name} is big enough for it.`,
+      leadTimeMs: provisionLeadMs(type, snapshot.measured) + moveLeadMs(shard.bytes, snapshot.measured, settings),
+      dollarsPerHour: type.dollarsPerHour - shard.type.dollarsPerHour,
+      dollars: resizeDollars(shard.type, type, shard.bytes, settings),
+    });
+  }
+  options.sort((a, b) => a.dollars - b.dollars || (a.kind < b.kind ? -1 : 1));
+  for (const option of options) yield { ...option, alternatives: alternativesTo(option, options, trouble) };
+}
+
+function fitsEmpty(board: Board, type: DatastoreType, slice: PlannedSlice, calibration: number): boolean {
+  const limit = board.placeLimit;
+  return (
+    peakOf(slice.load).perSecond * calibration <= limit * type.operationsPerSecond &&
+    slice.entries <= limit * type.entriesMax &&
+    slice.bytes <= limit * type.memoryBytes
+  );
+}
+
+function alternativesTo(chosen: Action, options: readonly Action[], trouble: Trouble): Facts['alternatives'] {
+  const others = options
+    .filter((option) => option !== chosen)
+    .map((option) => ({
+      what: option.kind === 'ALLOCATE' || option.kind === 'RESIZE' ? `${option.kind} ${option.type.name}` : option.kind,
+      dollars: option.dollars,
+      whyNot: option.dollars >= chosen.dollars ? 'it costs more over the horizon' : 'it was refused by another goal',
+    }));
+  return [{ what: 'KEEP', dollars: trouble.overloadDollars, whyNot: 'the overload would cost more' }, ...others].slice(
+    0,
+    6,
+  );
+}

@@ -1,0 +1,197 @@
+// Plan: from one snapshot to one plan with its refusals. Pure: the same snapshot gives the same plan.
+//
+//   P1. Every action has passed every goal on the board that the actions before it leave behind.
+//   P2. A relief that is right but must wait (no time pressure yet, too many moves, a slice at rest) counts as done, so
+//       that nothing dearer is bought for the same trouble.
+//   P3. Upkeep of a kind of store is looked at only while none of its shards is in trouble.
+
+import type { StoreKind } from '../../schemas/records.ts';
+import type { Action, Constraint, Facts, Goal, Refusal } from './actions.ts';
+import { Board, type BoardShard, type Snapshot } from './board.ts';
+import { type Trouble, troubledShards, troubleOf, troubleText } from './capacity.ts';
+import { firstRefusal, GOALS } from './goals/goals.ts';
+import { reliefs } from './placement.ts';
+import { balancing, merging, type Spare, shrinking } from './upkeep.ts';
+
+export interface Plan {
+  /** In the order in which they are to be carried out; WAIT is never among them. */
+  readonly actions: readonly Action[];
+  readonly refusals: readonly Refusal[];
+  readonly spare: Spare;
+  /** The cluster as it will be, for answers about single shards. */
+  readonly board: Board;
+}
+
+export function plan(snapshot: Snapshot, goals: readonly Goal[] = GOALS): Plan {
+  const board = new Board(snapshot);
+  const actions: Action[] = [];
+  const refusals: Refusal[] = [];
+  const spare: Spare = { cold: [], roomy: [] };
+  const troubledKinds = new Set<StoreKind>();
+
+  for (const shard of troubledShards(board)) {
+    troubledKinds.add(shard.kind);
+    relieve(board, shard, goals, actions, refusals);
+  }
+  for (const kind of ['KEY_VALUE', 'TRIE'] as const) {
+    if (troubledKinds.has(kind)) continue;
+    take(board, goals, balancing(board, kind), 1, actions, refusals);
+    take(board, goals, shrinking(board, kind, spare), board.settings.movesMax, actions, refusals);
+  }
+  if (troubledKinds.size === 0) take(board, goals, merging(board), board.settings.movesMax, actions, refusals);
+  return { actions, refusals, spare, board };
+}
+
+/** Reliefs of one shard that are tried in one plan; each takes at least a slice off it or brings a shard to it. */
+const ROUNDS_MAX = 32;
+/** Refusals that say "later" of an action that is right (P2). */
+const LATER: ReadonlySet<Constraint> = new Set(['timing', 'moves-at-once', 'moves-per-shard', 'cool-down', 'busy']);
+const REFUSALS_MAX = 3;
+
+function relieve(
+  board: Board,
+  shard: BoardShard,
+  goals: readonly Goal[],
+  actions: Action[],
+  refusals: Refusal[],
+): void {
+  const unanswered: Refusal[] = [];
+  for (let round = 0; round < ROUNDS_MAX; round++) {
+    const trouble = troubleOf(board, shard);
+    if (trouble === undefined || shard.resizing) break;
+    const step = nextRelief(board, shard, trouble, goals);
+    unanswered.push(...step.refusals);
+    if (step.action === undefined) {
+      if (step.refusals.length === 0) unanswered.push(noRelief(board, shard, trouble));
+      break;
+    }
+    if (step.emit && step.action.kind !== 'WAIT') actions.push(step.action);
+    afterAction(board, step.action);
+  }
+  const said = new Set<string>();
+  for (const each of unanswered) {
+    if (said.size === REFUSALS_MAX) break;
+    if (said.has(each.by)) continue;
+    said.add(each.by);
+    // One shard's trouble is one thing to an operator, whichever of its slices was looked at.
+    refusals.push({ ...each, subject: shard.id });
+  }
+}
+
+interface Relief {
+  /** What to count as done; `emit` says whether it is also to be carried out now. */
+  readonly action: Action | undefined;
+  readonly emit: boolean;
+  readonly refusals: readonly Refusal[];
+}
+
+function nextRelief(board: Board, shard: BoardShard, trouble: Trouble, goals: readonly Goal[]): Relief {
+  const refusals: Refusal[] = [];
+  let later: Action | undefined;
+  for (const action of reliefs(board, shard, trouble)) {
+    if (action.kind === 'WAIT') return { action: later ?? action, emit: false, refusals };
+    if (later !== undefined && action.kind !== 'MOVE') break;
+    const refused = firstRefusal(goals, board, action);
+    if (refused === undefined) return { action, emit: true, refusals };
+    refusals.push(refused);
+    if (refused.by === 'timing') return { action, emit: false, refusals };
+    if (LATER.has(refused.by)) later ??= action;
+  }
+  return { action: later, emit: false, refusals };
+}
+
+/** Carries out on the board what the action will have done. */
+function afterAction(board: Board, action: Action): void {
+  switch (action.kind) {
+    case 'MOVE':
+    case 'WAIT': {
+      const target = board.shards.get(action.to)!;
+      if (action.kind === 'MOVE') {
+        board.moves++;
+        board.keysMoved += action.slice.entries;
+        board.shards.get(action.slice.shard)!.moves++;
+        target.moves++;
+      }
+      board.move(action.slice, target);
+      return;
+    }
+    case 'SPLIT':
+    case 'MERGE':
+      board.replace(board.shards.get(action.shard)!, action.before, action.after);
+      return;
+    case 'ALLOCATE':
+      board.nextShard++;
+      board.shardsMade++;
+      board.dollarsSpent += action.type.dollarsPerProvisioning;
+      board.addShard({
+        id: action.shard,
+        kind: action.storeKind,
+        type: action.type,
+        ready: false,
+        resizing: false,
+        first: false,
+        measuredUtilisation: undefined,
+        coldPlans: 0,
+        roomyPlans: 0,
+      });
+      return;
+    case 'RESIZE':
+      board.dollarsSpent += action.type.dollarsPerProvisioning;
+      board.retype(board.shards.get(action.shard)!, action.type);
+      return;
+    case 'RETIRE':
+      board.removeShard(action.shard);
+  }
+}
+
+function take(
+  board: Board,
+  goals: readonly Goal[],
+  candidates: Iterable<Action>,
+  max: number,
+  actions: Action[],
+  refusals: Refusal[],
+): void {
+  let taken = 0;
+  for (const action of candidates) {
+    if (action.kind === 'WAIT') continue;
+    const refused = firstRefusal(goals, board, action);
+    if (refused !== undefined) {
+      if (refusals.length < REFUSALS_MAX) refusals.push({ ...refused, subject: action.concerns });
+      continue;
+    }
+    actions.push(action);
+    afterAction(board, action);
+    if (++taken === max) return;
+  }
+}
+
+function noRelief(board: Board, shard: BoardShard, trouble: Trouble): Refusal {
+  const why = troubleText(trouble, shard, board.snapshot.now);
+  const facts: Facts = {
+    reason: '',
+    forecastPerSecond: trouble.peakPerSecond,
+    capacityPerSecond: trouble.capacityPerSecond,
+    crossingAt: trouble.crossingAt,
+    leadTimeMs: 0,
+    dollarsPerHour: 0,
+    dollars: 0,
+    savesDollars: 0,
+    alternatives: [],
+    urgent: true,
+    concerns: shard.id,
+  };
+  if (shard.slices.size <= 1)
+    return {
+      subject: shard.id,
+      by: 'hot-key',
+      reason: `${why}. It holds one slice that cannot be split, and the catalogue has no bigger type for it.`,
+      facts,
+    };
+  return {
+    subject: shard.id,
+    by: 'no-relief',
+    reason: `${why}. No slice of it can be moved or split, and no type in the catalogue would help.`,
+    facts,
+  };
+}

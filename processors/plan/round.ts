@@ -1,0 +1,230 @@
+// Round: one planning round of the stage. Takes the snapshot, makes the plan, and carries out what the mode allows.
+//
+//   O1. Every action and every new refusal is a decision record; an unchanged refusal is not said again.
+//   O2. In `observe` nothing is commanded. In `approve` an action is carried out when `approves` agrees, or when a person
+//       asks for the topic it concerns.
+
+import { type EventTime, eventTime, type ShardId } from '../../schemas/ids.ts';
+import type { DecisionKind, PlanRequest } from '../../schemas/records.ts';
+import { type Action, describe, type Facts, type Refusal, subjectOf } from './actions.ts';
+import type { BoardShard } from './board.ts';
+import { troubleOf, troubleText } from './capacity.ts';
+import { moveDollars } from './cost.ts';
+import { peakOf } from './demand.ts';
+import { moveLeadMs } from './lead-time.ts';
+import { remembered, startMove } from './moves.ts';
+import { type Plan, plan } from './plan.ts';
+import { rowOf, rowsOf, shardKey, sliceRowKey } from './rows.ts';
+import { startChange, startResize, startRetire, startShard } from './shards.ts';
+import { type Seen, SURGE_FRESH_MS, snapshotOf } from './snapshot.ts';
+import { SAID_MS, type Saying, type Turn } from './turn.ts';
+import { homesInRows } from './views.ts';
+
+/** The round of a tick. */
+export function planRound(turn: Turn): void {
+  const { cell, rows, settings } = turn;
+  cell.plannedAt = cell.now;
+  cell.requestsThisTick = 0;
+  forget(turn);
+  turn.keepCell();
+  const seen = snapshotOf(rows, cell, settings);
+  const made = plan(seen.snapshot);
+  count(turn, made);
+  carryOut(turn, made.actions, () => false);
+  sayRefusals(turn, made.refusals, seen);
+}
+
+/** Judges one topic now, acts where needed, and answers with a decision that carries the request's id. */
+export function takePlanRequest(turn: Turn, request: PlanRequest): void {
+  const { cell, rows, settings } = turn;
+  if (remembered(turn, request.requestId)) return;
+  const answer = { subject: request.topic, requestId: request.requestId } as const;
+  if (!cell.started) {
+    turn.decide({ ...answer, kind: 'REFUSE', constraint: 'genesis', reason: 'The first shards are not ready yet.' });
+    return;
+  }
+  if (cell.requestsThisTick >= settings.planRequestsPerTickMax) {
+    const reason = `At most ${settings.planRequestsPerTickMax} requests are answered for each plan; ask again later.`;
+    turn.decide({ ...answer, kind: 'REFUSE', constraint: 'requests-per-tick', reason });
+    return;
+  }
+  cell.requestsThisTick++;
+  turn.keepCell();
+  const { snapshot } = snapshotOf(rows, cell, settings);
+  const made = plan(snapshot);
+  const shards = new Set(homesInRows(rows, settings.partitions, request.topic).map((home) => home.shard));
+  const wanted = made.actions.filter((action) => shards.has(action.concerns));
+  const commandIds = carryOut(turn, wanted, () => true);
+  const first = wanted[0];
+  if (first !== undefined) {
+    const kind = decisionKind(first);
+    turn.decide({ ...answer, ...sayingOf(first), kind, reason: first.reason, commandIds });
+    return;
+  }
+  const refused = made.refusals.find((each) => shards.has(each.subject as ShardId));
+  if (refused !== undefined) {
+    turn.decide({
+      ...answer,
+      ...sayingOf(refused.facts),
+      kind: 'REFUSE',
+      constraint: refused.by,
+      reason: refused.reason,
+    });
+    return;
+  }
+  keep(turn, made, [...shards], answer);
+}
+
+function keep(
+  turn: Turn,
+  made: Plan,
+  shards: readonly ShardId[],
+  answer: { subject: string; requestId: string },
+): void {
+  const { settings } = turn;
+  const fullest = shards
+    .flatMap((id) => made.board.shards.get(id) ?? [])
+    .map((shard) => ({ shard, outline: made.board.outline(shard) }))
+    .sort((a, b) => b.outline.utilisation - a.outline.utilisation)[0];
+  if (fullest === undefined) {
+    turn.decide({ ...answer, kind: 'KEEP', reason: 'No shard holds this topic, or its datastore type is unknown.' });
+    return;
+  }
+  const { shard, outline } = fullest;
+  const trouble = troubleOf(made.board, shard);
+  const distrust = made.board.snapshot.distrust;
+  const how = distrust === '' ? 'by the forecast' : `as measured (${distrust})`;
+  const reason =
+    trouble === undefined
+      ? `${shard.id} is at most ${Math.round(outline.utilisation * 100)} % full within ${settings.horizonMs / 60_000} min, ${how}.`
+      : `${troubleText(trouble, shard, turn.now)}; what helps is under way.`;
+  turn.decide({
+    ...answer,
+    kind: 'KEEP',
+    reason,
+    forecastPerSecond: outline.peakPerSecond,
+    capacityPerSecond: settings.safeUtilisation * shard.type.operationsPerSecond,
+    crossingAt: trouble?.crossingAt ?? eventTime(0),
+    leadTimeMs: moveLeadMs(biggestBytes(shard), made.board.snapshot.measured, settings),
+  });
+}
+
+function biggestBytes(shard: BoardShard): number {
+  let bytes = 0;
+  let peak = -1;
+  for (const slice of shard.slices.values()) {
+    const own = peakOf(slice.load).perSecond;
+    if (own > peak) {
+      peak = own;
+      bytes = slice.bytes;
+    }
+  }
+  return bytes;
+}
+
+/** What the mode allows is commanded; the rest is said. The ids of the commands. */
+function carryOut(turn: Turn, actions: readonly Action[], isAsked: (action: Action) => boolean): string[] {
+  const { settings } = turn;
+  const before = turn.emits.length;
+  for (const action of actions) {
+    const subject = subjectOf(action);
+    const approved = isAsked(action) || (settings.approves?.({ kind: action.kind, subject }) ?? false);
+    if (settings.mode === 'auto' || (settings.mode === 'approve' && approved)) command(turn, action);
+    else {
+      const constraint = settings.mode === 'observe' ? 'observe' : 'approval';
+      const what = settings.mode === 'observe' ? 'Only observed' : 'Waits for approval';
+      turn.refuse(subject, constraint, `${what}: ${describe(action)}. ${action.reason}`, sayingOf(action));
+    }
+  }
+  return turn.emits.slice(before).flatMap((emit) => (emit.topic === 'commands' && emit.value ? [emit.value.id] : []));
+}
+
+function command(turn: Turn, action: Action): void {
+  const { rows } = turn;
+  const saying = sayingOf(action);
+  switch (action.kind) {
+    case 'MOVE': {
+      const target = rowOf(rows, 'shard', shardKey(action.to))!;
+      startMove(turn, rowOf(rows, 'slice', sliceRowKey(action.slice.slice))!, action.to, action.reason, saying);
+      const type = turn.settings.catalog.get(target.datastoreType);
+      const dollars = type === undefined ? 0 : moveDollars(action.slice.bytes, type);
+      spend(turn, action.slice.entries, 0, dollars);
+      return;
+    }
+    case 'SPLIT':
+    case 'MERGE': {
+      const keys = (slices: typeof action.before): (typeof action.before)[number]['slice'][] =>
+        slices.map((slice) => slice.slice);
+      startChange(turn, action.kind, action.shard, keys(action.before), keys(action.after), action.reason, saying);
+      return;
+    }
+    case 'ALLOCATE':
+      startShard(turn, action.storeKind, action.type.name, action.reason, saying);
+      spend(turn, 0, 1, action.type.dollarsPerProvisioning);
+      return;
+    case 'RESIZE':
+      startResize(turn, rowOf(rows, 'shard', shardKey(action.shard))!, action.type.name, action.reason, saying);
+      spend(turn, 0, 0, action.type.dollarsPerProvisioning);
+      return;
+    case 'RETIRE':
+      startRetire(turn, rowOf(rows, 'shard', shardKey(action.shard))!, action.reason, saying);
+      return;
+    case 'WAIT':
+  }
+}
+
+function spend(turn: Turn, keys: number, shards: number, dollars: number): void {
+  turn.cell.ledger.push({ at: turn.now, keys, shards, dollars });
+  turn.keepCell();
+}
+
+function sayRefusals(turn: Turn, refusals: readonly Refusal[], seen: Seen): void {
+  for (const each of refusals) turn.refuse(each.subject, each.by, each.reason, sayingOf(each.facts));
+  for (const shard of seen.unknownTypes) {
+    const type = shard.resizingTo || shard.datastoreType;
+    turn.refuse(shard.id, 'catalogue', `The catalogue has no type ${type}, so ${shard.id} is left alone.`);
+  }
+}
+
+function sayingOf(facts: Facts | undefined): Partial<Saying> {
+  if (facts === undefined) return {};
+  const { forecastPerSecond, capacityPerSecond, crossingAt, leadTimeMs, dollarsPerHour, alternatives } = facts;
+  return { forecastPerSecond, capacityPerSecond, crossingAt, leadTimeMs, dollarsPerHour, alternatives };
+}
+
+const decisionKind = (action: Action): DecisionKind => (action.kind === 'WAIT' ? 'KEEP' : action.kind);
+
+/** Counts plans in a row that found a shard spare; a plan that did not starts again. */
+function count(turn: Turn, { spare }: Plan): void {
+  const cold = new Set(spare.cold);
+  const roomy = new Set(spare.roomy);
+  for (const [key, shard] of rowsOf(turn.rows, 'shard')) {
+    const coldPlans = cold.has(shard.id) ? Math.min(shard.coldPlans + 1, COUNT_MAX) : 0;
+    const roomyPlans = roomy.has(shard.id) ? Math.min(shard.roomyPlans + 1, COUNT_MAX) : 0;
+    if (coldPlans === shard.coldPlans && roomyPlans === shard.roomyPlans) continue;
+    shard.coldPlans = coldPlans;
+    shard.roomyPlans = roomyPlans;
+    turn.rows.set(key, shard);
+  }
+}
+
+const COUNT_MAX = 10_000;
+
+/** Drops what is too old to matter: spendings, things said, surges, series that are no more. */
+function forget(turn: Turn): void {
+  const { cell, rows, now } = turn;
+  cell.ledger = cell.ledger.filter((entry) => now - entry.at < LEDGER_MS);
+  for (const [type, until] of Object.entries(cell.avoided)) if (until <= now) delete cell.avoided[type];
+  const old: string[] = [];
+  for (const [key, row] of rows.entries()) {
+    if (row.kind === 'said' && now - row.at > 2 * SAID_MS) old.push(key);
+    else if (row.kind === 'surge' && now - row.windowStart > SURGE_FRESH_MS) old.push(key);
+    else if (row.kind === 'series' && now - newest(row.subscriptions?.madeAt, row.publishes?.madeAt) > SERIES_MS)
+      old.push(key);
+  }
+  for (const key of old) rows.delete(key);
+}
+
+const LEDGER_MS = 3_600_000;
+const SERIES_MS = 86_400_000;
+const newest = (a: EventTime | undefined, b: EventTime | undefined): number => Math.max(a ?? 0, b ?? 0);

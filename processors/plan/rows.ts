@@ -1,0 +1,190 @@
+// Rows of the planner: one cell, and for each series, shard, slice, move, pending change and broker a row of its own, so
+// that a commit writes only what changed. Rows are mutable inside the stage and set again after each change.
+
+import type { Epoch, EventTime, MoveId, Offset, ShardId, SliceKey } from '../../schemas/ids.ts';
+import type { MoveState, StoreKind } from '../../schemas/records.ts';
+import { jsonTable, type Rows } from '../step.ts';
+
+/** The cell as a whole: counters, ledgers and what is open. */
+export interface CellRow {
+  readonly kind: 'cell';
+  started: boolean;
+  /** Of the last published change of the pointer table; 0 before the first. */
+  epoch: Epoch;
+  /** The last record of the pointer table that was read back and belongs to a change of ours. */
+  read: { epoch: number; index: number; count: number };
+  nextShard: number;
+  nextMove: number;
+  nextCommand: number;
+  nextDecision: number;
+  /** Event time as the series tell it. */
+  now: EventTime;
+  plannedAt: EventTime;
+  /** Wall time of a recent tick: a gap after it means that we were away, not that everybody else was silent. */
+  wallTime: number;
+  requestsThisTick: number;
+  /** Ids of the last requests that were answered. */
+  requests: string[];
+  openMoves: MoveId[];
+  closedMoves: MoveId[];
+  /** Shards that were asked for, or asked to go, and have not answered. */
+  openShards: ShardId[];
+  brokers: string[];
+  /** What was spent within the last hour. */
+  ledger: { at: EventTime; keys: number; shards: number; dollars: number }[];
+  measured: { copyBytesPerSecond: number; propagationMs: number; provisioningMs: Record<string, number> };
+  /** Types whose shards did not come up, and until when they are not asked for again. */
+  avoided: Record<string, EventTime>;
+  ignored: { forecasts: number; progress: number; pointers: number; requests: number };
+}
+
+/** What is known of the coming rate of one series and signal; steps from `madeAt` on. */
+export interface Outlook {
+  madeAt: EventTime;
+  stepMs: number;
+  current: number;
+  median: number[];
+  upper: number[];
+  trusted: boolean;
+  distrust: string;
+}
+
+export interface SeriesRow {
+  readonly kind: 'series';
+  subscriptions?: Outlook;
+  publishes?: Outlook;
+}
+
+/** Measured rates above what the series row knows; for the reactive net alone. */
+export interface SurgeRow {
+  readonly kind: 'surge';
+  windowStart: EventTime;
+  subscriptionsPerSecond: number;
+  publishesPerSecond: number;
+}
+
+export type ShardRowState = 'PROVISIONING' | 'READY' | 'RETIRING';
+
+export interface ShardRow {
+  readonly kind: 'shard';
+  readonly id: ShardId;
+  readonly storeKind: StoreKind;
+  datastoreType: string;
+  instanceId: string;
+  address: string;
+  state: ShardRowState;
+  epoch: Epoch;
+  /** The type it is being resized to; '' when it is not. */
+  resizingTo: string;
+  askedWallTime: number;
+  /** Plans in a row for which it could go. */
+  coldPlans: number;
+  /** Plans in a row for which a cheaper type would do. */
+  roomyPlans: number;
+  measured?: { utilisation: number; entries: number; lookupP99Ms: number; at: EventTime };
+}
+
+export interface SliceRow {
+  readonly kind: 'slice';
+  readonly slice: SliceKey;
+  shard: ShardId;
+  epoch: Epoch;
+  entries: number;
+  bytes: number;
+  coolUntil: EventTime;
+  /** The move or change that it takes part in; '' when free. */
+  busyWith: string;
+}
+
+export interface MoveRow {
+  readonly kind: 'move';
+  readonly id: MoveId;
+  readonly slice: SliceKey;
+  readonly from: ShardId;
+  readonly to: ShardId;
+  readonly startedAt: EventTime;
+  readonly reason: string;
+  state: MoveState;
+  paused: boolean;
+  /** What was asked of apply last that changes where the move ends. */
+  asked: '' | 'ABORT' | 'RETIRE';
+  rowsCopied: number;
+  bytesCopied: number;
+  rowsVerified: number;
+  rowsErased: number;
+  etaMs: number;
+  outcome: string;
+  closedAt: EventTime;
+  switchEpoch: number;
+  /** Offset of the switch in the pointer table; -1 until it was read back. */
+  switchOffset: Offset;
+  /** Grows with each sign of life; -1 in `seenSigns` until the first tick saw it. */
+  signs: number;
+  seenSigns: number;
+  seenWallTime: number;
+  startedWallTime: number;
+  switchedWallTime: number;
+  requests: string[];
+}
+
+/** A split or merge that apply has been asked for. */
+export interface ChangeRow {
+  readonly kind: 'change';
+  readonly id: string;
+  readonly change: 'SPLIT' | 'MERGE';
+  readonly shard: ShardId;
+  /** Slices before and after; one named on both sides stays. */
+  readonly before: SliceKey[];
+  readonly after: SliceKey[];
+}
+
+export interface BrokerRow {
+  readonly kind: 'broker';
+  pointerOffset: Offset;
+  beats: number;
+  seenBeats: number;
+  seenWallTime: number;
+}
+
+/** A refusal that was said and need not be said again. */
+export interface SaidRow {
+  readonly kind: 'said';
+  at: EventTime;
+}
+
+export type Row = CellRow | SeriesRow | SurgeRow | ShardRow | SliceRow | MoveRow | ChangeRow | BrokerRow | SaidRow;
+
+export const cells = jsonTable<Row>('cells');
+
+const CELL = 'cell';
+export const seriesKey = (series: string): string => `series/${series}`;
+export const surgeKey = (series: string): string => `surge/${series}`;
+export const shardKey = (shard: string): string => `shard/${shard}`;
+export const sliceRowKey = (slice: string): string => `slice/${slice}`;
+export const moveKey = (move: string): string => `move/${move}`;
+export const changeKey = (command: string): string => `change/${command}`;
+export const brokerKey = (broker: string): string => `broker/${broker}`;
+export const saidKey = (subject: string, constraint: string): string => `said/${constraint}/${subject}`;
+
+export type PlanRows = Pick<Rows<Row>, 'get' | 'entries'>;
+
+/** The row under `key` when it is of this kind. A prefix and its kind go together, so another kind means absence. */
+export function rowOf<Kind extends Row['kind']>(
+  rows: Pick<Rows<Row>, 'get'>,
+  kind: Kind,
+  key: string,
+): Extract<Row, { kind: Kind }> | undefined {
+  const row = rows.get(key);
+  return row?.kind === kind ? (row as Extract<Row, { kind: Kind }>) : undefined;
+}
+
+export const cellOf = (rows: Pick<Rows<Row>, 'get'>): CellRow | undefined => rowOf(rows, 'cell', CELL);
+export const setCell = (rows: Rows<Row>, cell: CellRow): void => rows.set(CELL, cell);
+
+/** All rows of one kind with their keys. */
+export function* rowsOf<Kind extends Row['kind']>(
+  rows: PlanRows,
+  kind: Kind,
+): Generator<[key: string, row: Extract<Row, { kind: Kind }>]> {
+  for (const [key, row] of rows.entries()) if (row.kind === kind) yield [key, row as Extract<Row, { kind: Kind }>];
+}

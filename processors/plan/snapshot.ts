@@ -1,0 +1,161 @@
+// Snapshot: the rows as the plan sees them, with everything in flight counted as done.
+
+import type { ShardId, SliceKey } from '../../schemas/ids.ts';
+import type { PlannedShard, PlannedSlice, Snapshot } from './board.ts';
+import { demandOf, emptyLoad, type SeriesFacts } from './demand.ts';
+import {
+  type CellRow,
+  type ChangeRow,
+  type MoveRow,
+  moveKey,
+  type PlanRows,
+  rowOf,
+  type SeriesRow,
+  type ShardRow,
+  type SliceRow,
+  type SurgeRow,
+} from './rows.ts';
+import type { PlanSettings } from './settings.ts';
+import { isFirst } from './shards.ts';
+
+/** A store's own measurement counts for so long. */
+const MEASURED_FRESH_MS = 120_000;
+/** A surge counts until the forecasts of the next steps have brought it. */
+export const SURGE_FRESH_MS = 120_000;
+
+export interface Seen {
+  readonly snapshot: Snapshot;
+  /** Shards on a type that the catalogue no longer has: left alone. */
+  readonly unknownTypes: readonly ShardRow[];
+}
+
+export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings): Seen {
+  const { now } = cell;
+  const shardRows: ShardRow[] = [];
+  const sliceRows: SliceRow[] = [];
+  const changes: ChangeRow[] = [];
+  const series = new Map<string, SeriesRow>();
+  const surges = new Map<string, SurgeRow>();
+  for (const [key, row] of rows.entries()) {
+    if (row.kind === 'shard') shardRows.push(row);
+    else if (row.kind === 'slice') sliceRows.push(row);
+    else if (row.kind === 'change') changes.push(row);
+    else if (row.kind === 'series') series.set(key.slice('series/'.length), row);
+    else if (row.kind === 'surge' && now - row.windowStart < SURGE_FRESH_MS)
+      surges.set(key.slice('surge/'.length), row);
+  }
+
+  const moves = cell.openMoves.map((id) => rowOf(rows, 'move', moveKey(id))!);
+  const movesOf = new Map<ShardId, number>();
+  for (const move of moves) for (const id of [move.from, move.to]) movesOf.set(id, (movesOf.get(id) ?? 0) + 1);
+
+  const placed = placedSlices(sliceRows, changes, moves);
+  const demand = demandOf(placed, factsOf(series, surges), settings, now);
+  const slices: PlannedSlice[] = placed.map((slice) => ({
+    ...slice,
+    load: demand.loads.get(slice.slice) ?? emptyLoad(settings.horizonSteps),
+  }));
+
+  const shards: PlannedShard[] = [];
+  const unknownTypes: ShardRow[] = [];
+  for (const row of shardRows) {
+    if (row.state === 'RETIRING') continue;
+    const type = settings.catalog.get(row.resizingTo || row.datastoreType);
+    if (type === undefined) unknownTypes.push(row);
+    else shards.push(plannedShard(row, type, cell, movesOf));
+  }
+  shards.sort((a, b) => (a.id < b.id ? -1 : 1));
+  const snapshot: Snapshot = {
+    now,
+    settings,
+    catalog: settings.catalog,
+    shards,
+    slices,
+    heavyTopics: demand.heavyTopics,
+    heavyGroups: demand.heavyGroups,
+    distrust: demand.distrust,
+    measured: cell.measured,
+    moves: moves.length,
+    movesOf,
+    spent: spentOf(cell),
+    nextShard: cell.nextShard,
+    avoided: new Set(Object.keys(cell.avoided).filter((type) => cell.avoided[type]! > now)),
+  };
+  return { snapshot, unknownTypes };
+}
+
+type Placed = Omit<PlannedSlice, 'load'>;
+
+/** Slices as they will be when the moves and changes in flight have ended. */
+function placedSlices(rows: readonly SliceRow[], changes: readonly ChangeRow[], moves: readonly MoveRow[]): Placed[] {
+  const targetOf = new Map<SliceKey, ShardId>();
+  for (const move of moves) if (move.asked !== 'ABORT') targetOf.set(move.slice, move.to);
+  const bySlice = new Map<SliceKey, Placed>();
+  for (const { slice, shard, entries, bytes, busyWith, coolUntil } of rows)
+    bySlice.set(slice, {
+      slice,
+      shard: targetOf.get(slice) ?? shard,
+      entries,
+      bytes,
+      busy: busyWith !== '',
+      coolUntil,
+    });
+  for (const { before, after } of changes) {
+    const from = before.flatMap((key) => bySlice.get(key) ?? []);
+    const first = from[0];
+    if (first === undefined) continue;
+    for (const key of before) if (!after.includes(key)) bySlice.delete(key);
+    const made = after.filter((key) => !before.includes(key));
+    const share = before.some((key) => after.includes(key)) ? 0 : 1 / made.length;
+    const entries = from.reduce((sum, slice) => sum + slice.entries, 0) * share;
+    const bytes = from.reduce((sum, slice) => sum + slice.bytes, 0) * share;
+    for (const key of made) bySlice.set(key, { ...first, slice: key, entries, bytes, busy: true });
+  }
+  return [...bySlice.values()].sort((a, b) => (a.slice < b.slice ? -1 : 1));
+}
+
+function* factsOf(
+  series: ReadonlyMap<string, SeriesRow>,
+  surges: ReadonlyMap<string, SurgeRow>,
+): Generator<SeriesFacts> {
+  for (const [name, row] of series)
+    yield { series: name, subscriptions: row.subscriptions, publishes: row.publishes, surge: surges.get(name) };
+  for (const [name, surge] of surges)
+    if (!series.has(name)) yield { series: name, subscriptions: undefined, publishes: undefined, surge };
+}
+
+function plannedShard(
+  row: ShardRow,
+  type: PlannedShard['type'],
+  cell: CellRow,
+  movesOf: ReadonlyMap<ShardId, number>,
+): PlannedShard {
+  // A copy heats both of its stores; what they measure then is of our own making (and goes with it).
+  const isFresh = row.measured !== undefined && cell.now - row.measured.at < MEASURED_FRESH_MS && !movesOf.has(row.id);
+  return {
+    id: row.id,
+    kind: row.storeKind,
+    type,
+    ready: row.state === 'READY',
+    resizing: row.resizingTo !== '',
+    first: isFirst(row.id),
+    measuredUtilisation: isFresh ? row.measured!.utilisation : undefined,
+    coldPlans: row.coldPlans,
+    roomyPlans: row.roomyPlans,
+  };
+}
+
+const HOUR_MS = 3_600_000;
+
+export function spentOf(cell: CellRow): Snapshot['spent'] {
+  let keys = 0;
+  let shards = 0;
+  let dollars = 0;
+  for (const entry of cell.ledger) {
+    if (cell.now - entry.at >= HOUR_MS) continue;
+    keys += entry.keys;
+    shards += entry.shards;
+    dollars += entry.dollars;
+  }
+  return { keys, shards, dollars };
+}

@@ -1,0 +1,134 @@
+// Turn: what the planner changes and says while it handles one input. All of it is one step call, so one transaction:
+// a command and the pointer change it belongs to are both in the log, or neither.
+//
+//   U1. Epochs grow by one with each change; every record of a change carries {epoch, index, count}.
+//   U2. A command goes to the partition of its slice, or, for a shard, to the partition of the shard's id.
+
+import { assert } from '../../schemas/errors.ts';
+import { type Epoch, type EventTime, epoch, eventTime, type ShardId, type SliceKey } from '../../schemas/ids.ts';
+import type { Command, Decision, PointerEntry, PointerRecord, ShardEntry } from '../../schemas/records.ts';
+import { parseSlice, partitionOf, partitionOfSlice } from '../../state/keys.ts';
+import type { Emit, Rows } from '../step.ts';
+import { type CellRow, type Row, type ShardRow, saidKey, setCell } from './rows.ts';
+import type { PlanSettings } from './settings.ts';
+
+export type PlanEmit = Emit<'commands', Command> | Emit<'pointer-table', PointerRecord> | Emit<'decisions', Decision>;
+
+/** A decision as its maker writes it; what is left out does not apply. */
+export type Saying = Pick<Decision, 'kind' | 'subject' | 'reason'> & Partial<Omit<Decision, 'id' | 'at'>>;
+
+type Unpublished = Omit<PointerEntry, 'epoch'> | Omit<ShardEntry, 'epoch'>;
+
+export class Turn {
+  readonly rows: Rows<Row>;
+  readonly settings: PlanSettings;
+  readonly cell: CellRow;
+  readonly emits: PlanEmit[] = [];
+
+  constructor(rows: Rows<Row>, settings: PlanSettings, cell: CellRow) {
+    this.rows = rows;
+    this.settings = settings;
+    this.cell = cell;
+  }
+
+  /** Keeps the cell's changes; call after any. */
+  keepCell(): void {
+    setCell(this.rows, this.cell);
+  }
+
+  get now(): EventTime {
+    return this.cell.now;
+  }
+
+  /** Sends a command about a slice (U2); `at` is the epoch it speaks of, by default that of the last change. */
+  commandSlice(slice: SliceKey, body: Command['body'], reason: string, at: Epoch = this.cell.epoch): string {
+    const parsed = parseSlice(slice);
+    assert(parsed !== undefined, `${slice} is not a slice key`);
+    return this.#command(slice, partitionOfSlice(parsed, this.settings.partitions), body, reason, at);
+  }
+
+  /** Sends a command about a shard (U2). */
+  commandShard(shard: ShardId, body: Command['body'], reason: string): string {
+    return this.#command(shard, partitionOf(shard, this.settings.partitions), body, reason, this.cell.epoch);
+  }
+
+  /** Publishes one change of the pointer table (U1); its epoch. */
+  publish(entries: readonly Unpublished[]): Epoch {
+    const next = epoch(this.cell.epoch + 1);
+    for (const [index, entry] of entries.entries()) {
+      this.emits.push({
+        topic: 'pointer-table',
+        key: entry.kind === 'PointerEntry' ? `p:${entry.slice}` : `s:${entry.shardId}`,
+        partition: 0,
+        value: { change: { epoch: next, index, count: entries.length }, body: { ...entry, epoch: next } },
+      });
+    }
+    this.cell.epoch = next;
+    this.keepCell();
+    return next;
+  }
+
+  decide(saying: Saying): void {
+    const id = `decision-${String(this.cell.nextDecision++).padStart(6, '0')}`;
+    this.keepCell();
+    const value: Decision = {
+      id,
+      at: this.now,
+      constraint: '',
+      requestId: '',
+      commandIds: [],
+      forecastPerSecond: -1,
+      capacityPerSecond: -1,
+      crossingAt: eventTime(0),
+      leadTimeMs: 0,
+      dollarsPerHour: 0,
+      alternatives: [],
+      ...saying,
+    };
+    this.emits.push({ topic: 'decisions', key: id, partition: 0, value });
+  }
+
+  /** Says a refusal unless the same was said of the same subject and still stands. True when it was said. */
+  refuse(subject: string, constraint: string, reason: string, facts: Partial<Saying> = {}): boolean {
+    const key = saidKey(subject, constraint);
+    const said = this.rows.get(key);
+    const { now } = this;
+    if (said?.kind === 'said' && now - said.at < SAID_MS) {
+      if (now - said.at > SAID_MS / 2) this.rows.set(key, { kind: 'said', at: now });
+      return false;
+    }
+    this.rows.set(key, { kind: 'said', at: now });
+    this.decide({ ...facts, kind: 'REFUSE', subject, constraint, reason });
+    return true;
+  }
+
+  #command(key: string, partition: number, body: Command['body'], reason: string, at: Epoch): string {
+    const id = `command-${String(this.cell.nextCommand++).padStart(6, '0')}`;
+    this.keepCell();
+    const deadline = eventTime(this.now + DEADLINE_MS);
+    this.emits.push({ topic: 'commands', key, partition, value: { id, epoch: at, reason, deadline, body } });
+    return id;
+  }
+}
+
+/** A refusal that has not come up again for so long is news when it does. */
+export const SAID_MS = 900_000;
+/** By when the effect of a command is wanted; a wish in event time, the time limits of moves are wall time. */
+const DEADLINE_MS = 600_000;
+
+/** A shard as the pointer table shows it. */
+export const shardEntry = (shard: ShardRow, state: ShardEntry['state']): Omit<ShardEntry, 'epoch'> => ({
+  kind: 'ShardEntry',
+  shardId: shard.id,
+  storeKind: shard.storeKind,
+  datastoreType: shard.datastoreType,
+  instanceId: shard.instanceId,
+  address: shard.address,
+  state,
+});
+
+export const pointerEntry = (
+  slice: SliceKey,
+  mode: PointerEntry['mode'],
+  shards: readonly ShardId[],
+): Omit<PointerEntry, 'epoch'> => ({ kind: 'PointerEntry', slice, mode, shards });

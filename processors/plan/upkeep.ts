@@ -1,0 +1,260 @@
+// Upkeep: what is done when nothing is in trouble: balance shards, take home what is cold, give back what is not needed.
+//
+//   V1. Nothing here is urgent: churn, cool-down and cost hold all of it back.
+//   V2. Balancing acts above `balanceAbove` only, and shrinking leaves every shard below `shrinkBelow`, so neither undoes
+//       the other.
+
+import { eventTime, type ShardId } from '../../schemas/ids.ts';
+import type { StoreKind } from '../../schemas/records.ts';
+import { hashSlice, parseSlice, partitionOf } from '../../state/keys.ts';
+import { SliceTree } from '../../state/slice-tree.ts';
+import type { Action, Facts } from './actions.ts';
+import type { Board, BoardShard, PlannedSlice } from './board.ts';
+import { typesOfKind } from './catalog.ts';
+import { resizeDollars } from './cost.ts';
+import { addLoad, emptyLoad, peakOf } from './demand.ts';
+import { provisionLeadMs } from './lead-time.ts';
+import { moveAction, roomiest } from './placement.ts';
+
+const HOUR_MS = 3_600_000;
+/** Slices that fill less of their shard than this are cold. */
+const COLD_SHARE = 0.02;
+const MERGES_MAX = 2;
+/** A cheaper type must hold the peak with a fifth to spare beyond the dead band. */
+const ROOMY_FACTOR = 0.8;
+
+/** Shards that could go, and shards that a cheaper type could serve, as of this plan; the stage counts plans in a row. */
+export interface Spare {
+  readonly cold: ShardId[];
+  readonly roomy: ShardId[];
+}
+
+/** The best move of the hottest shard, when it stands out (balance). */
+export function* balancing(board: Board, kind: StoreKind): Generator<Action> {
+  const shards = board.ofKind(kind).filter((shard) => shard.ready && !shard.resizing);
+  if (shards.length < 2) return;
+  const outlines = shards.map((shard) => ({ shard, utilisation: board.outline(shard).utilisation }));
+  outlines.sort((a, b) => b.utilisation - a.utilisation || (a.shard.id < b.shard.id ? -1 : 1));
+  const hottest = outlines[0]!;
+  const mean = outlines.reduce((sum, each) => sum + each.utilisation, 0) / outlines.length;
+  const { settings } = board;
+  if (hottest.utilisation < settings.balanceAbove || hottest.utilisation < mean + settings.balanceGap) return;
+  const excess = hottest.utilisation - mean;
+  const slices = [...hottest.shard.slices.values()]
+    .filter((slice) => !slice.busy)
+    .map((slice) => ({ slice, share: board.shareOf(hottest.shard, slice, 'operations') }))
+    .filter(({ share }) => share > COLD_SHARE && share <= excess)
+    .sort(
+      (a, b) =>
+        b.share / (b.slice.entries + 1) - a.share / (a.slice.entries + 1) || (a.slice.slice < b.slice.slice ? -1 : 1),
+    );
+  for (const { slice, share } of slices.slice(0, 8)) {
+    const target = roomiest(board, hottest.shard, slice, hottest.utilisation - settings.deadBand);
+    if (target === undefined || !target.ready) continue;
+    yield moveAction(board, slice, target, {
+      ...calm(
+        board,
+        hottest.shard,
+        `${hottest.shard.id} is at ${percent(hottest.utilisation)} while the mean is ${percent(mean)}; ${slice.slice} is ${percent(share)} of it.`,
+      ),
+      savesDollars: share * settings.dollarsPerOverloadedHour * (settings.horizonMs / HOUR_MS),
+    });
+  }
+}
+
+/** Cold neighbours become one slice again; cold pins and groups go home. */
+export function* merging(board: Board): Generator<Action> {
+  const all = new Map<string, { slice: PlannedSlice; shard: BoardShard }>();
+  for (const shard of board.shards.values())
+    for (const slice of shard.slices.values()) all.set(slice.slice, { slice, shard });
+  const tree = new SliceTree(
+    board.settings.partitions,
+    [...all.values()].map(({ slice }) => slice.slice),
+  );
+  const isCold = ({ slice, shard }: { slice: PlannedSlice; shard: BoardShard }): boolean =>
+    !slice.busy &&
+    slice.coolUntil <= board.snapshot.now &&
+    shard.ready &&
+    board.shareOf(shard, slice, board.outline(shard).dimension) < COLD_SHARE;
+  let found = 0;
+  for (const [key, one] of all) {
+    if (found === MERGES_MAX) return;
+    const parsed = parseSlice(key);
+    if (parsed === undefined || !key.match(/^(c\/\d+\/[01]*0$|t\/|w\/\d+\/.)/) || !isCold(one)) continue;
+    let before: { slice: PlannedSlice; shard: BoardShard }[];
+    let into: PlannedSlice['slice'];
+    if (parsed.kind === 'hash') {
+      const twin = all.get(hashSlice(parsed.partition, `${parsed.bits.slice(0, -1)}1`));
+      if (twin === undefined || !isCold(twin)) continue;
+      before = [one, twin];
+      into = hashSlice(parsed.partition, parsed.bits.slice(0, -1));
+    } else {
+      tree.remove(one.slice.slice);
+      const home =
+        parsed.kind === 'group'
+          ? tree.groupOf(parsed.partition, parsed.prefix)
+          : parsed.kind === 'pin'
+            ? tree.concreteSliceOf(parsed.filter, partitionOf(parsed.filter, tree.partitions), '')
+            : undefined;
+      tree.add(one.slice.slice);
+      const host = home === undefined ? undefined : all.get(home);
+      if (host === undefined || host.slice.busy || host.slice.coolUntil > board.snapshot.now) continue;
+      before = [host, one];
+      into = host.slice.slice;
+    }
+    const [first, second] = before as [(typeof before)[0], (typeof before)[0]];
+    found++;
+    const facts = calm(
+      board,
+      one.shard,
+      `${before.map(({ slice }) => slice.slice).join(' and ')} are cold; fewer slices are fewer pointers.`,
+    );
+    if (first.shard !== second.shard) {
+      if (!first.shard.ready || !board.fits(first.shard, second.slice)) continue;
+      yield moveAction(board, second.slice, first.shard, {
+        ...facts,
+        reason: `${second.slice.slice} is cold and goes back to ${first.slice.slice}.`,
+        savesDollars: Number.POSITIVE_INFINITY,
+      });
+      continue;
+    }
+    const load = emptyLoad(board.settings.horizonSteps);
+    addLoad(load, first.slice.load);
+    addLoad(load, second.slice.load);
+    const entries = first.slice.entries + second.slice.entries;
+    const bytes = first.slice.bytes + second.slice.bytes;
+    yield {
+      ...facts,
+      kind: 'MERGE',
+      shard: first.shard.id,
+      before: before.map(({ slice }) => slice),
+      after: [{ ...first.slice, slice: into, load, entries, bytes }],
+      leadTimeMs: 0,
+      dollars: 0,
+      savesDollars: 0,
+    };
+  }
+}
+
+/** Empties and retires the least needed shard, and resizes down, after enough plans in a row have agreed. */
+export function* shrinking(board: Board, kind: StoreKind, spare: Spare): Generator<Action> {
+  const { settings, snapshot } = board;
+  const shards = board.ofKind(kind);
+  if (shards.some((shard) => !shard.ready || shard.resizing)) return;
+  const victim = shards
+    .filter((shard) => !shard.first)
+    .map((shard) => ({ shard, peak: board.outline(shard).utilisation }))
+    .sort((a, b) => a.peak - b.peak || (a.shard.id < b.shard.id ? 1 : -1))[0]?.shard;
+  if (victim !== undefined) {
+    const homes = homesWithout(board, victim);
+    if (homes !== undefined) {
+      spare.cold.push(victim.id);
+      const saves = (victim.type.dollarsPerHour * settings.paybackMs) / HOUR_MS;
+      const facts = {
+        ...calm(board, victim, `${victim.id} has not been needed for ${victim.coldPlans} plans.`),
+        savesDollars: saves,
+      };
+      if (victim.coldPlans >= settings.coldPlans) {
+        if (victim.slices.size === 0)
+          yield {
+            ...facts,
+            kind: 'RETIRE',
+            shard: victim.id,
+            leadTimeMs: 0,
+            dollars: 0,
+            dollarsPerHour: -victim.type.dollarsPerHour,
+          };
+        for (const [slice, target] of homes)
+          if (!slice.busy)
+            yield moveAction(board, slice, target, { ...facts, reason: `${facts.reason} It is emptied.` });
+      }
+      return;
+    }
+  }
+  for (const shard of shards) {
+    const cheaper = typesOfKind(snapshot.catalog, kind).find(
+      (type) =>
+        type.dollarsPerHour < shard.type.dollarsPerHour &&
+        board.outline({ ...shard, type }).utilisation <= board.placeLimit * ROOMY_FACTOR,
+    );
+    if (cheaper === undefined) continue;
+    spare.roomy.push(shard.id);
+    if (shard.roomyPlans < settings.coldPlans) continue;
+    yield {
+      ...calm(board, shard, `${cheaper.name} has been enough for ${shard.id} for ${shard.roomyPlans} plans.`),
+      kind: 'RESIZE',
+      shard: shard.id,
+      type: cheaper,
+      leadTimeMs: provisionLeadMs(cheaper, snapshot.measured),
+      dollarsPerHour: cheaper.dollarsPerHour - shard.type.dollarsPerHour,
+      dollars: resizeDollars(cheaper, cheaper, shard.bytes, settings),
+      savesDollars: ((shard.type.dollarsPerHour - cheaper.dollarsPerHour) * settings.paybackMs) / HOUR_MS,
+    };
+    return;
+  }
+}
+
+/** Where each slice of the shard could go with every other shard staying below `shrinkBelow`; `undefined` when one has no place. */
+function homesWithout(board: Board, victim: BoardShard): [PlannedSlice, BoardShard][] | undefined {
+  if (victim.slices.size > EMPTYING_SLICES_MAX) return undefined;
+  const trial = new Map(
+    board
+      .ofKind(victim.kind)
+      .filter((shard) => shard !== victim)
+      .map((shard) => [shard.id, copyOf(shard)]),
+  );
+  if (trial.size === 0) return undefined;
+  const homes: [PlannedSlice, BoardShard][] = [];
+  const slices = [...victim.slices.values()].sort(
+    (a, b) => peakOf(b.load).perSecond - peakOf(a.load).perSecond || (a.slice < b.slice ? -1 : 1),
+  );
+  for (const slice of slices) {
+    let best: BoardShard | undefined;
+    let lowest = board.settings.shrinkBelow;
+    for (const shard of trial.values()) {
+      const { utilisation } = board.outline(shard, slice);
+      if (utilisation <= lowest) {
+        best = shard;
+        lowest = utilisation;
+      }
+    }
+    if (best === undefined) return undefined;
+    best.nowPerSecond += slice.load.now;
+    best.entries += slice.entries;
+    best.bytes += slice.bytes;
+    for (let k = 0; k < best.median.length; k++) {
+      best.median[k]! += slice.load.median[k]!;
+      best.spread[k]! += slice.load.spread[k]!;
+      best.spreadSquares[k]! += slice.load.spread[k]! ** 2;
+    }
+    homes.push([slice, board.shards.get(best.id)!]);
+  }
+  return homes;
+}
+
+/** Emptying takes a move for each slice; with more it would never end within a quiet time. */
+const EMPTYING_SLICES_MAX = 256;
+
+const copyOf = (shard: BoardShard): BoardShard => ({
+  ...shard,
+  median: shard.median.slice(),
+  spread: shard.spread.slice(),
+  spreadSquares: shard.spreadSquares.slice(),
+});
+
+const percent = (share: number): string => `${Math.round(share * 100)} %`;
+
+/** Facts of an action that answers no trouble. */
+function calm(board: Board, shard: BoardShard, reason: string): Omit<Facts, 'leadTimeMs' | 'dollars'> {
+  return {
+    reason,
+    forecastPerSecond: board.outline(shard).peakPerSecond,
+    capacityPerSecond: board.settings.safeUtilisation * shard.type.operationsPerSecond,
+    crossingAt: eventTime(0),
+    dollarsPerHour: 0,
+    savesDollars: 0,
+    alternatives: [],
+    urgent: false,
+    concerns: shard.id,
+  };
+}

@@ -1,0 +1,210 @@
+// Views: what people may ask of the planner's rows. Read-only; they never change a row.
+
+import { type Epoch, type EventTime, epoch, type MoveId, type ShardId, type SliceKey } from '../../schemas/ids.ts';
+import type { MoveState, ShardState, StoreKind } from '../../schemas/records.ts';
+import { type ShardMap, shardMapOf } from '../../state/shard-map.ts';
+import { SliceTree } from '../../state/slice-tree.ts';
+import {
+  cellOf,
+  type MoveRow,
+  type Outlook,
+  type PlanRows,
+  rowOf,
+  rowsOf,
+  type ShardRow,
+  seriesKey,
+  shardKey,
+  sliceRowKey,
+} from './rows.ts';
+
+export interface ShardSummary {
+  readonly shardId: ShardId;
+  readonly storeKind: StoreKind;
+  readonly datastoreType: string;
+  readonly instanceId: string;
+  readonly address: string;
+  readonly state: ShardRow['state'];
+  readonly resizingTo: string;
+  readonly slices: number;
+  readonly entries: number;
+  readonly bytes: number;
+  /** As the store last measured itself, 0..1; -1 when it never did. */
+  readonly utilisation: number;
+}
+
+export interface MoveSummary {
+  readonly moveId: MoveId;
+  readonly slice: SliceKey;
+  readonly from: ShardId;
+  readonly to: ShardId;
+  readonly state: MoveState;
+  readonly paused: boolean;
+  readonly rowsCopied: number;
+  readonly bytesCopied: number;
+  readonly rowsVerified: number;
+  readonly rowsErased: number;
+  readonly etaMs: number;
+  readonly startedAt: EventTime;
+  /** 0 while it is open. */
+  readonly closedAt: EventTime;
+  readonly reason: string;
+  readonly outcome: string;
+}
+
+export interface SliceSummary {
+  readonly slice: SliceKey;
+  readonly shard: ShardId;
+  readonly epoch: Epoch;
+  readonly entries: number;
+  readonly bytes: number;
+  readonly busyWith: string;
+}
+
+export interface CellSummary {
+  readonly started: boolean;
+  readonly epoch: Epoch;
+  readonly now: EventTime;
+  readonly openMoves: number;
+  readonly brokers: readonly { readonly brokerId: string; readonly pointerOffset: number }[];
+  readonly ignored: Readonly<Record<string, number>>;
+}
+
+export function cellSummary(rows: PlanRows): CellSummary | undefined {
+  const cell = cellOf(rows);
+  if (cell === undefined) return undefined;
+  const { started, epoch: last, now, openMoves, ignored } = cell;
+  const brokers = cell.brokers.map((brokerId) => ({
+    brokerId,
+    pointerOffset: rowOf(rows, 'broker', `broker/${brokerId}`)?.pointerOffset ?? 0,
+  }));
+  return { started, epoch: last, now, openMoves: openMoves.length, brokers, ignored: { ...ignored } };
+}
+
+export function shardsOf(rows: PlanRows): ShardSummary[] {
+  const sums = new Map<ShardId, { slices: number; entries: number; bytes: number }>();
+  for (const [, slice] of rowsOf(rows, 'slice')) {
+    const sum = sums.get(slice.shard) ?? { slices: 0, entries: 0, bytes: 0 };
+    sum.slices++;
+    sum.entries += slice.entries;
+    sum.bytes += slice.bytes;
+    sums.set(slice.shard, sum);
+  }
+  const shards = [...rowsOf(rows, 'shard')].map(([, row]) => ({
+    shardId: row.id,
+    storeKind: row.storeKind,
+    datastoreType: row.datastoreType,
+    instanceId: row.instanceId,
+    address: row.address,
+    state: row.state,
+    resizingTo: row.resizingTo,
+    ...(sums.get(row.id) ?? { slices: 0, entries: 0, bytes: 0 }),
+    utilisation: row.measured?.utilisation ?? -1,
+  }));
+  return shards.sort((a, b) => (a.shardId < b.shardId ? -1 : 1));
+}
+
+/** Open moves and the last closed ones, newest first. */
+export function movesOf(rows: PlanRows): MoveSummary[] {
+  const moves = [...rowsOf(rows, 'move')].map(([, move]) => moveSummary(move));
+  return moves.sort((a, b) => (a.moveId < b.moveId ? 1 : -1));
+}
+
+export function slicesOf(rows: PlanRows): SliceSummary[] {
+  const slices = [...rowsOf(rows, 'slice')].map(([, row]) => ({
+    slice: row.slice,
+    shard: row.shard,
+    epoch: row.epoch,
+    entries: row.entries,
+    bytes: row.bytes,
+    busyWith: row.busyWith,
+  }));
+  return slices.sort((a, b) => (a.slice < b.slice ? -1 : 1));
+}
+
+/** Where a topic's subscriptions are, the concrete slice first, with the shard that serves each. */
+export function pointerOf(
+  rows: PlanRows,
+  partitions: number,
+  topic: string,
+): {
+  readonly slice: SliceKey;
+  readonly epoch: Epoch;
+  readonly shard: ShardId;
+  readonly datastoreType: string;
+  readonly instanceId: string;
+  readonly address: string;
+}[] {
+  return homesInRows(rows, partitions, topic).map(({ slice, shard, epoch: since }) => {
+    const home = rowOf(rows, 'shard', shardKey(shard));
+    return {
+      slice,
+      epoch: since,
+      shard,
+      datastoreType: home?.datastoreType ?? '',
+      instanceId: home?.instanceId ?? '',
+      address: home?.address ?? '',
+    };
+  });
+}
+
+/** The Shard Map that the planner has published. */
+export function shardMapOfRows(rows: PlanRows, partitions: number): ShardMap {
+  const slices = [...rowsOf(rows, 'slice')].map(([, row]) => ({
+    slice: row.slice,
+    mode: 'SINGLE' as const,
+    shards: [row.shard],
+    epoch: row.epoch,
+  }));
+  const shards = [...rowsOf(rows, 'shard')]
+    .filter(([, row]) => row.epoch > epoch(0))
+    .map(([, row]) => ({
+      shardId: row.id,
+      storeKind: row.storeKind,
+      datastoreType: row.datastoreType,
+      instanceId: row.instanceId,
+      address: row.address,
+      state: (row.state === 'RETIRING' ? 'DRAINING' : 'READY') satisfies ShardState as ShardState,
+    }));
+  return shardMapOf(partitions, slices, shards);
+}
+
+/** What is known of the coming rates of a topic: its own series, or that of the leaf or slice around it. */
+export function outlooksOf(
+  rows: PlanRows,
+  series: string,
+): { readonly subscriptions: Outlook | undefined; readonly publishes: Outlook | undefined } {
+  const row = rowOf(rows, 'series', seriesKey(series));
+  return { subscriptions: row?.subscriptions, publishes: row?.publishes };
+}
+
+/** The slices a PUBLISH to the topic asks, with their rows' shard and epoch. */
+export function homesInRows(
+  rows: PlanRows,
+  partitions: number,
+  topic: string,
+): { readonly slice: SliceKey; readonly shard: ShardId; readonly epoch: Epoch }[] {
+  const tree = new SliceTree(partitions);
+  for (const [, row] of rowsOf(rows, 'slice')) tree.add(row.slice);
+  return tree.slicesForTopic(topic).flatMap((slice) => {
+    const row = rowOf(rows, 'slice', sliceRowKey(slice));
+    return row === undefined ? [] : [{ slice, shard: row.shard, epoch: row.epoch }];
+  });
+}
+
+const moveSummary = (move: MoveRow): MoveSummary => ({
+  moveId: move.id,
+  slice: move.slice,
+  from: move.from,
+  to: move.to,
+  state: move.state,
+  paused: move.paused,
+  rowsCopied: move.rowsCopied,
+  bytesCopied: move.bytesCopied,
+  rowsVerified: move.rowsVerified,
+  rowsErased: move.rowsErased,
+  etaMs: move.etaMs,
+  startedAt: move.startedAt,
+  closedAt: move.closedAt,
+  reason: move.reason,
+  outcome: move.outcome,
+});
