@@ -1,0 +1,368 @@
+// LevelDB store: the KEY_VALUE shard for concrete filters, one LevelDB folder each. keys.ts says where things lie.
+//
+//   L1. One write at a time: versions are read, judged and written with nothing in between (D1).
+//   L2. A write is one LevelDB batch: it is there whole or not at all, and after `sync` it survives a power cut.
+//   L3. What is in memory is the owner records and the brokers' names; it changes after the batch that holds it is written.
+
+import { mkdir } from 'node:fs/promises';
+import { Level } from 'level';
+import { AppError, type ErrorCode } from '../../schemas/errors.ts';
+import type { Epoch, EventTime, SliceKey } from '../../schemas/ids.ts';
+import type { Cursor, OwnerRecord, SliceRange, SubscriptionRow, Version } from '../../state/effects.ts';
+import { OwnerIndex } from '../owner-index.ts';
+import { compareVersions, cursorAt, placeAt, RowDigest, rowBytes } from '../rows.ts';
+import { Serial } from '../serial.ts';
+import type { Answer, Page, RangeDigest, ShardStore, Subscriber, WriteResult } from '../shard-store.ts';
+import {
+  BROKERS,
+  brokerKey,
+  keyRange,
+  META_KEY,
+  OWNERS,
+  ownerKey,
+  placeOfKey,
+  ROWS,
+  rowKey,
+  type Stretch,
+  stretchOfFilter,
+} from './keys.ts';
+import { decodeRow, encodeRow, isGone, timeOf, versionOf } from './values.ts';
+
+export interface LevelKvSettings {
+  /** Partitions of the subscriptions topic. It is part of every key: a folder made for another number is refused. */
+  readonly partitions: number;
+  /** True (the default): a write waits for the disk. False: it survives the process, but not a power cut. */
+  readonly sync?: boolean;
+  /** Blocks of the folder kept in memory. */
+  readonly cacheBytes?: number;
+}
+
+/** 64 MiB: version checks read each key before it is written, and LevelDB's 8 MiB default misses most of them. */
+const CACHE_BYTES = 64 * 1024 * 1024;
+/** 32 MiB: LevelDB's 4 MiB default compacts so often that a burst of writes runs at two thirds of the speed. */
+const WRITE_BUFFER_BYTES = 32 * 1024 * 1024;
+
+const FORMAT_VERSION = 1;
+/** Rows read at a time by work over a whole range: a few hundred KiB, so nothing else waits long. */
+const SCAN_ROWS = 2_000;
+/** Look-ups of one call that are under way together: more than LevelDB's reading threads, few enough to stay small. */
+const LOOKUPS_AT_ONCE = 64;
+/** LevelDB hands over this much at once; its default of 16 KiB makes a long scan wait for many small pages. */
+const READ_AHEAD_BYTES = 256 * 1024;
+
+type Database = Level<Buffer, Buffer>;
+type Put = { readonly type: 'put'; readonly key: Buffer; readonly value: Buffer };
+type Delete = { readonly type: 'del'; readonly key: Buffer };
+
+/** Opens the folder, or makes it. Throws STORE_FORMAT, STORE_CORRUPT, or STORE_UNAVAILABLE when another process has it. */
+export async function openLevelKv(folder: string, settings: LevelKvSettings): Promise<ShardStore> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const database: Database = new Level<Buffer, Buffer>(folder, {
+    keyEncoding: 'buffer',
+    valueEncoding: 'buffer',
+    cacheSize: settings.cacheBytes ?? CACHE_BYTES,
+    writeBufferSize: WRITE_BUFFER_BYTES,
+  });
+  return reported(async () => {
+    await database.open();
+    try {
+      await checkFormat(database, settings.partitions);
+      const owners = new OwnerIndex(settings.partitions);
+      for await (const [, value] of database.iterator(OWNERS)) owners.put(JSON.parse(value.toString('utf8')));
+      const brokers: string[] = [];
+      for await (const [key, value] of database.iterator(BROKERS))
+        brokers[key.readUInt32BE(1)] = value.toString('utf8');
+      return new LevelKv(database, settings, owners, brokers);
+    } catch (error) {
+      await database.close();
+      throw error;
+    }
+  });
+}
+
+class LevelKv implements ShardStore {
+  readonly kind = 'KEY_VALUE';
+  readonly #database: Database;
+  readonly #partitions: number;
+  readonly #sync: boolean;
+  readonly #owners: OwnerIndex;
+  readonly #brokers: string[];
+  readonly #brokerIds: Map<string, number>;
+  readonly #writes = new Serial();
+
+  constructor(database: Database, settings: LevelKvSettings, owners: OwnerIndex, brokers: string[]) {
+    this.#database = database;
+    this.#partitions = settings.partitions;
+    this.#sync = settings.sync ?? true;
+    this.#owners = owners;
+    this.#brokers = brokers;
+    this.#brokerIds = new Map(brokers.map((name, id) => [name, id]));
+  }
+
+  write(rows: readonly SubscriptionRow[]): Promise<WriteResult> {
+    return this.#changing(async () => {
+      // In key order reads and writes touch neighbouring blocks; rows of one key stay in their own order (stable sort).
+      const writes = rows.map((row) => ({ row, key: rowKey(row.filter, row.clientId, this.#partitions) }));
+      writes.sort((a, b) => Buffer.compare(a.key, b.key));
+      const stored = await this.#stored(writes.map(({ key }) => key));
+      const puts: Put[] = [];
+      const newBrokers = new Map<string, number>();
+      let stale = 0;
+      let known: Version | undefined;
+      for (let i = 0; i < writes.length; i++) {
+        const { row, key } = writes[i]!;
+        const again = i > 0 && key.equals(writes[i - 1]!.key);
+        if (!again) known = stored[i] && versionOf(stored[i]!);
+        if (known !== undefined && compareVersions(row.version, known) <= 0) {
+          stale += 1;
+          continue;
+        }
+        known = row.version;
+        if (again && puts.at(-1)?.key.equals(key)) puts.pop();
+        puts.push({ type: 'put', key, value: encodeRow(row, this.#brokerOf(row.brokerId, newBrokers)) });
+      }
+      for (const [name, id] of newBrokers)
+        puts.push({ type: 'put', key: brokerKey(id), value: Buffer.from(name, 'utf8') });
+      if (puts.length > 0) await this.#database.batch(puts, { sync: this.#sync });
+      for (const [name, id] of newBrokers) {
+        this.#brokers[id] = name;
+        this.#brokerIds.set(name, id);
+      }
+      return { applied: rows.length - stale, stale };
+    });
+  }
+
+  own(owner: OwnerRecord): Promise<boolean> {
+    return this.#changing(async () => {
+      if (!this.#owners.accepts(owner)) return false;
+      const value = Buffer.from(JSON.stringify(owner), 'utf8');
+      await this.#database.put(ownerKey(owner.slice), value, { sync: this.#sync });
+      this.#owners.put(owner);
+      return true;
+    });
+  }
+
+  disown(slice: SliceKey): Promise<void> {
+    return this.#changing(async () => {
+      await this.#database.del(ownerKey(slice), { sync: this.#sync });
+      this.#owners.delete(slice);
+    });
+  }
+
+  async owners(): Promise<readonly OwnerRecord[]> {
+    return this.#owners.all();
+  }
+
+  lookup(filters: readonly string[], asker: Epoch): Promise<readonly Answer[]> {
+    return reported(async () => {
+      const answers: Answer[] = [];
+      for (let from = 0; from < filters.length; from += LOOKUPS_AT_ONCE) {
+        const some = filters.slice(from, from + LOOKUPS_AT_ONCE);
+        answers.push(...(await Promise.all(some.map((filter) => this.#answer(filter, asker)))));
+      }
+      return answers;
+    });
+  }
+
+  async match(): Promise<readonly Answer[]> {
+    throw new AppError('REQUEST_INVALID', 'a key-value shard cannot match topics: ask a trie shard');
+  }
+
+  scan(range: SliceRange, cursor: Cursor | undefined, limit: number): Promise<Page> {
+    return reported(async () => {
+      const rows: SubscriptionRow[] = [];
+      let done = true;
+      // One row more than asked for tells whether the range goes on.
+      reading: for await (const entries of this.#entries(range, cursor, undefined, limit + 1)) {
+        for (const [key, value] of entries) {
+          done = rows.length < limit;
+          if (!done) break reading;
+          rows.push(decodeRow(placeOfKey(key), value, this.#brokers));
+        }
+      }
+      const last = rows.at(-1);
+      return { rows, cursor: last === undefined ? undefined : cursorAt(last), done };
+    });
+  }
+
+  digest(range: SliceRange, after: Cursor | undefined, upTo: Cursor | undefined): Promise<RangeDigest> {
+    return reported(async () => {
+      const digest = new RowDigest();
+      for await (const entries of this.#entries(range, after, upTo, SCAN_ROWS))
+        for (const [key, value] of entries) digest.add(decodeRow(placeOfKey(key), value, this.#brokers));
+      return digest.result();
+    });
+  }
+
+  erase(range: SliceRange, limit: number): Promise<number> {
+    return this.#changing(async () => {
+      const deletes: Delete[] = [];
+      for await (const entries of this.#entries(range, undefined, undefined, limit)) {
+        for (const [key] of entries) if (deletes.length < limit) deletes.push({ type: 'del', key });
+        if (deletes.length === limit) break;
+      }
+      if (deletes.length > 0) await this.#database.batch(deletes, { sync: this.#sync });
+      return deletes.length;
+    });
+  }
+
+  count(range: SliceRange): Promise<{ readonly entries: number; readonly bytes: number }> {
+    return reported(async () => {
+      let count = 0;
+      let bytes = 0;
+      for await (const entries of this.#entries(range, undefined, undefined, SCAN_ROWS)) {
+        for (const [key, value] of entries) {
+          if (isGone(value)) continue;
+          count += 1;
+          bytes += rowBytes(decodeRow(placeOfKey(key), value, this.#brokers));
+        }
+      }
+      return { entries: count, bytes };
+    });
+  }
+
+  /** Page by page, so that writes go on in between. */
+  async dropTombstones(before: EventTime): Promise<number> {
+    let dropped = 0;
+    let from: Buffer = ROWS.gte;
+    for (let more = true; more; ) {
+      await this.#changing(async () => {
+        const entries = await this.#database
+          .iterator({ gt: from, lt: ROWS.lt, limit: SCAN_ROWS, fillCache: false, highWaterMarkBytes: READ_AHEAD_BYTES })
+          .all();
+        const deletes: Delete[] = [];
+        for (const [key, value] of entries)
+          if (isGone(value) && timeOf(value) < before) deletes.push({ type: 'del', key });
+        if (deletes.length > 0) await this.#database.batch(deletes, { sync: this.#sync });
+        dropped += deletes.length;
+        more = entries.length === SCAN_ROWS;
+        from = entries.at(-1)?.[0] ?? from;
+      });
+    }
+    return dropped;
+  }
+
+  async close(): Promise<void> {
+    await this.#writes.idle();
+    await this.#database.close();
+  }
+
+  /** L1. */
+  #changing<Result>(work: () => Promise<Result>): Promise<Result> {
+    return this.#writes.run(() => reported(work));
+  }
+
+  /** The values of these keys. Two halves, since LevelDB reads each call's keys one after the other on one thread. */
+  async #stored(keys: Buffer[]): Promise<(Buffer | undefined)[]> {
+    const middle = keys.length >> 1;
+    const [first, second] = await Promise.all([
+      this.#database.getMany(keys.slice(0, middle)),
+      this.#database.getMany(keys.slice(middle)),
+    ]);
+    return [...first, ...second];
+  }
+
+  async #answer(filter: string, asker: Epoch): Promise<Answer> {
+    const moved = this.#owners.movedFor(filter, asker);
+    if (moved !== undefined) return { kind: 'moved', epoch: moved };
+    const subscribers: Subscriber[] = [];
+    for await (const entries of this.#stretches([stretchOfFilter(filter, this.#partitions)], SCAN_ROWS)) {
+      for (const [key, value] of entries) {
+        if (isGone(value)) continue;
+        const { clientId, brokerId, qos } = decodeRow(placeOfKey(key), value, this.#brokers);
+        subscribers.push({ filter, clientId, brokerId, qos });
+      }
+    }
+    return { kind: 'found', subscribers };
+  }
+
+  /** The stored rows of a range with after < place <= upTo, in order, at most `size` at a time. */
+  async *#entries(
+    range: SliceRange,
+    after: Cursor | undefined,
+    upTo: Cursor | undefined,
+    size: number,
+  ): AsyncGenerator<(readonly [Buffer, Buffer])[]> {
+    const { stretches, holds } = keyRange(range, this.#partitions);
+    for await (const entries of this.#stretches(this.#clipped(stretches, after, upTo), size))
+      yield holds === undefined ? entries : entries.filter(([key]) => holds(placeOfKey(key)));
+  }
+
+  async *#stretches(stretches: readonly Stretch[], size: number): AsyncGenerator<(readonly [Buffer, Buffer])[]> {
+    for (const { gte, lt } of stretches) {
+      const iterator = this.#database.iterator({ gte, lt, highWaterMarkBytes: READ_AHEAD_BYTES });
+      try {
+        for (let entries = await iterator.nextv(size); entries.length > 0; entries = await iterator.nextv(size))
+          yield entries;
+      } finally {
+        await iterator.close();
+      }
+    }
+  }
+
+  #clipped(stretches: readonly Stretch[], after: Cursor | undefined, upTo: Cursor | undefined): Stretch[] {
+    const from = after === undefined ? undefined : next(this.#keyAt(after));
+    const end = upTo === undefined ? undefined : next(this.#keyAt(upTo));
+    const clipped: Stretch[] = [];
+    for (const stretch of stretches) {
+      const gte = from !== undefined && Buffer.compare(from, stretch.gte) > 0 ? from : stretch.gte;
+      const lt = end !== undefined && Buffer.compare(end, stretch.lt) < 0 ? end : stretch.lt;
+      if (Buffer.compare(gte, lt) < 0) clipped.push({ gte, lt });
+    }
+    return clipped;
+  }
+
+  #keyAt(cursor: Cursor): Buffer {
+    const { filter, clientId } = placeAt(cursor);
+    return rowKey(filter, clientId, this.#partitions);
+  }
+
+  /** The broker's id; a new one is added to `added`, which goes into the same batch (L3). */
+  #brokerOf(name: string, added: Map<string, number>): number {
+    let id = this.#brokerIds.get(name) ?? added.get(name);
+    if (id === undefined) {
+      id = this.#brokers.length + added.size;
+      added.set(name, id);
+    }
+    return id;
+  }
+}
+
+/** The first key after this one. */
+const next = (key: Buffer): Buffer => Buffer.concat([key, Buffer.of(0)]);
+
+async function checkFormat(database: Database, partitions: number): Promise<void> {
+  const expected = JSON.stringify({ format: FORMAT_VERSION, partitions });
+  const found = await database.get(META_KEY);
+  if (found === undefined) await database.put(META_KEY, Buffer.from(expected, 'utf8'), { sync: true });
+  else if (found.toString('utf8') !== expected) {
+    throw new AppError('STORE_FORMAT', 'the folder was made by another version or for another number of partitions', {
+      found: found.toString('utf8'),
+      expected,
+    });
+  }
+}
+
+const CODES: Readonly<Record<string, ErrorCode>> = {
+  LEVEL_CORRUPTION: 'STORE_CORRUPT',
+  LEVEL_DATABASE_NOT_OPEN: 'STORE_CLOSED',
+  LEVEL_ITERATOR_NOT_OPEN: 'STORE_CLOSED',
+};
+
+/** Runs the work; what LevelDB throws becomes an AppError. */
+async function reported<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof AppError) throw error;
+    const {
+      code: outer,
+      message,
+      cause,
+    } = error as { code?: string; message: string; cause?: Error & { code?: string } };
+    if (outer?.startsWith('LEVEL_') !== true) throw error;
+    // A failed open says "not open" and carries the reason as its cause.
+    const code = CODES[cause === undefined ? outer : (cause.code ?? '')] ?? 'STORE_UNAVAILABLE';
+    throw new AppError(code, `LevelDB: ${cause === undefined ? message : cause.message}`, {}, error);
+  }
+}

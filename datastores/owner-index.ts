@@ -1,0 +1,138 @@
+// OwnerIndex: the owner records of one shard, and what they say about a question (rules D3 and D4). In memory; the store
+// that holds it keeps the records on disk.
+//
+//   O1. The most specific record that covers a filter decides: a spread over a pin over the longest hash prefix, the
+//       longest literal prefix among groups.
+//   O2. A question is answered `moved` when the deciding record is `moved` with an epoch above the asker's, or when no
+//       record covers it. In the latter case the epoch told is the asker's own: nothing here knows of a newer one.
+//   O3. A question about a group covers what was carved out of it after the asker's epoch and is still here: the asker
+//       does not know yet that it must ask for that apart. What it does know of is left out.
+//   O4. Of the parts of a spread topic one that has moved away since the asker's epoch is enough to send it on.
+//
+// An asker's epoch is that of its whole pointer table, so whoever knows of a move is never sent on because of it.
+
+import { type Epoch, epoch, type SliceKey } from '../schemas/ids.ts';
+import type { OwnerRecord } from '../state/effects.ts';
+import { groupSlice, parseSlice, partitionOf, placeOf, ROOT_KEY } from '../state/keys.ts';
+import { SliceTree } from '../state/slice-tree.ts';
+import { compareUtf8 } from './rows.ts';
+
+/** What the records say about a topic asked of a group: `includes` tells by the length of its literal prefix which filters belong to the answer. */
+export type GroupRuling =
+  | { readonly kind: 'moved'; readonly epoch: Epoch }
+  | { readonly kind: 'answer'; includes(prefixLength: number): boolean };
+
+const NOTHING: GroupRuling = { kind: 'answer', includes: () => false };
+
+export class OwnerIndex {
+  readonly partitions: number;
+  readonly #records = new Map<SliceKey, OwnerRecord>();
+  readonly #slices: SliceTree; // All but spreads: of those this shard may have some parts alone.
+  readonly #spreads = new Map<string, Set<SliceKey>>();
+  /** No record has a longer literal prefix. It does not shrink: it only bounds how far a topic is looked at. */
+  #prefixLengthMax = 0;
+
+  constructor(partitions: number) {
+    this.partitions = partitions;
+    this.#slices = new SliceTree(partitions);
+  }
+
+  /** D4. */
+  accepts(owner: OwnerRecord): boolean {
+    const known = this.#records.get(owner.slice);
+    return known === undefined || owner.epoch >= known.epoch;
+  }
+
+  put(owner: OwnerRecord): void {
+    this.#records.set(owner.slice, owner);
+    const slice = parseSlice(owner.slice);
+    if (slice?.kind === 'spread') {
+      const parts = this.#spreads.get(slice.filter);
+      if (parts === undefined) this.#spreads.set(slice.filter, new Set([owner.slice]));
+      else parts.add(owner.slice);
+      return;
+    }
+    this.#slices.add(owner.slice);
+    if (slice?.kind === 'group') this.#prefixLengthMax = Math.max(this.#prefixLengthMax, slice.prefix.length);
+  }
+
+  delete(key: SliceKey): void {
+    if (!this.#records.delete(key)) return;
+    const slice = parseSlice(key);
+    if (slice?.kind === 'spread') {
+      const parts = this.#spreads.get(slice.filter);
+      parts?.delete(key);
+      if (parts?.size === 0) this.#spreads.delete(slice.filter);
+    } else this.#slices.remove(key);
+  }
+
+  /** All records, by slice. */
+  all(): OwnerRecord[] {
+    return [...this.#records.values()].sort((a, b) => compareUtf8(a.slice, b.slice));
+  }
+
+  /** The epoch to tell the asker when the subscribers of this filter are not to be answered here; else `undefined`. */
+  movedFor(filter: string, asker: Epoch): Epoch | undefined {
+    const place = placeOf(filter);
+    const partition = partitionOf(place.routingKey, this.partitions);
+    if (place.trie) return this.#movedBy(this.#slices.groupOf(partition, place.prefix), asker);
+    const parts = this.#spreads.get(filter);
+    if (parts === undefined) return this.#movedBy(this.#slices.concreteSliceOf(filter, partition, ''), asker);
+    let moved: Epoch | undefined;
+    for (const part of parts) moved = later(moved, this.#movedBy(part, asker)); // O4
+    return moved;
+  }
+
+  /** What is to be answered when `topic` is asked of the group `key`. */
+  rulingFor(topic: string, key: SliceKey, asker: Epoch): GroupRuling {
+    const asked = parseSlice(key);
+    if (asked?.kind !== 'group') return { kind: 'moved', epoch: asker };
+    const { partition, prefix } = asked;
+    let moved = this.#movedBy(this.#slices.groupOf(partition, prefix), asker);
+    if (moved !== undefined) return { kind: 'moved', epoch: moved };
+
+    const levels = `${topic}/`;
+    if (!levels.startsWith(prefix)) return NOTHING;
+    /** Ascending lengths at which another record begins to decide, and whether its rows belong to the answer. */
+    const turns: { readonly length: number; readonly included: boolean }[] = [
+      { length: prefix.length, included: true },
+    ];
+    for (
+      let end = nextEnd(levels, prefix.length);
+      end > 0 && end <= this.#prefixLengthMax;
+      end = nextEnd(levels, end)
+    ) {
+      const record = this.#records.get(groupSlice(partition, levels.slice(0, end)));
+      if (record === undefined) continue;
+      moved = later(moved, record.state === 'moved' && record.epoch > asker ? record.epoch : undefined);
+      turns.push({ length: end, included: record.state === 'owned' && record.epoch > asker }); // O3
+    }
+    if (moved !== undefined) return { kind: 'moved', epoch: moved };
+
+    const rootIsHere = partitionOf(ROOT_KEY, this.partitions) === partition;
+    const firstLevelIsHere = partitionOf(levels.slice(0, levels.indexOf('/')), this.partitions) === partition;
+    return {
+      kind: 'answer',
+      includes(prefixLength) {
+        if (!(prefixLength === 0 ? rootIsHere : firstLevelIsHere)) return false;
+        for (let i = turns.length - 1; i >= 0; i--) if (prefixLength >= turns[i]!.length) return turns[i]!.included;
+        return false;
+      },
+    };
+  }
+
+  /** O2 for one record. */
+  #movedBy(key: SliceKey | undefined, asker: Epoch): Epoch | undefined {
+    const record = key === undefined ? undefined : this.#records.get(key);
+    if (record === undefined) return asker;
+    return record.state === 'moved' && record.epoch > asker ? record.epoch : undefined;
+  }
+}
+
+function later(a: Epoch | undefined, b: Epoch | undefined): Epoch | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return epoch(Math.max(a, b));
+}
+
+/** The end of the level that begins at `from`, its '/' included, or 0 at the end of the text. */
+const nextEnd = (levels: string, from: number): number => levels.indexOf('/', from) + 1;

@@ -1,0 +1,630 @@
+// The suite that every shard store passes: `shardStoreSuite('level-kv', { kind: 'KEY_VALUE', open: ... })`. The rules it
+// cites are those of datastores/shard-store.ts; the oracle is a plain Map.
+
+import fc from 'fast-check';
+import { afterEach, describe, expect, test } from 'vitest';
+import { compareUtf8, compareVersions } from '../../datastores/rows.ts';
+import type { ShardStore, Subscriber } from '../../datastores/shard-store.ts';
+import { AppError } from '../../schemas/errors.ts';
+import { epoch, eventTime, type SliceKey, shardId } from '../../schemas/ids.ts';
+import type { StoreKind } from '../../schemas/records.ts';
+import type { Cursor, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
+import {
+  filterHash,
+  groupSlice,
+  hashSlice,
+  leadingBits,
+  partitionOf,
+  pinSlice,
+  placeOf,
+  spreadSlice,
+} from '../../state/keys.ts';
+import { matches } from '../../state/topic-filter.ts';
+
+export const PARTITIONS = 4;
+
+/** A place that outlives the stores opened on it. */
+export interface Home {
+  /** Opens the store of this home; the one before has been closed. */
+  open(): Promise<ShardStore>;
+  remove(): Promise<void>;
+}
+
+export interface SuiteOptions {
+  readonly kind: StoreKind;
+  readonly home: () => Promise<Home>;
+  /** Runs of each property: fewer where each call crosses a network. */
+  readonly runs?: number;
+}
+
+export const row = (filter: string, clientId: string, offset: number, more: Partial<SubscriptionRow> = {}) =>
+  ({
+    filter,
+    clientId,
+    brokerId: 'broker-1',
+    qos: 1,
+    version: { incarnation: 1, offset },
+    gone: false,
+    at: eventTime(1_000 + offset),
+    ...more,
+  }) satisfies SubscriptionRow;
+
+export const owned = (slice: SliceKey, at = 1, state: OwnerRecord['state'] = 'owned'): OwnerRecord => ({
+  slice,
+  state,
+  epoch: epoch(at),
+  ...(state === 'moved' ? { movedTo: shardId('shard-0009') } : {}),
+});
+
+const CONCRETE = [
+  'a',
+  'a/b',
+  'a/b/c',
+  'home/kitchen/t',
+  'home/kitchen/h',
+  '/',
+  'ü/ß',
+  '\u{1f600}/x',
+  '\uffee/x',
+  '$SYS/x',
+];
+const TRIE = [
+  '#',
+  '+',
+  '+/b',
+  'a/#',
+  'a/+',
+  'a/b/#',
+  'a/b/+',
+  'a/b/c/#',
+  '$share/g/a/b',
+  '$share/g/a/#',
+  '$share/h/a/#',
+  'ü/#',
+  '\u{1f600}/+',
+  '\uffee/+',
+  'a/\u{1f600}/#',
+  'a/\uffee/#',
+  '$SYS/#',
+];
+const CLIENTS = ['c1', 'c2', 'client\u0001', 'ü', '\u{1f600}', '\uffee', '__proto__'];
+
+export function shardStoreSuite(name: string, options: SuiteOptions): void {
+  const filters = options.kind === 'TRIE' ? TRIE : CONCRETE;
+  const [first, second] = filters as [string, string];
+  const wholes = Array.from({ length: PARTITIONS }, (_, partition) =>
+    options.kind === 'TRIE' ? groupSlice(partition) : hashSlice(partition),
+  );
+  const everything = wholes.map((slice): SliceRange => ({ slice, except: [] }));
+  const runs = options.runs ?? 60;
+
+  describe(`shard store: ${name}`, () => {
+    const homes: Home[] = [];
+    const stores: ShardStore[] = [];
+
+    async function freshHome(): Promise<Home> {
+      const home = await options.home();
+      homes.push(home);
+      return home;
+    }
+    async function opened(home: Home): Promise<ShardStore> {
+      const store = await home.open();
+      stores.push(store);
+      return store;
+    }
+    async function fresh(): Promise<ShardStore> {
+      const store = await opened(await freshHome());
+      for (const slice of wholes) await store.own(owned(slice));
+      return store;
+    }
+    afterEach(async () => {
+      for (const store of stores.splice(0)) await store.close();
+      for (const home of homes.splice(0)) await home.remove();
+    });
+
+    test('it says of which kind it is', async () => {
+      expect((await fresh()).kind).toBe(options.kind);
+    });
+
+    describe('D1: versions', () => {
+      for (const { name, rows, applied, stale, left } of [
+        { name: 'a new row is applied', rows: [row(first, 'c', 5)], applied: 1, stale: 0, left: 5 },
+        {
+          name: 'the same row again is stale',
+          rows: [row(first, 'c', 5), row(first, 'c', 5)],
+          applied: 1,
+          stale: 1,
+          left: 5,
+        },
+        {
+          name: 'an older row is stale',
+          rows: [row(first, 'c', 5), row(first, 'c', 4)],
+          applied: 1,
+          stale: 1,
+          left: 5,
+        },
+        {
+          name: 'a newer row replaces it',
+          rows: [row(first, 'c', 5), row(first, 'c', 6)],
+          applied: 2,
+          stale: 0,
+          left: 6,
+        },
+        {
+          name: 'a higher incarnation is above any offset',
+          rows: [row(first, 'c', 5), row(first, 'c', 1, { version: { incarnation: 2, offset: 0 } })],
+          applied: 2,
+          stale: 0,
+          left: 0,
+        },
+        {
+          name: 'a tombstone is not revived by an older write',
+          rows: [row(first, 'c', 5, { gone: true }), row(first, 'c', 4)],
+          applied: 1,
+          stale: 1,
+          left: 5,
+        },
+        {
+          name: 'offsets up to 2^53 keep their order',
+          rows: [row(first, 'c', 2 ** 53 - 1), row(first, 'c', 2 ** 53 - 2)],
+          applied: 1,
+          stale: 1,
+          left: 2 ** 53 - 1,
+        },
+      ]) {
+        test(`${name}, in one batch`, async () => {
+          const store = await fresh();
+          expect(await store.write(rows)).toEqual({ applied, stale });
+          expect((await all(store)).map((each) => each.version.offset)).toEqual([left]);
+        });
+        test(`${name}, in one batch each`, async () => {
+          const store = await fresh();
+          const total = { applied: 0, stale: 0 };
+          for (const each of rows) {
+            const result = await store.write([each]);
+            total.applied += result.applied;
+            total.stale += result.stale;
+          }
+          expect(total).toEqual({ applied, stale });
+          expect((await all(store)).map((each) => each.version.offset)).toEqual([left]);
+        });
+      }
+
+      test('writes side by side do not let an older version win', async () => {
+        const store = await fresh();
+        await Promise.all([9, 3, 7, 8, 1].map((offset) => store.write([row(first, 'c', offset)])));
+        expect((await all(store)).map((each) => each.version.offset)).toEqual([9]);
+      });
+
+      test('a row comes back as it was written', async () => {
+        const store = await fresh();
+        const rows = filters.flatMap((filter, i) =>
+          CLIENTS.map((client, j) =>
+            row(filter, client, i * 10 + j, { qos: j % 3, brokerId: `broker-${j}`, gone: (i + j) % 4 === 0 }),
+          ),
+        );
+        await store.write(rows);
+        expect(sorted(await all(store))).toEqual(sorted(rows));
+      });
+    });
+
+    test('I8: any order, any duplicates, any cut into batches give the same rows', async () => {
+      const change = fc.record({
+        filter: fc.constantFrom(...filters.slice(0, 4)),
+        clientId: fc.constantFrom('c1', 'c2', 'c3'),
+        offset: fc.integer({ min: 0, max: 20 }),
+        incarnation: fc.integer({ min: 0, max: 1 }),
+      });
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(change, { maxLength: 30 }).chain((changes) =>
+            // One version has one content, as an offset has in a log.
+            fc
+              .shuffledSubarray([...changes, ...changes], { minLength: changes.length * 2 })
+              .map((shuffled) => ({ changes, shuffled })),
+          ),
+          fc.integer({ min: 1, max: 7 }),
+          async ({ changes, shuffled }, size) => {
+            const rowOf = (each: (typeof changes)[number]) =>
+              row(each.filter, each.clientId, each.offset, {
+                version: { incarnation: each.incarnation, offset: each.offset },
+                gone: each.offset % 3 === 0,
+                brokerId: `broker-${(each.offset + each.incarnation) % 4}`,
+              });
+            const model = new Map<string, SubscriptionRow>();
+            for (const each of changes.map(rowOf)) {
+              const key = `${each.filter} ${each.clientId}`;
+              const known = model.get(key);
+              if (known === undefined || compareVersions(each.version, known.version) > 0) model.set(key, each);
+            }
+            const home = await options.home();
+            const store = await home.open();
+            try {
+              const rows = shuffled.map(rowOf);
+              for (let from = 0; from < rows.length; from += size) await store.write(rows.slice(from, from + size));
+              expect(sorted(await all(store))).toEqual(sorted([...model.values()]));
+            } finally {
+              await store.close();
+              await home.remove();
+            }
+          },
+        ),
+        { numRuns: runs },
+      );
+    });
+
+    describe('D3 and D4: owners', () => {
+      test('without a record that covers the filter the asker is sent on', async () => {
+        const store = await opened(await freshHome());
+        await store.write([row(first, 'c', 1)]);
+        expect((await store.lookup([first], epoch(3)))[0]).toEqual({ kind: 'moved', epoch: 3 });
+      });
+
+      for (const { name, state, recorded, asker, answer } of [
+        { name: 'an owned slice answers', state: 'owned', recorded: 5, asker: 1, answer: 'found' },
+        { name: 'a receiving slice answers', state: 'receiving', recorded: 5, asker: 1, answer: 'found' },
+        { name: 'a moved slice sends an older asker on', state: 'moved', recorded: 5, asker: 4, answer: 'moved' },
+        { name: 'a moved slice answers an asker who knows', state: 'moved', recorded: 5, asker: 5, answer: 'found' },
+      ] as const)
+        test(name, async () => {
+          const store = await opened(await freshHome());
+          for (const slice of wholes) await store.own(owned(slice, recorded, state));
+          const [found] = await store.lookup([first], epoch(asker));
+          expect(found).toEqual(
+            answer === 'found' ? { kind: 'found', subscribers: [] } : { kind: 'moved', epoch: recorded },
+          );
+        });
+
+      test('an owner record yields to the same epoch or a higher one alone', async () => {
+        const store = await opened(await freshHome());
+        const slice = wholes[0]!;
+        expect(await store.own(owned(slice, 5, 'receiving'))).toBe(true);
+        expect(await store.own(owned(slice, 4, 'moved'))).toBe(false);
+        expect(await store.own(owned(slice, 5, 'owned'))).toBe(true);
+        expect(await store.own(owned(slice, 6, 'moved'))).toBe(true);
+        expect(await store.owners()).toEqual([owned(slice, 6, 'moved')]);
+        await store.disown(slice);
+        await store.disown(slice);
+        expect(await store.owners()).toEqual([]);
+      });
+
+      test('the most specific record decides', async () => {
+        const store = await fresh();
+        const filter = options.kind === 'TRIE' ? 'a/b/+' : 'a/b';
+        const other = options.kind === 'TRIE' ? 'a/+' : 'a/b/c';
+        const carved = options.kind === 'TRIE' ? groupSlice(partitionOf('a', PARTITIONS), 'a/b/') : pinSlice(filter);
+        await store.own(owned(carved, 7, 'moved'));
+        const answers = await store.lookup([filter, other], epoch(6));
+        expect(answers.map((each) => each.kind)).toEqual(['moved', 'found']);
+      });
+    });
+
+    test('lookup gives the live subscribers of exactly the filters asked, in order', async () => {
+      const store = await fresh();
+      await store.write([
+        row(first, 'c1', 1, { qos: 2, brokerId: 'broker-7' }),
+        row(first, 'c2', 2, { gone: true }),
+        row(second, 'c3', 3),
+      ]);
+      expect(await store.lookup([second, first, first], epoch(1))).toEqual([
+        { kind: 'found', subscribers: [{ filter: second, clientId: 'c3', brokerId: 'broker-1', qos: 1 }] },
+        { kind: 'found', subscribers: [{ filter: first, clientId: 'c1', brokerId: 'broker-7', qos: 2 }] },
+        { kind: 'found', subscribers: [{ filter: first, clientId: 'c1', brokerId: 'broker-7', qos: 2 }] },
+      ]);
+      expect(await store.lookup([], epoch(1))).toEqual([]);
+    });
+
+    describe('ranges', () => {
+      test('pages of any size give each row of the range once, in one order', async () => {
+        const store = await fresh();
+        const rows = filters.flatMap((filter, i) => CLIENTS.map((client, j) => row(filter, client, i * 10 + j)));
+        await store.write(rows);
+        for (const range of everything) {
+          const whole = await scanned(store, range, 1_000);
+          for (const limit of [1, 2, 3, 7, 50]) expect(await scanned(store, range, limit)).toEqual(whole);
+          expect(sorted(whole)).toEqual(sorted(rows.filter((each) => isIn(each, range))));
+          const byFilter = new Map<string, string[]>();
+          for (const each of whole) byFilter.set(each.filter, [...(byFilter.get(each.filter) ?? []), each.clientId]);
+          for (const clients of byFilter.values()) expect(clients).toEqual([...clients].sort(compareUtf8));
+        }
+      });
+
+      test('a range less what is carved out of it holds what a filter over all rows leaves', async () => {
+        const store = await fresh();
+        const rows = filters.flatMap((filter, i) => CLIENTS.map((client, j) => row(filter, client, i * 10 + j)));
+        await store.write(rows);
+        for (const range of carvedRanges(options.kind)) {
+          const expected = sorted(rows.filter((each) => isIn(each, range)));
+          for (const limit of [1, 4, 1_000])
+            expect(sorted(await scanned(store, range, limit)), JSON.stringify(range)).toEqual(expected);
+          expect((await store.count(range)).entries).toBe(expected.length);
+          expect((await store.digest(range, undefined, undefined)).rows).toBe(expected.length);
+        }
+      });
+
+      test('a scan goes on behind its cursor whatever was written or erased before it', async () => {
+        const store = await fresh();
+        const range = everything[partitionOf(placeOf(first).routingKey, PARTITIONS)]!;
+        await store.write(['b', 'd', 'f', 'h'].map((client, i) => row(first, client, i)));
+        const page = await store.scan(range, undefined, 2);
+        const at = page.rows.at(-1)!.clientId;
+        await store.write([row(first, `${at}1`, 10), row(first, 'a', 11)]);
+        const rest = await scanned(store, range, 2, page.cursor);
+        expect(rest.filter((each) => each.filter === first).map((each) => each.clientId)).toContain(`${at}1`);
+        expect(rest.some((each) => page.rows.some((other) => other.clientId === each.clientId))).toBe(false);
+      });
+
+      test('digests are equal for equal rows, whatever way they came, and differ for each field', async () => {
+        const [one, two] = [await fresh(), await fresh()];
+        const rows = filters.map((filter, i) => row(filter, 'c', i));
+        await one.write(rows);
+        await two.write(
+          [...rows].reverse().map((each) => ({ ...each, version: { incarnation: 0, offset: 0 }, gone: true })),
+        );
+        await two.write([...rows].reverse());
+        const range = everything[partitionOf(placeOf(first).routingKey, PARTITIONS)]!;
+        const digest = await one.digest(range, undefined, undefined);
+        expect(digest.rows).toBeGreaterThan(0);
+        expect(await two.digest(range, undefined, undefined)).toEqual(digest);
+        const seen = new Set([digest.digest]);
+        for (const [i, change] of [
+          { qos: 2 },
+          { brokerId: 'broker-2' },
+          { gone: true },
+          { version: { incarnation: 3, offset: 0 } },
+        ].entries()) {
+          await two.write([row(first, 'c', 100 + i, { version: { incarnation: 2, offset: i }, ...change })]);
+          const changed = await two.digest(range, undefined, undefined);
+          expect(seen.has(changed.digest)).toBe(false);
+          seen.add(changed.digest);
+        }
+      });
+
+      test('the digests of the pieces between cursors cover the range without overlap', async () => {
+        const store = await fresh();
+        await store.write(filters.flatMap((filter, i) => CLIENTS.map((client, j) => row(filter, client, i * 10 + j))));
+        for (const range of everything) {
+          let after: Cursor | undefined;
+          let rows = 0;
+          for (;;) {
+            const page = await store.scan(range, after, 3);
+            const piece = await store.digest(range, after, page.done ? undefined : page.cursor);
+            expect(piece.rows).toBe(page.rows.length);
+            rows += piece.rows;
+            if (page.done) break;
+            after = page.cursor;
+          }
+          expect((await store.digest(range, undefined, undefined)).rows).toBe(rows);
+        }
+      });
+
+      test('erase takes at most so many rows, of the range alone, tombstones included', async () => {
+        const store = await fresh();
+        const rows = filters.flatMap((filter, i) =>
+          CLIENTS.map((client, j) => row(filter, client, i * 10 + j, { gone: j === 1 })),
+        );
+        await store.write(rows);
+        let kept: SubscriptionRow[] = rows;
+        for (const range of carvedRanges(options.kind)) {
+          let left = kept.filter((each) => isIn(each, range)).length;
+          for (; left > 0; left -= Math.min(left, 3)) expect(await store.erase(range, 3)).toBe(Math.min(left, 3));
+          expect(await store.erase(range, 3)).toBe(0);
+          kept = kept.filter((each) => !isIn(each, range));
+          expect(sorted(await all(store))).toEqual(sorted(kept));
+        }
+        for (const range of everything) while ((await store.erase(range, 50)) > 0);
+        expect(await all(store)).toEqual([]);
+        expect(await store.write([row(first, 'c1', 0)])).toEqual({ applied: 1, stale: 0 });
+      });
+
+      test('count tells live rows and their weight', async () => {
+        const store = await fresh();
+        const range = everything[partitionOf(placeOf(first).routingKey, PARTITIONS)]!;
+        expect(await store.count(range)).toEqual({ entries: 0, bytes: 0 });
+        await store.write([row(first, 'c1', 1), row(first, 'c2', 2), row(first, 'c3', 3, { gone: true })]);
+        const counted = await store.count(range);
+        expect(counted.entries).toBe(2);
+        expect(counted.bytes).toBe(2 * (32 + Buffer.byteLength(first) + 2 + 8));
+      });
+    });
+
+    test('tombstones older than a time are forgotten, and nothing else', async () => {
+      const store = await fresh();
+      await store.write([
+        row(first, 'old', 1, { gone: true, at: eventTime(10) }),
+        row(first, 'new', 2, { gone: true, at: eventTime(20) }),
+        row(second, 'live', 3, { at: eventTime(5) }),
+      ]);
+      expect(await store.dropTombstones(eventTime(20))).toBe(1);
+      expect(await store.dropTombstones(eventTime(20))).toBe(0);
+      expect((await all(store)).map((each) => each.clientId).sort()).toEqual(['live', 'new']);
+    });
+
+    test('what was written is there after closing and opening again, owners included', async () => {
+      const home = await freshHome();
+      const rows = filters.flatMap((filter, i) =>
+        CLIENTS.map((client, j) => row(filter, client, i * 10 + j, { brokerId: `b${j}`, gone: j === 2 })),
+      );
+      const before = await home.open();
+      for (const slice of wholes) await before.own(owned(slice, 3));
+      await before.own(owned(wholes[1]!, 4, 'moved'));
+      await before.disown(wholes[2]!);
+      await before.write(rows);
+      await before.erase(everything[3]!, 2);
+      const state = { rows: await all(before), owners: await before.owners() };
+      await before.close();
+      const after = await opened(home);
+      expect({ rows: await all(after), owners: await after.owners() }).toEqual(state);
+      expect(await after.write([row(first, CLIENTS[0]!, 0)]), 'versions outlive the process').toEqual({
+        applied: 0,
+        stale: 1,
+      });
+      await after.write([row(first, 'later', 1, { brokerId: 'a new broker' })]);
+      expect((await all(after)).find((each) => each.clientId === 'later')?.brokerId).toBe('a new broker');
+    });
+
+    test('closing twice is closing once, and a closed store refuses work', async () => {
+      const store = await (await freshHome()).open();
+      await store.close();
+      await store.close();
+      await expect(store.write([row(first, 'c', 1)])).rejects.toBeInstanceOf(AppError);
+      await expect(store.scan(everything[0]!, undefined, 1)).rejects.toBeInstanceOf(AppError);
+    });
+
+    if (options.kind === 'KEY_VALUE') {
+      test('a key-value store refuses to match topics', async () => {
+        const store = await fresh();
+        await expect(store.match([{ topic: 'a', slice: wholes[0]!, epoch: epoch(1) }])).rejects.toMatchObject({
+          code: 'REQUEST_INVALID',
+        });
+      });
+
+      test('parts of a spread topic: one that has moved sends older askers on', async () => {
+        const store = await fresh();
+        await store.own(owned(spreadSlice('a/b', 0, 2), 4));
+        await store.own(owned(spreadSlice('a/b', 1, 2), 6, 'moved'));
+        expect((await store.lookup(['a/b'], epoch(5)))[0]).toEqual({ kind: 'moved', epoch: 6 });
+        expect((await store.lookup(['a/b'], epoch(6)))[0]?.kind).toBe('found');
+      });
+    } else matchingTests(() => fresh());
+  });
+
+  async function all(store: ShardStore): Promise<SubscriptionRow[]> {
+    const rows: SubscriptionRow[] = [];
+    for (const range of everything) rows.push(...(await scanned(store, range, 1_000)));
+    return rows;
+  }
+}
+
+function matchingTests(fresh: () => Promise<ShardStore>): void {
+  const own = partitionOf('a', PARTITIONS);
+  const root = partitionOf('#', PARTITIONS);
+  const names = (answer: { kind: string; subscribers?: readonly Subscriber[] } | undefined): string[] =>
+    (answer?.subscribers ?? []).map((each) => each.filter).sort(compareUtf8);
+
+  test('I3: the answers of all groups together are a scan over all live filters', async () => {
+    const store = await fresh();
+    await store.write(
+      TRIE.flatMap((filter, i) =>
+        ['c1', 'c2'].map((client, j) => row(filter, client, i * 2 + j, { gone: i % 5 === 4 })),
+      ),
+    );
+    const live = TRIE.filter((_, i) => i % 5 !== 4);
+    for (const topic of ['a', 'a/b', 'a/b/c', 'b', '/', '$SYS/x', 'ü/x', 'a/\u{1f600}/x', '\uffee/y', '']) {
+      const slices = Array.from({ length: PARTITIONS }, (_, partition) => groupSlice(partition));
+      const answers = await store.match(slices.map((slice) => ({ topic, slice, epoch: epoch(1) })));
+      const expected = live
+        .filter((filter) => matches(placeOf(filter).inner, topic))
+        .flatMap((filter) => [filter, filter]);
+      expect(answers.flatMap(names).sort(compareUtf8), topic).toEqual(expected.sort(compareUtf8));
+    }
+  });
+
+  test('a group answers for its own filters: not for those of a group carved out of it that the asker knows', async () => {
+    const store = await fresh();
+    await store.write(['a/#', 'a/b/#', 'a/b/c/#', '#'].map((filter, i) => row(filter, 'c', i)));
+    await store.own(owned(groupSlice(own, 'a/b/'), 5));
+    const ask = async (slice: SliceKey, at: number) =>
+      (await store.match([{ topic: 'a/b/c', slice, epoch: epoch(at) }]))[0];
+    const rooted = root === own ? ['#'] : [];
+    expect(names(await ask(groupSlice(own), 5))).toEqual([...rooted, 'a/#'].sort(compareUtf8));
+    expect(names(await ask(groupSlice(own, 'a/b/'), 5))).toEqual(['a/b/#', 'a/b/c/#']);
+    expect(names(await ask(groupSlice(own), 4)), 'an older asker does not know of the carved group').toEqual(
+      [...rooted, 'a/#', 'a/b/#', 'a/b/c/#'].sort(compareUtf8),
+    );
+    await store.own(owned(groupSlice(own, 'a/b/'), 7, 'moved'));
+    expect(await ask(groupSlice(own), 6)).toEqual({ kind: 'moved', epoch: 7 });
+    expect(await ask(groupSlice(own, 'a/b/'), 6)).toEqual({ kind: 'moved', epoch: 7 });
+    expect(names(await ask(groupSlice(own), 7))).toEqual([...rooted, 'a/#'].sort(compareUtf8));
+    const [apart] = await store.match([{ topic: 'a/c', slice: groupSlice(own), epoch: epoch(1) }]);
+    expect(names(apart), 'a topic beside the carved group is not sent on').toEqual(
+      [...rooted, 'a/#'].sort(compareUtf8),
+    );
+  });
+
+  test('a merged group still answers those who ask for the part', async () => {
+    const store = await fresh();
+    await store.write(['a/#', 'a/b/#'].map((filter, i) => row(filter, 'c', i)));
+    await store.own(owned(groupSlice(own, 'a/b/'), 5));
+    await store.disown(groupSlice(own, 'a/b/'));
+    const [answer] = await store.match([{ topic: 'a/b', slice: groupSlice(own, 'a/b/'), epoch: epoch(5) }]);
+    expect(names(answer)).toEqual(['a/b/#']);
+  });
+
+  test('shared subscribers come with their full filter', async () => {
+    const store = await fresh();
+    await store.write([row('$share/g/a/b', 'c1', 1), row('$share/h/a/b', 'c2', 2)]);
+    const [answer] = await store.match([{ topic: 'a/b', slice: groupSlice(own), epoch: epoch(1) }]);
+    expect(names(answer)).toEqual(['$share/g/a/b', '$share/h/a/b']);
+  });
+
+  test('a trie store asked of a slice it cannot hold sends the asker on', async () => {
+    const store = await fresh();
+    expect(await store.match([{ topic: 'a', slice: pinSlice('a'), epoch: epoch(2) }])).toEqual([
+      { kind: 'moved', epoch: 2 },
+    ]);
+  });
+}
+
+async function scanned(store: ShardStore, range: SliceRange, limit: number, from?: Cursor): Promise<SubscriptionRow[]> {
+  const rows: SubscriptionRow[] = [];
+  for (let cursor = from; ; ) {
+    const page = await store.scan(range, cursor, limit);
+    expect(page.rows.length).toBeLessThanOrEqual(limit);
+    rows.push(...page.rows);
+    if (page.done) return rows;
+    expect(page.cursor).toBeDefined();
+    cursor = page.cursor;
+  }
+}
+
+/** Whether a row lies in the range, from the definitions of keys alone. */
+function isIn(each: SubscriptionRow, range: SliceRange): boolean {
+  return isInSlice(each, range.slice) && !range.except.some((slice) => isInSlice(each, slice));
+}
+
+function isInSlice({ filter, clientId }: SubscriptionRow, key: SliceKey): boolean {
+  const place = placeOf(filter);
+  const partition = partitionOf(place.routingKey, PARTITIONS);
+  if (key.startsWith('t/')) return filter === key.slice(2);
+  if (key.startsWith('s/')) {
+    const [, index, of, spread] = /^s\/(\d+)of(\d+)\/(.*)$/s.exec(key)!;
+    return filter === spread && filterHash(clientId) % Number(of) === Number(index);
+  }
+  const [, kind, number, rest] = /^([cw])\/(\d+)\/(.*)$/s.exec(key)!;
+  if (partition !== Number(number) || place.trie !== (kind === 'w')) return false;
+  return kind === 'w' ? place.prefix.startsWith(rest!) : leadingBits(filterHash(filter), rest!.length) === rest;
+}
+
+function carvedRanges(kind: StoreKind): SliceRange[] {
+  if (kind === 'TRIE') {
+    const own = partitionOf('a', PARTITIONS);
+    return [
+      { slice: groupSlice(own, 'a/'), except: [groupSlice(own, 'a/b/')] },
+      { slice: groupSlice(own), except: [groupSlice(own, 'a/b/c/'), groupSlice(own, 'a/')] },
+      {
+        slice: groupSlice(own),
+        except: [groupSlice(own, 'a/b/c/'), groupSlice(own, 'a/\u{1f600}/'), groupSlice(own, 'x/')],
+      },
+      { slice: groupSlice(own, 'a/b/'), except: [] },
+    ];
+  }
+  const own = partitionOf('a/b', PARTITIONS);
+  const mates = CONCRETE.filter((filter) => partitionOf(filter, PARTITIONS) === own);
+  const hash = filterHash('a/b');
+  return [
+    { slice: hashSlice(own), except: [pinSlice('a/b')] },
+    { slice: hashSlice(own), except: mates.map((filter) => pinSlice(filter)) },
+    { slice: hashSlice(own), except: [spreadSlice('a/b', 0, 2), spreadSlice('a/b', 1, 2)] },
+    { slice: hashSlice(own, leadingBits(hash, 1)), except: [pinSlice('a/b')] },
+    { slice: hashSlice(own, '0'), except: [] },
+    { slice: hashSlice(own, '1'), except: [] },
+    { slice: hashSlice(own, leadingBits(hash, 32)), except: [] },
+    { slice: pinSlice('a/b'), except: [spreadSlice('a/b', 0, 3)] },
+    { slice: spreadSlice('a/b', 0, 2), except: [] },
+    { slice: spreadSlice('a/b', 1, 2), except: [] },
+  ];
+}
+
+const sorted = (rows: readonly SubscriptionRow[]): SubscriptionRow[] =>
+  [...rows].sort((a, b) => compareUtf8(a.filter, b.filter) || compareUtf8(a.clientId, b.clientId));
