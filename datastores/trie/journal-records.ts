@@ -1,0 +1,134 @@
+// Journal records: what a trie shard writes down, as bytes, and the frame that each is written in.
+//
+//   frame    length, 4 | the same, inverted, 4 | crc32 of the payload, 4 | payload
+//   payload  kind, 1 | fields (state/binary.ts)
+//
+//   F1. A frame whose header or payload is not all there is torn: the end of a write that was never acknowledged.
+//   F2. A frame that is all there but whose length or checksum does not fit is corrupt, wherever it stands.
+
+import { crc32 } from 'node:zlib';
+import { AppError } from '../../schemas/errors.ts';
+import { epoch, eventTime, type SliceKey, shardId, sliceKey } from '../../schemas/ids.ts';
+import { BinaryReader, BinaryWriter } from '../../state/binary.ts';
+import type { OwnerRecord, SubscriptionRow } from '../../state/effects.ts';
+import type { RowPlace } from '../rows.ts';
+
+export type JournalRecord =
+  | { readonly kind: 'rows'; readonly rows: readonly SubscriptionRow[] }
+  | { readonly kind: 'erased'; readonly places: readonly RowPlace[] }
+  | { readonly kind: 'own'; readonly owner: OwnerRecord }
+  | { readonly kind: 'disown'; readonly slice: SliceKey }
+  /** The last record of a snapshot. */
+  | { readonly kind: 'end'; readonly records: number };
+
+export const FRAME_HEADER_BYTES = 12;
+
+const KINDS = ['rows', 'erased', 'own', 'disown', 'end'] as const;
+const OWNER_STATES = ['owned', 'receiving', 'moved'] as const;
+const GONE = 4;
+
+export function frameOf(record: JournalRecord): Buffer {
+  const payload = encode(record);
+  const header = Buffer.allocUnsafe(FRAME_HEADER_BYTES);
+  header.writeUInt32LE(payload.length, 0);
+  header.writeUInt32LE(~payload.length >>> 0, 4);
+  header.writeUInt32LE(crc32(payload), 8);
+  return Buffer.concat([header, payload]);
+}
+
+/** The length of the payload behind this header. Throws STORE_CORRUPT (F2). */
+export function payloadBytes(header: Buffer): number {
+  const length = header.readUInt32LE(0);
+  if (header.readUInt32LE(4) !== ~length >>> 0) throw corrupt('the length of a record does not fit its check');
+  return length;
+}
+
+/** Throws STORE_CORRUPT (F2). */
+export function recordIn(header: Buffer, payload: Buffer): JournalRecord {
+  if (crc32(payload) !== header.readUInt32LE(8)) throw corrupt('a record does not fit its checksum');
+  return decode(payload);
+}
+
+export const corrupt = (why: string, facts: Readonly<Record<string, unknown>> = {}): AppError =>
+  new AppError('STORE_CORRUPT', `the journal of a trie shard cannot be trusted: ${why}`, facts);
+
+function encode(record: JournalRecord): Buffer {
+  const writer = new BinaryWriter().count(KINDS.indexOf(record.kind));
+  switch (record.kind) {
+    case 'rows':
+      writer.count(record.rows.length);
+      for (const row of record.rows) {
+        writer.text(row.filter).text(row.clientId).text(row.brokerId);
+        writer.count(row.qos | (row.gone ? GONE : 0)).count(row.version.incarnation);
+        writer.double(row.version.offset).double(row.at);
+      }
+      break;
+    case 'erased':
+      writer.count(record.places.length);
+      for (const place of record.places) writer.text(place.filter).text(place.clientId);
+      break;
+    case 'own':
+      writer.text(record.owner.slice).count(OWNER_STATES.indexOf(record.owner.state)).count(record.owner.epoch);
+      writer.text(record.owner.movedTo ?? '');
+      break;
+    case 'disown':
+      writer.text(record.slice);
+      break;
+    case 'end':
+      writer.count(record.records);
+  }
+  return writer.bytes();
+}
+
+function decode(payload: Buffer): JournalRecord {
+  const reader = new BinaryReader(payload);
+  const kind = KINDS[reader.count()];
+  switch (kind) {
+    case 'rows':
+      return { kind, rows: listOf(reader, rowIn) };
+    case 'erased':
+      return { kind, places: listOf(reader, () => ({ filter: reader.text(), clientId: reader.text() })) };
+    case 'own':
+      return { kind, owner: ownerIn(reader) };
+    case 'disown':
+      return { kind, slice: sliceKey(reader.text()) };
+    case 'end':
+      return { kind, records: reader.count() };
+    default:
+      throw corrupt('a record is of no known kind');
+  }
+}
+
+function listOf<Item>(reader: BinaryReader, item: (reader: BinaryReader) => Item): Item[] {
+  const items: Item[] = [];
+  for (let left = reader.count(); left > 0; left--) items.push(item(reader));
+  return items;
+}
+
+function rowIn(reader: BinaryReader): SubscriptionRow {
+  const filter = reader.text();
+  const clientId = reader.text();
+  const brokerId = reader.text();
+  const flags = reader.count();
+  const incarnation = reader.count();
+  const offset = reader.double();
+  const at = eventTime(reader.double());
+  return {
+    filter,
+    clientId,
+    brokerId,
+    qos: flags & 3,
+    gone: (flags & GONE) !== 0,
+    version: { incarnation, offset },
+    at,
+  };
+}
+
+function ownerIn(reader: BinaryReader): OwnerRecord {
+  const slice = sliceKey(reader.text());
+  const state = OWNER_STATES[reader.count()];
+  if (state === undefined) throw corrupt('an owner record is in no known state');
+  const at = epoch(reader.count());
+  const movedTo = reader.text();
+  return movedTo === '' ? { slice, state, epoch: at } : { slice, state, epoch: at, movedTo: shardId(movedTo) };
+}

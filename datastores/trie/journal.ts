@@ -1,0 +1,271 @@
+// Journal: the disk under a trie shard. A folder holds at most one snapshot and the logs since it, numbered by generation:
+//
+//   snapshot.<g>    the state at some time after log.<g> began, closed by an `end` record
+//   log.<g> ...     every change since then, in order; the newest is written to
+//
+//   J1. `append` resolves when the record is in the newest log, and on the disk when `sync` is set.
+//   J2. A snapshot is written beside the running log and renamed when it is whole. Only then do older files go.
+//   J3. It is fuzzy: it may hold changes that are in log.<g> too. Changes are such that doing them again in order from
+//       any state between gives the last state: a row yields to a higher version alone, an erasure erases.
+//   J4. At opening a torn frame at the end of the newest log is cut off (F1); anything else that does not fit is
+//       refused with STORE_CORRUPT (F2), a folder of another version with STORE_FORMAT.
+
+import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AppError } from '../../schemas/errors.ts';
+import { corrupt, FRAME_HEADER_BYTES, frameOf, type JournalRecord, payloadBytes, recordIn } from './journal-records.ts';
+
+/** Ends in the version of the format. */
+const MAGIC = Buffer.from('fs-trie1');
+const READ_BYTES = 1024 * 1024;
+
+export interface JournalSettings {
+  /** True: a change waits for the disk. False: it survives the process, but not a power cut. */
+  readonly sync: boolean;
+  /** A snapshot is due when the logs since the last one are longer than this. */
+  readonly snapshotBytes: number;
+}
+
+export class Journal {
+  readonly #folder: string;
+  readonly #settings: JournalSettings;
+  #generation: number;
+  #log: FileHandle;
+  #logBytes: number;
+  /** Length of the logs since the last snapshot, the newest included. */
+  #bytesSinceSnapshot: number;
+  #snapshot: Promise<void> | undefined;
+  #failure: unknown;
+
+  private constructor(folder: string, settings: JournalSettings, log: FileHandle, found: Found) {
+    this.#folder = folder;
+    this.#settings = settings;
+    this.#log = log;
+    this.#generation = found.generation;
+    this.#logBytes = found.logBytes;
+    this.#bytesSinceSnapshot = found.bytesSinceSnapshot;
+  }
+
+  /** Hands every record of the folder to `replay`, in order, and opens it for more. */
+  static async open(
+    folder: string,
+    settings: JournalSettings,
+    replay: (record: JournalRecord) => void,
+  ): Promise<Journal> {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const found = await recover(folder, replay);
+    const log = await openLog(folder, found.generation, found.logBytes);
+    return new Journal(folder, settings, log, { ...found, logBytes: Math.max(found.logBytes, MAGIC.length) });
+  }
+
+  /** J1. One call at a time. After a failure that could not be undone every call throws STORE_UNAVAILABLE. */
+  async append(record: JournalRecord): Promise<void> {
+    if (this.#failure !== undefined) throw unavailable('an earlier write left the log unusable', this.#failure);
+    const frame = frameOf(record);
+    try {
+      await writeAll(this.#log, frame, this.#logBytes);
+      if (this.#settings.sync) await this.#log.datasync();
+    } catch (error) {
+      // Half a frame must not stand in front of the next one.
+      await this.#log.truncate(this.#logBytes).catch((failure) => {
+        this.#failure = failure;
+      });
+      throw unavailable('the log cannot be written', error);
+    }
+    this.#logBytes += frame.length;
+    this.#bytesSinceSnapshot += frame.length;
+  }
+
+  get isSnapshotDue(): boolean {
+    return this.#snapshot === undefined && this.#bytesSinceSnapshot > this.#settings.snapshotBytes;
+  }
+
+  /**
+   * Begins a new log and writes a snapshot beside it. Resolves when the new log stands; no `append` meanwhile. `records`
+   * gives the state as of whenever it is asked for the next piece. A snapshot that fails is tried again when due.
+   */
+  async beginSnapshot(records: () => AsyncIterable<JournalRecord>): Promise<void> {
+    const generation = this.#generation + 1;
+    await this.#log.datasync();
+    const log = await openLog(this.#folder, generation, 0);
+    await syncFolder(this.#folder);
+    await this.#log.close();
+    this.#log = log;
+    this.#generation = generation;
+    this.#logBytes = MAGIC.length;
+    this.#bytesSinceSnapshot = 0;
+    this.#snapshot = writeSnapshot(this.#folder, generation, records)
+      .catch(async () => {
+        // The older files are still there, so nothing is lost; a full disk shows in `append` too.
+        await rm(join(this.#folder, `snapshot.${generation}.new`), { force: true }).catch(() => {});
+      })
+      .finally(() => {
+        this.#snapshot = undefined;
+      });
+  }
+
+  /** Resolves when no snapshot is being written. */
+  async settled(): Promise<void> {
+    await this.#snapshot;
+  }
+
+  async close(): Promise<void> {
+    await this.settled();
+    await this.#log.close();
+  }
+}
+
+interface Found {
+  readonly generation: number;
+  readonly logBytes: number;
+  readonly bytesSinceSnapshot: number;
+}
+
+async function recover(folder: string, replay: (record: JournalRecord) => void): Promise<Found> {
+  const names = await readdir(folder);
+  const snapshots = generationsOf(names, 'snapshot');
+  const first = snapshots.at(-1) ?? 0;
+  const logs = generationsOf(names, 'log').filter((generation) => generation >= first);
+  const newest = logs.at(-1) ?? first;
+  if (snapshots.length > 0 || logs.length > 0) {
+    for (let generation = first; generation <= newest; generation++)
+      if (!logs.includes(generation)) throw corrupt('a log is missing', { generation });
+  }
+  if (snapshots.length > 0) await readSnapshot(join(folder, `snapshot.${first}`), replay);
+  let bytesSinceSnapshot = 0;
+  let logBytes = 0;
+  for (const generation of logs) {
+    logBytes = await readFrames(join(folder, `log.${generation}`), generation === newest, replay);
+    bytesSinceSnapshot += logBytes;
+  }
+  const kept = new Set([`snapshot.${first}`, ...logs.map((generation) => `log.${generation}`)]);
+  for (const name of names)
+    if (/^(snapshot|log)\./.test(name) && !kept.has(name)) await rm(join(folder, name), { force: true });
+  return { generation: newest, logBytes, bytesSinceSnapshot };
+}
+
+function generationsOf(names: readonly string[], kind: string): number[] {
+  return names
+    .map((name) => new RegExp(`^${kind}\\.(\\d+)$`).exec(name)?.[1])
+    .filter((text) => text !== undefined)
+    .map(Number)
+    .sort((a, b) => a - b);
+}
+
+async function readSnapshot(path: string, replay: (record: JournalRecord) => void): Promise<void> {
+  let records = 0;
+  let ended = false;
+  await readFrames(path, false, (record) => {
+    if (record.kind === 'end') ended = record.records === records;
+    else {
+      records += 1;
+      replay(record);
+    }
+  });
+  if (!ended) throw corrupt('the snapshot does not end as it should');
+}
+
+/** Replays the file's records; the length of the part that is whole. With `mayBeTorn` what stands behind it is ignored. */
+async function readFrames(path: string, mayBeTorn: boolean, replay: (record: JournalRecord) => void): Promise<number> {
+  const file = await open(path, 'r');
+  try {
+    const bytes = pieces(file);
+    const torn = (whole: number): number => {
+      if (mayBeTorn) return whole;
+      throw corrupt('a file ends within a record', { file: path });
+    };
+    const magic = await bytes.take(MAGIC.length);
+    if (magic === undefined) return torn(0);
+    if (!magic.equals(MAGIC))
+      throw new AppError('STORE_FORMAT', 'the folder was made by another version', { file: path });
+    for (let whole = MAGIC.length; ; ) {
+      const header = await bytes.take(FRAME_HEADER_BYTES);
+      if (header === undefined) return bytes.left() === 0 ? whole : torn(whole);
+      const length = payloadBytes(header);
+      const payload = await bytes.take(length);
+      if (payload === undefined) return torn(whole);
+      replay(recordIn(header, payload));
+      whole += FRAME_HEADER_BYTES + length;
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+/** Reads a file from its start: `take` gives the next so many bytes, or `undefined` when there are not as many. */
+function pieces(file: FileHandle): { take(bytes: number): Promise<Buffer | undefined>; left(): number } {
+  let held = Buffer.alloc(0);
+  let ended = false;
+  return {
+    async take(bytes) {
+      while (held.length < bytes && !ended) {
+        const more = Buffer.allocUnsafe(Math.min(Math.max(READ_BYTES, bytes - held.length), 64 * READ_BYTES));
+        const { bytesRead } = await file.read(more, 0, more.length);
+        ended = bytesRead === 0;
+        held = Buffer.concat([held, more.subarray(0, bytesRead)]);
+      }
+      if (held.length < bytes) return undefined;
+      const taken = held.subarray(0, bytes);
+      held = held.subarray(bytes);
+      return taken;
+    },
+    left: () => held.length,
+  };
+}
+
+async function openLog(folder: string, generation: number, wholeBytes: number): Promise<FileHandle> {
+  const path = join(folder, `log.${generation}`);
+  const log = await open(path, wholeBytes === 0 ? 'w' : 'r+', 0o600);
+  if (wholeBytes === 0) await writeAll(log, MAGIC, 0);
+  else await log.truncate(wholeBytes);
+  await log.datasync();
+  if (wholeBytes === 0) await syncFolder(folder);
+  return log;
+}
+
+/** J2. */
+async function writeSnapshot(
+  folder: string,
+  generation: number,
+  records: () => AsyncIterable<JournalRecord>,
+): Promise<void> {
+  const path = join(folder, `snapshot.${generation}`);
+  const file = await open(`${path}.new`, 'w', 0o600);
+  try {
+    let bytes = await writeAll(file, MAGIC, 0);
+    let count = 0;
+    for await (const record of records()) {
+      bytes = await writeAll(file, frameOf(record), bytes);
+      count += 1;
+    }
+    await writeAll(file, frameOf({ kind: 'end', records: count }), bytes);
+    await file.datasync();
+  } finally {
+    await file.close();
+  }
+  await rename(`${path}.new`, path);
+  await syncFolder(folder);
+  for (const name of await readdir(folder)) {
+    const old = /^(?:snapshot|log)\.(\d+)$/.exec(name)?.[1];
+    if (old !== undefined && Number(old) < generation) await rm(join(folder, name), { force: true });
+  }
+}
+
+/** Writes all of it, since one call may write a part; where it ends. */
+async function writeAll(file: FileHandle, bytes: Buffer, position: number): Promise<number> {
+  for (let written = 0; written < bytes.length; )
+    written += (await file.write(bytes, written, bytes.length - written, position + written)).bytesWritten;
+  return position + bytes.length;
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+const unavailable = (why: string, cause: unknown): AppError =>
+  new AppError('STORE_UNAVAILABLE', `a trie shard: ${why}`, {}, cause);

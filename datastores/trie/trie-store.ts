@@ -1,0 +1,250 @@
+// Trie store: the TRIE shard for wildcard and shared filters. Rows are in memory (subscription-table.ts) and every change
+// of them is in a journal on disk first (journal.ts).
+//
+//   S1. A change is applied to memory after the journal has it: what was answered before a crash is there after it.
+//   S2. One change at a time. Questions see whole changes, since a change is applied without a pause.
+//   S3. Work over a whole range pauses between pages; rows put in behind its place in the meantime are not seen.
+
+import { randomInt } from 'node:crypto';
+import { setImmediate as pause } from 'node:timers/promises';
+import { AppError } from '../../schemas/errors.ts';
+import type { Epoch, EventTime, SliceKey } from '../../schemas/ids.ts';
+import type { Cursor, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
+import { groupSlice } from '../../state/keys.ts';
+import { OwnerIndex } from '../owner-index.ts';
+import { compareVersions, cursorAt, RowDigest, type RowPlace, rowBytes } from '../rows.ts';
+import { Serial } from '../serial.ts';
+import type { Answer, Page, RangeDigest, ShardStore, WriteResult } from '../shard-store.ts';
+import { Journal } from './journal.ts';
+import type { JournalRecord } from './journal-records.ts';
+import { SubscriptionTable } from './subscription-table.ts';
+
+export interface TrieStoreSettings {
+  /** Partitions of the wildcard topic. */
+  readonly partitions: number;
+  /** True (the default): a write waits for the disk. False: it survives the process, but not a power cut. */
+  readonly sync?: boolean;
+  /** A snapshot is taken when the log is longer than this; it bounds the time of a restart. */
+  readonly snapshotBytes?: number;
+}
+
+/** 64 MiB: about half a million changes, read again in about a second. */
+const SNAPSHOT_BYTES = 64 * 1024 * 1024;
+/** Rows handled without a pause, and rows in one record of the journal: about a millisecond, about 100 KiB. */
+const PAGE_ROWS = 1_000;
+
+/** Opens the folder, or makes it. Throws STORE_CORRUPT or STORE_FORMAT. The caller sees to it that no other process has it. */
+export async function openTrieStore(folder: string, settings: TrieStoreSettings): Promise<ShardStore> {
+  const table = new SubscriptionTable(settings.partitions, randomInt(2 ** 31));
+  const owners = new OwnerIndex(settings.partitions);
+  const journal = await Journal.open(
+    folder,
+    { sync: settings.sync ?? true, snapshotBytes: settings.snapshotBytes ?? SNAPSHOT_BYTES },
+    (record) => apply(record, table, owners),
+  );
+  return new TrieStore(table, owners, journal);
+}
+
+class TrieStore implements ShardStore {
+  readonly kind = 'TRIE';
+  readonly #table: SubscriptionTable;
+  readonly #owners: OwnerIndex;
+  readonly #journal: Journal;
+  readonly #changes = new Serial();
+  #closed: Promise<void> | undefined;
+
+  constructor(table: SubscriptionTable, owners: OwnerIndex, journal: Journal) {
+    this.#table = table;
+    this.#owners = owners;
+    this.#journal = journal;
+  }
+
+  write(rows: readonly SubscriptionRow[]): Promise<WriteResult> {
+    return this.#changing(async () => {
+      let applied = 0;
+      for (let from = 0; from < rows.length; from += PAGE_ROWS) {
+        const accepted = this.#accepted(rows.slice(from, from + PAGE_ROWS));
+        applied += accepted.length;
+        if (accepted.length > 0) await this.#change({ kind: 'rows', rows: accepted });
+      }
+      return { applied, stale: rows.length - applied };
+    });
+  }
+
+  own(owner: OwnerRecord): Promise<boolean> {
+    return this.#changing(async () => {
+      if (!this.#owners.accepts(owner)) return false;
+      await this.#change({ kind: 'own', owner });
+      return true;
+    });
+  }
+
+  disown(slice: SliceKey): Promise<void> {
+    return this.#changing(() => this.#change({ kind: 'disown', slice }));
+  }
+
+  async owners(): Promise<readonly OwnerRecord[]> {
+    this.#check();
+    return this.#owners.all();
+  }
+
+  async lookup(filters: readonly string[], asker: Epoch): Promise<readonly Answer[]> {
+    this.#check();
+    return filters.map((filter) => {
+      const moved = this.#owners.movedFor(filter, asker);
+      if (moved !== undefined) return { kind: 'moved', epoch: moved };
+      return { kind: 'found', subscribers: this.#table.subscribersOf(filter) };
+    });
+  }
+
+  async match(
+    queries: readonly { readonly topic: string; readonly slice: SliceKey; readonly epoch: Epoch }[],
+  ): Promise<readonly Answer[]> {
+    this.#check();
+    return queries.map(({ topic, slice, epoch }) => {
+      const ruling = this.#owners.rulingFor(topic, slice, epoch);
+      if (ruling.kind === 'moved') return ruling;
+      return { kind: 'found', subscribers: this.#table.matching(topic, ruling.includes) };
+    });
+  }
+
+  async scan(range: SliceRange, cursor: Cursor | undefined, limit: number): Promise<Page> {
+    this.#check();
+    const { rows, done } = this.#table.page(range, cursor, undefined, limit);
+    const last = rows.at(-1);
+    return { rows, cursor: last === undefined ? undefined : cursorAt(last), done };
+  }
+
+  async digest(range: SliceRange, after: Cursor | undefined, upTo: Cursor | undefined): Promise<RangeDigest> {
+    const digest = new RowDigest();
+    for await (const rows of this.#pages(range, after, upTo)) for (const row of rows) digest.add(row);
+    return digest.result();
+  }
+
+  erase(range: SliceRange, limit: number): Promise<number> {
+    return this.#changing(async () => {
+      const { rows } = this.#table.page(range, undefined, undefined, limit);
+      await this.#erase(rows);
+      return rows.length;
+    });
+  }
+
+  async count(range: SliceRange): Promise<{ readonly entries: number; readonly bytes: number }> {
+    let entries = 0;
+    let bytes = 0;
+    for await (const rows of this.#pages(range, undefined, undefined)) {
+      for (const row of rows) {
+        if (row.gone) continue;
+        entries += 1;
+        bytes += rowBytes(row);
+      }
+    }
+    return { entries, bytes };
+  }
+
+  async dropTombstones(before: EventTime): Promise<number> {
+    let dropped = 0;
+    for (const partition of this.#table.partitions()) {
+      const range = { slice: groupSlice(partition), except: [] };
+      for await (const rows of this.#pages(range, undefined, undefined)) {
+        // Judged anew within the change: a page may be older than a row that was written since.
+        const old = rows.filter((row) => row.gone && row.at < before);
+        if (old.length === 0) continue;
+        await this.#changing(async () => {
+          const places = old.filter((row) => this.#table.holds(row));
+          await this.#erase(places);
+          dropped += places.length;
+        });
+      }
+    }
+    return dropped;
+  }
+
+  /** Ends what was begun, but for a snapshot under way: that gives up, and the logs it would have replaced stay. */
+  close(): Promise<void> {
+    this.#closed ??= this.#changes.run(() => this.#journal.close());
+    return this.#closed;
+  }
+
+  /** Those rows that change something, the last of each place alone: in order, each above what stood before it. */
+  #accepted(rows: readonly SubscriptionRow[]): SubscriptionRow[] {
+    const accepted: SubscriptionRow[] = [];
+    const best = new Map<string, SubscriptionRow>();
+    for (const row of rows) {
+      const place = cursorAt(row);
+      const earlier = best.get(place);
+      if (earlier === undefined ? !this.#table.accepts(row) : compareVersions(row.version, earlier.version) <= 0)
+        continue;
+      best.set(place, row);
+      accepted.push(row);
+    }
+    return accepted;
+  }
+
+  async #erase(places: readonly RowPlace[]): Promise<void> {
+    for (let from = 0; from < places.length; from += PAGE_ROWS) {
+      const some = places.slice(from, from + PAGE_ROWS).map(({ filter, clientId }) => ({ filter, clientId }));
+      await this.#change({ kind: 'erased', places: some });
+    }
+  }
+
+  /** S2. */
+  async #changing<Result>(work: () => Promise<Result>): Promise<Result> {
+    this.#check();
+    return this.#changes.run(async () => {
+      const result = await work();
+      if (this.#journal.isSnapshotDue) await this.#journal.beginSnapshot(() => this.#state());
+      return result;
+    });
+  }
+
+  /** S1. */
+  async #change(record: JournalRecord): Promise<void> {
+    await this.#journal.append(record);
+    apply(record, this.#table, this.#owners);
+  }
+
+  /** S3. */
+  async *#pages(
+    range: SliceRange,
+    after: Cursor | undefined,
+    upTo: Cursor | undefined,
+  ): AsyncGenerator<readonly SubscriptionRow[]> {
+    for (let cursor = after; ; ) {
+      this.#check();
+      const { rows, done } = this.#table.page(range, cursor, upTo, PAGE_ROWS);
+      if (rows.length > 0) yield rows;
+      if (done) return;
+      cursor = cursorAt(rows.at(-1)!);
+      await pause();
+    }
+  }
+
+  /** The records that make up the state. */
+  async *#state(): AsyncGenerator<JournalRecord> {
+    for (const owner of this.#owners.all()) yield { kind: 'own', owner };
+    for (const partition of this.#table.partitions())
+      for await (const rows of this.#pages({ slice: groupSlice(partition), except: [] }, undefined, undefined))
+        yield { kind: 'rows', rows };
+  }
+
+  #check(): void {
+    if (this.#closed !== undefined) throw new AppError('STORE_CLOSED', 'the shard has been closed');
+  }
+}
+
+function apply(record: JournalRecord, table: SubscriptionTable, owners: OwnerIndex): void {
+  switch (record.kind) {
+    case 'rows':
+      for (const row of record.rows) table.put(row);
+      return;
+    case 'erased':
+      for (const place of record.places) table.delete(place);
+      return;
+    case 'own':
+      if (owners.accepts(record.owner)) owners.put(record.owner);
+      return;
+    case 'disown':
+      owners.delete(record.slice);
+  }
+}
