@@ -24,6 +24,8 @@ export interface RealKafka {
   readonly brokers: readonly string[];
   /** `given` brokers belong to someone else: they cannot be killed, and topics of earlier runs are still there. */
   readonly origin: 'given' | 'container' | 'process';
+  /** The port that a proxy has to forward to, when one was asked for and can be had. */
+  readonly proxiedPort: number | undefined;
   stop(): Promise<void>;
   /** Ends the broker at once, as a power cut would. */
   kill9(): Promise<void>;
@@ -38,6 +40,8 @@ export interface RealKafkaOptions {
   readonly heap?: string;
   /** More lines for server.properties; containers take them as environment. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** Also a listener that says it is at this port, where a proxy stands (kafka-proxy.ts). Of a process alone. */
+  readonly proxyPort?: number;
 }
 
 export async function startKafka(options: RealKafkaOptions = {}): Promise<RealKafka | undefined> {
@@ -63,6 +67,7 @@ function givenKafka(brokers: readonly string[]): RealKafka {
   return {
     brokers,
     origin: 'given',
+    proxiedPort: undefined,
     stop: async () => {},
     kill9: async () => refuse(),
     restart: async () => refuse(),
@@ -86,14 +91,18 @@ async function processKafka(options: RealKafkaOptions): Promise<RealKafka> {
   const lib = await kafkaJars();
   const folder = await mkdtemp(join(tmpdir(), 'foreshard-kafka-'));
   const [port, controllerPort] = [await freePort(), await freePort()];
+  const proxiedPort = options.proxyPort === undefined ? undefined : await freePort();
+  const proxied = proxiedPort === undefined ? '' : `PROXIED://127.0.0.1:${proxiedPort},`;
+  const advertised = proxiedPort === undefined ? '' : `PROXIED://127.0.0.1:${options.proxyPort},`;
   const settings: Record<string, string> = {
     'process.roles': 'broker,controller',
     'node.id': '1',
     'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
-    listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
-    'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}`,
+    listeners: `${proxied}PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
+    'advertised.listeners': `${advertised}PLAINTEXT://127.0.0.1:${port}`,
+    'inter.broker.listener.name': 'PLAINTEXT',
     'controller.listener.names': 'CONTROLLER',
-    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT',
     'log.dirs': join(folder, 'data'),
     ...SINGLE_NODE,
     ...options.settings,
@@ -133,6 +142,7 @@ async function processKafka(options: RealKafkaOptions): Promise<RealKafka> {
   return {
     brokers,
     origin: 'process',
+    proxiedPort,
     async stop() {
       if (child !== undefined) await endProcess(child, 'SIGKILL');
       await rm(folder, { recursive: true, force: true });
@@ -202,6 +212,7 @@ async function containerKafka(options: RealKafkaOptions): Promise<RealKafka> {
   return {
     brokers,
     origin: 'container',
+    proxiedPort: undefined,
     stop: async () => void (await container.stop()),
     kill9: async () => void (await docker('kill', '-s', 'KILL', container.getId())),
     async restart() {

@@ -1,0 +1,258 @@
+// Client: the one place that knows how kafkajs 2.2.4 looks inside. Its public consumer and producer hide what a task
+// needs (positions over transaction markers, assignment data, one transaction of known outcome), but its connections,
+// cluster metadata and protocol requests are sound: those are used here, through what kafkajs hands to an assigner. The
+// version is pinned in package.json; test/system/kafka-log.test.ts fails if another one looks different.
+
+import { setTimeout as timer } from 'node:timers/promises';
+import { type Cluster, Kafka, type KafkaConfig, logLevel } from 'kafkajs';
+import { AppError } from '../../../schemas/errors.ts';
+import type { Logger } from '../../telemetry.ts';
+
+export interface ConnectionSettings {
+  readonly brokers: readonly string[];
+  readonly clientId: string;
+  readonly ssl?: KafkaConfig['ssl'];
+  readonly sasl?: KafkaConfig['sasl'];
+  readonly logger: Logger;
+}
+
+/** A request of our own on one of kafkajs's connections. */
+export interface RawRequest<Answer> {
+  readonly request: {
+    readonly apiKey: number;
+    readonly apiVersion: number;
+    readonly apiName: string;
+    encode(): Promise<{ readonly buf: Buffer; readonly buffer: Buffer }>;
+  };
+  readonly response: {
+    decode(bytes: Buffer): Promise<Answer>;
+    parse(answer: Answer): Promise<Answer>;
+  };
+  readonly requestTimeout?: number;
+}
+
+export interface MemberState {
+  readonly memberId: string;
+  readonly memberMetadata: Buffer;
+}
+
+/** What kafkajs's broker can do and its types do not say. */
+export interface RawBroker {
+  readonly nodeId: string | number;
+  readonly connectionPool: {
+    readonly host: string;
+    readonly port: number;
+    send<Answer>(request: RawRequest<Answer>): Promise<Answer>;
+  };
+  joinGroup(request: {
+    groupId: string;
+    sessionTimeout: number;
+    rebalanceTimeout: number;
+    memberId: string;
+    groupProtocols: { name: string; metadata: Buffer }[];
+  }): Promise<{ generationId: number; leaderId: string; memberId: string; members: MemberState[] }>;
+  syncGroup(request: {
+    groupId: string;
+    generationId: number;
+    memberId: string;
+    groupAssignment: { memberId: string; memberAssignment: Buffer }[];
+  }): Promise<{ memberAssignment: Buffer }>;
+  heartbeat(request: { groupId: string; groupGenerationId: number; memberId: string }): Promise<unknown>;
+  leaveGroup(request: { groupId: string; memberId: string }): Promise<unknown>;
+  initProducerId(request: {
+    transactionalId: string | undefined;
+    transactionTimeout: number;
+  }): Promise<{ producerId: string | number; producerEpoch: number }>;
+  addPartitionsToTxn(request: TransactionRef & { topics: { topic: string; partitions: number[] }[] }): Promise<unknown>;
+  addOffsetsToTxn(request: TransactionRef & { groupId: string }): Promise<unknown>;
+  txnOffsetCommit(
+    request: TransactionRef & {
+      groupId: string;
+      topics: { topic: string; partitions: { partition: number; offset: string; metadata: string | null }[] }[];
+    },
+  ): Promise<unknown>;
+  endTxn(request: TransactionRef & { transactionResult: boolean }): Promise<unknown>;
+  disconnect(): Promise<void>;
+}
+
+export interface TransactionRef {
+  readonly transactionalId: string;
+  readonly producerId: number;
+  readonly producerEpoch: number;
+}
+
+export interface RawCluster extends Omit<Cluster, 'findBroker' | 'findGroupCoordinator' | 'findControllerBroker'> {
+  findBroker(node: { nodeId: string }): Promise<RawBroker>;
+  findControllerBroker(): Promise<RawBroker>;
+  findGroupCoordinator(group: { groupId: string; coordinatorType?: number }): Promise<RawBroker>;
+}
+
+export const TRANSACTION_COORDINATOR = 1;
+
+/** Longer than a broker's own waits; a broker that stops answering is noticed after this. */
+const REQUEST_TIMEOUT_MS = 20_000;
+
+export function kafkaClient(settings: ConnectionSettings): Kafka {
+  return new Kafka({
+    brokers: [...settings.brokers],
+    clientId: settings.clientId,
+    ...(settings.ssl === undefined ? {} : { ssl: settings.ssl }),
+    ...(settings.sasl === undefined ? {} : { sasl: settings.sasl }),
+    connectionTimeout: 5_000,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    retry: { initialRetryTime: 20, maxRetryTime: 500, multiplier: 2, factor: 0.2, retries: 3 },
+    logLevel: logLevel.INFO,
+    logCreator: () => (entry) => logEntry(settings.logger, entry),
+  });
+}
+
+/** Connections and metadata of their own; reads are of committed records. */
+export function openCluster(kafka: Kafka): RawCluster {
+  let found: RawCluster | undefined;
+  kafka.consumer({
+    groupId: 'unused',
+    allowAutoTopicCreation: false,
+    metadataMaxAge: 60_000,
+    partitionAssigners: [
+      ({ cluster }) => {
+        found = cluster as unknown as RawCluster;
+        return {
+          name: 'unused',
+          version: 0,
+          assign: async () => [],
+          protocol: () => ({ name: '', metadata: Buffer.alloc(0) }),
+        };
+      },
+    ],
+  });
+  return found!;
+}
+
+/**
+ * kafkajs calls each failed try an error; nearly all of them are tried again, here or by the caller, who reports what is
+ * final. So its lines are for whoever looks for them.
+ */
+function logEntry(logger: Logger, entry: { namespace: string; level: number; log: { message: string } }): void {
+  const { message, ...facts } = entry.log as { message: string } & Record<string, unknown>;
+  delete facts.timestamp;
+  delete facts.stack;
+  logger.debug({ ...facts, namespace: entry.namespace, severity: logLevel[entry.level] }, `kafkajs: ${message}`);
+}
+
+/** What a failure means for the one who asked. */
+export type Trouble =
+  /** Another producer has this transactional id. */
+  | 'fenced'
+  /** The group has gone on without us. */
+  | 'expelled'
+  /** The group is being formed again. */
+  | 'rebalancing'
+  /** The broker is not (yet) the one to ask: leader or coordinator moved, or is loading. */
+  | 'moved'
+  /** The transaction before this one is still being completed. */
+  | 'busy'
+  /** It may or may not have been done: the connection ended, the time ran out, or what we do not know. */
+  | 'unknown';
+
+const TROUBLES: Readonly<Record<string, Trouble>> = {
+  INVALID_PRODUCER_EPOCH: 'fenced',
+  TRANSACTION_COORDINATOR_FENCED: 'fenced',
+  UNKNOWN_MEMBER_ID: 'expelled',
+  ILLEGAL_GENERATION: 'expelled',
+  FENCED_INSTANCE_ID: 'expelled',
+  REBALANCE_IN_PROGRESS: 'rebalancing',
+  NOT_COORDINATOR_FOR_GROUP: 'moved',
+  GROUP_COORDINATOR_NOT_AVAILABLE: 'moved',
+  GROUP_LOAD_IN_PROGRESS: 'moved',
+  NOT_LEADER_FOR_PARTITION: 'moved',
+  LEADER_NOT_AVAILABLE: 'moved',
+  CONCURRENT_TRANSACTIONS: 'busy',
+};
+
+export function troubleOf(error: unknown): Trouble {
+  for (
+    let each = error as KafkaError | undefined, depth = 0;
+    each !== undefined && depth < 8;
+    each = each.cause, depth++
+  ) {
+    const trouble = each.type === undefined ? undefined : TROUBLES[each.type];
+    if (trouble !== undefined) return trouble;
+    if (each.type === 'KAFKAJS_UNKNOWN_ERROR_CODE' && each.message?.endsWith(' 90')) return 'fenced'; // PRODUCER_FENCED
+  }
+  return 'unknown';
+}
+
+/** The broker's name of the failure, for the operator. */
+export function reasonOf(error: unknown): string {
+  for (
+    let each = error as KafkaError | undefined, depth = 0;
+    each !== undefined && depth < 8;
+    each = each.cause, depth++
+  )
+    if (each.type !== undefined) return `${each.type}: ${each.message ?? ''}`;
+  return error instanceof Error ? error.message : String(error);
+}
+
+interface KafkaError {
+  readonly name?: string;
+  readonly type?: string;
+  readonly message?: string;
+  readonly cause?: KafkaError;
+  readonly host?: string;
+  readonly port?: number;
+}
+
+export const isAppError = (error: unknown, ...codes: readonly AppError['code'][]): error is AppError =>
+  error instanceof AppError && codes.includes(error.code);
+
+/** Forgets broken connections and stale leaders after a failure. Never throws: the next try finds out by itself. */
+export async function refresh(cluster: RawCluster, error: unknown): Promise<void> {
+  for (
+    let each = error as KafkaError | undefined, depth = 0;
+    each !== undefined && depth < 8;
+    each = each.cause, depth++
+  )
+    if (each.name === 'KafkaJSConnectionClosedError' && each.host !== undefined && each.port !== undefined)
+      cluster.removeBroker({ host: each.host, port: each.port });
+  try {
+    if (!cluster.isConnected()) await cluster.connect();
+    await cluster.refreshMetadata();
+  } catch {
+    // Still unreachable.
+  }
+}
+
+const BACKOFF_FIRST_MS = 100;
+const BACKOFF_LAST_MS = 5_000;
+
+/** How long to wait before try number `attempt`: doubling, with jitter, so that a fleet does not return in step. */
+export const backoffMs = (attempt: number): number =>
+  Math.min(BACKOFF_LAST_MS, BACKOFF_FIRST_MS * 2 ** Math.min(attempt, 10)) * (0.5 + Math.random() / 2);
+
+/** Resolves after the time, or at once when the signal aborts. */
+export async function pauseFor(ms: number, signal?: AbortSignal): Promise<void> {
+  try {
+    await timer(ms, undefined, signal === undefined ? {} : { signal });
+  } catch {
+    // Aborted: the caller looks at the signal.
+  }
+}
+
+/** What is wrong right now, by who found it; empty when all is well. */
+export class Health {
+  readonly #troubles = new Map<string, string>();
+
+  well(part: string): void {
+    this.#troubles.delete(part);
+  }
+
+  ill(part: string, reason: string): void {
+    this.#troubles.set(part, reason);
+  }
+
+  /** The first trouble. */
+  reason(): string | undefined {
+    for (const [part, reason] of this.#troubles) return `${part}: ${reason}`;
+    return undefined;
+  }
+}
