@@ -13,16 +13,20 @@ export const NO_LEVEL = 0;
 
 const RECORD = 4; // hash, first code unit in `text`, length, holders (of a free record: the next free one)
 const BLOCK = 4; // code units
-const TABLE_MIN = 64;
+const SHARD_BITS = 6;
+const SHARD_SLOTS_MIN = 4;
 
 export class LevelNames {
   readonly #seed: number;
   #records = new Int32Array(RECORD * 64);
   #recordsUsed = 1;
   #freeRecord = 0;
-  /** Open addressing, linear probing, at most 2/3 full: pairs of hash and number. */
-  #table = new Int32Array(2 * TABLE_MIN);
-  #tableMask = TABLE_MIN - 1;
+  /**
+   * From hash to number: 64 tables by the hash's first bits, so that no insert waits for all names to be placed anew.
+   * Each is open addressing with linear probing, at most 2/3 full: pairs of hash and number.
+   */
+  readonly #shards: Int32Array[] = Array.from({ length: 1 << SHARD_BITS }, () => new Int32Array(2 * SHARD_SLOTS_MIN));
+  readonly #shardSizes = new Int32Array(1 << SHARD_BITS);
   #text = new Uint16Array(256);
   #textUsed = 0;
   readonly #freeBlocks = new Map<number, number[]>(); // By length in blocks.
@@ -33,6 +37,11 @@ export class LevelNames {
     this.#seed = seed | 0;
   }
 
+  /** What `hashWith` begins with. */
+  get seed(): number {
+    return this.#seed;
+  }
+
   /** How many names there are. */
   get size(): number {
     return this.#size;
@@ -40,40 +49,36 @@ export class LevelNames {
 
   /** Bytes of the arrays behind it. */
   get bytes(): number {
-    return this.#records.byteLength + this.#table.byteLength + this.#text.byteLength;
+    let shards = 0;
+    for (const shard of this.#shards) shards += shard.byteLength;
+    return this.#records.byteLength + shards + this.#text.byteLength;
   }
 
-  /** The number of the level topic[start, end), or NO_LEVEL. */
-  find(topic: string, start: number, end: number): number {
-    let hash = this.#seed;
-    for (let at = start; at < end; at++) hash = Math.imul(hash ^ topic.charCodeAt(at), 0x01000193);
-    hash ^= hash >>> 15; // The low bits, which choose the slot, else know little of the high ones.
-    const table = this.#table;
-    const mask = this.#tableMask;
-    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
-      const level = table[2 * slot + 1]!;
+  /** The number of the level topic[start, end), or NO_LEVEL. `hash` is `seed` carried on by `hashWith` over it. */
+  find(topic: string, start: number, end: number, hash: number): number {
+    const mixed = mix(hash);
+    const shard = this.#shards[mixed >>> (32 - SHARD_BITS)]!;
+    const mask = (shard.length >> 1) - 1;
+    for (let slot = mixed & mask; ; slot = (slot + 1) & mask) {
+      const level = shard[2 * slot + 1]!;
       if (level === NO_LEVEL) return NO_LEVEL;
-      if (table[2 * slot] === hash && this.#isText(level, topic, start, end)) return level;
+      if (shard[2 * slot] === mixed && this.#isText(level, topic, start, end)) return level;
     }
   }
 
   /** The number of a level, made when it is new. It must be held before the next call. */
-  intern(topic: string, start: number, end: number): number {
-    const known = this.find(topic, start, end);
+  intern(topic: string, start: number, end: number, hash: number): number {
+    const known = this.find(topic, start, end, hash);
     if (known !== NO_LEVEL) return known;
-    if (3 * (this.#size + 1) > 2 * (this.#tableMask + 1)) this.#growTable();
     const level = this.#takeRecord();
-    const at = level * RECORD;
-    let hash = this.#seed;
-    for (let i = start; i < end; i++) hash = Math.imul(hash ^ topic.charCodeAt(i), 0x01000193);
-    hash ^= hash >>> 15;
     const text = this.#takeText(end - start);
     for (let i = start; i < end; i++) this.#text[text + i - start] = topic.charCodeAt(i);
-    this.#records[at] = hash;
+    const at = level * RECORD;
+    this.#records[at] = mix(hash);
     this.#records[at + 1] = text;
     this.#records[at + 2] = end - start;
     this.#records[at + 3] = 0;
-    this.#put(hash, level);
+    this.#addToShard(mix(hash), level);
     this.#size++;
     return level;
   }
@@ -84,7 +89,7 @@ export class LevelNames {
 
   letGo(level: number): void {
     if (--this.#records[level * RECORD + 3]! > 0) return;
-    this.#removeFromTable(level);
+    this.#removeFromShard(level);
     const at = level * RECORD;
     const blocks = Math.ceil(this.#records[at + 2]! / BLOCK);
     if (blocks > 0) {
@@ -134,37 +139,54 @@ export class LevelNames {
     return at;
   }
 
-  #put(hash: number, level: number): void {
-    let slot = hash & this.#tableMask;
-    while (this.#table[2 * slot + 1] !== NO_LEVEL) slot = (slot + 1) & this.#tableMask;
-    this.#table[2 * slot] = hash;
-    this.#table[2 * slot + 1] = level;
-  }
-
-  #growTable(): void {
-    const before = this.#table;
-    this.#table = new Int32Array(2 * before.length);
-    this.#tableMask = before.length - 1;
-    for (let at = 0; at < before.length; at += 2)
-      if (before[at + 1] !== NO_LEVEL) this.#put(before[at]!, before[at + 1]!);
+  #addToShard(hash: number, level: number): void {
+    const number = hash >>> (32 - SHARD_BITS);
+    let shard = this.#shards[number]!;
+    if (3 * (this.#shardSizes[number]! + 1) > shard.length) {
+      const larger = new Int32Array(2 * shard.length);
+      for (let at = 0; at < shard.length; at += 2)
+        if (shard[at + 1] !== NO_LEVEL) put(larger, shard[at]!, shard[at + 1]!);
+      shard = larger;
+      this.#shards[number] = larger;
+    }
+    put(shard, hash, level);
+    this.#shardSizes[number]!++;
   }
 
   /** Takes an entry out and closes the gap (Knuth 6.4, algorithm R), so that there are no markers to clean up. */
-  #removeFromTable(level: number): void {
-    const table = this.#table;
-    const mask = this.#tableMask;
-    let gap = this.#records[level * RECORD]! & mask;
-    while (table[2 * gap + 1] !== level) gap = (gap + 1) & mask;
-    for (let next = (gap + 1) & mask; table[2 * next + 1] !== NO_LEVEL; next = (next + 1) & mask) {
-      const home = table[2 * next]! & mask;
+  #removeFromShard(level: number): void {
+    const hash = this.#records[level * RECORD]!;
+    const shard = this.#shards[hash >>> (32 - SHARD_BITS)]!;
+    const mask = (shard.length >> 1) - 1;
+    let gap = hash & mask;
+    while (shard[2 * gap + 1] !== level) gap = (gap + 1) & mask;
+    for (let next = (gap + 1) & mask; shard[2 * next + 1] !== NO_LEVEL; next = (next + 1) & mask) {
+      const home = shard[2 * next]! & mask;
       if (((next - home) & mask) < ((next - gap) & mask)) continue; // Its home lies behind the gap: it stays.
-      table[2 * gap] = table[2 * next]!;
-      table[2 * gap + 1] = table[2 * next + 1]!;
+      shard[2 * gap] = shard[2 * next]!;
+      shard[2 * gap + 1] = shard[2 * next + 1]!;
       gap = next;
     }
-    table[2 * gap] = 0;
-    table[2 * gap + 1] = NO_LEVEL;
+    shard[2 * gap + 1] = NO_LEVEL;
+    this.#shardSizes[hash >>> (32 - SHARD_BITS)]!--;
   }
+}
+
+/** FNV-1a over code units, so that whoever scans a topic for its slashes hashes its levels on the way. */
+export const hashWith = (hash: number, code: number): number => Math.imul(hash ^ code, 0x01000193);
+
+/** The low bits choose the slot and the high ones the shard, and each must know of the other. */
+function mix(hash: number): number {
+  const half = Math.imul(hash ^ (hash >>> 15), 0x85ebca6b);
+  return half ^ (half >>> 13);
+}
+
+function put(shard: Int32Array, hash: number, level: number): void {
+  const mask = (shard.length >> 1) - 1;
+  let slot = hash & mask;
+  while (shard[2 * slot + 1] !== NO_LEVEL) slot = (slot + 1) & mask;
+  shard[2 * slot] = hash;
+  shard[2 * slot + 1] = level;
 }
 
 /** Half as much again: little slack in large arrays, and each element is still copied about twice in its life. */

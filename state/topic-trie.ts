@@ -5,7 +5,7 @@
 //   M1. `match` gives the ids of exactly the filters for which `matches` of topic-filter.ts says true, each once.
 //   M2. An id belongs to one filter from the `insert` that gave it to the `remove` that takes it back; then it is used
 //       again. Ids are dense: all are below the largest number of filters there ever was.
-//   M3. What `remove` frees is used again by later inserts. The arrays grow by half and never shrink.
+//   M3. What `remove` frees is used again by later inserts. The arrays grow and never shrink.
 //   M4. Filters are valid (filterProblem), so at most LEVELS_MAX levels deep; a topic may be any string.
 //
 // A mutable index with a pure face (Hot paths in the style guide); its oracle is `matches`, its measurement
@@ -16,13 +16,14 @@
 // 2^depth, and never more than the trie has at that depth. A frontier of 65,536 nodes takes 16 levels of + or the
 // topic's own level in every combination, which is 65,536 filters.
 //
-// Growth copies one array at a time. At 1 M filters the largest is about 70 MB, which is a pause of some 30 ms, once in
-// every half million filters. A node's table of children is rebuilt when it doubles: for 1 M children again some 30 ms.
+// Growth without a long wait: nodes come in pages, level names in 64 tables, so at 1 M filters the most that one insert
+// copies is an array of some 15 MB, which takes about 15 ms and happens once in every half million filters. A node's
+// table of children is rebuilt when it doubles: for a node of 1 M children some 30 ms.
 
-import { grownLength, LevelNames, NO_LEVEL } from './level-names.ts';
+import { grownLength, hashWith, LevelNames, NO_LEVEL } from './level-names.ts';
 import { LEVELS_MAX } from './topic-filter.ts';
 
-// A node is 8 numbers at its address in `nodes`; the root's address is 0, which as a child says "none".
+// A node is 8 numbers at its address in `pages`; the root's address is 0, which as a child says "none".
 const PLUS = 0; // address of the child behind +
 const HASH_ID = 1; // id + 1 of the filter that goes on with #
 const OWN_ID = 2; // id + 1 of the filter that ends here
@@ -32,6 +33,11 @@ const TABLE = 5; // offset in `tables` of the table of the other literal childre
 const TABLE_BITS = 6; // it has 2^bits slots
 const COUNT = 7; // how many of them are taken
 const NODE = 8;
+
+/** 1 MB: the most that is copied when nodes are added, and little to have in vain. */
+const PAGE_BITS = 18;
+const PAGE = 1 << PAGE_BITS;
+const IN_PAGE = PAGE - 1;
 
 const ROOT = 0;
 const NONE = 0;
@@ -44,7 +50,8 @@ const HASH_SIGN = 0x23;
 
 export class TopicTrie {
   readonly #levels: LevelNames;
-  #nodes: Int32Array = new Int32Array(NODE * 64);
+  /** Of PAGE numbers each; of a trie that needs no second page the first is as short as may be. */
+  readonly #pages: Int32Array[] = [new Int32Array(NODE * 32)];
   #nodesUsed = NODE; // The root.
   #freeNode = NONE; // Free nodes are linked through their first number.
   /** Tables of pairs of level and child address, open addressing, at most 3/4 full. */
@@ -74,7 +81,9 @@ export class TopicTrie {
   /** Bytes of the arrays behind it. */
   get bytes(): number {
     const frontiers = this.#frontier.byteLength + this.#nextFrontier.byteLength;
-    return this.#levels.bytes + this.#nodes.byteLength + this.#tables.byteLength + frontiers + 8 * this.#freeIds.length;
+    let nodes = 0;
+    for (const page of this.#pages) nodes += page.byteLength;
+    return this.#levels.bytes + nodes + this.#tables.byteLength + frontiers + 8 * this.#freeIds.length;
   }
 
   /**
@@ -82,7 +91,8 @@ export class TopicTrie {
    * no meaning. The order is the same for the same history of inserts and removals, and otherwise arbitrary.
    */
   match(topic: string, into: number[]): number {
-    const nodes = this.#nodes;
+    const pages = this.#pages;
+    const levels = this.#levels;
     const length = topic.length;
     let frontier = this.#frontier;
     let next = this.#nextFrontier;
@@ -92,22 +102,29 @@ export class TopicTrie {
     let isOpen = topic.charCodeAt(0) !== DOLLAR; // The first level is open to wildcards only when it has no leading $.
     for (let start = 0; count > 0 && start <= length; ) {
       let end = start;
-      while (end < length && topic.charCodeAt(end) !== SLASH) end++;
-      const level = this.#levels.find(topic, start, end);
+      let hash = levels.seed;
+      for (; end < length; end++) {
+        const code = topic.charCodeAt(end);
+        if (code === SLASH) break;
+        hash = hashWith(hash, code);
+      }
+      const level = levels.find(topic, start, end, hash);
       if (2 * count > next.length) next = this.#widenNext(2 * count);
       let nextCount = 0;
       for (let i = 0; i < count; i++) {
         const node = frontier[i]!;
+        const page = pages[node >>> PAGE_BITS]!;
+        const at = node & IN_PAGE;
         if (isOpen) {
-          const id = nodes[node + HASH_ID]!;
+          const id = page[at + HASH_ID]!;
           if (id !== NONE) into[found++] = id - 1;
-          const plus = nodes[node + PLUS]!;
+          const plus = page[at + PLUS]!;
           if (plus !== NONE) next[nextCount++] = plus;
         }
         if (level === NO_LEVEL) continue;
-        if (nodes[node + LEVEL] === level) next[nextCount++] = nodes[node + CHILD]!;
-        else if (nodes[node + COUNT] !== 0) {
-          const child = this.#inTable(node, level);
+        if (page[at + LEVEL] === level) next[nextCount++] = page[at + CHILD]!;
+        else if (page[at + COUNT] !== 0) {
+          const child = this.#inTable(page[at + TABLE]!, page[at + TABLE_BITS]!, level);
           if (child !== NONE) next[nextCount++] = child;
         }
       }
@@ -122,9 +139,11 @@ export class TopicTrie {
     }
     for (let i = 0; i < count; i++) {
       const node = frontier[i]!;
-      const own = nodes[node + OWN_ID]!;
+      const page = pages[node >>> PAGE_BITS]!;
+      const at = node & IN_PAGE;
+      const own = page[at + OWN_ID]!;
       if (own !== NONE) into[found++] = own - 1;
-      const id = nodes[node + HASH_ID]!;
+      const id = page[at + HASH_ID]!;
       if (id !== NONE) into[found++] = id - 1;
     }
     return found;
@@ -133,7 +152,7 @@ export class TopicTrie {
   /** The id of the filter, or -1 when it is not there. */
   find(filter: string): number {
     const slot = this.#descend(filter);
-    return slot < 0 ? -1 : this.#nodes[slot]! - 1;
+    return slot < 0 ? -1 : this.#get(slot, 0) - 1;
   }
 
   /** The filter's id: the one it has, or a new one. */
@@ -148,13 +167,16 @@ export class TopicTrie {
         field = HASH_ID;
         break;
       }
-      node = sign === PLUS_SIGN ? this.#plusOf(node) : this.#childOf(node, this.#levels.intern(filter, start, end));
+      node =
+        sign === PLUS_SIGN
+          ? this.#plusOf(node)
+          : this.#childOf(node, this.#levels.intern(filter, start, end, this.#hash(filter, start, end)));
       start = end + 1;
     }
-    const id = this.#nodes[node + field]!;
+    const id = this.#get(node, field);
     if (id !== NONE) return id - 1;
     const given = this.#freeIds.pop() ?? this.#idsUsed++;
-    this.#nodes[node + field] = given + 1;
+    this.#set(node, field, given + 1);
     this.#size++;
     return given;
   }
@@ -162,25 +184,25 @@ export class TopicTrie {
   /** Takes the filter out; the id that is free now, or -1 when the filter was not there. */
   remove(filter: string): number {
     const slot = this.#descend(filter);
-    const id = slot < 0 ? NONE : this.#nodes[slot]!;
+    const id = slot < 0 ? NONE : this.#get(slot, 0);
     if (id === NONE) return -1;
-    this.#nodes[slot] = NONE;
+    this.#set(slot, 0, NONE);
     this.#freeIds.push(id - 1);
     this.#size--;
     let node = slot - (slot % NODE);
     for (let depth = this.#depth; depth > 0 && this.#isEmpty(node); depth--) {
       const parent = this.#path[depth - 1]!;
       const level = this.#pathLevels[depth - 1]!;
-      if (level === NO_LEVEL) this.#nodes[parent + PLUS] = NONE;
+      if (level === NO_LEVEL) this.#set(parent, PLUS, NONE);
       else this.#unlink(parent, level);
-      this.#nodes[node] = this.#freeNode;
+      this.#set(node, 0, this.#freeNode);
       this.#freeNode = node;
       node = parent;
     }
     return id - 1;
   }
 
-  /** Where in `nodes` the id of this filter stands, or -1. Leaves its way in `path`, `pathLevels` and `depth`. */
+  /** Where in the pages the id of this filter stands, or -1. Leaves its way in `path`, `pathLevels` and `depth`. */
   #descend(filter: string): number {
     const length = filter.length;
     let node = ROOT;
@@ -192,10 +214,11 @@ export class TopicTrie {
         this.#depth = depth;
         return node + HASH_ID;
       }
-      const level = sign === PLUS_SIGN ? NO_LEVEL : this.#levels.find(filter, start, end);
+      const level =
+        sign === PLUS_SIGN ? NO_LEVEL : this.#levels.find(filter, start, end, this.#hash(filter, start, end));
       this.#path[depth] = node;
       this.#pathLevels[depth++] = level;
-      if (sign === PLUS_SIGN) node = this.#nodes[node + PLUS]!;
+      if (sign === PLUS_SIGN) node = this.#get(node, PLUS);
       else node = level === NO_LEVEL ? NONE : this.#literal(node, level);
       if (node === NONE) return -1;
       start = end + 1;
@@ -204,22 +227,25 @@ export class TopicTrie {
     return node + OWN_ID;
   }
 
+  #hash(filter: string, start: number, end: number): number {
+    let hash = this.#levels.seed;
+    for (let at = start; at < end; at++) hash = hashWith(hash, filter.charCodeAt(at));
+    return hash;
+  }
+
   #isEmpty(node: number): boolean {
-    const nodes = this.#nodes;
-    const ids = nodes[node + HASH_ID]! | nodes[node + OWN_ID]!;
-    return (ids | nodes[node + PLUS]! | nodes[node + LEVEL]! | nodes[node + COUNT]!) === 0;
+    const ids = this.#get(node, HASH_ID) | this.#get(node, OWN_ID);
+    return (ids | this.#get(node, PLUS) | this.#get(node, LEVEL) | this.#get(node, COUNT)) === 0;
   }
 
   #literal(node: number, level: number): number {
-    const nodes = this.#nodes;
-    if (nodes[node + LEVEL] === level) return nodes[node + CHILD]!;
-    return nodes[node + COUNT] === 0 ? NONE : this.#inTable(node, level);
+    if (this.#get(node, LEVEL) === level) return this.#get(node, CHILD);
+    if (this.#get(node, COUNT) === 0) return NONE;
+    return this.#inTable(this.#get(node, TABLE), this.#get(node, TABLE_BITS), level);
   }
 
-  #inTable(node: number, level: number): number {
+  #inTable(table: number, bits: number, level: number): number {
     const tables = this.#tables;
-    const table = this.#nodes[node + TABLE]!;
-    const bits = this.#nodes[node + TABLE_BITS]!;
     const mask = (1 << bits) - 1;
     for (let slot = slotOf(level, bits); ; slot = (slot + 1) & mask) {
       const at = table + 2 * slot;
@@ -229,10 +255,10 @@ export class TopicTrie {
   }
 
   #plusOf(node: number): number {
-    const known = this.#nodes[node + PLUS]!;
+    const known = this.#get(node, PLUS);
     if (known !== NONE) return known;
     const child = this.#takeNode();
-    this.#nodes[node + PLUS] = child;
+    this.#set(node, PLUS, child);
     return child;
   }
 
@@ -242,39 +268,39 @@ export class TopicTrie {
     if (known !== NONE) return known;
     const child = this.#takeNode();
     this.#levels.hold(level);
-    if (this.#nodes[node + LEVEL] === NO_LEVEL) {
-      this.#nodes[node + LEVEL] = level;
-      this.#nodes[node + CHILD] = child;
+    if (this.#get(node, LEVEL) === NO_LEVEL) {
+      this.#set(node, LEVEL, level);
+      this.#set(node, CHILD, child);
       return child;
     }
-    const count = this.#nodes[node + COUNT]!;
-    const bits = this.#nodes[node + TABLE_BITS]!;
+    const count = this.#get(node, COUNT);
+    const bits = this.#get(node, TABLE_BITS);
     if (count === 0) this.#resize(node, TABLE_BITS_MIN);
     else if (4 * (count + 1) > 3 << bits) this.#resize(node, bits + 1);
     this.#put(node, level, child);
-    this.#nodes[node + COUNT] = count + 1;
+    this.#set(node, COUNT, count + 1);
     return child;
   }
 
   #unlink(node: number, level: number): void {
-    const nodes = this.#nodes;
     this.#levels.letGo(level);
-    if (nodes[node + LEVEL] === level) {
-      nodes[node + LEVEL] = NO_LEVEL;
-      nodes[node + CHILD] = NONE;
+    if (this.#get(node, LEVEL) === level) {
+      this.#set(node, LEVEL, NO_LEVEL);
+      this.#set(node, CHILD, NONE);
       return;
     }
-    const bits = nodes[node + TABLE_BITS]!;
-    this.#closeGap(nodes[node + TABLE]!, bits, level);
-    const count = --nodes[node + COUNT]!;
+    const bits = this.#get(node, TABLE_BITS);
+    this.#closeGap(this.#get(node, TABLE), bits, level);
+    const count = this.#get(node, COUNT) - 1;
+    this.#set(node, COUNT, count);
     if (count === 0) this.#resize(node, 0);
     else if (bits > TABLE_BITS_MIN && 8 * count < 1 << bits) this.#resize(node, bits - 1);
   }
 
   #put(node: number, level: number, child: number): void {
     const tables = this.#tables;
-    const table = this.#nodes[node + TABLE]!;
-    const bits = this.#nodes[node + TABLE_BITS]!;
+    const table = this.#get(node, TABLE);
+    const bits = this.#get(node, TABLE_BITS);
     const mask = (1 << bits) - 1;
     let slot = slotOf(level, bits);
     while (tables[table + 2 * slot] !== NO_LEVEL) slot = (slot + 1) & mask;
@@ -300,10 +326,10 @@ export class TopicTrie {
 
   /** Moves the node's children to a table of 2^bits slots; of 0 bits, to none. */
   #resize(node: number, bits: number): void {
-    const before = this.#nodes[node + TABLE]!;
-    const bitsBefore = this.#nodes[node + TABLE_BITS]!;
-    this.#nodes[node + TABLE] = bits === 0 ? NONE : this.#takeTable(bits);
-    this.#nodes[node + TABLE_BITS] = bits;
+    const before = this.#get(node, TABLE);
+    const bitsBefore = this.#get(node, TABLE_BITS);
+    this.#set(node, TABLE, bits === 0 ? NONE : this.#takeTable(bits));
+    this.#set(node, TABLE_BITS, bits);
     if (before === NONE) return;
     const tables = this.#tables;
     if (bits > 0) {
@@ -318,14 +344,26 @@ export class TopicTrie {
   #takeNode(): number {
     const free = this.#freeNode;
     if (free !== NONE) {
-      this.#freeNode = this.#nodes[free]!;
-      this.#nodes[free] = NONE; // The rest of an empty node is zero already.
+      this.#freeNode = this.#get(free, 0);
+      this.#set(free, 0, NONE); // The rest of an empty node is zero already.
       return free;
     }
     const node = this.#nodesUsed;
     this.#nodesUsed += NODE;
-    if (this.#nodesUsed > this.#nodes.length) this.#nodes = grown(this.#nodes, this.#nodesUsed);
+    const last = this.#pages.length - 1;
+    if (this.#nodesUsed > PAGE * last + this.#pages[last]!.length) {
+      if (this.#pages[last]!.length === PAGE) this.#pages.push(new Int32Array(PAGE));
+      else this.#pages[last] = grown(this.#pages[last]!, 2 * this.#pages[last]!.length);
+    }
     return node;
+  }
+
+  #get(node: number, field: number): number {
+    return this.#pages[node >>> PAGE_BITS]![(node & IN_PAGE) + field]!;
+  }
+
+  #set(node: number, field: number, value: number): void {
+    this.#pages[node >>> PAGE_BITS]![(node & IN_PAGE) + field] = value;
   }
 
   #takeTable(bits: number): number {
