@@ -68,7 +68,7 @@ const NEXT: Record<Phase, readonly Phase[]> = {
 };
 
 /** The phase as the planner and people see it. */
-const STATE: Record<Phase, MoveState> = {
+const STATE: Record<Exclude<Phase, 'aborting'>, MoveState> = {
   planned: 'PLANNED',
   provisioning: 'PROVISIONING',
   copying: 'COPYING',
@@ -79,7 +79,6 @@ const STATE: Record<Phase, MoveState> = {
   draining: 'DRAINING',
   retiring: 'DRAINING',
   retired: 'RETIRED',
-  aborting: 'COPYING', // No state of its own in the record; `reason` says that it is being given up.
   aborted: 'ABORTED',
 };
 
@@ -125,6 +124,8 @@ export interface Move {
   readonly rowsVerified: number;
   readonly rowsErased: number;
   readonly sinceReportMs: number;
+  /** The state that was told last: an aborting move keeps it, with `reason` saying that it is being given up. */
+  readonly told: MoveState;
   readonly reason: string;
 }
 
@@ -173,6 +174,7 @@ export function newMove(parts: {
     rowsVerified: 0,
     rowsErased: 0,
     sinceReportMs: 0,
+    told: 'PLANNED',
   };
 }
 
@@ -275,11 +277,7 @@ export function onSteer(
     effects: [],
     report: progressOf({ ...before, reason: `${command.action} refused: ${why}` }, context),
   });
-  const accept = (move: Move, effects: readonly Effect[] = []): Turn => ({
-    move,
-    effects,
-    report: progressOf(move, context),
-  });
+  const accept = (move: Move, effects: readonly Effect[] = []): Turn => answered(move, effects, context);
   if (isFinished(before)) return refuse(`the move is ${before.phase}`);
   switch (command.action) {
     case 'PAUSE':
@@ -331,7 +329,7 @@ export function progressOf(move: Move, context: MoveContext): MoveProgress {
     slice: move.slice,
     from: move.from,
     to: move.to,
-    state: STATE[move.phase],
+    state: stateOf(move),
     paused: move.paused,
     rowsCopied: move.rowsCopied,
     bytesCopied: move.bytesCopied,
@@ -346,12 +344,20 @@ export function progressOf(move: Move, context: MoveContext): MoveProgress {
 
 /** The result of a turn, with the report that is due: at each new state, otherwise once a second while rows move. */
 function turn(before: Move, move: Move, effects: readonly Effect[], context: MoveContext): Turn {
-  const isNew = STATE[move.phase] !== STATE[before.phase] || move.reason !== before.reason;
+  const isNew = stateOf(move) !== move.told || move.reason !== before.reason;
   const isBusy = !move.paused && move.phase !== 'verified' && move.phase !== 'draining';
   if (!isNew && !(isBusy && move.sinceReportMs >= REPORT_MS)) return { move, effects, report: undefined };
-  const told = { ...move, sinceReportMs: 0 };
+  return answered(move, effects, context);
+}
+
+/** A turn that is told in any case, but for an aborting move that was called verified: that word must not come again. */
+function answered(move: Move, effects: readonly Effect[], context: MoveContext): Turn {
+  if (move.phase === 'aborting' && move.told === 'VERIFIED') return { move, effects, report: undefined };
+  const told = { ...move, sinceReportMs: 0, told: stateOf(move) };
   return { move: told, effects, report: progressOf(told, context) };
 }
+
+const stateOf = (move: Move): MoveState => (move.phase === 'aborting' ? move.told : STATE[move.phase]);
 
 /** A turn that also asks for the next chunk when there is one and the budget allows it. */
 function working(before: Move, move: Move, effects: readonly Effect[], context: MoveContext): Turn {
@@ -499,6 +505,6 @@ function etaMs(move: Move, context: MoveContext): number {
   const rows =
     move.phase === 'retiring' || move.phase === 'aborting'
       ? left(move.rowsErased)
-      : left(move.rowsVerified) + (STATE[move.phase] === 'VERIFYING' ? 0 : left(move.rowsCopied));
+      : left(move.rowsVerified) + (stateOf(move) === 'VERIFYING' ? 0 : left(move.rowsCopied));
   return Math.round((rows / rateOf(move, context)) * 1_000);
 }
