@@ -150,7 +150,7 @@ export function secret(about: string): Setting<Secret> {
   };
 }
 
-function isHostPort(part: unknown): boolean {
+export function isHostPort(part: unknown): boolean {
   const match = typeof part === 'string' ? /^([\w.-]{1,253}|\[[0-9a-fA-F:]{2,39}\]):(\d{1,5})$/.exec(part) : null;
   return match !== null && Number(match[2]) >= 1 && Number(match[2]) <= 65_535;
 }

@@ -1,0 +1,304 @@
+// The HTTP API as a table: each route with who may use it, what it takes and how views answer it. Pure: sockets, tokens
+// and other instances are the business of edge/http-server.ts, which validates every request against these schemas
+// before `handle` sees it, and publishes the same schemas as OpenAPI.
+
+import Type, { type TSchema } from 'typebox';
+import { AppError, type ErrorCode } from '../schemas/errors.ts';
+import { moveId } from '../schemas/ids.ts';
+import type { Forecast, Metric, MoveRequestAction, Signal } from '../schemas/records.ts';
+import { filterProblem, topicProblem } from '../state/topic-filter.ts';
+import { type BodyRefusal, metricOf } from './metric-body.ts';
+import type { Owned, TopicForecast, Views } from './views.ts';
+
+/** `anyone` needs no token; `admin` may all that `read` may. */
+export type Role = 'anyone' | 'read' | 'admin';
+
+/** What a request carries, checked against the route's schemas. */
+export interface ApiRequest {
+  readonly query: Readonly<Record<string, unknown>>;
+  readonly params: Readonly<Record<string, string>>;
+  readonly body: unknown;
+}
+
+export type ApiResponse =
+  | { readonly kind: 'json'; readonly status: number; readonly body: unknown }
+  | { readonly kind: 'text'; readonly status: number; readonly type: string; readonly body: string }
+  | { readonly kind: 'elsewhere'; readonly address: string };
+
+export interface Route {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  readonly role: Role;
+  readonly about: string;
+  readonly query?: TSchema;
+  readonly params?: TSchema;
+  readonly body?: TSchema;
+  handle(views: Views, request: ApiRequest): Promise<ApiResponse>;
+}
+
+/** What every answer but 2xx holds, and 503 of /readyz and /livez apart. */
+export const ErrorBody = Type.Object({
+  code: Type.String({ description: 'Stable; README.md says what to do about each.' }),
+  message: Type.String(),
+  field: Type.Optional(Type.String()),
+});
+
+/** A request's own fault, found after its shape was checked. */
+export class FieldError extends AppError {
+  readonly field: string;
+
+  constructor(code: ErrorCode, field: string, message: string) {
+    super(code, message, { field });
+    this.field = field;
+  }
+}
+
+const STRICT = { additionalProperties: false };
+const METRICS_MAX = 10_000;
+const HORIZON_MINUTES_MAX = 7 * 24 * 60;
+const topic = Type.String({ minLength: 1, maxLength: 65_535, description: 'An MQTT topic or topic filter.' });
+const requestId = Type.String({
+  pattern: '^[A-Za-z0-9._:-]{1,128}$',
+  description: 'The same id twice has one effect.',
+});
+const signal = Type.Union([Type.Literal('SUBSCRIPTIONS'), Type.Literal('PUBLISHES')]);
+
+export const ROUTES: readonly Route[] = [
+  {
+    method: 'GET',
+    path: '/predict_load',
+    role: 'read',
+    about: 'The rate that is forecast for a topic, as quantiles for each coming step.',
+    query: Type.Object(
+      {
+        topic,
+        signal: Type.Optional(signal),
+        horizon: Type.Optional(Type.Integer({ minimum: 1, maximum: HORIZON_MINUTES_MAX, description: 'Minutes.' })),
+      },
+      STRICT,
+    ),
+    async handle(views, { query }) {
+      const name = checkedFilter(query.topic as string);
+      const wanted = (query.signal ?? 'SUBSCRIPTIONS') as Signal;
+      const found = await views.forecastFor(name, wanted);
+      const horizonMs = query.horizon === undefined ? Number.POSITIVE_INFINITY : (query.horizon as number) * 60_000;
+      return answered(found, (prediction) => {
+        if (prediction === undefined) throw new AppError('NOT_FOUND', 'there is no forecast for this topic yet');
+        return ok(predictionOf(name, prediction, horizonMs));
+      });
+    },
+  },
+  {
+    method: 'GET',
+    path: '/get_shard_id',
+    role: 'read',
+    about: 'The shard that holds the subscriptions of a topic or filter, and the shards that a message to it asks.',
+    query: Type.Object({ topic }, STRICT),
+    async handle(views, { query }) {
+      const name = checkedFilter(query.topic as string);
+      return answered(await views.shardFor(name), (place) => {
+        const first = place?.shards[0];
+        if (place === undefined || first === undefined)
+          throw new AppError('NOT_FOUND', 'the pointer table has no entry for this topic yet');
+        return ok({ topic: name, shardId: first.shardId, ...place });
+      });
+    },
+  },
+  {
+    method: 'POST',
+    path: '/update_metrics',
+    role: 'admin',
+    about:
+      'Takes one Metric body or a list: TopicTraffic, DatastoreMetrics, BrokerHeartbeat. Tells which were refused.',
+    body: Type.Union([
+      Type.Object({}, { additionalProperties: true }),
+      Type.Array(Type.Object({}, { additionalProperties: true }), { minItems: 1, maxItems: METRICS_MAX }),
+    ]),
+    async handle(views, { body }) {
+      const accepted: Metric[] = [];
+      const refused: (BodyRefusal & { index: number })[] = [];
+      for (const [index, given] of (Array.isArray(body) ? body : [body]).entries()) {
+        const judged = metricOf(given);
+        if ('metric' in judged) accepted.push(judged.metric);
+        else refused.push({ index, ...judged.refusal });
+      }
+      if (accepted.length > 0) await views.sendMetrics(accepted);
+      return {
+        kind: 'json',
+        status: 202,
+        body: { accepted: accepted.length, refused: refused.length, refusals: refused },
+      };
+    },
+  },
+  {
+    method: 'POST',
+    path: '/predict_and_shard',
+    role: 'admin',
+    about:
+      'Asks the planner to judge one topic now. The answer is a decision with the request’s id: GET /decisions?requestId=…',
+    body: Type.Object({ topic, requestId: Type.Optional(requestId) }, STRICT),
+    async handle(views, { body }) {
+      const asked = body as { topic: string; requestId?: string };
+      const problem = topicProblem(asked.topic);
+      if (problem !== undefined) throw new FieldError('TOPIC_INVALID', 'topic', problem);
+      const id = await views.requestPlan(asked.topic, asked.requestId);
+      return { kind: 'json', status: 202, body: { requestId: id, topic: asked.topic } };
+    },
+  },
+  {
+    method: 'GET',
+    path: '/shards',
+    role: 'read',
+    about: 'Every shard with its datastore, state and size.',
+    query: Type.Object({}, STRICT),
+    handle: async (views) => answered(await views.shards(), (shards) => ok({ shards })),
+  },
+  {
+    method: 'GET',
+    path: '/moves',
+    role: 'read',
+    about: 'Moves under way and lately ended, with their progress.',
+    query: Type.Object({}, STRICT),
+    handle: async (views) => answered(await views.moves(), (moves) => ok({ moves })),
+  },
+  {
+    method: 'POST',
+    path: '/moves/:id',
+    role: 'admin',
+    about: 'Steers a move. THROTTLE needs rowsPerSecond.',
+    params: Type.Object({ id: Type.String({ pattern: '^[A-Za-z0-9._:-]{1,128}$' }) }, STRICT),
+    body: Type.Object(
+      {
+        action: Type.Union(['ABORT', 'PAUSE', 'RESUME', 'THROTTLE'].map((action) => Type.Literal(action))),
+        rowsPerSecond: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000_000 })),
+        requestId: Type.Optional(requestId),
+      },
+      STRICT,
+    ),
+    async handle(views, { params, body }) {
+      const asked = body as { action: MoveRequestAction; rowsPerSecond?: number; requestId?: string };
+      if ((asked.action === 'THROTTLE') !== (asked.rowsPerSecond !== undefined))
+        throw new FieldError(
+          'REQUEST_INVALID',
+          'rowsPerSecond',
+          'rowsPerSecond goes with THROTTLE, and THROTTLE alone',
+        );
+      const steering = {
+        moveId: moveId(params.id!),
+        action: asked.action,
+        rowsPerSecond: asked.rowsPerSecond ?? 0,
+        requestId: asked.requestId,
+      };
+      return answered(await views.steerMove(steering), (id) => {
+        if (id === undefined) throw new FieldError('NOT_FOUND', 'id', 'there is no move of this id');
+        return { kind: 'json', status: 202, body: { requestId: id, moveId: params.id, action: asked.action } };
+      });
+    },
+  },
+  {
+    method: 'GET',
+    path: '/decisions',
+    role: 'read',
+    about:
+      'What the planner decided and refused, newest first, with its reasons. `next` is the cursor of the next page.',
+    query: Type.Object(
+      {
+        limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })),
+        cursor: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9._:-]{1,128}$' })),
+        requestId: Type.Optional(requestId),
+      },
+      STRICT,
+    ),
+    async handle(views, { query }) {
+      const found = await views.decisions({
+        after: query.cursor as string | undefined,
+        limit: (query.limit ?? 100) as number,
+        requestId: query.requestId as string | undefined,
+      });
+      return answered(found, (page) => ok(page));
+    },
+  },
+  {
+    method: 'GET',
+    path: '/livez',
+    role: 'anyone',
+    about: '200 while every loop of this process makes progress; 503 asks for a restart.',
+    async handle(views) {
+      const state = views.live();
+      return { kind: 'json', status: state.live ? 200 : 503, body: state };
+    },
+  },
+  {
+    method: 'GET',
+    path: '/readyz',
+    role: 'anyone',
+    about: '200 when this instance can answer; 503 with reasons and the share restored while it cannot.',
+    async handle(views) {
+      const state = views.ready();
+      return { kind: 'json', status: state.ready ? 200 : 503, body: state };
+    },
+  },
+  {
+    method: 'GET',
+    path: '/metrics',
+    role: 'read',
+    about: 'Metrics of this instance as Prometheus text.',
+    handle: async (views) => ({
+      kind: 'text',
+      status: 200,
+      type: 'text/plain; version=0.0.4; charset=utf-8',
+      body: await views.metricsText(),
+    }),
+  },
+];
+
+/** The status of each code that can reach a caller; any other is a fault of ours. */
+export const STATUS: Partial<Record<ErrorCode, number>> = {
+  REQUEST_INVALID: 400,
+  FILTER_INVALID: 400,
+  TOPIC_INVALID: 400,
+  METRIC_INVALID: 400,
+  UNAUTHORIZED: 401,
+  FORBIDDEN: 403,
+  NOT_FOUND: 404,
+  TOO_MANY_REQUESTS: 429,
+  NOT_READY: 503,
+  OWNER_UNREACHABLE: 503,
+  LOG_UNAVAILABLE: 503,
+  STORE_UNAVAILABLE: 503,
+  STOPPED: 503,
+};
+
+const ok = (body: unknown): ApiResponse => ({ kind: 'json', status: 200, body });
+
+function answered<Answer>(owned: Owned<Answer>, respond: (answer: Answer) => ApiResponse): ApiResponse {
+  if (owned.kind === 'here') return respond(owned.answer);
+  if (owned.kind === 'elsewhere') return owned;
+  throw new AppError('NOT_READY', 'tasks are being dealt out among the instances: ask again in a moment');
+}
+
+function checkedFilter(filter: string): string {
+  const problem = filterProblem(filter);
+  if (problem !== undefined) throw new FieldError('FILTER_INVALID', 'topic', problem);
+  return filter;
+}
+
+/** The forecast's steps within the horizon, at least one, as the topic's own rates. */
+function predictionOf(name: string, { series, share, forecast }: TopicForecast, horizonMs: number) {
+  const steps = Math.min(Math.max(1, Math.floor(horizonMs / forecast.stepMs)), stepsOf(forecast));
+  const width = forecast.levels.length;
+  return {
+    ...{ topic: name, signal: forecast.signal, series, share, madeAt: forecast.madeAt, stepMs: forecast.stepMs },
+    ...{ model: forecast.model, pattern: forecast.pattern, trusted: forecast.trusted, distrust: forecast.distrust },
+    recentError: forecast.recentError,
+    currentPerSecond: forecast.currentPerSecond * share,
+    levels: forecast.levels,
+    steps: Array.from({ length: steps }, (_, step) => ({
+      from: forecast.madeAt + step * forecast.stepMs,
+      perSecond: forecast.quantiles.slice(step * width, (step + 1) * width).map((rate) => rate * share),
+    })),
+  };
+}
+
+const stepsOf = (forecast: Forecast): number =>
+  forecast.levels.length === 0 ? 0 : Math.floor(forecast.quantiles.length / forecast.levels.length);

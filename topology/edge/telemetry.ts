@@ -1,0 +1,173 @@
+// Telemetry: pino writes the lines, prom-client holds the numbers. Every metric is declared here, with its labels.
+//
+//   T1. One call writes one line: control characters in a message are escaped, so no text can forge a line or move a
+//       terminal's cursor.
+//   T2. Labels come from closed lists; a metric that is not declared is not kept, and more than SERIES_MAX combinations of
+//       labels of one metric fall into `other`. So memory is bounded whatever is reported.
+//   T3. Secrets are not written: the usual names are redacted, and a Secret prints as ***.
+
+import { pino } from 'pino';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { Labels, Logger, Meter } from '../telemetry.ts';
+
+export interface LogSettings {
+  readonly level: 'debug' | 'info' | 'warn' | 'error';
+  /** Lines for a person instead of JSON. */
+  readonly pretty: boolean;
+  /** Where lines go; standard error by default, so that a command's output stays its own. */
+  readonly destination?: { write(line: string): void };
+}
+
+export function createLogger(settings: LogSettings): Logger {
+  const options = {
+    level: settings.level,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+    serializers: { error: pino.stdSerializers.err, cause: pino.stdSerializers.err },
+    redact: { paths: REDACTED.flatMap((name) => [name, `*.${name}`]), censor: '***' },
+  };
+  const lines =
+    settings.destination !== undefined
+      ? pino(options, settings.destination)
+      : settings.pretty
+        ? pino({ ...options, transport: { target: 'pino-pretty', options: { destination: 2 } } })
+        : pino(options, pino.destination({ dest: 2, sync: false }));
+  return {
+    debug: (facts, message) => lines.debug(facts, escaped(message)),
+    info: (facts, message) => lines.info(facts, escaped(message)),
+    warn: (facts, message) => lines.warn(facts, escaped(message)),
+    error: (facts, message) => lines.error(facts, escaped(message)),
+  };
+}
+
+const REDACTED = ['password', 'token', 'authorization', 'secret', 'readToken', 'adminToken', 'saslPassword'];
+
+const escaped = (message: string): string =>
+  message.replace(/[\p{Cc}\u2028\u2029]/gu, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
+interface Declared {
+  readonly kind: 'counter' | 'gauge' | 'histogram';
+  readonly help: string;
+  readonly labels?: readonly string[];
+  readonly buckets?: readonly number[];
+}
+
+/** From a local commit (2 ms) to one that fell into a broker's election (30 s). */
+const SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+const METRICS: Readonly<Record<string, Declared>> = {
+  foreshard_consumed_total: { kind: 'counter', help: 'Records read.', labels: ['group', 'topic'] },
+  foreshard_stepped_total: { kind: 'counter', help: 'Records that stages took.', labels: ['group', 'topic'] },
+  foreshard_applied_total: { kind: 'counter', help: 'Subscription rows that shards took.' },
+  foreshard_stale_total: { kind: 'counter', help: 'Subscription rows that shards had in a newer version.' },
+  foreshard_duplicate_total: { kind: 'counter', help: 'Records read again and left out.', labels: ['group', 'topic'] },
+  foreshard_refused_total: { kind: 'counter', help: 'Records refused, by reason.', labels: ['topic', 'code'] },
+  foreshard_refused_records_total: { kind: 'counter', help: 'Records refused, by group.', labels: ['group', 'topic'] },
+  foreshard_dead_lettered_total: { kind: 'counter', help: 'Refused records kept in dead-letters.' },
+  foreshard_commits_total: { kind: 'counter', help: 'Commits.', labels: ['group'] },
+  foreshard_commit_seconds: {
+    kind: 'histogram',
+    help: 'Time of a commit, effects left out.',
+    labels: ['group'],
+    buckets: SECONDS,
+  },
+  foreshard_lag_records: { kind: 'gauge', help: 'Records not read yet.', labels: ['group', 'topic', 'partition'] },
+  foreshard_restored_records_total: { kind: 'counter', help: 'State records restored.', labels: ['group'] },
+  foreshard_restore_percent: { kind: 'gauge', help: 'Share of local state that has been restored, 0 to 100.' },
+  foreshard_effects_seconds: {
+    kind: 'histogram',
+    help: 'Time of effects on shards.',
+    labels: ['kind'],
+    buckets: SECONDS,
+  },
+  foreshard_effect_retries_total: { kind: 'counter', help: 'Effects repeated because a store did not answer.' },
+  foreshard_moves: { kind: 'gauge', help: 'Moves, by state.', labels: ['state'] },
+  foreshard_decisions_total: { kind: 'counter', help: 'Decisions of the planner.', labels: ['kind'] },
+  foreshard_forecasts_total: { kind: 'counter', help: 'Forecasts made.', labels: ['model'] },
+  foreshard_series: { kind: 'gauge', help: 'Series with a history.' },
+  foreshard_http_requests_total: { kind: 'counter', help: 'HTTP requests.', labels: ['route', 'status'] },
+  foreshard_http_seconds: { kind: 'histogram', help: 'Time of HTTP requests.', labels: ['route'], buckets: SECONDS },
+  foreshard_http_bad_tokens_total: { kind: 'counter', help: 'Requests with a token that is not known.' },
+};
+
+/** Above partitions times topics of a large fleet. */
+const SERIES_MAX = 20_000;
+
+export interface Telemetry {
+  readonly meter: Meter;
+  /** Prometheus text. */
+  text(): Promise<string>;
+}
+
+/** `processMetrics`: memory, event loop and garbage collection of this process too. */
+export function createTelemetry(logger: Logger, processMetrics = true): Telemetry {
+  const registry = new Registry();
+  if (processMetrics) collectDefaultMetrics({ register: registry, prefix: 'foreshard_' });
+  const metrics = new Map(
+    Object.entries(METRICS).map(([name, declared]) => [name, metricOf(name, declared, registry)]),
+  );
+  const unknown = new Set<string>();
+  const named = (name: string): Metric | undefined => {
+    const metric = metrics.get(name);
+    if (metric === undefined && unknown.size < 100 && !unknown.has(name)) {
+      unknown.add(name);
+      logger.warn({ name }, 'a metric is reported that is not declared; it is not kept');
+    }
+    return metric;
+  };
+  return {
+    meter: {
+      add: (name, by, labels) => named(name)?.add(by, labels),
+      set: (name, value, labels) => named(name)?.set(value, labels),
+      observe: (name, value, labels) => named(name)?.observe(value, labels),
+    },
+    text: () => registry.metrics(),
+  };
+}
+
+interface Metric {
+  add(by: number, labels?: Labels): void;
+  set(value: number, labels?: Labels): void;
+  observe(value: number, labels?: Labels): void;
+}
+
+const nothing = (): void => {};
+
+function metricOf(name: string, declared: Declared, registry: Registry): Metric {
+  const { kind, help, labels: labelNames = [] } = declared;
+  const own = { name, help, labelNames: [...labelNames], registers: [registry] };
+  const bounded = bounder(labelNames);
+  if (kind === 'counter') {
+    const counter = new Counter(own);
+    return {
+      add: (by, labels) => (by >= 0 && Number.isFinite(by) ? counter.inc(bounded(labels), by) : undefined),
+      set: nothing,
+      observe: nothing,
+    };
+  }
+  if (kind === 'gauge') {
+    const gauge = new Gauge(own);
+    return {
+      add: (by, labels) => gauge.inc(bounded(labels), by),
+      set: (value, labels) => gauge.set(bounded(labels), value),
+      observe: nothing,
+    };
+  }
+  const histogram = new Histogram({ ...own, buckets: [...(declared.buckets ?? SECONDS)] });
+  return { add: nothing, set: nothing, observe: (value, labels) => histogram.observe(bounded(labels), value) };
+}
+
+/** Declared labels alone, and `other` for all of them once there are too many combinations (T2). */
+function bounder(names: readonly string[]): (labels: Labels | undefined) => Record<string, string> {
+  const seen = new Set<string>();
+  return (labels) => {
+    const values = names.map((name) => labels?.[name] ?? '');
+    const key = values.join('\u0000');
+    if (!seen.has(key)) {
+      if (seen.size >= SERIES_MAX) return Object.fromEntries(names.map((name) => [name, 'other']));
+      seen.add(key);
+    }
+    return Object.fromEntries(names.map((name, at) => [name, values[at]!]));
+  };
+}

@@ -1,0 +1,78 @@
+// Metric bodies from outside: JSON of unknown shape to a checked record, or a refusal with the field that is wrong. The
+// fields and types come from the record's own schema, so that a body is accepted here when it could be encoded.
+//
+//   M1. Only measurements are taken: what a person asks for (PlanRequest, MoveRequest) has routes and roles of its own.
+//   M2. A field that the schema does not have is dropped; nothing else of the given object is kept.
+
+import type { ErrorCode } from '../schemas/errors.ts';
+import { type Metric, SCHEMAS } from '../schemas/records.ts';
+import { refuseMetric } from '../state/accept.ts';
+
+export interface BodyRefusal {
+  readonly code: ErrorCode;
+  readonly field: string;
+  readonly message: string;
+}
+
+interface Field {
+  readonly name: string;
+  readonly type: string;
+}
+
+const MEASUREMENTS = ['TopicTraffic', 'DatastoreMetrics', 'BrokerHeartbeat'] as const;
+const FIELDS: ReadonlyMap<string, readonly Field[]> = new Map(
+  SCHEMAS.Metric.fields[0].type
+    .filter(({ name }) => (MEASUREMENTS as readonly string[]).includes(name))
+    .map(({ name, fields }) => [
+      name,
+      fields.map((field) => ({
+        name: field.name,
+        type: typeof field.type === 'string' ? field.type : field.type.type,
+      })),
+    ]),
+);
+/** The field a refusal is about where its reason does not begin with a field's name. */
+const FIELD_OF: Partial<Record<ErrorCode, string>> = {
+  TOPIC_INVALID: 'topic',
+  SHARD_INVALID: 'shardId',
+  BROKER_INVALID: 'brokerId',
+};
+
+/** `given` may be the body itself or a Metric around it. */
+export function metricOf(given: unknown): { readonly metric: Metric } | { readonly refusal: BodyRefusal } {
+  const body = isObject(given) && isObject(given.body) ? given.body : given;
+  if (!isObject(body)) return refused('METRIC_INVALID', '', 'a metric must be an object');
+  const kind = Object.hasOwn(body, 'kind') ? body.kind : undefined;
+  const fields = typeof kind === 'string' ? FIELDS.get(kind) : undefined;
+  if (fields === undefined) return refused('METRIC_INVALID', 'kind', `kind must be one of ${MEASUREMENTS.join(', ')}`);
+  const checked: Record<string, unknown> = { kind };
+  for (const { name, type } of fields) {
+    const value = Object.hasOwn(body, name) ? body[name] : undefined;
+    if (!fits(value, type)) return refused('METRIC_INVALID', name, `${name} must be ${WANTED[type]}`);
+    checked[name] = value;
+  }
+  const metric = { body: checked } as unknown as Metric;
+  const refusal = refuseMetric(metric);
+  if (refusal === undefined) return { metric };
+  const named = fields.find(({ name }) => refusal.reason.startsWith(`${name} `))?.name;
+  return refused(refusal.code, named ?? FIELD_OF[refusal.code] ?? '', refusal.reason);
+}
+
+const WANTED: Readonly<Record<string, string>> = {
+  string: 'a text',
+  int: 'a whole number below 2^31',
+  long: 'a whole number below 2^53',
+  double: 'a number',
+};
+
+function fits(value: unknown, type: string): boolean {
+  if (type === 'string') return typeof value === 'string' && !/\p{Cs}/u.test(value); // A lone surrogate has no UTF-8.
+  if (type === 'int') return typeof value === 'number' && value === (value | 0);
+  if (type === 'long')
+    return typeof value === 'number' && Number.isInteger(value) && Math.abs(value) < Number.MAX_SAFE_INTEGER;
+  return typeof value === 'number';
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const refused = (code: ErrorCode, field: string, message: string) => ({ refusal: { code, field, message } });

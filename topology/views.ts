@@ -1,0 +1,111 @@
+// Views: what can be asked of a running instance, and what it can be told. The HTTP API, the command line and the
+// dashboard know the system through this alone.
+//
+//   V1. An answer about a key comes from the task that owns it. Another instance's address is an answer too: the caller
+//       asks there, once.
+//   V2. A view never waits for a commit that has not begun; it answers from committed state.
+
+import type { Epoch, EventTime, MoveId, SeriesId, ShardId, SliceKey } from '../schemas/ids.ts';
+import type {
+  Decision,
+  Forecast,
+  Metric,
+  MoveProgress,
+  MoveRequestAction,
+  PointerMode,
+  ShardState,
+  Signal,
+  StoreKind,
+} from '../schemas/records.ts';
+
+/** `nobody`: the tasks are being dealt out; ask again in a moment. */
+export type Owned<Answer> =
+  | { readonly kind: 'here'; readonly answer: Answer }
+  | { readonly kind: 'elsewhere'; readonly address: string }
+  | { readonly kind: 'nobody' };
+
+/** What is expected of one topic. */
+export interface TopicForecast {
+  /** The series that the forecast is of: the topic's own when it is heavy, else its leaf or group. */
+  readonly series: SeriesId;
+  /** The topic's share of that series, 0..1; a forecast's rates are multiplied by it. */
+  readonly share: number;
+  readonly forecast: Forecast;
+}
+
+export interface ShardView {
+  readonly shardId: ShardId;
+  readonly storeKind: StoreKind;
+  readonly datastoreType: string;
+  readonly instanceId: string;
+  readonly address: string;
+  readonly state: ShardState;
+  readonly epoch: Epoch;
+  readonly slices: number;
+  readonly entries: number;
+  readonly bytes: number;
+}
+
+/** Where a filter's subscriptions are, and what a message to it has to ask. */
+export interface TopicPlace {
+  readonly slice: SliceKey;
+  readonly mode: PointerMode;
+  readonly epoch: Epoch;
+  /** The shards that hold it, first the one that a single read asks. */
+  readonly shards: readonly Omit<ShardView, 'slices' | 'entries' | 'bytes'>[];
+  /** Every shard that a PUBLISH to this topic asks: its own and those of wildcard groups. Empty for a filter. */
+  readonly publishAsks: readonly ShardId[];
+}
+
+export interface MoveView extends Omit<MoveProgress, 'kind'> {
+  readonly at: EventTime;
+}
+
+export interface DecisionPage {
+  readonly decisions: readonly Decision[];
+  /** Where the next page goes on; absent at the end. */
+  readonly next: string | undefined;
+}
+
+export interface Readiness {
+  readonly ready: boolean;
+  /** Why not, for an operator; empty when ready. */
+  readonly reasons: readonly string[];
+  /** Share of local state that has been restored, 0 to 100. */
+  readonly restorePercent: number;
+}
+
+export interface Steering {
+  readonly moveId: MoveId;
+  readonly action: MoveRequestAction;
+  /** For THROTTLE; 0 otherwise. */
+  readonly rowsPerSecond: number;
+  /** The caller's own, so that a repeat has one effect; absent: a new one is made. */
+  readonly requestId: string | undefined;
+}
+
+export interface Views {
+  /** `undefined`: no series of this topic has a forecast yet. */
+  forecastFor(topic: string, signal: Signal): Promise<Owned<TopicForecast | undefined>>;
+  /** `undefined`: the pointer table has no entry for it yet. */
+  shardFor(topic: string): Promise<Owned<TopicPlace | undefined>>;
+  shards(): Promise<Owned<readonly ShardView[]>>;
+  moves(): Promise<Owned<readonly MoveView[]>>;
+  /** Newest first. `after` is a page's `next`; a foreign one throws REQUEST_INVALID. `requestId` keeps its answers alone. */
+  decisions(query: {
+    readonly after: string | undefined;
+    readonly limit: number;
+    readonly requestId: string | undefined;
+  }): Promise<Owned<DecisionPage>>;
+  /** Resolves when the log has them. They are checked (state/accept.ts). */
+  sendMetrics(metrics: readonly Metric[]): Promise<void>;
+  /** Resolves with the id that the Decision will carry, when the log has the request. */
+  requestPlan(topic: string, requestId: string | undefined): Promise<string>;
+  /** The request's id; `undefined` when there is no such move. */
+  steerMove(steering: Steering): Promise<Owned<string | undefined>>;
+  /** Every loop makes progress; says nothing of what we depend on. */
+  live(): { readonly live: boolean; readonly reasons: readonly string[] };
+  ready(): Readiness;
+  /** Prometheus text. */
+  metricsText(): Promise<string>;
+}
