@@ -210,6 +210,11 @@ export class LocalLog implements Log {
 
   // ---- for the members, followers and tasks below ------------------------------------------------------------------
 
+  /** Why nothing is written any more (L5). */
+  get failure(): AppError | undefined {
+    return this.#failure;
+  }
+
   part(topic: string, partition: Partition): Part {
     const part = this.#topics.get(topic)?.parts[partition];
     if (part !== undefined) return part;
@@ -586,8 +591,7 @@ class OwnedTask implements TaskLog {
     const refusal = this.refusal();
     try {
       if (refusal !== undefined) throw refusal;
-      const health = this.#log.health();
-      if (!health.ok && health.reason !== 'the log is closed') throw new AppError('LOG_UNAVAILABLE', health.reason);
+      if (this.#log.failure !== undefined) throw this.#log.failure;
       for (const { topic, partition } of commit.outputs) this.#log.part(topic, partition);
       const perform = () => this.#log.write(this, commit);
       return await (this.#log.options.commit?.(perform) ?? perform());
@@ -720,7 +724,7 @@ class Member implements Membership {
         this.#log.stirred();
       });
     } catch (error) {
-      if (!isLoss(error) || !this.#log.health().ok) throw error;
+      if (!isLoss(error) || this.#log.failure !== undefined) throw error;
     } finally {
       life.cursor?.stop();
       life.cursor = undefined;

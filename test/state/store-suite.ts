@@ -381,7 +381,7 @@ export function damageSuite(name: string, makeFixture: () => Promise<StoreFixtur
           const size = statSync(join(image, file)).size;
           if (/^(LOCK|LOG|IDENTITY)/.test(file) || size === 0) continue;
           const isData = file.endsWith('.log') || file.endsWith(tables);
-          const flips = isData ? 40 : 10;
+          const flips = isData ? 24 : 6;
           for (let i = 0; i < flips; i++) {
             const at = Math.floor(((i + 0.37) * size) / flips);
             await attempt(`${file}: bit ${i % 8} of byte ${at} flipped`, (task) => {

@@ -19,7 +19,7 @@ logSuite('memory', async ({ app, partitions }) => {
   };
 });
 
-describe('memory log: settling', () => {
+describe('local log: what tests can bring about in memory', () => {
   const shape = { name: 'in', partitions: 1, cleanup: 'delete', retentionMs: 1000 } as const;
   const group = { name: 'g', gathers: false, address: '', topics: [{ name: 'in', partitions: 'all' }] } as const;
   const append = (log: MemoryLog, ...values: string[]) =>
@@ -113,4 +113,78 @@ describe('memory log: settling', () => {
       await log.close();
     });
   }
+
+  test('after a failed write a commit is in doubt, nothing more is written, and every group ends', async () => {
+    const log = new MemoryLog({ app: 'a', partitions: 1 });
+    await log.prepare([shape]);
+    let owned: TaskLog | undefined;
+    const losses: boolean[] = [];
+    const member = await log.join(group, {
+      gained: async (task) => {
+        owned = task;
+        return {};
+      },
+      records: async () => {},
+      lost: async (_, orderly) => {
+        losses.push(orderly);
+      },
+    });
+    const follower = await log.follow('in', 'earliest', async () => {});
+    await log.settle();
+    log.shelf.write = () => Promise.reject(new Error('no space left on device'));
+    const commit = { changelog: [{ key: 'a', value: Buffer.from('1') }], outputs: [], inputs: {} };
+    const results = await Promise.allSettled([owned!.commit(commit), append(log, 'a')]);
+    expect(results.map((each) => each.status === 'rejected' && each.reason.code)).toEqual([
+      'COMMIT_UNKNOWN',
+      'LOG_UNAVAILABLE',
+    ]);
+    await expect(append(log, 'b')).rejects.toMatchObject({ code: 'LOG_UNAVAILABLE' });
+    await expect(member.done).rejects.toMatchObject({ code: 'LOG_UNAVAILABLE' });
+    expect(log.health()).toMatchObject({ ok: false, reason: expect.stringContaining('no space left') });
+    await follower.close();
+    await log.close();
+    expect(losses).toEqual([false]);
+  });
+
+  test('a handler that throws a bug ends its group with it', async () => {
+    const log = new MemoryLog({ app: 'a', partitions: 1 });
+    await log.prepare([shape]);
+    const member = await log.join(
+      group,
+      handlerOf(async () => {
+        throw new Error('a bug');
+      }),
+    );
+    await append(log, 'a');
+    await expect(member.done).rejects.toThrow('a bug');
+    await log.close();
+  });
+
+  test('leaving does not wait longer than its deadline for a batch that is never taken', async () => {
+    const log = new MemoryLog({ app: 'a', partitions: 1 });
+    await log.prepare([shape]);
+    let taking: TaskLog | undefined;
+    const took = new Promise<void>((resolve) => {
+      void log.join(
+        group,
+        handlerOf((task) => {
+          taking = task;
+          resolve();
+          return new Promise(() => {});
+        }),
+      );
+    });
+    await append(log, 'a');
+    await took;
+    const member = await log.join(
+      { ...group, name: 'other' },
+      handlerOf(() => new Promise(() => {})),
+    );
+    await member.leave(5);
+    await member.done;
+    log.fence('g', 0);
+    await expect(taking!.commit({ changelog: [], outputs: [], inputs: {} })).rejects.toMatchObject({
+      code: 'TASK_FENCED',
+    });
+  });
 });
