@@ -15,3 +15,9 @@ export interface Measurement {
   /** Whether the bar is met; `null` when this run cannot say. */
   readonly met: boolean | null;
 }
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}

@@ -1,0 +1,46 @@
+// One instance of the ingest bench: a process of its own, as in production. Says when it was given its first events.
+
+import type { Codec } from '../schemas/codec.ts';
+import { registryCodec, subjectOf } from '../schemas/edge/registry-codec.ts';
+import { levelFolder } from '../state/edge/level-store.ts';
+import { kafkaLog } from '../topology/edge/kafka-log.ts';
+import { systemClock } from '../topology/edge/system-clock.ts';
+import { run } from '../topology/runner.ts';
+import { silentLogger, silentMeter } from '../topology/telemetry.ts';
+import { metrics, rates, subscriptions, wildcards } from '../topology/topics.ts';
+import { ingestAndRates, PARTITIONS, runnerSettings } from './ingest.ts';
+
+const app = process.env.BENCH_APP!;
+const registered = await registryCodec({
+  url: process.env.BENCH_REGISTRY!,
+  register: false,
+  subjects: [subscriptions, wildcards, metrics, rates].map((topic) =>
+    subjectOf('foreshard.', { ...topic, record: topic.record! }),
+  ),
+});
+let told = false;
+const codec: Codec = {
+  ...registered,
+  async prepare(record, values) {
+    if (!told && record === 'SubscriptionEvent') {
+      told = true;
+      console.log(`first ${Date.now()}`);
+    }
+    await registered.prepare(record, values);
+  },
+};
+const log = await kafkaLog({ brokers: process.env.BENCH_BROKERS!.split(','), app, logger: silentLogger });
+const running = await run(
+  ingestAndRates(PARTITIONS),
+  {
+    log,
+    codec,
+    stores: levelFolder(process.env.BENCH_DIR!),
+    clock: systemClock(),
+    effects: { perform: async () => [] },
+    logger: silentLogger,
+    meter: silentMeter,
+  },
+  runnerSettings(app, PARTITIONS),
+);
+await running.done;

@@ -1,0 +1,218 @@
+// Ingest: subscription events to rates, with state and changelog, exactly once: on Kafka beside Kafka Streams on the same
+// topic in the same run, and embedded. Two instances of ours stand beside two threads of the peer. The clock starts at
+// the first event processed and stops when every input offset is committed, for both.
+//
+// What each keeps differs by design: the peer counts each filter in each window; Foreshard counts each leaf of a
+// partition and its heaviest filters, which is all that the planner needs.
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { Kafka, logLevel } from 'kafkajs';
+import { ingest as ingestStep } from '../processors/ingest/ingest.ts';
+import { countRates, RATES_DEFAULTS, windows } from '../processors/rates/rates.ts';
+import { embeddedCodec } from '../schemas/avro-codec.ts';
+import { registryCodec, subjectOf } from '../schemas/edge/registry-codec.ts';
+import { eventTime } from '../schemas/ids.ts';
+import { levelFolder } from '../state/edge/level-store.ts';
+import { partitionOf } from '../state/keys.ts';
+import { endProcess, startProcess } from '../test/support/processes.ts';
+import { startKafka } from '../test/support/real-kafka.ts';
+import { startRegistry } from '../test/support/real-registry.ts';
+import { embeddedLog } from '../topology/edge/embedded-log.ts';
+import { systemClock } from '../topology/edge/system-clock.ts';
+import { DEFAULT_FLEET, Fleet } from '../topology/fleet.ts';
+import { defineTopology, stage, type Topology } from '../topology/graph.ts';
+import type { OutRecord } from '../topology/ports.ts';
+import { type RunnerSettings, run } from '../topology/runner.ts';
+import { silentLogger, silentMeter } from '../topology/telemetry.ts';
+import { clock, metrics, rates, subscriptions, wildcards } from '../topology/topics.ts';
+import { kafkaStreamsPeer } from './kafka-streams.ts';
+import { type Measurement, median } from './measurement.ts';
+
+export const PARTITIONS = 4;
+const EVENTS = Number(process.env.BENCH_EVENTS ?? 2_000_000);
+const FILTERS = 50_000;
+const INSTANCES = 2;
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
+
+/** The first two stages, as the whole topology has them. */
+export function ingestAndRates(partitions: number): Topology {
+  return defineTopology(
+    [
+      stage('ingest', { reads: [subscriptions], emits: [wildcards], step: ingestStep }),
+      stage('rates', {
+        reads: [subscriptions, wildcards, metrics, clock],
+        keeps: windows,
+        emits: [rates],
+        step: countRates({ ...RATES_DEFAULTS, partitions }),
+      }),
+    ],
+    { inputs: [subscriptions, metrics] },
+  );
+}
+
+export const runnerSettings = (app: string, partitions: number): RunnerSettings => ({
+  app,
+  partitions,
+  address: '',
+  commitIntervalMs: 200,
+  commitRecordsMax: 200_000,
+  effectRetryMs: 100,
+  tickMs: 200,
+  idleMs: 30_000,
+});
+
+export async function ingest(): Promise<Measurement[]> {
+  const kafka = await startKafka({ heap: '1g' });
+  const registry = await startRegistry();
+  if (kafka === undefined || registry === undefined)
+    throw new Error('this bench needs a Kafka and a schema registry; see README.md');
+  const folder = await mkdtemp(join(tmpdir(), 'foreshard-bench-'));
+  try {
+    const peer = await kafkaStreamsPeer(kafka.brokers.join(','));
+    await registryCodec({
+      url: registry.url,
+      register: true,
+      subjects: [subscriptions, wildcards, metrics, rates].map((topic) =>
+        subjectOf('foreshard.', { ...topic, record: topic.record! }),
+      ),
+    });
+    const schemaId = await schemaIdOf(registry.url);
+    if (peer === undefined) throw new Error('the sources of the Kafka Streams peer are not at hand');
+    await peer.generate('foreshard.subscriptions', PARTITIONS, EVENTS, FILTERS, schemaId);
+    const ours: number[] = [];
+    const theirs: number[] = [];
+    for (let round = 0; round < ROUNDS; round++) {
+      ours.push(await runInstances(kafka.brokers, registry.url, join(folder, `ours-${round}`), round));
+      theirs.push(await peer.rates('foreshard.subscriptions', EVENTS, 2, join(folder, `peer-${round}`)));
+    }
+    const ratio = median(ours.map((figure, round) => figure / theirs[round]!));
+    return [
+      {
+        name: 'ingest and rates on Kafka, exactly once, state and changelog on',
+        figure: median(ours),
+        unit: 'events/s',
+        peer: 'Kafka Streams 4.1, 2 threads, exactly_once_v2',
+        peerFigure: median(theirs),
+        ratio,
+        bar: 'ratio >= 2',
+        met: ratio >= 2,
+      },
+    ];
+  } finally {
+    await kafka.stop();
+    await registry.stop();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Events a second of a fresh group of instances over the whole topic. */
+async function runInstances(
+  brokers: readonly string[],
+  registryUrl: string,
+  dir: string,
+  round: number,
+): Promise<number> {
+  const app = `bench-${process.pid}-${round}`;
+  const children = Array.from({ length: INSTANCES }, (_, index) =>
+    startProcess(process.execPath, ['--import', 'tsx', resolve(import.meta.dirname, 'ingest-instance.ts')], {
+      logPath: `${dir}-${index}.log`,
+      env: {
+        BENCH_BROKERS: brokers.join(','),
+        BENCH_REGISTRY: registryUrl,
+        BENCH_APP: app,
+        BENCH_DIR: `${dir}-${index}`,
+      },
+    }),
+  );
+  let first = Number.POSITIVE_INFINITY;
+  for (const child of children) {
+    child.stdout!.on('data', (chunk: Buffer) => {
+      const at = /first (\d+)/.exec(chunk.toString())?.[1];
+      if (at !== undefined) first = Math.min(first, Number(at));
+    });
+  }
+  const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING }).admin();
+  await admin.connect();
+  try {
+    for (;;) {
+      await new Promise((done) => setTimeout(done, 20));
+      if (children.some((child) => child.exitCode !== null))
+        throw new Error(`an instance ended early; see ${dir}-*.log`);
+      const [topic] = await admin.fetchOffsets({ groupId: `${app}-work`, topics: ['foreshard.subscriptions'] });
+      const committed = topic!.partitions.reduce((sum, { offset }) => sum + Math.max(0, Number(offset)), 0);
+      if (committed >= EVENTS) return EVENTS / ((Date.now() - first) / 1000);
+    }
+  } finally {
+    await admin.disconnect();
+    await Promise.all(children.map((child) => endProcess(child, 'SIGKILL')));
+  }
+}
+
+async function schemaIdOf(url: string): Promise<number> {
+  const answer = await fetch(`${url}/subjects/foreshard.subscriptions-value/versions/latest`);
+  const { id } = (await answer.json()) as { readonly id: number };
+  return id;
+}
+
+export async function ingestEmbedded(): Promise<Measurement[]> {
+  const folder = await mkdtemp(join(tmpdir(), 'foreshard-bench-'));
+  try {
+    const figures: number[] = [];
+    for (let round = 0; round < ROUNDS; round++) figures.push(await embeddedRound(join(folder, String(round))));
+    return [
+      {
+        name: 'ingest and rates embedded, durable, state and changelog on',
+        figure: median(figures),
+        unit: 'events/s',
+        peer: '',
+        peerFigure: null,
+        ratio: null,
+        bar: '5 x the figure on Kafka',
+        met: null,
+      },
+    ];
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function embeddedRound(dir: string): Promise<number> {
+  const app = 'bench';
+  const log = await embeddedLog({ dir: join(dir, 'log'), app, partitions: PARTITIONS });
+  const codec = embeddedCodec();
+  const topology = ingestAndRates(PARTITIONS);
+  const ports = {
+    log,
+    codec,
+    stores: levelFolder(join(dir, 'state')),
+    clock: systemClock(),
+    effects: { perform: async () => [] },
+    logger: silentLogger,
+    meter: silentMeter,
+  };
+  // Topics exist once a run has been there; the events are appended before the measured one.
+  await (await run(topology, ports, runnerSettings(app, PARTITIONS))).stop(5_000);
+  const fleet = new Fleet({ ...DEFAULT_FLEET, filters: FILTERS });
+  let batch: OutRecord[] = [];
+  for (let event = 0; event < EVENTS; event++) {
+    const value = fleet.next(eventTime(1_760_000_000_000 + Math.floor(event / 50)));
+    batch.push({
+      topic: 'subscriptions',
+      partition: partitionOf(value.topicFilter, PARTITIONS),
+      key: value.topicFilter,
+      value: codec.encode('SubscriptionEvent', value),
+    });
+    if (batch.length < 20_000 && event < EVENTS - 1) continue;
+    await log.append(batch);
+    batch = [];
+  }
+  const began = performance.now();
+  const running = await run(topology, ports, runnerSettings(app, PARTITIONS));
+  await log.whenIdle();
+  const seconds = (performance.now() - began) / 1000;
+  await running.stop(5_000);
+  await log.close();
+  return EVENTS / seconds;
+}

@@ -1,0 +1,269 @@
+// Main: the composition root. Everything is wired here, in plain code, from one checked configuration; what is opened
+// last is closed first.
+
+import { randomUUID } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { embeddedProvisioner } from '../datastores/embedded/embedded-provisioner.ts';
+import { openLevelKv } from '../datastores/level-kv/level-kv.ts';
+import { effectsOver } from '../datastores/perform.ts';
+import { remoteProvisioner } from '../datastores/remote/remote-provisioner.ts';
+import type { Provisioner } from '../datastores/shard-store.ts';
+import { openTrieStore } from '../datastores/trie/trie-store.ts';
+import { APPLY_DEFAULTS } from '../processors/apply/apply.ts';
+import { FORECAST_DEFAULTS } from '../processors/forecast/forecast.ts';
+import { type Catalog, typeNamed } from '../processors/plan/catalog.ts';
+import { PLAN_DEFAULTS } from '../processors/plan/settings.ts';
+import { RATES_DEFAULTS } from '../processors/rates/rates.ts';
+import { embeddedCodec } from '../schemas/avro-codec.ts';
+import type { Codec } from '../schemas/codec.ts';
+import { registryCodec, subjectOf } from '../schemas/edge/registry-codec.ts';
+import { levelFolder } from '../state/edge/level-store.ts';
+import { rocksdbFolder } from '../state/edge/rocksdb-store.ts';
+import type { Config } from './config.ts';
+import { readCatalog } from './edge/catalog-file.ts';
+import { embeddedLog } from './edge/embedded-log.ts';
+import { type HttpServer, serveHttp } from './edge/http-server.ts';
+import { kafkaLog } from './edge/kafka-log.ts';
+import { systemClock } from './edge/system-clock.ts';
+import { createTelemetry } from './edge/telemetry.ts';
+import type { Clock, Log } from './ports.ts';
+import { type Running, run } from './runner.ts';
+import { runningViews } from './running-views.ts';
+import type { Logger } from './telemetry.ts';
+import { ALL_TOPICS } from './topics.ts';
+import { type TopologySettings, topologyOf } from './topology.ts';
+import type { Views } from './views.ts';
+
+/** The parts of a process that were started, and how to stop them. */
+export interface Foreshard {
+  readonly running: Running;
+  readonly log: Log;
+  readonly codec: Codec;
+  readonly provisioner: Provisioner;
+  readonly catalog: Catalog;
+  readonly views: Views;
+  /** The HTTP API's port; 0 when it is not served. */
+  readonly httpPort: number;
+  /** Rejects when the run cannot go on. */
+  readonly done: Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface StartOptions {
+  readonly logger: Logger;
+  readonly serveHttp?: boolean;
+  /**
+   * Simulated time: ticks and time are given by hand, every batch is committed at once, provisioning takes as long as the
+   * catalogue says, and shards do not wait for the disk.
+   */
+  readonly simulated?: Clock;
+}
+
+export async function start(config: Config, options: StartOptions): Promise<Foreshard> {
+  const { logger } = options;
+  const clock = options.simulated ?? systemClock();
+  const simulated = options.simulated !== undefined;
+  const catalog = readCatalog(config.catalogPath);
+  const telemetry = createTelemetry(logger, options.serveHttp ?? true);
+  const settings = settingsOf(config, catalog);
+  const topology = topologyOf(settings);
+  const codec = await codecOf(config);
+  const provisioner = provisionerOf(config, catalog, clock, simulated);
+  const log = await openLog(config, logger, clock);
+  const running = await run(
+    topology,
+    {
+      log,
+      codec,
+      clock,
+      logger,
+      meter: telemetry.meter,
+      stores: storesOf(config),
+      effects: effectsOver(provisioner, {
+        rowsPerWrite: 5_000, // About 50 ms of LevelDB.
+        kindOf: (datastoreType) => typeNamed(catalog, datastoreType).kind,
+      }),
+    },
+    {
+      app: config.applicationId,
+      partitions: config.partitions,
+      address: config.httpAdvertised,
+      commitIntervalMs: simulated ? 0 : config.commitIntervalMs,
+      commitRecordsMax: config.batchRecordsMax,
+      effectRetryMs: 100,
+      tickMs: simulated ? Number.MAX_SAFE_INTEGER : 200,
+      idleMs: 30_000,
+    },
+  );
+  const views = await runningViews({
+    running,
+    log,
+    codec,
+    clock,
+    settings: { app: config.applicationId, partitions: config.partitions, leafBits: config.leafBits },
+    metricsText: () => telemetry.text(),
+    newId: () => randomUUID(),
+  });
+  const http = (options.serveHttp ?? true) ? await httpOver(views, config, logger, telemetry.meter) : undefined;
+  let stopping: Promise<void> | undefined;
+  const stop = async (): Promise<void> => {
+    await http?.close(config.shutdownDeadlineMs);
+    await views.close();
+    await running.stop(config.shutdownDeadlineMs);
+    await log.close();
+    await provisioner.close();
+  };
+  return {
+    running,
+    log,
+    codec,
+    provisioner,
+    catalog,
+    views,
+    httpPort: http?.port ?? 0,
+    done: running.done,
+    stop: () => {
+      stopping ??= stop();
+      return stopping;
+    },
+  };
+}
+
+/** Every stage's settings, from the configuration and the catalogue. */
+export function settingsOf(config: Config, catalog: Catalog): TopologySettings {
+  const { partitions, incarnation, leafBits } = config;
+  const genesis = { concreteType: config.concreteType, trieType: config.trieType };
+  for (const name of [genesis.concreteType, genesis.trieType]) typeNamed(catalog, name);
+  return {
+    rates: { ...RATES_DEFAULTS, partitions, leafBits, heavyTopics: config.heavyTopicsMax, graceMs: config.rateGraceMs },
+    forecast: FORECAST_DEFAULTS,
+    plan: {
+      ...PLAN_DEFAULTS,
+      partitions,
+      genesis,
+      catalog,
+      mode: config.mode,
+      tickMs: config.tickMs,
+      horizonMs: config.horizonMs,
+      movesMax: config.movesMax,
+      shardsMax: config.shardsMax,
+      shardsPerHourMax: config.shardsPerHourMax,
+      dollarsPerHourMax: config.dollarsPerHourMax,
+      churnShareMax: config.churnShareMax,
+      coolDownMs: config.coolDownMs,
+      drainMs: config.drainMs,
+      brokerSilentMs: config.brokerSilentMs,
+    },
+    apply: { ...APPLY_DEFAULTS, partitions, genesis, incarnation, copyRowsPerSecond: config.copyRowsPerSecond },
+  };
+}
+
+export async function codecOf(config: Config): Promise<Codec> {
+  if (config.runtime === 'embedded') return embeddedCodec();
+  const subjects = ALL_TOPICS.flatMap((topic) =>
+    topic.record === undefined ? [] : [subjectOf(config.topicPrefix, { ...topic, record: topic.record })],
+  );
+  const username = config.registryUsername;
+  return registryCodec({
+    url: config.registryUrl,
+    subjects,
+    register: config.registerSchemas,
+    ...(username === '' ? {} : { auth: { username, password: config.registryPassword.reveal() } }),
+  });
+}
+
+export async function openLog(config: Config, logger: Logger, clock: Clock): Promise<Log> {
+  if (config.runtime === 'embedded') {
+    return embeddedLog({
+      dir: join(config.dataDir, 'log'),
+      app: config.applicationId,
+      partitions: config.partitions,
+      tombstoneMs: config.changelogRetentionMs,
+      now: () => clock.now(),
+    });
+  }
+  const { saslMechanism, saslUsername, saslPassword } = config;
+  return kafkaLog({
+    brokers: config.brokers,
+    app: config.applicationId,
+    logger,
+    topicPrefix: config.topicPrefix,
+    replicationFactor: config.replicationFactor,
+    sessionTimeoutMs: config.sessionTimeoutMs,
+    heldTasks: (group) => heldTasks(join(config.dataDir, 'state'), group),
+    ...(config.kafkaTls ? { ssl: tlsOf(config) } : {}),
+    ...(saslMechanism === 'none'
+      ? {}
+      : { sasl: { mechanism: saslMechanism, username: saslUsername, password: saslPassword.reveal() } as never }),
+  });
+}
+
+export function provisionerOf(config: Config, catalog: Catalog, clock: Clock, simulated: boolean): Provisioner {
+  if (config.shardServers.length > 0) {
+    const token = config.shardServerToken.reveal();
+    return remoteProvisioner({
+      addresses: config.shardServers.map((server) => (server.includes('://') ? server : `http://${server}`)),
+      token: token === '' ? undefined : token,
+    });
+  }
+  // A committed position is never ahead of a durable effect (I9): shards in this process wait for the disk.
+  const store = { partitions: config.partitions, sync: !simulated };
+  return embeddedProvisioner({
+    folder: join(config.dataDir, 'shards'),
+    types: new Map(
+      [...catalog].map(([name, { kind, provisioningMs }]) => [
+        name,
+        { kind, provisioningMs: simulated ? provisioningMs : 0 },
+      ]),
+    ),
+    open: { KEY_VALUE: (folder) => openLevelKv(folder, store), TRIE: (folder) => openTrieStore(folder, store) },
+    now: () => clock.now(),
+  });
+}
+
+function storesOf(config: Config) {
+  const folder = join(config.dataDir, 'state');
+  return config.storeEngine === 'rocksdb' ? rocksdbFolder(folder) : levelFolder(folder);
+}
+
+/** Tasks whose state lies in this folder: `<group>-<partition>`. */
+function heldTasks(folder: string, group: string): number[] {
+  try {
+    return readdirSync(folder).flatMap((name) =>
+      name.startsWith(`${group}-`) ? [Number(name.slice(group.length + 1))] : [],
+    );
+  } catch {
+    return []; // No folder yet: nothing is held.
+  }
+}
+
+function tlsOf(config: Config) {
+  const read = (path: string): Buffer[] => (path === '' ? [] : [readFileSync(path)]);
+  const [cert] = read(config.kafkaTlsCertFile);
+  const [key] = read(config.kafkaTlsKeyFile);
+  const ca = read(config.kafkaTlsCaFile);
+  return {
+    ...(ca.length > 0 ? { ca } : {}),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+  };
+}
+
+function httpOver(
+  views: Views,
+  config: Config,
+  logger: Logger,
+  meter: ReturnType<typeof createTelemetry>['meter'],
+): Promise<HttpServer> {
+  return serveHttp(views, {
+    host: config.httpHost,
+    port: config.httpPort,
+    readToken: config.httpReadToken.reveal(),
+    adminToken: config.httpAdminToken.reveal(),
+    advertised: config.httpAdvertised,
+    peerTimeoutMs: config.httpPeerTimeoutMs,
+    logger,
+    meter,
+  });
+}
