@@ -45,7 +45,7 @@ export const row = (filter: string, clientId: string, offset: number, more: Part
     qos: 1,
     version: { incarnation: 1, offset },
     gone: false,
-    at: eventTime(1_000 + offset),
+    at: eventTime(1_000 + (offset % 1_000_000)),
     ...more,
   }) satisfies SubscriptionRow;
 

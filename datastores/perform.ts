@@ -1,0 +1,192 @@
+// Perform: carries out the effects of the apply stage on the stores of a provisioner.
+//
+//   P1. Effects are done in order. Writes that stand side by side are joined into one batch for each shard and done for
+//       all shards together: their versions, not their order, decide.
+//   P2. An effect of a move that cannot be done gives the outcome `failed`; the move's own life decides what follows. Any
+//       other failure rejects with STORE_UNAVAILABLE, and the runner repeats all: every effect is idempotent.
+//   P3. A provisioner that cannot be reached is a shard that is not ready yet: it is asked again at the next tick.
+//   P4. Outcomes come in the order of the effects; joined writes give one, `own` and `disown` none.
+
+import { AppError } from '../schemas/errors.ts';
+import type { MoveId, ShardId } from '../schemas/ids.ts';
+import type { StoreKind } from '../schemas/records.ts';
+import type { Effect, Outcome, SubscriptionRow } from '../state/effects.ts';
+import { RowDigest, rowBytes } from './rows.ts';
+import type { Provisioner } from './shard-store.ts';
+
+export interface PerformSettings {
+  /** Rows in one call of a store: bounds memory and the time until others have their turn. */
+  readonly rowsPerWrite: number;
+  /** The kind of store of a datastore type, for the outcome of a provisioner that could not be asked. */
+  readonly kindOf: (datastoreType: string) => StoreKind;
+}
+
+type Write = Extract<Effect, { kind: 'write' }>;
+type Other = Exclude<Effect, { kind: 'write' }>;
+
+export function effectsOver(
+  provisioner: Provisioner,
+  settings: PerformSettings,
+): { perform(effects: readonly Effect[]): Promise<readonly Outcome[]> } {
+  return {
+    async perform(effects) {
+      const outcomes: Outcome[] = [];
+      for (let at = 0; at < effects.length; ) {
+        const writes: Write[] = [];
+        for (let next = effects[at]; next?.kind === 'write'; next = effects[++at]) writes.push(next);
+        if (writes.length > 0) outcomes.push(...(await performWrites(provisioner, settings, writes)));
+        const other = effects[at];
+        if (other === undefined || other.kind === 'write') continue;
+        const outcome = await performOne(provisioner, settings, other);
+        if (outcome !== undefined) outcomes.push(outcome);
+        at += 1;
+      }
+      return outcomes;
+    },
+  };
+}
+
+/** The rows of one shard, for one move or for none: what fails together. */
+interface Batch {
+  readonly shard: ShardId;
+  readonly move: MoveId | undefined;
+  readonly rows: SubscriptionRow[];
+}
+
+async function performWrites(
+  provisioner: Provisioner,
+  settings: PerformSettings,
+  writes: readonly Write[],
+): Promise<Outcome[]> {
+  const batches = new Map<string, Batch>();
+  for (const { shard, move, rows } of writes) {
+    const key = `${shard} ${move ?? ''}`;
+    const batch = batches.get(key) ?? { shard, move, rows: [] };
+    batches.set(key, batch);
+    for (const row of rows) batch.rows.push(row);
+  }
+  const written = [...batches.values()].map((batch) =>
+    settle('write', batch.shard, batch.move, async (): Promise<Outcome> => {
+      const store = await provisioner.store(batch.shard);
+      let applied = 0;
+      let stale = 0;
+      for (let from = 0; from < batch.rows.length; from += settings.rowsPerWrite) {
+        const result = await store.write(batch.rows.slice(from, from + settings.rowsPerWrite));
+        applied += result.applied;
+        stale += result.stale;
+      }
+      return { kind: 'written', shard: batch.shard, applied, stale };
+    }),
+  );
+  // All have ended before one failure is told: nothing goes on behind the back of a repetition.
+  const settled = await Promise.allSettled(written);
+  return settled.map((each) => {
+    if (each.status === 'rejected') throw each.reason;
+    return each.value;
+  });
+}
+
+function performOne(provisioner: Provisioner, settings: PerformSettings, effect: Other): Promise<Outcome | undefined> {
+  switch (effect.kind) {
+    case 'provision':
+      return provision(provisioner, settings, effect);
+    case 'release':
+      return settle(effect.kind, effect.shard, undefined, async () => {
+        await provisioner.release(effect.shard);
+        return { kind: 'released', shard: effect.shard };
+      });
+    case 'own':
+      return settle(effect.kind, effect.shard, effect.move, async () => {
+        // A refusal (D4) means that a later record is there: this one is a repetition or comes from a former owner.
+        await (await provisioner.store(effect.shard)).own(effect.owner);
+        return undefined;
+      });
+    case 'disown':
+      return settle(effect.kind, effect.shard, undefined, async () => {
+        await (await provisioner.store(effect.shard)).disown(effect.slice);
+        return undefined;
+      });
+    case 'copy':
+      return settle(effect.kind, effect.to, effect.move, () => copy(provisioner, effect));
+    case 'compare':
+      return settle(effect.kind, effect.to, effect.move, () => compare(provisioner, effect));
+    case 'erase':
+      return settle(effect.kind, effect.shard, effect.move, async () => {
+        const rows = await (await provisioner.store(effect.shard)).erase(effect.range, effect.limit);
+        return { kind: 'erased', move: effect.move, shard: effect.shard, rows, done: rows < effect.limit };
+      });
+    case 'count':
+      return settle(effect.kind, effect.shard, undefined, async () => {
+        const { entries, bytes } = await (await provisioner.store(effect.shard)).count(effect.range);
+        return { kind: 'counted', slice: effect.range.slice, entries, bytes };
+      });
+  }
+}
+
+async function provision(
+  provisioner: Provisioner,
+  settings: PerformSettings,
+  { shard, datastoreType, resize }: Extract<Effect, { kind: 'provision' }>,
+): Promise<Outcome> {
+  try {
+    return { kind: 'provisioned', shard, datastoreType, ...(await provisioner.ensure(shard, datastoreType, resize)) };
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return {
+      kind: 'provisioned',
+      shard,
+      datastoreType,
+      state: error.code === 'STORE_UNAVAILABLE' ? 'pending' : 'failed', // P3
+      storeKind: settings.kindOf(datastoreType),
+      instanceId: '',
+      address: '',
+      reason: error.message,
+    };
+  }
+}
+
+async function copy(
+  provisioner: Provisioner,
+  { move, from, to, range, cursor, limit }: Extract<Effect, { kind: 'copy' }>,
+): Promise<Outcome> {
+  const source = await provisioner.store(from);
+  const target = await provisioner.store(to);
+  const page = await source.scan(range, cursor, limit);
+  if (page.rows.length > 0) await target.write(page.rows);
+  let bytes = 0;
+  for (const row of page.rows) bytes += rowBytes(row);
+  return { kind: 'copied', move, rows: page.rows.length, bytes, cursor: page.cursor ?? cursor, done: page.done };
+}
+
+/** The target is digested up to the source's last row, or to the end of the range after its last page: so extra rows show. */
+async function compare(
+  provisioner: Provisioner,
+  { move, from, to, range, cursor, limit }: Extract<Effect, { kind: 'compare' }>,
+): Promise<Outcome> {
+  const source = await provisioner.store(from);
+  const target = await provisioner.store(to);
+  const page = await source.scan(range, cursor, limit);
+  const digest = new RowDigest();
+  for (const row of page.rows) digest.add(row);
+  const expected = digest.result();
+  const found = await target.digest(range, cursor, page.done ? undefined : page.cursor);
+  const equal = found.rows === expected.rows && found.digest === expected.digest;
+  return { kind: 'compared', move, rows: expected.rows, equal, cursor: page.cursor ?? cursor, done: page.done };
+}
+
+/** P2. Anything but an AppError is a bug and goes on up. */
+async function settle<Result extends Outcome | undefined>(
+  effect: Effect['kind'],
+  shard: ShardId,
+  move: MoveId | undefined,
+  work: () => Promise<Result>,
+): Promise<Result | Extract<Outcome, { kind: 'failed' }>> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    const reason = `${effect} on ${shard}: ${error.message}`;
+    if (move !== undefined) return { kind: 'failed', move, effect, reason: `${error.code}: ${reason}` };
+    throw new AppError('STORE_UNAVAILABLE', reason, { shard, effect, code: error.code }, error);
+  }
+}

@@ -1,0 +1,165 @@
+// Shard server: the shards of one provisioner, over HTTP, so that instances and brokers on other machines share them.
+//
+//   H1. Every request but GET /livez carries the bearer token, compared in constant time. Without a token the server
+//       binds to loopback alone.
+//   H2. A body is checked whole (wire.ts) before anything is done; its size is limited before it is read.
+//   H3. An answer has the code of the failure, never its stack, its path or the token.
+
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { isIP } from 'node:net';
+import { fastify } from 'fastify';
+import { AppError } from '../../schemas/errors.ts';
+import { epoch, eventTime, sliceKey } from '../../schemas/ids.ts';
+import { cursorAt, rowBytes } from '../rows.ts';
+import { checkedShardName } from '../shard-name.ts';
+import type { Page, Provisioner, ShardStore } from '../shard-store.ts';
+import { bodyProblem, ownerOf, REQUESTS, type Request, rangeOf, rowOf, STATUS, wireRow } from './wire.ts';
+
+export interface ShardServerSettings {
+  readonly provisioner: Provisioner;
+  /** `undefined`: no authentication, loopback alone (H1). */
+  readonly token: string | undefined;
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+  /** Told of failures that are the server's own; nothing of the request is in them but the shard and the call. */
+  readonly log?: (failure: { readonly call: string; readonly shard: string; readonly error: unknown }) => void;
+}
+
+export interface ShardServer {
+  /** `http://host:port` */
+  readonly address: string;
+  /** Ends the requests under way. The provisioner stays open: whoever made it closes it. */
+  close(): Promise<void>;
+}
+
+/** A write of 10,000 rows with texts of some hundred bytes; longer ones are sent in smaller pieces. */
+export const BODY_BYTES_MAX = 16 * 1024 * 1024;
+/** A page ends before it weighs more than this, so an answer stays in bounds whatever the texts. */
+const PAGE_BYTES_MAX = 8 * 1024 * 1024;
+/** Longer than any call should take; a client that sends its body slower than this is let go. */
+const REQUEST_TIMEOUT_MS = 30_000;
+
+type Calls = {
+  readonly [Call in Exclude<keyof typeof REQUESTS, 'ensure'>]: (
+    store: ShardStore,
+    body: Request<Call>,
+  ) => Promise<unknown>;
+};
+
+const CALLS: Calls = {
+  write: (store, body) => store.write(body.rows.map(rowOf)),
+  own: (store, body) => store.own(ownerOf(body.owner)),
+  disown: async (store, body) => {
+    await store.disown(sliceKey(body.slice));
+    return null;
+  },
+  owners: (store) => store.owners(),
+  lookup: (store, body) => store.lookup(body.filters, epoch(body.asker)),
+  match: (store, body) =>
+    store.match(
+      body.queries.map((each) => ({ topic: each.topic, slice: sliceKey(each.slice), epoch: epoch(each.epoch) })),
+    ),
+  scan: async (store, body) => {
+    const page = bounded(await store.scan(rangeOf(body.range), body.cursor, body.limit));
+    return { rows: page.rows.map(wireRow), cursor: page.cursor, done: page.done };
+  },
+  digest: (store, body) => store.digest(rangeOf(body.range), body.after, body.upTo),
+  erase: (store, body) => store.erase(rangeOf(body.range), body.limit),
+  count: (store, body) => store.count(rangeOf(body.range)),
+  dropTombstones: (store, body) => store.dropTombstones(eventTime(body.before)),
+};
+
+/** Resolves when the server listens. Throws CONFIG_INVALID (H1). */
+export async function startShardServer(settings: ShardServerSettings): Promise<ShardServer> {
+  const { provisioner, token, host, port, log } = settings;
+  if (!token && !isLoopback(host)) {
+    throw new AppError('CONFIG_INVALID', 'a shard server without a token binds to loopback alone: set a token', {
+      host,
+    });
+  }
+  const server = fastify({
+    bodyLimit: BODY_BYTES_MAX,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    forceCloseConnections: true,
+    routerOptions: { maxParamLength: 128 },
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false } },
+  });
+
+  server.removeContentTypeParser('text/plain');
+
+  server.addHook('onRequest', async (request) => {
+    if (!token || request.url === '/livez') return;
+    const given = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '';
+    if (!timingSafeEqual(hashOf(given), hashOf(token))) throw new AppError('UNAUTHORIZED', 'the token is not the one');
+  });
+  server.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
+    if (error instanceof AppError) {
+      const status = STATUS[error.code] ?? 500;
+      if (status >= 500) log?.({ ...about(request), error });
+      return reply.code(status).send({ code: error.code, message: error.message });
+    }
+    const status = error.statusCode ?? 500;
+    if (status < 500) return reply.code(status).send({ code: 'REQUEST_INVALID', message: error.message });
+    log?.({ ...about(request), error });
+    return reply.code(500).send({ code: 'STORE_UNAVAILABLE', message: 'the shard server failed' });
+  });
+  server.setNotFoundHandler((_request, reply) => reply.code(404).send({ code: 'NOT_FOUND', message: 'no such route' }));
+
+  server.get('/livez', async () => ({ live: true }));
+  server.put<{ Params: Named; Body: Request<'ensure'> }>(
+    '/shards/:shard',
+    { schema: { body: REQUESTS.ensure } },
+    (request) =>
+      provisioner.ensure(checkedShardName(request.params.shard), request.body.datastoreType, request.body.resize),
+  );
+  server.get<{ Params: Named }>('/shards/:shard', async (request) => ({
+    kind: (await provisioner.store(checkedShardName(request.params.shard))).kind,
+  }));
+  server.delete<{ Params: Named }>('/shards/:shard', async (request) => {
+    await provisioner.release(checkedShardName(request.params.shard));
+    return {};
+  });
+  for (const [name, call] of Object.entries(CALLS) as [
+    keyof Calls,
+    (store: ShardStore, body: never) => Promise<unknown>,
+  ][]) {
+    server.post<{ Params: Named; Body: never }>(
+      `/shards/:shard/${name}`,
+      { schema: { body: REQUESTS[name] } },
+      async (request, reply) => {
+        const problem = bodyProblem(request.body);
+        if (problem !== undefined) throw new AppError('REQUEST_INVALID', problem);
+        const store = await provisioner.store(checkedShardName(request.params.shard));
+        return reply.type('application/json').send(JSON.stringify(await call(store, request.body as never)));
+      },
+    );
+  }
+  return { address: await server.listen({ host, port }), close: () => server.close() };
+}
+
+interface Named {
+  readonly shard: string;
+}
+
+function about(request: { readonly params: unknown; readonly routeOptions: { readonly url?: string | undefined } }) {
+  return { call: request.routeOptions.url ?? '', shard: (request.params as Partial<Named> | undefined)?.shard ?? '' };
+}
+
+/** The first rows of the page up to PAGE_BYTES_MAX, at least one. */
+function bounded(page: Page): Page {
+  let bytes = 0;
+  for (const [i, row] of page.rows.entries()) {
+    bytes += rowBytes(row);
+    if (bytes <= PAGE_BYTES_MAX || i === 0) continue;
+    const rows = page.rows.slice(0, i);
+    return { rows, cursor: cursorAt(rows[i - 1]!), done: false };
+  }
+  return page;
+}
+
+const hashOf = (text: string): Buffer => createHash('sha256').update(text).digest();
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}

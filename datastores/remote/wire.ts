@@ -1,0 +1,156 @@
+// Wire: what a shard server and its clients say to each other, as JSON over HTTP. One list of schemas checks requests at
+// the server and answers at the client; rows travel as tuples, since a copy is millions of them.
+//
+//   PUT    /shards/:shard          { datastoreType, resize }   -> Provisioned
+//   GET    /shards/:shard                                      -> { kind }
+//   DELETE /shards/:shard                                      -> {}
+//   POST   /shards/:shard/<call>   arguments of the method     -> its result
+//
+// A failure is { code, message } with a code of schemas/errors.ts and a fitting status.
+
+import { type Static, Type } from 'typebox';
+import type { ErrorCode } from '../../schemas/errors.ts';
+import { epoch, eventTime, shardId, sliceKey } from '../../schemas/ids.ts';
+import type { OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
+import { parseSlice } from '../../state/keys.ts';
+import { filterProblem } from '../../state/topic-filter.ts';
+
+/** MQTT's own limit for one text is 65,535 bytes, so no more code units; a slice key and a cursor add to one or two. */
+const TEXT_MAX = 65_535;
+const SLICE_MAX = TEXT_MAX + 64;
+const CURSOR_MAX = 2 * TEXT_MAX + 1;
+/** Items in one list of a request: bounds the work of one call. The body limit comes first for long texts. */
+export const ITEMS_MAX = 10_000;
+
+const count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+const text = Type.String({ maxLength: TEXT_MAX });
+const slice = Type.String({ minLength: 2, maxLength: SLICE_MAX });
+const cursor = Type.Optional(Type.String({ maxLength: CURSOR_MAX }));
+const limit = Type.Integer({ minimum: 1, maximum: ITEMS_MAX });
+/** Filter, client, broker, qos, incarnation, offset, gone, at. */
+const row = Type.Tuple([
+  Type.String({ minLength: 1, maxLength: TEXT_MAX }),
+  Type.String({ minLength: 1, maxLength: TEXT_MAX }),
+  text,
+  Type.Integer({ minimum: 0, maximum: 2 }),
+  Type.Integer({ minimum: 0, maximum: 2 ** 32 }),
+  count,
+  Type.Boolean(),
+  Type.Number({ minimum: 0, maximum: 1e15 }),
+]);
+const owner = Type.Object(
+  {
+    slice,
+    state: Type.Union([Type.Literal('owned'), Type.Literal('receiving'), Type.Literal('moved')]),
+    epoch: count,
+    movedTo: Type.Optional(Type.String({ minLength: 1, maxLength: 128 })),
+  },
+  { additionalProperties: false },
+);
+const range = Type.Object(
+  { slice, except: Type.Array(slice, { maxItems: ITEMS_MAX }) },
+  { additionalProperties: false },
+);
+const request = <Properties extends Parameters<typeof Type.Object>[0]>(properties: Properties) =>
+  Type.Object(properties, { additionalProperties: false });
+
+/** The body of each call. */
+export const REQUESTS = {
+  ensure: request({ datastoreType: Type.String({ minLength: 1, maxLength: 256 }), resize: Type.Boolean() }),
+  write: request({ rows: Type.Array(row, { maxItems: ITEMS_MAX }) }),
+  own: request({ owner }),
+  disown: request({ slice }),
+  owners: request({}),
+  lookup: request({ filters: Type.Array(text, { maxItems: ITEMS_MAX }), asker: count }),
+  match: request({
+    queries: Type.Array(request({ topic: text, slice, epoch: count }), { maxItems: ITEMS_MAX }),
+  }),
+  scan: request({ range, cursor, limit }),
+  digest: request({ range, after: cursor, upTo: cursor }),
+  erase: request({ range, limit }),
+  count: request({ range }),
+  dropTombstones: request({ before: Type.Number({ minimum: 0, maximum: 1e15 }) }),
+};
+
+export type WireRow = Static<typeof row>;
+export type Request<Call extends keyof typeof REQUESTS> = Static<(typeof REQUESTS)[Call]>;
+type WireOwner = Static<typeof owner>;
+type WireRange = Static<typeof range>;
+
+/** Status of each code that a store or provisioner throws; others are a failure of the server. */
+export const STATUS: Partial<Record<ErrorCode, number>> = {
+  REQUEST_INVALID: 400,
+  SHARD_INVALID: 400,
+  FILTER_INVALID: 400,
+  UNAUTHORIZED: 401,
+  NOT_FOUND: 404,
+  SHARD_UNKNOWN: 404,
+  STORE_CORRUPT: 500,
+  STORE_FORMAT: 500,
+  STORE_UNAVAILABLE: 503,
+  STORE_CLOSED: 503,
+};
+
+export const wireRow = (each: SubscriptionRow): WireRow => [
+  each.filter,
+  each.clientId,
+  each.brokerId,
+  each.qos,
+  each.version.incarnation,
+  each.version.offset,
+  each.gone,
+  each.at,
+];
+
+export const rowOf = ([filter, clientId, brokerId, qos, incarnation, offset, gone, at]: WireRow): SubscriptionRow => ({
+  filter,
+  clientId,
+  brokerId,
+  qos,
+  version: { incarnation, offset },
+  gone,
+  at: eventTime(at),
+});
+
+export const ownerOf = (wire: WireOwner): OwnerRecord => ({
+  slice: sliceKey(wire.slice),
+  state: wire.state,
+  epoch: epoch(wire.epoch),
+  ...(wire.movedTo === undefined ? {} : { movedTo: shardId(wire.movedTo) }),
+});
+
+export const rangeOf = (wire: WireRange): SliceRange => ({
+  slice: sliceKey(wire.slice),
+  except: wire.except.map(sliceKey),
+});
+
+/** Why a checked body still makes no sense: a key that is no slice, a filter that is none. */
+export function bodyProblem(body: unknown): string | undefined {
+  const {
+    rows,
+    filters,
+    range: asked,
+    slice: key,
+    owner: put,
+    queries,
+  } = body as {
+    rows?: readonly WireRow[];
+    filters?: readonly string[];
+    range?: WireRange;
+    slice?: string;
+    owner?: WireOwner;
+    queries?: readonly { readonly slice: string }[];
+  };
+  for (const filter of [...(rows ?? []).map((each) => each[0]), ...(filters ?? [])]) {
+    const problem = filterProblem(filter);
+    if (problem !== undefined) return `a filter is not valid: ${problem}`;
+  }
+  const slices = [
+    key,
+    put?.slice,
+    asked?.slice,
+    ...(asked?.except ?? []),
+    ...(queries ?? []).map((each) => each.slice),
+  ];
+  return slices.some((each) => each !== undefined && parseSlice(each) === undefined) ? 'a slice is not one' : undefined;
+}

@@ -1,0 +1,132 @@
+import { readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { Provisioner } from '../../../datastores/shard-store.ts';
+import { epoch, shardId } from '../../../schemas/ids.ts';
+import { hashSlice } from '../../../state/keys.ts';
+import { localShards } from '../../support/shards.ts';
+import { type TempFolder, tempFolder } from '../../support/temp-folder.ts';
+import { owned, PARTITIONS, row } from '../shard-store-suite.ts';
+
+const SHARD = shardId('shard-0001');
+const OTHER = shardId('shard-0002');
+
+describe('embedded provisioner', () => {
+  let folder: TempFolder;
+  let now = 0;
+  let provisioner: Provisioner;
+  const restarted = async (): Promise<void> => {
+    await provisioner.close();
+    provisioner = localShards(folder.path, PARTITIONS, () => now);
+  };
+  beforeEach(async () => {
+    folder = await tempFolder();
+    now = 1_000;
+    provisioner = localShards(folder.path, PARTITIONS, () => now);
+  });
+  afterEach(async () => {
+    await provisioner.close();
+    await folder.remove();
+  });
+
+  test('a shard is there from the first ensure on, also after a restart, with the kind of its type', async () => {
+    const first = await provisioner.ensure(SHARD, 'kv', false);
+    expect(first).toMatchObject({ state: 'ready', storeKind: 'KEY_VALUE', address: '', reason: '' });
+    await provisioner.ensure(OTHER, 'trie', false);
+    await (await provisioner.store(SHARD)).write([row('a', 'c', 1)]);
+    await restarted();
+    expect(await provisioner.ensure(SHARD, 'kv', false)).toEqual(first);
+    expect((await provisioner.store(SHARD)).kind).toBe('KEY_VALUE');
+    expect((await provisioner.store(OTHER)).kind).toBe('TRIE');
+    expect(await (await provisioner.store(SHARD)).write([row('a', 'c', 1)])).toEqual({ applied: 0, stale: 1 });
+  });
+
+  test('a store that nobody ensured is unknown', async () => {
+    await expect(provisioner.store(SHARD)).rejects.toMatchObject({ code: 'SHARD_UNKNOWN' });
+  });
+
+  test('a type that takes time is pending until that time has passed, across a restart', async () => {
+    expect(await provisioner.ensure(SHARD, 'kv-large', false)).toMatchObject({
+      state: 'pending',
+      reason: 'ready in 500 ms',
+    });
+    await expect(provisioner.store(SHARD)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    now += 499;
+    await restarted();
+    expect((await provisioner.ensure(SHARD, 'kv-large', false)).state).toBe('pending');
+    now += 1;
+    expect((await provisioner.ensure(SHARD, 'kv-large', false)).state).toBe('ready');
+    expect((await provisioner.store(SHARD)).kind).toBe('KEY_VALUE');
+  });
+
+  test('a resize takes the time of the new type while the shard goes on serving', async () => {
+    const { instanceId } = await provisioner.ensure(SHARD, 'kv', false);
+    const store = await provisioner.store(SHARD);
+    expect(await provisioner.ensure(SHARD, 'kv-large', true)).toMatchObject({ state: 'pending', instanceId });
+    await store.own(owned(hashSlice(0)));
+    now += 500;
+    expect(await provisioner.ensure(SHARD, 'kv-large', true)).toMatchObject({ state: 'ready', instanceId });
+    await restarted();
+    expect(await provisioner.ensure(SHARD, 'kv-large', false)).toMatchObject({ state: 'ready', instanceId });
+  });
+
+  for (const { name, type, resize, reason } of [
+    { name: 'an unknown type', type: 'kv-huge', resize: false, reason: /no datastore type kv-huge/ },
+    { name: 'another type without a resize', type: 'kv-large', resize: false, reason: /exists on datastore type kv/ },
+    { name: 'a resize to another kind of store', type: 'trie', resize: true, reason: /is a KEY_VALUE store/ },
+  ])
+    test(`${name} is refused with its reason`, async () => {
+      await provisioner.ensure(SHARD, 'kv', false);
+      const refused = await provisioner.ensure(SHARD, type, resize);
+      expect(refused.state).toBe('failed');
+      expect(refused.reason).toMatch(reason);
+    });
+
+  for (const name of ['..', '.', '../x', 'a/b', '', '-x', 'x'.repeat(129), 'a\u0000', 'ä', 'a\\b'])
+    test(`the name ${JSON.stringify(name.slice(0, 8))} becomes no path`, async () => {
+      await expect(provisioner.ensure(shardId(name), 'kv', false)).rejects.toMatchObject({ code: 'SHARD_INVALID' });
+      await expect(provisioner.release(shardId(name))).rejects.toMatchObject({ code: 'SHARD_INVALID' });
+      expect(await readdir(folder.path)).toEqual([]);
+    });
+
+  test('a released shard leaves nothing, and releasing twice is releasing once', async () => {
+    const { instanceId } = await provisioner.ensure(SHARD, 'kv', false);
+    await (await provisioner.store(SHARD)).write([row('a', 'c', 1)]);
+    await provisioner.release(SHARD);
+    await provisioner.release(SHARD);
+    expect(await readdir(folder.path)).toEqual([]);
+    expect((await provisioner.ensure(SHARD, 'kv', false)).instanceId).not.toBe(instanceId);
+    const store = await provisioner.store(SHARD);
+    await store.own(owned(hashSlice(0)));
+    expect((await store.count({ slice: hashSlice(0), except: [] })).entries).toBe(0);
+  });
+
+  test('a release cut short leaves no old rows to a new shard of the name', async () => {
+    await provisioner.ensure(SHARD, 'kv', false);
+    await (await provisioner.store(SHARD)).write([row('a', 'c', 1)]);
+    await restarted();
+    await rm(join(folder.path, SHARD, 'shard.json'));
+    await provisioner.ensure(SHARD, 'kv', false);
+    expect(await (await provisioner.store(SHARD)).write([row('a', 'c', 1)])).toEqual({ applied: 1, stale: 0 });
+  });
+
+  test('a ready shard whose data is gone is refused, and so is a file that is not a shard’s', async () => {
+    await provisioner.ensure(SHARD, 'kv', false);
+    await provisioner.ensure(OTHER, 'kv', false);
+    await restarted();
+    await rm(join(folder.path, SHARD, 'data'), { recursive: true });
+    await expect(provisioner.store(SHARD)).rejects.toMatchObject({ code: 'STORE_CORRUPT' });
+    for (const text of ['', '{', 'null', '{"format":2}']) {
+      await writeFile(join(folder.path, OTHER, 'shard.json'), text);
+      await expect(provisioner.ensure(OTHER, 'kv', false)).rejects.toMatchObject({ code: 'STORE_CORRUPT' });
+    }
+  });
+
+  test('two stores asked for at once are one', async () => {
+    await provisioner.ensure(SHARD, 'kv', false);
+    const [one, two] = await Promise.all([provisioner.store(SHARD), provisioner.store(SHARD)]);
+    expect(one).toBe(two);
+    await one.own(owned(hashSlice(1), 2));
+    expect(await two.lookup([], epoch(1))).toEqual([]);
+  });
+});

@@ -1,0 +1,278 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { effectsOver } from '../../datastores/perform.ts';
+import type { Provisioner, ShardStore } from '../../datastores/shard-store.ts';
+import { AppError } from '../../schemas/errors.ts';
+import { epoch, moveId, type ShardId, shardId } from '../../schemas/ids.ts';
+import type { Cursor, Effect, Outcome } from '../../state/effects.ts';
+import { hashSlice, pinSlice } from '../../state/keys.ts';
+import { type Fault, type FaultyStore, faultyStore } from '../support/faulty-store.ts';
+import { localShards } from '../support/shards.ts';
+import { type TempFolder, tempFolder } from '../support/temp-folder.ts';
+import { owned, row } from './shard-store-suite.ts';
+
+const FROM = shardId('shard-0001');
+const TO = shardId('shard-0002');
+const MOVE = moveId('move-1');
+const WHOLE = { slice: hashSlice(0), except: [] };
+const SETTINGS = { rowsPerWrite: 3, kindOf: () => 'KEY_VALUE' as const };
+
+describe('performing effects', () => {
+  let folder: TempFolder;
+  let shards: Provisioner;
+  beforeEach(async () => {
+    folder = await tempFolder();
+    shards = localShards(folder.path, 1);
+    await shards.ensure(FROM, 'kv', false);
+    await shards.ensure(TO, 'kv', false);
+  });
+  afterEach(async () => {
+    await shards.close();
+    await folder.remove();
+  });
+
+  /** The same shards, with faults planted in one of them. */
+  function withFaults(shard: ShardId, faults: readonly Fault[]): { provisioner: Provisioner; fired: () => number } {
+    let faulty: FaultyStore | undefined;
+    const provisioner: Provisioner = {
+      ensure: (...given) => shards.ensure(...given),
+      async store(asked) {
+        const store = await shards.store(asked);
+        if (asked !== shard) return store;
+        faulty ??= faultyStore(store, faults);
+        return faulty;
+      },
+      release: (asked) => shards.release(asked),
+      close: () => shards.close(),
+    };
+    return { provisioner, fired: () => faulty?.fired ?? 0 };
+  }
+
+  const rowsOf = async (shard: ShardId) => (await (await shards.store(shard)).scan(WHOLE, undefined, 100)).rows;
+  const rows = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((client, i) => row(`t/${i % 3}`, client, i, { gone: i === 2 }));
+
+  test('each kind of effect has its outcome, in order; own and disown have none', async () => {
+    const effects: Effect[] = [
+      { kind: 'provision', shard: shardId('shard-0003'), datastoreType: 'trie', resize: false },
+      { kind: 'own', shard: FROM, owner: owned(hashSlice(0)) },
+      { kind: 'write', shard: FROM, rows },
+      { kind: 'count', shard: FROM, range: WHOLE },
+      { kind: 'disown', shard: FROM, slice: hashSlice(0) },
+      { kind: 'copy', move: MOVE, from: FROM, to: TO, range: WHOLE, cursor: undefined, limit: 100 },
+      { kind: 'compare', move: MOVE, from: FROM, to: TO, range: WHOLE, cursor: undefined, limit: 100 },
+      { kind: 'erase', move: MOVE, shard: FROM, range: WHOLE, limit: 7 },
+      { kind: 'erase', move: MOVE, shard: FROM, range: WHOLE, limit: 7 },
+      { kind: 'release', shard: shardId('shard-0003') },
+      { kind: 'release', shard: shardId('shard-0003') },
+    ];
+    const outcomes = await effectsOver(shards, SETTINGS).perform(effects);
+    const cursor = expect.any(String);
+    expect(outcomes).toEqual([
+      {
+        kind: 'provisioned',
+        shard: 'shard-0003',
+        datastoreType: 'trie',
+        state: 'ready',
+        storeKind: 'TRIE',
+        instanceId: cursor,
+        address: '',
+        reason: '',
+      },
+      { kind: 'written', shard: FROM, applied: 7, stale: 0 },
+      { kind: 'counted', slice: hashSlice(0), entries: 6, bytes: 6 * (32 + 3 + 1 + 8) },
+      { kind: 'copied', move: MOVE, rows: 7, bytes: 7 * (32 + 3 + 1 + 8), cursor, done: true },
+      { kind: 'compared', move: MOVE, rows: 7, equal: true, cursor, done: true },
+      { kind: 'erased', move: MOVE, shard: FROM, rows: 7, done: false },
+      { kind: 'erased', move: MOVE, shard: FROM, rows: 0, done: true },
+      { kind: 'released', shard: 'shard-0003' },
+      { kind: 'released', shard: 'shard-0003' },
+    ] satisfies unknown[]);
+    expect(await (await shards.store(FROM)).owners()).toEqual([]);
+  });
+
+  test('adjacent writes become one batch for each shard and move', async () => {
+    const sizes: string[] = [];
+    for (const shard of [FROM, TO]) {
+      const store = await shards.store(shard);
+      const write = store.write.bind(store);
+      store.write = (given) => {
+        sizes.push(`${shard} ${given.length}`);
+        return write(given);
+      };
+    }
+    const outcomes = await effectsOver(shards, SETTINGS).perform([
+      { kind: 'write', shard: FROM, rows: rows.slice(0, 2) },
+      { kind: 'write', shard: TO, rows: rows.slice(0, 1), move: MOVE },
+      { kind: 'write', shard: FROM, rows: rows.slice(2, 5) },
+      { kind: 'own', shard: FROM, owner: owned(hashSlice(0)) },
+      { kind: 'write', shard: FROM, rows: rows.slice(4) },
+    ]);
+    expect(sizes.sort()).toEqual([`${FROM} 2`, `${FROM} 3`, `${FROM} 3`, `${TO} 1`]);
+    expect(outcomes).toEqual([
+      { kind: 'written', shard: FROM, applied: 5, stale: 0 },
+      { kind: 'written', shard: TO, applied: 1, stale: 0 },
+      { kind: 'written', shard: FROM, applied: 2, stale: 1 },
+    ]);
+  });
+
+  test('a copy in pieces, resumed by its cursor, is equal to its source', async () => {
+    const effects = effectsOver(shards, SETTINGS);
+    await effects.perform([{ kind: 'write', shard: FROM, rows }]);
+    const range = { slice: hashSlice(0), except: [pinSlice('t/1')] };
+    const piece = async (kind: 'copy' | 'compare', cursor: Cursor | undefined): Promise<Outcome> =>
+      (await effects.perform([{ kind, move: MOVE, from: FROM, to: TO, range, cursor, limit: 2 }]))[0]!;
+    for (const kind of ['copy', 'compare'] as const) {
+      let rowsDone = 0;
+      for (let cursor: Cursor | undefined; ; ) {
+        const outcome = await piece(kind, cursor);
+        if (outcome.kind !== 'copied' && outcome.kind !== 'compared') throw new Error(outcome.kind);
+        if (outcome.kind === 'compared') expect(outcome.equal).toBe(true);
+        rowsDone += outcome.rows;
+        if (outcome.done) break;
+        cursor = outcome.cursor;
+      }
+      expect(rowsDone).toBe(5);
+    }
+    expect((await rowsOf(TO)).some((each) => each.filter === 't/1')).toBe(false);
+  });
+
+  for (const { name, spoil } of [
+    { name: 'a missing row', spoil: (to: ShardStore) => to.erase(WHOLE, 1) },
+    { name: 'a row too many in between', spoil: (to: ShardStore) => to.write([row('t/0', 'aa', 1)]) },
+    {
+      name: 'a row too many at the end',
+      spoil: (to: ShardStore) => to.write([row('t/0', 'zz', 1), row('t/1', 'zz', 1), row('t/2', 'zz', 1)]),
+    },
+    { name: 'a newer version', spoil: (to: ShardStore) => to.write([row('t/0', 'a', 50)]) },
+  ])
+    test(`comparing finds ${name} at the target`, async () => {
+      const effects = effectsOver(shards, SETTINGS);
+      await effects.perform([
+        { kind: 'write', shard: FROM, rows },
+        { kind: 'write', shard: TO, rows, move: MOVE },
+      ]);
+      await spoil(await shards.store(TO));
+      const equal: boolean[] = [];
+      for (let cursor: Cursor | undefined, done = false; !done; ) {
+        const [outcome] = await effects.perform([
+          { kind: 'compare', move: MOVE, from: FROM, to: TO, range: WHOLE, cursor, limit: 3 },
+        ]);
+        if (outcome?.kind !== 'compared') throw new Error(outcome?.kind);
+        equal.push(outcome.equal);
+        ({ cursor, done } = outcome);
+      }
+      expect(equal).toContain(false);
+    });
+
+  for (const { name, effect, method } of [
+    { name: 'a write to its target', method: 'write', effect: { kind: 'write', shard: TO, rows, move: MOVE } },
+    {
+      name: 'owning at its target',
+      method: 'own',
+      effect: { kind: 'own', shard: TO, owner: owned(hashSlice(0), 2, 'receiving'), move: MOVE },
+    },
+    {
+      name: 'a copy',
+      method: 'write',
+      effect: { kind: 'copy', move: MOVE, from: FROM, to: TO, range: WHOLE, cursor: undefined, limit: 9 },
+    },
+    {
+      name: 'a comparison',
+      method: 'digest',
+      effect: { kind: 'compare', move: MOVE, from: FROM, to: TO, range: WHOLE, cursor: undefined, limit: 9 },
+    },
+    { name: 'an erasure', method: 'erase', effect: { kind: 'erase', move: MOVE, shard: TO, range: WHOLE, limit: 9 } },
+  ] as const)
+    test(`a move’s ${name} that fails is an outcome, and the rest goes on`, async () => {
+      await (await shards.store(FROM)).write(rows);
+      const { provisioner, fired } = withFaults(TO, [{ method, call: 1, when: 'before' }]);
+      const outcomes = await effectsOver(provisioner, SETTINGS).perform([
+        effect,
+        { kind: 'count', shard: FROM, range: WHOLE },
+      ]);
+      expect(fired()).toBe(1);
+      expect(outcomes).toMatchObject([
+        { kind: 'failed', move: MOVE, effect: effect.kind },
+        { kind: 'counted', entries: 6 },
+      ]);
+    });
+
+  for (const when of ['before', 'half', 'after'] as const)
+    for (const call of [1, 2, 3])
+      test(`a write to an owner that fails (${when}, call ${call}) rejects, and the repetition completes it`, async () => {
+        const { provisioner, fired } = withFaults(FROM, [{ method: 'write', call, when }]);
+        const effects = effectsOver(provisioner, SETTINGS);
+        const batch: Effect[] = [
+          { kind: 'write', shard: FROM, rows },
+          { kind: 'write', shard: TO, rows, move: MOVE },
+        ];
+        await expect(effects.perform(batch)).rejects.toMatchObject({
+          code: 'STORE_UNAVAILABLE',
+          facts: { shard: FROM },
+        });
+        expect(fired()).toBe(1);
+        await effects.perform(batch);
+        expect(await rowsOf(FROM)).toHaveLength(rows.length);
+        expect(await rowsOf(TO)).toEqual(await rowsOf(FROM));
+      });
+
+  for (const { name, effect } of [
+    { name: 'own', effect: { kind: 'own', shard: FROM, owner: owned(hashSlice(0)) } },
+    { name: 'count', effect: { kind: 'count', shard: FROM, range: WHOLE } },
+  ] as const)
+    test(`an owner’s ${name} that fails rejects`, async () => {
+      const { provisioner } = withFaults(FROM, [{ method: name, call: 1, when: 'before' }]);
+      await expect(effectsOver(provisioner, SETTINGS).perform([effect])).rejects.toMatchObject({
+        code: 'STORE_UNAVAILABLE',
+      });
+    });
+
+  test('a shard that is unknown rejects as unavailable, and says why', async () => {
+    const unknown = shardId('shard-0404');
+    await expect(
+      effectsOver(shards, SETTINGS).perform([{ kind: 'write', shard: unknown, rows }]),
+    ).rejects.toMatchObject({
+      code: 'STORE_UNAVAILABLE',
+      facts: { shard: unknown, code: 'SHARD_UNKNOWN' },
+    });
+  });
+
+  test('an owner record that a later one stands before changes nothing and is no failure', async () => {
+    await (await shards.store(TO)).own(owned(hashSlice(0), 9));
+    const outcomes = await effectsOver(shards, SETTINGS).perform([
+      { kind: 'own', shard: TO, owner: owned(hashSlice(0), 3, 'receiving'), move: MOVE },
+    ]);
+    expect(outcomes).toEqual([]);
+    expect((await (await shards.store(TO)).owners())[0]?.epoch).toBe(epoch(9));
+  });
+
+  for (const { code, state } of [
+    { code: 'STORE_UNAVAILABLE', state: 'pending' },
+    { code: 'SHARD_INVALID', state: 'failed' },
+  ] as const)
+    test(`a provisioner that answers ${code} leaves the shard ${state}`, async () => {
+      const provisioner: Provisioner = {
+        ensure: () => Promise.reject(new AppError(code, 'planted')),
+        store: (shard) => shards.store(shard),
+        release: (shard) => shards.release(shard),
+        close: async () => {},
+      };
+      const outcomes = await effectsOver(provisioner, SETTINGS).perform([
+        { kind: 'provision', shard: TO, datastoreType: 'kv', resize: false },
+      ]);
+      expect(outcomes).toMatchObject([{ kind: 'provisioned', state, storeKind: 'KEY_VALUE', reason: 'planted' }]);
+    });
+
+  test('a bug is not an outcome', async () => {
+    const provisioner: Provisioner = {
+      ensure: () => Promise.reject(new Error('bug')),
+      store: () => Promise.reject(new Error('bug')),
+      release: async () => {},
+      close: async () => {},
+    };
+    const effects = effectsOver(provisioner, SETTINGS);
+    await expect(effects.perform([{ kind: 'write', shard: TO, rows, move: MOVE }])).rejects.toThrow(/^bug$/);
+    await expect(
+      effects.perform([{ kind: 'provision', shard: TO, datastoreType: 'kv', resize: false }]),
+    ).rejects.toThrow(/^bug$/);
+  });
+});

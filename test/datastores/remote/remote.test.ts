@@ -1,0 +1,236 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { remoteProvisioner } from '../../../datastores/remote/remote-provisioner.ts';
+import { type ShardServer, startShardServer } from '../../../datastores/remote/shard-server.ts';
+import type { Provisioner } from '../../../datastores/shard-store.ts';
+import { epoch, shardId } from '../../../schemas/ids.ts';
+import { hashSlice, partitionOf } from '../../../state/keys.ts';
+import { localShards } from '../../support/shards.ts';
+import { type TempFolder, tempFolder } from '../../support/temp-folder.ts';
+import { owned, PARTITIONS, row, shardStoreSuite } from '../shard-store-suite.ts';
+
+const TOKEN = 'canary-token';
+
+interface Host extends ShardServer {
+  readonly provisioner: Provisioner;
+}
+const ended: (() => Promise<void>)[] = [];
+
+async function started(token: string | undefined = TOKEN): Promise<Host> {
+  const folder: TempFolder = await tempFolder();
+  const provisioner = localShards(folder.path, PARTITIONS);
+  const server = await startShardServer({ provisioner, token, host: '127.0.0.1', port: 0 });
+  ended.push(async () => {
+    await server.close();
+    await provisioner.close();
+    await folder.remove();
+  });
+  return { ...server, provisioner };
+}
+async function endAll(): Promise<void> {
+  for (const end of ended.splice(0)) await end();
+}
+
+for (const { kind, type } of [
+  { kind: 'KEY_VALUE', type: 'kv' },
+  { kind: 'TRIE', type: 'trie' },
+] as const) {
+  describe('over HTTP', () => {
+    let host: Host;
+    let shards = 0;
+    beforeAll(async () => {
+      host = await started();
+    });
+    afterAll(endAll);
+    shardStoreSuite(`remote ${type}`, {
+      kind,
+      runs: 10,
+      home: async () => {
+        const shard = shardId(`shard-${type}-${shards++}`);
+        const client = () => remoteProvisioner({ addresses: [host.address], token: TOKEN });
+        await client().ensure(shard, type, false);
+        return { open: () => client().store(shard), remove: () => client().release(shard) };
+      },
+    });
+  });
+}
+
+describe('shard server', () => {
+  afterEach(endAll);
+  const send = (host: ShardServer, path: string, init: RequestInit = {}): Promise<Response> =>
+    fetch(`${host.address}${path}`, {
+      method: 'POST',
+      ...init,
+      headers: { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json', ...init.headers },
+    });
+
+  test('without a token it does not bind beyond loopback', async () => {
+    for (const host of ['0.0.0.0', '::', '10.0.0.1', '127.evil.example'])
+      await expect(
+        startShardServer({ provisioner: localShards('/nowhere', 1), token: undefined, host, port: 0 }),
+      ).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+  });
+
+  test('every route but /livez wants the token', async () => {
+    const host = await started();
+    for (const authorization of ['', 'Bearer', 'Bearer nope', `Basic ${TOKEN}`, `Bearer ${TOKEN}x`]) {
+      for (const [method, path] of [
+        ['PUT', '/shards/s'],
+        ['GET', '/shards/s'],
+        ['DELETE', '/shards/s'],
+        ['POST', '/shards/s/write'],
+        ['GET', '/nothing'],
+      ] as const) {
+        const response = await fetch(`${host.address}${path}`, { method, headers: { authorization } });
+        expect(response.status, `${method} ${path}`).toBe(401);
+        expect(await response.text()).not.toContain(TOKEN);
+      }
+    }
+    expect((await fetch(`${host.address}/livez`)).status).toBe(200);
+  });
+
+  test('what is not a request is refused before anything is done', async () => {
+    const host = await started();
+    await host.provisioner.ensure(shardId('s'), 'kv', false);
+    const good = ['a', 'c', 'b', 1, 1, 1, false, 1];
+    const withField = (at: number, value: unknown) => JSON.stringify({ rows: [good, good.with(at, value as never)] });
+    for (const { path, body, status } of [
+      { path: 's/write', body: '', status: 400 },
+      { path: 's/write', body: '{"rows":[', status: 400 },
+      { path: 's/write', body: '[]', status: 400 },
+      { path: 's/write', body: '{}', status: 400 },
+      { path: 's/write', body: '{"rows":[],"more":1}', status: 400 },
+      { path: 's/write', body: '{"rows":[],"__proto__":{"polluted":1}}', status: 400 },
+      { path: 's/write', body: JSON.stringify({ rows: [good.slice(1)] }), status: 400 },
+      { path: 's/write', body: withField(0, ''), status: 400 },
+      { path: 's/write', body: withField(0, 'a#'), status: 400 },
+      { path: 's/write', body: withField(0, 'a\u0000'), status: 400 },
+      { path: 's/write', body: withField(3, 3), status: 400 },
+      { path: 's/write', body: withField(3, '1'), status: 400 },
+      { path: 's/write', body: withField(5, -1), status: 400 },
+      { path: 's/write', body: withField(5, 2 ** 53), status: 400 },
+      { path: 's/write', body: withField(6, 0), status: 400 },
+      { path: 's/write', body: JSON.stringify({ rows: Array(10_001).fill(good) }), status: 400 },
+      { path: 's/write', body: JSON.stringify({ rows: [good], pad: 'x'.repeat(16 * 1024 * 1024) }), status: 413 },
+      { path: 's/scan', body: '{"range":{"slice":"c/0/","except":[]},"limit":0}', status: 400 },
+      { path: 's/scan', body: '{"range":{"slice":"c/0/","except":[]},"limit":1e9}', status: 400 },
+      { path: 's/scan', body: '{"range":{"slice":"nonsense","except":[]},"limit":1}', status: 400 },
+      { path: 's/scan', body: '{"range":{"slice":"w/0/","except":[]},"limit":1}', status: 400 },
+      { path: 's/own', body: '{"owner":{"slice":"c/0/","state":"mine","epoch":1}}', status: 400 },
+      { path: 's/nothing', body: '{}', status: 404 },
+      { path: 'unknown/count', body: '{"range":{"slice":"c/0/","except":[]}}', status: 404 },
+      { path: '..%2f..%2fetc/count', body: '{"range":{"slice":"c/0/","except":[]}}', status: 400 },
+      { path: '%zz/count', body: '{}', status: 400 },
+    ]) {
+      const response = await send(host, `/shards/${path}`, { body });
+      expect(response.status, `${path} ${body.slice(0, 80)}`).toBe(status);
+      const answer = await response.text();
+      expect(answer).toContain('"code"');
+      expect(answer).not.toContain('    at ');
+    }
+    const wrongType = await send(host, '/shards/s/write', { body: 'rows', headers: { 'content-type': 'text/plain' } });
+    expect(wrongType.status).toBe(415);
+    expect(({} as Record<string, unknown>).polluted).toBeUndefined();
+    const store = await host.provisioner.store(shardId('s'));
+    expect((await store.count({ slice: hashSlice(partitionOf('a', PARTITIONS)), except: [] })).entries).toBe(0);
+  });
+});
+
+describe('remote provisioner', () => {
+  afterEach(endAll);
+  const SHARD = shardId('shard-0001');
+
+  test('a shard is made once among several servers, and found again by every client', async () => {
+    const hosts = [await started(), await started(), await started()];
+    const addresses = hosts.map((host) => host.address);
+    const one = remoteProvisioner({ addresses, token: TOKEN });
+    const two = remoteProvisioner({ addresses: [...addresses].reverse(), token: TOKEN });
+    const made = [];
+    for (let i = 0; i < 12; i++) {
+      const shard = shardId(`shard-${i}`);
+      const provisioned = await one.ensure(shard, 'kv', false);
+      expect(await two.ensure(shard, 'kv', false)).toEqual(provisioned);
+      made.push(provisioned.address);
+      await (await one.store(shard)).write([row('a', 'c', i)]);
+      expect(await (await two.store(shard)).write([row('a', 'c', i)])).toEqual({ applied: 0, stale: 1 });
+    }
+    expect(new Set(made).size).toBeGreaterThan(1);
+    await one.release(shardId('shard-0'));
+    await one.release(shardId('shard-0'));
+    await expect(remoteProvisioner({ addresses, token: TOKEN }).store(shardId('shard-0'))).rejects.toMatchObject({
+      code: 'SHARD_UNKNOWN',
+    });
+  });
+
+  test('while a server is away, no shard is made that may be there', async () => {
+    const here = await started();
+    const away = 'http://127.0.0.1:1';
+    const client = remoteProvisioner({ addresses: [here.address, away], token: TOKEN });
+    await expect(client.ensure(SHARD, 'kv', false)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    await expect(client.store(SHARD)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    await here.provisioner.ensure(SHARD, 'kv', false);
+    expect((await client.ensure(SHARD, 'kv', false)).address).toBe(here.address);
+    expect((await client.store(SHARD)).kind).toBe('KEY_VALUE');
+  });
+
+  test('a pending shard is on the server that provisions it', async () => {
+    const host = await started();
+    const client = remoteProvisioner({ addresses: [host.address], token: TOKEN });
+    expect((await client.ensure(SHARD, 'kv-large', false)).state).toBe('pending');
+    expect((await client.ensure(SHARD, 'kv-large', false)).state).toBe('pending');
+    await expect(client.store(SHARD)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+  });
+
+  test('a wrong token is told as such', async () => {
+    const host = await started();
+    const client = remoteProvisioner({ addresses: [host.address], token: 'wrong' });
+    await expect(client.store(SHARD)).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+  });
+
+  test('a store whose server goes away is unavailable', async () => {
+    const host = await started();
+    const client = remoteProvisioner({ addresses: [host.address], token: TOKEN });
+    await client.ensure(SHARD, 'kv', false);
+    const store = await client.store(SHARD);
+    await host.close();
+    await expect(store.lookup(['a'], epoch(1))).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    await expect(store.own(owned(hashSlice(0)))).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+  });
+
+  for (const { name, answer } of [
+    { name: 'answers nothing', answer: undefined },
+    { name: 'answers a page of HTML', answer: { status: 200, body: '<html>' } },
+    { name: 'answers 502', answer: { status: 502, body: 'bad gateway' } },
+    { name: 'answers a code that nobody knows', answer: { status: 500, body: '{"code":"toString"}' } },
+    { name: 'redirects', answer: { status: 302, body: '' } },
+  ])
+    test(`a server that ${name} is unavailable`, async () => {
+      const server = createServer((_request, response) => {
+        if (answer === undefined) return;
+        response.writeHead(answer.status, { location: 'http://127.0.0.1:1/' });
+        response.end(answer.body);
+      });
+      await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+      const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const client = remoteProvisioner({ addresses: [address], token: undefined, timeoutMs: 100 });
+      await expect(client.ensure(SHARD, 'kv', false)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+      server.closeAllConnections();
+      await new Promise((closed) => server.close(closed));
+    });
+
+  test('long rows are sent in several requests, and come back in several pages', async () => {
+    const host = await started();
+    const client = remoteProvisioner({ addresses: [host.address], token: TOKEN });
+    await client.ensure(SHARD, 'kv', false);
+    const store = await client.store(SHARD);
+    const rows = Array.from({ length: 150 }, (_, i) => row('a', `${i}-${'ü'.repeat(30_000)}`, i));
+    expect(await store.write(rows)).toEqual({ applied: 150, stale: 0 });
+    const range = { slice: hashSlice(partitionOf('a', PARTITIONS)), except: [] };
+    const page = await store.scan(range, undefined, 150);
+    expect(page.done).toBe(false);
+    expect(page.rows.length).toBeLessThan(150);
+    const rest = await store.scan(range, page.cursor, 150);
+    expect(page.rows.length + rest.rows.length).toBe(150);
+  });
+});

@@ -1,0 +1,24 @@
+// Shards for tests: real stores in a folder of the test's own, without waiting for the disk.
+
+import { type EmbeddedType, embeddedProvisioner } from '../../datastores/embedded/embedded-provisioner.ts';
+import { openLevelKv } from '../../datastores/level-kv/level-kv.ts';
+import type { Provisioner } from '../../datastores/shard-store.ts';
+import { openTrieStore } from '../../datastores/trie/trie-store.ts';
+
+export const TYPES: ReadonlyMap<string, EmbeddedType> = new Map([
+  ['kv', { kind: 'KEY_VALUE', provisioningMs: 0 }],
+  ['kv-large', { kind: 'KEY_VALUE', provisioningMs: 500 }],
+  ['trie', { kind: 'TRIE', provisioningMs: 0 }],
+]);
+
+export function localShards(folder: string, partitions: number, now: () => number = () => 0): Provisioner {
+  return embeddedProvisioner({
+    folder,
+    types: TYPES,
+    open: {
+      KEY_VALUE: (path) => openLevelKv(path, { partitions, sync: false }),
+      TRIE: (path) => openTrieStore(path, { partitions, sync: false }),
+    },
+    now,
+  });
+}
