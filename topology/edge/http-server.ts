@@ -101,6 +101,7 @@ export async function httpApp(views: Views, options: HttpOptions): Promise<Fasti
     routerOptions: { maxParamLength: 256 },
     http: {
       maxHeaderSize: HEADER_BYTES_MAX,
+      requireHostHeader: false, // `refuseOddRequest` requires it, and says so in our words.
       headersTimeout: Math.min(10_000, requestTimeout),
       connectionsCheckingInterval: Math.min(1_000, requestTimeout),
     },
@@ -181,7 +182,7 @@ function refuseOddRequest(request: FastifyRequest, options: HttpOptions): void {
   if (Buffer.byteLength(url) > URL_BYTES_MAX)
     throw new AppError('REQUEST_INVALID', `the URL has more than ${URL_BYTES_MAX} bytes`, { status: 414 });
   const hosts = rawHeaders.filter((name, at) => at % 2 === 0 && name.toLowerCase() === 'host');
-  if (hosts.length > 1) throw new AppError('REQUEST_INVALID', 'there is more than one Host');
+  if (hosts.length !== 1) throw new AppError('REQUEST_INVALID', 'there must be one Host');
   if (options.adminToken === '' && !isOurHost(headers.host ?? '', options.advertised))
     // H1
     throw new AppError('FORBIDDEN', 'without tokens this answers under the names of this machine alone');

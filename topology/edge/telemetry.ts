@@ -25,6 +25,7 @@ export function createLogger(settings: LogSettings): Logger {
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
     serializers: { error: pino.stdSerializers.err, cause: pino.stdSerializers.err },
+    hooks: { streamWrite: (line: string) => line.replace(/[\u007f-\u009f\u2028\u2029]/g, escapedChar) }, // JSON lets them pass.
     redact: { paths: REDACTED.flatMap((name) => [name, `*.${name}`]), censor: '***' },
   };
   const lines =
@@ -43,8 +44,9 @@ export function createLogger(settings: LogSettings): Logger {
 
 const REDACTED = ['password', 'token', 'authorization', 'secret', 'readToken', 'adminToken', 'saslPassword'];
 
-const escaped = (message: string): string =>
-  message.replace(/[\p{Cc}\u2028\u2029]/gu, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+const escapedChar = (char: string): string => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
+/** Once more than JSON does: whoever prints the parsed line on a terminal gets the escape, not the character. */
+const escaped = (message: string): string => message.replace(/[\p{Cc}\u2028\u2029]/gu, escapedChar);
 
 interface Declared {
   readonly kind: 'counter' | 'gauge' | 'histogram';

@@ -1,0 +1,86 @@
+// Views with one of everything, for tests of the API: what is asked is recorded, and any answer can be replaced.
+
+import { epoch, eventTime, moveId, seriesId, shardId, sliceKey } from '../../schemas/ids.ts';
+import type { Forecast, Metric } from '../../schemas/records.ts';
+import type { Steering, Views } from '../../topology/views.ts';
+
+export const FORECAST: Forecast = {
+  series: seriesId('c/0/0000'),
+  signal: 'SUBSCRIPTIONS',
+  madeAt: eventTime(1_700_000_000_000),
+  stepMs: 60_000,
+  levels: [0.5, 0.95],
+  quantiles: [10, 20, 12, 24, 14, 28],
+  currentPerSecond: 8,
+  model: 'seasonal',
+  weights: { seasonal: 1 },
+  recentError: 0.8,
+  dispersion: 1,
+  peakToMean: 2,
+  seasonMs: 0,
+  pattern: 'CONSISTENT',
+  trusted: true,
+  distrust: '',
+  distinctClients: 5,
+  bytesPerSecond: 100,
+};
+
+const SHARD = {
+  shardId: shardId('shard-0001'),
+  storeKind: 'KEY_VALUE',
+  datastoreType: 'level-small',
+  instanceId: 'instance-1',
+  address: '',
+  state: 'READY',
+  epoch: epoch(1),
+} as const;
+
+export interface FakeViews extends Views {
+  readonly sent: Metric[];
+  readonly steered: Steering[];
+  readonly asked: string[];
+}
+
+export function fakeViews(changes: Partial<Views> = {}): FakeViews {
+  const sent: Metric[] = [];
+  const steered: Steering[] = [];
+  const asked: string[] = [];
+  return {
+    sent,
+    steered,
+    asked,
+    async forecastFor(topic, signal) {
+      asked.push(`${signal} ${topic}`);
+      const forecast = { ...FORECAST, signal };
+      return { kind: 'here', answer: topic === 'none' ? undefined : { series: FORECAST.series, share: 0.5, forecast } };
+    },
+    async shardFor(topic) {
+      const place = {
+        slice: sliceKey('c/0/'),
+        mode: 'SINGLE',
+        epoch: epoch(1),
+        shards: [SHARD],
+        publishAsks: [SHARD.shardId],
+      } as const;
+      return { kind: 'here', answer: topic === 'none' ? undefined : place };
+    },
+    shards: async () => ({ kind: 'here', answer: [{ ...SHARD, slices: 1, entries: 2, bytes: 3 }] }),
+    moves: async () => ({ kind: 'here', answer: [] }),
+    decisions: async ({ after, limit }) => {
+      asked.push(`decisions ${after} ${limit}`);
+      return { kind: 'here', answer: { decisions: [], next: undefined } };
+    },
+    async sendMetrics(metrics) {
+      sent.push(...metrics);
+    },
+    requestPlan: async (_topic, requestId) => requestId ?? 'request-1',
+    async steerMove(steering) {
+      steered.push(steering);
+      return { kind: 'here', answer: steering.moveId === moveId('move-000001') ? 'request-2' : undefined };
+    },
+    live: () => ({ live: true, reasons: [] }),
+    ready: () => ({ ready: true, reasons: [], restorePercent: 100 }),
+    metricsText: async () => 'foreshard_up 1\n',
+    ...changes,
+  };
+}
