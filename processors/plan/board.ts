@@ -12,6 +12,7 @@ import type { StoreKind } from '../../schemas/records.ts';
 import type { Catalog, DatastoreType } from './catalog.ts';
 import { addLoad, emptyLoad, type HeavyGroup, type HeavyTopic, type Load, peakOf } from './demand.ts';
 import type { Measured } from './lead-time.ts';
+import type { Spending } from './rows.ts';
 import type { PlanSettings } from './settings.ts';
 
 /** Everything a plan is made from. */
@@ -28,8 +29,8 @@ export interface Snapshot {
   /** Moves in flight by the shards they touch; `moves` counts each once. */
   readonly moves: number;
   readonly movesOf: ReadonlyMap<ShardId, number>;
-  /** Spent within the last hour. */
-  readonly spent: { readonly keys: number; readonly shards: number; readonly dollars: number };
+  /** What was spent lately, oldest first. */
+  readonly ledger: readonly Spending[];
   readonly nextShard: number;
   readonly avoided: ReadonlySet<string>;
 }
@@ -95,9 +96,11 @@ export class Board {
   readonly totalKeys: number;
   sliceCount: number;
   moves: number;
-  keysMoved: number;
-  shardsMade: number;
-  dollarsSpent: number;
+  /** Keys moved beyond what the churn budget has allowed since (goals/churn.ts). */
+  churnDebtKeys = 0;
+  /** Within the last hour. */
+  shardsMade = 0;
+  dollarsSpent = 0;
   dollarsPerHour = 0;
   nextShard: number;
 
@@ -105,9 +108,6 @@ export class Board {
     this.snapshot = snapshot;
     this.settings = snapshot.settings;
     this.moves = snapshot.moves;
-    this.keysMoved = snapshot.spent.keys;
-    this.shardsMade = snapshot.spent.shards;
-    this.dollarsSpent = snapshot.spent.dollars;
     this.nextShard = snapshot.nextShard;
     this.sliceCount = snapshot.slices.length;
     for (const shard of snapshot.shards) this.addShard(shard);
@@ -118,6 +118,7 @@ export class Board {
       if (shard !== undefined) this.#put(shard, slice);
     }
     this.totalKeys = keys;
+    this.#settle(snapshot);
     for (const shard of this.shards.values()) this.#calibrate(shard);
   }
 
@@ -221,6 +222,21 @@ export class Board {
     return this.outline(shard, slice).utilisation <= limit;
   }
 
+  #settle({ ledger, now, settings }: Snapshot): void {
+    const budget = settings.churnShareMax * this.totalKeys;
+    let before = 0;
+    for (const { at, keys, urgent, shards, dollars } of ledger) {
+      if (now - at < HOUR_MS) {
+        this.shardsMade += shards;
+        this.dollarsSpent += dollars;
+      }
+      this.churnDebtKeys = Math.max(0, this.churnDebtKeys - (budget * (at - before)) / HOUR_MS) + keys;
+      if (urgent) this.churnDebtKeys = Math.min(this.churnDebtKeys, budget * URGENT_DEBT_HOURS);
+      before = at;
+    }
+    this.churnDebtKeys = Math.max(0, this.churnDebtKeys - (budget * (now - before)) / HOUR_MS);
+  }
+
   #calibrate(shard: BoardShard): void {
     const measured = shard.measuredUtilisation;
     if (measured === undefined || measured <= this.settings.safeUtilisation) return;
@@ -250,6 +266,9 @@ export class Board {
   }
 }
 
+const HOUR_MS = 3_600_000;
+/** However much an overload made us move, calm moves are held back for no longer than this. */
+const URGENT_DEBT_HOURS = 2;
 /** A store cannot be more than four times as hot as its load explains: beyond that something else is wrong with it. */
 const CALIBRATION_MAX = 4;
 

@@ -17,7 +17,8 @@ export const NEXT: Record<MoveState, readonly MoveState[]> = {
   PROVISIONING: ['COPYING', 'VERIFYING', 'VERIFIED', 'ABORTED'],
   COPYING: ['VERIFYING', 'VERIFIED', 'ABORTED'],
   VERIFYING: ['COPYING', 'VERIFIED', 'ABORTED'], // A difference is copied again.
-  VERIFIED: ['SWITCHED', 'ABORTED'],
+  // A restarted apply compares anew, and one that gives up reports rows until it has.
+  VERIFIED: ['COPYING', 'VERIFYING', 'SWITCHED', 'ABORTED'],
   SWITCHED: ['DRAINING', 'RETIRED'], // There is no way back.
   DRAINING: ['RETIRED'],
   RETIRED: [],

@@ -9,6 +9,7 @@ import { type Trouble, troubleText } from './capacity.ts';
 import { type DatastoreType, typesOfKind } from './catalog.ts';
 import { allocationDollars, moveDollars, resizeDollars } from './cost.ts';
 import { addLoad, type Load, peakOf } from './demand.ts';
+import { canBuy } from './goals/caps.ts';
 import { allocationLeadMs, moveLeadMs, provisionLeadMs } from './lead-time.ts';
 
 /** Slices of one shard that are looked at for one relief: the best few by benefit per churn. */
@@ -36,7 +37,7 @@ export function* reliefs(board: Board, shard: BoardShard, trouble: Trouble): Gen
   if (biggest !== undefined && !biggest.busy) {
     const big = alone || board.shareOf(shard, biggest, trouble.dimension) > BIG_SHARE;
     const split = big ? splitOf(board, shard, biggest, trouble) : undefined;
-    if (split !== undefined) {
+    if (split !== undefined && hasPlace(board, shard, split)) {
       const reason = `${why}; ${biggest.slice} alone is too much to place: ${split.how}.`;
       yield { ...facts, kind: 'SPLIT', shard: shard.id, ...split, reason, leadTimeMs: 0, dollars: 0 };
     }
@@ -116,6 +117,17 @@ interface Split {
   readonly before: readonly PlannedSlice[];
   readonly after: readonly PlannedSlice[];
   readonly how: string;
+}
+
+/** A split is of use only when one of its parts can then go somewhere, or a shard for it may be bought. */
+function hasPlace(board: Board, shard: BoardShard, split: Split): boolean {
+  if (split.after.some((part) => roomiest(board, shard, part) !== undefined)) return true;
+  return typesOfKind(board.snapshot.catalog, shard.kind).some(
+    (type) =>
+      !board.snapshot.avoided.has(type.name) &&
+      canBuy(board, type) &&
+      split.after.some((part) => fitsEmpty(board, type, part, shard.calibration)),
+  );
 }
 
 /** How a slice may be made smaller; `undefined` when it may not. */

@@ -108,7 +108,7 @@ function afterAction(board: Board, action: Action): void {
       const target = board.shards.get(action.to)!;
       if (action.kind === 'MOVE') {
         board.moves++;
-        board.keysMoved += action.slice.entries;
+        board.churnDebtKeys += action.slice.entries;
         board.shards.get(action.slice.shard)!.moves++;
         target.moves++;
       }

@@ -14,7 +14,7 @@ import { peakOf } from './demand.ts';
 import { moveLeadMs } from './lead-time.ts';
 import { remembered, startMove } from './moves.ts';
 import { type Plan, plan } from './plan.ts';
-import { rowOf, rowsOf, shardKey, sliceRowKey } from './rows.ts';
+import { rowOf, rowsOf, type Spending, shardKey, sliceRowKey } from './rows.ts';
 import { startChange, startResize, startRetire, startShard } from './shards.ts';
 import { type Seen, SURGE_FRESH_MS, snapshotOf } from './snapshot.ts';
 import { SAID_MS, type Saying, type Turn } from './turn.ts';
@@ -148,7 +148,7 @@ function command(turn: Turn, action: Action): void {
       startMove(turn, rowOf(rows, 'slice', sliceRowKey(action.slice.slice))!, action.to, action.reason, saying);
       const type = turn.settings.catalog.get(target.datastoreType);
       const dollars = type === undefined ? 0 : moveDollars(action.slice.bytes, type);
-      spend(turn, action.slice.entries, 0, dollars);
+      spend(turn, { keys: action.slice.entries, urgent: action.urgent, shards: 0, dollars });
       return;
     }
     case 'SPLIT':
@@ -160,11 +160,11 @@ function command(turn: Turn, action: Action): void {
     }
     case 'ALLOCATE':
       startShard(turn, action.storeKind, action.type.name, action.reason, saying);
-      spend(turn, 0, 1, action.type.dollarsPerProvisioning);
+      spend(turn, { keys: 0, urgent: false, shards: 1, dollars: action.type.dollarsPerProvisioning });
       return;
     case 'RESIZE':
       startResize(turn, rowOf(rows, 'shard', shardKey(action.shard))!, action.type.name, action.reason, saying);
-      spend(turn, 0, 0, action.type.dollarsPerProvisioning);
+      spend(turn, { keys: 0, urgent: false, shards: 0, dollars: action.type.dollarsPerProvisioning });
       return;
     case 'RETIRE':
       startRetire(turn, rowOf(rows, 'shard', shardKey(action.shard))!, action.reason, saying);
@@ -173,8 +173,8 @@ function command(turn: Turn, action: Action): void {
   }
 }
 
-function spend(turn: Turn, keys: number, shards: number, dollars: number): void {
-  turn.cell.ledger.push({ at: turn.now, keys, shards, dollars });
+function spend(turn: Turn, spending: Omit<Spending, 'at'>): void {
+  turn.cell.ledger.push({ at: turn.now, ...spending });
   turn.keepCell();
 }
 
@@ -225,6 +225,7 @@ function forget(turn: Turn): void {
   for (const key of old) rows.delete(key);
 }
 
-const LEDGER_MS = 3_600_000;
+/** A slice of all keys is paid off by the churn budget within about a day. */
+const LEDGER_MS = 86_400_000;
 const SERIES_MS = 86_400_000;
 const newest = (a: EventTime | undefined, b: EventTime | undefined): number => Math.max(a ?? 0, b ?? 0);

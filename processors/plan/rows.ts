@@ -30,12 +30,21 @@ export interface CellRow {
   /** Shards that were asked for, or asked to go, and have not answered. */
   openShards: ShardId[];
   brokers: string[];
-  /** What was spent within the last hour. */
-  ledger: { at: EventTime; keys: number; shards: number; dollars: number }[];
+  /** What was spent lately, oldest first. */
+  ledger: Spending[];
   measured: { copyBytesPerSecond: number; propagationMs: number; provisioningMs: Record<string, number> };
   /** Types whose shards did not come up, and until when they are not asked for again. */
   avoided: Record<string, EventTime>;
   ignored: { forecasts: number; progress: number; pointers: number; requests: number };
+}
+
+/** One entry of the ledger that caps and churn budget are held against. */
+export interface Spending {
+  readonly at: EventTime;
+  readonly keys: number;
+  readonly urgent: boolean;
+  readonly shards: number;
+  readonly dollars: number;
 }
 
 /** What is known of the coming rate of one series and signal; steps from `madeAt` on. */

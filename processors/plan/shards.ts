@@ -250,6 +250,14 @@ function shardFailed(turn: Turn, shard: ShardRow, reason: string): void {
     turn.refuse(shard.id, 'genesis', `${type} for ${shard.id} is not there yet (${reason}); apply asks for it again.`);
     return;
   }
+  if (shard.state === 'RETIRING' && shard.epoch > 0) {
+    shard.state = 'READY';
+    shard.coldPlans = 0;
+    rows.set(shardKey(shard.id), shard);
+    turn.publish([shardEntry(shard, 'READY')]);
+    turn.decide({ kind: 'ABORT', subject: shard.id, reason: `${shard.id} stays: ${reason}.` });
+    return;
+  }
   if (!cell.openShards.includes(shard.id)) {
     ignore(turn, `${shard.id} was not waited for`);
     return;

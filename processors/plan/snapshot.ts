@@ -77,7 +77,7 @@ export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings
     measured: cell.measured,
     moves: moves.length,
     movesOf,
-    spent: spentOf(cell),
+    ledger: cell.ledger,
     nextShard: cell.nextShard,
     avoided: new Set(Object.keys(cell.avoided).filter((type) => cell.avoided[type]! > now)),
   };
@@ -143,19 +143,4 @@ function plannedShard(
     coldPlans: row.coldPlans,
     roomyPlans: row.roomyPlans,
   };
-}
-
-const HOUR_MS = 3_600_000;
-
-export function spentOf(cell: CellRow): Snapshot['spent'] {
-  let keys = 0;
-  let shards = 0;
-  let dollars = 0;
-  for (const entry of cell.ledger) {
-    if (cell.now - entry.at >= HOUR_MS) continue;
-    keys += entry.keys;
-    shards += entry.shards;
-    dollars += entry.dollars;
-  }
-  return { keys, shards, dollars };
 }

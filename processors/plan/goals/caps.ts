@@ -1,6 +1,8 @@
 // Caps: hard limits that hold whatever a forecast says (I12, I13).
 
 import { type Goal, refusal } from '../actions.ts';
+import type { Board } from '../board.ts';
+import type { DatastoreType } from '../catalog.ts';
 
 export const caps: Goal = (board, action) => {
   const { settings } = board;
@@ -39,6 +41,13 @@ export const caps: Goal = (board, action) => {
       return undefined;
   }
 };
+
+/** True when the caps let a shard of this type be bought. */
+export const canBuy = (board: Board, type: DatastoreType): boolean =>
+  board.shards.size < board.settings.shardsMax &&
+  board.shardsMade < board.settings.shardsPerHourMax &&
+  board.dollarsPerHour + type.dollarsPerHour + board.dollarsSpent + type.dollarsPerProvisioning <=
+    board.settings.dollarsPerHourMax;
 
 /** Running cost after the action, with what was spent once within the last hour, stays below the cap. */
 const dollars: Goal = (board, action) => {

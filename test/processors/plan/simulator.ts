@@ -1,0 +1,461 @@
+// A small world around the plan stage: an apply that carries commands out in stated times, brokers that follow the
+// pointer table, and a forecaster that knows the load, or lies. Everything by hand-moved time; no randomness of its own.
+
+import { catalogOf } from '../../../processors/plan/catalog.ts';
+import {
+  cells,
+  PLAN_DEFAULTS,
+  type PlanInput,
+  type PlanSettings,
+  planWith,
+  type Row,
+} from '../../../processors/plan/plan-stage.ts';
+import { shardMapOfRows, shardsOf } from '../../../processors/plan/views.ts';
+import type { Rows } from '../../../processors/step.ts';
+import { eventTime, type ShardId, type SliceKey, seriesId, shardId } from '../../../schemas/ids.ts';
+import type {
+  Command,
+  Decision,
+  Forecast,
+  Metric,
+  MoveProgress,
+  MoveState,
+  PointerRecord,
+  Progress,
+  ShardProgress,
+  Signal,
+} from '../../../schemas/records.ts';
+import { filterHash, leadingBits, leafSeries, partitionOf, topicSeries } from '../../../state/keys.ts';
+import { problemsOf } from '../../../state/shard-map.ts';
+
+export const T0 = 1_700_000_000_000;
+
+export const CATALOG = catalogOf({
+  types: [
+    {
+      name: 'kv',
+      kind: 'KEY_VALUE',
+      operationsPerSecond: 1_000,
+      entriesMax: 1e6,
+      memoryBytes: 1e9,
+      dollarsPerHour: 0.1,
+      dollarsPerProvisioning: 0.01,
+      dollarsPerGibMoved: 0.02,
+      provisioningMs: 60_000,
+    },
+    {
+      name: 'kv-large',
+      kind: 'KEY_VALUE',
+      operationsPerSecond: 4_000,
+      entriesMax: 4e6,
+      memoryBytes: 4e9,
+      dollarsPerHour: 0.5,
+      dollarsPerProvisioning: 0.02,
+      dollarsPerGibMoved: 0.02,
+      provisioningMs: 60_000,
+    },
+    {
+      name: 'trie',
+      kind: 'TRIE',
+      operationsPerSecond: 10_000,
+      entriesMax: 1e6,
+      memoryBytes: 1e9,
+      dollarsPerHour: 0.2,
+      dollarsPerProvisioning: 0.01,
+      dollarsPerGibMoved: 0.02,
+      provisioningMs: 60_000,
+    },
+  ],
+});
+
+export const SETTINGS: PlanSettings = {
+  ...PLAN_DEFAULTS,
+  partitions: 4,
+  genesis: { concreteType: 'kv', trieType: 'trie' },
+  catalog: CATALOG,
+};
+
+/** Rows as a map; what is read back after a restart is what the table's own bytes give. */
+export class MapRows implements Rows<Row> {
+  readonly map = new Map<string, Row>();
+  writes = 0;
+  get(key: string): Row | undefined {
+    return this.map.get(key);
+  }
+  set(key: string, row: Row): void {
+    this.writes++;
+    this.map.set(key, row);
+  }
+  delete(key: string): void {
+    this.map.delete(key);
+  }
+  entries(): IterableIterator<[string, Row]> {
+    return this.map.entries();
+  }
+  get size(): number {
+    return this.map.size;
+  }
+  restart(): void {
+    for (const [key, row] of this.map) this.map.set(key, cells.decode(cells.encode(row)));
+  }
+}
+
+/** The stage with its outputs, fed by hand. */
+export class Cell {
+  readonly settings: PlanSettings;
+  readonly rows = new MapRows();
+  readonly commands: { command: Command; partition: number }[] = [];
+  readonly decisions: Decision[] = [];
+  readonly pointers: PointerRecord[] = [];
+  wallTime = 1_000;
+  readonly #step: ReturnType<typeof planWith>;
+  #read = 0;
+
+  constructor(settings: Partial<PlanSettings> = {}) {
+    this.settings = { ...SETTINGS, ...settings };
+    this.#step = planWith(this.settings);
+  }
+
+  send(input: Pick<PlanInput, 'topic' | 'value'>, offset = 0): void {
+    const full = { ...input, partition: 0, offset, key: '' } as PlanInput;
+    for (const emit of this.#step(this.rows, full)) {
+      if (emit.topic === 'commands') this.commands.push({ command: emit.value!, partition: emit.partition! });
+      else if (emit.topic === 'decisions') this.decisions.push(emit.value!);
+      else this.pointers.push(emit.value!);
+    }
+  }
+
+  progress(body: Progress['body'], at = T0): void {
+    this.send({ topic: 'progress', value: { at: eventTime(at), body } });
+  }
+
+  metric(body: Metric['body']): void {
+    this.send({ topic: 'metrics', value: { body } });
+  }
+
+  tick(byMs = 200): void {
+    this.wallTime += byMs;
+    this.send({ topic: 'clock', value: { eventTime: T0, wallTime: this.wallTime } });
+  }
+
+  /** Time passes with a tick every second. */
+  pass(ms: number): void {
+    for (let passed = 0; passed < ms; passed += 1_000) this.tick(1_000);
+  }
+
+  /** Event time goes on: an empty window of rates. */
+  at(ms: number): void {
+    const windowStart = eventTime(ms - 10_000);
+    const none = { subscribes: 0, unsubscribes: 0, publishes: 0, bytes: 0, distinctClients: 0, lateEvents: 0 };
+    const value = { series: leafSeries(0, '00'), source: 0, windowStart, windowMs: 10_000, ...none };
+    this.send({ topic: 'rates', value });
+  }
+
+  /** The stage reads its own pointer records. */
+  readBack(): void {
+    for (; this.#read < this.pointers.length; this.#read++)
+      this.send({ topic: 'pointer-table', value: this.pointers[this.#read]! }, this.#read);
+  }
+
+  shardReady(id: string, type: string, state: ShardProgress['state'] = 'READY', tookMs = 60_000): void {
+    this.progress({
+      kind: 'ShardProgress',
+      shardId: shardId(id),
+      datastoreType: type,
+      state,
+      instanceId: `${id}-instance`,
+      address: '',
+      tookMs,
+      reason: '',
+    });
+  }
+
+  genesis(): this {
+    this.tick();
+    this.shardReady('shard-0001', 'kv');
+    this.shardReady('shard-0002', 'trie');
+    this.readBack();
+    this.at(T0);
+    return this;
+  }
+
+  last<Kind extends Command['body']['kind']>(kind: Kind): Extract<Command['body'], { kind: Kind }> | undefined {
+    return this.commands
+      .map(({ command }) => command.body)
+      .filter((body) => body.kind === kind)
+      .at(-1) as never;
+  }
+
+  moveProgress(state: MoveState, more: Partial<MoveProgress> = {}): void {
+    const { moveId, slice, from, to } = this.last('MoveSlice')!;
+    this.progress({
+      kind: 'MoveProgress',
+      moveId,
+      slice,
+      from,
+      to,
+      state,
+      paused: false,
+      rowsCopied: 10,
+      bytesCopied: 2_000,
+      rowsVerified: 10,
+      rowsErased: 0,
+      etaMs: -1,
+      reason: '',
+      ...more,
+    });
+  }
+
+  /** What is wrong with what was published so far (I4, I5, I10); empty when nothing is. */
+  problems(): string[] {
+    const problems =
+      this.rows.get('cell')?.kind === 'cell' ? problemsOf(shardMapOfRows(this.rows, this.settings.partitions)) : [];
+    let before = { epoch: 0, index: 0, count: 1 };
+    for (const { change } of this.pointers) {
+      const goesOn =
+        change.epoch === before.epoch && change.index === before.index + 1 && change.count === before.count;
+      const begins = change.epoch === before.epoch + 1 && change.index === 0 && before.index === before.count - 1;
+      if (!goesOn && !begins) problems.push(`change ${JSON.stringify(change)} after ${JSON.stringify(before)}`);
+      before = change;
+    }
+    if (before.index !== before.count - 1) problems.push('the last change is torn');
+    return problems;
+  }
+}
+
+/** A forecast with the same quantiles at each step. */
+export function forecast(
+  series: string,
+  signal: Signal,
+  madeAt: number,
+  median: readonly number[],
+  upper: readonly number[],
+  current: number,
+): Forecast {
+  return {
+    series: seriesId(series),
+    signal,
+    madeAt: eventTime(madeAt),
+    stepMs: 60_000,
+    levels: [0.5, 0.95],
+    quantiles: median.flatMap((value, step) => [value, upper[step]!]),
+    currentPerSecond: current,
+    model: 'test',
+    weights: {},
+    recentError: 0.5,
+    dispersion: 1,
+    peakToMean: 1,
+    seasonMs: 0,
+    pattern: 'CONSISTENT',
+    trusted: true,
+    distrust: '',
+    distinctClients: 1,
+    bytesPerSecond: 0,
+  };
+}
+
+export type Forecaster = 'perfect' | 'none' | 'broken' | 'late';
+
+/** Look-ups per second of each topic at a minute. */
+export interface World {
+  readonly topics: readonly { readonly topic: string; readonly perSecond: (minute: number) => number }[];
+  /** PUBLISHes that ask the partition of wildcard-first filters, per second. */
+  readonly wildcards?: (minute: number) => number;
+  readonly forecaster: Forecaster;
+  /** Topics above this are series of their own. */
+  readonly heavyPerSecond: number;
+  readonly entriesPerSlice: number;
+  readonly settings?: Partial<PlanSettings>;
+}
+
+const LEAF_BITS = 4;
+
+export interface Result {
+  readonly cell: Cell;
+  readonly overloadedMinutes: number;
+  readonly quietSinceMinute: number;
+  readonly problems: readonly string[];
+  readonly dollars: number;
+}
+
+/** Runs the world for so many minutes of event time; a second of wall time is a second of event time. */
+export function simulate(world: World, minutes: number): Result {
+  const cell = new Cell(world.settings).genesis();
+  const rates = seriesOf(world, cell.settings.partitions, minutes);
+  const problems = new Set<string>();
+  const due: { at: number; act: () => void }[] = [];
+  let commandsSeen = 0;
+  let overloadedMinutes = 0;
+  let quietSinceMinute = 0;
+  let dollars = 0;
+  const later = (at: number, act: () => void): void => {
+    due.push({ at, act });
+  };
+  const apply = (now: number): void => {
+    for (; commandsSeen < cell.commands.length; commandsSeen++)
+      perform(cell, cell.commands[commandsSeen]!.command, now, later);
+  };
+  const slices = (): SliceKey[] => [...shardMapOfRows(cell.rows, cell.settings.partitions).slices.keys()];
+  for (const slice of slices())
+    cell.progress({ kind: 'SliceEntries', slice, entries: world.entriesPerSlice, bytes: world.entriesPerSlice * 200 });
+
+  for (let minute = 0; minute < minutes; minute++) {
+    const commandsBefore = cell.commands.length;
+    for (let second = 0; second < 60; second += 10) {
+      const now = T0 + minute * 60_000 + second * 1_000;
+      due.sort((a, b) => a.at - b.at);
+      while (due[0] !== undefined && due[0].at <= now) due.shift()!.act();
+      if (second === 0) sendForecasts(cell, rates, world.forecaster, minute, now);
+      sendRates(cell, rates, minute, now);
+      cell.metric({
+        kind: 'BrokerHeartbeat',
+        brokerId: 'broker-1',
+        pointerOffset: cell.pointers.length,
+        timestamp: eventTime(now),
+      });
+      cell.tick(10_000);
+      cell.readBack();
+      apply(now);
+    }
+    if (minute % 10 === 9) for (const problem of cell.problems()) problems.add(problem);
+    if (cell.commands.length > commandsBefore) quietSinceMinute = minute + 1;
+    if (overloaded(cell, world, minute)) overloadedMinutes++;
+    dollars += shardsOf(cell.rows).reduce(
+      (sum, shard) => sum + CATALOG.get(shard.datastoreType)!.dollarsPerHour / 60,
+      0,
+    );
+  }
+  return { cell, overloadedMinutes, quietSinceMinute, problems: [...problems], dollars };
+}
+
+function perform(cell: Cell, { id, body }: Command, now: number, later: (at: number, act: () => void) => void): void {
+  const shard = (id: ShardId, type: string, state: ShardProgress['state']) => () => cell.shardReady(id, type, state);
+  switch (body.kind) {
+    case 'AllocateShard':
+      later(now + 60_000, shard(body.shardId, body.datastoreType, 'READY'));
+      return;
+    case 'ResizeShard':
+      later(now + 60_000, shard(body.shardId, body.datastoreType, 'RESIZED'));
+      return;
+    case 'RetireShard':
+      later(now + 10_000, shard(body.shardId, '', 'RELEASED'));
+      return;
+    case 'SplitSlice':
+    case 'MergeSlices':
+      later(now + 10_000, () => cell.progress({ kind: 'SliceProgress', commandId: id, done: true, reason: '' }));
+      return;
+    case 'MoveSlice': {
+      const { moveId, slice, from, to } = body;
+      const say = (state: MoveState) => () =>
+        cell.progress({
+          kind: 'MoveProgress',
+          moveId,
+          slice,
+          from,
+          to,
+          state,
+          paused: false,
+          rowsCopied: 1,
+          bytesCopied: 1,
+          rowsVerified: 1,
+          rowsErased: 1,
+          etaMs: -1,
+          reason: '',
+        });
+      later(now + 10_000, say('COPYING'));
+      later(now + 30_000, say('VERIFIED'));
+      return;
+    }
+    case 'SteerMove': {
+      const move = cell.commands.find(
+        ({ command }) => command.body.kind === 'MoveSlice' && command.body.moveId === body.moveId,
+      )!;
+      const { moveId, slice, from, to } = move.command.body as Extract<Command['body'], { kind: 'MoveSlice' }>;
+      const states: Partial<Record<typeof body.action, MoveState>> = {
+        SWITCH: 'DRAINING',
+        RETIRE: 'RETIRED',
+        ABORT: 'ABORTED',
+      };
+      const state = states[body.action];
+      if (state === undefined) return;
+      later(now + 10_000, () =>
+        cell.progress({
+          kind: 'MoveProgress',
+          moveId,
+          slice,
+          from,
+          to,
+          state,
+          paused: false,
+          rowsCopied: 1,
+          bytesCopied: 1,
+          rowsVerified: 1,
+          rowsErased: 1,
+          etaMs: -1,
+          reason: 'as asked',
+        }),
+      );
+      return;
+    }
+  }
+}
+
+/** Rates of each series by minute: every topic in its leaf, and the heavy ones in their own series too. */
+function seriesOf(world: World, partitions: number, minutes: number): Map<string, number[]> {
+  const rates = new Map<string, number[]>();
+  const add = (series: string, byMinute: readonly number[]): void => {
+    const sum = rates.get(series) ?? byMinute.map(() => 0);
+    rates.set(
+      series,
+      sum.map((value, minute) => value + byMinute[minute]!),
+    );
+  };
+  const all = Array.from({ length: minutes + 60 }, (_, minute) => minute);
+  for (const { topic, perSecond } of world.topics) {
+    const byMinute = all.map(perSecond);
+    add(leafSeries(partitionOf(topic, partitions), leadingBits(filterHash(topic), LEAF_BITS)), byMinute);
+    if (Math.max(...byMinute) >= world.heavyPerSecond) add(topicSeries(topic), byMinute);
+  }
+  if (world.wildcards !== undefined) add(`w/${partitionOf('#', partitions)}/`, all.map(world.wildcards));
+  return rates;
+}
+
+function sendForecasts(
+  cell: Cell,
+  rates: Map<string, number[]>,
+  forecaster: Forecaster,
+  minute: number,
+  now: number,
+): void {
+  if (forecaster === 'none') return;
+  for (const [series, byMinute] of rates) {
+    const current = byMinute[minute]!;
+    const median = forecaster === 'late' ? Array<number>(60).fill(current) : byMinute.slice(minute, minute + 60);
+    const upper = median.map((rate) => rate * 1.1);
+    if (forecaster === 'broken') {
+      median.fill(Number.NaN);
+      upper.fill(1e308);
+    }
+    cell.send({ topic: 'forecasts', value: forecast(series, 'PUBLISHES', now, median, upper, current) });
+  }
+}
+
+function sendRates(cell: Cell, rates: Map<string, number[]>, minute: number, now: number): void {
+  for (const [series, byMinute] of rates) {
+    const none = { subscribes: 0, unsubscribes: 0, bytes: 0, distinctClients: 0, lateEvents: 0 };
+    const publishes = Math.round(byMinute[minute]! * 10);
+    const window = { series: seriesId(series), source: 0, windowStart: eventTime(now - 10_000), windowMs: 10_000 };
+    cell.send({ topic: 'rates', value: { ...window, ...none, publishes } });
+  }
+}
+
+/** True when some shard is asked for more than it can do, by the true load and the published map. */
+function overloaded(cell: Cell, world: World, minute: number): boolean {
+  const map = shardMapOfRows(cell.rows, cell.settings.partitions);
+  const asked = new Map<ShardId, number>();
+  for (const { topic, perSecond } of world.topics) {
+    const home = map.slices.get(map.tree.concreteSliceOf(topic, partitionOf(topic, map.partitions), '')!)!;
+    asked.set(home.shards[0]!, (asked.get(home.shards[0]!) ?? 0) + perSecond(minute));
+  }
+  return [...asked].some(([id, rate]) => rate > CATALOG.get(map.shards.get(id)!.datastoreType)!.operationsPerSecond);
+}
