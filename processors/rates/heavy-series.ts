@@ -62,7 +62,9 @@ export class HeavySeries {
     for (let slot = 0; slot < sketch.size; slot++) {
       const weight = sketch.weight(slot) - sketch.error(slot);
       const series = this.series[slot];
-      if (series === undefined) {
+      // A series that waits for a window of the future was made by a clock that has been taken back.
+      if (series === undefined || series.since > since) {
+        this.series[slot] = undefined;
         if (weight >= weightMin) this.series[slot] = new OpenSeries(idOf(sketch.key(slot)), this.registers, since);
       } else if (weight >= weightMin / 2) series.coolWindows = 0;
       else {

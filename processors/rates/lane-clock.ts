@@ -1,7 +1,8 @@
 // Lane clock: event time of one input of one partition. Each input has its own, since inputs catch up at different speeds.
 //
 //   L1. At most two windows are open: the one that event time is in, and the one before it until its grace is over.
-//   L2. Once established, event time never goes back.
+//   L2. Once established, event time goes back only when ten times `jumpEvents` in a row, all more than `jumpMs` behind,
+//       agree: it was a wrong clock that led it away. Windows closed meanwhile may then be told of again, as a replay is.
 //   L3. One event, or fewer than `jumpEvents` in a row that agree, moves event time by at most `jumpMs`; what lies farther
 //       ahead is counted at the current event time, and in `clamped`.
 //   L4. Before `jumpEvents` events have spoken for it, event time is a candidate: others outvote it (Boyer and Moore's
@@ -15,6 +16,9 @@ export const WINDOW_MS = 10_000;
 
 /** Ticks (about five a second) without an event after which a lane counts as idle: two seconds. */
 const IDLE_TICKS = 10;
+
+/** Going back costs a window told twice, being stuck in a wrong future costs every event: it takes more agreement, no more. */
+const BACK_EVENTS_FACTOR = 10;
 
 export interface LaneClockSettings {
   /** How long a window stays open after its end, for events out of order. At most one window (L1). */
@@ -33,8 +37,9 @@ export class LaneClock {
   /** Events counted at the current event time because theirs was not believed. */
   clamped = 0;
   private votes = 0;
-  private aheadEvents = 0;
-  private aheadTime = 0;
+  /** Events in a row that disagree with event time but agree with each other; negative for those behind. */
+  private dissent = 0;
+  private dissentTime = 0;
   /** Not stored: after a restart a lane is idle a little later. */
   private silentTicks = 0;
 
@@ -42,10 +47,9 @@ export class LaneClock {
   accept(timestamp: number, settings: LaneClockSettings): number {
     this.silentTicks = 0;
     const ahead = timestamp - this.eventTime;
-    if (ahead > settings.jumpMs || (ahead < -settings.jumpMs && this.votes < settings.jumpEvents))
-      return this.doubt(timestamp, ahead, settings);
+    if (ahead > settings.jumpMs || ahead < -settings.jumpMs) return this.doubt(timestamp, ahead, settings);
     if (this.votes < settings.jumpEvents) this.votes++;
-    this.aheadEvents = 0;
+    this.dissent = 0;
     if (ahead > 0) this.eventTime = timestamp;
     return timestamp;
   }
@@ -76,18 +80,28 @@ export class LaneClock {
     if (this.votes < settings.jumpEvents) {
       if (this.votes > 0) this.votes--;
       if (this.votes > 0) return this.clamp();
-      // L4: the candidate is outvoted. What was counted under it stays in the open windows, under their new name.
       this.votes = 1;
-      this.eventTime = timestamp;
-      this.catchUp(settings);
-      return timestamp;
+      return this.restart(timestamp, settings); // L4: the candidate is outvoted.
     }
-    const agrees = Math.abs(timestamp - this.aheadTime) <= settings.jumpMs;
-    this.aheadEvents = agrees && ahead > 0 ? this.aheadEvents + 1 : 1;
-    this.aheadTime = timestamp;
-    if (this.aheadEvents < settings.jumpEvents) return this.clamp(); // L3
-    this.aheadEvents = 0;
+    const direction = ahead > 0 ? 1 : -1;
+    const agrees = this.dissent * direction > 0 && Math.abs(timestamp - this.dissentTime) <= settings.jumpMs;
+    this.dissent = agrees ? this.dissent + direction : direction;
+    this.dissentTime = timestamp;
+    if (direction < 0) {
+      if (-this.dissent < settings.jumpEvents * BACK_EVENTS_FACTOR) return timestamp; // Late, as any other late event.
+      this.dissent = 0;
+      return this.restart(timestamp, settings); // L2
+    }
+    if (this.dissent < settings.jumpEvents) return this.clamp(); // L3
+    this.dissent = 0;
     this.eventTime = timestamp;
+    return timestamp;
+  }
+
+  /** What was counted stays in the open windows, under their new names. */
+  private restart(timestamp: number, settings: LaneClockSettings): number {
+    this.eventTime = timestamp;
+    this.catchUp(settings);
     return timestamp;
   }
 
@@ -98,7 +112,7 @@ export class LaneClock {
 
   write(to: BinaryWriter): void {
     to.double(this.eventTime).double(this.openStart).count(this.clamped);
-    to.count(this.votes).count(this.aheadEvents).double(this.aheadTime);
+    to.count(this.votes).double(this.dissent).double(this.dissentTime);
   }
 
   read(from: BinaryReader): void {
@@ -106,8 +120,8 @@ export class LaneClock {
     this.openStart = from.double();
     this.clamped = from.count();
     this.votes = from.count();
-    this.aheadEvents = from.count();
-    this.aheadTime = from.double();
+    this.dissent = from.double();
+    this.dissentTime = from.double();
   }
 }
 

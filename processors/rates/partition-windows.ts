@@ -227,9 +227,10 @@ export class PartitionWindows {
     this.trafficGroups.judge(windows, since, settings.heavy, (first) =>
       groupSeries(this.partitionOfLevel(first), `${first}/`),
     );
-    for (const topic of this.followed.keys()) {
+    for (const [topic, series] of this.followed) {
       const hash = filterHash(topic);
-      if (!this.topics.isHeavy(topic, hash) || this.trafficTopics.isHeavy(topic, hash)) this.followed.delete(topic);
+      if (!this.topics.isHeavy(topic, hash) || this.trafficTopics.isHeavy(topic, hash) || series.since > since)
+        this.followed.delete(topic);
     }
   }
 
