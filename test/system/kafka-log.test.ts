@@ -158,6 +158,7 @@ if (kafka !== undefined) {
       await world.append(Array.from({ length: 20 }, (_, i) => ({ partition: 0, value: `${i}` })));
       const admin = plainClient().admin();
       await admin.connect();
+      await admin.fetchTopicOffsets(`${world.app}.in`); // The client asks nobody for the leaders otherwise.
       await admin.deleteTopicRecords({ topic: `${world.app}.in`, partitions: [{ partition: 0, offset: '10' }] });
       await admin.disconnect();
       const instance = await world.instance('', { 'in/0': 5 });
@@ -188,9 +189,9 @@ if (kafka !== undefined) {
         const wanted: string[] = [];
         for (let round = 0; round < 3; round++) {
           const before = instance.commits;
-          const rounds = Array.from({ length: 40 }, (_, i) => i);
+          let writing = true;
           const appending = (async () => {
-            for (const i of rounds) {
+            for (let i = 0; writing; i++) {
               const values = [0, 1, 2, 3].map((partition) => ({ partition, value: `${round}-${i}-${partition}` }));
               wanted.push(...values.map((each) => each.value));
               await world.append(values);
@@ -200,6 +201,7 @@ if (kafka !== undefined) {
           await kafka.kill9();
           await until(() => !world.log.health().ok);
           await kafka.restart();
+          writing = false;
           await appending;
         }
         await until(async () => (await world.outputs()).length >= wanted.length, 60_000);

@@ -4,7 +4,7 @@
 //   M1. `assigned` and `expelled` are called one after another, in the order of the group's generations.
 //   M2. While Kafka cannot be reached the member keeps its tasks: whoever gets them meanwhile fences them.
 
-import { AssignerProtocol } from 'kafkajs';
+import kafkajs from 'kafkajs';
 import type { Partition } from '../../../schemas/ids.ts';
 import type { Logger } from '../../telemetry.ts';
 import {
@@ -42,6 +42,9 @@ export interface GroupEvents {
   /** The group went on without us: others may have our tasks. */
   expelled(): void;
 }
+
+// Node does not see this name of the CommonJS module by itself.
+const { AssignerProtocol } = kafkajs;
 
 /** All members of a group speak the same; a change of meaning takes another name, and then both are offered. */
 const PROTOCOL = 'foreshard-tasks-1';

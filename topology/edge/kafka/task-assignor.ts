@@ -90,7 +90,8 @@ function roomOf(
   const share = Math.floor(taskCount / members.length);
   const odd = taskCount % members.length;
   const ownedBy = (member: Member): number => owners.filter((owner) => owner === member).length;
-  const weights = new Map(members.map((member) => [member, ownedBy(member) * (taskCount + 1) + member.held.length]));
+  const heldBy = (member: Member): number => new Set(member.held.filter((task) => task < taskCount)).size;
+  const weights = new Map(members.map((member) => [member, ownedBy(member) * (taskCount + 1) + heldBy(member)]));
   const byWeight = [...members].sort((a, b) => weights.get(b)! - weights.get(a)!); // Stable: ties stay in order of id.
   return new Map(byWeight.map((member, index) => [member, index < odd ? share + 1 : share]));
 }

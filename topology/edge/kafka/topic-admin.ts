@@ -1,7 +1,7 @@
 // Topic admin: creates topics that are missing and checks those that are there. What an operator has set otherwise is
 // refused where it would break a promise (partitions, clean-up), and left alone elsewhere.
 
-import { ConfigResourceTypes, type Kafka } from 'kafkajs';
+import kafkajs, { type Kafka } from 'kafkajs';
 import { AppError } from '../../../schemas/errors.ts';
 import { reasonOf } from './client.ts';
 
@@ -101,7 +101,11 @@ async function checkTopics(admin: ReturnType<Kafka['admin']>, wanted: readonly P
   const { topics } = await admin.fetchTopicMetadata({ topics: names });
   const { resources } = await admin.describeConfigs({
     includeSynonyms: false,
-    resources: names.map((name) => ({ type: ConfigResourceTypes.TOPIC, name, configNames: ['cleanup.policy'] })),
+    resources: names.map((name) => ({
+      type: kafkajs.ConfigResourceTypes.TOPIC,
+      name,
+      configNames: ['cleanup.policy'],
+    })),
   });
   for (const { topic, partitions, cleanup } of wanted) {
     const found = topics.find((each) => each.name === topic)?.partitions.length;
