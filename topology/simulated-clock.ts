@@ -10,6 +10,7 @@ interface Sleeper {
 export class SimulatedClock implements Clock {
   #now: number;
   #sleepers: Sleeper[] = [];
+  #someoneSleeps: () => void = () => {};
   readonly #repeating = new Set<{ next: number; readonly ms: number; readonly tick: () => void }>();
 
   constructor(start: number) {
@@ -27,7 +28,28 @@ export class SimulatedClock implements Clock {
   }
 
   sleep(ms: number): Promise<void> {
-    return new Promise((wake) => this.#sleepers.push({ at: this.#now + ms, wake }));
+    return new Promise((wake) => {
+      this.#sleepers.push({ at: this.#now + ms, wake });
+      this.#someoneSleeps();
+    });
+  }
+
+  /** Waits for `idle`; whoever sleeps meanwhile keeps it from coming, so time jumps to the end of each sleep. */
+  async settle(idle: Promise<void>): Promise<void> {
+    let settled = false;
+    const done = idle.then(() => {
+      settled = true;
+    });
+    while (!settled) {
+      const sleeping = new Promise<void>((resolve) => {
+        this.#someoneSleeps = resolve;
+      });
+      if (this.#sleepers.length === 0) await Promise.race([done, sleeping]);
+      if (!settled && this.#sleepers.length > 0) {
+        this.advance(Math.max(0, Math.min(...this.#sleepers.map((sleeper) => sleeper.at)) - this.#now));
+      }
+    }
+    this.#someoneSleeps = () => {};
   }
 
   /** Moves time forward and wakes all that is due, once each: a repeating tick is not made up for. */

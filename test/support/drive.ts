@@ -77,14 +77,14 @@ export async function drive(topology: Topology, options: DriveOptions = {}): Pro
       idleMs: 30_000,
     },
   );
-  await log.settle();
+  await clock.settle(log.settle());
 
   const sendBytes: Drive['sendBytes'] = async (topic, key, value, partition) => {
     const count = topic.partitions === 'one' ? 1 : partitions;
     await log.append([
       { topic: topic.name, partition: partition ?? (key === null ? 0 : partitionOf(key, count)), key, value },
     ]);
-    await log.settle();
+    await clock.settle(log.settle());
   };
   return {
     clock,
@@ -97,7 +97,7 @@ export async function drive(topology: Topology, options: DriveOptions = {}): Pro
     async advance(ms) {
       clock.advance(ms);
       await running.tick();
-      await log.settle();
+      await clock.settle(log.settle());
     },
     read: (topic) =>
       log.recordsOf(topic.name).map((record) => ({
