@@ -33,7 +33,7 @@ export function createLogger(settings: LogSettings): Logger {
       ? pino(options, settings.destination)
       : settings.pretty
         ? pino({ ...options, transport: { target: 'pino-pretty', options: { destination: 2 } } })
-        : pino(options, pino.destination({ dest: 2, sync: false }));
+        : pino(options, pino.destination({ dest: 2, sync: true }));
   return {
     debug: (facts, message) => lines.debug(facts, escaped(message)),
     info: (facts, message) => lines.info(facts, escaped(message)),
