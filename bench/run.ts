@@ -11,6 +11,7 @@ const BENCHES: Readonly<Record<string, () => Promise<readonly Measurement[]>>> =
   'topic-match': async () => (await import('./topic-match.ts')).topicMatch(),
   'pointer-resolve': async () => (await import('./pointer-resolve.ts')).pointerResolve(),
   rates: async () => (await import('./rates-step.ts')).ratesStep(),
+  'shard-stores': async () => (await import('./shard-stores.ts')).shardStores(),
 };
 
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));

@@ -1,11 +1,13 @@
 // SortedList: items in order, in chunks of bounded size, so that inserting into a million items moves a few hundred. The
 // caller says what stands before a place by a test that is true for a first part of the list and false for the rest.
 
+/** Up to this length a chunk is made anew for each change, at its exact length: V8 grows arrays by sixteen slots and half. */
+const EXACT_LENGTH_MAX = 32;
 /** Chunks split at this length: moving 512 references costs about as much as the comparisons that find the place. */
 const CHUNK_LENGTH_MAX = 512;
 
 export class SortedList<Item> {
-  readonly #chunks: Item[][] = [];
+  #chunks: Item[][] = [];
   #length = 0;
 
   get length(): number {
@@ -37,12 +39,16 @@ export class SortedList<Item> {
   insert(item: Item, isBefore: (item: Item) => boolean): void {
     this.#length += 1;
     if (this.#chunks.length === 0) {
-      this.#chunks.push([item]);
+      this.#chunks = [[item]];
       return;
     }
     const chunkIndex = Math.min(this.#chunkAt(isBefore), this.#chunks.length - 1);
     const chunk = this.#chunks[chunkIndex]!;
     const index = indexIn(chunk, isBefore);
+    if (chunk.length < EXACT_LENGTH_MAX) {
+      this.#chunks[chunkIndex] = chunk.toSpliced(index, 0, item);
+      return;
+    }
     if (index === chunk.length) chunk.push(item);
     else chunk.splice(index, 0, item);
     if (chunk.length > CHUNK_LENGTH_MAX) {
