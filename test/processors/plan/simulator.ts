@@ -268,7 +268,7 @@ export interface World {
   readonly settings?: Partial<PlanSettings>;
 }
 
-const LEAF_BITS = 4;
+const LEAF_BITS = 2;
 
 export interface Result {
   readonly cell: Cell;
