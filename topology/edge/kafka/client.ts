@@ -3,8 +3,10 @@
 // cluster metadata and protocol requests are sound: those are used here, through what kafkajs hands to an assigner. The
 // version is pinned in package.json; test/system/kafka-log.test.ts fails if another one looks different.
 
+import { connect, isIP, type Socket } from 'node:net';
 import { setTimeout as timer } from 'node:timers/promises';
-import { type Cluster, Kafka, type KafkaConfig, logLevel } from 'kafkajs';
+import { connect as connectTls } from 'node:tls';
+import { type Cluster, type ISocketFactoryArgs, Kafka, type KafkaConfig, logLevel } from 'kafkajs';
 import { AppError } from '../../../schemas/errors.ts';
 import type { Logger } from '../../telemetry.ts';
 
@@ -99,11 +101,26 @@ export function kafkaClient(settings: ConnectionSettings): Kafka {
     ...(settings.ssl === undefined ? {} : { ssl: settings.ssl }),
     ...(settings.sasl === undefined ? {} : { sasl: settings.sasl }),
     connectionTimeout: 5_000,
+    socketFactory: openSocket,
     requestTimeout: REQUEST_TIMEOUT_MS,
     retry: { initialRetryTime: 20, maxRetryTime: 500, multiplier: 2, factor: 0.2, retries: 3 },
     logLevel: logLevel.INFO,
     logCreator: () => (entry) => logEntry(settings.logger, entry),
   });
+}
+
+const KEEP_ALIVE_MS = 60_000;
+
+/** As kafkajs opens its sockets, but small requests do not wait for the answers to others (Nagle). */
+function openSocket({ host, port, ssl, onConnect }: ISocketFactoryArgs): Socket {
+  const servername = isIP(host) === 0 ? { servername: host } : {};
+  const socket = ssl
+    ? connectTls({ host, port, ...servername, ...ssl }, onConnect)
+    : connect({ host, port }, onConnect);
+  socket.setNoDelay(true);
+  socket.setKeepAlive(true, KEEP_ALIVE_MS);
+  socket.setMaxListeners(0); // kafkajs adds one each time it gives up a socket that never opened, and then drops both.
+  return socket;
 }
 
 /** Connections and metadata of their own; reads are of committed records. */

@@ -23,7 +23,7 @@ export interface Written extends Produced {
 
 /** After a commit Kafka writes its markers and refuses the next transaction for a few ms meanwhile. */
 const BUSY_PAUSE_MS = 1;
-const BUSY_PAUSE_MAX_MS = 50;
+const BUSY_PAUSE_MAX_MS = 8;
 /** Longer than a coordinator takes to load; a pending transaction of a dead owner is aborted at once by `open`. */
 const BUSY_PATIENCE_MS = 30_000;
 
