@@ -37,7 +37,7 @@ export function* reliefs(board: Board, shard: BoardShard, trouble: Trouble): Gen
   if (biggest !== undefined && !biggest.busy) {
     const big = alone || board.shareOf(shard, biggest, trouble.dimension) > BIG_SHARE;
     const split = big ? splitOf(board, shard, biggest, trouble) : undefined;
-    if (split !== undefined && hasPlace(board, shard, split)) {
+    if (split !== undefined && hasPlace(board, shard)) {
       const reason = `${why}; ${biggest.slice} alone is too much to place: ${split.how}.`;
       yield { ...facts, kind: 'SPLIT', shard: shard.id, ...split, reason, leadTimeMs: 0, dollars: 0 };
     }
@@ -119,16 +119,19 @@ interface Split {
   readonly how: string;
 }
 
-/** A split is of use only when one of its parts can then go somewhere, or a shard for it may be bought. */
-function hasPlace(board: Board, shard: BoardShard, split: Split): boolean {
-  if (split.after.some((part) => roomiest(board, shard, part) !== undefined)) return true;
+/** A split is of use only when its parts, or parts of them, can then go somewhere: to room there is, or room to be bought. */
+function hasPlace(board: Board, shard: BoardShard): boolean {
+  for (const other of board.shards.values()) {
+    if (other.id === shard.id || other.kind !== shard.kind || other.resizing) continue;
+    if (board.outline(other).utilisation < board.placeLimit * ROOM_SHARE) return true;
+  }
   return typesOfKind(board.snapshot.catalog, shard.kind).some(
-    (type) =>
-      !board.snapshot.avoided.has(type.name) &&
-      canBuy(board, type) &&
-      split.after.some((part) => fitsEmpty(board, type, part, shard.calibration)),
+    (type) => !board.snapshot.avoided.has(type.name) && canBuy(board, type),
   );
 }
+
+/** A shard filled to less than this share of what may be placed on it has room worth splitting for. */
+const ROOM_SHARE = 0.75;
 
 /** How a slice may be made smaller; `undefined` when it may not. */
 function splitOf(board: Board, shard: BoardShard, slice: PlannedSlice, trouble: Trouble): Split | undefined {

@@ -24,6 +24,8 @@ export interface ShardSummary {
   readonly instanceId: string;
   readonly address: string;
   readonly state: ShardRow['state'];
+  /** Of its last entry in the pointer table; 0 before the first. */
+  readonly epoch: Epoch;
   readonly resizingTo: string;
   readonly slices: number;
   readonly entries: number;
@@ -96,6 +98,7 @@ export function shardsOf(rows: PlanRows): ShardSummary[] {
     instanceId: row.instanceId,
     address: row.address,
     state: row.state,
+    epoch: row.epoch,
     resizingTo: row.resizingTo,
     ...(sums.get(row.id) ?? { slices: 0, entries: 0, bytes: 0 }),
     utilisation: row.measured?.utilisation ?? -1,

@@ -1,0 +1,328 @@
+// The plan as a pure function: each action, each goal and its refusal, over small snapshots.
+
+import { describe, expect, test } from 'vitest';
+import type { Action } from '../../../processors/plan/actions.ts';
+import { Board, type PlannedShard, type PlannedSlice, type Snapshot } from '../../../processors/plan/board.ts';
+import { troubleOf } from '../../../processors/plan/capacity.ts';
+import { typeNamed } from '../../../processors/plan/catalog.ts';
+import { emptyLoad, type Load } from '../../../processors/plan/demand.ts';
+import { firstRefusal, GOALS } from '../../../processors/plan/goals/goals.ts';
+import { plan } from '../../../processors/plan/plan.ts';
+import { eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
+import { CATALOG, SETTINGS, T0 } from './simulator.ts';
+
+const NOW = eventTime(T0);
+const MINUTE_MS = 60_000;
+
+/** A load that is `now` until bucket `from` (of two minutes each) and `later` from there on. */
+function load(now: number, later = now, from = 0): Load {
+  const made = emptyLoad(SETTINGS.horizonSteps);
+  made.now = now;
+  for (let k = 0; k < made.median.length; k++) made.median[k] = k >= from ? later : now;
+  return made;
+}
+
+const shard = (id: string, more: Partial<PlannedShard> = {}): PlannedShard => ({
+  id: id as ShardId,
+  kind: 'KEY_VALUE',
+  type: typeNamed(CATALOG, 'kv'),
+  ready: true,
+  resizing: false,
+  first: false,
+  measuredUtilisation: undefined,
+  coldPlans: 0,
+  roomyPlans: 0,
+  ...more,
+});
+
+const slice = (key: string, on: string, perSecond: number | Load, more: Partial<PlannedSlice> = {}): PlannedSlice => ({
+  slice: key as SliceKey,
+  shard: on as ShardId,
+  entries: 1_000,
+  bytes: 200_000,
+  load: typeof perSecond === 'number' ? load(perSecond) : perSecond,
+  busy: false,
+  coolUntil: eventTime(0),
+  ...more,
+});
+
+const snapshot = (more: Partial<Snapshot>): Snapshot => ({
+  now: NOW,
+  settings: SETTINGS,
+  catalog: CATALOG,
+  shards: [],
+  slices: [],
+  heavyTopics: [],
+  heavyGroups: [],
+  distrust: '',
+  measured: { copyBytesPerSecond: 8e6, propagationMs: 1_000, provisioningMs: {} },
+  moves: 0,
+  movesOf: new Map(),
+  ledger: [],
+  nextShard: 9,
+  avoided: new Set(),
+  ...more,
+});
+
+/** What a plan does, in short. */
+const said = (made: ReturnType<typeof plan>): string[] =>
+  made.actions.map((action) => {
+    if (action.kind === 'MOVE') return `MOVE ${action.slice.slice} ${action.slice.shard}>${action.to}`;
+    if (action.kind === 'SPLIT' || action.kind === 'MERGE')
+      return `${action.kind} ${action.before.map((each) => each.slice)}>${action.after.map((each) => each.slice)}`;
+    if (action.kind === 'ALLOCATE' || action.kind === 'RESIZE')
+      return `${action.kind} ${action.shard} ${action.type.name}`;
+    return `${action.kind} ${action.kind === 'RETIRE' ? action.shard : ''}`;
+  });
+
+const four = (on: string, perSecond: number | Load): PlannedSlice[] =>
+  [0, 1, 2, 3].map((p) => slice(`c/${p}/`, on, perSecond));
+
+describe('actions', () => {
+  for (const { name, given, expected } of [
+    {
+      name: 'nothing to do, nothing done',
+      given: { shards: [shard('a', { first: true })], slices: four('a', 100) },
+      expected: [],
+    },
+    {
+      name: 'a hot shard gives a slice to one with room',
+      given: { shards: [shard('a'), shard('b')], slices: [...four('a', 220), slice('c/0/x', 'b', 300)] },
+      expected: ['MOVE c/0/ a>b'],
+    },
+    {
+      name: 'with no room a shard is allocated, on the cheapest type that does',
+      given: { shards: [shard('a')], slices: four('a', 220) },
+      expected: ['ALLOCATE shard-0009 kv'],
+    },
+    {
+      name: 'a shard on its way counts as there: nothing more is bought',
+      given: { shards: [shard('a'), shard('b', { ready: false })], slices: four('a', 220) },
+      expected: [],
+    },
+    {
+      name: 'moves in flight count as done',
+      given: {
+        shards: [shard('a'), shard('b')],
+        slices: [...four('a', 220).slice(1), slice('c/0/', 'b', 220, { busy: true }), slice('c/9/', 'b', 100)],
+        moves: 1,
+      },
+      expected: [],
+    },
+    {
+      name: 'a slice too big to place is split',
+      given: {
+        shards: [shard('a'), shard('b')],
+        slices: [slice('c/0/', 'a', 850), slice('c/1/', 'a', 1), slice('c/2/', 'b', 200)],
+      },
+      expected: ['SPLIT c/0/>c/0/0,c/0/1'],
+    },
+    {
+      name: 'a hot topic is pinned rather than halved',
+      given: {
+        shards: [shard('a'), shard('b')],
+        slices: [slice('c/0/', 'a', 850), slice('c/1/', 'a', 1)],
+        heavyTopics: [{ filter: 'hot', slice: 'c/0/' as SliceKey, load: load(600) }],
+      },
+      expected: ['SPLIT c/0/>c/0/,t/hot'],
+    },
+    {
+      name: 'a pin too hot for its type gets a bigger one',
+      given: { shards: [shard('a')], slices: [slice('t/hot', 'a', 1_500)] },
+      expected: ['RESIZE a kv-large'],
+    },
+    {
+      name: 'a heavy group is carved out of its partition',
+      given: {
+        shards: [
+          shard('t', { kind: 'TRIE', type: typeNamed(CATALOG, 'trie') }),
+          shard('u', { kind: 'TRIE', type: typeNamed(CATALOG, 'trie') }),
+        ],
+        slices: [slice('w/0/', 't', 8_500)],
+        heavyGroups: [{ key: 'w/0/a/' as SliceKey, slice: 'w/0/' as SliceKey, load: load(5_000) }],
+      },
+      expected: ['SPLIT w/0/>w/0/,w/0/a/'],
+    },
+    {
+      name: 'the hottest of uneven shards gives something away',
+      given: { shards: [shard('a'), shard('b')], slices: four('a', 180) },
+      expected: ['MOVE c/0/ a>b'],
+    },
+    {
+      name: 'a measured store is taken at its word',
+      given: { shards: [shard('a', { measuredUtilisation: 0.95 }), shard('b')], slices: four('a', 100) },
+      expected: ['MOVE c/0/ a>b'],
+    },
+    {
+      name: 'cold halves become one again',
+      given: { shards: [shard('a', { first: true })], slices: [slice('c/0/0', 'a', 1), slice('c/0/1', 'a', 1)] },
+      expected: ['MERGE c/0/0,c/0/1>c/0/'],
+    },
+    {
+      name: 'a cold pin goes home',
+      given: {
+        shards: [shard('a', { first: true })],
+        slices: [slice('c/0/', 'a', 100), slice('t/zz', 'a', 0)],
+        settings: { ...SETTINGS, partitions: 1 },
+      },
+      expected: ['MERGE c/0/,t/zz>c/0/'],
+    },
+    {
+      name: 'an empty shard goes after ten cold plans',
+      given: { shards: [shard('a', { first: true }), shard('b', { coldPlans: 10 })], slices: four('a', 100) },
+      expected: ['RETIRE b'],
+    },
+    {
+      name: 'not after nine',
+      given: { shards: [shard('a', { first: true }), shard('b', { coldPlans: 9 })], slices: four('a', 100) },
+      expected: [],
+    },
+    {
+      name: 'a shard not needed is emptied first',
+      given: {
+        shards: [shard('a', { first: true }), shard('b', { coldPlans: 10 })],
+        slices: [...four('a', 50), slice('c/4/', 'b', 50)],
+      },
+      expected: ['MOVE c/4/ b>a'],
+    },
+    {
+      name: 'a type too big for long is exchanged',
+      given: {
+        shards: [shard('a', { first: true, type: typeNamed(CATALOG, 'kv-large'), roomyPlans: 10 })],
+        slices: four('a', 100),
+      },
+      expected: ['RESIZE a kv'],
+    },
+  ])
+    test(name, () => expect(said(plan(snapshot(given)))).toEqual(expected));
+});
+
+describe('when to act', () => {
+  const growing = (from: number): PlannedSlice[] => four('a', load(100, 240, from));
+  // Provisioning 60 s, two passes over 200 kB, propagation 1 s, margin 30 s: the lead time; plus one tick of 60 s.
+  for (const { name, from, expected } of [
+    { name: 'a crossing an hour away waits', from: 29, expected: [] },
+    { name: 'a crossing in four minutes waits', from: 2, expected: [] },
+    { name: 'a crossing within lead time and a tick is answered', from: 1, expected: ['ALLOCATE shard-0009 kv'] },
+  ])
+    test(name, () => expect(said(plan(snapshot({ shards: [shard('a')], slices: growing(from) })))).toEqual(expected));
+
+  test('a slow provisioner is asked earlier: lead time is computed from what was measured', () => {
+    const measured = {
+      copyBytesPerSecond: 8e6,
+      propagationMs: 1_000,
+      provisioningMs: { kv: 20 * MINUTE_MS, 'kv-large': 1 },
+    };
+    const made = plan(
+      snapshot({ shards: [shard('a')], slices: growing(10), measured, avoided: new Set(['kv-large']) }),
+    );
+    expect(said(made)).toEqual(['ALLOCATE shard-0009 kv']);
+    expect(made.actions[0]!.crossingAt).toBe(NOW + 20 * MINUTE_MS);
+    expect(made.actions[0]!.leadTimeMs).toBeGreaterThan(20 * MINUTE_MS);
+  });
+
+  test('room elsewhere that has time is not bought a shard for', () => {
+    const made = plan(
+      snapshot({ shards: [shard('a'), shard('b')], slices: [...growing(2), slice('c/5/', 'b', load(0, 10))] }),
+    );
+    expect(said(made)).toEqual([]);
+    expect(made.refusals.map((each) => each.by)).toEqual(['timing']);
+  });
+});
+
+describe('goals', () => {
+  const base = snapshot({ shards: [shard('a'), shard('b')], slices: [...four('a', 220), slice('c/9/', 'b', 600)] });
+  const facts = {
+    reason: '',
+    forecastPerSecond: 1,
+    capacityPerSecond: 1,
+    crossingAt: NOW,
+    leadTimeMs: 0,
+    dollarsPerHour: 0,
+    dollars: 0,
+    savesDollars: 1,
+    alternatives: [],
+    urgent: false,
+    concerns: 'a' as ShardId,
+  };
+  const move = (more: Partial<PlannedSlice> = {}, of: object = {}): Action =>
+    ({ ...facts, kind: 'MOVE', slice: slice('c/0/', 'a', 50, more), to: 'b' as ShardId, ...of }) as Action;
+  const allocate: Action = {
+    ...facts,
+    kind: 'ALLOCATE',
+    shard: 'n' as ShardId,
+    storeKind: 'KEY_VALUE',
+    type: typeNamed(CATALOG, 'kv'),
+    dollarsPerHour: 0.1,
+  };
+  const spent = { at: NOW, keys: 0, urgent: false, shards: 0, dollars: 0 };
+  const cases: { by: string | undefined; action: Action; given?: Partial<Snapshot> }[] = [
+    { by: undefined, action: move() },
+    { by: 'busy', action: move({ busy: true }) },
+    { by: 'cool-down', action: move({ coolUntil: eventTime(NOW + 1) }) },
+    { by: 'moves-at-once', action: move(), given: { moves: 4 } },
+    { by: 'moves-per-shard', action: move(), given: { movesOf: new Map([['b' as ShardId, 2]]) } },
+    { by: 'churn', action: move(), given: { ledger: [{ ...spent, keys: 150 }] } },
+    { by: undefined, action: move({}, { urgent: true }), given: { ledger: [{ ...spent, keys: 150 }] } },
+    { by: undefined, action: move(), given: { ledger: [{ ...spent, keys: 150, at: eventTime(NOW - 3_600_000) }] } },
+    { by: 'capacity', action: move({ load: load(200) }) },
+    { by: 'cost', action: move({}, { dollars: 2 }) },
+    { by: 'timing', action: move({}, { urgent: true, crossingAt: eventTime(NOW + 600_000), leadTimeMs: 100_000 }) },
+    { by: undefined, action: allocate },
+    { by: 'shards-per-hour', action: allocate, given: { ledger: [{ ...spent, shards: 8 }] } },
+    { by: 'shards-max', action: allocate, given: { settings: { ...SETTINGS, shardsMax: 2 } } },
+    { by: 'dollars-per-hour', action: allocate, given: { settings: { ...SETTINGS, dollarsPerHourMax: 0.3 } } },
+    { by: 'dollars-per-hour', action: allocate, given: { ledger: [{ ...spent, dollars: 99.75 }] } },
+  ];
+  for (const { by, action, given } of cases)
+    test(`${action.kind} ${by === undefined ? 'passes' : `is refused by ${by}`}${given ? `, given ${Object.keys(given)}` : ''}`, () => {
+      const refused = firstRefusal(GOALS, new Board({ ...base, ...given }), action);
+      expect(refused?.by).toBe(by);
+      if (refused !== undefined) expect(refused.reason).toMatch(/^Not done: .+\. .+/);
+    });
+
+  test('a hot key that nothing in the catalogue can hold is refused by name', () => {
+    const made = plan(
+      snapshot({
+        shards: [shard('a', { type: typeNamed(CATALOG, 'kv-large') })],
+        slices: [slice('t/hot', 'a', 9_000)],
+      }),
+    );
+    expect(made.actions).toEqual([]);
+    expect(made.refusals).toMatchObject([{ subject: 'a', by: 'hot-key' }]);
+  });
+
+  test('an allocation says what else there was, and what doing nothing would cost', () => {
+    const [action] = plan(snapshot({ shards: [shard('a')], slices: four('a', 220) })).actions;
+    expect(action!.alternatives.map(({ what }) => what)).toEqual(['KEEP', 'RESIZE kv-large', 'ALLOCATE kv-large']);
+    expect(action!.alternatives[0]!.dollars).toBeGreaterThan(action!.dollars);
+  });
+});
+
+test('spreads of slices neither add up nor cancel out (B1)', () => {
+  const noisy = (): Load => {
+    const made = load(100);
+    made.spread.fill(100);
+    return made;
+  };
+  const board = new Board(
+    snapshot({ shards: [shard('a')], slices: four('a', 0).map((each) => ({ ...each, load: noisy() })) }),
+  );
+  const { peakPerSecond } = board.outline(board.shards.get('a' as ShardId)!);
+  expect(peakPerSecond).toBeGreaterThan(400 + 200);
+  expect(peakPerSecond).toBeLessThan(400 + 400);
+});
+
+test('full of entries is trouble too, at once', () => {
+  const board = new Board(snapshot({ shards: [shard('a')], slices: [slice('c/0/', 'a', 1, { entries: 900_000 })] }));
+  expect(troubleOf(board, board.shards.get('a' as ShardId)!)).toMatchObject({ dimension: 'entries', crossingAt: NOW });
+});
+
+test('the same snapshot gives the same plan, whatever the order of its slices', () => {
+  const slices = Array.from({ length: 64 }, (_, i) =>
+    slice(`c/${i % 4}/${i.toString(2).padStart(4, '0')}`, i % 3 ? 'a' : 'b', 10 + (i % 7) * 5),
+  );
+  const given = snapshot({ shards: [shard('a'), shard('b'), shard('c')], slices });
+  expect(said(plan({ ...given, slices: [...slices].reverse() }))).toEqual(said(plan(given)));
+  expect(said(plan(given)).length).toBeGreaterThan(0);
+});
