@@ -17,12 +17,24 @@ import type { Partition, SeriesId, SliceKey } from '../schemas/ids.ts';
 
 /** Kafka's default partitioner: murmur2 over the key's UTF-8 bytes, sign bit cleared, modulo partitions. */
 export function partitionOf(key: string | Uint8Array, partitions: number): Partition {
-  return (murmur2(typeof key === 'string' ? Buffer.from(key, 'utf8') : key) & 0x7fffffff) % partitions;
+  return ((typeof key === 'string' ? murmur2OfText(key) : murmur2(key)) & 0x7fffffff) % partitions;
+}
+
+/** Reused for short ASCII texts, which almost all keys are: a new buffer for each would cost more than the hash. */
+const ASCII = new Uint8Array(256);
+
+function murmur2OfText(text: string): number {
+  if (text.length > ASCII.length) return murmur2(Buffer.from(text, 'utf8'));
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code > 0x7f) return murmur2(Buffer.from(text, 'utf8'));
+    ASCII[i] = code;
+  }
+  return murmur2(ASCII, text.length);
 }
 
 /** The murmur2 hash that Kafka's Java clients use (seed 0x9747b28c), as a signed 32-bit integer. */
-export function murmur2(data: Uint8Array): number {
-  const length = data.length;
+export function murmur2(data: Uint8Array, length = data.length): number {
   const m = 0x5bd1e995;
   let h = 0x9747b28c ^ length;
   let at = 0;

@@ -11,6 +11,7 @@
 
 import { type Epoch, epoch, type Offset, type ShardId, type SliceKey, shardId, sliceKey } from '../schemas/ids.ts';
 import type { PointerEntry, PointerMode, PointerRecord, ShardEntry } from '../schemas/records.ts';
+import { parseSlice, placeOf } from './keys.ts';
 import { SliceTree } from './slice-tree.ts';
 
 /** Where a slice is. */
@@ -50,6 +51,9 @@ export class PointerTable {
   readonly #pointers = new Map<SliceKey, Pointer>();
   readonly #shards = new Map<ShardId, ShardEntry>();
   readonly #tree: SliceTree;
+  /** Pins by their filter, but for spread filters: most look-ups of hot topics end here, with one hash of the filter. */
+  readonly #pins = new Map<string, Pointer>();
+  readonly #spreads = new Map<string, number>();
   #epoch: Epoch = epoch(0);
   #position: Offset = 0;
 
@@ -109,6 +113,8 @@ export class PointerTable {
 
   /** Where the subscription of this valid filter by this client is; `undefined` when no slice covers it. */
   resolve(filter: string, clientId: string): Pointer | undefined {
+    const pinned = this.#pins.get(filter);
+    if (pinned !== undefined && (this.#spreads.size === 0 || !this.#spreads.has(filter))) return pinned;
     const slice = this.#tree.sliceOf(filter, clientId);
     return slice === undefined ? undefined : this.#pointers.get(slice);
   }
@@ -204,8 +210,18 @@ export class PointerTable {
   }
 
   #putPointer(pointer: Pointer): void {
+    const isNew = !this.#pointers.has(pointer.slice);
     this.#pointers.set(pointer.slice, pointer);
     this.#tree.add(pointer.slice);
+    const slice = parseSlice(pointer.slice);
+    if (slice?.kind === 'pin' && !placeOf(slice.filter).trie) this.#pins.set(flat(slice.filter), pointer);
+    else if (slice?.kind === 'spread' && isNew) this.#countSpread(slice.filter, 1);
+  }
+
+  #countSpread(filter: string, by: 1 | -1): void {
+    const parts = (this.#spreads.get(filter) ?? 0) + by;
+    if (parts === 0) this.#spreads.delete(filter);
+    else this.#spreads.set(filter, parts);
   }
 
   #forget(key: string): void {
@@ -214,7 +230,13 @@ export class PointerTable {
       return;
     }
     const slice = sliceKey(key.slice(2));
-    this.#pointers.delete(slice);
+    if (!this.#pointers.delete(slice)) return;
     this.#tree.remove(slice);
+    const parsed = parseSlice(slice);
+    if (parsed?.kind === 'pin') this.#pins.delete(parsed.filter);
+    else if (parsed?.kind === 'spread') this.#countSpread(parsed.filter, -1);
   }
 }
+
+/** A copy of its own: a cut of the key would be compared through the key, at one more cache miss for each look-up. */
+const flat = (text: string): string => Buffer.from(text, 'utf8').toString('utf8');
