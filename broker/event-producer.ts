@@ -1,0 +1,227 @@
+// Event producer: what a broker tells the fleet: subscription events, how much is published to each topic, and that it is
+// alive and how far it has read the pointer table.
+//
+//   V1. Events are appended in the order they were given: one append is under way at a time, the next takes all that came
+//       meanwhile. A promise resolves when its event is durable.
+//   V2. An append that failed is repeated: an event twice is harmless, an event lost is not. When the queue is full or the
+//       log stays away, the caller is told with LOG_UNAVAILABLE.
+//   V3. Measurements are shed before subscriptions: they are not repeated, and topics beyond a limit are not counted.
+
+import type { Codec } from '../schemas/codec.ts';
+import { AppError } from '../schemas/errors.ts';
+import { type EventTime, eventTime, type Offset } from '../schemas/ids.ts';
+import type { Action, Metric, SubscriptionEvent } from '../schemas/records.ts';
+import { refuseMetric, refuseSubscription } from '../state/accept.ts';
+import { partitionOf } from '../state/keys.ts';
+import type { Clock, Log, OutRecord } from '../topology/ports.ts';
+import { metrics as metricsTopic, subscriptions as subscriptionsTopic } from '../topology/topics.ts';
+
+export interface EventProducerPorts {
+  readonly log: Pick<Log, 'append'>;
+  readonly codec: Codec;
+  readonly clock: Clock;
+  /** How far the pointer table has been read: the position of the broker's own reader. */
+  readonly pointerPosition: () => Offset;
+}
+
+export interface EventProducerSettings {
+  readonly brokerId: string;
+  /** Partitions of the subscriptions topic; the metrics topic has as many. */
+  readonly partitions: number;
+  readonly heartbeatMs: number;
+  readonly trafficWindowMs: number;
+  /** Events that may wait for the log. */
+  readonly queueMax: number;
+  readonly batchMax: number;
+  /** Topics counted in one window; what is published to others is counted in `shed`. */
+  readonly topicsMax: number;
+  /** How often one append is tried, with a pause of `retryMs` times the number of tries. */
+  readonly triesMax: number;
+  readonly retryMs: number;
+}
+
+export const EVENT_PRODUCER_DEFAULTS: Omit<EventProducerSettings, 'brokerId' | 'partitions'> = {
+  heartbeatMs: 1_000, // A move's source is kept until every broker's heartbeat has passed the switch.
+  trafficWindowMs: 10_000,
+  queueMax: 100_000,
+  batchMax: 5_000,
+  topicsMax: 100_000,
+  triesMax: 10,
+  retryMs: 200,
+};
+
+interface Waiting {
+  readonly record: OutRecord;
+  readonly done: () => void;
+  readonly failed: (error: unknown) => void;
+}
+
+interface Traffic {
+  publishes: number;
+  bytes: number;
+}
+
+export class EventProducer {
+  readonly #ports: EventProducerPorts;
+  readonly #settings: EventProducerSettings;
+  readonly #stopTicking: () => void;
+  #queue: Waiting[] = [];
+  #sending: Promise<void> | undefined;
+  #traffic = new Map<string, Traffic>();
+  #windowStart: EventTime;
+  #beatAt = 0;
+  #shed = 0;
+  #isClosed = false;
+
+  /** Begins to send heartbeats and traffic. */
+  constructor(ports: EventProducerPorts, settings: EventProducerSettings) {
+    this.#ports = ports;
+    this.#settings = settings;
+    this.#windowStart = this.#windowOf(ports.clock.now());
+    const tickMs = Math.min(settings.heartbeatMs, settings.trafficWindowMs);
+    this.#stopTicking = ports.clock.every(tickMs, () => this.#tick());
+  }
+
+  /** Resolves when the subscription is durable in the log. Rejects with the refusal's code when it is not valid. */
+  subscribe(topicFilter: string, clientId: string, qos: number): Promise<void> {
+    return this.#event('SUBSCRIBE', topicFilter, clientId, qos);
+  }
+
+  /** Resolves when the removal is durable in the log. */
+  unsubscribe(topicFilter: string, clientId: string): Promise<void> {
+    return this.#event('UNSUBSCRIBE', topicFilter, clientId, 0);
+  }
+
+  /** Counts one PUBLISH; told once a window. */
+  published(topic: string, sizeBytes: number): void {
+    const counted = this.#traffic.get(topic);
+    if (counted !== undefined) {
+      counted.publishes += 1;
+      counted.bytes += sizeBytes;
+    } else if (this.#traffic.size < this.#settings.topicsMax)
+      this.#traffic.set(topic, { publishes: 1, bytes: sizeBytes });
+    else this.#shed += 1; // V3
+  }
+
+  /** Publishes that were not counted, and measurements that were not sent. */
+  get shed(): number {
+    return this.#shed;
+  }
+
+  /** Events that wait for the log. */
+  get queued(): number {
+    return this.#queue.length;
+  }
+
+  /** Sends what is waiting and the last window; idempotent. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#stopTicking();
+    while (this.#sending !== undefined) await this.#sending;
+    await this.#measure(this.#takeTraffic());
+  }
+
+  async #event(action: Action, topicFilter: string, clientId: string, qos: number): Promise<void> {
+    const { brokerId, partitions, queueMax } = this.#settings;
+    const timestamp = eventTime(this.#ports.clock.now());
+    const event: SubscriptionEvent = { action, topicFilter, clientId, brokerId, qos, timestamp };
+    const partition = partitionOf(topicFilter, partitions);
+    const refusal = refuseSubscription(event, { key: topicFilter, partition, partitions });
+    if (refusal !== undefined) throw new AppError(refusal.code, refusal.reason, { clientId });
+    if (this.#isClosed) throw new AppError('STOPPED', 'the event producer is closed');
+    if (this.#queue.length >= queueMax)
+      throw new AppError('LOG_UNAVAILABLE', `${queueMax} subscription events wait for the log already`, { queueMax });
+    const value = this.#ports.codec.encode('SubscriptionEvent', event);
+    const record: OutRecord = { topic: subscriptionsTopic.name, partition, key: topicFilter, value };
+    await new Promise<void>((done, failed) => {
+      this.#queue.push({ record, done, failed });
+      this.#sending ??= this.#send();
+    });
+  }
+
+  /** Sends until the queue is empty (V1). */
+  async #send(): Promise<void> {
+    await Promise.resolve(); // What is given in the same turn goes in one append.
+    while (this.#queue.length > 0) {
+      const batch = this.#queue.splice(0, this.#settings.batchMax);
+      try {
+        await this.#appended(batch.map(({ record }) => record));
+        for (const { done } of batch) done();
+      } catch (error) {
+        for (const { failed } of batch) failed(error);
+      }
+    }
+    this.#sending = undefined;
+  }
+
+  async #appended(records: readonly OutRecord[]): Promise<void> {
+    const { triesMax, retryMs } = this.#settings;
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#ports.log.append(records);
+      } catch (cause) {
+        if (tries >= triesMax) {
+          const facts = { events: records.length, tries };
+          throw new AppError('LOG_UNAVAILABLE', 'subscription events could not be appended', facts, cause);
+        }
+        await this.#ports.clock.sleep(retryMs * tries); // V2
+      }
+    }
+  }
+
+  #tick(): void {
+    const now = this.#ports.clock.now();
+    const due: Metric['body'][] = [];
+    if (now - this.#beatAt >= this.#settings.heartbeatMs || now < this.#beatAt) {
+      this.#beatAt = now;
+      const { brokerId } = this.#settings;
+      due.push({
+        kind: 'BrokerHeartbeat',
+        brokerId,
+        pointerOffset: this.#ports.pointerPosition(),
+        timestamp: eventTime(now),
+      });
+    }
+    if (this.#windowOf(now) !== this.#windowStart) due.push(...this.#takeTraffic());
+    if (due.length > 0) void this.#measure(due);
+  }
+
+  #takeTraffic(): Metric['body'][] {
+    const { brokerId, trafficWindowMs: windowMs } = this.#settings;
+    const windowStart = this.#windowStart;
+    const bodies = [...this.#traffic].map(
+      ([topic, { publishes, bytes }]) =>
+        ({ kind: 'TopicTraffic', brokerId, topic, publishes, bytes, windowStart, windowMs }) as const,
+    );
+    this.#traffic = new Map();
+    this.#windowStart = this.#windowOf(this.#ports.clock.now());
+    return bodies;
+  }
+
+  /** V3. */
+  async #measure(bodies: readonly Metric['body'][]): Promise<void> {
+    const { partitions } = this.#settings;
+    const records: OutRecord[] = [];
+    for (const body of bodies) {
+      if (refuseMetric({ body }) !== undefined) {
+        this.#shed += 1;
+        continue;
+      }
+      const key = body.kind === 'TopicTraffic' ? body.topic : this.#settings.brokerId;
+      const value = this.#ports.codec.encode('Metric', { body });
+      records.push({ topic: metricsTopic.name, partition: partitionOf(key, partitions), key, value });
+    }
+    if (records.length === 0) return;
+    try {
+      await this.#ports.log.append(records);
+    } catch {
+      this.#shed += records.length;
+    }
+  }
+
+  #windowOf(now: number): EventTime {
+    const { trafficWindowMs } = this.#settings;
+    return eventTime(Math.floor(now / trafficWindowMs) * trafficWindowMs);
+  }
+}

@@ -1,0 +1,54 @@
+// Foreshard for brokers: embed this, give it a log and the stores, and it tells where each subscription is, who a PUBLISH
+// goes to, and reports what the broker's clients do.
+
+import type { Codec } from '../schemas/codec.ts';
+import type { Clock, Log } from '../topology/ports.ts';
+import { EVENT_PRODUCER_DEFAULTS, EventProducer, type EventProducerSettings } from './event-producer.ts';
+import { PointerReader, type PointerReaderSettings } from './pointer-reader.ts';
+import { ROUTER_DEFAULTS, Router, type RouterPorts, type RouterSettings } from './router.ts';
+
+export type { Answer, ShardStore, Subscriber } from '../datastores/shard-store.ts';
+export { AppError, type ErrorCode } from '../schemas/errors.ts';
+export { type Pointer, type PointerSnapshot, PointerTable, type Stop } from '../state/pointer-table.ts';
+export { EVENT_PRODUCER_DEFAULTS, EventProducer, type EventProducerSettings } from './event-producer.ts';
+export { PointerReader, type PointerReaderSettings } from './pointer-reader.ts';
+export { type Home, ROUTER_DEFAULTS, Router, type RouterSettings, type ShardReader } from './router.ts';
+
+export interface BrokerPorts {
+  readonly log: Pick<Log, 'follow' | 'append'>;
+  readonly codec: Codec;
+  readonly clock: Clock;
+  readonly storeOf: RouterPorts['storeOf'];
+}
+
+export type BrokerSettings = Pick<EventProducerSettings, 'brokerId' | 'partitions'> &
+  Partial<EventProducerSettings> &
+  Partial<RouterSettings> &
+  Pick<PointerReaderSettings, 'snapshot'>;
+
+export interface BrokerClient {
+  readonly pointers: PointerReader;
+  readonly router: Router;
+  readonly events: EventProducer;
+  /** Sends what is waiting, then stops following. */
+  close(): Promise<void>;
+}
+
+/** Joins the fleet as one broker. Resolves when the pointer table is whole, so that the first look-up is right. */
+export async function joinFleet(ports: BrokerPorts, settings: BrokerSettings): Promise<BrokerClient> {
+  const { log, codec, clock, storeOf } = ports;
+  const pointers = await PointerReader.open({ log, codec, clock }, settings);
+  await pointers.ready;
+  const router = new Router({ pointers, storeOf }, { ...ROUTER_DEFAULTS, ...settings });
+  const pointerPosition = (): number => pointers.table.position;
+  const events = new EventProducer({ log, codec, clock, pointerPosition }, { ...EVENT_PRODUCER_DEFAULTS, ...settings });
+  return {
+    pointers,
+    router,
+    events,
+    async close() {
+      await events.close();
+      await pointers.close();
+    },
+  };
+}

@@ -1,0 +1,156 @@
+// Pointer reader: follows the pointer topic and keeps its table, for a broker or anything else that must know where
+// subscriptions are.
+//
+//   B1. `ready` resolves by position: when everything that was in the topic at the start is in the table, never by time.
+//   B2. A snapshot only saves work: records below its position are not decoded again. One that is ahead of the topic is
+//       of another life of it, and is dropped.
+//   B3. A record that cannot be read is counted and passed over; it stops nobody.
+
+import type { Codec } from '../schemas/codec.ts';
+import { AppError } from '../schemas/errors.ts';
+import type { Epoch, Offset } from '../schemas/ids.ts';
+import type { PointerRecord } from '../schemas/records.ts';
+import { type PointerSnapshot, PointerTable } from '../state/pointer-table.ts';
+import type { Batch, Clock, Follower, Log } from '../topology/ports.ts';
+import { pointers as pointerTopic } from '../topology/topics.ts';
+
+export interface PointerReaderPorts {
+  readonly log: Pick<Log, 'follow'>;
+  readonly codec: Codec;
+  readonly clock: Pick<Clock, 'sleep'>;
+}
+
+export interface PointerReaderSettings {
+  /** Partitions of the subscriptions topic. */
+  readonly partitions: number;
+  /** A table kept from an earlier run. */
+  readonly snapshot?: PointerSnapshot;
+}
+
+export class PointerReader {
+  readonly #ports: PointerReaderPorts;
+  readonly #settings: PointerReaderSettings;
+  readonly #listeners = new Set<(epoch: Epoch) => void>();
+  #table: PointerTable;
+  #follower: Follower | undefined;
+  #isReady = false;
+  #isFirst = true;
+  #next: Offset = 0;
+  #ignored = 0;
+
+  /** Resolves once the table is whole (B1); rejects when following fails before that. */
+  readonly ready: Promise<void>;
+
+  private constructor(ports: PointerReaderPorts, settings: PointerReaderSettings, following: Promise<Follower>) {
+    this.#ports = ports;
+    this.#settings = settings;
+    const { snapshot, partitions } = settings;
+    const isUsable = snapshot?.format === 1 && snapshot.partitions === partitions;
+    this.#table = isUsable ? PointerTable.restore(snapshot) : new PointerTable(partitions);
+    this.ready = this.#begin(following);
+    this.ready.catch(() => {}); // Whoever needs the table awaits `ready`; nobody is obliged to.
+  }
+
+  /** Begins to follow. Throws what `Log.follow` throws. */
+  static async open(ports: PointerReaderPorts, settings: PointerReaderSettings): Promise<PointerReader> {
+    let reader: PointerReader | undefined;
+    const waiting: (() => void)[] = [];
+    const following = ports.log.follow(pointerTopic.name, 'earliest', async (batch) => {
+      if (reader === undefined) await new Promise<void>((resolve) => waiting.push(resolve));
+      await reader!.#take(batch);
+    });
+    reader = new PointerReader(ports, settings, following);
+    for (const resolve of waiting) resolve();
+    reader.#follower = await following;
+    return reader;
+  }
+
+  /** The table as of now. Ask for it again after a wait: a topic made anew replaces it. */
+  get table(): PointerTable {
+    return this.#table;
+  }
+
+  get isReady(): boolean {
+    return this.#isReady;
+  }
+
+  /** Records that could not be read (B3). */
+  get ignored(): number {
+    return this.#ignored;
+  }
+
+  /** Calls `listener` with the table's epoch after each change of it, until the returned function is called. */
+  onChange(listener: (epoch: Epoch) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Waits, at most `waitMs`, until the table is newer than `epoch`; whether it is. */
+  async newerThan(epoch: Epoch, waitMs: number): Promise<boolean> {
+    if (this.#table.epoch > epoch) return true;
+    let stop = (): void => {};
+    const changed = new Promise<void>((resolve) => {
+      stop = this.onChange((now) => {
+        if (now > epoch) resolve();
+      });
+    });
+    await Promise.race([changed, this.#ports.clock.sleep(waitMs)]);
+    stop();
+    return this.#table.epoch > epoch;
+  }
+
+  async close(): Promise<void> {
+    this.#listeners.clear();
+    await this.#follower?.close();
+  }
+
+  async #begin(following: Promise<Follower>): Promise<void> {
+    const follower = await following;
+    await follower.caughtUp;
+    if (this.#isFirst) this.#restart(); // Not a record: a snapshot is of another life of the topic (B2).
+    this.#reached(this.#next, this.#next);
+    this.#isReady = true;
+  }
+
+  async #take(batch: Batch): Promise<void> {
+    if (this.#isFirst && this.#table.position > batch.endOffset) this.#restart(); // B2
+    this.#isFirst = false;
+    const fresh = batch.records.filter(({ offset }) => offset >= this.#table.position);
+    await this.#ports.codec.prepare(
+      'PointerRecord',
+      fresh.map(({ value }) => value),
+    );
+    const table = this.#table;
+    const before = table.epoch;
+    for (const { key, value, offset } of fresh) {
+      if (key === null) this.#ignored += 1;
+      else if (value === null) table.apply(key.toString('utf8'), null, offset);
+      else {
+        const record = this.#decoded(value);
+        if (record !== undefined) table.apply(key.toString('utf8'), record, offset);
+      }
+    }
+    this.#next = batch.nextOffset;
+    this.#reached(batch.nextOffset, batch.endOffset, before);
+  }
+
+  #decoded(value: Buffer): PointerRecord | undefined {
+    try {
+      return this.#ports.codec.decode('PointerRecord', value) as PointerRecord;
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      this.#ignored += 1;
+      return undefined;
+    }
+  }
+
+  #reached(position: Offset, end: Offset, before: Epoch = this.#table.epoch): void {
+    this.#table.reached(position, end);
+    const { epoch } = this.#table;
+    if (epoch !== before) for (const listener of [...this.#listeners]) listener(epoch);
+  }
+
+  #restart(): void {
+    if (this.#table.position > 0) this.#table = new PointerTable(this.#settings.partitions);
+  }
+}

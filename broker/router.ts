@@ -1,0 +1,109 @@
+// Router: where a SUBSCRIBE is kept, and who a PUBLISH goes to.
+//
+//   R1. The answer to a PUBLISH is the union of all shards of its route, each subscriber once per filter.
+//   R2. A store that says `moved` is believed: the table is waited for and the whole route asked again, at most
+//       `hopsMax` times; then POINTER_STALE, never a partial answer.
+
+import type { Answer, ShardStore, Subscriber } from '../datastores/shard-store.ts';
+import { AppError } from '../schemas/errors.ts';
+import { type Epoch, epoch } from '../schemas/ids.ts';
+import type { ShardEntry } from '../schemas/records.ts';
+import { isTrieSlice } from '../state/keys.ts';
+import type { Pointer, PointerTable, Stop } from '../state/pointer-table.ts';
+import type { PointerReader } from './pointer-reader.ts';
+
+/** What a router asks a shard: the reading half of a store. */
+export type ShardReader = Pick<ShardStore, 'lookup' | 'match'>;
+
+export interface RouterPorts {
+  readonly pointers: Pick<PointerReader, 'table' | 'newerThan'>;
+  /** The store behind a shard's entry. Throws SHARD_UNKNOWN when it is not there (any more). */
+  readonly storeOf: (shard: ShardEntry) => Promise<ShardReader>;
+}
+
+export interface RouterSettings {
+  /** How often a route is asked again after `moved`. */
+  readonly hopsMax: number;
+  /** How long one hop waits for a newer table. */
+  readonly waitMs: number;
+}
+
+export const ROUTER_DEFAULTS: RouterSettings = {
+  hopsMax: 2, // A slice moves once in the time of a look-up; twice when the broker lags behind as well.
+  waitMs: 2_000, // A pointer is with every broker within a second.
+};
+
+export interface Home {
+  readonly pointer: Pointer;
+  /** `undefined` when the table names the shard but has no entry for it. */
+  readonly shards: readonly (ShardEntry | undefined)[];
+}
+
+export class Router {
+  readonly #ports: RouterPorts;
+  readonly #settings: RouterSettings;
+
+  constructor(ports: RouterPorts, settings: RouterSettings = ROUTER_DEFAULTS) {
+    this.#ports = ports;
+    this.#settings = settings;
+  }
+
+  /** Where this client's subscription of this valid filter is kept. Throws POINTER_STALE when the table does not know. */
+  homeOf(filter: string, clientId: string): Home {
+    const { table } = this.#ports.pointers;
+    const pointer = table.resolve(filter, clientId);
+    if (pointer === undefined) throw stale(table, { filter }, 'no slice of the pointer table covers the filter');
+    return { pointer, shards: pointer.shards.map((shard) => table.shard(shard)) };
+  }
+
+  /** Everybody whose filter matches a PUBLISH to this valid topic (R1). Throws POINTER_STALE or STORE_UNAVAILABLE. */
+  async subscribersOf(topic: string): Promise<readonly Subscriber[]> {
+    const { pointers } = this.#ports;
+    for (let hop = 0; ; hop++) {
+      const { table } = pointers;
+      const asker = table.epoch;
+      const stops = table.route(topic);
+      if (stops.length === 0) throw stale(table, { topic }, 'no slice of the pointer table covers the topic');
+      const answers = (await Promise.all(stops.map((stop) => this.#asked(stop, topic, asker)))).flat();
+      const moved = answers.filter((answer) => answer.kind === 'moved');
+      if (moved.length === 0) return union(answers);
+      if (hop === this.#settings.hopsMax)
+        throw stale(table, { topic, hops: hop }, 'a shard still says that a slice has moved');
+      // The epoch of the move, when it is newer than ours, is what the table must reach.
+      const at = Math.max(asker, ...moved.map((answer) => answer.epoch - 1));
+      await pointers.newerThan(epoch(at), this.#settings.waitMs);
+    }
+  }
+
+  async #asked({ entry, pointers }: Stop, topic: string, asker: Epoch): Promise<readonly Answer[]> {
+    if (entry === undefined) return [{ kind: 'moved', epoch: asker }];
+    const groups = pointers.filter(({ slice }) => isTrieSlice(slice));
+    try {
+      const store = await this.#ports.storeOf(entry);
+      const [exact, matched] = await Promise.all([
+        groups.length < pointers.length ? store.lookup([topic], asker) : [],
+        groups.length > 0 ? store.match(groups.map(({ slice }) => ({ topic, slice, epoch: asker }))) : [],
+      ]);
+      return [...exact, ...matched];
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'SHARD_UNKNOWN') return [{ kind: 'moved', epoch: asker }];
+      throw error;
+    }
+  }
+}
+
+function union(answers: readonly Answer[]): Subscriber[] {
+  const lists = answers.flatMap((answer) => (answer.kind === 'found' ? [answer.subscribers] : []));
+  if (lists.length === 1) return [...lists[0]!];
+  const each = new Map<string, Subscriber>();
+  for (const list of lists)
+    for (const subscriber of list) each.set(`${subscriber.filter}\u0000${subscriber.clientId}`, subscriber);
+  return [...each.values()];
+}
+
+const stale = (table: PointerTable, facts: Readonly<Record<string, unknown>>, what: string): AppError =>
+  new AppError('POINTER_STALE', `${what}: this broker's table is at epoch ${table.epoch}, offset ${table.position}`, {
+    ...facts,
+    epoch: table.epoch,
+    position: table.position,
+  });
