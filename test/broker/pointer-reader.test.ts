@@ -1,0 +1,125 @@
+import { describe, expect, test } from 'vitest';
+import { PointerReader } from '../../broker/pointer-reader.ts';
+import { jsonCodec } from '../../schemas/codec.ts';
+import { epoch } from '../../schemas/ids.ts';
+import { firstSlices } from '../../state/slice-tree.ts';
+import { FakeClock, FakeTopic, PARTITIONS, pointer, shard, turns } from './fakes.ts';
+
+const begun = (): FakeTopic => {
+  const topic = new FakeTopic();
+  topic.change(shard('s1'), ...firstSlices(PARTITIONS).map((slice) => pointer(slice, ['s1'])));
+  return topic;
+};
+const opened = (topic: FakeTopic, snapshot?: PointerReader['table']): Promise<PointerReader> =>
+  PointerReader.open(
+    { log: topic, codec: jsonCodec, clock: new FakeClock() },
+    { partitions: PARTITIONS, ...(snapshot && { snapshot: snapshot.snapshot() }) },
+  );
+const following = async (topic: FakeTopic): Promise<PointerReader> => {
+  const reader = await opened(topic);
+  await topic.hand();
+  topic.caughtUp();
+  await reader.ready;
+  return reader;
+};
+
+describe('pointer reader', () => {
+  test('it is ready when it has read what there was, not before', async () => {
+    const topic = begun();
+    const reader = await opened(topic);
+    await topic.hand(3);
+    expect(reader.isReady).toBe(false);
+    expect(reader.table.size).toBe(0);
+    await topic.hand();
+    topic.caughtUp();
+    await reader.ready;
+    expect(reader.table.size).toBe(4);
+    expect(reader.table.position).toBe(topic.records.length);
+  });
+
+  test('an empty topic is read at once', async () => {
+    const topic = new FakeTopic();
+    const reader = await opened(topic);
+    topic.caughtUp();
+    await reader.ready;
+    topic.change(pointer('c/0/', ['s1']));
+    await topic.hand();
+    expect(reader.table.epoch).toBe(1);
+  });
+
+  test('listeners hear of each change once, and not of half of one', async () => {
+    const topic = begun();
+    const reader = await following(topic);
+    const heard: number[] = [];
+    const stop = reader.onChange((at) => heard.push(at));
+    topic.change(pointer('c/0/', [], 'GONE'), pointer('c/0/0', ['s1']), pointer('c/0/1', ['s1']));
+    await topic.hand(topic.records.length - 1);
+    expect(heard).toEqual([]);
+    await topic.hand();
+    expect(heard).toEqual([2]);
+    stop();
+    topic.change(pointer('c/1/', ['s2']));
+    await topic.hand();
+    expect(heard).toEqual([2]);
+  });
+
+  test('waiting for a newer table ends with it, or with the time', async () => {
+    const topic = begun();
+    const reader = await following(topic);
+    expect(await reader.newerThan(epoch(0), 1_000)).toBe(true);
+    expect(await reader.newerThan(epoch(1), 1_000)).toBe(false);
+    const waiting = reader.newerThan(epoch(1), 1_000);
+    topic.change(pointer('c/1/', ['s2']));
+    await topic.hand();
+    expect(await waiting).toBe(true);
+  });
+
+  test('records that cannot be read are counted and passed over', async () => {
+    const topic = begun();
+    topic.put('p:c/0/', Buffer.from('{'));
+    topic.put(null, Buffer.from('{}'));
+    topic.change(pointer('c/0/', ['s2']));
+    const reader = await following(topic);
+    expect(reader.ignored).toBe(2);
+    expect(reader.table.epoch).toBe(2);
+  });
+
+  test('a snapshot spares what it holds', async () => {
+    const topic = begun();
+    const { table } = await following(topic);
+    topic.records.fill({ key: 'p:c/0/', value: Buffer.from('{') }); // Would be counted if it were read.
+    topic.change(pointer('c/0/', ['s2']));
+    const again = new FakeTopic();
+    again.records.push(...topic.records);
+    const reader = await opened(again, table);
+    expect(reader.table.size).toBe(4);
+    await again.hand();
+    again.caughtUp();
+    await reader.ready;
+    expect(reader.ignored).toBe(0);
+    expect(reader.table.epoch).toBe(2);
+  });
+
+  for (const { name, left } of [
+    { name: 'shorter', left: 2 },
+    { name: 'empty', left: 0 },
+  ])
+    test(`a snapshot of another life of the topic is dropped: the topic is ${name}`, async () => {
+      const { table } = await following(begun());
+      const topic = new FakeTopic();
+      if (left > 0) topic.change(shard('s9'), pointer('c/0/', ['s9']));
+      const reader = await opened(topic, table);
+      if (left > 0) await topic.hand();
+      topic.caughtUp();
+      await reader.ready;
+      expect(reader.table.size).toBe(left > 0 ? 1 : 0);
+    });
+
+  test('closing stops following', async () => {
+    const topic = begun();
+    const reader = await following(topic);
+    await reader.close();
+    await turns();
+    expect(topic.isClosed).toBe(true);
+  });
+});
