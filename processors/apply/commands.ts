@@ -2,7 +2,9 @@
 //
 //   C1. The same command id twice has one effect, and is answered once.
 //   C2. A command that is not possible changes nothing and is answered with the reason; none throws.
-//   C3. Of a split or merge the new owner records are put before the old ones go: a reader never meets a gap.
+//   C3. Of a split or merge the new owner records are put before the old ones go: a reader never meets a gap. A slice carved
+//       out of one that stays gets no record until one of the two moves: a reader that does not know of it yet asks for
+//       the slice around it, and must be given its rows too.
 //   C4. A slice that moves is neither split nor merged.
 
 import { type Epoch, epoch as epochOf, type MoveId, type SliceKey } from '../../schemas/ids.ts';
@@ -100,12 +102,13 @@ function splitSlice(rows: Rows<Row>, life: Life, command: Command, { slice, into
   const { shard, epoch: before } = life.homeOf(slice);
   const epoch = latest([command.epoch, before]);
   const out: Out[] = [];
+  const stays = into.includes(slice);
   for (const key of into) {
     if (key === slice) continue;
     life.add(key, shard, epoch);
-    out.push(effect({ kind: 'own', shard, owner: { slice: key, state: 'owned', epoch } })); // C3
+    if (!stays) out.push(effect({ kind: 'own', shard, owner: { slice: key, state: 'owned', epoch } })); // C3
   }
-  if (into.includes(slice)) life.toCount.add(slice);
+  if (stays) life.toCount.add(slice);
   else {
     life.remove(slice);
     out.push(effect({ kind: 'disown', shard, slice }));
@@ -153,7 +156,16 @@ function steerMove(rows: Rows<Row>, life: Life, command: Command, body: SteerMov
   const { action, rowsPerSecond } = body;
   const { epoch, reason } = command;
   const turn = onSteer(move, { action, epoch, rowsPerSecond, reason }, contextOf(life, move.slice, settings));
-  return carriedOn(rows, life, move, turn, settings);
+  const out = carriedOn(rows, life, move, turn, settings);
+  return action === 'RETIRE' && turn.effects.length > 0 ? [...staying(life, move), ...out] : out;
+}
+
+/** Records of what was carved out of a slice and stays behind when the record of that slice says `moved` (C3). */
+function staying(life: Life, { slice, from }: Move): Out[] {
+  return life.rangeOf(slice).except.flatMap((carved) => {
+    const { shard, epoch } = life.homeOf(carved);
+    return shard === from ? [effect({ kind: 'own', shard, owner: { slice: carved, state: 'owned', epoch } })] : [];
+  });
 }
 
 export function moveOf(rows: Rows<Row>, id: MoveId): Move | undefined {

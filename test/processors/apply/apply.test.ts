@@ -195,6 +195,12 @@ describe('apply: splits and merges', () => {
     expect(told).toEqual([{ kind: 'SliceProgress', commandId: 'split', done: true, reason: '' }]);
   });
 
+  test('a slice carved out of one that stays is covered by its record until it moves', () => {
+    const { effects, told } = fresh().command({ kind: 'SplitSlice', slice: c, into: [c, pin] });
+    expect(effects).toEqual([]);
+    expect(told).toMatchObject([{ done: true }]);
+  });
+
   test('a merge is the way back, and events follow', () => {
     const task = fresh();
     task.command({ kind: 'SplitSlice', slice: c, into: [c, pin] });
