@@ -1,9 +1,9 @@
 // Views: what can be asked of a running instance, and what it can be told. The HTTP API, the command line and the
 // dashboard know the system through this alone.
 //
-//   V1. An answer about a key comes from the task that owns it. Another instance's address is an answer too: the caller
-//       asks there, once.
-//   V2. A view never waits for a commit that has not begun; it answers from committed state.
+//   V1. What a topic publishes (forecasts, the pointer table, decisions) every instance answers. What only rows know comes
+//       from the task that owns them. Another instance's address is an answer too: the caller asks there, once.
+//   V2. A view waits for no commit: it answers from what is published, or from the owner's rows as they are.
 
 import type { Epoch, EventTime, MoveId, SeriesId, ShardId, SliceKey } from '../schemas/ids.ts';
 import type {
@@ -28,7 +28,10 @@ export type Owned<Answer> =
 export interface TopicForecast {
   /** The series that the forecast is of: the topic's own when it is heavy, else its leaf or group. */
   readonly series: SeriesId;
-  /** The topic's share of that series, 0..1; a forecast's rates are multiplied by it. */
+  /**
+   * The topic's share of that series, 0..1; a forecast's rates are multiplied by it. 1 for a series of the topic's own and
+   * for a group, whose filters are counted together. Of a leaf: the largest share of a topic that has no series of its own.
+   */
   readonly share: number;
   readonly forecast: Forecast;
 }
@@ -39,7 +42,7 @@ export interface ShardView {
   readonly datastoreType: string;
   readonly instanceId: string;
   readonly address: string;
-  readonly state: ShardState;
+  readonly state: ShardState | 'PROVISIONING';
   readonly epoch: Epoch;
   readonly slices: number;
   readonly entries: number;
@@ -58,7 +61,11 @@ export interface TopicPlace {
 }
 
 export interface MoveView extends Omit<MoveProgress, 'kind'> {
-  readonly at: EventTime;
+  readonly startedAt: EventTime;
+  /** 0 while it is open. */
+  readonly endedAt: EventTime;
+  /** Why it was given up; empty when it was not. */
+  readonly outcome: string;
 }
 
 export interface DecisionPage {

@@ -1,0 +1,56 @@
+// Decision ring: the last decisions of the planner, as the one partition of the `decisions` topic has them, in pages from
+// the newest on. A cursor is the offset of the last decision that was shown, so it holds in every instance.
+
+import { AppError } from '../schemas/errors.ts';
+import type { Offset } from '../schemas/ids.ts';
+import type { Decision } from '../schemas/records.ts';
+import type { DecisionPage } from './views.ts';
+
+/** Some 1 KiB each: a day at seven a minute. */
+export const DECISIONS_MAX = 10_000;
+
+export class DecisionRing {
+  readonly #decisionsMax: number;
+  /** The oldest first. */
+  readonly #kept: { readonly offset: Offset; readonly decision: Decision }[] = [];
+
+  constructor(decisionsMax = DECISIONS_MAX) {
+    this.#decisionsMax = decisionsMax;
+  }
+
+  /** Takes one record of the topic; one that was taken before changes nothing. */
+  take(decision: Decision | null, offset: Offset): void {
+    if (decision === null || offset <= this.#newest) return;
+    this.#kept.push({ offset, decision });
+    if (this.#kept.length > this.#decisionsMax) this.#kept.shift();
+  }
+
+  /** Throws REQUEST_INVALID for a cursor that no page can have given. */
+  page(query: {
+    readonly after: string | undefined;
+    readonly limit: number;
+    readonly requestId: string | undefined;
+  }): DecisionPage {
+    const before = query.after === undefined ? Number.POSITIVE_INFINITY : this.#offsetIn(query.after);
+    const decisions: Decision[] = [];
+    let last: Offset | undefined;
+    for (let at = this.#kept.length - 1; at >= 0; at--) {
+      const { offset, decision } = this.#kept[at]!;
+      if (offset >= before || (query.requestId !== undefined && decision.requestId !== query.requestId)) continue;
+      if (decisions.length === query.limit) return { decisions, next: String(last) };
+      decisions.push(decision);
+      last = offset;
+    }
+    return { decisions, next: undefined };
+  }
+
+  get #newest(): Offset {
+    return this.#kept.at(-1)?.offset ?? -1;
+  }
+
+  #offsetIn(cursor: string): Offset {
+    const offset = /^\d{1,16}$/.test(cursor) ? Number(cursor) : Number.NaN;
+    if (offset <= this.#newest) return offset;
+    throw new AppError('REQUEST_INVALID', 'the cursor is not one that a page of decisions ended with');
+  }
+}
