@@ -51,6 +51,8 @@ export interface Running {
   where(group: Group['name'], partition: Partition): Found<undefined>;
   /** Tells every task the time now. The runner does so itself every `tickMs`; runs in simulated time do it by hand. */
   tick(): Promise<void>;
+  /** When the time was last told or found still being told; the clock's time. Stands still once the run has failed. */
+  readonly lastTickAt: number;
   /** Ready when the process has its tasks restored; otherwise why not. */
   readiness(): Readiness;
   /** Resolves after `stop`; rejects when the run cannot go on. */
@@ -112,11 +114,13 @@ class Runner implements Running {
   #stopping: Promise<void> | undefined;
   #eventTime = 0;
   #eventTimeAt = 0;
+  #lastTickAt: number;
 
   constructor(topology: Topology, ports: RunnerPorts, settings: RunnerSettings) {
     this.#topology = topology;
     this.#ports = ports;
     this.#settings = settings;
+    this.#lastTickAt = ports.clock.now();
     this.done = new Promise((resolve, reject) => {
       this.#finish = { resolve, reject };
     });
@@ -149,6 +153,7 @@ class Runner implements Running {
 
   /** Tells every task the time. Skipped while the last round still runs. */
   async tick(): Promise<void> {
+    this.#lastTickAt = this.#ports.clock.now();
     if (this.#ticking || this.#stopping !== undefined) return;
     this.#ticking = true;
     try {
@@ -159,21 +164,26 @@ class Runner implements Running {
     }
   }
 
+  get lastTickAt(): number {
+    return this.#lastTickAt;
+  }
+
   read<Row>(group: Group['name'], table: string, partition: Partition, key: string): Found<Row> {
-    const task = this.#tasks.get(`${group}-${partition}`);
-    if (task?.alive) return { kind: 'here', row: task.rowsOf(table)?.get(key) as Row | undefined };
+    const task = this.#served(`${group}-${partition}`);
+    if (task !== undefined) return { kind: 'here', row: task.rowsOf(table)?.get(key) as Row | undefined };
     return this.where(group, partition) as Found<Row>;
   }
 
   *rows<Row>(group: Group['name'], table: string): IterableIterator<[string, Row]> {
-    for (const task of this.#tasks.values()) {
-      if (task.group.name !== group || !task.alive) continue;
+    for (const name of this.#ready) {
+      const task = this.#served(name);
+      if (task?.group.name !== group) continue;
       yield* (task.rowsOf(table)?.entries() ?? []) as IterableIterator<[string, Row]>;
     }
   }
 
   where(group: Group['name'], partition: Partition): Found<undefined> {
-    if (this.#tasks.get(`${group}-${partition}`)?.alive) return { kind: 'here', row: undefined };
+    if (this.#served(`${group}-${partition}`) !== undefined) return { kind: 'here', row: undefined };
     const owner = this.#members.get(group)?.ownerOf(partition);
     if (owner === undefined || owner.self || !owner.address) return { kind: 'unknown' };
     return { kind: 'elsewhere', address: owner.address };
@@ -217,6 +227,12 @@ class Runner implements Running {
     abandon.cancel();
     await Promise.all([...this.#tasks.values()].map((task) => task.stop(false)));
     this.#finish?.resolve();
+  }
+
+  /** The task of this name, when its rows can be asked: not while it restores them, and not once it is dead. */
+  #served(name: string): Task | undefined {
+    const task = this.#ready.has(name) ? this.#tasks.get(name) : undefined;
+    return task?.alive ? task : undefined;
   }
 
   #handlerOf(group: Group, events: TaskEvents): TaskHandler {

@@ -3,14 +3,20 @@
 import { describe, expect, test } from 'vitest';
 import { ingest } from '../../processors/ingest/ingest.ts';
 import { byKey, type Emit, type Input, jsonTable, type Step, type Tick } from '../../processors/step.ts';
+import { jsonCodec } from '../../schemas/codec.ts';
 import { AppError } from '../../schemas/errors.ts';
 import { eventTime } from '../../schemas/ids.ts';
 import type { RateWindow, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
 import type { Effect, Outcome } from '../../state/effects.ts';
 import { partitionOf } from '../../state/keys.ts';
+import type { StoreFolder } from '../../state/store.ts';
 import { defineTopology, stage } from '../../topology/graph.ts';
+import { run as start } from '../../topology/runner.ts';
+import { SimulatedClock } from '../../topology/simulated-clock.ts';
+import { silentLogger } from '../../topology/telemetry.ts';
 import { clock, deadLetters, effects, outcomes, rates, subscriptions, wildcards } from '../../topology/topics.ts';
-import { drive } from '../support/drive.ts';
+import { CountingMeter, drive } from '../support/drive.ts';
+import { MemoryLog } from '../support/memory-log.ts';
 
 const event = (topicFilter: string, clientId = 'client-1'): SubscriptionEvent => ({
   action: 'SUBSCRIBE',
@@ -285,6 +291,61 @@ describe('the clock', () => {
     ]);
     await run.stop();
   });
+});
+
+test('a task is nobody’s to ask while it restores, and tells its rows after', async () => {
+  const first = await drive(counting);
+  await first.send(subscriptions, 'a', event('a'));
+  await first.stop();
+  let open = (): void => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  const stores: StoreFolder = {
+    ...first.stores,
+    open: async (name) => {
+      await opened;
+      return first.stores.open(name);
+    },
+  };
+  const clock = new SimulatedClock(0);
+  const log = new MemoryLog({ app: 'drive', partitions: 1, shelf: first.log.shelf });
+  const running = await start(
+    counting,
+    {
+      log,
+      codec: jsonCodec,
+      stores,
+      clock,
+      meter: new CountingMeter(),
+      logger: silentLogger,
+      effects: { perform: async () => [] },
+    },
+    {
+      app: 'drive',
+      partitions: 1,
+      address: 'here:1',
+      commitIntervalMs: 0,
+      commitRecordsMax: 100,
+      effectRetryMs: 100,
+      tickMs: 1_000,
+      idleMs: 30_000,
+    },
+  );
+  const asked = () => [
+    running.read('work', 'counts', 0, 'a'),
+    [...running.rows('work', 'counts')],
+    running.readiness().ready,
+  ];
+  while (running.readiness().tasks === 0) await new Promise((resolve) => setImmediate(resolve));
+  expect(asked()).toEqual([{ kind: 'unknown' }, [], false]);
+  open();
+  await log.settle();
+  expect(asked()).toEqual([{ kind: 'here', row: 1 }, [['a', 1]], true]);
+  const stopped = running.stop(1_000);
+  clock.advance(1_000);
+  await stopped;
+  await log.close();
 });
 
 test('a bug in a step ends the run with its error', async () => {
