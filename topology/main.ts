@@ -101,7 +101,7 @@ export async function start(config: Config, options: StartOptions): Promise<Fore
     log,
     codec,
     clock,
-    settings: { app: config.applicationId, partitions: config.partitions, leafBits: config.leafBits },
+    settings: settings.rates,
     metricsText: () => telemetry.text(),
     newId: () => randomUUID(),
   });
