@@ -5,10 +5,10 @@
 // What each keeps differs by design: the peer counts each filter in each window; Foreshard counts each leaf of a
 // partition and its heaviest filters, which is all that the planner needs.
 
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { Kafka, logLevel } from 'kafkajs';
+import { type Admin, Kafka, logLevel } from 'kafkajs';
 import { ingest as ingestStep } from '../processors/ingest/ingest.ts';
 import { countRates, RATES_DEFAULTS, windows } from '../processors/rates/rates.ts';
 import { embeddedCodec } from '../schemas/avro-codec.ts';
@@ -64,7 +64,8 @@ export const runnerSettings = (app: string, partitions: number): RunnerSettings 
 });
 
 export async function ingest(): Promise<Measurement[]> {
-  const kafka = await startKafka({ heap: '1g' });
+  // The peer's events are dated in the past: the broker must not let them expire.
+  const kafka = await startKafka({ heap: '1g', settings: { 'log.retention.ms': '-1' } });
   const registry = await startRegistry();
   if (kafka === undefined || registry === undefined)
     throw new Error('this bench needs a Kafka and a schema registry; see README.md');
@@ -86,6 +87,9 @@ export async function ingest(): Promise<Measurement[]> {
     for (let round = 0; round < ROUNDS; round++) {
       ours.push(await runInstances(kafka.brokers, registry.url, join(folder, `ours-${round}`), round));
       theirs.push(await peer.rates('foreshard.subscriptions', EVENTS, 2, join(folder, `peer-${round}`)));
+      console.error(
+        `round ${round + 1} of ${ROUNDS}: ours ${Math.round(ours[round]!)}, peer ${theirs[round]} events/s`,
+      );
     }
     const ratio = median(ours.map((figure, round) => figure / theirs[round]!));
     return [
@@ -139,15 +143,29 @@ async function runInstances(
     for (;;) {
       await new Promise((done) => setTimeout(done, 20));
       if (children.some((child) => child.exitCode !== null))
-        throw new Error(`an instance ended early; see ${dir}-*.log`);
-      const [topic] = await admin.fetchOffsets({ groupId: `${app}-work`, topics: ['foreshard.subscriptions'] });
-      const committed = topic!.partitions.reduce((sum, { offset }) => sum + Math.max(0, Number(offset)), 0);
+        throw new Error(`an instance ended early: ${await lastWords(dir)}`);
+      const committed = await committedOf(admin, `${app}-work`);
       if (committed >= EVENTS) return EVENTS / ((Date.now() - first) / 1000);
     }
   } finally {
     await admin.disconnect();
     await Promise.all(children.map((child) => endProcess(child, 'SIGKILL')));
   }
+}
+
+/** Input offsets that the group has committed; 0 while its coordinator is still loading. */
+async function committedOf(admin: Admin, groupId: string): Promise<number> {
+  try {
+    const [topic] = await admin.fetchOffsets({ groupId, topics: ['foreshard.subscriptions'] });
+    return topic!.partitions.reduce((sum, { offset }) => sum + Math.max(0, Number(offset)), 0);
+  } catch {
+    return 0;
+  }
+}
+
+async function lastWords(dir: string): Promise<string> {
+  const logs = Array.from({ length: INSTANCES }, (_, index) => readFile(`${dir}-${index}.log`, 'utf8'));
+  return (await Promise.all(logs)).map((log) => log.slice(-2_000)).join('\n');
 }
 
 async function schemaIdOf(url: string): Promise<number> {
