@@ -11,6 +11,10 @@ import { filterProblem, topicProblem } from './topic-filter.ts';
 
 /** MQTT 5, 1.5.4: a UTF-8 string has at most 65,535 bytes. */
 export const STRING_BYTES_MAX = 65_535;
+/** Above any real counter, and far enough below 2^53 for sums to stay exact. */
+export const COUNT_MAX = 1e15;
+/** What the planner remembers by name: each is part of a row that is written often. */
+const NAME_BYTES_MAX = 128;
 const TIMESTAMP_MAX = 253_402_300_799_999; // 9999-12-31T23:59:59.999Z
 
 interface Place {
@@ -45,6 +49,7 @@ export function refuseMetric(metric: Metric): Refusal | undefined {
     case 'TopicTraffic': {
       const problem = topicProblem(body.topic);
       if (problem !== undefined) return no('TOPIC_INVALID', problem);
+      if (tooLong(body.brokerId)) return no('BROKER_INVALID', 'brokerId must have at most 65,535 bytes');
       if (!isCount(body.publishes) || !isCount(body.bytes))
         return no('METRIC_INVALID', 'publishes and bytes must be finite and not negative');
       if (!(body.windowMs > 0 && body.windowMs <= 3_600_000))
@@ -73,25 +78,32 @@ export function refuseMetric(metric: Metric): Refusal | undefined {
         : no('TIMESTAMP_INVALID', 'timestamp must be milliseconds since 1970');
     }
     case 'BrokerHeartbeat':
-      if (body.brokerId === '' || tooLong(body.brokerId))
-        return no('BROKER_INVALID', 'brokerId must have 1 to 65,535 bytes');
+      if (!isName(body.brokerId))
+        return no('BROKER_INVALID', 'brokerId must have 1 to 128 bytes and no control characters');
       if (!Number.isSafeInteger(body.pointerOffset) || body.pointerOffset < 0)
         return no('METRIC_INVALID', 'pointerOffset must be a whole number of 0 or more');
       return isInstant(body.timestamp)
         ? undefined
         : no('TIMESTAMP_INVALID', 'timestamp must be milliseconds since 1970');
     case 'PlanRequest': {
+      if (!isId(body.requestId)) return no('METRIC_INVALID', `requestId ${ID_WANTED}`);
       const problem = topicProblem(body.topic);
       return problem === undefined ? undefined : no('TOPIC_INVALID', problem);
     }
     case 'MoveRequest':
+      if (!isId(body.requestId)) return no('METRIC_INVALID', `requestId ${ID_WANTED}`);
+      if (!isId(body.moveId)) return no('METRIC_INVALID', `moveId ${ID_WANTED}`);
       return body.rowsPerSecond >= 0 ? undefined : no('METRIC_INVALID', 'rowsPerSecond must be 0 or more');
   }
 }
 
 const no = (code: ErrorCode, reason: string): Refusal => ({ code, reason });
-/** 1e15: above any real counter, and far enough below 2^53 for sums to stay exact. */
-const isCount = (value: number): boolean => value >= 0 && value <= 1e15;
+const isCount = (value: number): boolean => value >= 0 && value <= COUNT_MAX;
+/** As the HTTP API asks of ids: they go into decisions, commands and rows. */
+const isId = (text: string): boolean => /^[\w.:-]{1,128}$/.test(text);
+const ID_WANTED = 'must be 1 to 128 letters, digits, "_", ".", ":" or "-"';
+const isName = (text: string): boolean =>
+  text !== '' && Buffer.byteLength(text, 'utf8') <= NAME_BYTES_MAX && !/\p{Cc}/u.test(text);
 const isInstant = (value: number): boolean => Number.isFinite(value) && value >= 0 && value <= TIMESTAMP_MAX;
 const tooLong = (text: string): boolean =>
   text.length > STRING_BYTES_MAX / 3 && Buffer.byteLength(text, 'utf8') > STRING_BYTES_MAX;

@@ -2,6 +2,7 @@
 
 import type { EventTime, Partition, SeriesId } from '../../schemas/ids.ts';
 import type { RateWindow } from '../../schemas/records.ts';
+import { COUNT_MAX } from '../../state/accept.ts';
 import type { BinaryReader, BinaryWriter } from '../../state/binary.ts';
 import { DistinctCount } from '../../state/distinct-count.ts';
 import { WINDOW_MS } from './lane-clock.ts';
@@ -57,8 +58,9 @@ export class OpenSeries {
 
   traffic(start: number, publishes: number, bytes: number): void {
     const window = this.at(start);
-    window.publishes += publishes;
-    window.bytes += bytes;
+    // Each report is below the most a counter may be; a window of many absurd ones must still be a number of 53 bits.
+    window.publishes = Math.min(window.publishes + publishes, COUNT_MAX);
+    window.bytes = Math.min(window.bytes + bytes, COUNT_MAX);
   }
 
   /** The window's record, and an empty window in its place; `undefined` when there is nothing to tell. */
