@@ -96,7 +96,7 @@ export async function drive(topology: Topology, options: DriveOptions = {}): Pro
     send: (topic, key, value, partition) => sendBytes(topic, key, codec.encode(topic.record!, value), partition),
     async advance(ms) {
       clock.advance(ms);
-      await running.tick();
+      await clock.settle(running.tick());
       await clock.settle(log.settle());
     },
     read: (topic) =>
@@ -134,6 +134,11 @@ export class CountingMeter implements Meter {
   set(): void {}
 
   observe(): void {}
+
+  /** How many series a scrape would find: names with their label sets. */
+  get size(): number {
+    return this.#sums.size;
+  }
 
   /** The sum over all label sets of that name that contain these labels. */
   sum(name: string, labels: Labels = {}): number {
