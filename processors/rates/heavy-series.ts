@@ -3,6 +3,8 @@
 //   H1. A key becomes a series when its share of the lane's recent weight and its rate reach their thresholds, and stops
 //       when either was below half of its threshold for `coolWindows` windows in a row, or when it lost its slot.
 //   H2. A new series begins with the first window that it sees as a whole.
+//   H3. A key of more than KEY_LENGTH_MAX characters is never one: every watched key is part of the row, and 65,535 bytes
+//       for each would make a row that no topic takes. It still counts in its leaf or group.
 //
 // Recent: weights halve every minute, so a key is heavy within a minute or two and forgotten in a few.
 
@@ -20,6 +22,7 @@ export interface HeavySettings {
   readonly coolWindows: number;
 }
 
+const KEY_LENGTH_MAX = 512;
 const HALF_LIFE_WINDOWS = 6;
 const DECAY = 0.5 ** (1 / HALF_LIFE_WINDOWS);
 /** A key of constant weight per window weighs, decayed, 1 / (1 - DECAY) of it. */
@@ -40,6 +43,10 @@ export class HeavySeries {
 
   /** Weighs the key in; its series when it is one, and sees the window from `start` as a whole (H2). */
   weigh(key: string, hash: number, weight: number, start: number): OpenSeries | undefined {
+    if (key.length > KEY_LENGTH_MAX) {
+      this.sketch.total += weight; // H3
+      return undefined;
+    }
     const slot = this.sketch.add(key, hash, weight);
     if (slot === NONE) return undefined;
     const series = this.series[slot];

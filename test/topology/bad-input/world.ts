@@ -150,6 +150,12 @@ export async function openWorld(codec: Codec): Promise<World> {
     expect(run.meter.sum('foreshard_dead_lettered_total')).toBe(letters().length);
   };
 
+  const clientsOf: World['clientsOf'] = async (filter) => {
+    const shard = placeOf(filter).trie ? FIRST_TRIE_SHARD : FIRST_CONCRETE_SHARD;
+    const [answer] = await (await shards.store(shard)).lookup([filter], epoch(1));
+    return answer?.kind === 'found' ? answer.subscribers.map((each) => each.clientId) : [];
+  };
+
   return {
     run,
     shards,
@@ -158,6 +164,7 @@ export async function openWorld(codec: Codec): Promise<World> {
     metric,
     traffic,
     check,
+    clientsOf,
     async feed({ topic, partition, key, value, headers, expected }) {
       const lettersBefore = letters().length;
       const asked = partition ?? (key === null ? 0 : partitionOf(key, PARTITIONS));
@@ -184,7 +191,7 @@ export async function openWorld(codec: Codec): Promise<World> {
       // Its partition goes on, in order, and so do the others.
       const client = `good-${goodCount++}`;
       for (const good of goodTopics) await append([event(good, { clientId: client }), traffic(good)]);
-      for (const good of goodTopics) expect(await this.clientsOf(good)).toContain(client);
+      for (const good of goodTopics) expect(await clientsOf(good)).toContain(client);
       expect(letters().length).toBe(lettersBefore + added.length);
       for (const good of goodTopics) await append([event(good, { clientId: client, action: 'UNSUBSCRIBE' })]);
       check();
@@ -193,11 +200,6 @@ export async function openWorld(codec: Codec): Promise<World> {
       const before = letters().length;
       await append(records);
       expect(letters().length).toBe(before);
-    },
-    async clientsOf(filter) {
-      const shard = placeOf(filter).trie ? FIRST_TRIE_SHARD : FIRST_CONCRETE_SHARD;
-      const [answer] = await (await shards.store(shard)).lookup([filter], epoch(1));
-      return answer?.kind === 'found' ? answer.subscribers.map((each) => each.clientId) : [];
     },
     async close() {
       check();
