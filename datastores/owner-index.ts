@@ -3,17 +3,21 @@
 //
 //   O1. The most specific record that covers a filter decides: a spread over a pin over the longest hash prefix, the
 //       longest literal prefix among groups.
-//   O2. A question is answered `moved` when the deciding record is `moved` with an epoch above the asker's, or when no
+//   O2. A question is answered `moved` when the deciding record is not `owned` and has an epoch above the asker's, or when no
 //       record covers it. In the latter case the epoch told is the asker's own: nothing here knows of a newer one.
 //   O3. A question about a group covers what was carved out of it after the asker's epoch and is still here: the asker
 //       does not know yet that it must ask for that apart. What it does know of is left out.
 //   O4. Of the parts of a spread topic one that has moved away since the asker's epoch is enough to send it on.
+//   O5. A slice that is still being received answers those alone who can know of its coming: its record has the epoch that
+//       it had at its source, so whoever is older may be looking for an owner from before that.
+//   O6. Records within a range that is erased are forgotten with it (D5): no record outlives the slice it is about once
+//       the slice around it arrives again.
 //
 // An asker's epoch is that of its whole pointer table, so whoever knows of a move is never sent on because of it.
 
 import { type Epoch, epoch, type SliceKey } from '../schemas/ids.ts';
-import type { OwnerRecord } from '../state/effects.ts';
-import { groupSlice, parseSlice, partitionOf, placeOf, ROOT_KEY } from '../state/keys.ts';
+import type { EraseRight, OwnerRecord, SliceRange } from '../state/effects.ts';
+import { groupSlice, isWithin, parseSlice, partitionOf, placeOf, ROOT_KEY } from '../state/keys.ts';
 import { SliceTree } from '../state/slice-tree.ts';
 import { compareUtf8 } from './rows.ts';
 
@@ -41,6 +45,22 @@ export class OwnerIndex {
   accepts(owner: OwnerRecord): boolean {
     const known = this.#records.get(owner.slice);
     return known === undefined || owner.epoch >= known.epoch;
+  }
+
+  /** D5. */
+  allowsErase(slice: SliceKey, { state, epoch: at }: EraseRight): boolean {
+    const known = this.#records.get(slice);
+    return known?.state === state && known.epoch === at;
+  }
+
+  /** O6. */
+  within({ slice, except }: SliceRange): SliceKey[] {
+    const found: SliceKey[] = [];
+    for (const key of this.#records.keys()) {
+      if (key === slice || !isWithin(key, slice, this.partitions)) continue;
+      if (!except.some((left) => isWithin(key, left, this.partitions))) found.push(key);
+    }
+    return found;
   }
 
   put(owner: OwnerRecord): void {
@@ -104,7 +124,7 @@ export class OwnerIndex {
     ) {
       const record = this.#records.get(groupSlice(partition, levels.slice(0, end)));
       if (record === undefined) continue;
-      moved = later(moved, record.state === 'moved' && record.epoch > asker ? record.epoch : undefined);
+      moved = later(moved, sendsOn(record, asker) ? record.epoch : undefined);
       turns.push({ length: end, included: record.state === 'owned' && record.epoch > asker }); // O3
     }
     if (moved !== undefined) return { kind: 'moved', epoch: moved };
@@ -125,9 +145,12 @@ export class OwnerIndex {
   #movedBy(key: SliceKey | undefined, asker: Epoch): Epoch | undefined {
     const record = key === undefined ? undefined : this.#records.get(key);
     if (record === undefined) return asker;
-    return record.state === 'moved' && record.epoch > asker ? record.epoch : undefined;
+    return sendsOn(record, asker) ? record.epoch : undefined;
   }
 }
+
+/** O2 and O5. */
+const sendsOn = (record: OwnerRecord, asker: Epoch): boolean => record.state !== 'owned' && record.epoch > asker;
 
 function later(a: Epoch | undefined, b: Epoch | undefined): Epoch | undefined {
   if (a === undefined || b === undefined) return a ?? b;

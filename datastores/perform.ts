@@ -112,8 +112,10 @@ function performOne(provisioner: Provisioner, settings: PerformSettings, effect:
       return settle(effect.kind, effect.to, effect.move, () => compare(provisioner, effect));
     case 'erase':
       return settle(effect.kind, effect.shard, effect.move, async () => {
-        const rows = await (await provisioner.store(effect.shard)).erase(effect.range, effect.limit);
-        return { kind: 'erased', move: effect.move, shard: effect.shard, rows, done: rows < effect.limit };
+        const { move, shard, range, limit, right } = effect;
+        const erased = await (await provisioner.store(shard)).erase(range, limit, right);
+        const rows = erased ?? 0;
+        return { kind: 'erased', move, shard, rows, done: rows < limit, refused: erased === undefined };
       });
     case 'count':
       return settle(effect.kind, effect.shard, undefined, async () => {

@@ -8,10 +8,13 @@
 //   D3. A query says which epoch the asker's pointer has. If the most specific owner record that covers the filter is
 //       `moved` with a higher epoch, or no record covers it, the answer is `moved`; the asker refreshes and asks again.
 //   D4. `own` with an epoch below the recorded one is refused.
+//   D5. Rows are erased only while the store's record of that very slice says what the caller thinks it says: a task that
+//       lost its partition, and does not know yet, erases nothing of its successor's. Records of slices within the range
+//       go with the rows: what was carved out once and has merged since must not speak for a slice that comes back.
 
 import type { Epoch, EventTime, ShardId } from '../schemas/ids.ts';
 import type { StoreKind } from '../schemas/records.ts';
-import type { Cursor, OwnerRecord, SliceRange, SubscriptionRow } from '../state/effects.ts';
+import type { Cursor, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../state/effects.ts';
 
 /** One live subscriber in an answer. */
 export interface Subscriber {
@@ -62,8 +65,8 @@ export interface ShardStore {
   scan(range: SliceRange, cursor: Cursor | undefined, limit: number): Promise<Page>;
   /** The digest of the rows of the range with after < position <= upTo (`undefined` upTo: to the end). Orders are the same in all stores of a kind. */
   digest(range: SliceRange, after: Cursor | undefined, upTo: Cursor | undefined): Promise<RangeDigest>;
-  /** Deletes at most `limit` rows of the range, tombstones included; how many. */
-  erase(range: SliceRange, limit: number): Promise<number>;
+  /** Deletes at most `limit` rows of the range, tombstones included; how many, or `undefined` when the right is gone (D5). */
+  erase(range: SliceRange, limit: number, right: EraseRight): Promise<number | undefined>;
   count(range: SliceRange): Promise<{ readonly entries: number; readonly bytes: number }>;
   /** Forgets tombstones older than `before`. */
   dropTombstones(before: EventTime): Promise<number>;

@@ -34,6 +34,12 @@ export interface OwnerRecord {
   readonly movedTo?: ShardId;
 }
 
+/** What a shard's record of a slice must still say when its rows are erased: a word from an earlier time erases nothing. */
+export interface EraseRight {
+  readonly state: 'receiving' | 'moved';
+  readonly epoch: Epoch;
+}
+
 /** Where a bounded scan goes on; opaque to all but the store that made it. */
 export type Cursor = string;
 
@@ -79,13 +85,14 @@ export type Effect =
       readonly cursor: Cursor | undefined;
       readonly limit: number;
     }
-  /** Delete at most `limit` rows, tombstones included. */
+  /** Delete at most `limit` rows, tombstones included, if the shard's record of the slice is as `right` says. */
   | {
       readonly kind: 'erase';
       readonly move: MoveId;
       readonly shard: ShardId;
       readonly range: SliceRange;
       readonly limit: number;
+      readonly right: EraseRight;
     }
   /** Count the live rows of a slice. */
   | { readonly kind: 'count'; readonly shard: ShardId; readonly range: SliceRange };
@@ -125,6 +132,8 @@ export type Outcome =
       readonly shard: ShardId;
       readonly rows: number;
       readonly done: boolean;
+      /** Nothing was erased: the shard's record of the slice is another one, or there is none. */
+      readonly refused: boolean;
     }
   | { readonly kind: 'counted'; readonly slice: SliceKey; readonly entries: number; readonly bytes: number }
   /** A move's own effect could not be performed; an effect on an owner's shard is retried by the runner instead. */

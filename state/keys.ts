@@ -147,6 +147,21 @@ export function partitionOfSlice(slice: Slice, partitions: number): Partition {
   return slice.kind === 'hash' || slice.kind === 'group' ? slice.partition : partitionOf(slice.filter, partitions);
 }
 
+/** True when every filter that the slice `key` can hold lies within `outer`, which it may equal. */
+export function isWithin(key: SliceKey, outer: SliceKey, partitions: number): boolean {
+  if (key === outer) return true;
+  const inner = parseSlice(key);
+  const around = parseSlice(outer);
+  if (inner === undefined || around === undefined) return false;
+  if (inner.kind === 'hash' || inner.kind === 'group') return around.kind === inner.kind && key.startsWith(outer); // K3
+  if (around.kind === 'pin') return inner.kind === 'spread' && inner.filter === around.filter;
+  return (
+    around.kind === 'hash' &&
+    leadingBits(filterHash(inner.filter), around.bits.length) === around.bits &&
+    partitionOf(inner.filter, partitions) === around.partition
+  );
+}
+
 /** True for slices whose filters live in a trie. */
 export const isTrieSlice = (key: SliceKey): boolean => key.charCodeAt(0) === 0x77; // 'w'
 

@@ -8,7 +8,7 @@ import { mkdir } from 'node:fs/promises';
 import { Level } from 'level';
 import { AppError, type ErrorCode } from '../../schemas/errors.ts';
 import type { Epoch, EventTime, SliceKey } from '../../schemas/ids.ts';
-import type { Cursor, OwnerRecord, SliceRange, SubscriptionRow, Version } from '../../state/effects.ts';
+import type { Cursor, EraseRight, OwnerRecord, SliceRange, SubscriptionRow, Version } from '../../state/effects.ts';
 import { OwnerIndex } from '../owner-index.ts';
 import { compareVersions, cursorAt, placeAt, RowDigest, rowBytes } from '../rows.ts';
 import { Serial } from '../serial.ts';
@@ -194,15 +194,20 @@ class LevelKv implements ShardStore {
     });
   }
 
-  erase(range: SliceRange, limit: number): Promise<number> {
+  erase(range: SliceRange, limit: number, right: EraseRight): Promise<number | undefined> {
     return this.#changing(async () => {
+      if (!this.#owners.allowsErase(range.slice, right)) return undefined;
       const deletes: Delete[] = [];
       for await (const entries of this.#entries(range, undefined, undefined, limit)) {
         for (const [key] of entries) if (deletes.length < limit) deletes.push({ type: 'del', key });
         if (deletes.length === limit) break;
       }
+      const erased = deletes.length;
+      const forgotten = this.#owners.within(range);
+      for (const slice of forgotten) deletes.push({ type: 'del', key: ownerKey(slice) });
       if (deletes.length > 0) await this.#database.batch(deletes, { sync: this.#sync });
-      return deletes.length;
+      for (const slice of forgotten) this.#owners.delete(slice);
+      return erased;
     });
   }
 

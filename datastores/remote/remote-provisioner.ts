@@ -9,7 +9,7 @@
 import { AppError, type ErrorCode } from '../../schemas/errors.ts';
 import type { Epoch, EventTime, ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
-import type { Cursor, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
+import type { Cursor, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
 import { filterHash } from '../../state/keys.ts';
 import { rowBytes } from '../rows.ts';
 import { checkedShardName } from '../shard-name.ts';
@@ -163,11 +163,12 @@ class RemoteStore implements ShardStore {
   }
 
   /** Fewer than `limit` means that nothing is left, so a large limit is made up of several calls. */
-  async erase(range: SliceRange, limit: number): Promise<number> {
+  async erase(range: SliceRange, limit: number, right: EraseRight): Promise<number | undefined> {
     let erased = 0;
     for (;;) {
       const asked = Math.min(limit - erased, ITEMS_MAX);
-      const some = await this.#call<number>('erase', { range, limit: asked });
+      const some = await this.#call<number | null>('erase', { range, limit: asked, right });
+      if (some === null) return undefined;
       erased += some;
       if (some < asked || erased >= limit) return erased;
     }

@@ -65,7 +65,8 @@ const CALLS: Calls = {
     return { rows: page.rows.map(wireRow), cursor: page.cursor, done: page.done };
   },
   digest: (store, body) => store.digest(rangeOf(body.range), body.after, body.upTo),
-  erase: (store, body) => store.erase(rangeOf(body.range), body.limit),
+  erase: async (store, { range, limit, right }) =>
+    (await store.erase(rangeOf(range), limit, { state: right.state, epoch: epoch(right.epoch) })) ?? null,
   count: (store, body) => store.count(rangeOf(body.range)),
   dropTombstones: (store, body) => store.dropTombstones(eventTime(body.before)),
 };

@@ -51,6 +51,10 @@ const range = Type.Object(
   { slice, except: Type.Array(slice, { maxItems: ITEMS_MAX }) },
   { additionalProperties: false },
 );
+const right = Type.Object(
+  { state: Type.Union([Type.Literal('receiving'), Type.Literal('moved')]), epoch: count },
+  { additionalProperties: false },
+);
 const request = <Properties extends Parameters<typeof Type.Object>[0]>(properties: Properties) =>
   Type.Object(properties, { additionalProperties: false });
 
@@ -67,7 +71,7 @@ export const REQUESTS = {
   }),
   scan: request({ range, cursor, limit }),
   digest: request({ range, after: cursor, upTo: cursor }),
-  erase: request({ range, limit }),
+  erase: request({ range, limit, right }),
   count: request({ range }),
   dropTombstones: request({ before: Type.Number({ minimum: 0, maximum: 1e15 }) }),
 };

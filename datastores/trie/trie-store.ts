@@ -9,7 +9,7 @@ import { randomInt } from 'node:crypto';
 import { setImmediate as pause } from 'node:timers/promises';
 import { AppError } from '../../schemas/errors.ts';
 import type { Epoch, EventTime, SliceKey } from '../../schemas/ids.ts';
-import type { Cursor, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
+import type { Cursor, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
 import { groupSlice } from '../../state/keys.ts';
 import { OwnerIndex } from '../owner-index.ts';
 import { compareVersions, cursorAt, RowDigest, type RowPlace, rowBytes } from '../rows.ts';
@@ -121,8 +121,10 @@ class TrieStore implements ShardStore {
     return digest.result();
   }
 
-  erase(range: SliceRange, limit: number): Promise<number> {
+  erase(range: SliceRange, limit: number, right: EraseRight): Promise<number | undefined> {
     return this.#changing(async () => {
+      if (!this.#owners.allowsErase(range.slice, right)) return undefined;
+      for (const slice of this.#owners.within(range)) await this.#change({ kind: 'disown', slice });
       const { rows } = this.#table.page(range, undefined, undefined, limit);
       await this.#erase(rows);
       return rows.length;

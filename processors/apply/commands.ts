@@ -124,8 +124,10 @@ function mergeSlices(rows: Rows<Row>, life: Life, command: Command, { slices, in
   const { shard } = homes[0]!;
   const epoch = latest([command.epoch, ...homes.map((home) => home.epoch)]);
   const out: Out[] = [];
-  if (slices.includes(into)) life.toCount.add(into);
-  else {
+  if (slices.includes(into)) {
+    life.homeOf(into).epoch = epoch; // Readers from before the merge are older than what is merged.
+    life.toCount.add(into);
+  } else {
     life.add(into, shard, epoch);
     out.push(effect({ kind: 'own', shard, owner: { slice: into, state: 'owned', epoch } })); // C3
   }

@@ -9,6 +9,8 @@
 //   M4. Before SWITCH the target can be given up, after it the source alone can: there is no other way back.
 //   M5. The source gets its `moved` record before its first row is erased; the target loses its `receiving` record after
 //       its last row is.
+//       An erase that a shard refuses has nothing to do there: the record under which this move may erase is gone, and
+//       with it what the move had put there. Before a copy it means that the shard is not ready to receive.
 //   M6. After a restart a move goes on from its row, but compares anew: an erase that was not committed may have happened.
 //
 // At most one chunk effect of a move is under way (`awaiting`), and outcomes come in the order of their effects, before
@@ -253,7 +255,7 @@ export function onOutcome(before: Move, outcome: Outcome, context: MoveContext):
         return outcome.done ? entered(counted, 'settling') : { ...counted, cursor: outcome.cursor };
       });
     case 'erased':
-      return erasedChunk(before, outcome.rows, outcome.done, context);
+      return erasedChunk(before, outcome, context);
     case 'failed':
       return turn(before, failed(before, outcome.effect, outcome.reason), [], context);
     default:
@@ -371,17 +373,17 @@ function working(before: Move, move: Move, effects: readonly Effect[], context: 
 }
 
 function chunkOf(move: Move, limit: number, range: SliceRange): (Effect & { readonly kind: ChunkKind }) | undefined {
-  const { id, from, to, cursor } = move;
+  const { id, from, to, cursor, epoch } = move;
   switch (move.phase) {
     case 'provisioning':
     case 'aborting':
-      return { kind: 'erase', move: id, shard: to, range, limit };
+      return { kind: 'erase', move: id, shard: to, range, limit, right: { state: 'receiving', epoch } };
     case 'copying':
       return { kind: 'copy', move: id, from, to, range, cursor, limit };
     case 'verifying':
       return { kind: move.recopying ? 'copy' : 'compare', move: id, from, to, range, cursor, limit };
     case 'retiring':
-      return { kind: 'erase', move: id, shard: from, range, limit };
+      return { kind: 'erase', move: id, shard: from, range, limit, right: { state: 'moved', epoch } };
     default:
       return undefined;
   }
@@ -404,7 +406,11 @@ function chunkDone(
   return working(before, move, effectsOf(move), context);
 }
 
-function erasedChunk(before: Move, rows: number, done: boolean, context: MoveContext): Turn {
+function erasedChunk(
+  before: Move,
+  { rows, done, refused }: Extract<Outcome, { kind: 'erased' }>,
+  context: MoveContext,
+): Turn {
   const wasTheTarget = before.phase === 'aborting';
   return chunkDone(
     before,
@@ -412,7 +418,11 @@ function erasedChunk(before: Move, rows: number, done: boolean, context: MoveCon
     rows,
     context,
     (move) => {
-      if (move.phase === 'provisioning') return done ? entered(move, 'copying') : move; // M2
+      if (move.phase === 'provisioning') {
+        const reason = `${move.to} has another owner record for the slice`;
+        if (refused) return { ...move, failures: before.failures, failing: true, reason };
+        return done ? entered(move, 'copying') : move; // M2
+      }
       if (move.phase !== 'retiring' && move.phase !== 'aborting') return move;
       const counted = { ...move, rowsErased: move.rowsErased + rows };
       return done ? entered(counted, move.phase === 'retiring' ? 'retired' : 'aborted') : counted;

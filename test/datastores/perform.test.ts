@@ -8,12 +8,13 @@ import { hashSlice, pinSlice } from '../../state/keys.ts';
 import { type Fault, type FaultyStore, faultyStore } from '../support/faulty-store.ts';
 import { localShards } from '../support/shards.ts';
 import { type TempFolder, tempFolder } from '../support/temp-folder.ts';
-import { owned, row } from './shard-store-suite.ts';
+import { erased, owned, row } from './shard-store-suite.ts';
 
 const FROM = shardId('shard-0001');
 const TO = shardId('shard-0002');
 const MOVE = moveId('move-1');
 const WHOLE = { slice: hashSlice(0), except: [] };
+const MOVED = { state: 'moved', epoch: epoch(2) } as const;
 const SETTINGS = { rowsPerWrite: 3, kindOf: () => 'KEY_VALUE' as const };
 
 describe('performing effects', () => {
@@ -56,11 +57,13 @@ describe('performing effects', () => {
       { kind: 'own', shard: FROM, owner: owned(hashSlice(0)) },
       { kind: 'write', shard: FROM, rows },
       { kind: 'count', shard: FROM, range: WHOLE },
-      { kind: 'disown', shard: FROM, slice: hashSlice(0) },
+      { kind: 'own', shard: FROM, owner: owned(hashSlice(0), 2, 'moved') },
       { kind: 'copy', move: MOVE, from: FROM, to: TO, range: WHOLE, cursor: undefined, limit: 100 },
       { kind: 'compare', move: MOVE, from: FROM, to: TO, range: WHOLE, cursor: undefined, limit: 100 },
-      { kind: 'erase', move: MOVE, shard: FROM, range: WHOLE, limit: 7 },
-      { kind: 'erase', move: MOVE, shard: FROM, range: WHOLE, limit: 7 },
+      { kind: 'erase', move: MOVE, shard: FROM, range: WHOLE, limit: 7, right: MOVED },
+      { kind: 'erase', move: MOVE, shard: FROM, range: WHOLE, limit: 7, right: MOVED },
+      { kind: 'erase', move: MOVE, shard: TO, range: WHOLE, limit: 7, right: MOVED },
+      { kind: 'disown', shard: FROM, slice: hashSlice(0) },
       { kind: 'release', shard: shardId('shard-0003') },
       { kind: 'release', shard: shardId('shard-0003') },
     ];
@@ -81,8 +84,9 @@ describe('performing effects', () => {
       { kind: 'counted', slice: hashSlice(0), entries: 6, bytes: 6 * (32 + 3 + 1 + 8) },
       { kind: 'copied', move: MOVE, rows: 7, bytes: 7 * (32 + 3 + 1 + 8), cursor, done: true },
       { kind: 'compared', move: MOVE, rows: 7, equal: true, cursor, done: true },
-      { kind: 'erased', move: MOVE, shard: FROM, rows: 7, done: false },
-      { kind: 'erased', move: MOVE, shard: FROM, rows: 0, done: true },
+      { kind: 'erased', move: MOVE, shard: FROM, rows: 7, done: false, refused: false },
+      { kind: 'erased', move: MOVE, shard: FROM, rows: 0, done: true, refused: false },
+      { kind: 'erased', move: MOVE, shard: TO, rows: 0, done: true, refused: true },
       { kind: 'released', shard: 'shard-0003' },
       { kind: 'released', shard: 'shard-0003' },
     ] satisfies unknown[]);
@@ -136,7 +140,7 @@ describe('performing effects', () => {
   });
 
   for (const { name, spoil } of [
-    { name: 'a missing row', spoil: (to: ShardStore) => to.erase(WHOLE, 1) },
+    { name: 'a missing row', spoil: (to: ShardStore) => erased(to, WHOLE, 1) },
     { name: 'a row too many in between', spoil: (to: ShardStore) => to.write([row('t/0', 'aa', 1)]) },
     {
       name: 'a row too many at the end',
@@ -180,7 +184,11 @@ describe('performing effects', () => {
       method: 'digest',
       effect: { kind: 'compare', move: MOVE, from: FROM, to: TO, range: WHOLE, cursor: undefined, limit: 9 },
     },
-    { name: 'an erasure', method: 'erase', effect: { kind: 'erase', move: MOVE, shard: TO, range: WHOLE, limit: 9 } },
+    {
+      name: 'an erasure',
+      method: 'erase',
+      effect: { kind: 'erase', move: MOVE, shard: TO, range: WHOLE, limit: 9, right: MOVED },
+    },
   ] as const)
     test(`a move’s ${name} that fails is an outcome, and the rest goes on`, async () => {
       await (await shards.store(FROM)).write(rows);

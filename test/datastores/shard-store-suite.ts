@@ -56,6 +56,13 @@ export const owned = (slice: SliceKey, at = 1, state: OwnerRecord['state'] = 'ow
   ...(state === 'moved' ? { movedTo: shardId('shard-0009') } : {}),
 });
 
+/** Erases as the task does whose slice it was: under the record that says that the slice has moved. */
+export async function erased(store: ShardStore, range: SliceRange, limit: number): Promise<number> {
+  const right = { state: 'moved', epoch: epoch(1_000) } as const;
+  await store.own({ slice: range.slice, ...right, movedTo: shardId('shard-0009') });
+  return (await store.erase(range, limit, right))!;
+}
+
 const CONCRETE = [
   'a',
   'a/b',
@@ -262,7 +269,20 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
 
       for (const { name, state, recorded, asker, answer } of [
         { name: 'an owned slice answers', state: 'owned', recorded: 5, asker: 1, answer: 'found' },
-        { name: 'a receiving slice answers', state: 'receiving', recorded: 5, asker: 1, answer: 'found' },
+        {
+          name: 'a slice being received answers who can know of it',
+          state: 'receiving',
+          recorded: 5,
+          asker: 5,
+          answer: 'found',
+        },
+        {
+          name: 'a slice being received sends an older asker on',
+          state: 'receiving',
+          recorded: 5,
+          asker: 4,
+          answer: 'moved',
+        },
         { name: 'a moved slice sends an older asker on', state: 'moved', recorded: 5, asker: 4, answer: 'moved' },
         { name: 'a moved slice answers an asker who knows', state: 'moved', recorded: 5, asker: 5, answer: 'found' },
       ] as const)
@@ -407,14 +427,50 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
         let kept: SubscriptionRow[] = rows;
         for (const range of carvedRanges(options.kind)) {
           let left = kept.filter((each) => isIn(each, range)).length;
-          for (; left > 0; left -= Math.min(left, 3)) expect(await store.erase(range, 3)).toBe(Math.min(left, 3));
-          expect(await store.erase(range, 3)).toBe(0);
+          for (; left > 0; left -= Math.min(left, 3)) expect(await erased(store, range, 3)).toBe(Math.min(left, 3));
+          expect(await erased(store, range, 3)).toBe(0);
           kept = kept.filter((each) => !isIn(each, range));
           expect(sorted(await all(store))).toEqual(sorted(kept));
         }
-        for (const range of everything) while ((await store.erase(range, 50)) > 0);
+        for (const range of everything) while ((await erased(store, range, 50)) > 0);
         expect(await all(store)).toEqual([]);
         expect(await store.write([row(first, 'c1', 0)])).toEqual({ applied: 1, stale: 0 });
+      });
+
+      for (const { name, record, right, takes } of [
+        { name: 'the record that says so', record: ['moved', 5], right: ['moved', 5], takes: true },
+        { name: 'the record of its own copy', record: ['receiving', 5], right: ['receiving', 5], takes: true },
+        { name: 'a slice that is owned here by now', record: ['owned', 6], right: ['receiving', 5], takes: false },
+        { name: 'a slice that is owned here again', record: ['owned', 6], right: ['moved', 5], takes: false },
+        { name: 'a slice that is on its way back', record: ['receiving', 5], right: ['moved', 5], takes: false },
+        { name: 'a slice that a later move brings', record: ['receiving', 6], right: ['receiving', 5], takes: false },
+        { name: 'a slice without a record', record: undefined, right: ['receiving', 5], takes: false },
+      ] as const)
+        test(`D5: a late erase meets ${name}: ${takes ? 'rows go' : 'nothing happens'}`, async () => {
+          const store = await opened(await freshHome());
+          const range = everything[partitionOf(placeOf(first).routingKey, PARTITIONS)]!;
+          if (record !== undefined) await store.own(owned(range.slice, record[1], record[0]));
+          await store.write([row(first, 'c', 1)]);
+          const [state, at] = right;
+          expect(await store.erase(range, 10, { state, epoch: epoch(at) })).toBe(takes ? 1 : undefined);
+          expect(await all(store)).toHaveLength(takes ? 0 : 1);
+        });
+
+      test('D5: records of what was carved out go with the rows, those of what still is stay', async () => {
+        const store = await fresh();
+        const [range] = carvedRanges(options.kind);
+        const { slice, except } = range!;
+        const apart = except[0]!;
+        const merged =
+          options.kind === 'TRIE'
+            ? groupSlice(partitionOf('a', PARTITIONS), 'a/c/')
+            : hashSlice(partitionOf('a/b', PARTITIONS), '01');
+        const neighbour = wholes[(partitionOf(placeOf(first).routingKey, PARTITIONS) + 1) % PARTITIONS]!;
+        for (const each of [slice, apart, merged]) await store.own(owned(each, 4, 'moved'));
+        await store.erase({ slice, except: [apart] }, 10, { state: 'moved', epoch: epoch(4) });
+        const left = (await store.owners()).map((each) => each.slice);
+        expect(left).toEqual(expect.arrayContaining([slice, apart, neighbour]));
+        expect(left).not.toContain(merged);
       });
 
       test('count tells live rows and their weight', async () => {
@@ -450,7 +506,7 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
       await before.own(owned(wholes[1]!, 4, 'moved'));
       await before.disown(wholes[2]!);
       await before.write(rows);
-      await before.erase(everything[3]!, 2);
+      await erased(before, everything[3]!, 2);
       const state = { rows: await all(before), owners: await before.owners() };
       await before.close();
       const after = await opened(home);
@@ -549,6 +605,19 @@ function matchingTests(fresh: () => Promise<ShardStore>): void {
     await store.disown(groupSlice(own, 'a/b/'));
     const [answer] = await store.match([{ topic: 'a/b', slice: groupSlice(own, 'a/b/'), epoch: epoch(5) }]);
     expect(names(answer)).toEqual(['a/b/#']);
+  });
+
+  test('O6: a group that comes back answers for what was carved out of it here once and has merged since', async () => {
+    const store = await fresh();
+    const [group, part] = [groupSlice(own, 'a/'), groupSlice(own, 'a/b/')];
+    await store.own(owned(part, 5, 'moved')); // Carved out of the group here, moved away, merged elsewhere.
+    await store.own(owned(group, 6, 'moved'));
+    await store.own(owned(group, 6, 'receiving'));
+    await store.erase({ slice: group, except: [] }, 10, { state: 'receiving', epoch: epoch(6) });
+    await store.write(['a/#', 'a/b/#'].map((filter, i) => row(filter, 'c', i)));
+    await store.own(owned(group, 7));
+    const [answer] = await store.match([{ topic: 'a/b', slice: group, epoch: epoch(7) }]);
+    expect(names(answer)).toEqual(['a/#', 'a/b/#']);
   });
 
   test('shared subscribers come with their full filter', async () => {

@@ -6,7 +6,7 @@ import { openTrieStore } from '../../../datastores/trie/trie-store.ts';
 import { epoch, eventTime } from '../../../schemas/ids.ts';
 import { groupSlice } from '../../../state/keys.ts';
 import { type TempFolder, tempFolder } from '../../support/temp-folder.ts';
-import { owned, PARTITIONS, row } from '../shard-store-suite.ts';
+import { erased, owned, PARTITIONS, row } from '../shard-store-suite.ts';
 
 let temp: TempFolder;
 let folders = 0;
@@ -44,7 +44,8 @@ const CHANGES: readonly ((store: ShardStore) => Promise<unknown>)[] = [
   (store) => store.own(owned(groupSlice(0))),
   (store) => store.write([row('a/#', 'c1', 1), row('b/+', 'c2', 2, { brokerId: 'ü' })]),
   (store) => store.write([row('a/#', 'c1', 3, { gone: true }), row('c/#', 'c3', 4)]),
-  (store) => store.erase(range, 1),
+  (store) => store.own(owned(groupSlice(0), 3, 'moved')),
+  (store) => store.erase(range, 1, { state: 'moved', epoch: epoch(3) }),
   (store) => store.own(owned(groupSlice(1), 2, 'moved')),
   (store) => store.write([row('$share/g/a', 'c4', 5)]),
   (store) => store.disown(groupSlice(0)),
@@ -132,7 +133,7 @@ describe('the journal of a trie shard', () => {
       await store.write(
         Array.from({ length: 200 }, (_, i) => row(`g${i % 50}/+/${round % 7}/${i}`, `c${i}`, round * 200 + i)),
       );
-      await store.erase({ slice: groupSlice(round % PARTITIONS), except: [] }, 60);
+      await erased(store, { slice: groupSlice(round % PARTITIONS), except: [] }, 60);
     }
     await store.own(owned(groupSlice(2), 9));
     const state = await stateOf(store);

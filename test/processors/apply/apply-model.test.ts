@@ -3,7 +3,7 @@
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { shardId, sliceKey } from '../../../schemas/ids.ts';
+import { epoch, shardId, sliceKey } from '../../../schemas/ids.ts';
 import type { SteerAction } from '../../../schemas/records.ts';
 import type { Effect } from '../../../state/effects.ts';
 import { ApplyWorld, type Crash, type Mutation, TARGET } from './apply-world.ts';
@@ -164,11 +164,13 @@ describe('apply: the model finds planted bugs', () => {
       name: 'the source is erased before the switch is known to all',
       plant: (world) =>
         mutate(world, (effects) =>
-          effects.flatMap((each): Effect[] =>
-            each.kind === 'copy'
-              ? [each, { kind: 'erase', move: each.move, shard: each.from, range: each.range, limit: 1 }]
-              : [each],
-          ),
+          effects.flatMap((each): Effect[] => {
+            if (each.kind !== 'copy') return [each];
+            const { move, from: shard, range } = each;
+            const right = { state: 'moved', epoch: epoch(5) } as const;
+            const erase = { kind: 'erase', move, shard, range, limit: 1, right } as const;
+            return [each, { kind: 'own', shard, owner: { slice: range.slice, ...right } }, erase];
+          }),
         ),
     },
     {

@@ -96,10 +96,13 @@ export class MemoryShards {
         return { kind: 'compared', move: effect.move, rows: page.rows.length, equal, cursor, done };
       }
       case 'erase': {
+        const known = this.shard(effect.shard).owners.get(effect.range.slice);
+        const refused = known?.state !== effect.right.state || known.epoch !== effect.right.epoch;
+        if (refused) return { kind: 'erased', move: effect.move, shard: effect.shard, rows: 0, done: true, refused };
         const { rows } = this.scan(effect.shard, effect.range, undefined, effect.limit);
         for (const row of rows) this.shard(effect.shard).rows.delete(keyOf(row));
         const done = rows.length < effect.limit;
-        return { kind: 'erased', move: effect.move, shard: effect.shard, rows: rows.length, done };
+        return { kind: 'erased', move: effect.move, shard: effect.shard, rows: rows.length, done, refused };
       }
       case 'count': {
         const { rows } = this.scan(effect.shard, effect.range, undefined, Number.MAX_SAFE_INTEGER);

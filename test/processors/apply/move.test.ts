@@ -44,7 +44,8 @@ const copied = (rows: number, done: boolean) =>
   hears({ kind: 'copied', move: ID, rows, bytes: rows * 10, cursor: 'k', done });
 const compared = (equal: boolean, done: boolean) =>
   hears({ kind: 'compared', move: ID, rows: 4, equal, cursor: 'k', done });
-const erased = (done: boolean) => hears({ kind: 'erased', move: ID, shard: TO, rows: 4, done });
+const erased = (done: boolean) => hears({ kind: 'erased', move: ID, shard: TO, rows: 4, done, refused: false });
+const refused = hears({ kind: 'erased', move: ID, shard: TO, rows: 0, done: true, refused: true });
 const failed = (effect: Effect['kind']) => hears({ kind: 'failed', move: ID, effect, reason: 'down' });
 const restarted = (move: Move): Turn => onRestart(move, context);
 
@@ -60,6 +61,7 @@ const CASES: readonly { name: string; from: Move; when: (move: Move) => Turn; to
   { name: 'a planned move owns and empties its target first',      from: planned,                                          when: tick,                to: 'provisioning', asks: ['own receiving@to', 'erase@to'], tells: 'PROVISIONING' },
   { name: 'a target that still holds rows is erased on',           from: at('provisioning', { awaiting: 'erase', budgetRows: 20 }), when: erased(false), to: 'provisioning', asks: ['own receiving@to', 'erase@to'] },
   { name: 'an empty target begins the copy',                       from: at('provisioning', { awaiting: 'erase', budgetRows: 20 }), when: erased(true), to: 'copying',      asks: ['copy'], tells: 'COPYING' },
+  { name: 'a target that refuses to be emptied is asked again later', from: at('provisioning', { awaiting: 'erase', budgetRows: 20 }), when: refused, to: 'provisioning', asks: [], tells: 'PROVISIONING' },
   { name: 'an owner record that failed keeps the copy away',       from: at('provisioning', { awaiting: 'erase', failing: true }), when: erased(true),  to: 'provisioning', asks: [] },
   { name: 'a page copied asks for the next while budget remains',  from: at('copying', { awaiting: 'copy', budgetRows: 30 }), when: copied(10, false),  to: 'copying',      asks: ['copy'] },
   { name: 'a spent budget waits for the next tick',                from: at('copying', { awaiting: 'copy', budgetRows: 10 }), when: copied(10, false),  to: 'copying',      asks: [] },
@@ -83,6 +85,7 @@ const CASES: readonly { name: string; from: Move; when: (move: Move) => Turn; to
   { name: 'RETIRE before SWITCH is refused',                       from: at('verified'),                                   when: steered('RETIRE'),   to: 'verified',     asks: [], tells: 'VERIFIED' },
   { name: 'a retiring move erases the source',                     from: at('retiring'),                                   when: tick,                to: 'retiring',     asks: ['erase@from'] },
   { name: 'an erased source ends the move',                        from: at('retiring', { awaiting: 'erase' }),            when: erased(true),        to: 'retired',      asks: [], tells: 'RETIRED' },
+  { name: 'a source that a later move has taken over ends it too',  from: at('retiring', { awaiting: 'erase' }),            when: refused,             to: 'retired',      asks: [], tells: 'RETIRED' },
   { name: 'ABORT of a planned move erases too',                    from: planned,                                          when: steered('ABORT'),    to: 'aborting',     asks: [], tells: 'PLANNED' },
   { name: 'ABORT of a verified move never says verified again',                              from: at('verified'),                                   when: steered('ABORT'),    to: 'aborting',     asks: [] },
   { name: 'ABORT after SWITCH is refused',                         from: at('switched'),                                   when: steered('ABORT'),    to: 'switched',     asks: [], tells: 'SWITCHED' },
