@@ -26,7 +26,8 @@ let failedSteps = 0;
 if (only === undefined) {
   step('types', ['tsc', '-p', 'tsconfig.json', '--noEmit']);
   step('lint', ['biome', 'check', '.']);
-  step('generated files', ['tsx', 'schemas/edge/generate.ts', '--check']);
+  step('generated types', ['tsx', 'schemas/edge/generate.ts', '--check']);
+  step('made parts of README.md', ['tsx', 'topology/cli/readme.ts', '--check']);
 }
 
 let passed = 0;
