@@ -3,7 +3,8 @@
 // its schema; whether its values make sense is the topic's own check (state/accept.ts).
 
 import { AppError } from './errors.ts';
-import type { RecordName } from './records.ts';
+import { type Shape, shapeOf } from './json-shape.ts';
+import { type RecordName, SCHEMAS } from './records.ts';
 
 /** Encodes and decodes the values of topics. Implementations are shared by all tasks of a process. */
 export interface Codec {
@@ -21,17 +22,27 @@ export interface Codec {
   encode(record: RecordName, value: unknown): Buffer;
 }
 
-/** UTF-8 JSON, one value for each record. Unknown fields are kept. */
+/** UTF-8 JSON, one value for each record. Unknown fields are kept; of a field given twice the last one counts. */
 export const jsonCodec: Codec = {
   async prepare() {},
   decode(record, bytes) {
+    let value: unknown;
     try {
-      return JSON.parse(bytes.toString('utf8'));
+      value = JSON.parse(UTF8.decode(bytes));
     } catch (cause) {
       throw new AppError('UNDECODABLE', `a ${record} is not JSON`, { record, sizeBytes: bytes.length }, cause);
     }
+    const problem = shapes.get(record)!(value);
+    if (problem !== undefined) throw new AppError('SCHEMA_MISMATCH', `a ${record}: ${problem}`, { record });
+    return value;
   },
   encode(_record, value) {
     return Buffer.from(JSON.stringify(value), 'utf8');
   },
 };
+
+/** Refuses what is not UTF-8, and takes a byte order mark for the wrong first character that it is. */
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+const shapes = new Map<RecordName, Shape>(
+  (Object.keys(SCHEMAS) as RecordName[]).map((record) => [record, shapeOf(SCHEMAS[record])]),
+);
