@@ -1,9 +1,11 @@
 // Real Kafka: a single Apache Kafka broker (KRaft) for system tests and benches. It is looked for in this order: an
-// address in the environment (KAFKA_BROKERS), a container engine (FORESHARD_KAFKA_IMAGE or a Docker that answers), a JDK
+// address in the environment (KAFKA_BROKERS), a container engine on this machine (which runs FORESHARD_KAFKA_IMAGE), a JDK
 // with Maven. Where there is none the caller skips and says so; under CI=true that is a failure.
 //
 //   R1. Ports are free ones, data lies in a folder of its own, and both survive `kill9` and `restart`.
-//   R2. No child outlives the process that started it.
+//   R2. No child outlives the process that started it. Containers are seen to by testcontainers' reaper, which
+//       TESTCONTAINERS_RYUK_DISABLED=true turns off where its image cannot be had: then a killed run leaves its container.
+//   R3. A way that was passed over although it seemed open is told on stderr.
 
 import type { ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -11,6 +13,7 @@ import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Kafka, logLevel } from 'kafkajs';
+import type { ContainerRuntimeClient } from 'testcontainers';
 import { endProcess, freePort, hasCommand, runProcess, startProcess, untilReady } from './processes.ts';
 
 export const KAFKA_VERSION = '4.1.0';
@@ -40,17 +43,30 @@ export interface RealKafkaOptions {
   readonly heap?: string;
   /** More lines for server.properties; containers take them as environment. */
   readonly settings?: Readonly<Record<string, string>>;
-  /** Also a listener that says it is at this port, where a proxy stands (kafka-proxy.ts). Of a process alone. */
+  /** Also a listener that says it is at this port, where a proxy stands (kafka-proxy.ts). */
   readonly proxyPort?: number;
+  /** Tries the JDK before the container engine, for a suite that runs on both. */
+  readonly prefer?: 'process';
+}
+
+/** Why no container was started. */
+export interface NoContainer {
+  readonly origin: 'none';
+  readonly engineAnswers: boolean;
+  readonly reason: string;
 }
 
 export async function startKafka(options: RealKafkaOptions = {}): Promise<RealKafka | undefined> {
   const given = process.env.KAFKA_BROKERS;
   if (given !== undefined && given !== '') return givenKafka(given.split(','));
-  if (process.env.FORESHARD_KAFKA_IMAGE !== undefined || (await hasCommand('docker', 'info')))
-    return containerKafka(options);
-  if ((await hasCommand('java', '-version')) && (await hasCommand('mvn', '-version'))) return processKafka(options);
-  return unavailable('no KAFKA_BROKERS, no container engine, no JDK with Maven');
+  const hasJdk = (await hasCommand('java', '-version')) && (await hasCommand('mvn', '-version'));
+  if (options.prefer === 'process' && hasJdk) return processKafka(options);
+  const container = await containerKafka(options);
+  if (container.origin !== 'none') return container;
+  if (!hasJdk) return unavailable(`no KAFKA_BROKERS, no JDK with Maven, and ${container.reason}`);
+  if (container.engineAnswers || process.env.FORESHARD_KAFKA_IMAGE !== undefined)
+    process.stderr.write(`NOTE: Kafka runs from Maven's jars instead of a container: ${container.reason}\n`); // R3
+  return processKafka(options);
 }
 
 /** Tells the caller to skip; under CI=true, where everything has to be there, it throws. */
@@ -181,46 +197,96 @@ async function kafkaJars(): Promise<string> {
   return lib;
 }
 
-async function containerKafka(options: RealKafkaOptions): Promise<RealKafka> {
+export const kafkaImage = (): string => process.env.FORESHARD_KAFKA_IMAGE ?? `apache/kafka:${KAFKA_VERSION}`;
+
+/**
+ * Listeners of the container; the host's ports are others. The broker has one to itself: what it asks its transaction
+ * coordinator goes to an advertised address, and the host's are out of its reach.
+ */
+const CONTAINER_PORTS = { plain: 9092, controller: 9093, proxied: 9094, inside: 9095 } as const;
+
+/** Throws nothing: what stands in the way is the answer. */
+export async function containerKafka(options: RealKafkaOptions = {}): Promise<RealKafka | NoContainer> {
+  const { getContainerRuntimeClient, getReaper, ImageName } = await import('testcontainers');
+  const image = kafkaImage();
+  const engine = await getContainerRuntimeClient().catch(() => undefined);
+  if (engine === undefined) return { origin: 'none', engineAnswers: false, reason: 'no container engine answers' };
+  try {
+    const name = ImageName.fromString(image);
+    await engine.image.pull(name);
+    if (!(await engine.image.exists(name))) throw new Error('it cannot be pulled'); // A pull that breaks off says nothing.
+    await getReaper(engine);
+    return await runningContainer(engine, image, options);
+  } catch (error) {
+    return {
+      origin: 'none',
+      engineAnswers: true,
+      reason: `the image ${image} did not start: ${(error as Error).message}`,
+    };
+  }
+}
+
+async function runningContainer(
+  engine: ContainerRuntimeClient,
+  image: string,
+  options: RealKafkaOptions,
+): Promise<RealKafka> {
   const { GenericContainer, Wait } = await import('testcontainers');
-  const image = process.env.FORESHARD_KAFKA_IMAGE ?? `apache/kafka:${KAFKA_VERSION}`;
   const port = await freePort(); // Chosen first, so that the advertised listener can name it.
-  const container = await new GenericContainer(image)
-    .withExposedPorts({ container: 9092, host: port })
+  const proxiedPort = options.proxyPort === undefined ? undefined : await freePort();
+  const settings = { ...SINGLE_NODE, ...options.settings };
+  const { plain, controller, proxied, inside } = CONTAINER_PORTS;
+  const listeners = [`PLAINTEXT://:${plain}`, `INSIDE://:${inside}`, `CONTROLLER://:${controller}`];
+  const advertised = [`PLAINTEXT://127.0.0.1:${port}`, `INSIDE://127.0.0.1:${inside}`];
+  if (proxiedPort !== undefined) {
+    listeners.push(`PROXIED://:${proxied}`);
+    advertised.push(`PROXIED://127.0.0.1:${options.proxyPort}`);
+  }
+  const started = await new GenericContainer(image)
+    .withExposedPorts(
+      { container: plain, host: port },
+      ...(proxiedPort === undefined ? [] : [{ container: proxied, host: proxiedPort }]),
+    )
     .withEnvironment({
       KAFKA_NODE_ID: '1',
       KAFKA_PROCESS_ROLES: 'broker,controller',
-      KAFKA_LISTENERS: 'PLAINTEXT://:9092,CONTROLLER://:9093',
-      KAFKA_ADVERTISED_LISTENERS: `PLAINTEXT://127.0.0.1:${port}`,
+      KAFKA_LISTENERS: listeners.join(','),
+      KAFKA_ADVERTISED_LISTENERS: advertised.join(','),
+      KAFKA_INTER_BROKER_LISTENER_NAME: 'INSIDE',
       KAFKA_CONTROLLER_LISTENER_NAMES: 'CONTROLLER',
-      KAFKA_LISTENER_SECURITY_PROTOCOL_MAP: 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
-      KAFKA_CONTROLLER_QUORUM_VOTERS: '1@localhost:9093',
+      KAFKA_LISTENER_SECURITY_PROTOCOL_MAP:
+        'PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT',
+      KAFKA_CONTROLLER_QUORUM_VOTERS: `1@localhost:${controller}`,
       KAFKA_HEAP_OPTS: `-Xmx${options.heap ?? '512m'}`,
       ...Object.fromEntries(
-        Object.entries({ ...SINGLE_NODE, ...options.settings }).map(([key, value]) => [
-          `KAFKA_${key.toUpperCase().replaceAll('.', '_')}`,
-          value,
-        ]),
+        Object.entries(settings).map(([key, value]) => [`KAFKA_${key.toUpperCase().replaceAll('.', '_')}`, value]),
       ),
     })
     .withWaitStrategy(Wait.forLogMessage(/Kafka Server started/))
     .withStartupTimeout(START_PATIENCE_MS)
     .start();
   const brokers = [`127.0.0.1:${port}`];
-  const docker = (...args: string[]): Promise<string> => runProcess('docker', args);
-  const signal = (name: string): void => void docker('kill', '-s', name, container.getId());
+  const ready = (): Promise<void> => untilReady(`Kafka in ${image}`, () => answers(brokers), START_PATIENCE_MS);
+  await ready().catch(async (error: unknown) => {
+    await started.stop();
+    throw error;
+  });
+  const container = engine.container.getById(started.getId());
   return {
     brokers,
     origin: 'container',
-    proxiedPort: undefined,
-    stop: async () => void (await container.stop()),
-    kill9: async () => void (await docker('kill', '-s', 'KILL', container.getId())),
-    async restart() {
-      await docker('start', container.getId());
-      await untilReady('Kafka in a container', () => answers(brokers), START_PATIENCE_MS);
+    proxiedPort,
+    stop: async () => void (await started.stop()),
+    async kill9() {
+      await container.kill({ signal: 'SIGKILL' });
+      await container.wait();
     },
-    pause: () => signal('STOP'),
-    resume: () => signal('CONT'),
+    async restart() {
+      await container.start();
+      await ready();
+    },
+    pause: () => void container.pause(),
+    resume: () => void container.unpause(),
   };
 }
 

@@ -2,108 +2,28 @@
 // outcomes (through a proxy that loses answers), and a broker that dies.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ConfigResourceTypes, Kafka, logLevel } from 'kafkajs';
 import { afterAll, describe, expect, test } from 'vitest';
 import { AppError } from '../../schemas/errors.ts';
 import type { Offset, Partition } from '../../schemas/ids.ts';
-import { kafkaLog } from '../../topology/edge/kafka-log.ts';
 import {
   type Batch,
-  type GroupSpec,
   type Log,
   MARK_KEY,
   type Membership,
   type TaskHandler,
   type TaskLog,
 } from '../../topology/ports.ts';
-import { silentLogger } from '../../topology/telemetry.ts';
-import { END_TRANSACTION, kafkaProxy } from '../support/kafka-proxy.ts';
-import { freePort } from '../support/processes.ts';
+import { kafkaLogSuite, openLog, plainClient, underTest } from '../support/kafka-under-test.ts';
 import { startKafka } from '../support/real-kafka.ts';
-import { logSuite } from '../topology/log-suite.ts';
 
-const proxyPort = await freePort();
-const kafka = await startKafka({ proxyPort, settings: { 'log.cleaner.backoff.ms': '200' } });
-const proxy = kafka?.proxiedPort === undefined ? undefined : await kafkaProxy(proxyPort, kafka.proxiedPort);
+// Maven's Kafka where there is one: testcontainers.test.ts runs the same suite on an image.
+const tested = await underTest((options) => startKafka({ ...options, prefer: 'process' }));
+afterAll(() => tested?.stop());
 
-afterAll(async () => {
-  await proxy?.close();
-  await kafka?.stop();
-});
+const kafka = tested?.kafka;
 
-const throughProxy = proxy === undefined ? (kafka?.brokers ?? []) : [`127.0.0.1:${proxyPort}`];
-
-const open = (app: string, brokers: readonly string[]): Promise<Log> =>
-  kafkaLog({ app, brokers, logger: silentLogger, topicPrefix: `${app}.`, heartbeatMs: 200, sessionTimeoutMs: 6_000 });
-
-const plainClient = (): Kafka => new Kafka({ brokers: [...kafka!.brokers], logLevel: logLevel.NOTHING });
-
-/** Begins a transaction as another owner of that id would, which fences the one before; ends it by aborting. */
-async function takeOver(transactionalId: string, topics: readonly { topic: string; partition: number }[] = []) {
-  const producer = plainClient().producer({ transactionalId, idempotent: true, maxInFlightRequests: 1 });
-  await producer.connect();
-  const transaction = await producer.transaction();
-  for (const { topic, partition } of topics)
-    await transaction.send({ topic, messages: [{ partition, key: 'never', value: 'seen' }] });
-  await transaction.abort();
-  await producer.disconnect();
-}
-
-/** Compacts all but the segment being written, which an aborted record has begun. */
-async function compact(topic: string, read: () => Promise<number>): Promise<void> {
-  const admin = plainClient().admin();
-  await admin.connect();
-  const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
-  const partitions = topics[0]!.partitions.map((each) => each.partitionId);
-  const configEntries = Object.entries({
-    'cleanup.policy': 'compact',
-    'delete.retention.ms': '604800000',
-    'segment.ms': '1',
-    'min.cleanable.dirty.ratio': '0.001',
-    'min.compaction.lag.ms': '0',
-  }).map(([name, value]) => ({ name, value }));
-  await admin.alterConfigs({
-    validateOnly: false,
-    resources: [{ type: ConfigResourceTypes.TOPIC, name: topic, configEntries }],
-  });
-  await admin.disconnect();
-  const before = await read();
-  await takeOver(
-    `compact-${topic}`,
-    partitions.map((partition) => ({ topic, partition })),
-  );
-  while ((await read()) >= before) await sleep(100); // Bounded by the test's own limit.
-}
-
-if (kafka !== undefined) {
-  logSuite(
-    'kafka',
-    async ({ app }) => {
-      let log = await open(app, throughProxy);
-      const count = async (topic: string): Promise<number> => {
-        let records = 0;
-        const follower = await log.follow(topic, 'earliest', async (batch) => {
-          records += batch.records.length;
-        });
-        await follower.caughtUp;
-        await follower.close();
-        return records;
-      };
-      return {
-        log,
-        async restart() {
-          await log.close();
-          log = await open(app, throughProxy);
-          return log;
-        },
-        fence: (group: GroupSpec, partition) => takeOver(`${app}-${group.name}-${partition}`),
-        failNextCommit: (tookEffect) => proxy!.cutNext(END_TRANSACTION, tookEffect ? 'after' : 'before'),
-        compact: (topic) => compact(topic.endsWith('-changelog') ? topic : `${app}.${topic}`, () => count(topic)),
-        dispose: () => log.close(),
-      };
-    },
-    proxy === undefined ? { cannot: { failNextCommit: 'no proxy can stand before this Kafka' } } : {},
-  );
+if (tested !== undefined && kafka !== undefined) {
+  kafkaLogSuite('kafka', tested);
 
   describe('kafka log: several instances', () => {
     test('two instances share the tasks, a leaving one hands its tasks over in order, and all know the owners', async () => {
@@ -132,7 +52,7 @@ if (kafka !== undefined) {
     test('a task whose owner has died with an open transaction is taken over, and nothing of it is seen', async () => {
       const world = await World.make('dead');
       // The dead owner: it has written, not committed, and will not say another word.
-      const producer = plainClient().producer({
+      const producer = plainClient(kafka).producer({
         transactionalId: `${world.app}-work-1`,
         idempotent: true,
         maxInFlightRequests: 1,
@@ -156,7 +76,7 @@ if (kafka !== undefined) {
     test('consumed records that are gone end the membership, and nothing is skipped in silence', async () => {
       const world = await World.make('gone');
       await world.append(Array.from({ length: 20 }, (_, i) => ({ partition: 0, value: `${i}` })));
-      const admin = plainClient().admin();
+      const admin = plainClient(kafka).admin();
       await admin.connect();
       await admin.fetchTopicOffsets(`${world.app}.in`); // The client asks nobody for the leaders otherwise.
       await admin.deleteTopicRecords({ topic: `${world.app}.in`, partitions: [{ partition: 0, offset: '10' }] });
@@ -215,7 +135,7 @@ if (kafka !== undefined) {
     test.skipIf(kafka.origin === 'given')('a log opened while Kafka is down waits for it', async () => {
       await kafka.kill9();
       const app = `late-${Date.now()}`;
-      const log = await open(app, kafka.brokers);
+      const log = await openLog(app, kafka.brokers);
       const prepared = log.prepare([{ name: 'in', partitions: 1, cleanup: 'delete', retentionMs: 3_600_000 }]);
       await until(() => !log.health().ok);
       expect(log.health().reason).not.toBe('');
@@ -292,7 +212,7 @@ class World {
 
   static async make(name: string): Promise<World> {
     const app = `${name}-${Date.now()}`;
-    const world = new World(app, await open(app, kafka!.brokers));
+    const world = new World(app, await openLog(app, kafka!.brokers));
     const shape = { partitions: 4, cleanup: 'delete', retentionMs: 3_600_000 } as const;
     await world.log.prepare(['in', 'out'].map((each) => ({ ...shape, name: each })));
     await world.log.follow('out', 'earliest', async (batch) => {
@@ -308,7 +228,7 @@ class World {
   }
 
   async instance(address: string, start?: Readonly<Record<string, Offset>>): Promise<Copier> {
-    const log = await open(this.app, kafka!.brokers);
+    const log = await openLog(this.app, kafka!.brokers);
     this.#logs.push(log);
     const copier = new Copier(log, start);
     const topics = [{ name: 'in', partitions: 'all' as const }];
