@@ -1,21 +1,27 @@
-# Foreshard as an image: built once, run as an unprivileged user, state under /var/lib/foreshard.
-FROM node:20-bookworm-slim AS build
+# Foreshard as an image: built once, run as an unprivileged user, state under /var/lib/foreshard. It runs on a read-only
+# root. What it listens on is the configuration's default, 127.0.0.1:8080: FORESHARD_HTTP_HOST and both tokens open it.
+FROM node:20.19.5-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
-RUN npm ci --no-audit --no-fund
+# No package's script runs: the native engines (classic-level, rocksdb) come as built files and are picked when loaded.
+RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY . .
-RUN npm run build && npm prune --omit=dev
+RUN npm run build && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
 
-FROM node:20-bookworm-slim
+FROM node:20.19.5-bookworm-slim
 ENV NODE_ENV=production FORESHARD_DATA_DIR=/var/lib/foreshard
 WORKDIR /app
-COPY --from=build /app/package.json ./
+COPY --from=build /app/package.json /app/LICENSE ./
 COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
+COPY --from=build /app/schemas/*.avsc ./schemas/
 COPY --from=build /app/catalog ./catalog
 RUN mkdir -p /var/lib/foreshard && chown node:node /var/lib/foreshard
 USER node
 VOLUME /var/lib/foreshard
-EXPOSE 7070
+EXPOSE 8080
+# Liveness, not readiness: an instance that restores its state is not to be restarted for it.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.FORESHARD_HTTP_PORT ?? 8080}/livez`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
 ENTRYPOINT ["node", "dist/topology/cli.js"]
 CMD ["run"]
