@@ -101,7 +101,7 @@ export const SETTINGS = {
   leafBits: integer(4, { min: 0, max: 12, unit: 'bits' }, 'Each partition is counted and forecast in 2^bits leaves.'),
   heavyTopicsMax: integer(
     64,
-    { min: 0, max: 100_000, unit: 'topics' },
+    { min: 1, max: 100_000, unit: 'topics' },
     'Heavy topics of one partition with a series of their own.',
   ),
   historyHours: integer(24 * 15, { min: 1, max: 24 * 400, unit: 'hours' }, 'History kept for each series.'),
@@ -133,6 +133,11 @@ export const SETTINGS = {
     30_000,
     { min: 1_000, max: DAY_MS, unit: 'ms' },
     'Silence after which a broker no longer counts as alive.',
+  ),
+  leadMarginMs: integer(
+    30_000,
+    { min: 0, max: DAY_MS, unit: 'ms' },
+    'Added to every computed lead time: how much earlier than needed a relief begins.',
   ),
   copyRowsPerSecond: integer(50_000, { min: 1, max: 10_000_000, unit: 'rows/s' }, 'Throttle of one move.'),
 } satisfies Record<string, Setting<unknown>>;

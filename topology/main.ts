@@ -154,6 +154,7 @@ export function settingsOf(config: Config, catalog: Catalog): TopologySettings {
       coolDownMs: config.coolDownMs,
       drainMs: config.drainMs,
       brokerSilentMs: config.brokerSilentMs,
+      marginMs: config.leadMarginMs,
     },
     apply: { ...APPLY_DEFAULTS, partitions, genesis, incarnation, copyRowsPerSecond: config.copyRowsPerSecond },
   };
