@@ -109,7 +109,7 @@ describe('forecast: steps', () => {
         ['w', 0],
         ['t', 70],
         ['w', 30],
-        ['t', 130],
+        ['i', 130],
       ],
       expected: [
         [1, 1],
@@ -121,12 +121,33 @@ describe('forecast: steps', () => {
       play: [
         ['w', 0],
         ['t', 70],
-        ['t', 250],
+        ['i', 250],
       ],
       expected: [
         [1, 1],
         [4, 0],
       ],
+    },
+    {
+      name: 'F4: a tick from tasks that are far ahead closes nothing while windows come in',
+      play: [
+        ['w', 0],
+        ['t', 1800],
+        ['w', 10],
+        ['t', 1810],
+        ['w', 60],
+        ['t', 1860],
+        ['w', 130],
+      ],
+      expected: [[1, 2]],
+    },
+    {
+      name: 'F4: once none come in any more, time goes on with the others',
+      play: [
+        ['w', 0],
+        ['i', 190],
+      ],
+      expected: [[3, 0]],
     },
     {
       name: 'F4: a tick from 2099 closes nothing',
@@ -147,10 +168,13 @@ describe('forecast: steps', () => {
       ],
       expected: [[2, 1]],
     },
-  ] as { name: string; play: ['w' | 't', number][]; expected: number[][] }[])
+  ] as { name: string; play: ['w' | 't' | 'i', number][]; expected: number[][] }[])
     test(name, () => {
       const { window, tick, out } = task();
-      for (const [what, seconds] of play) (what === 'w' ? window : tick)(seconds);
+      for (const [what, seconds] of play) {
+        if (what === 'w') window(seconds);
+        else for (let ticks = what === 'i' ? 10 : 1; ticks > 0; ticks--) tick(seconds); // Idle: ten ticks without a window.
+      }
       expect(made(out)).toEqual(expected);
     });
 
