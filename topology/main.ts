@@ -54,8 +54,8 @@ export interface StartOptions {
   readonly logger: Logger;
   readonly serveHttp?: boolean;
   /**
-   * Simulated time: ticks and time are given by hand, every batch is committed at once, provisioning takes as long as the
-   * catalogue says, and shards do not wait for the disk.
+   * Simulated time: ticks and time are given by hand, provisioning takes as long as the catalogue says, and nothing waits
+   * for the disk.
    */
   readonly simulated?: Clock;
 }
@@ -70,7 +70,7 @@ export async function start(config: Config, options: StartOptions): Promise<Fore
   const topology = topologyOf(settings);
   const codec = await codecOf(config);
   const provisioner = provisionerOf(config, catalog, clock, simulated);
-  const log = await openLog(config, logger, clock);
+  const log = await openLog(config, logger, clock, simulated);
   const running = await run(
     topology,
     {
@@ -89,7 +89,7 @@ export async function start(config: Config, options: StartOptions): Promise<Fore
       app: config.applicationId,
       partitions: config.partitions,
       address: config.httpAdvertised,
-      commitIntervalMs: simulated ? 0 : config.commitIntervalMs,
+      commitIntervalMs: config.commitIntervalMs,
       commitRecordsMax: config.batchRecordsMax,
       effectRetryMs: 100,
       tickMs: simulated ? Number.MAX_SAFE_INTEGER : 200,
@@ -174,13 +174,14 @@ export async function codecOf(config: Config): Promise<Codec> {
   });
 }
 
-export async function openLog(config: Config, logger: Logger, clock: Clock): Promise<Log> {
+export async function openLog(config: Config, logger: Logger, clock: Clock, simulated = false): Promise<Log> {
   if (config.runtime === 'embedded') {
     return embeddedLog({
       dir: join(config.dataDir, 'log'),
       app: config.applicationId,
       partitions: config.partitions,
       tombstoneMs: config.changelogRetentionMs,
+      sync: !simulated,
       now: () => clock.now(),
     });
   }
