@@ -1,0 +1,225 @@
+#!/usr/bin/env node
+// The command line. Each command is a function under cli/; here they get their names, arguments and exit codes.
+//
+//   0  done    1  failed: one line `CODE: message` on standard error    2  the command line or the configuration is wrong
+
+import { readFileSync, realpathSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { AppError, type ErrorCode } from '../schemas/errors.ts';
+import { listLetters, replayLetters, showLetter } from './cli/dead-letters.ts';
+import { crowdOfLastDay, printDemo, runDemo } from './cli/demo.ts';
+import { isSound } from './cli/demo-summary.ts';
+import { Output } from './cli/output.ts';
+import { replay } from './cli/replay.ts';
+import { runProcess, runShardServer } from './cli/serve.ts';
+import { configFrom, share, speed, wholeNumber, withSettings } from './cli/settings.ts';
+import { plain, table } from './cli/text.ts';
+import { explain, showMoves, showPointers, showShards } from './cli/views.ts';
+import { createLogger } from './edge/telemetry.ts';
+
+const FAILED = 1;
+const WRONG_USAGE = 2;
+
+/** What to do about a failure, where its own message does not say. */
+const ADVICE: Partial<Record<ErrorCode, string>> = {
+  CONFIG_INVALID: '`foreshard config explain` tells every setting, its bounds and where it came from',
+  CATALOG_INVALID: 'compare the file with catalog/example.json',
+  REGISTRY_UNAVAILABLE: 'check --registry-url, and that the registry can be reached from here',
+  TRACE_INVALID: 'a trace is a CSV: t,<series>[,<series>...], t in Unix seconds, equally spaced',
+  UNAUTHORIZED: 'set FORESHARD_HTTP_READ_TOKEN to the token of the process that is asked',
+  OWNER_UNREACHABLE: 'check the address given with --url',
+};
+
+/** Runs one command line; resolves with the exit code. */
+export async function main(argv: readonly string[]): Promise<number> {
+  let exitCode = 0;
+  const program = programOf((code) => {
+    exitCode = code;
+  });
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : WRONG_USAGE; // Commander has told why.
+    if (!(error instanceof AppError)) {
+      process.stderr.write(`a bug: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+      return FAILED;
+    }
+    const advice = ADVICE[error.code];
+    process.stderr.write(`${error.code}: ${plain(error.message)}${advice === undefined ? '' : ` (${advice})`}\n`);
+    return error.code === 'CONFIG_INVALID' ? WRONG_USAGE : FAILED;
+  }
+}
+
+function programOf(exitWith: (code: number) => void): Command {
+  const program = new Command('foreshard')
+    .description('Predictive sharding manager for publish/subscribe fleets.')
+    .version(version())
+    .exitOverride()
+    .configureHelp({ showGlobalOptions: false });
+  const command = (name: string, about: string): Command =>
+    program.command(name).description(about).option('--json', 'print one JSON value on standard output').exitOverride();
+  /** The command's options when it runs; commander hands the command itself over last. */
+  const outputOf = (of: Command): Output => new Output(of.opts().json === true);
+
+  command('demo', 'a day of a small fleet in simulated time: forecast, moves, cost, and whether anybody was missed')
+    .option('--seed <n>', 'same seed, same day', wholeNumber(0), 7)
+    .option('--days <n>', 'days; the stadium fills up on the last evening', wholeNumber(1), 1)
+    .option('--data-dir <dir>', 'keep the log and the shards here; by default a temporary folder', '')
+    .option('--serve', 'serve the HTTP API meanwhile, and afterwards until Ctrl-C')
+    .option('--http-port <port>', 'port of --serve', wholeNumber(0), 8080)
+    .action(async (_options, self: Command) => {
+      const { seed, days, dataDir, serve, httpPort } = self.opts();
+      const output = outputOf(self);
+      const run = await runDemo(
+        {
+          seed,
+          minutes: days * 1_440,
+          crowdFromMinute: crowdOfLastDay(days),
+          dataDir,
+          httpPort: serve === true ? httpPort : undefined,
+          logger: createLogger({ level: 'error', pretty: false }),
+        },
+        output,
+      );
+      printDemo(run, output);
+      if (run.httpPort !== 0) {
+        output.line(`\nhttp://127.0.0.1:${run.httpPort} answers until Ctrl-C.`);
+        await new Promise<void>((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve));
+      }
+      await run.stop();
+      if (!isSound(run.summary)) exitWith(FAILED);
+    });
+
+  withSettings(command('run', 'start a process of the fleet from its configuration; serves HTTP')).action(
+    async (_options, self: Command) => runProcess(configFrom(self).config, outputOf(self)),
+  );
+
+  withSettings(
+    command('replay', 'a rate trace as subscription events: to Kafka, or embedded in simulated time')
+      .argument('<trace.csv>', 't,<series>[,<series>...], t in Unix seconds')
+      .option('--series <name>', 'by default the first one')
+      .option('--from <row>', 'first row, counted from 0', wholeNumber(0))
+      .option('--to <row>', 'the row after the last', wholeNumber(1))
+      .option('--speed <times>', 'times as fast as the trace, or max', speed, Number.POSITIVE_INFINITY)
+      .option('--events <n>', 'events in all', wholeNumber(1), 100_000)
+      .option('--filters <n>', 'distinct topic filters', wholeNumber(1), 20_000)
+      .option('--wildcards <share>', 'share of filters with a wildcard, 0 to 1', share, 0.1)
+      .option('--clients <n>', 'clients', wholeNumber(1), 100_000)
+      .option('--seed <n>', 'same seed, same events', wholeNumber(0), 7)
+      .option('--now', 'shift the trace so that it ends now'),
+  ).action(async (file: string, options, self: Command) => {
+    const command = { ...options, file, now: options.now === true, keepsData: options.dataDir !== undefined };
+    await replay(command, configFrom(self).config, outputOf(self));
+  });
+
+  const asking = (of: Command): Command =>
+    withSettings(of.option('--url <address>', 'ask this running process over HTTP instead of reading topics'));
+  const sourceOf = (self: Command) => ({ config: configFrom(self).config, url: self.opts().url as string | undefined });
+
+  asking(
+    command('pointers', 'the pointer table, or where one topic or filter is')
+      .option('--topic <topic>', 'a topic that messages go to')
+      .option('--filter <filter>', 'a topic filter that clients subscribe to'),
+  ).action(async ({ topic, filter }, self: Command) => {
+    if (topic !== undefined && filter !== undefined) self.error('--topic and --filter exclude each other');
+    await showPointers(sourceOf(self), topic ?? filter, outputOf(self));
+  });
+  asking(command('shards', 'the shards, what they are on and how full they are')).action(
+    async (_options, self: Command) => showShards(sourceOf(self), outputOf(self)),
+  );
+  asking(command('moves', 'moves under way and ended, newest first')).action(async (_options, self: Command) =>
+    showMoves(sourceOf(self), outputOf(self)),
+  );
+  asking(
+    command('explain', 'what was decided about something, and why; newest first').argument(
+      '<what>',
+      'a decision, request, command, move, topic, filter, shard or slice',
+    ),
+  ).action(async (what: string, _options, self: Command) => explain(sourceOf(self), what, outputOf(self)));
+
+  const letters = program.command('dead-letters').description('records that were refused').exitOverride();
+  const letterCommand = (name: string, about: string): Command =>
+    withSettings(letters.command(name).description(about).option('--json', 'print one JSON value').exitOverride());
+  letterCommand('list', 'all of them, with their codes').action(async (_options, self: Command) =>
+    listLetters(configFrom(self).config, outputOf(self)),
+  );
+  letterCommand('show', 'one of them, with its bytes')
+    .argument('<number>', 'as `list` names it', wholeNumber(0))
+    .action(async (number: number, _options, self: Command) =>
+      showLetter(configFrom(self).config, number, outputOf(self)),
+    );
+  letterCommand('replay', 'append the original records to their topics again')
+    .argument('<number...>', 'as `list` names them', (text: string, before: number[] | undefined) => [
+      ...(before ?? []),
+      wholeNumber(0)(text),
+    ])
+    .action(async (numbers: number[], _options, self: Command) =>
+      replayLetters(configFrom(self).config, numbers, outputOf(self)),
+    );
+
+  const config = program.command('config').description('the configuration').exitOverride();
+  withSettings(
+    config
+      .command('explain')
+      .description('every setting: its value, where it came from, its bounds and what it means')
+      .option('--json', 'print one JSON value')
+      .exitOverride(),
+  ).action(async (_options, self: Command) => {
+    const explained = configFrom(self).explain();
+    const output = outputOf(self);
+    output.json(explained);
+    output.lines(
+      table([
+        ['setting', 'value', 'from', 'bounds', 'meaning'],
+        ...explained.map(({ name, value, source, range, unit, about }) => [
+          name,
+          plain(value),
+          source,
+          unit === '' ? range : `${range} ${unit}`,
+          about,
+        ]),
+      ]),
+    );
+  });
+
+  withSettings(
+    command('shard-server', 'serve the shards of this machine to other processes')
+      .option('--host <address>', 'address to listen on; any but a loopback one needs a token', '127.0.0.1')
+      .option('--port <port>', 'port to listen on; 0 takes a free one', portNumber, 7070),
+  ).action(async ({ host, port }, self: Command) =>
+    runShardServer(configFrom(self).config, host, port, outputOf(self)),
+  );
+
+  return program;
+}
+
+function portNumber(text: string): number {
+  const port = wholeNumber(0)(text);
+  if (port > 65_535) throw new InvalidArgumentError('It must be at most 65535.');
+  return port;
+}
+
+/** Of the package that this file is in: two folders up from the sources, three from the build. */
+function version(): string {
+  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
+    try {
+      return (JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version: string }).version;
+    } catch {
+      if (folder === dirname(folder)) return '0.0.0';
+    }
+  }
+}
+
+/** Started as a program, and not imported by a test; through a link too, as npm installs it. */
+const isProgram = process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url);
+if (isProgram) {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0); // Whoever read our lines has had enough of them.
+    throw error;
+  });
+  const code = await main(process.argv.slice(2));
+  process.exit(code);
+}

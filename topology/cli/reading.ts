@@ -1,0 +1,110 @@
+// Reading: topics read from their beginning to their end, for commands that look without running anything; and a running
+// process asked over HTTP.
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Codec } from '../../schemas/codec.ts';
+import { AppError, type ErrorCode } from '../../schemas/errors.ts';
+import type { Offset } from '../../schemas/ids.ts';
+import type { Config } from '../config.ts';
+import { systemClock } from '../edge/system-clock.ts';
+import { codecOf, openLog } from '../main.ts';
+import type { Log, RawRecord } from '../ports.ts';
+import { silentLogger } from '../telemetry.ts';
+import type { AnyTopic, Topic } from '../topics.ts';
+
+export interface Reading {
+  readonly log: Log;
+  readonly codec: Codec;
+}
+
+/** Opens the log that the configuration names, hands it over, and closes it again. */
+export async function withLog<Result>(config: Config, use: (reading: Reading) => Promise<Result>): Promise<Result> {
+  if (config.runtime === 'embedded' && !existsSync(join(config.dataDir, 'log')))
+    throw new AppError(
+      'NOT_FOUND',
+      `there is no log in ${config.dataDir}: name the folder with --data-dir, or ask a running process with --url`,
+      {
+        dataDir: config.dataDir,
+      },
+    );
+  const codec = await codecOf(config);
+  const log = await openLog(config, silentLogger, systemClock()).catch((error: unknown) => {
+    throw config.runtime === 'embedded' && error instanceof AppError && error.code === 'LOG_UNAVAILABLE'
+      ? heldBack(config, error)
+      : error;
+  });
+  try {
+    return await use({ log, codec });
+  } finally {
+    await log.close();
+  }
+}
+
+const heldBack = (config: Config, cause: AppError): AppError =>
+  new AppError(
+    'LOG_UNAVAILABLE',
+    `the log in ${config.dataDir} cannot be opened: an embedded log has one process at a time. If that process runs, ask it: --url http://127.0.0.1:${config.httpPort}`,
+    { dataDir: config.dataDir },
+    cause,
+  );
+
+export interface Entry<Value> {
+  readonly key: string;
+  readonly value: Value | null;
+  readonly offset: Offset;
+}
+
+/** Every record that is in the topic now, decoded, in the order of its partitions. */
+export async function readTopic<Value>({ log, codec }: Reading, topic: Topic<string, Value>): Promise<Entry<Value>[]> {
+  const entries: Entry<Value>[] = [];
+  await readRaw(log, topic, async (records) => {
+    await codec.prepare(
+      topic.record!,
+      records.map(({ value }) => value),
+    );
+    for (const { key, value, offset } of records)
+      entries.push({
+        key: key?.toString('utf8') ?? '',
+        value: value === null ? null : (codec.decode(topic.record!, value) as Value),
+        offset,
+      });
+  });
+  return entries;
+}
+
+/** Every record that is in the topic now, as it lies there. */
+export async function readRaw(
+  log: Log,
+  topic: AnyTopic,
+  take: (records: readonly RawRecord[]) => Promise<void>,
+): Promise<void> {
+  const follower = await log.follow(topic.name, 'earliest', (batch) => take(batch.records));
+  await follower.caughtUp;
+  await follower.close();
+}
+
+const ANSWER_MS = 10_000;
+
+/** A running process's answer. Throws OWNER_UNREACHABLE, or the code that it answers with. */
+export async function ask(url: string, path: string, token: string): Promise<unknown> {
+  let response: Response;
+  try {
+    response = await fetch(`${url.replace(/\/+$/, '')}${path}`, {
+      headers: token === '' ? {} : { authorization: `Bearer ${token}` },
+      signal: AbortSignal.timeout(ANSWER_MS),
+    });
+  } catch (cause) {
+    throw new AppError('OWNER_UNREACHABLE', `${url} does not answer: is a process running there?`, { url }, cause);
+  }
+  const body: unknown = await response.json().catch(() => undefined);
+  if (response.ok) return body;
+  const { code, message } = (body ?? {}) as { readonly code?: ErrorCode; readonly message?: string };
+  throw new AppError(
+    code ?? 'OWNER_UNREACHABLE',
+    `${url} answered ${response.status}: ${message ?? 'without a reason'}`,
+    {
+      status: response.status,
+    },
+  );
+}

@@ -1,0 +1,169 @@
+// `foreshard replay`: a rate trace as subscription events of a made fleet, to Kafka, or through the whole topology in
+// simulated time when embedded.
+
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AppError } from '../../schemas/errors.ts';
+import { eventTime } from '../../schemas/ids.ts';
+import { partitionOf } from '../../state/keys.ts';
+import type { Config } from '../config.ts';
+import { systemClock } from '../edge/system-clock.ts';
+import { createLogger } from '../edge/telemetry.ts';
+import { DEFAULT_FLEET, Fleet } from '../fleet.ts';
+import { codecOf, openLog } from '../main.ts';
+import { type ReplayStep, replayEvents, replaySpan } from '../replay.ts';
+import { deadLetters, decisions, subscriptions } from '../topics.ts';
+import { parseTrace, type Trace } from '../trace.ts';
+import { decisionLine } from './demo-text.ts';
+import type { Output } from './output.ts';
+import { Simulation } from './simulation.ts';
+import { instantText, numberText } from './text.ts';
+
+export interface ReplayCommand {
+  readonly file: string;
+  readonly series?: string;
+  readonly from?: number;
+  readonly to?: number;
+  /** Times as fast as the trace; Infinity: as fast as it goes. */
+  readonly speed: number;
+  readonly events: number;
+  readonly filters: number;
+  readonly wildcards: number;
+  readonly clients: number;
+  readonly seed: number;
+  /** Shifts the trace so that it ends now. */
+  readonly now: boolean;
+  /** False when no folder was named: then a temporary one is used. */
+  readonly keepsData: boolean;
+}
+
+/** Provisioning and the first ticks, before the first event. */
+const WARM_UP_MS = 600_000;
+const WARM_UP_STEP_MS = 60_000;
+const BAR = '{bar} {percentage} %  {at}  {events} events';
+
+export async function replay(command: ReplayCommand, config: Config, output: Output): Promise<void> {
+  const trace = parseTrace(textOf(command.file), command.file);
+  const span = replaySpan(trace, command);
+  const startAt = command.now ? eventTime(Date.now() - span.ms) : span.startAt;
+  const { filters, wildcards: wildcardShare, clients, seed } = command;
+  const fleet = new Fleet({ ...DEFAULT_FLEET, filters, wildcardShare, clients, seed });
+  const steps = replayEvents(trace, { ...command, fleet, startAt });
+  output.line(
+    `${numberText(command.events)} events over ${numberText(span.ms / 3_600_000, 1)} hours of ${seriesOf(trace, command)}, from ${instantText(startAt)} on.`,
+  );
+  if (config.runtime === 'kafka') await toKafka(command, steps, span.ms, config, output);
+  else await throughTopology(command, steps, startAt, span.ms, fleet, config, output);
+}
+
+async function toKafka(
+  command: ReplayCommand,
+  steps: Iterable<ReplayStep>,
+  totalMs: number,
+  config: Config,
+  output: Output,
+): Promise<void> {
+  const clock = systemClock();
+  const codec = await codecOf(config);
+  const log = await openLog(config, loggerOf(config), clock);
+  try {
+    output.begin(totalMs, BAR, { at: '', events: '0' });
+    const beganAt = performance.now();
+    let sent = 0;
+    let passedMs = 0;
+    for (const { time, ms, events } of steps) {
+      const dueMs = passedMs / command.speed - (performance.now() - beganAt);
+      if (Number.isFinite(command.speed) && dueMs > 0) await pause(dueMs);
+      await log.append(
+        events.map((event) => ({
+          topic: subscriptions.name,
+          partition: partitionOf(event.topicFilter, config.partitions),
+          key: event.topicFilter,
+          value: codec.encode('SubscriptionEvent', event),
+        })),
+      );
+      sent += events.length;
+      passedMs += ms;
+      output.progress(passedMs, { at: instantText(time), events: numberText(sent) });
+    }
+    output.end();
+    output.json({ events: sent });
+    output.line(`${numberText(sent)} events were sent.`);
+  } finally {
+    output.end();
+    await log.close();
+  }
+}
+
+async function throughTopology(
+  command: ReplayCommand,
+  steps: Iterable<ReplayStep>,
+  startAt: number,
+  totalMs: number,
+  fleet: Fleet,
+  config: Config,
+  output: Output,
+): Promise<void> {
+  const folder = command.keepsData ? config.dataDir : mkdtempSync(join(tmpdir(), 'foreshard-replay-'));
+  const simulation = await Simulation.start({
+    config: { ...config, dataDir: folder },
+    logger: loggerOf(config),
+    startAt: eventTime(startAt - WARM_UP_MS),
+    serveHttp: false,
+  });
+  try {
+    const counts: Record<string, number> = {};
+    let refused = 0;
+    await simulation.observe(decisions, ({ value }) => {
+      if (value === null) return;
+      counts[value.kind] = (counts[value.kind] ?? 0) + 1;
+      if (value.kind !== 'REFUSE' && value.kind !== 'KEEP' && value.kind !== 'START') output.line(decisionLine(value));
+    });
+    await simulation.foreshard.log.follow(deadLetters.name, 'latest', async ({ records }) => {
+      refused += records.length;
+    });
+    for (let passed = 0; passed < WARM_UP_MS; passed += WARM_UP_STEP_MS) await simulation.step([], WARM_UP_STEP_MS);
+    output.begin(totalMs, BAR, { at: '', events: '0' });
+    let sent = 0;
+    let passedMs = 0;
+    for (const { time, ms, events } of steps) {
+      await simulation.step(
+        events.map((event) => simulation.subscription(event)),
+        ms,
+      );
+      sent += events.length;
+      passedMs += ms;
+      output.progress(passedMs, { at: instantText(time), events: numberText(sent) });
+    }
+    output.end();
+    output.json({ events: sent, live: fleet.liveCount, refused, decisions: counts });
+    const said = Object.entries(counts).map(([kind, count]) => `${count} ${kind}`);
+    output.line(
+      `${numberText(sent)} events, ${numberText(fleet.liveCount)} subscriptions live, ${refused} refused; decisions: ${said.join(', ')}.`,
+    );
+  } finally {
+    output.end();
+    await simulation.stop();
+    if (!command.keepsData) rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw new AppError(
+      'TRACE_INVALID',
+      `${file} cannot be read: ${(cause as NodeJS.ErrnoException).code}`,
+      { file },
+      cause,
+    );
+  }
+}
+
+const seriesOf = (trace: Trace, command: ReplayCommand): string => command.series ?? trace.series[0]!;
+const loggerOf = (config: Config) =>
+  createLogger({ level: config.logLevel === 'info' ? 'warn' : config.logLevel, pretty: config.logPretty });
+/** Not the clock's sleep, which lets a process without other work end. */
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
