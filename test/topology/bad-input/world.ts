@@ -5,14 +5,14 @@ import { expect } from 'vitest';
 import { effectsOver } from '../../../datastores/perform.ts';
 import type { Provisioner } from '../../../datastores/shard-store.ts';
 import { APPLY_DEFAULTS } from '../../../processors/apply/apply.ts';
+import type { Life } from '../../../processors/apply/life.ts';
 import { FORECAST_DEFAULTS } from '../../../processors/forecast/forecast.ts';
 import { catalogOf } from '../../../processors/plan/catalog.ts';
 import { PLAN_DEFAULTS } from '../../../processors/plan/settings.ts';
 import { RATES_DEFAULTS } from '../../../processors/rates/rates.ts';
 import type { Codec } from '../../../schemas/codec.ts';
-import { epoch, eventTime } from '../../../schemas/ids.ts';
+import { eventTime } from '../../../schemas/ids.ts';
 import type { Metric, SubscriptionEvent } from '../../../schemas/records.ts';
-import { FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD } from '../../../state/genesis.ts';
 import { partitionOf, placeOf } from '../../../state/keys.ts';
 import { DEAD_VALUE_BYTES_MAX } from '../../../topology/dead-letter.ts';
 import type { OutRecord, RawRecord } from '../../../topology/ports.ts';
@@ -151,8 +151,13 @@ export async function openWorld(codec: Codec): Promise<World> {
   };
 
   const clientsOf: World['clientsOf'] = async (filter) => {
-    const shard = placeOf(filter).trie ? FIRST_TRIE_SHARD : FIRST_CONCRETE_SHARD;
-    const [answer] = await (await shards.store(shard)).lookup([filter], epoch(1));
+    const { trie, prefix, routingKey } = placeOf(filter);
+    const partition = partitionOf(routingKey, PARTITIONS);
+    // Where the partition's only writer has it: bad measurements may well have made the planner move it.
+    const life = run.row('work', 'lives', partition, 'life') as Life;
+    const slice = trie ? life.tree.groupOf(partition, prefix) : life.tree.concreteSliceOf(filter, partition, '');
+    const home = life.homeOf(slice);
+    const [answer] = await (await shards.store(home.shard)).lookup([filter], home.epoch);
     return answer?.kind === 'found' ? answer.subscribers.map((each) => each.clientId) : [];
   };
 
