@@ -14,13 +14,13 @@ WORKDIR /app
 COPY --from=build /app/package.json /app/LICENSE ./
 COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
-COPY --from=build /app/schemas/*.avsc ./schemas/
 COPY --from=build /app/catalog ./catalog
 RUN mkdir -p /var/lib/foreshard && chown node:node /var/lib/foreshard
 USER node
 VOLUME /var/lib/foreshard
-EXPOSE 8080
-# Liveness, not readiness: an instance that restores its state is not to be restarted for it.
+# `run` and `shard-server`.
+EXPOSE 8080 7070
+# Of `run`. Liveness, not readiness: an instance that restores its state is not to be restarted for it.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.FORESHARD_HTTP_PORT ?? 8080}/livez`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
 ENTRYPOINT ["node", "dist/topology/cli.js"]

@@ -9,7 +9,7 @@ import { endProcess, freePort, hasCommand, runProcess, startProcess, untilReady 
 import { CACHE_FOLDER, unavailable } from './real-kafka.ts';
 
 /** The last line that runs on Java 17. */
-const APICURIO_VERSION = '3.0.9';
+export const APICURIO_VERSION = '3.0.9';
 const START_PATIENCE_MS = 90_000;
 
 export interface RealRegistry {
