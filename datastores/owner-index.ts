@@ -5,8 +5,9 @@
 //       longest literal prefix among groups.
 //   O2. A question is answered `moved` when the deciding record is not `owned` and has an epoch above the asker's, or when no
 //       record covers it. In the latter case the epoch told is the asker's own: nothing here knows of a newer one.
-//   O3. A question about a group covers what was carved out of it after the asker's epoch and is still here: the asker
-//       does not know yet that it must ask for that apart. What it does know of is left out.
+//   O3. A question about a group covers what was carved out of it and is here: the asker may not know yet that it must ask
+//       for that apart, and no record tells from which epoch on it does. Who asks for both has those rows twice, and keeps
+//       each once. What is elsewhere, or still coming, is left out.
 //   O4. Of the parts of a spread topic one that has moved away since the asker's epoch is enough to send it on.
 //   O5. A slice that is still being received answers those alone who can know of its coming: its record has the epoch that
 //       it had at its source, so whoever is older may be looking for an owner from before that.
@@ -125,7 +126,7 @@ export class OwnerIndex {
       const record = this.#records.get(groupSlice(partition, levels.slice(0, end)));
       if (record === undefined) continue;
       moved = later(moved, sendsOn(record, asker) ? record.epoch : undefined);
-      turns.push({ length: end, included: record.state === 'owned' && record.epoch > asker }); // O3
+      turns.push({ length: end, included: record.state === 'owned' }); // O3
     }
     if (moved !== undefined) return { kind: 'moved', epoch: moved };
 
