@@ -98,6 +98,9 @@ export function placeOf(filter: string): FilterPlace {
   return { trie: true, inner, prefix, routingKey: prefix === '' ? ROOT_KEY : prefix.slice(0, prefix.indexOf('/')) };
 }
 
+/** True when the filter has a wildcard. */
+export const hasWildcard = (filter: string): boolean => firstWildcard(filter) >= 0;
+
 function firstWildcard(filter: string): number {
   for (let i = 0; i < filter.length; i++) {
     const code = filter.charCodeAt(i);

@@ -11,7 +11,9 @@
 
 import { type Epoch, epoch, type Offset, type ShardId, type SliceKey, shardId, sliceKey } from '../schemas/ids.ts';
 import type { PointerEntry, PointerMode, PointerRecord, ShardEntry } from '../schemas/records.ts';
-import { parseSlice, placeOf } from './keys.ts';
+import { HashDirectory } from './hash-directory.ts';
+import { filterHash, hasWildcard, parseSlice, partitionOf, placeOf } from './keys.ts';
+import { PinTable } from './pin-table.ts';
 import { SliceTree } from './slice-tree.ts';
 
 /** Where a slice is. */
@@ -51,8 +53,9 @@ export class PointerTable {
   readonly #pointers = new Map<SliceKey, Pointer>();
   readonly #shards = new Map<ShardId, ShardEntry>();
   readonly #tree: SliceTree;
-  /** Pins by their filter, but for spread filters: most look-ups of hot topics end here, with one hash of the filter. */
-  readonly #pins = new Map<string, Pointer>();
+  // Most look-ups end in one of these two: with one hash of the filter, and one more for its partition.
+  readonly #pins = new PinTable<Pointer>();
+  readonly #hashes = new HashDirectory<Pointer>();
   readonly #spreads = new Map<string, number>();
   #epoch: Epoch = epoch(0);
   #position: Offset = 0;
@@ -72,6 +75,7 @@ export class PointerTable {
     const table = new PointerTable(snapshot.partitions);
     for (const pointer of snapshot.pointers) table.#putPointer(pointer);
     for (const shard of snapshot.shards) table.#shards.set(shard.shardId, shard);
+    table.#hashes.settle();
     table.#epoch = snapshot.epoch;
     table.#position = snapshot.position;
     return table;
@@ -113,8 +117,15 @@ export class PointerTable {
 
   /** Where the subscription of this valid filter by this client is; `undefined` when no slice covers it. */
   resolve(filter: string, clientId: string): Pointer | undefined {
-    const pinned = this.#pins.get(filter);
-    if (pinned !== undefined && (this.#spreads.size === 0 || !this.#spreads.has(filter))) return pinned;
+    if (this.#spreads.size === 0 || !this.#spreads.has(filter)) {
+      const hash = filterHash(filter);
+      const pinned = this.#pins.get(filter, hash);
+      if (pinned !== undefined) return pinned;
+      if (!hasWildcard(filter) && !filter.startsWith('$share/')) {
+        const hashed = this.#hashes.get(partitionOf(filter, this.partitions), hash);
+        if (hashed !== undefined) return hashed;
+      }
+    }
     const slice = this.#tree.sliceOf(filter, clientId);
     return slice === undefined ? undefined : this.#pointers.get(slice);
   }
@@ -198,6 +209,7 @@ export class PointerTable {
         else this.#shards.set(body.shardId, body);
       } else this.#putEntry(body);
     }
+    this.#hashes.settle();
     if (this.#newest !== undefined) this.#epoch = this.#newest.epoch;
     this.#pending.clear();
     this.#newest = undefined;
@@ -214,7 +226,8 @@ export class PointerTable {
     this.#pointers.set(pointer.slice, pointer);
     this.#tree.add(pointer.slice);
     const slice = parseSlice(pointer.slice);
-    if (slice?.kind === 'pin' && !placeOf(slice.filter).trie) this.#pins.set(flat(slice.filter), pointer);
+    if (slice?.kind === 'pin' && !placeOf(slice.filter).trie) this.#pins.set(slice.filter, pointer);
+    else if (slice?.kind === 'hash') this.#hashes.set(slice, pointer);
     else if (slice?.kind === 'spread' && isNew) this.#countSpread(slice.filter, 1);
   }
 
@@ -234,9 +247,7 @@ export class PointerTable {
     this.#tree.remove(slice);
     const parsed = parseSlice(slice);
     if (parsed?.kind === 'pin') this.#pins.delete(parsed.filter);
+    else if (parsed?.kind === 'hash') this.#hashes.delete(parsed);
     else if (parsed?.kind === 'spread') this.#countSpread(parsed.filter, -1);
   }
 }
-
-/** A copy of its own: a cut of the key would be compared through the key, at one more cache miss for each look-up. */
-const flat = (text: string): string => Buffer.from(text, 'utf8').toString('utf8');
