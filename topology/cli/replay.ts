@@ -46,7 +46,8 @@ const BAR = '{bar} {percentage} %  {at}  {events} events';
 export async function replay(command: ReplayCommand, config: Config, output: Output): Promise<void> {
   const trace = parseTrace(textOf(command.file), command.file);
   const span = replaySpan(trace, command);
-  const startAt = command.now ? eventTime(Date.now() - span.ms) : span.startAt;
+  const earliest = config.runtime === 'kafka' ? 0 : WARM_UP_MS; // No time is before 1970.
+  const startAt = command.now ? eventTime(Date.now() - span.ms) : eventTime(Math.max(earliest, span.startAt));
   const { filters, wildcards: wildcardShare, clients, seed } = command;
   const fleet = new Fleet({ ...DEFAULT_FLEET, filters, wildcardShare, clients, seed });
   const steps = replayEvents(trace, { ...command, fleet, startAt });
@@ -66,7 +67,7 @@ async function toKafka(
 ): Promise<void> {
   const clock = systemClock();
   const codec = await codecOf(config);
-  const log = await openLog(config, loggerOf(config), clock);
+  const log = await openLog(config, createLogger({ level: config.logLevel, pretty: config.logPretty }), clock);
   try {
     output.begin(totalMs, BAR, { at: '', events: '0' });
     const beganAt = performance.now();
@@ -108,7 +109,7 @@ async function throughTopology(
   const folder = command.keepsData ? config.dataDir : mkdtempSync(join(tmpdir(), 'foreshard-replay-'));
   const simulation = await Simulation.start({
     config: { ...config, dataDir: folder },
-    logger: loggerOf(config),
+    logger: createLogger({ level: 'error', pretty: config.logPretty }), // Waiting for a new shard is no news here.
     startAt: eventTime(startAt - WARM_UP_MS),
     serveHttp: false,
   });
@@ -163,7 +164,5 @@ function textOf(file: string): string {
 }
 
 const seriesOf = (trace: Trace, command: ReplayCommand): string => command.series ?? trace.series[0]!;
-const loggerOf = (config: Config) =>
-  createLogger({ level: config.logLevel === 'info' ? 'warn' : config.logLevel, pretty: config.logPretty });
 /** Not the clock's sleep, which lets a process without other work end. */
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
