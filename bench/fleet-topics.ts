@@ -1,16 +1,7 @@
 // Fleet topics: seeded filters and topics as a large installation of machines and vehicles has them. A few sites, lines
 // and metrics are in most of them (Zipf), most filters put + for one level, some go on with #, some begin with a wildcard.
 
-/** Uniform numbers in [0, 1), the same for the same seed (a Weyl sequence through murmur3's finaliser). */
-export function randomFrom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x9e3779b9) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 16), 0x85ebca6b);
-    mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-    return ((mixed ^ (mixed >>> 16)) >>> 0) / 2 ** 32;
-  };
-}
+import { randomFrom, zipf } from '../topology/random.ts';
 
 export interface FleetTopics {
   readonly filters: readonly string[];
@@ -84,26 +75,6 @@ function filterOf(topic: readonly string[], random: () => number): string[] {
   const kept = random() < 0.75 ? filter.length - 1 : filter.length - 3;
   if (random() < 0.33) filter[random() < 0.5 ? 0 : 1] = '+';
   return [...filter.slice(0, kept), '#'];
-}
-
-function zipf(count: number, exponent: number, random: () => number): () => number {
-  const sums = new Float64Array(count);
-  let total = 0;
-  for (let rank = 0; rank < count; rank++) {
-    total += 1 / (rank + 1) ** exponent;
-    sums[rank] = total;
-  }
-  return () => {
-    const drawn = random() * total;
-    let low = 0;
-    let high = count - 1;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (sums[middle]! < drawn) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  };
 }
 
 function shuffled(items: string[], random: () => number): string[] {
