@@ -1,0 +1,239 @@
+// Deployment: what a fleet runs in production, on this machine: a real Kafka and registry, a shard server and instances,
+// each a process of its own. The test's own process stands for the brokers.
+//
+//   D1. Every process ends with `stop`, whatever has happened before.
+//   D2. Shards and topics outlive an instance: a killed one is started again on the same folder.
+
+import type { ChildProcess } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { remoteProvisioner } from '../../datastores/remote/remote-provisioner.ts';
+import type { Provisioner } from '../../datastores/shard-store.ts';
+import type { Codec } from '../../schemas/codec.ts';
+import type { Offset } from '../../schemas/ids.ts';
+import { type Config, configOf, environmentName, type SettingName } from '../../topology/config.ts';
+import { systemClock } from '../../topology/edge/system-clock.ts';
+import { codecOf, openLog } from '../../topology/main.ts';
+import type { Clock, Log } from '../../topology/ports.ts';
+import { silentLogger } from '../../topology/telemetry.ts';
+import type { Topic } from '../../topology/topics.ts';
+import { endProcess, freePort, startProcess, untilReady } from './processes.ts';
+import { type RealKafka, startKafka } from './real-kafka.ts';
+import { type RealRegistry, startRegistry } from './real-registry.ts';
+import { type TempFolder, tempFolder } from './temp-folder.ts';
+
+/** Kafka and the registry: started once for a test file. */
+export interface Services {
+  readonly kafka: RealKafka;
+  readonly registry: RealRegistry;
+  stop(): Promise<void>;
+}
+
+/** `undefined` where they cannot be had; the reason has been told. */
+export async function startServices(): Promise<Services | undefined> {
+  const [kafka, registry] = await Promise.all([startKafka(), startRegistry()]);
+  const stop = async (): Promise<void> => {
+    await kafka?.stop();
+    await registry?.stop();
+  };
+  if (kafka !== undefined && registry !== undefined) return { kafka, registry, stop };
+  await stop();
+  return undefined;
+}
+
+export interface DeploymentOptions {
+  /** Names topics, groups and folders. */
+  readonly app: string;
+  readonly settings: Partial<Record<SettingName, unknown>>;
+  readonly catalog: { readonly types: readonly object[] };
+}
+
+const PATIENCE_MS = 60_000;
+const ENTRY = (name: string): string[] => ['--import', 'tsx', join(import.meta.dirname, name)];
+
+export class Deployment {
+  readonly config: Config;
+  readonly log: Log;
+  readonly codec: Codec;
+  readonly clock: Clock = systemClock();
+  readonly provisioner: Provisioner;
+  readonly folder: string;
+  readonly #temp: TempFolder;
+  readonly #settings: Record<string, unknown>;
+  readonly #children = new Set<ChildProcess>();
+
+  private constructor(parts: {
+    config: Config;
+    log: Log;
+    codec: Codec;
+    provisioner: Provisioner;
+    temp: TempFolder;
+    settings: Record<string, unknown>;
+    shardServer: ChildProcess;
+  }) {
+    this.config = parts.config;
+    this.log = parts.log;
+    this.codec = parts.codec;
+    this.provisioner = parts.provisioner;
+    this.folder = parts.temp.path;
+    this.#temp = parts.temp;
+    this.#settings = parts.settings;
+    this.#children.add(parts.shardServer);
+  }
+
+  static async start(services: Services, options: DeploymentOptions): Promise<Deployment> {
+    const temp = await tempFolder();
+    const catalogPath = join(temp.path, 'catalog.json');
+    writeFileSync(catalogPath, JSON.stringify(options.catalog));
+    const shardPort = await freePort();
+    const address = `http://127.0.0.1:${shardPort}`;
+    const settings: Record<string, unknown> = {
+      runtime: 'kafka',
+      applicationId: options.app,
+      topicPrefix: `${options.app}.`,
+      brokers: services.kafka.brokers.join(','),
+      registryUrl: services.registry.url,
+      registerSchemas: true,
+      replicationFactor: 1,
+      shardServers: `127.0.0.1:${shardPort}`,
+      catalogPath,
+      httpPort: 0,
+      sessionTimeoutMs: 6_000,
+      ...options.settings,
+    };
+    const { config } = configOf([{ source: 'test', values: settings }]);
+    const shardServer = startProcess(process.execPath, ENTRY('shard-server.ts'), {
+      logPath: join(temp.path, 'shard-server.log'),
+      env: {
+        FORESHARD_CATALOG_PATH: catalogPath,
+        SHARD_FOLDER: join(temp.path, 'shards'),
+        SHARD_PARTITIONS: String(config.partitions),
+        SHARD_PORT: String(shardPort),
+      },
+    });
+    await untilReady(
+      'the shard server',
+      async () => answered(await fetch(`${address}/livez`)),
+      PATIENCE_MS,
+      shardServer,
+    );
+    const codec = await codecOf(config);
+    const log = await openLog(config, silentLogger, systemClock());
+    const provisioner = remoteProvisioner({ addresses: [address], token: undefined });
+    return new Deployment({ config, log, codec, provisioner, temp, settings, shardServer });
+  }
+
+  /** Starts an instance; the same name again has the same folder and port. */
+  async instance(name: string, port?: number): Promise<Instance> {
+    const httpPort = port ?? (await freePort());
+    const dataDir = join(this.folder, name);
+    mkdirSync(dataDir, { recursive: true });
+    const settings: Record<string, unknown> = {
+      ...this.#settings,
+      dataDir,
+      httpPort,
+      httpAdvertised: `127.0.0.1:${httpPort}`,
+    };
+    const child = startProcess(process.execPath, ENTRY('instance.ts'), {
+      logPath: join(this.folder, `${name}.log`),
+      env: Object.fromEntries(Object.entries(settings).map(([key, value]) => [environmentName(key), String(value)])),
+    });
+    this.#children.add(child);
+    return new Instance(name, httpPort, child);
+  }
+
+  /** Hands over every record of a topic, from the first one on; `null` removes its key. */
+  async observe<Value>(
+    topic: Topic<string, Value>,
+    take: (value: Value | null, key: string, offset: Offset) => void,
+  ): Promise<{ close(): Promise<void> }> {
+    const record = topic.record!;
+    return this.log.follow(topic.name, 'earliest', async (batch) => {
+      await this.codec.prepare(
+        record,
+        batch.records.map(({ value }) => value),
+      );
+      for (const { key, value, offset } of batch.records)
+        take(value === null ? null : (this.codec.decode(record, value) as Value), key?.toString('utf8') ?? '', offset);
+    });
+  }
+
+  async stop(): Promise<void> {
+    for (const child of [...this.#children].reverse()) await endProcess(child, 'SIGKILL');
+    await this.log.close();
+    await this.provisioner.close();
+    if (process.env.KEEP_DEPLOYMENT !== undefined) process.stderr.write(`kept: ${this.folder}\n`);
+    else await this.#temp.remove();
+  }
+}
+
+export class Instance {
+  readonly name: string;
+  readonly port: number;
+  readonly child: ChildProcess;
+
+  constructor(name: string, port: number, child: ChildProcess) {
+    this.name = name;
+    this.port = port;
+    this.child = child;
+  }
+
+  get address(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  get isRunning(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null;
+  }
+
+  /** Resolves when it has its tasks restored and has read its topics. */
+  ready(): Promise<void> {
+    return untilReady(
+      `instance ${this.name}`,
+      async () => answered(await fetch(`${this.address}/readyz`)),
+      PATIENCE_MS,
+      this.child,
+    );
+  }
+
+  async get<Body>(path: string): Promise<Body> {
+    const response = await fetch(`${this.address}${path}`);
+    if (!response.ok) throw new Error(`${path} answered ${response.status}: ${await response.text()}`);
+    return (await response.json()) as Body;
+  }
+
+  /** The sum of a metric over its series whose labels are all among those given. */
+  async metric(name: string, labels: Readonly<Record<string, string>> = {}): Promise<number> {
+    const text = await (await fetch(`${this.address}/metrics`)).text();
+    let sum = 0;
+    for (const line of text.split('\n')) {
+      const at = /^(\w+)(?:\{(.*)\})? (\S+)$/.exec(line);
+      if (at?.[1] !== name) continue;
+      if (Object.entries(labels).every(([label, value]) => at[2]?.includes(`${label}="${value}"`)))
+        sum += Number(at[3]);
+    }
+    return sum;
+  }
+
+  kill9(): Promise<void> {
+    return endProcess(this.child, 'SIGKILL');
+  }
+
+  stop(): Promise<void> {
+    return endProcess(this.child, 'SIGTERM', 30_000);
+  }
+}
+
+/** Resolves when `holds` does; rejects with `what` after `patienceMs`. */
+export async function until(what: string, holds: () => Promise<boolean> | boolean, patienceMs = PATIENCE_MS) {
+  const deadline = performance.now() + patienceMs;
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error(`it did not come about within ${patienceMs} ms: ${what}`);
+    await sleep(100);
+  }
+}
+
+function answered(response: Response): void {
+  if (!response.ok) throw new Error(`it answers ${response.status}`);
+}

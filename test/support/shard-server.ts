@@ -1,0 +1,26 @@
+// Shard server: one process with shards in a folder, for system tests: instances come and go, shards stay.
+// FORESHARD_CATALOG_PATH names the catalogue, SHARD_FOLDER where shards lie, SHARD_PARTITIONS how many partitions there are.
+
+import { embeddedProvisioner } from '../../datastores/embedded/embedded-provisioner.ts';
+import { openLevelKv } from '../../datastores/level-kv/level-kv.ts';
+import { startShardServer } from '../../datastores/remote/shard-server.ts';
+import { openTrieStore } from '../../datastores/trie/trie-store.ts';
+import { readCatalog } from '../../topology/edge/catalog-file.ts';
+
+const store = { partitions: Number(process.env.SHARD_PARTITIONS), sync: true };
+const catalog = readCatalog(process.env.FORESHARD_CATALOG_PATH!);
+const provisioner = embeddedProvisioner({
+  folder: process.env.SHARD_FOLDER!,
+  // Folders are there at once; how long a machine would take is the catalogue's word to the planner.
+  types: new Map([...catalog].map(([name, { kind }]) => [name, { kind, provisioningMs: 0 }])),
+  open: { KEY_VALUE: (folder) => openLevelKv(folder, store), TRIE: (folder) => openTrieStore(folder, store) },
+  now: () => Date.now(),
+});
+const server = await startShardServer({
+  provisioner,
+  token: undefined,
+  host: '127.0.0.1',
+  port: Number(process.env.SHARD_PORT),
+  log: ({ call, shard, error }) => process.stderr.write(`${call} ${shard}: ${error}\n`),
+});
+process.stdout.write(`ready ${server.address}\n`);
