@@ -13,6 +13,7 @@
 import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../../schemas/errors.ts';
+import { type FolderLock, lockFolder } from './folder-lock.ts';
 import { corrupt, FRAME_HEADER_BYTES, frameOf, type JournalRecord, payloadBytes, recordIn } from './journal-records.ts';
 
 /** Ends in the version of the format. */
@@ -34,10 +35,12 @@ export class Journal {
   #logBytes: number;
   /** Length of the logs since the last snapshot, the newest included. */
   #bytesSinceSnapshot: number;
+  readonly #lock: FolderLock;
   #snapshot: Promise<void> | undefined;
   #failure: unknown;
 
-  private constructor(folder: string, settings: JournalSettings, log: FileHandle, found: Found) {
+  private constructor(folder: string, settings: JournalSettings, lock: FolderLock, log: FileHandle, found: Found) {
+    this.#lock = lock;
     this.#folder = folder;
     this.#settings = settings;
     this.#log = log;
@@ -53,9 +56,15 @@ export class Journal {
     replay: (record: JournalRecord) => void,
   ): Promise<Journal> {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const found = await recover(folder, replay);
-    const log = await openLog(folder, found.generation, found.logBytes);
-    return new Journal(folder, settings, log, { ...found, logBytes: Math.max(found.logBytes, MAGIC.length) });
+    const lock = await lockFolder(folder);
+    try {
+      const found = await recover(folder, replay);
+      const log = await openLog(folder, found.generation, found.logBytes);
+      return new Journal(folder, settings, lock, log, { ...found, logBytes: Math.max(found.logBytes, MAGIC.length) });
+    } catch (error) {
+      await lock.release();
+      throw error;
+    }
   }
 
   /** J1. One call at a time. After a failure that could not be undone every call throws STORE_UNAVAILABLE. */
@@ -112,6 +121,7 @@ export class Journal {
   async close(): Promise<void> {
     await this.settled();
     await this.#log.close();
+    await this.#lock.release();
   }
 }
 

@@ -33,7 +33,7 @@ const SNAPSHOT_BYTES = 64 * 1024 * 1024;
 /** Rows handled without a pause, and rows in one record of the journal: about a millisecond, about 100 KiB. */
 const PAGE_ROWS = 1_000;
 
-/** Opens the folder, or makes it. Throws STORE_CORRUPT or STORE_FORMAT. The caller sees to it that no other process has it. */
+/** Opens the folder, or makes it. Throws STORE_CORRUPT, STORE_FORMAT, or STORE_UNAVAILABLE when it is open already. */
 export async function openTrieStore(folder: string, settings: TrieStoreSettings): Promise<ShardStore> {
   const table = new SubscriptionTable(settings.partitions, randomInt(2 ** 31));
   const owners = new OwnerIndex(settings.partitions);

@@ -147,7 +147,7 @@ describe('the journal of a trie shard', () => {
     await copyFile(join(folder, 'log.0'), join(folder, 'snapshot.1.new'));
     await appendFile(join(folder, 'snapshot.1.new'), 'half');
     expect(await reopened(folder)).toBe(states.at(-1));
-    expect(await readdir(folder)).toEqual(['log.0']);
+    expect(await readdir(folder)).toEqual(['lock', 'log.0']);
     await writeFile(join(folder, 'log.2'), '');
     await expect(open(folder)).rejects.toMatchObject({ code: 'STORE_CORRUPT', facts: { generation: 1 } });
   });

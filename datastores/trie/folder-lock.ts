@@ -1,0 +1,30 @@
+// Folder lock: one process at a time in a folder. Node cannot lock a file, and a file with a process id deceives where ids
+// come again, as in containers: so the lock is an empty LevelDB beside the data. LevelDB holds a lock of the kernel on
+// its folder, which ends with the process whatever ends that, and refuses a second opening within one process too.
+
+import { join } from 'node:path';
+import { Level } from 'level';
+import { AppError } from '../../schemas/errors.ts';
+
+export interface FolderLock {
+  release(): Promise<void>;
+}
+
+/** Nothing is ever written to it. */
+const SMALL_BYTES = 64 * 1024;
+
+/** Throws STORE_UNAVAILABLE when the folder is open already, here or in another process. */
+export async function lockFolder(folder: string): Promise<FolderLock> {
+  const database = new Level(join(folder, 'lock'), { cacheSize: SMALL_BYTES, writeBufferSize: SMALL_BYTES });
+  try {
+    await database.open();
+  } catch (error) {
+    throw new AppError(
+      'STORE_UNAVAILABLE',
+      'the shard cannot be opened: another process may have it',
+      { folder },
+      error,
+    );
+  }
+  return { release: () => database.close() };
+}
