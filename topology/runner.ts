@@ -3,7 +3,8 @@
 //
 //   U1. A task is given batches only after its state is restored; a lost task commits nothing.
 //   U2. Ticks carry the highest event time that any task of this process has proved; while nothing comes in, event time
-//       follows the host's clock, so that quiet series close their windows.
+//       follows the host's clock, so that quiet series close their windows. What lies more than an hour away from it,
+//       ahead or behind, is believed once nothing nearer has been proved for a minute: a wrong clock does not stay.
 //   U3. A bug (any error that is not an AppError) or a fatal log error ends the run; nobody goes on with half a state.
 
 import type { Tick } from '../processors/step.ts';
@@ -53,6 +54,8 @@ export interface Running {
   tick(): Promise<void>;
   /** When the time was last told or found still being told; the clock's time. Stands still once the run has failed. */
   readonly lastTickAt: number;
+  /** How far event time is proved by the tasks of this process; 0 before the first event. */
+  readonly eventTime: number;
   /** Ready when the process has its tasks restored; otherwise why not. */
   readiness(): Readiness;
   /** Resolves after `stop`; rejects when the run cannot go on. */
@@ -100,6 +103,9 @@ export function shapesOf(
   return [...topology.topics.map(shapeOf), letters, ...changelogs];
 }
 
+const NEAR_MS = 3_600_000;
+const PATIENCE_MS = 60_000;
+
 class Runner implements Running {
   readonly done: Promise<void>;
   readonly #topology: Topology;
@@ -114,6 +120,7 @@ class Runner implements Running {
   #stopping: Promise<void> | undefined;
   #eventTime = 0;
   #eventTimeAt = 0;
+  #eventTimeNearAt = 0;
   #lastTickAt: number;
 
   constructor(topology: Topology, ports: RunnerPorts, settings: RunnerSettings) {
@@ -162,6 +169,10 @@ class Runner implements Running {
     } finally {
       this.#ticking = false;
     }
+  }
+
+  get eventTime(): number {
+    return this.#eventTime;
   }
 
   get lastTickAt(): number {
@@ -297,9 +308,13 @@ class Runner implements Running {
   }
 
   #proveEventTime(millis: number): void {
-    if (millis <= this.#eventTime) return;
+    const { eventTime, wallTime } = this.#now();
+    const isNear = eventTime === 0 || Math.abs(millis - eventTime) <= NEAR_MS;
+    if (!isNear && wallTime - this.#eventTimeNearAt < PATIENCE_MS) return;
+    this.#eventTimeNearAt = wallTime;
+    if (isNear && millis <= this.#eventTime) return;
     this.#eventTime = millis;
-    this.#eventTimeAt = this.#ports.clock.now();
+    this.#eventTimeAt = wallTime;
   }
 
   #now(): Tick {

@@ -5,9 +5,10 @@
 //   Q2. A rate record costs O(1), and marks a row only when it tells the reactive net something that the last forecast
 //       did not bring: thousands of them come in a second when a log is replayed.
 
-import { type EventTime, eventTime } from '../../schemas/ids.ts';
+import { eventTime } from '../../schemas/ids.ts';
 import type { Forecast, RateWindow } from '../../schemas/records.ts';
 import type { Rows } from '../step.ts';
+import { heardTime, NEAR_MS } from './cell-clock.ts';
 import { type CellRow, type Outlook, type Row, rowOf, seriesKey, setCell, surgeKey } from './rows.ts';
 import type { PlanSettings } from './settings.ts';
 
@@ -18,12 +19,12 @@ export const RATE_MAX_PER_SECOND = 1e9;
 export function takeForecast(rows: Rows<Row>, cell: CellRow, settings: PlanSettings, forecast: Forecast): void {
   const { madeAt } = forecast;
   const plausible = Number.isFinite(madeAt) && madeAt >= 0 && madeAt < TIME_MAX;
-  if (!plausible || (cell.now > 0 && madeAt > cell.now + AHEAD_MAX_MS)) {
+  if (!plausible || (cell.now > 0 && madeAt > cell.now + NEAR_MS)) {
     cell.ignored.forecasts++;
     setCell(rows, cell);
     return;
   }
-  advance(rows, cell, madeAt);
+  if (madeAt > cell.now) heardTime(rows, cell, madeAt); // An older one is of a series that has fallen silent.
   const key = seriesKey(forecast.series);
   const row = rowOf(rows, 'series', key) ?? { kind: 'series' };
   const outlook = outlookOf(forecast, settings);
@@ -38,7 +39,7 @@ export function takeRates(rows: Rows<Row>, cell: CellRow, window: RateWindow): v
   const subscriptions = (window.subscribes + window.unsubscribes) / seconds;
   const publishes = window.publishes / seconds;
   if (!(isRate(subscriptions) && isRate(publishes))) return;
-  advance(rows, cell, eventTime(window.windowStart + window.windowMs));
+  if (!heardTime(rows, cell, eventTime(window.windowStart + window.windowMs))) return;
 
   const series = rowOf(rows, 'series', seriesKey(window.series));
   const key = surgeKey(window.series);
@@ -66,20 +67,9 @@ export function takeRates(rows: Rows<Row>, cell: CellRow, window: RateWindow): v
 }
 
 const TIME_MAX = 253_402_300_799_999; // 9999-12-31, as for every input (state/accept.ts).
-/** Forecasts come behind the rates they are made from; one further ahead than this is of another clock. */
-const AHEAD_MAX_MS = 3_600_000;
 /** News to the reactive net: a fifth above what is known, and at least ten a second, so that small series stay silent. */
 const SURGE_FACTOR = 1.2;
 const SURGE_FLOOR_PER_SECOND = 10;
-/** The cell's row is written when event time passes a new ten seconds, not for each of its milliseconds. */
-const CLOCK_MS = 10_000;
-
-function advance(rows: Rows<Row>, cell: CellRow, to: EventTime): void {
-  if (!(to >= cell.now + CLOCK_MS || (cell.now === 0 && to > 0)) || to > TIME_MAX) return;
-  cell.now = to;
-  setCell(rows, cell);
-}
-
 const isRate = (value: number): boolean => value >= 0 && value <= RATE_MAX_PER_SECOND;
 const known = (outlook: Outlook | undefined): number => outlook?.current ?? 0;
 

@@ -2,6 +2,7 @@
 // cell. This file only says which input goes where:
 //
 //   intake.ts   forecasts and rates become rows           watch.ts    brokers, the table read back, wall time
+//   cell-clock.ts  event time
 //   moves.ts    the life of a move                        shards.ts   genesis, shards, splits and merges
 //   round.ts    one planning round: snapshot -> plan -> commands (plan.ts and what it imports are pure)
 //   views.ts    what people may ask of the rows
@@ -21,6 +22,7 @@ import type {
 import type { Emit, Input, Step, Tick } from '../step.ts';
 import { NOTHING } from '../step.ts';
 import { typeNamed } from './catalog.ts';
+import { watchTime } from './cell-clock.ts';
 import { takeForecast, takeRates } from './intake.ts';
 import { takeMoveProgress, takeMoveRequest, watchMoves } from './moves.ts';
 import { planRound, takePlanRequest } from './round.ts';
@@ -79,6 +81,7 @@ export function planWith(settings: PlanSettings): PlanStep {
 
 function onTick(turn: Turn, wallTime: number): void {
   watchClock(turn, wallTime);
+  watchTime(turn, wallTime);
   watchBrokers(turn, wallTime);
   watchMoves(turn, wallTime);
   watchShards(turn, wallTime);

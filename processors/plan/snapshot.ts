@@ -131,7 +131,8 @@ function plannedShard(
   movesOf: ReadonlyMap<ShardId, number>,
 ): PlannedShard {
   // A copy heats both of its stores; what they measure then is of our own making (and goes with it).
-  const isFresh = row.measured !== undefined && cell.now - row.measured.at < MEASURED_FRESH_MS && !movesOf.has(row.id);
+  const isFresh =
+    row.measured !== undefined && Math.abs(cell.now - row.measured.at) < MEASURED_FRESH_MS && !movesOf.has(row.id);
   return {
     id: row.id,
     kind: row.storeKind,

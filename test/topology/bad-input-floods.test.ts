@@ -139,6 +139,27 @@ describe('floods', () => {
     expect(await world.clientsOf('s/499')).toContain('c-9999');
   });
 
+  for (const { name, wrong } of [
+    { name: 'the year 2099', wrong: Date.UTC(2099, 0, 1) },
+    { name: '1970', wrong: 0 },
+  ])
+    test(`32: a clock in ${name} leads event time away for minutes at most, and plans go on`, async () => {
+      const cell = () => world.run.row('plan', 'cells', 0, 'cell') as { now: number; plannedAt: number };
+      const life = () => world.run.row('work', 'lives', 0, 'life') as { eventTime: number };
+      const minutes = async (count: number): Promise<void> => {
+        for (let i = 0; i < count * 6; i++) {
+          await world.feedGood(many(200, (n) => world.event(`t/${n}`, { clientId: `c-${i}` })));
+          await world.run.advance(10_000);
+        }
+      };
+      await minutes(3);
+      const events = many(400, (i) => world.event(`t/${i % 200}`, { timestamp: eventTime(wrong + i * 1_000) }));
+      await world.feedGood(events);
+      await minutes(15);
+      for (const time of [cell().now, cell().plannedAt, life().eventTime])
+        expect(Math.abs(time - world.run.clock.now())).toBeLessThan(180_000);
+    });
+
   test('69: constant, zero and single reports give forecasts that are numbers', async () => {
     for (let minute = 0; minute < 75; minute++) {
       await world.feedGood([
