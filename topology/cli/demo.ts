@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PLAN_DEFAULTS } from '../../processors/plan/settings.ts';
 import { eventTime } from '../../schemas/ids.ts';
-import type { Decision, Progress, SubscriptionEvent } from '../../schemas/records.ts';
+import type { Decision, Progress, SubscriptionEvent, TopicTraffic } from '../../schemas/records.ts';
 import { type Config, configOf } from '../config.ts';
 import { randomFrom } from '../random.ts';
 import type { Logger } from '../telemetry.ts';
@@ -44,8 +44,11 @@ export const crowdOfLastDay = (days: number): number => (days - 1) * 1_440 + 1_1
 const START_AT = Date.UTC(2026, 0, 5);
 /** The first two shards are provisioned before the first event. */
 const WARM_UP_MS = 10 * MINUTE_MS;
-/** Rate windows in one step: a commit of each task for each would take most of the time. */
-const WINDOWS_PER_STEP = 3;
+/** Rate windows in one step, while something is going on and while nothing is: commits take most of the time. */
+const BUSY_WINDOWS = 3;
+const QUIET_WINDOWS = 6;
+/** So long after a decision something is going on. */
+const BUSY_MS = 5 * MINUTE_MS;
 const PARTITIONS = 2;
 const BROKERS = 3;
 /** What a broker learns of the pointer table, it learns up to so much later. */
@@ -109,7 +112,7 @@ function demoConfig(folder: string, { httpPort }: DemoOptions): Config {
     partitions: PARTITIONS,
     leafBits: 2,
     coolDownMs: 120_000, // Small slices: a split one may move at once when its shard fills up.
-    brokerSilentMs: 4 * STEP_MS * WINDOWS_PER_STEP, // A broker reports once in each step.
+    brokerSilentMs: 2 * STEP_MS * QUIET_WINDOWS, // A broker reports once in each step.
     ...(httpPort === undefined ? {} : { httpPort }),
   };
   return configOf([{ source: 'demo', values }]).config;
@@ -129,9 +132,10 @@ class Day {
   readonly #stories: Story[] = [];
   readonly #removed: { readonly filter: string; readonly clientId: string }[] = [];
   #removals = 0;
+  #busyUntil = 0;
   #events = 0;
   #messages = 0;
-  #shards = 2;
+  readonly #shards = new Set<string>();
 
   constructor(simulation: Simulation, options: DemoOptions, output: Output) {
     const { seed, crowdFromMinute } = options;
@@ -146,8 +150,7 @@ class Day {
   async run(): Promise<DemoSummary> {
     const { minutes, crowdFromMinute } = this.#options;
     await this.#observe();
-    const stepMs = STEP_MS * WINDOWS_PER_STEP;
-    for (let passed = 0; passed < WARM_UP_MS; passed += stepMs) await this.#step([], []);
+    for (let passed = 0; passed < WARM_UP_MS; passed += STEP_MS * BUSY_WINDOWS) await this.#step([], [], BUSY_WINDOWS);
     this.#output.line(
       `${numberText(minutes / 60, 1)} hours of a fleet in simulated time; a stadium fills up at ${clockText(START_AT + crowdFromMinute * MINUTE_MS)} and is empty ${crowdMinutes} minutes later.`,
     );
@@ -157,20 +160,22 @@ class Day {
       this.#payload(START_AT),
     );
     const endAt = START_AT + minutes * MINUTE_MS;
-    for (let at = START_AT; at < endAt; at += stepMs) {
-      const windows = Array.from({ length: WINDOWS_PER_STEP }, (_, window) => this.#load.step(at + window * STEP_MS));
+    for (let at = START_AT; at < endAt; ) {
+      const isBusy = at < this.#busyUntil || (at - START_AT) % MINUTE_MS !== 0;
+      const count = isBusy ? BUSY_WINDOWS : QUIET_WINDOWS;
+      const windows = Array.from({ length: count }, (_, window) => this.#load.step(at + window * STEP_MS));
       const events = windows.flatMap((window) => window.events);
       const traffic = windows.flatMap((window) => window.traffic);
       for (const event of events) this.#noteRemoval(event);
       this.#ledger.add(events, traffic);
       this.#events += events.length;
       for (const { publishes } of traffic) this.#messages += publishes;
-      await this.#step(events, traffic);
+      await this.#step(events, traffic, count);
       await this.#probe();
-      const end = at + stepMs;
-      if ((end - START_AT) % MINUTE_MS === 0) {
-        this.#ledger.closeMinute(end - MINUTE_MS);
-        this.#output.progress((end - START_AT) / MINUTE_MS, this.#payload(end));
+      at += count * STEP_MS;
+      if ((at - START_AT) % MINUTE_MS === 0) {
+        this.#ledger.closeMinute(at - MINUTE_MS);
+        this.#output.progress((at - START_AT) / MINUTE_MS, this.#payload(at));
       }
     }
     const finalCheck = await this.#checkAll();
@@ -183,7 +188,8 @@ class Day {
     await this.#simulation.observe(pointers, (seen) => {
       this.#ledger.pointer(seen);
       const body = seen.value?.body;
-      if (body?.kind === 'ShardEntry') this.#shards += body.state === 'GONE' ? -1 : body.state === 'READY' ? 1 : 0;
+      if (body?.kind === 'ShardEntry' && body.state === 'READY') this.#shards.add(body.shardId);
+      else if (body?.kind === 'ShardEntry' && body.state === 'GONE') this.#shards.delete(body.shardId);
       for (const reader of this.#readers) reader.arrive(seen, clock.now() + this.#random() * LAG_MAX_MS);
     });
     await this.#simulation.observe(progress, ({ value }) => {
@@ -194,12 +200,13 @@ class Day {
       this.#decisions.push(value);
       if (value.kind === 'ALLOCATE')
         this.#stories.push({ decision: value, counterfactual: this.#ledger.follow(value.at) });
-      if (value.kind !== 'REFUSE' && value.kind !== 'KEEP' && value.kind !== 'START')
-        this.#output.line(decisionLine(value));
+      if (value.kind === 'REFUSE' || value.kind === 'KEEP' || value.kind === 'START') return;
+      this.#busyUntil = clock.now() + BUSY_MS;
+      this.#output.line(decisionLine(value));
     });
   }
 
-  async #step(events: Parameters<LoadLedger['add']>[0], traffic: Parameters<LoadLedger['add']>[1]): Promise<void> {
+  async #step(events: readonly SubscriptionEvent[], traffic: readonly TopicTraffic[], windows: number): Promise<void> {
     const { clock } = this.#simulation;
     for (const reader of this.#readers) reader.catchUp(clock.now());
     await this.#simulation.step(
@@ -208,12 +215,13 @@ class Day {
         ...traffic.map((report) => this.#simulation.metric(report.topic, report)),
         ...this.#readers.map((reader) => this.#simulation.metric(reader.brokerId, reader.heartbeat(clock.now()))),
       ],
-      STEP_MS * WINDOWS_PER_STEP,
+      STEP_MS * windows,
     );
   }
 
   async #probe(): Promise<void> {
     const { fleet } = this.#load;
+    for (const reader of this.#readers) reader.catchUp(this.#simulation.clock.now());
     for (let probe = 0; probe < PROBES_PER_STEP; probe++) {
       await this.#prober.topic(this.#anyReader(), fleet.topic());
       await this.#prober.filter(this.#anyReader(), this.#anyFilter());
@@ -257,7 +265,7 @@ class Day {
     return {
       clock: clockText(at).slice(0, 9),
       load: numberText(load).padStart(5),
-      shards: String(this.#shards),
+      shards: String(this.#shards.size),
       live: numberText(this.#load.fleet.liveCount),
       misses: String(this.#prober.counts.misses),
     };

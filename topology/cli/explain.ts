@@ -47,7 +47,7 @@ export function explanationLines(decision: Decision): string[] {
   if (leadTimeMs > 0) facts.push(`lead time ${numberText(leadTimeMs / 1000)} s`);
   if (dollarsPerHour !== 0) facts.push(`${dollarsPerHour > 0 ? '+' : '-'}${dollarsText(Math.abs(dollarsPerHour))}/h`);
   return [
-    `${instantText(decision.at)}  ${decision.kind} ${plain(decision.subject)}  (${plain(decision.id)})`,
+    `${decision.at === 0 ? 'before the first event' : instantText(decision.at)}  ${decision.kind} ${plain(decision.subject)}  (${plain(decision.id)})`,
     `  ${plain(decision.reason)}`,
     ...(decision.constraint === '' ? [] : [`  bound by: ${plain(decision.constraint)}`]),
     ...(facts.length === 0 ? [] : [`  ${facts.join('; ')}`]),
