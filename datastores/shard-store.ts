@@ -81,6 +81,8 @@ export interface Provisioner {
   store(shard: ShardId): Promise<ShardStore>;
   /** Closes the shard and removes its data. Idempotent. */
   release(shard: ShardId): Promise<void>;
+  /** Forgets the tombstones older than `before` in every shard that is open here; how many. What a failure leaves is met by the next call. */
+  sweep(before: EventTime): Promise<number>;
   close(): Promise<void>;
 }
 

@@ -13,7 +13,7 @@ import { randomUUID } from 'node:crypto';
 import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../../schemas/errors.ts';
-import type { ShardId } from '../../schemas/ids.ts';
+import type { EventTime, ShardId } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
 import { Serial } from '../serial.ts';
 import { checkedShardName } from '../shard-name.ts';
@@ -122,6 +122,13 @@ class EmbeddedProvisioner implements Provisioner {
       await rm(this.#filePath(shard), { force: true }); // E1
       await rm(this.#folder(shard), { recursive: true, force: true });
     });
+  }
+
+  async sweep(before: EventTime): Promise<number> {
+    let dropped = 0;
+    for (const [shard, store] of [...this.#stores])
+      if (this.#stores.get(shard) === store) dropped += await store.dropTombstones(before);
+    return dropped;
   }
 
   async close(): Promise<void> {

@@ -69,6 +69,13 @@ class RemoteProvisioner implements Provisioner {
     await server?.call('DELETE', pathOf(shard));
   }
 
+  async sweep(before: EventTime): Promise<number> {
+    this.#check();
+    let dropped = 0;
+    for (const store of [...this.#stores.values()]) dropped += await store.dropTombstones(before);
+    return dropped;
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     for (const store of this.#stores.values()) await store.close();

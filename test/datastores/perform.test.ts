@@ -43,6 +43,7 @@ describe('performing effects', () => {
         return faulty;
       },
       release: (asked) => shards.release(asked),
+      sweep: (before) => shards.sweep(before),
       close: () => shards.close(),
     };
     return { provisioner, fired: () => faulty?.fired ?? 0 };
@@ -262,6 +263,7 @@ describe('performing effects', () => {
         ensure: () => Promise.reject(new AppError(code, 'planted')),
         store: (shard) => shards.store(shard),
         release: (shard) => shards.release(shard),
+        sweep: (before) => shards.sweep(before),
         close: async () => {},
       };
       const outcomes = await effectsOver(provisioner, SETTINGS).perform([
@@ -275,6 +277,7 @@ describe('performing effects', () => {
       ensure: () => Promise.reject(new Error('bug')),
       store: () => Promise.reject(new Error('bug')),
       release: async () => {},
+      sweep: async () => 0,
       close: async () => {},
     };
     const effects = effectsOver(provisioner, SETTINGS);

@@ -2,7 +2,7 @@ import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Provisioner } from '../../../datastores/shard-store.ts';
-import { epoch, shardId } from '../../../schemas/ids.ts';
+import { epoch, eventTime, shardId } from '../../../schemas/ids.ts';
 import { hashSlice } from '../../../state/keys.ts';
 import { localShards } from '../../support/shards.ts';
 import { type TempFolder, tempFolder } from '../../support/temp-folder.ts';
@@ -39,6 +39,26 @@ describe('embedded provisioner', () => {
     expect((await provisioner.store(SHARD)).kind).toBe('KEY_VALUE');
     expect((await provisioner.store(OTHER)).kind).toBe('TRIE');
     expect(await (await provisioner.store(SHARD)).write([row('a', 'c', 1)])).toEqual({ applied: 0, stale: 1 });
+  });
+
+  test('a shard that another task ensured opens here', async () => {
+    const other = localShards(folder.path, PARTITIONS, () => now);
+    await other.ensure(SHARD, 'kv', false);
+    await other.ensure(OTHER, 'trie', false);
+    expect((await provisioner.store(SHARD)).kind).toBe('KEY_VALUE');
+    expect((await provisioner.store(OTHER)).kind).toBe('TRIE');
+    await expect(other.store(OTHER), 'one process has it').rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    await other.close();
+  });
+
+  test('a sweep forgets old tombstones in every open shard', async () => {
+    await provisioner.ensure(SHARD, 'kv', false);
+    await provisioner.ensure(OTHER, 'trie', false);
+    const gone = { gone: true, at: eventTime(5) };
+    await (await provisioner.store(SHARD)).write([row('a', 'c', 1, gone)]);
+    await (await provisioner.store(OTHER)).write([row('a/#', 'c', 1, gone), row('b/#', 'c', 2)]);
+    expect(await provisioner.sweep(eventTime(5))).toBe(0);
+    expect(await provisioner.sweep(eventTime(6))).toBe(2);
   });
 
   test('a store that nobody ensured is unknown', async () => {

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { remoteProvisioner } from '../../../datastores/remote/remote-provisioner.ts';
 import { type ShardServer, startShardServer } from '../../../datastores/remote/shard-server.ts';
 import type { Provisioner } from '../../../datastores/shard-store.ts';
-import { epoch, shardId } from '../../../schemas/ids.ts';
+import { epoch, eventTime, shardId } from '../../../schemas/ids.ts';
 import { hashSlice, partitionOf } from '../../../state/keys.ts';
 import { localShards } from '../../support/shards.ts';
 import { type TempFolder, tempFolder } from '../../support/temp-folder.ts';
@@ -55,6 +55,17 @@ for (const { kind, type } of [
     });
   });
 }
+
+test('a shard that another client ensured is found, and its tombstones are swept', async () => {
+  const host = await started();
+  const client = () => remoteProvisioner({ addresses: [host.address], token: TOKEN });
+  const shard = shardId('shard-other');
+  await client().ensure(shard, 'kv', false);
+  const second = client();
+  await (await second.store(shard)).write([row('a', 'c', 1, { gone: true, at: eventTime(5) })]);
+  expect(await second.sweep(eventTime(6))).toBe(1);
+  await endAll();
+});
 
 describe('shard server', () => {
   afterEach(endAll);
