@@ -18,6 +18,7 @@ import { RATES_DEFAULTS } from '../processors/rates/rates.ts';
 import { embeddedCodec } from '../schemas/avro-codec.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { registryCodec, subjectOf } from '../schemas/edge/registry-codec.ts';
+import { eventTime } from '../schemas/ids.ts';
 import { levelFolder } from '../state/edge/level-store.ts';
 import { rocksdbFolder } from '../state/edge/rocksdb-store.ts';
 import type { Config } from './config.ts';
@@ -27,6 +28,7 @@ import { type HttpServer, serveHttp } from './edge/http-server.ts';
 import { kafkaLog } from './edge/kafka-log.ts';
 import { systemClock } from './edge/system-clock.ts';
 import { createTelemetry } from './edge/telemetry.ts';
+import { reportGauges } from './gauges.ts';
 import type { Clock, Log } from './ports.ts';
 import { type Running, run } from './runner.ts';
 import { runningViews } from './running-views.ts';
@@ -102,12 +104,17 @@ export async function start(config: Config, options: StartOptions): Promise<Fore
     codec,
     clock,
     settings: settings.rates,
-    metricsText: () => telemetry.text(),
+    metricsText: () => {
+      reportGauges(running, telemetry.meter);
+      return telemetry.text();
+    },
     newId: () => randomUUID(),
   });
   const http = (options.serveHttp ?? true) ? await httpOver(views, config, logger, telemetry.meter) : undefined;
+  const stopSweeps = simulated ? () => {} : sweeping(provisioner, running, clock, logger, config.tombstoneMs);
   let stopping: Promise<void> | undefined;
   const stop = async (): Promise<void> => {
+    stopSweeps();
     await http?.close(config.shutdownDeadlineMs);
     await views.close();
     await running.stop(config.shutdownDeadlineMs);
@@ -128,6 +135,38 @@ export async function start(config: Config, options: StartOptions): Promise<Fore
       return stopping;
     },
   };
+}
+
+/** Often enough that a shard keeps few tombstones beyond their time, seldom enough that scanning it costs nothing. */
+const SWEEP_MS = 3_600_000;
+
+/**
+ * Forgets old tombstones now and then. Their age is in event time, as far as the events that were applied prove it: while
+ * old events are caught up with, their tombstones stay. A client whose clock is ahead does not shorten it: the host's
+ * time counts where it is the earlier one.
+ */
+export function sweeping(
+  provisioner: Pick<Provisioner, 'sweep'>,
+  running: Pick<Running, 'eventTime'>,
+  clock: Clock,
+  logger: Logger,
+  tombstoneMs: number,
+): () => void {
+  let busy = false;
+  const sweep = async (): Promise<void> => {
+    const before = Math.min(running.eventTime, clock.now()) - tombstoneMs;
+    if (busy || before <= 0) return;
+    busy = true;
+    try {
+      const dropped = await provisioner.sweep(eventTime(before));
+      if (dropped > 0) logger.info({ dropped }, 'old tombstones were forgotten');
+    } catch (error) {
+      logger.warn({ error }, 'old tombstones could not be forgotten everywhere; the next sweep tries again');
+    } finally {
+      busy = false;
+    }
+  };
+  return clock.every(SWEEP_MS, () => void sweep());
 }
 
 /** Every stage's settings, from the configuration and the catalogue. */

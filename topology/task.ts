@@ -12,6 +12,7 @@ import type { Emit, Input, Tick } from '../processors/step.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { AppError, assert, type Refusal } from '../schemas/errors.ts';
 import type { Offset, Partition } from '../schemas/ids.ts';
+import type { Decision, Forecast } from '../schemas/records.ts';
 import type { Effect } from '../state/effects.ts';
 import { partitionOf } from '../state/keys.ts';
 import type { Change, Mark, Store, StoreFolder } from '../state/store.ts';
@@ -28,7 +29,14 @@ import {
 } from './ports.ts';
 import { RowTable } from './row-table.ts';
 import type { Logger, Meter } from './telemetry.ts';
-import { type AnyTopic, clock as clockTopic, effects as effectsTopic, outcomes as outcomesTopic } from './topics.ts';
+import {
+  type AnyTopic,
+  clock as clockTopic,
+  decisions,
+  effects as effectsTopic,
+  forecasts,
+  outcomes as outcomesTopic,
+} from './topics.ts';
 
 export interface TaskPorts {
   readonly codec: Codec;
@@ -327,6 +335,7 @@ export class Task {
     const { meter, clock } = this.#ports;
     meter.add('foreshard_dead_lettered_total', this.#letters.length);
     meter.add('foreshard_commits_total', 1, { group: this.group.name });
+    this.#countEmits();
     meter.observe('foreshard_commit_seconds', (clock.now() - began) / 1000, { group: this.group.name });
     this.#emits = [];
     this.#letters = [];
@@ -337,11 +346,20 @@ export class Task {
 
   /** Performs effects until none is left: an outcome may ask for more, which the apply stage bounds. */
   async #performEffects(): Promise<void> {
+    const { meter, clock } = this.#ports;
     while (this.#effects.length > 0 && !this.#dead) {
       const asked = this.#effects;
       this.#effects = [];
-      for (const outcome of await this.#performed(asked))
+      const began = clock.now();
+      const outcomes = await this.#performed(asked);
+      meter.observe('foreshard_effects_seconds', (clock.now() - began) / 1000, { group: this.group.name });
+      for (const outcome of outcomes) {
+        if (outcome.kind === 'written') {
+          meter.add('foreshard_applied_total', outcome.applied);
+          meter.add('foreshard_stale_total', outcome.stale);
+        }
         this.#deliver(outcomesTopic.name, { key: '', offset: 0, value: outcome });
+      }
     }
   }
 
@@ -407,6 +425,16 @@ export class Task {
       key: emit.key,
       value: value === null ? null : this.#ports.codec.encode(topic.record!, value),
     };
+  }
+
+  /** What was committed of the topics that people count. */
+  #countEmits(): void {
+    const { meter } = this.#ports;
+    for (const { topic, value } of this.#emits) {
+      if (topic === decisions.name) meter.add('foreshard_decisions_total', 1, { kind: (value as Decision).kind });
+      else if (topic === forecasts.name && value !== null)
+        meter.add('foreshard_forecasts_total', 1, { model: (value as Forecast).model });
+    }
   }
 
   #count(

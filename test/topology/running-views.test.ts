@@ -96,6 +96,7 @@ const runnerElsewhere = (where: ReturnType<Running['where']>): Running => ({
   where: () => where,
   tick: async () => {},
   lastTickAt: 0,
+  eventTime: 0,
   readiness: () => ({ ready: true, reasons: [], restoredPercent: 100, tasks: 0 }),
   done: new Promise(() => {}),
   stop: async () => {},
