@@ -5,9 +5,9 @@
 //   F2. A missing window is a zero, for up to `zeroStepsMax` steps at once; a longer silence, which is one of the process and
 //       not of the series (ticks close the steps of a running one), is a gap.
 //   F3. A forecast made at a step depends on nothing after it.
-//   F4. Time is what the windows say. A tick may run ahead of them by `jumpMs` at most: a wrong clock closes nothing. While
-//       windows come in, it may by one step: a task that is catching up closes by its own windows, whatever time it is
-//       elsewhere.
+//   F4. Time is what the windows say. A tick may run ahead of them by `jumpMs` at most: a wrong clock closes nothing. A
+//       series that lies more than a step behind closes by its own windows while they come in: when a log is caught up
+//       with, its source may be behind the others, and has more to tell.
 //   F5. Bounded: at most `seriesMax` series, `seriesPerTick` forecasts for a tick; a series silent for `forgetSteps` is
 //       forgotten, and its forecasts are removed.
 //   F6. A model's garbage is replaced, counted, and told in `distrust`.
@@ -56,8 +56,6 @@ interface TimeRow {
   time: number;
   /** Windows in a row that lie more than `jumpMs` behind. */
   behind: number;
-  /** Ticks since the last window. Not stored: after a restart a task is idle a little later. */
-  silentTicks: number;
 }
 
 export type Row = SeriesRow | TimeRow;
@@ -77,7 +75,7 @@ export const histories: Table<Row> = {
     if (format !== FORMAT)
       throw new AppError('STORE_FORMAT', `forecast rows of format ${format} cannot be read`, { format });
     if (from.count() === 1) return SeriesRow.read(from);
-    return { kind: 'time', windowTime: from.double(), time: from.double(), behind: from.count(), silentTicks: 0 };
+    return { kind: 'time', windowTime: from.double(), time: from.double(), behind: from.count() };
   },
 };
 
@@ -93,7 +91,7 @@ const FORMAT = 1;
 const TIME_KEY = '';
 /** So many windows in a row from far behind, and event time was wrong: some ten minutes of one series, or seconds of many. */
 const BEHIND_MAX = 60;
-/** Ticks (about five a second) without a window after which a task counts as idle: two seconds, as in the rates stage. */
+/** Ticks (about five a second) without a window after which a series counts as idle: two seconds, as in the rates stage. */
 const IDLE_TICKS = 10;
 
 function onWindow(rows: Rows<Row>, window: RateWindow, settings: ForecastSettings): readonly Out[] {
@@ -123,14 +121,14 @@ function onWindow(rows: Rows<Row>, window: RateWindow, settings: ForecastSetting
 function onTick(rows: Rows<Row>, tick: Tick, settings: ForecastSettings): readonly Out[] {
   const time = rows.get(TIME_KEY) as TimeRow | undefined;
   if (time === undefined) return NOTHING;
-  const aheadMs = tick.eventTime - time.windowTime;
-  const aheadMaxMs = ++time.silentTicks >= IDLE_TICKS ? settings.jumpMs : STEP_MS; // F4
-  if (tick.eventTime > time.time && aheadMs <= aheadMaxMs) time.time = tick.eventTime;
+  if (tick.eventTime > time.time && tick.eventTime <= time.windowTime + settings.jumpMs) time.time = tick.eventTime; // F4
   const closedBefore = Math.floor((time.time - settings.graceMs) / STEP_MS);
   const out: Out[] = [];
   let closed = 0;
   for (const [key, row] of rows.entries()) {
-    if (row.kind === 'time' || row.openStep >= closedBefore) continue;
+    if (row.kind === 'time') continue;
+    const isIdle = ++row.silentTicks >= IDLE_TICKS;
+    if (row.openStep >= closedBefore || (row.openStep < closedBefore - 1 && !isIdle)) continue; // F4
     if (closed++ === settings.seriesPerTick) break; // F5: the next tick goes on.
     if (row.silentSteps >= settings.forgetSteps) {
       rows.delete(key);
@@ -198,13 +196,10 @@ function forecastOf(row: SeriesRow, index: number, signal: SignalForecast, setti
 }
 
 function timeOf(rows: Rows<Row>): TimeRow {
-  return (
-    (rows.get(TIME_KEY) as TimeRow | undefined) ?? { kind: 'time', windowTime: -1, time: -1, behind: 0, silentTicks: 0 }
-  );
+  return (rows.get(TIME_KEY) as TimeRow | undefined) ?? { kind: 'time', windowTime: -1, time: -1, behind: 0 };
 }
 
 function observe(time: TimeRow, end: number, settings: ForecastSettings): void {
-  time.silentTicks = 0;
   if (end < time.windowTime - settings.jumpMs) {
     if (++time.behind < BEHIND_MAX) return;
     time.windowTime = time.time = end;

@@ -23,6 +23,8 @@ export class SeriesRow {
   openStep: number;
   /** Windows that came after their step had closed. */
   lateWindows = 0;
+  /** Ticks since the last window. Not stored: after a restart a series is idle a little later. */
+  silentTicks = 0;
   /** By the order of SIGNALS; publishes from the first one seen on. */
   readonly signals: [SignalForecast, SignalForecast | undefined];
   /** Of the last closed step. */
@@ -39,6 +41,7 @@ export class SeriesRow {
 
   /** The step must be one of the two open ones. */
   add(step: number, window: RateWindow): void {
+    this.silentTicks = 0;
     const open = step === this.openStep ? this.older : this.newer;
     open.events += checked(window.subscribes) + checked(window.unsubscribes);
     open.publishes += checked(window.publishes);
