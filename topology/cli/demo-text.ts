@@ -62,10 +62,14 @@ export function summaryLines(summary: DemoSummary): string[] {
 }
 
 function allocationLines(each: AllocationSummary): string[] {
+  const decided = `  ${each.shard}, decided at ${clockText(each.decidedAt)}`;
+  const expected = `${numberText(each.forecastPerSecond)} operations/s expected`;
+  const safe = `${numberText(each.safePerSecond)} are safe.`;
+  if (each.relieves === undefined) return [`${decided}: ${expected}; ${safe}`, '    Nothing was moved to it.'];
   const lines = [
-    `  ${each.shard}, decided at ${clockText(each.decidedAt)}${each.relieves === undefined ? '' : ` for ${each.relieves}`}: ${numberText(each.forecastPerSecond)} operations/s expected, ${numberText(each.camePerSecond)} would have come within the lead time; ${numberText(each.safePerSecond)} are safe.`,
+    `${decided} for ${each.relieves}: ${expected}, ${numberText(each.camePerSecond)} would have come within the lead time; ${safe}`,
   ];
-  if (each.switchedAt === undefined) return [...lines, '    Nothing was moved to it.'];
+  if (each.switchedAt === undefined) return [...lines, '    Its first move had not ended.'];
   const ready = `ready at ${each.readyAt === undefined ? '?' : clockText(each.readyAt)}, serving at ${clockText(each.switchedAt)}`;
   if (each.crossingAt === undefined)
     return [...lines, `    It was ${ready}; without it the load would have stayed below safe capacity for an hour.`];
