@@ -6,6 +6,8 @@
 //   B1. Offsets, timestamps and producer ids are plain numbers: they stay below 2^53.
 //   B2. `nextOffset` covers control records, aborted records and batches emptied by compaction.
 //   B3. Keys and values are views of the response's bytes, valid as long as anybody holds them.
+//   B4. A gzip batch that does not inflate, or to more than is sane, comes out as one record of its compressed bytes, which
+//       nobody can decode: it is dead-lettered like any other, and its partition goes on.
 
 import { gunzipSync } from 'node:zlib';
 import { AppError } from '../../../schemas/errors.ts';
@@ -45,6 +47,7 @@ const LOG_APPEND_TIME = 0x08;
 const TRANSACTIONAL = 0x10;
 const CONTROL = 0x20;
 const GZIP = 1;
+const NO_KEY = Buffer.alloc(0);
 const CODECS = ['none', 'gzip', 'snappy', 'lz4', 'zstd'];
 /** No batch that a broker accepts is larger when decompressed, unless somebody means harm. */
 const DECOMPRESSED_BYTES_MAX = 256 * 1024 * 1024;
@@ -99,6 +102,11 @@ function decodeBatch(
   const baseTimestamp = readInt64(bytes, at + 27);
   const codec = attributes & COMPRESSION_MASK;
   const body = codec === 0 ? bytes : decompress(codec, bytes.subarray(at + HEADER_BYTES, end));
+  if (body === undefined) {
+    const value = bytes.subarray(at + HEADER_BYTES, end);
+    into.push({ offset: Math.max(baseOffset, from), key: NO_KEY, value, timestamp: baseTimestamp, headers: undefined }); // B4
+    return;
+  }
   const cursor = new Cursor(body, codec === 0 ? at + HEADER_BYTES : 0);
   for (let i = 0; i < count; i++) {
     const length = cursor.varint();
@@ -121,8 +129,15 @@ function decodeBatch(
   }
 }
 
-function decompress(codec: number, bytes: Buffer): Buffer {
-  if (codec === GZIP) return gunzipSync(bytes, { maxOutputLength: DECOMPRESSED_BYTES_MAX });
+/** `undefined` when the bytes do not inflate within bounds. */
+function decompress(codec: number, bytes: Buffer): Buffer | undefined {
+  if (codec === GZIP) {
+    try {
+      return gunzipSync(bytes, { maxOutputLength: DECOMPRESSED_BYTES_MAX });
+    } catch {
+      return undefined;
+    }
+  }
   const name = CODECS[codec] ?? `number ${codec}`;
   throw new AppError(
     'TOPIC_MISCONFIGURED',

@@ -187,4 +187,21 @@ describe('record batches', () => {
     compressed.writeInt16BE(0x14, 21);
     expect(() => decodeRecords(compressed, 3, [])).toThrow(/zstd.*compression\.type/);
   });
+
+  for (const { name, body } of [
+    { name: 'inflates to more than is sane', body: gzipSync(Buffer.alloc(257 * 1024 * 1024)) },
+    { name: 'is torn', body: gzipSync(Buffer.from('abcdefgh'.repeat(100))).subarray(0, 20) },
+  ])
+    test(`a gzip batch that ${name} comes out as one record of its bytes, and reading goes on behind it`, () => {
+      const header = Buffer.from(batchOf(3, ['a', 'b']).subarray(0, 61));
+      const bomb = Buffer.concat([header, body]);
+      bomb.writeInt32BE(bomb.length - 12, 8);
+      bomb.writeInt16BE(0x11, 21);
+      const { records, nextOffset } = decodeRecords(Buffer.concat([bomb, batchOf(5, ['c'])]), 3, []);
+      expect(nextOffset).toBe(6);
+      expect(records.map(({ offset, key, value }) => [offset, key?.length, value?.equals(body)])).toEqual([
+        [3, 0, true],
+        [5, undefined, false],
+      ]);
+    });
 });
