@@ -5,8 +5,8 @@
 // timestamp may pull event time is the business of the rates stage.
 
 import type { ErrorCode, Refusal } from '../schemas/errors.ts';
-import type { Metric, SubscriptionEvent } from '../schemas/records.ts';
-import { partitionOf } from './keys.ts';
+import type { Metric, SubscriptionEvent, WildcardEvents } from '../schemas/records.ts';
+import { partitionOf, placeOf } from './keys.ts';
 import { filterProblem, topicProblem } from './topic-filter.ts';
 
 /** MQTT 5, 1.5.4: a UTF-8 string has at most 65,535 bytes. */
@@ -25,6 +25,24 @@ interface Place {
 
 export function refuseSubscription(event: SubscriptionEvent, place: Place): Refusal | undefined {
   if (event.topicFilter !== place.key) return no('KEY_MISMATCH', 'the record key is not the topicFilter of the event');
+  return refuseEvent(event) ?? refusePlace(place);
+}
+
+/** What ingest itself sends on passes; a foreign record under another key would give a slice a second writer. */
+export function refuseWildcards(batch: WildcardEvents, place: Place): Refusal | undefined {
+  for (const event of batch.events) {
+    const refusal = refuseEvent(event);
+    if (refusal !== undefined) return refusal;
+    const { trie, routingKey } = placeOf(event.topicFilter);
+    if (!trie || routingKey !== place.key || batch.firstLevel !== place.key)
+      return no('KEY_MISMATCH', 'the record key is not the first literal level of every filter in it');
+    if (!Number.isSafeInteger(event.offset) || event.offset < 0)
+      return no('UNDECODABLE', 'the offset of an event must be a whole number of 0 or more');
+  }
+  return refusePlace(place);
+}
+
+function refuseEvent(event: Omit<SubscriptionEvent, 'action'>): Refusal | undefined {
   const problem = filterProblem(event.topicFilter);
   if (problem !== undefined) return no('FILTER_INVALID', problem);
   if (event.clientId === '' || tooLong(event.clientId))
@@ -32,15 +50,18 @@ export function refuseSubscription(event: SubscriptionEvent, place: Place): Refu
   if (tooLong(event.brokerId)) return no('BROKER_INVALID', 'brokerId must have at most 65,535 bytes');
   if (event.qos !== 0 && event.qos !== 1 && event.qos !== 2)
     return no('QOS_INVALID', `qos must be 0, 1 or 2, not ${event.qos}`);
-  if (!isInstant(event.timestamp))
-    return no('TIMESTAMP_INVALID', 'timestamp must be milliseconds since 1970, below the year 10000');
-  if (partitionOf(place.key, place.partitions) !== place.partition) {
-    return no(
-      'WRONG_PARTITION',
-      'the record is not where Kafka’s default (murmur2) partitioner puts its key: set the producer’s partitioner to murmur2_random',
-    );
-  }
-  return undefined;
+  return isInstant(event.timestamp)
+    ? undefined
+    : no('TIMESTAMP_INVALID', 'timestamp must be milliseconds since 1970, below the year 10000');
+}
+
+function refusePlace({ key, partition, partitions }: Place): Refusal | undefined {
+  return partitionOf(key, partitions) === partition
+    ? undefined
+    : no(
+        'WRONG_PARTITION',
+        'the record is not where Kafka’s default (murmur2) partitioner puts its key: set the producer’s partitioner to murmur2_random',
+      );
 }
 
 export function refuseMetric(metric: Metric): Refusal | undefined {

@@ -17,7 +17,7 @@ import type {
   SubscriptionEvent,
   WildcardEvents,
 } from '../schemas/records.ts';
-import { refuseMetric, refuseSubscription } from '../state/accept.ts';
+import { refuseMetric, refuseSubscription, refuseWildcards } from '../state/accept.ts';
 import type { Effect, Outcome } from '../state/effects.ts';
 
 /** What a check may look at beside the value itself. */
@@ -85,6 +85,7 @@ export const metrics = topic<Metric>()('metrics', { record: 'Metric', retentionM
 // Internal: between stages.
 export const wildcards = topic<WildcardEvents>()('wildcard-subscriptions', {
   record: 'WildcardEvents',
+  refuse: refuseWildcards,
   merge: (batches) => ({ firstLevel: batches[0]!.firstLevel, events: batches.flatMap((batch) => batch.events) }),
 });
 export const rates = topic<RateWindow>()('rates', {
