@@ -30,7 +30,7 @@ export function troubleOf(board: Board, shard: BoardShard): Trouble | undefined 
   const capacityPerSecond = settings.safeUtilisation * shard.type.operationsPerSecond;
   const measured = outline.dimension !== 'operations' || shard.nowPerSecond * shard.calibration > capacityPerSecond;
   return {
-    crossingAt: eventTime(measured ? snapshot.now : snapshot.now + outline.crossingStep * bucketMs),
+    crossingAt: eventTime(measured ? snapshot.now : Math.floor(snapshot.now + outline.crossingStep * bucketMs)),
     measured,
     peakPerSecond: outline.peakPerSecond,
     capacityPerSecond,

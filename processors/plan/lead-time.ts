@@ -1,5 +1,5 @@
 // Lead time: how long an action takes from now until its effect, computed from what was measured and never configured as
-// one number: provisioning + copying + propagation of the pointer + a margin.
+// one number: provisioning + copying + propagation of the pointer + a margin. In whole milliseconds, as a decision has it.
 
 import type { DatastoreType } from './catalog.ts';
 import type { PlanSettings } from './settings.ts';
@@ -18,7 +18,7 @@ export function moveLeadMs(bytes: number, measured: Measured, settings: PlanSett
 }
 
 export const provisionLeadMs = (type: DatastoreType, measured: Measured): number =>
-  measured.provisioningMs[type.name] ?? type.provisioningMs;
+  Math.ceil(measured.provisioningMs[type.name] ?? type.provisioningMs);
 
 /** A new shard, and moving that many bytes to it. */
 export const allocationLeadMs = (

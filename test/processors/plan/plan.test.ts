@@ -326,3 +326,22 @@ test('the same snapshot gives the same plan, whatever the order of its slices', 
   expect(said(plan({ ...given, slices: [...slices].reverse() }))).toEqual(said(plan(given)));
   expect(said(plan(given)).length).toBeGreaterThan(0);
 });
+
+test('times of an action are whole milliseconds, whatever was measured and however the horizon is cut', () => {
+  const made = plan(
+    snapshot({
+      settings: { ...SETTINGS, horizonMs: 1_000_001 },
+      shards: [shard('a')],
+      slices: [slice('c/0/', 'a', load(100, 700, 3)), slice('c/1/', 'a', load(100, 700, 3))],
+      measured: {
+        copyBytesPerSecond: 7.7e6,
+        propagationMs: 1_000.3,
+        provisioningMs: { kv: 60_000.7, 'kv-large': 60_000.7 },
+      },
+    }),
+    [],
+  );
+  expect(made.actions.length).toBeGreaterThan(0);
+  for (const { leadTimeMs, crossingAt } of made.actions)
+    expect([Number.isInteger(leadTimeMs), Number.isInteger(crossingAt)]).toEqual([true, true]);
+});
