@@ -11,6 +11,8 @@
 //   F5. Bounded: at most `seriesMax` series, `seriesPerTick` forecasts for a tick; a series silent for `forgetSteps` is
 //       forgotten, and its forecasts are removed.
 //   F6. A model's garbage is replaced, counted, and told in `distrust`.
+//   F7. A step closes by the time of the tick before: windows of one process that prove a time together may be committed
+//       one after the other, and when time leaps (a replay, a log caught up with) the grace does not cover that.
 
 import { AppError } from '../../schemas/errors.ts';
 import type { EventTime } from '../../schemas/ids.ts';
@@ -56,6 +58,8 @@ interface TimeRow {
   time: number;
   /** Windows in a row that lie more than `jumpMs` behind. */
   behind: number;
+  /** `time` at the last tick: what this time had proved then has been committed and read by now. Not stored. */
+  heard: number;
 }
 
 export type Row = SeriesRow | TimeRow;
@@ -75,7 +79,7 @@ export const histories: Table<Row> = {
     if (format !== FORMAT)
       throw new AppError('STORE_FORMAT', `forecast rows of format ${format} cannot be read`, { format });
     if (from.count() === 1) return SeriesRow.read(from);
-    return { kind: 'time', windowTime: from.double(), time: from.double(), behind: from.count() };
+    return { kind: 'time', windowTime: from.double(), time: from.double(), behind: from.count(), heard: -1 };
   },
 };
 
@@ -122,7 +126,8 @@ function onTick(rows: Rows<Row>, tick: Tick, settings: ForecastSettings): readon
   const time = rows.get(TIME_KEY) as TimeRow | undefined;
   if (time === undefined) return NOTHING;
   if (tick.eventTime > time.time && tick.eventTime <= time.windowTime + settings.jumpMs) time.time = tick.eventTime; // F4
-  const closedBefore = Math.floor((time.time - settings.graceMs) / STEP_MS);
+  const closedBefore = Math.floor((Math.min(time.heard, time.time) - settings.graceMs) / STEP_MS); // F7
+  time.heard = time.time;
   const out: Out[] = [];
   let closed = 0;
   for (const [key, row] of rows.entries()) {
@@ -196,7 +201,9 @@ function forecastOf(row: SeriesRow, index: number, signal: SignalForecast, setti
 }
 
 function timeOf(rows: Rows<Row>): TimeRow {
-  return (rows.get(TIME_KEY) as TimeRow | undefined) ?? { kind: 'time', windowTime: -1, time: -1, behind: 0 };
+  return (
+    (rows.get(TIME_KEY) as TimeRow | undefined) ?? { kind: 'time', windowTime: -1, time: -1, behind: 0, heard: -1 }
+  );
 }
 
 function observe(time: TimeRow, end: number, settings: ForecastSettings): void {
