@@ -1,7 +1,8 @@
 // Asking broker: a broker that learns of pointer changes late, says so in its heartbeats, and asks all the time who a
 // message goes to. It is the broker library itself, over a log that holds the pointer table back.
 //
-//   A1. Each batch of the pointer table comes to it up to `lagMs` after it was written, at random.
+//   A1. Each batch of the pointer table comes to it up to `lagMs` after it was written, at random; to one whose heartbeats
+//       are lost, always that late.
 //   A2. Told that a slice has moved it takes in what is held back, as any broker refreshes, and asks again.
 
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -117,7 +118,8 @@ export class AskingBroker {
   /** A1 */
   async #hold(writtenAt: number): Promise<void> {
     if (this.#refreshing > 0) return;
-    const heldMs = writtenAt + this.#random() * this.#lagMs - Date.now();
+    const share = this.#settings.heartbeats ? this.#random() : 1;
+    const heldMs = writtenAt + share * this.#lagMs - Date.now();
     if (heldMs <= 0) return;
     this.asked.heldMsMax = Math.max(this.asked.heldMsMax, heldMs);
     await new Promise<void>((resolve) => {
