@@ -16,8 +16,8 @@ import { registryCodec, subjectOf } from '../schemas/edge/registry-codec.ts';
 import { eventTime } from '../schemas/ids.ts';
 import { levelFolder } from '../state/edge/level-store.ts';
 import { partitionOf } from '../state/keys.ts';
-import { endProcess, startProcess } from '../test/support/processes.ts';
-import { startKafka } from '../test/support/real-kafka.ts';
+import { endProcess, runProcess, startProcess } from '../test/support/processes.ts';
+import { CACHE_FOLDER, startKafka } from '../test/support/real-kafka.ts';
 import { startRegistry } from '../test/support/real-registry.ts';
 import { embeddedLog } from '../topology/edge/embedded-log.ts';
 import { systemClock } from '../topology/edge/system-clock.ts';
@@ -34,6 +34,8 @@ export const PARTITIONS = 4;
 const EVENTS = Number(process.env.BENCH_EVENTS ?? 2_000_000);
 const FILTERS = 50_000;
 const INSTANCES = 2;
+/** Instances run as they would be installed: compiled. */
+const BUILT = join(CACHE_FOLDER, 'bench');
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
 
 /** The first two stages, as the whole topology has them. */
@@ -71,6 +73,14 @@ export async function ingest(): Promise<Measurement[]> {
     throw new Error('this bench needs a Kafka and a schema registry; see README.md');
   const folder = await mkdtemp(join(tmpdir(), 'foreshard-bench-'));
   try {
+    await runProcess('npx', [
+      '--no-install',
+      'tsc',
+      '-p',
+      resolve(import.meta.dirname, 'tsconfig.json'),
+      '--outDir',
+      BUILT,
+    ]);
     const peer = await kafkaStreamsPeer(kafka.brokers.join(','));
     await registryCodec({
       url: registry.url,
@@ -120,7 +130,7 @@ async function runInstances(
 ): Promise<number> {
   const app = `bench-${process.pid}-${round}`;
   const children = Array.from({ length: INSTANCES }, (_, index) =>
-    startProcess(process.execPath, ['--import', 'tsx', resolve(import.meta.dirname, 'ingest-instance.ts')], {
+    startProcess(process.execPath, [join(BUILT, 'bench/ingest-instance.js')], {
       logPath: `${dir}-${index}.log`,
       env: {
         BENCH_BROKERS: brokers.join(','),

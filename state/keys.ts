@@ -109,6 +109,11 @@ function firstWildcard(filter: string): number {
   return -1;
 }
 
+/** True when a valid filter is kept in a trie. `placeOf` tells more; this allocates nothing. */
+export function isTrieFilter(filter: string): boolean {
+  return firstWildcard(filter) >= 0 || (filter.charCodeAt(0) === 0x24 && filter.startsWith('$share/'));
+}
+
 /** A slice key taken apart. */
 export type Slice =
   | { readonly kind: 'hash'; readonly partition: Partition; readonly bits: string }

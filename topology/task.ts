@@ -176,7 +176,7 @@ export class Task {
   tick(tick: Tick): Promise<void> {
     return this.#exclusive(async () => {
       if (this.#dead || this.#store === undefined) return;
-      this.#deliver(clockTopic.name, { key: '', offset: 0, value: tick });
+      this.#deliver({ topic: clockTopic.name, partition: this.partition, offset: 0, key: '', value: tick });
       if (this.#hasWork() && this.#isDue()) await this.#commit();
     });
   }
@@ -256,48 +256,41 @@ export class Task {
 
   /** False when the record was refused. */
   #stepRecord(topic: AnyTopic, partition: Partition, record: RawRecord): boolean {
-    const place = { topic: topic.name, partition, group: this.group.name };
-    if (record.value === null && topic.cleanup === 'compact') return true; // A removal: what it removes was read as GONE before.
-    const refused = (refusal: Refusal): false => {
-      if (this.#events.filesDeadLetters(topic.name)) this.#letters.push(deadLetter(record, refusal, place));
-      this.#ports.meter.add('foreshard_refused_total', 1, { topic: topic.name, code: refusal.code });
-      return false;
-    };
-    if (record.value === null || record.value.length === 0)
-      return refused({ code: 'VALUE_MISSING', reason: 'the record has no value' });
-    if (record.value.length > DEAD_VALUE_BYTES_MAX)
-      return refused({
-        code: 'VALUE_TOO_LARGE',
-        reason: `the value has ${record.value.length} bytes, more than 1 MiB`,
-      });
-    if (record.key === null) return refused({ code: 'KEY_MISSING', reason: 'the record has no key' });
-    const key = record.key.toString('utf8');
+    const { key: keyBytes, value: bytes } = record;
+    if (bytes === null && topic.cleanup === 'compact') return true; // A removal: what it removes was read as GONE before.
+    if (bytes === null || bytes.length === 0)
+      return this.#refuse(topic, partition, record, { code: 'VALUE_MISSING', reason: 'the record has no value' });
+    if (bytes.length > DEAD_VALUE_BYTES_MAX) {
+      const reason = `the value has ${bytes.length} bytes, more than 1 MiB`;
+      return this.#refuse(topic, partition, record, { code: 'VALUE_TOO_LARGE', reason });
+    }
+    if (keyBytes === null)
+      return this.#refuse(topic, partition, record, { code: 'KEY_MISSING', reason: 'the record has no key' });
+    const key = keyBytes.toString('utf8');
     let value: unknown;
     try {
-      value = topic.record === undefined ? record.value : this.#ports.codec.decode(topic.record, record.value);
+      value = topic.record === undefined ? bytes : this.#ports.codec.decode(topic.record, bytes);
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
-      return refused({ code: error.code, reason: error.message });
+      return this.#refuse(topic, partition, record, { code: error.code, reason: error.message });
     }
     const refusal = topic.refuse?.(value, { key, partition, partitions: this.#settings.partitions });
-    if (refusal !== undefined) return refused(refusal);
-    this.#deliver(topic.name, { key, offset: record.offset, value }, partition);
+    if (refusal !== undefined) return this.#refuse(topic, partition, record, refusal);
+    this.#deliver({ topic: topic.name, partition, offset: record.offset, key, value });
     return true;
   }
 
-  #deliver(
-    topic: string,
-    record: { readonly key: string; readonly offset: Offset; readonly value: unknown },
-    partition = this.partition,
-  ): void {
-    const input: Input<string, unknown> = {
-      topic,
-      partition,
-      offset: record.offset,
-      key: record.key,
-      value: record.value,
-    };
-    for (const { stage, rows } of this.#readers.get(topic) ?? []) {
+  #refuse(topic: AnyTopic, partition: Partition, record: RawRecord, refusal: Refusal): false {
+    if (this.#events.filesDeadLetters(topic.name)) {
+      const origin = { topic: topic.name, partition, group: this.group.name };
+      this.#letters.push(deadLetter(record, refusal, origin));
+    }
+    this.#ports.meter.add('foreshard_refused_total', 1, { topic: topic.name, code: refusal.code });
+    return false;
+  }
+
+  #deliver(input: Input<string, unknown>): void {
+    for (const { stage, rows } of this.#readers.get(input.topic) ?? []) {
       const emits = stage.step(rows, input);
       for (let i = 0; i < emits.length; i++) {
         const emit = emits[i]!;
@@ -358,7 +351,7 @@ export class Task {
           meter.add('foreshard_applied_total', outcome.applied);
           meter.add('foreshard_stale_total', outcome.stale);
         }
-        this.#deliver(outcomesTopic.name, { key: '', offset: 0, value: outcome });
+        this.#deliver({ topic: outcomesTopic.name, partition: this.partition, offset: 0, key: '', value: outcome });
       }
     }
   }

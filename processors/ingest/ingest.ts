@@ -5,7 +5,7 @@
 //   N2. Events under one key keep their order.
 
 import type { SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
-import { placeOf } from '../../state/keys.ts';
+import { isTrieFilter, placeOf } from '../../state/keys.ts';
 import { type Emit, type Input, NOTHING, type Step } from '../step.ts';
 
 export const ingest: Step<
@@ -13,9 +13,8 @@ export const ingest: Step<
   never,
   Emit<'wildcard-subscriptions', WildcardEvents>
 > = (_rows, { value: event, offset }) => {
-  const place = placeOf(event.topicFilter);
-  if (!place.trie) return NOTHING;
-  const key = place.routingKey;
+  if (!isTrieFilter(event.topicFilter)) return NOTHING;
+  const key = placeOf(event.topicFilter).routingKey;
   const { action, topicFilter, clientId, brokerId, qos, timestamp } = event;
   const value = { firstLevel: key, events: [{ action, topicFilter, clientId, brokerId, qos, timestamp, offset }] };
   return [{ topic: 'wildcard-subscriptions', key, value }];

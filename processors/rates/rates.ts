@@ -14,6 +14,7 @@
 import { AppError } from '../../schemas/errors.ts';
 import type { Metric, RateWindow, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
 import { BinaryReader, BinaryWriter } from '../../state/binary.ts';
+import { isTrieFilter } from '../../state/keys.ts';
 import { type Emit, type Input, NOTHING, type Rows, type Step, type Table, type Tick } from '../step.ts';
 import { PartitionWindows, type RatesSettings, type Shape } from './partition-windows.ts';
 
@@ -61,7 +62,7 @@ export function countRates(
   const closed: RateWindow[] = [];
   return (rows, input) => {
     if (input.topic === 'subscriptions') {
-      if (isTrie(input.value.topicFilter)) return NOTHING; // R5
+      if (isTrieFilter(input.value.topicFilter)) return NOTHING; // R5
       const row = rowOf(rows, input.partition, settings);
       row.concrete(input.value, settings, closed);
       rows.set(ROW, row);
@@ -85,15 +86,6 @@ export function countRates(
 /** The only row of a task. */
 const ROW = 'windows';
 const FORMAT = 1;
-
-/** As `placeOf(filter).trie`, without naming the place. The filter is valid, so a wildcard sign is a wildcard. */
-function isTrie(filter: string): boolean {
-  for (let i = 0; i < filter.length; i++) {
-    const code = filter.charCodeAt(i);
-    if (code === 0x2b || code === 0x23) return true;
-  }
-  return filter.charCodeAt(0) === 0x24 && filter.startsWith('$share/');
-}
 
 function rowOf(rows: Rows<Row>, partition: number, settings: RatesSettings): Row {
   const row = rows.get(ROW);
