@@ -9,7 +9,8 @@ import { eventTime } from '../../schemas/ids.ts';
 import type { RateWindow, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
 import type { Effect, Outcome } from '../../state/effects.ts';
 import { partitionOf } from '../../state/keys.ts';
-import type { StoreFolder } from '../../state/store.ts';
+import { memoryFolder } from '../../state/memory-store.ts';
+import type { Change, StoreFolder } from '../../state/store.ts';
 import { defineTopology, stage } from '../../topology/graph.ts';
 import { run as start } from '../../topology/runner.ts';
 import { SimulatedClock } from '../../topology/simulated-clock.ts';
@@ -118,6 +119,47 @@ describe('a task', () => {
     for (const filter of ['a', 'b', 'a']) await first.send(subscriptions, filter, event(filter));
     await first.stop();
     const second = await drive(counting, { shelf: first.log.shelf });
+    expect(second.row('work', 'counts', 0, 'a')).toBe(2);
+    expect(second.row('work', 'counts', 0, 'b')).toBe(1);
+    await second.stop();
+  });
+
+  test('replays only what its store is missing', async () => {
+    const first = await drive(counting);
+    await first.send(subscriptions, 'a', event('a'));
+    const stores = memoryFolder();
+    const copy = await stores.open('work-0');
+    const store = await first.stores.open('work-0');
+    const changes: Change[] = [];
+    for await (const [key, value] of store.entries('')) changes.push({ key, value });
+    await copy.write(changes, (await store.mark())!);
+    for (const filter of ['b', 'a']) await first.send(subscriptions, filter, event(filter));
+    await first.stop();
+    const second = await drive(counting, { shelf: first.log.shelf, stores });
+    expect(second.row('work', 'counts', 0, 'a')).toBe(2);
+    expect(second.row('work', 'counts', 0, 'b')).toBe(1);
+    // Two commits, each of one row and the positions; not the first one.
+    expect(second.meter.sum('foreshard_restored_records_total')).toBe(4);
+    await second.stop();
+  });
+
+  test('destroys a store that cannot be trusted, and rebuilds it from the changelog', async () => {
+    const first = await drive(counting);
+    for (const filter of ['a', 'b', 'a']) await first.send(subscriptions, filter, event(filter));
+    await first.stop();
+    let destroyed = 0;
+    const corrupt: StoreFolder = {
+      async open(task) {
+        if (destroyed === 0) throw new AppError('STORE_CORRUPT', 'a block does not match its checksum', { task });
+        return first.stores.open(task);
+      },
+      async destroy(task) {
+        destroyed++;
+        await first.stores.destroy(task);
+      },
+    };
+    const second = await drive(counting, { shelf: first.log.shelf, stores: corrupt });
+    expect(destroyed).toBe(1);
     expect(second.row('work', 'counts', 0, 'a')).toBe(2);
     expect(second.row('work', 'counts', 0, 'b')).toBe(1);
     await second.stop();
