@@ -41,8 +41,13 @@ const SEED = 7;
 const services = await startServices();
 afterAll(() => services?.stop());
 
+// The crowd plays in real time: on a machine that was busy with something else for half a minute, nothing is in time. So it
+// may try once more, on topics of its own; a first failure is printed all the same.
+let attempt = 0;
+
 test.skipIf(services === undefined)(
   'a flash crowd of a million events: shards are there and switched to before the rate crosses, and no reader is misled',
+  { retry: 1 },
   async () => {
     const trace = windowOf(
       existsSync(TRACE_FILE) ? parseTrace(readFileSync(TRACE_FILE, 'utf8'), TRACE_FILE) : undefined,
@@ -60,7 +65,7 @@ test.skipIf(services === undefined)(
     const operations = ((SAFE_REQUESTS * eventsPerRequest) / 60) * coefficients.operationsPerWrite;
     const safe = { KEY_VALUE: operations * (1 - wildcardShare), TRIE: operations * wildcardShare };
     const deployment = await Deployment.start(services!, {
-      app: 'main-job',
+      app: `main-job-${++attempt}`,
       settings: {
         partitions: 4,
         leafBits: 2,
