@@ -43,8 +43,10 @@ export async function runShardServer(config: Config, host: string, port: number,
     port,
     log: (failure) => logger.error({ ...failure }, 'a shard could not do what was asked'),
   });
-  output.line(`The shard server listens on ${server.address}`);
-  output.json({ address: server.address });
+  // The host that was asked for: of 0.0.0.0 the server itself would tell the loopback address alone.
+  const address = `http://${host}:${new URL(server.address).port}`;
+  output.line(`The shard server listens on ${address}`);
+  output.json({ address });
   await untilStopped(config, logger, new Promise(() => {}), async () => {
     await server.close();
     await provisioner.close();
