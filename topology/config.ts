@@ -7,6 +7,7 @@
 //   K2. A secret is never printed: not in `explain`, not in an error, not by JSON or the console.
 
 import { AppError } from '../schemas/errors.ts';
+import { isLoopback } from '../schemas/loopback.ts';
 import { address, choice, flag, integer, label, list, number, Secret, type Setting, secret, text } from './setting.ts';
 
 const HOUR_MS = 3_600_000;
@@ -215,10 +216,6 @@ export function nearestSetting(name: string): SettingName {
   }
   return nearest;
 }
-
-/** True for addresses that only this machine reaches. */
-export const isLoopback = (host: string): boolean =>
-  host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 
 /** Sixteen characters: less can be guessed, whatever the rate limit. */
 const TOKEN_CHARACTERS_MIN = 16;

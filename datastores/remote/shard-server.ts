@@ -6,10 +6,10 @@
 //   H3. An answer has the code of the failure, never its stack, its path or the token.
 
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { isIP } from 'node:net';
 import { fastify } from 'fastify';
 import { AppError } from '../../schemas/errors.ts';
 import { epoch, eventTime, sliceKey } from '../../schemas/ids.ts';
+import { isLoopback } from '../../schemas/loopback.ts';
 import { cursorAt, rowBytes } from '../rows.ts';
 import { checkedShardName } from '../shard-name.ts';
 import type { Page, Provisioner, ShardStore } from '../shard-store.ts';
@@ -160,7 +160,3 @@ function bounded(page: Page): Page {
 }
 
 const hashOf = (text: string): Buffer => createHash('sha256').update(text).digest();
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
-}

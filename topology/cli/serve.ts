@@ -4,7 +4,8 @@
 import closeWithGrace from 'close-with-grace';
 import { startShardServer } from '../../datastores/remote/shard-server.ts';
 import { AppError } from '../../schemas/errors.ts';
-import { type Config, isLoopback } from '../config.ts';
+import { isLoopback } from '../../schemas/loopback.ts';
+import type { Config } from '../config.ts';
 import { readCatalog } from '../edge/catalog-file.ts';
 import { systemClock } from '../edge/system-clock.ts';
 import { createLogger } from '../edge/telemetry.ts';
