@@ -28,15 +28,17 @@ export const LOCAL_SCHEMA_IDS: Readonly<Record<RecordName, number>> = {
   WildcardEvents: 2,
   Metric: 3,
   RateWindow: 4,
-  Forecast: 5,
+  Forecast: 10,
   Command: 6,
   Progress: 7,
   PointerRecord: 8,
   Decision: 9,
 };
 
-/** Schemas of earlier releases: id, record, schema. Empty before the first change. */
-const LOCAL_HISTORY: readonly { readonly id: number; readonly record: RecordName; readonly schema: unknown }[] = [];
+/** Schemas of earlier releases, told by what has been added since. */
+const LOCAL_HISTORY: readonly { readonly id: number; readonly record: RecordName; readonly schema: unknown }[] = [
+  { id: 5, record: 'Forecast', schema: without('Forecast', ['farStepMs', 'farQuantiles', 'coverage', 'stepsSeen']) },
+];
 
 export type Decode = (bytes: Buffer) => unknown;
 export type Encode = (value: unknown) => Buffer;
@@ -204,3 +206,9 @@ function branchName(branch: unknown): string {
 
 const shortName = (name: string): string => name.slice(name.lastIndexOf('.') + 1);
 const reasonOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
+
+/** A record's schema before these fields were added. */
+function without(record: RecordName, added: readonly string[]): unknown {
+  const schema = SCHEMAS[record] as { readonly fields: readonly { readonly name: string }[] };
+  return { ...schema, fields: schema.fields.filter(({ name }) => !added.includes(name)) };
+}

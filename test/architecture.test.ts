@@ -17,7 +17,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Libraries that compute and do nothing else: pure files may use them. */
-const PURE_LIBRARIES = new Set(['avsc', 'typebox', 'timeseries-analysis']);
+const PURE_LIBRARIES = new Set(['arima', 'avsc', 'typebox', 'timeseries-analysis']);
 
 /** What touches the world, as it would stand in a source line. */
 const WORLD =

@@ -1,128 +1,144 @@
-// Calibration: quantiles from the errors a series' forecasts have really made, at four distances. Errors are kept as
-// logarithms of seen over foreseen, since rates grow and fall by factors, and in units of their own recent spread, which
-// widens within minutes when a series grows restless. Each quantile of them is followed online, up by its level when the
-// error was above it and down by the rest when below (the conformal quantile tracker of Angelopoulos, Candes and
-// Tibshirani, 2023): whatever the errors are, their long-run share below the quantile comes to its level.
+// Calibration: quantiles from the errors that a series' forecasts have really made, at each distance. Errors are kept in
+// logarithms, since rates grow and fall by factors, and near ones in units of how restless the series has been lately.
+// Each quantile of them is followed online, up by its level when the error was above it and down by the rest when below:
+// the conformal quantile tracker of Angelopoulos, Candes and Tibshirani (2023) with the decaying steps of Angelopoulos,
+// Barber and Bates (2024). Whatever the errors are, their long-run share below the quantile comes to its level.
 //
-//   C1. Quantiles ascend with their level, are finite and never negative.
+//   C1. Quantiles ascend with their level and are finite.
 //   C2. The same errors in the same order give the same quantiles.
 
-import type { BinaryReader, BinaryWriter } from '../../state/binary.ts';
+import type { Grid, Place } from './grid.ts';
 
 export const LEVELS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99] as const;
-
-/** Distances at which forecasts are judged, in steps: each `slots` forecasts that wait for their step, one every `every`. */
-export const DISTANCES = [
-  { ahead: 1, every: 1, slots: 1 },
-  { ahead: 5, every: 1, slots: 5 },
-  { ahead: 15, every: 3, slots: 5 },
-  { ahead: 60, every: 10, slots: 6 },
-] as const;
+export const MEDIAN = LEVELS.indexOf(0.5);
+/** The quantile by which intervals are judged. */
+const UPPER = LEVELS.indexOf(0.95);
 
 /** Quantiles of a normal error in units of its mean absolute size, believed before any error was seen. */
 const NORMAL = [-1.606, -1.055, -0.657, -0.317, 0, 0.317, 0.657, 1.055, 1.606, 2.062, 2.916];
-/** Mean absolute error at each distance, believed before any was seen: arbitrary. */
-const PRIOR_SPREAD = [0.12, 0.2, 0.3, 0.4];
-/** Steps of a tail are larger: what moves it comes seldom. */
-const REACH = [2, 1, 1, 1, 1, 1, 1, 1, 2, 3, 5];
-const GAIN_MIN = 0.02;
-const SPREAD_GAIN_MIN = 0.05;
+/** Mean absolute error believed before any was seen: at one step, and more with the distance's fourth root. Arbitrary. */
+const PRIOR_SPREAD = 0.15;
 /** What is believed before any error was seen weighs as much as so many errors. */
-const PRIOR_WEIGHT = 3;
+const PRIOR_WEIGHT = 8;
+/** Steps of a tail are larger: what moves it comes seldom. */
+const REACH = [2, 1.3, 1, 1, 1, 1, 1, 1.3, 2, 4, 10];
+/** The last few hundred judged errors count. */
+const GAIN_MIN = 0.008;
+const SPREAD_GAIN_MIN = 0.01;
+/** Coverage is told of the last few hundred judged errors. */
+const COVERED_GAIN = 0.005;
+/** Lately, and as always, in steps. */
+const FAST_GAIN = 0.1;
+const SLOW_GAIN = 0.004;
+/** Power of the restlessness in the spread one step ahead; at twice the distance 0.7 of it. */
+const RESTLESS_POWER = 0.5;
+const RESTLESS_KEPT = 0.7;
+const RESTLESS_MAX = 5;
 /** A tracker that never misses would shrink to nothing; rates are not that certain. */
-const SPREAD_MIN = 0.01;
-/** e^15: three million times the forecast. */
-const LOG_MAX = 15;
+const SPREAD_MIN = 0.002;
+/** e^12: 160,000 times the forecast. */
+const LOG_ERROR_MAX = 12;
 
+const WIDTH = LEVELS.length + 3;
+const SPREAD = LEVELS.length;
+const COUNT = LEVELS.length + 1;
+const COVERED = LEVELS.length + 2;
+const FAST = 0;
+const SLOW = 1;
+const SEEN = 2;
+const HEAD = 3;
+
+/** One for all series of a grid: each series' part is `size` numbers from `at` on in its state. */
 export class Calibration {
-  /** In units of the spread. */
-  private readonly quantiles = new Float32Array(DISTANCES.length * LEVELS.length);
-  private readonly spreads = Float32Array.from(PRIOR_SPREAD);
-  private readonly counts = new Float32Array(DISTANCES.length);
+  readonly size: number;
+  private readonly distances: readonly number[];
+  private readonly powers: readonly number[];
+  private readonly offsets: Float64Array;
 
-  constructor() {
-    for (let distance = 0; distance < DISTANCES.length; distance++)
-      this.quantiles.set(NORMAL, distance * LEVELS.length);
+  constructor(grid: Grid) {
+    this.distances = grid.distances;
+    this.size = HEAD + this.distances.length * WIDTH;
+    this.powers = this.distances.map((ahead) => RESTLESS_POWER * RESTLESS_KEPT ** Math.log2(ahead));
+    this.offsets = new Float64Array(this.distances.length * LEVELS.length);
   }
 
-  /** `floor`: a small rate that keeps the logarithm calm where nothing happens. */
-  learn(distance: number, foreseen: number, seen: number, floor: number): void {
-    const error = clamped(Math.log((seen + floor) / (foreseen + floor)));
-    const inSpreads = error / this.spreadAt(distance);
-    const gain = Math.max(GAIN_MIN, 1 / (PRIOR_WEIGHT + this.counts[distance]!));
-    for (let l = 0; l < LEVELS.length; l++) {
-      const at = distance * LEVELS.length + l;
-      const share = inSpreads > this.quantiles[at]! ? LEVELS[l]! : LEVELS[l]! - 1;
-      this.quantiles[at]! += gain * REACH[l]! * share;
-    }
-    this.spreads[distance]! += Math.max(gain, SPREAD_GAIN_MIN) * (Math.abs(error) - this.spreads[distance]!);
-    this.counts[distance]!++;
-  }
-
-  /** Writes `path.length * LEVELS.length` quantiles, step by step, into `into`. */
-  spread(path: Float64Array, floor: number, into: number[]): void {
-    const factors = this.factors();
-    for (let k = 0; k < path.length; k++) {
-      const { near, share } = BETWEEN[Math.min(k, BETWEEN.length - 1)]!;
-      const from = near * LEVELS.length;
-      const to = from + LEVELS.length;
-      let least = 0;
-      for (let l = 0; l < LEVELS.length; l++) {
-        const factor = factors[from + l]! + (share === 0 ? 0 : share * (factors[to + l]! - factors[from + l]!));
-        const value = (path[k]! + floor) * factor - floor;
-        if (value > least) least = value; // C1
-        into[k * LEVELS.length + l] = least;
-      }
+  begin(state: Float32Array, at: number): void {
+    state.fill(0, at, at + HEAD);
+    for (const [d, ahead] of this.distances.entries()) {
+      const spread = PRIOR_SPREAD * ahead ** 0.25;
+      const from = at + HEAD + d * WIDTH;
+      state.set(NORMAL, from);
+      state[from + SPREAD] = spread;
+      state[from + COUNT] = 0;
     }
   }
 
-  write(to: BinaryWriter): void {
-    to.numbers(this.quantiles).numbers(this.spreads).numbers(this.counts);
+  /** The forecast for distance `d`, made when the series was `restless`, missed by `error`: seen less foreseen, in logs. */
+  learn(state: Float32Array, at: number, d: number, error: number, restless: number): void {
+    const from = at + HEAD + d * WIDTH;
+    const miss = clamped(error) / restless ** this.powers[d]!;
+    const count = state[from + COUNT]!;
+    const gain = Math.max(GAIN_MIN, 1 / (PRIOR_WEIGHT + count));
+    const inSpreads = miss / Math.max(state[from + SPREAD]!, SPREAD_MIN);
+    const covered = inSpreads <= state[from + UPPER]! ? 1 : 0;
+    state[from + COVERED]! += Math.max(COVERED_GAIN, 1 / (count + 1)) * (covered - state[from + COVERED]!);
+    for (let l = 0; l < LEVELS.length; l++)
+      state[from + l]! += gain * REACH[l]! * (inSpreads > state[from + l]! ? LEVELS[l]! : LEVELS[l]! - 1);
+    state[from + SPREAD]! += Math.max(gain, SPREAD_GAIN_MIN) * (Math.abs(miss) - state[from + SPREAD]!);
+    state[from + COUNT] = count + 1;
   }
 
-  static read(from: BinaryReader): Calibration {
-    const calibration = new Calibration();
-    from.numbers(calibration.quantiles);
-    from.numbers(calibration.spreads);
-    from.numbers(calibration.counts);
-    return calibration;
+  /** Follows how restless the series is, by the size of its errors one step ahead. */
+  follow(state: Float32Array, at: number, error: number): void {
+    const size = Math.min(Math.abs(error), LOG_ERROR_MAX);
+    const seen = ++state[at + SEEN]!;
+    state[at + FAST]! += Math.max(FAST_GAIN, 1 / seen) * (size - state[at + FAST]!);
+    state[at + SLOW]! += Math.max(SLOW_GAIN, 1 / seen) * (size - state[at + SLOW]!);
   }
 
-  /** In units of its spread: how far above the forecast the rate was one step ahead; 0 at or below it. */
-  surprise(foreseen: number, seen: number, floor: number): number {
-    return seen <= foreseen ? 0 : clamped(Math.log((seen + floor) / (foreseen + floor))) / this.spreadAt(0);
+  /** Errors lately over errors as always: 1 when nothing is unusual. */
+  restless(state: Float32Array, at: number): number {
+    const ratio = (state[at + FAST]! + SPREAD_MIN) / (state[at + SLOW]! + SPREAD_MIN);
+    return Math.min(Math.max(ratio, 1 / RESTLESS_MAX), RESTLESS_MAX);
   }
 
-  private spreadAt(distance: number): number {
-    return Math.max(this.spreads[distance]!, SPREAD_MIN);
-  }
-
-  /** e to the quantiles, ascending within each distance. */
-  private factors(): Float64Array {
-    const factors = new Float64Array(this.quantiles.length);
-    const sorted = new Float32Array(LEVELS.length);
-    for (let distance = 0; distance < DISTANCES.length; distance++) {
-      const from = distance * LEVELS.length;
-      sorted.set(this.quantiles.subarray(from, from + LEVELS.length));
-      sorted.sort();
-      for (let l = 0; l < LEVELS.length; l++)
-        factors[from + l] = Math.exp(clamped(sorted[l]! * this.spreadAt(distance)));
+  /** How far the quantiles lie from the forecast, in logs: `LEVELS.length` for each distance, ascending (C1). */
+  offsetsOf(state: Float32Array, at: number): Float64Array {
+    const restless = this.restless(state, at);
+    const { offsets } = this;
+    for (let d = 0; d < this.distances.length; d++) {
+      const from = at + HEAD + d * WIDTH;
+      const scale = Math.max(state[from + SPREAD]!, SPREAD_MIN) * restless ** this.powers[d]!;
+      const into = offsets.subarray(d * LEVELS.length, (d + 1) * LEVELS.length);
+      for (let l = 0; l < LEVELS.length; l++) into[l] = clamped(state[from + l]! * scale);
+      into.sort();
     }
-    return factors;
+    return offsets;
+  }
+
+  /** Share of lately judged errors at or below the 0.95 quantile; NaN before the first. */
+  coverage(state: Float32Array, at: number, d: number): number {
+    const from = at + HEAD + d * WIDTH;
+    return state[from + COUNT]! > 0 ? state[from + COVERED]! : Number.NaN;
+  }
+
+  /** What was learned counts as of a few errors: for a series that begins where another one stands. */
+  forget(state: Float32Array, at: number): void {
+    state.fill(0, at, at + HEAD);
+    for (let from = at + HEAD; from < at + this.size; from += WIDTH)
+      state[from + COUNT] = Math.min(state[from + COUNT]!, PRIOR_WEIGHT);
+  }
+
+  /** Mean absolute error in logs at a distance, as it usually is. */
+  spread(state: Float32Array, at: number, d: number): number {
+    return state[at + HEAD + d * WIDTH + SPREAD]!;
   }
 }
 
-const clamped = (log: number): number => Math.min(Math.max(log, -LOG_MAX), LOG_MAX);
+/** The offset of one level at a place between two distances. */
+export function offsetAt(offsets: Float64Array, { near, share }: Place, level: number): number {
+  const here = offsets[near * LEVELS.length + level]!;
+  return share === 0 ? here : here + share * (offsets[(near + 1) * LEVELS.length + level]! - here);
+}
 
-/** For each step the distance at or before it, and how far it is (in the root of steps) towards the next one. */
-export const BETWEEN: readonly { readonly near: number; readonly share: number }[] = Array.from(
-  { length: DISTANCES.at(-1)!.ahead },
-  (_, k) => {
-    const ahead = k + 1;
-    let near = DISTANCES.length - 1;
-    while (DISTANCES[near]!.ahead > ahead) near--;
-    const from = Math.sqrt(DISTANCES[near]!.ahead);
-    const next = DISTANCES[near + 1];
-    return { near, share: next === undefined ? 0 : (Math.sqrt(ahead) - from) / (Math.sqrt(next.ahead) - from) };
-  },
-);
+const clamped = (log: number): number => Math.min(Math.max(log, -LOG_ERROR_MAX), LOG_ERROR_MAX);

@@ -1,4 +1,5 @@
-// Forecast: turns each series' windows into steps of a minute, and each closed step into quantiles of the coming hour.
+// Forecast: turns each series' windows into steps of a minute, and each closed step into quantiles of the coming hour and,
+// hour by hour, of the day.
 //
 //   F1. A step closes once: when the task's event time has passed its end and the grace, or when a window two steps on
 //       comes. A later window of it is counted in `lateWindows` and changes nothing.
@@ -13,16 +14,23 @@
 //   F6. A model's garbage is replaced, counted, and told in `distrust`.
 //   F7. A step closes by the time of the tick before: windows of one process that prove a time together may be committed
 //       one after the other, and when time leaps (a replay, a log caught up with) the grace does not cover that.
+//   F8. Costly fits are asked for, the busiest series first and within a budget (fit-queue.ts), and taken when they come
+//       back. Without any answer forecasts go on with what was fitted before, or with the models that need no fit.
 
 import { AppError } from '../../schemas/errors.ts';
-import type { EventTime } from '../../schemas/ids.ts';
+import type { EventTime, SeriesId } from '../../schemas/ids.ts';
 import type { Forecast, RateWindow } from '../../schemas/records.ts';
 import { BinaryReader, BinaryWriter } from '../../state/binary.ts';
 import { type Emit, type Input, NOTHING, type Rows, type Step, type Table, type Tick } from '../step.ts';
 import { LEVELS } from './calibration.ts';
-import { STEP_MS } from './history.ts';
-import { SeriesRow, SIGNALS } from './series-row.ts';
-import { SignalForecast, type TrustSettings } from './signal-forecast.ts';
+import { Elders } from './elders.ts';
+import { FitQueue } from './fit-queue.ts';
+import { type FitRequest, type FitResult, fitRequest } from './fits.ts';
+import { Forecaster, type ModelSet } from './forecaster.ts';
+import { MINUTE_GRID } from './grid.ts';
+import { DEFAULT_MODELS } from './models/models.ts';
+import { PastRow, SeriesRow, SIGNALS } from './series-row.ts';
+import { FAR_STEP_STEPS, type Signal, type TrustSettings } from './signal.ts';
 
 export interface ForecastSettings {
   /** How long a step stays open after its end. Longer than the grace of the rates stage, two seconds of idle ticks and a commit. */
@@ -35,6 +43,13 @@ export interface ForecastSettings {
   /** A series silent for so many steps is told of once in as many steps. */
   readonly idleSteps: number;
   readonly trust: TrustSettings;
+  /** The models that speak together. */
+  readonly models: ModelSet;
+  readonly historyHours: number;
+  /** Of one task, in event time. */
+  readonly fitsPerMinute: number;
+  /** A series with a lower mean rate is not worth a fit of its own. */
+  readonly fitPerSecondMin: number;
 }
 
 /** What holds unless the configuration says otherwise. */
@@ -46,7 +61,11 @@ export const FORECAST_DEFAULTS: ForecastSettings = {
   seriesPerTick: 500, // Some 50 ms of work; at five ticks a second, 150,000 series a minute.
   forgetSteps: 2 * 1440,
   idleSteps: 60,
-  trust: { stepsMin: 60, errorMax: 1.5, shareMax: 1, garbageSteps: 60 },
+  trust: { stepsMin: 60, errorMax: 1.5, shareMax: 0.8, coverageMin: 0.8, garbageSteps: 60 },
+  models: DEFAULT_MODELS,
+  historyHours: 360,
+  fitsPerMinute: 60, // Some two seconds of a thread; enough for 25,000 signals, three fits a day each.
+  fitPerSecondMin: 1 / 60,
 };
 
 /** The task's event time, as a row of its own. */
@@ -58,57 +77,102 @@ interface TimeRow {
   time: number;
   /** Windows in a row that lie more than `jumpMs` behind. */
   behind: number;
-  /** `time` at the last tick: what this time had proved then has been committed and read by now. Not stored. */
+  // Not stored:
+  /** `time` at the last tick: what this time had proved then has been committed and read by now. */
   heard: number;
+  /** Series of the task; -1 until they have been counted. */
+  seriesCount: number;
+  readonly queue: FitQueue;
+  readonly elders: Elders;
 }
 
-export type Row = SeriesRow | TimeRow;
-type Out = Emit<'forecasts', Forecast>;
+export type Row = SeriesRow | PastRow | TimeRow | StoredRow;
+type In = Input<'rates', RateWindow> | Input<'clock', Tick> | Input<'fitted', FitResult>;
+type Out = Emit<'forecasts', Forecast> | Emit<'fits', FitRequest>;
 
-export const histories: Table<Row> = {
-  name: 'histories',
-  encode(row) {
-    const to = new BinaryWriter(6 * 1024).count(FORMAT);
-    if (row.kind === 'time') to.count(0).double(row.windowTime).double(row.time).count(row.behind);
-    else row.write(to.count(1));
-    return to.bytes();
-  },
-  decode(bytes) {
-    const from = new BinaryReader(bytes);
-    const format = from.count();
-    if (format !== FORMAT)
-      throw new AppError('STORE_FORMAT', `forecast rows of format ${format} cannot be read`, { format });
-    if (from.count() === 1) return SeriesRow.read(from);
-    return { kind: 'time', windowTime: from.double(), time: from.double(), behind: from.count(), heard: -1 };
-  },
-};
-
-export function forecastWith(
-  settings: ForecastSettings,
-): Step<Input<'rates', RateWindow> | Input<'clock', Tick>, Row, Out> {
-  return (rows, input) =>
-    input.topic === 'rates' ? onWindow(rows, input.value, settings) : onTick(rows, input.value, settings);
+export interface ForecastStage {
+  readonly keeps: Table<Row>;
+  readonly step: Step<In, Row, Out>;
 }
 
-const FORMAT = 1;
+/** The stage's step and its table. */
+export function forecasting(settings: ForecastSettings): ForecastStage {
+  const brain = new Forecaster(MINUTE_GRID, settings.models, {
+    nearSteps: NEAR_STEPS_HELD,
+    farSlots: Math.ceil((settings.historyHours * 3_600_000) / (MINUTE_GRID.stepMs * MINUTE_GRID.slotSteps)),
+  });
+  const context: Context = { settings, brain };
+  return {
+    keeps: tableOf(settings),
+    step(rows, input) {
+      if (input.topic === 'rates') return onWindow(rows, input.value, context);
+      if (input.topic === 'clock') return onTick(rows, input.value, context);
+      return onFitted(rows, input.value, context);
+    },
+  };
+}
+
+interface Context {
+  readonly settings: ForecastSettings;
+  readonly brain: Forecaster;
+}
+
+/** A series row as it was stored; it becomes one when its past is at hand too. */
+interface StoredRow {
+  readonly kind: 'stored';
+  readonly bytes: Buffer;
+}
+
+const FORMAT = 2;
+const TIME = 0;
+const SERIES = 1;
+const PAST = 2;
 /** No series has this name. */
 const TIME_KEY = '';
+/** No topic has this character. */
+const PAST_SUFFIX = '\u0000past';
+/** Three days of minutes: the last two are what fits look at step by step. */
+const NEAR_STEPS_HELD = 3 * MINUTE_GRID.season;
 /** So many windows in a row from far behind, and event time was wrong: some ten minutes of one series, or seconds of many. */
 const BEHIND_MAX = 60;
 /** Ticks (about five a second) without a window after which a series counts as idle: two seconds, as in the rates stage. */
 const IDLE_TICKS = 10;
+/** Steps after which a series can teach a new one of its prefix. */
+const ELDER_STEPS = 240;
+const STEP_MS = MINUTE_GRID.stepMs;
 
-function onWindow(rows: Rows<Row>, window: RateWindow, settings: ForecastSettings): readonly Out[] {
-  const time = timeOf(rows);
+function tableOf(settings: ForecastSettings): Table<Row> {
+  return {
+    name: 'histories',
+    encode(row) {
+      if (row.kind === 'stored') return row.bytes;
+      const to = new BinaryWriter(4 * 1024).count(FORMAT);
+      if (row.kind === 'time') to.count(TIME).double(row.windowTime).double(row.time).count(row.behind);
+      else if (row.kind === 'series') row.write(to.count(SERIES));
+      else return Buffer.concat([to.count(PAST).bytes(), row.bytes()]);
+      return to.bytes();
+    },
+    decode(bytes) {
+      const from = new BinaryReader(bytes);
+      const format = from.count();
+      if (format !== FORMAT)
+        throw new AppError('STORE_FORMAT', `forecast rows of format ${format} cannot be read`, { format });
+      const kind = from.count();
+      if (kind === SERIES) return { kind: 'stored', bytes };
+      if (kind === PAST) return new PastRow(bytes.subarray(2));
+      return { ...freshTime(settings), windowTime: from.double(), time: from.double(), behind: from.count() };
+    },
+  };
+}
+
+function onWindow(rows: Rows<Row>, window: RateWindow, context: Context): readonly Out[] {
+  const { settings } = context;
+  const time = timeOf(rows, settings);
   observe(time, window.windowStart + window.windowMs, settings);
   rows.set(TIME_KEY, time);
   const step = Math.floor(window.windowStart / STEP_MS);
-  let row = rows.get(window.series) as SeriesRow | undefined;
-  if (row === undefined) {
-    if (rows.size > settings.seriesMax) return NOTHING; // F5
-    // A series begins with its first whole step: a part of one would look like a ramp.
-    row = new SeriesRow(window.series, Math.ceil(window.windowStart / STEP_MS), [new SignalForecast(), undefined]);
-  }
+  const row = seriesOf(rows, window.series, context) ?? begun(rows, time, window, context);
+  if (row === undefined) return NOTHING; // F5
   rows.set(window.series, row);
   const out: Out[] = [];
   // F4: this series followed a clock that has been taken back.
@@ -117,12 +181,13 @@ function onWindow(rows: Rows<Row>, window: RateWindow, settings: ForecastSetting
     row.lateWindows++; // F1
     return NOTHING;
   }
-  if (step > row.openStep + 1 && closeUpTo(rows, row, step - 1, settings, out) === 'gap') row.jump(step); // F1, F2
+  if (step > row.openStep + 1 && closeUpTo(rows, row, step - 1, context, out) === 'gap') row.jump(step); // F1, F2
   row.add(step, window);
   return out;
 }
 
-function onTick(rows: Rows<Row>, tick: Tick, settings: ForecastSettings): readonly Out[] {
+function onTick(rows: Rows<Row>, tick: Tick, context: Context): readonly Out[] {
+  const { settings } = context;
   const time = rows.get(TIME_KEY) as TimeRow | undefined;
   if (time === undefined) return NOTHING;
   if (tick.eventTime > time.time && tick.eventTime <= time.windowTime + settings.jumpMs) time.time = tick.eventTime; // F4
@@ -130,80 +195,193 @@ function onTick(rows: Rows<Row>, tick: Tick, settings: ForecastSettings): readon
   time.heard = time.time;
   const out: Out[] = [];
   let closed = 0;
-  for (const [key, row] of rows.entries()) {
-    if (row.kind === 'time') continue;
+  for (const [key, each] of rows.entries()) {
+    if (each.kind === 'time' || each.kind === 'past') continue;
+    const row = each.kind === 'stored' ? seriesOf(rows, key, context)! : each;
     const isIdle = ++row.silentTicks >= IDLE_TICKS;
     if (row.openStep >= closedBefore || (row.openStep < closedBefore - 1 && !isIdle)) continue; // F4
     if (closed++ === settings.seriesPerTick) break; // F5: the next tick goes on.
     if (row.silentSteps >= settings.forgetSteps) {
-      rows.delete(key);
-      for (const signal of SIGNALS) out.push({ topic: 'forecasts', key: `${key}|${signal}`, value: null });
+      forget(rows, time, row, out);
       continue;
     }
     rows.set(key, row);
-    closeUpTo(rows, row, closedBefore, settings, out);
+    closeUpTo(rows, row, closedBefore, context, out);
   }
   if (closed > 0) rows.set(TIME_KEY, time);
+  askForFits(rows, time, context, out);
   return out;
 }
 
+/** F8: takes what a fit has brought. */
+function onFitted(rows: Rows<Row>, result: FitResult, context: Context): readonly Out[] {
+  const time = timeOf(rows, context.settings);
+  time.queue.answered(fitKey(result.series as SeriesId, result.signal));
+  const row = seriesOf(rows, result.series as SeriesId, context);
+  const signal = row?.signals[result.signal];
+  if (row === undefined || signal === undefined) return NOTHING;
+  for (const { model, parameters } of result.fits) {
+    const m = context.brain.models.findIndex(({ name }) => name === model);
+    if (m >= 0) context.brain.take(signal.memory, m, parameters, result.regime);
+  }
+  time.queue.learn(signal.memory.history, signal.memory.parameters);
+  write(rows, row, true);
+  return NOTHING;
+}
+
+/** A row of the table, whole; `undefined` when there is none. */
+function seriesOf(rows: Rows<Row>, series: string, { brain }: Context): SeriesRow | undefined {
+  const row = rows.get(series);
+  if (row === undefined || row.kind !== 'stored') return row as SeriesRow | undefined;
+  const past = (rows.get(series + PAST_SUFFIX) as PastRow | undefined) ?? new PastRow();
+  const from = new BinaryReader(row.bytes);
+  from.count(); // The format, and
+  from.count(); // the kind, are known.
+  const whole = SeriesRow.read(from, brain, past);
+  rows.set(series, whole);
+  return whole;
+}
+
+/** A new series, which begins with its first whole step: a part of one would look like a ramp. */
+function begun(rows: Rows<Row>, time: TimeRow, window: RateWindow, context: Context): SeriesRow | undefined {
+  if (time.seriesCount < 0) {
+    time.seriesCount = 0;
+    for (const [, row] of rows.entries()) if (row.kind === 'series' || row.kind === 'stored') time.seriesCount++;
+  }
+  if (time.seriesCount >= context.settings.seriesMax) return undefined;
+  time.seriesCount++;
+  const row = new SeriesRow(context.brain, window.series, Math.ceil(window.windowStart / STEP_MS));
+  const elder = time.elders.of(window.series);
+  const from = elder === undefined ? undefined : seriesOf(rows, elder, context)?.signals[0];
+  if (from !== undefined) context.brain.inherit(row.signals[0].memory, from.memory);
+  return row;
+}
+
+function forget(rows: Rows<Row>, time: TimeRow, row: SeriesRow, out: Out[]): void {
+  rows.delete(row.series);
+  rows.delete(row.series + PAST_SUFFIX);
+  time.elders.forget(row.series);
+  if (time.seriesCount > 0) time.seriesCount--;
+  for (const signal of SIGNALS) out.push({ topic: 'forecasts', key: `${row.series}|${signal}`, value: null });
+}
+
 /** Closes the steps before `next`, and tells the forecast after the last of them. */
-function closeUpTo(
-  rows: Rows<Row>,
-  row: SeriesRow,
-  next: number,
-  settings: ForecastSettings,
-  out: Out[],
-): 'gap' | undefined {
+function closeUpTo(rows: Rows<Row>, row: SeriesRow, next: number, context: Context, out: Out[]): 'gap' | undefined {
+  const { settings } = context;
   for (let open = 0; open < 2 && row.openStep < next; open++) row.closeStep();
   if (next - row.openStep > settings.zeroStepsMax) {
     row.jump(next); // F2
+    write(rows, row);
     return 'gap';
   }
   while (row.openStep < next) row.closeStep();
+  write(rows, row);
+  const time = timeOf(rows, settings);
+  offer(rows, time, row, context);
   // While catching up, forecasts of the past help nobody.
-  const { time } = timeOf(rows);
-  if (time - row.openStep * STEP_MS > 3 * STEP_MS + settings.graceMs) return undefined;
+  if (time.time - row.openStep * STEP_MS > 3 * STEP_MS + settings.graceMs) return undefined;
   const silent = row.silentSteps;
   if (silent > settings.idleSteps && silent % settings.idleSteps !== 0) return undefined;
-  for (let index = 0; index < SIGNALS.length; index++) {
-    const signal = row.signals[index];
+  for (const [index, signal] of row.signals.entries()) {
     if (signal === undefined) continue;
-    out.push({
-      topic: 'forecasts',
-      key: `${row.series}|${SIGNALS[index]}`,
-      value: forecastOf(row, index, signal, settings),
-    });
+    const value = forecastOf(row, index, signal, settings);
+    out.push({ topic: 'forecasts', key: `${row.series}|${value.signal}`, value });
   }
   return undefined;
 }
 
-function forecastOf(row: SeriesRow, index: number, signal: SignalForecast, settings: ForecastSettings): Forecast {
-  const { history, ensemble } = signal;
+/** Marks what of a series has to be written: its past too when that is due, or when it has changed. */
+function write(rows: Rows<Row>, row: SeriesRow, hasPastChanged = false): void {
+  rows.set(row.series, row);
+  if (row.past.isDue() || hasPastChanged) rows.set(row.series + PAST_SUFFIX, row.past);
+}
+
+/** Offers a series to the fit queue when a fit of it is due, and as an elder when it is old enough. */
+function offer(rows: Rows<Row>, time: TimeRow, row: SeriesRow, { settings, brain }: Context): void {
+  for (const [index, signal] of row.signals.entries()) {
+    if (signal === undefined || signal.mean < settings.fitPerSecondMin) continue;
+    if (brain.fitsDue(signal.memory).length === 0) continue;
+    time.queue.offer({ key: fitKey(row.series, index), value: signal.mean, step: row.openStep });
+  }
+  const { age } = row.signals[0].memory.history;
+  if (age >= ELDER_STEPS && age % ELDER_STEPS === 0)
+    time.elders.add(row.series, (series) => rows.get(series) !== undefined);
+}
+
+/** F8. */
+function askForFits(rows: Rows<Row>, time: TimeRow, context: Context, out: Out[]): void {
+  const { brain } = context;
+  if (time.queue.waitingCount === 0) return;
+  for (const { key } of time.queue.next(Math.floor(time.time / STEP_MS))) {
+    const [series, index] = fitOf(key);
+    const signal = seriesOf(rows, series, context)?.signals[index];
+    if (signal === undefined) continue;
+    const models = brain.fitsDue(signal.memory).map((m) => brain.models[m]!.name);
+    out.push({
+      topic: 'fits',
+      key: series,
+      value: fitRequest(signal.memory.history, { series, signal: index, models }),
+    });
+  }
+  for (const { key } of time.queue.rest()) {
+    const [series, index] = fitOf(key);
+    const row = seriesOf(rows, series, context);
+    const signal = row?.signals[index];
+    const kindred = signal && time.queue.kindred(signal.memory.history);
+    if (row === undefined || signal === undefined || kindred === undefined) continue;
+    for (const m of brain.fitsDue(signal.memory)) brain.take(signal.memory, m, kindred[m]);
+    write(rows, row, true);
+  }
+}
+
+const fitKey = (series: SeriesId, signal: number): string => `${signal}${series}`;
+const fitOf = (key: string): [series: SeriesId, signal: number] => [key.slice(1) as SeriesId, Number(key[0])];
+
+function forecastOf(row: SeriesRow, index: number, signal: Signal, settings: ForecastSettings): Forecast {
+  const { history } = signal.memory;
+  const { near, far } = signal.quantiles();
+  const { leader, weights } = signal.opinion();
   const distrust = signal.distrust(settings.trust);
+  const { pattern } = signal;
   return {
     series: row.series,
     signal: SIGNALS[index]!,
     madeAt: ((history.step + 1) * STEP_MS) as EventTime,
     stepMs: STEP_MS,
     levels: LEVELS,
-    quantiles: signal.quantiles(),
+    quantiles: near,
     currentPerSecond: history.last,
-    model: ensemble.leader,
-    weights: ensemble.shares(),
+    model: leader,
+    weights,
     recentError: signal.recentError(),
-    ...signal.traits(),
+    dispersion: pattern.dispersion,
+    peakToMean: pattern.peakToMean,
+    seasonMs: (pattern.seasons[0]?.steps ?? 0) * STEP_MS,
+    pattern: pattern.label,
     trusted: distrust === '',
     distrust,
     distinctClients: row.distinctClients,
     bytesPerSecond: row.bytesPerSecond,
+    farStepMs: FAR_STEP_STEPS * STEP_MS,
+    farQuantiles: far,
+    coverage: signal.coverage(),
+    stepsSeen: history.age,
   };
 }
 
-function timeOf(rows: Rows<Row>): TimeRow {
-  return (
-    (rows.get(TIME_KEY) as TimeRow | undefined) ?? { kind: 'time', windowTime: -1, time: -1, behind: 0, heard: -1 }
-  );
+const freshTime = (settings: ForecastSettings): TimeRow => ({
+  kind: 'time',
+  windowTime: -1,
+  time: -1,
+  behind: 0,
+  heard: -1,
+  seriesCount: -1,
+  queue: new FitQueue(settings.fitsPerMinute),
+  elders: new Elders(),
+});
+
+function timeOf(rows: Rows<Row>, settings: ForecastSettings): TimeRow {
+  return (rows.get(TIME_KEY) as TimeRow | undefined) ?? freshTime(settings);
 }
 
 function observe(time: TimeRow, end: number, settings: ForecastSettings): void {

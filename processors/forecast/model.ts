@@ -1,31 +1,50 @@
-// Model: the contract of every forecaster. A model is a value without state of its own; what it learns lies in a flat
-// vector of numbers that the series owns, so that it is stored, copied and compared without knowing the model.
+// Model: the contract of every forecaster. A model is a value without state of its own. What it learns step by step lies in
+// a flat vector of numbers that the series owns, its `state`; what is fitted from a whole history now and then are its
+// `parameters`, which are never changed, only replaced, so that many series can share them.
 //
-//   M1. Pure: the result depends on the arguments alone, and nothing but `state` (fit, update) or `path` (forecast) changes.
+//   M1. Pure: the result depends on the arguments alone, and nothing but `state` (update) or `into` (forecast) changes.
 //   M2. A model sees closed steps only: `history` ends at `history.step`.
-//   M3. `update` and `forecast` are O(1) in the length of the history. What costs more belongs in `fit`, which is called
-//       every `fitEvery` steps, and for a model that is trained elsewhere (a global network) copies its parameters in.
-//   M4. A model gives the middle of what it expects. Quantiles come from the errors it has really made, in one way for all
-//       models (calibration.ts); no model is trusted to know its own spread.
+//   M3. `update` and `forecast` are O(1) in the length of the history. What costs more belongs in `fit`, which may run in
+//       another thread, over a copy of the history, and come back some steps late.
+//   M4. A model speaks in logarithms, as the history does, and gives the middle of what it expects. Its quantiles come
+//       from the errors that it has really made, in one way for all models (calibration.ts): no model is trusted to know
+//       its own spread.
 //
-// Whatever a model writes, NaN and 1e308 included, is checked before it is used (ensemble.ts).
+// Whatever a model says, NaN and 1e308 included, is checked before it is used (combination.ts).
 
+import type { Grid } from './grid.ts';
 import type { History } from './history.ts';
+
+export type State = Float32Array;
+export type Parameters = Float32Array;
 
 export interface Model {
   readonly name: string;
-  /** Length of its state vector; all zeros for a series not seen yet. */
-  readonly stateSize: number;
-  /** Steps between two calls of `fit`; 0 for a model that needs none. */
-  readonly fitEvery: number;
-  /** True for the one model that speaks for all when rates run away upwards (ensemble.ts, E5). */
-  readonly seesRamps?: boolean;
-  /** False while there is too little history for `forecast`. */
-  ready(history: History, state: Float32Array): boolean;
-  /** Learns from the whole history at once. */
-  fit(history: History, state: Float32Array): void;
-  /** Learns from the newest step, `history.last`. */
-  update(history: History, state: Float32Array): void;
-  /** Writes the expected rates of the coming steps: `path[k]` for step `history.step + 1 + k`. */
-  forecast(history: History, state: Float32Array, path: Float64Array): void;
+  /** Length of its state; all zeros for a series not seen yet. */
+  stateSize(grid: Grid): number;
+  /** Steps between two fits; 0 for a model that has none. */
+  fitEvery(grid: Grid): number;
+  /** False while there is too little for `forecast`. */
+  ready(history: History, state: State, parameters: Parameters): boolean;
+  /** Learns from the whole history at once; `undefined` while it is too short, or nothing is to be learned from it. */
+  fit(history: History): Parameters | undefined;
+  /** Learns from one step: the newest, or an older recent one when a series begins anew. */
+  update(history: History, state: State, parameters: Parameters, step: number): void;
+  /** Writes the expected log of step `history.step + ahead[i]` to `into[i]`; `ahead` ascends. */
+  forecast(history: History, state: State, parameters: Parameters, ahead: readonly number[], into: Float64Array): void;
 }
+
+export const NO_PARAMETERS: Parameters = new Float32Array(0);
+export const NO_STATE: State = new Float32Array(0);
+
+/** For models without a fit. */
+export const unfitted = {
+  fitEvery: () => 0,
+  fit: () => undefined,
+} as const;
+
+/** For models without a state. */
+export const stateless = {
+  stateSize: () => 0,
+  update() {},
+} as const;

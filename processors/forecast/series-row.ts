@@ -1,12 +1,21 @@
-// Series row: one series in the forecast stage: the steps that are still open, and a forecast for each signal.
+// Series row: one series in the forecast stage: the steps that are still open, and each signal. It is stored as two rows:
+// what changes with every step (some 3 KB for a signal), and the past (some 20 KB), which is written anew only now and then.
+//
+//   S1. The past as it was written last and the row written with it or after it are the whole series.
 
 import type { SeriesId } from '../../schemas/ids.ts';
-import type { RateWindow, Signal } from '../../schemas/records.ts';
-import type { BinaryReader, BinaryWriter } from '../../state/binary.ts';
-import { RATE_MAX, STEP_MS } from './history.ts';
-import { SignalForecast } from './signal-forecast.ts';
+import type { RateWindow, Signal as SignalName } from '../../schemas/records.ts';
+import { BinaryReader, BinaryWriter } from '../../state/binary.ts';
+import type { Forecaster } from './forecaster.ts';
+import { MINUTE_GRID } from './grid.ts';
+import { RATE_MAX } from './history.ts';
+import { Signal } from './signal.ts';
 
-export const SIGNALS: readonly Signal[] = ['SUBSCRIPTIONS', 'PUBLISHES'];
+export const SIGNALS: readonly SignalName[] = ['SUBSCRIPTIONS', 'PUBLISHES'];
+
+/** Steps that the row itself may hold until the past is written anew: some 700 bytes. */
+const TAIL_STEPS_MAX = 360;
+const STEP_SECONDS = MINUTE_GRID.stepMs / 1000;
 
 /** What one open step has gathered. */
 interface OpenStep {
@@ -26,17 +35,27 @@ export class SeriesRow {
   /** Ticks since the last window. Not stored: after a restart a series is idle a little later. */
   silentTicks = 0;
   /** By the order of SIGNALS; publishes from the first one seen on. */
-  readonly signals: [SignalForecast, SignalForecast | undefined];
+  readonly signals: [Signal, Signal | undefined];
   /** Of the last closed step. */
   distinctClients = 0;
   bytesPerSecond = 0;
+  /** Written beside the row, when it is due. */
+  readonly past: PastRow;
   private older: OpenStep = emptyStep();
   private newer: OpenStep = emptyStep();
+  private readonly brain: Forecaster;
 
-  constructor(series: SeriesId, openStep: number, signals: [SignalForecast, SignalForecast | undefined]) {
+  constructor(brain: Forecaster, series: SeriesId, openStep: number, past = new PastRow()) {
+    this.brain = brain;
     this.series = series;
     this.openStep = openStep;
-    this.signals = signals;
+    const [subscriptions, publishes] = past.memoriesFor(brain);
+    this.signals = [
+      new Signal(brain, subscriptions),
+      publishes === undefined ? undefined : new Signal(brain, publishes),
+    ];
+    this.past = past;
+    past.row = this;
   }
 
   /** The step must be one of the two open ones. */
@@ -52,14 +71,13 @@ export class SeriesRow {
 
   closeStep(): void {
     const { older, openStep } = this;
-    const seconds = STEP_MS / 1000;
-    this.signals[0].close(openStep, older.events / seconds);
+    this.signals[0].close(openStep, older.events / STEP_SECONDS);
     if (older.publishes > 0 || this.signals[1] !== undefined) {
-      this.signals[1] ??= new SignalForecast();
-      this.signals[1].close(openStep, older.publishes / seconds);
+      this.signals[1] ??= new Signal(this.brain);
+      this.signals[1].close(openStep, older.publishes / STEP_SECONDS);
     }
     this.distinctClients = older.clients;
-    this.bytesPerSecond = older.bytes / seconds;
+    this.bytesPerSecond = older.bytes / STEP_SECONDS;
     this.older = this.newer;
     this.newer = emptyStep();
     this.openStep++;
@@ -82,22 +100,66 @@ export class SeriesRow {
     for (const { events, publishes, bytes, clients } of [this.older, this.newer])
       to.double(events).double(publishes).double(bytes).double(clients);
     to.double(this.distinctClients).double(this.bytesPerSecond);
-    this.signals[0].write(to);
-    to.count(this.signals[1] === undefined ? 0 : 1);
-    this.signals[1]?.write(to);
+    to.count(this.signals[1] === undefined ? 1 : 2);
+    for (const signal of this.signals) signal?.writeTail(to, this.past.step);
   }
 
-  static read(from: BinaryReader): SeriesRow {
+  static read(from: BinaryReader, brain: Forecaster, past: PastRow): SeriesRow {
     const series = from.text() as SeriesId;
-    const openStep = from.count();
-    const lateWindows = from.count();
-    const [older, newer] = [readStep(from), readStep(from)];
-    const distinctClients = from.double();
-    const bytesPerSecond = from.double();
-    const subscriptions = SignalForecast.read(from);
-    const publishes = from.count() === 1 ? SignalForecast.read(from) : undefined;
-    const row = new SeriesRow(series, openStep, [subscriptions, publishes]);
-    return Object.assign(row, { lateWindows, older, newer, distinctClients, bytesPerSecond });
+    const row = new SeriesRow(brain, series, from.count(), past);
+    row.lateWindows = from.count();
+    row.older = readStep(from);
+    row.newer = readStep(from);
+    row.distinctClients = from.double();
+    row.bytesPerSecond = from.double();
+    if (from.count() === 2) row.signals[1] ??= new Signal(brain);
+    else row.signals[1] = undefined;
+    for (const signal of row.signals) signal?.readTail(from);
+    return row;
+  }
+}
+
+/** What of a series changes seldom: histories and fitted parameters, as the store has them or as the row holds them. */
+export class PastRow {
+  readonly kind = 'past';
+  /** The step that it was last written at; -1 before. */
+  step = -1;
+  row: SeriesRow | undefined;
+  private revision = 0;
+  private stored: Buffer | undefined;
+
+  constructor(stored?: Buffer) {
+    this.stored = stored;
+  }
+
+  /** True when it must be written now for the row to be whole (S1), since what it says has changed or is long ago. */
+  isDue(): boolean {
+    const { openStep, signals } = this.row!;
+    const revision = signals.reduce((sum, signal) => sum + (signal?.memory.history.revision ?? 0), 0);
+    if (openStep - this.step <= TAIL_STEPS_MAX && revision === this.revision) return false;
+    this.revision = revision;
+    this.step = openStep;
+    return true;
+  }
+
+  /** The memories that the stored bytes hold, to be completed by the row. */
+  memoriesFor(brain: Forecaster) {
+    if (this.stored === undefined) return [brain.fresh(), undefined] as const;
+    const from = new BinaryReader(this.stored);
+    this.stored = undefined;
+    this.step = from.count();
+    this.revision = from.count();
+    const count = from.count();
+    return [brain.readPast(from), count === 2 ? brain.readPast(from) : undefined] as const;
+  }
+
+  bytes(): Buffer {
+    if (this.row === undefined) return this.stored ?? Buffer.alloc(0);
+    const { signals } = this.row;
+    const to = new BinaryWriter(24 * 1024).count(this.step).count(this.revision);
+    to.count(signals[1] === undefined ? 1 : 2);
+    for (const signal of signals) signal?.writePast(to);
+    return to.bytes();
   }
 }
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import avsc from 'avsc';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decoderOf, embeddedCodec, encoderOf, LOCAL_SCHEMA_IDS, RECORD_NAMES } from '../../schemas/avro-codec.ts';
@@ -291,6 +292,22 @@ describe('schemas that change', () => {
   });
 });
 
+test('a forecast of an earlier release is read, what it did not tell yet by its defaults', () => {
+  const now = SCHEMAS.Forecast as { readonly fields: readonly { readonly name: string }[] };
+  const added = ['farStepMs', 'farQuantiles', 'coverage', 'stepsSeen'];
+  const before = { ...now, fields: now.fields.filter(({ name }) => !added.includes(name)) };
+  const bytes = Buffer.concat([Buffer.of(0, 0, 0, 0, 5), avsc.Type.forSchema(before as never).toBuffer(OLD_FORECAST)]);
+  expect(embeddedCodec().decode('Forecast', bytes)).toMatchObject({
+    ...{ series: 'c/0/', quantiles: [1, 2], farStepMs: 0, farQuantiles: [], coverage: -1, stepsSeen: 0 },
+  });
+});
+
+const OLD_FORECAST = {
+  ...{ series: 'c/0/', signal: 'PUBLISHES', madeAt: 60_000, stepMs: 60_000, levels: [0.5, 0.9], quantiles: [1, 2] },
+  ...{ currentPerSecond: 1, model: 'level', weights: { level: 1 }, recentError: 1, dispersion: 1, peakToMean: 1 },
+  ...{ seasonMs: 0, pattern: 'CONSISTENT', trusted: true, distrust: '', distinctClients: 1, bytesPerSecond: 0 },
+};
+
 // A changed schema under an old id makes data of an older release unreadable. When this fails on purpose: give the record
 // the next free number in LOCAL_SCHEMA_IDS, put the old schema into LOCAL_HISTORY, and write the new digest here.
 test('the schema behind each local id is the one it always was', () => {
@@ -307,7 +324,7 @@ test('the schema behind each local id is the one it always was', () => {
     {
       "Command 6": "6cdb07f44b3b",
       "Decision 9": "4a777d02f5d9",
-      "Forecast 5": "d6dae452e3a6",
+      "Forecast 10": "6623e380008d",
       "Metric 3": "bfa25c32edb0",
       "PointerRecord 8": "595e67baeea0",
       "Progress 7": "cef359f01e9c",

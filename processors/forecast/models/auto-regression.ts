@@ -1,61 +1,62 @@
-// Auto-regression on minute-to-minute differences, with the coefficients of the `timeseries-analysis` library (maximum
-// entropy, that is Burg's method, whose process is stable by construction). On differences it has no mean to fall back to:
-// it carries a momentum on and then stays where that leads.
+// Auto-regression of logarithms beside their season, with the coefficients of the `timeseries-analysis` library (maximum
+// entropy, that is Burg's method, 1967, whose process is stable by construction).
 //
 // The library's other estimator can be unstable and prints to the console; its forecasting functions print always. So we
 // ask it for the coefficients alone, and run the recursion here.
 
 import timeseries from 'timeseries-analysis';
-import { type History, RECENT_STEPS } from '../history.ts';
-import type { Model } from '../model.ts';
+import type { History } from '../history.ts';
+import { type Model, stateless } from '../model.ts';
 
-const DEGREE = 6;
-/** Differences below which six coefficients mean nothing. */
-const SAMPLES_MIN = 40;
-/** State: whether the coefficients may be used, then the coefficients. */
-const FITTED = 0;
+const DEGREE = 12;
+/** Values below which twelve coefficients mean nothing. */
+const SAMPLES_MIN = 60;
+const SAMPLES_MAX = 2_016;
+/** Steps that the recursion runs ahead; what is left of a deviation by then stays. */
+const RECURSION_MAX = 64;
+/** Scratch: the last deviations and those to come, the oldest first. */
+const path = new Float64Array(DEGREE + RECURSION_MAX);
+/** Parameters: the coefficients, then the mean. */
+const MEAN = DEGREE;
 
 export const autoRegression: Model = {
+  ...stateless,
   name: 'auto-regression',
-  stateSize: 1 + DEGREE,
-  fitEvery: 15,
-  ready: (history, state) => state[FITTED] === 1 && history.seen > DEGREE + 1,
-  fit(history, state) {
-    state[FITTED] = 0;
-    const samples = differences(history);
-    if (samples.length < SAMPLES_MIN) return;
-    const scale = Math.max(...samples.map(Math.abs));
-    if (!(scale > 0)) return; // A constant series has no differences to learn from, and the library would divide by zero.
-    const data = samples.map((value, index) => [index, value / scale] as const);
+  fitEvery: (grid) => Math.max(24, Math.ceil(grid.season / 3)),
+  ready: (history, _state, parameters) => parameters.length > 0 && history.seen > DEGREE,
+  fit(history) {
+    const samples = samplesOf(history);
+    if (samples.length < SAMPLES_MIN) return undefined;
+    const mean = samples.reduce((sum, sample) => sum + sample, 0) / samples.length;
+    const scale = samples.reduce((most, sample) => Math.max(most, Math.abs(sample - mean)), 0);
+    if (!(scale > 0)) return undefined; // Nothing ever happened but the season: the library would divide by zero.
+    const data = samples.map((sample, index) => [index, (sample - mean) / scale] as const);
     const coefficients = new timeseries.main(data).ARMaxEntropy({ degree: DEGREE, data });
-    if (coefficients.length !== DEGREE || !coefficients.every(Number.isFinite)) return;
-    for (let i = 0; i < DEGREE; i++) state[1 + i] = -coefficients[i]!;
-    state[FITTED] = 1;
+    if (coefficients.length !== DEGREE || !coefficients.every(Number.isFinite)) return undefined;
+    return Float32Array.from([...coefficients.map((coefficient) => -coefficient), mean]);
   },
-  update() {},
-  forecast(history, state, path) {
-    const momentum = new Float64Array(DEGREE);
-    for (let i = 0; i < DEGREE; i++) {
-      const difference = history.recent.at(history.step - i) - history.recent.at(history.step - i - 1);
-      momentum[i] = Number.isNaN(difference) ? 0 : difference;
-    }
-    let rate = history.last;
-    for (let k = 0; k < path.length; k++) {
-      let next = 0;
-      for (let i = 0; i < DEGREE; i++) next += state[1 + i]! * momentum[i]!;
-      momentum.copyWithin(1, 0, DEGREE - 1);
-      momentum[0] = next;
-      rate += next;
-      path[k] = rate;
+  forecast(history, _state, parameters, ahead, into) {
+    const mean = parameters[MEAN]!;
+    for (let i = 0; i < DEGREE; i++) path[DEGREE - 1 - i] = besideSeason(history, history.step - i) - mean;
+    let end = DEGREE;
+    for (let i = 0; i < ahead.length; i++) {
+      const last = DEGREE + Math.min(ahead[i]!, RECURSION_MAX);
+      for (; end < last; end++) {
+        let next = 0;
+        for (let j = 0; j < DEGREE; j++) next += parameters[j]! * path[end - 1 - j]!;
+        path[end] = next;
+      }
+      into[i] = mean + path[last - 1]! + seasonOf(history, history.step + ahead[i]!);
     }
   },
 };
 
-function differences(history: History): number[] {
-  const found: number[] = [];
-  for (let step = history.step - RECENT_STEPS + 2; step <= history.step; step++) {
-    const difference = history.recent.at(step) - history.recent.at(step - 1);
-    if (!Number.isNaN(difference)) found.push(difference);
-  }
-  return found;
+function samplesOf(history: History): number[] {
+  const first = Math.max(history.nearBegin, history.end - Math.min(history.seen, SAMPLES_MAX));
+  const samples: number[] = [];
+  for (let step = first; step < history.end; step++) samples.push(besideSeason(history, step));
+  return samples;
 }
+
+const besideSeason = (history: History, step: number): number => history.near(step) - seasonOf(history, step);
+const seasonOf = (history: History, step: number): number => (history.seasons >= 1 ? history.seasonal(step) : 0);

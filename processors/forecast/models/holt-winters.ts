@@ -1,12 +1,43 @@
-// Holt-Winters, additive with a damped trend: level and slope around the daily profile of the history. The profile is
-// learned from whole days, by slot of five minutes, and not from one-step errors as in the textbook: with a season of 1,440
-// steps and a quick level the level would take all of every error, and the season would never be learned.
+// Holt-Winters, additive in logarithms with a damped trend (ETS(A,Ad,A); Holt, 1957; Winters, 1960): level and slope around
+// the mean of the days before. The season is read from the history and not learned from one-step errors as in the textbook:
+// with a season of 1,440 steps and a quick level the level would take all of every error, and the season learn nothing.
 
-import type { Model } from '../model.ts';
-import { dampedTrendAround } from './damped-trend.ts';
+import { type Model, unfitted } from '../model.ts';
 
-export const holtWinters: Model = dampedTrendAround(
-  'holt-winters',
-  (history, step) => history.seasonal(step),
-  (history) => history.hasProfile,
-);
+const LEVEL_GAIN = 0.5;
+const TREND_GAIN = 0.05;
+const DAMPING = 0.9;
+/** The level's distance to the season halves in a twelfth of it: a quiet morning says little about the night. */
+const RETURNS_IN_SEASON = 12;
+/** State: level and slope beside the season, whether there was a first value. */
+const LEVEL = 0;
+const TREND = 1;
+const STARTED = 2;
+
+export const holtWinters: Model = {
+  ...unfitted,
+  name: 'holt-winters',
+  stateSize: () => STARTED + 1,
+  ready: (history, state) => state[STARTED] === 1 && history.seasons >= 1,
+  update(history, state, _parameters, step) {
+    const log = history.near(step) - history.seasonal(step);
+    if (state[STARTED] === 0) {
+      state[LEVEL] = log;
+      state[STARTED] = 1;
+      return;
+    }
+    const expected = state[LEVEL]! + DAMPING * state[TREND]!;
+    const after = expected + LEVEL_GAIN * (log - expected);
+    const slope = after - state[LEVEL]!;
+    state[TREND] = DAMPING * state[TREND]! + TREND_GAIN * (slope - DAMPING * state[TREND]!);
+    state[LEVEL] = after;
+  },
+  forecast(history, state, _parameters, ahead, into) {
+    const kept = 0.5 ** (RETURNS_IN_SEASON / history.grid.season);
+    for (let i = 0; i < ahead.length; i++) {
+      const travelled = (DAMPING * (1 - DAMPING ** ahead[i]!)) / (1 - DAMPING);
+      into[i] =
+        history.seasonal(history.step + ahead[i]!) + kept ** ahead[i]! * (state[LEVEL]! + state[TREND]! * travelled);
+    }
+  },
+};

@@ -1,18 +1,23 @@
-// Seasonal naive: what was seen a day before. The forecast that every other one has to beat.
+// Seasonal naive: what was seen a season before, a day or a week. The forecasts that every other one has to beat.
 
-import type { Model } from '../model.ts';
+import type { Grid } from '../grid.ts';
+import { type Model, stateless, unfitted } from '../model.ts';
 
-export const seasonalNaive: Model = {
-  name: 'seasonal-naive',
-  stateSize: 0,
-  fitEvery: 0,
-  ready: (history) =>
-    !Number.isNaN(history.yesterday(history.step + 1)) && !Number.isNaN(history.yesterday(history.step + 60)),
-  fit() {},
-  update() {},
-  forecast(history, _state, path) {
-    for (let k = 0; k < path.length; k++) path[k] = history.yesterday(history.step + 1 + k);
-    // A hole of the day before takes the value in front of it.
-    for (let k = 1; k < path.length; k++) if (Number.isNaN(path[k]!)) path[k] = path[k - 1]!;
-  },
-};
+function seasonalNaive(name: string, periodOf: (grid: Grid) => number): Model {
+  return {
+    ...unfitted,
+    ...stateless,
+    name,
+    ready: (history) => history.end - history.begin >= periodOf(history.grid),
+    forecast(history, _state, _parameters, ahead, into) {
+      const period = periodOf(history.grid);
+      for (let i = 0; i < ahead.length; i++) {
+        const step = history.step + ahead[i]!;
+        into[i] = history.far(step - period * Math.ceil(ahead[i]! / period));
+      }
+    },
+  };
+}
+
+export const seasonalNaiveDay = seasonalNaive('seasonal-naive-day', (grid) => grid.season);
+export const seasonalNaiveWeek = seasonalNaive('seasonal-naive-week', (grid) => grid.longSeason);

@@ -1,30 +1,42 @@
 import { describe, expect, test } from 'vitest';
+import { type FitRequest, fitted } from '../../../processors/forecast/fits.ts';
 import {
   FORECAST_DEFAULTS,
   type ForecastSettings,
-  forecastWith,
-  histories,
+  forecasting,
   type Row,
 } from '../../../processors/forecast/forecast.ts';
+import type { Emit, Rows, Table } from '../../../processors/step.ts';
 import type { EventTime, SeriesId } from '../../../schemas/ids.ts';
 import type { Forecast, RateWindow } from '../../../schemas/records.ts';
-import { rowsOf } from '../rates/rows.ts';
+import type { Change } from '../../../state/store.ts';
+import { RowTable } from '../../../topology/row-table.ts';
+import { noiseFrom } from './shapes.ts';
 
 const T0 = 1_704_067_200_000;
 const MINUTE = 60_000;
 
 function task(settings: Partial<ForecastSettings> = {}) {
-  const rows = rowsOf<Row>();
-  const step = forecastWith({ ...FORECAST_DEFAULTS, ...settings });
-  const out: { key: string; value: Forecast | null }[] = [];
+  const { step, keeps } = forecasting({ ...FORECAST_DEFAULTS, ...settings });
+  let table = new RowTable(keeps as Table<unknown>);
+  const stored = new Map<string, Buffer>();
+  const out: { topic: string; key: string; value: Forecast | null }[] = [];
+  const fits: FitRequest[] = [];
+  const take = (emits: readonly Emit[]): void => {
+    for (const emit of emits)
+      if (emit.topic === 'fits') fits.push(emit.value as FitRequest);
+      else out.push(emit as (typeof out)[number]);
+  };
+  const rows = (): Rows<Row> => table as unknown as Rows<Row>;
   const place = { partition: 0, offset: 0 };
   const firstTick = (seconds: number): void => {
     const value = { eventTime: T0 + seconds * 1000, wallTime: 0 };
-    out.push(...step(rows, { topic: 'clock', ...place, key: '', value }));
+    take(step(rows(), { topic: 'clock', ...place, key: '', value }));
   };
   return {
     rows,
     out,
+    fits,
     window(seconds: number, fields: Partial<Omit<RateWindow, 'series'>> & { series?: string } = {}) {
       const value: RateWindow = {
         source: 0,
@@ -39,7 +51,7 @@ function task(settings: Partial<ForecastSettings> = {}) {
         ...fields,
         series: (fields.series ?? 'c/0/') as SeriesId,
       };
-      out.push(...step(rows, { topic: 'rates', ...place, key: value.series, value }));
+      take(step(rows(), { topic: 'rates', ...place, key: value.series, value }));
     },
     firstTick,
     /** A time told for the first time closes nothing yet (F7): here the tick that tells it again counts. */
@@ -47,11 +59,32 @@ function task(settings: Partial<ForecastSettings> = {}) {
       firstTick(seconds);
       firstTick(seconds);
     },
-    store() {
-      for (const [key, row] of [...rows.entries()]) rows.set(key, histories.decode(histories.encode(row)));
+    /** What a commit writes, and how many bytes of it. */
+    commit(): number {
+      const changes: Change[] = [];
+      table.drain(changes);
+      let sizeBytes = 0;
+      for (const { key, value } of changes) {
+        sizeBytes += value?.length ?? 0;
+        if (value === undefined) stored.delete(key);
+        else stored.set(key, value);
+      }
+      return sizeBytes;
+    },
+    /** Another process goes on from what was committed. */
+    restart() {
+      table = new RowTable(keeps as Table<unknown>);
+      for (const [key, value] of stored) table.load(key.slice(table.prefix.length), value);
+    },
+    /** Answers what was asked for. */
+    fit() {
+      for (const request of fits.splice(0))
+        take(step(rows(), { topic: 'fitted', ...place, key: '', value: fitted(request) }));
     },
   };
 }
+
+const seriesIn = (rows: Rows<Row>): number => [...rows.entries()].filter(([, row]) => row.kind === 'series').length;
 
 const made = (out: readonly { value: Forecast | null }[]) =>
   out.map(({ value }) => (value === null ? null : [(value.madeAt - T0) / MINUTE, value.currentPerSecond]));
@@ -189,7 +222,7 @@ describe('forecast: steps', () => {
       window(minute * 60);
       tick(1800 + minute * 60);
     }
-    expect(rows.get('c/0/')).toMatchObject({ lateWindows: 0, openStep: T0 / MINUTE + 18 });
+    expect(rows().get('c/0/')).toMatchObject({ lateWindows: 0, openStep: T0 / MINUTE + 18 });
   });
 
   test('F2: a silence of the whole task is a gap: no zeros are learned from it', () => {
@@ -198,7 +231,7 @@ describe('forecast: steps', () => {
     window(6000 * 60);
     window(6002 * 60);
     expect(out.at(-1)!.value).toMatchObject({ distrust: 'only 1 of 60 steps seen' });
-    expect(rows.size).toBe(2);
+    expect(seriesIn(rows())).toBe(1);
   });
 
   test('windows of one series from several partitions add up', () => {
@@ -252,7 +285,7 @@ describe('forecast: bounds', () => {
   test('F5: series beyond the bound are not taken', () => {
     const { window, rows } = task({ seriesMax: 3 });
     for (let i = 0; i < 10; i++) window(0, { series: `t/${i}` });
-    expect(rows.size).toBe(3 + 1);
+    expect(seriesIn(rows())).toBe(3);
   });
 
   test('F5: a silent series is told of seldom, then forgotten with its forecasts', () => {
@@ -268,14 +301,19 @@ describe('forecast: bounds', () => {
       { topic: 'forecasts', key: 'c/0/|SUBSCRIPTIONS', value: null },
       { topic: 'forecasts', key: 'c/0/|PUBLISHES', value: null },
     ]);
-    expect(rows.get('c/0/')).toBeUndefined();
+    expect([...rows().entries()].filter(([key]) => key.startsWith('c/0/'))).toEqual([]);
   });
 
-  test('a row with both signals, days old, takes less than 5,300 bytes', () => {
-    const { window, rows } = task();
-    for (let minute = 0; minute < 3000; minute++)
+  test('of a series days old with both signals, less than 7,000 bytes are written for a step, and its past seldom', () => {
+    const { window, commit } = task({ idleSteps: 0, fitsPerMinute: 0 });
+    const sizes: number[] = [];
+    for (let minute = 0; minute < 3000; minute++) {
       window(minute * 60, { subscribes: 100 + (minute % 700), publishes: 5000 + (minute % 300) });
-    expect(histories.encode(rows.get('c/0/')!).length).toBeLessThan(5_300);
+      sizes.push(commit());
+    }
+    const large = sizes.slice(600).filter((sizeBytes) => sizeBytes >= 7_000);
+    expect(large.length).toBeLessThanOrEqual(2400 / 360 + 2);
+    expect(Math.max(...large)).toBeLessThan(32_000);
   });
 });
 
@@ -286,8 +324,11 @@ describe('forecast: time', () => {
       for (let minute = 0; minute < 200; minute++) {
         each.window(minute * 60 + 10, { subscribes: 100 + ((minute * 37) % 50) });
         each.window(minute * 60 + 20, { series: 'w/1/', publishes: minute });
-        if (each === stored && minute % 23 === 0) each.store();
         each.tick(minute * 60 + 70);
+        each.fit();
+        if (each !== stored) continue;
+        each.commit();
+        if (minute % 23 === 0) each.restart();
       }
     expect(straight.out.length).toBeGreaterThan(500);
     expect(stored.out).toEqual(straight.out);
@@ -302,5 +343,78 @@ describe('forecast: time', () => {
     }
     tick(1210);
     expect(made(out).at(-1)).toEqual([20, 6]);
+  });
+});
+
+describe('forecast: fits', () => {
+  const noise = noiseFrom(7);
+  const played = (each: ReturnType<typeof task>, series: string, minutes: number, from = 0): void => {
+    for (let minute = from; minute < minutes; minute++) {
+      each.window(minute * 60, { series, subscribes: Math.round(6_000 + 300 * noise(minute)) });
+      each.tick(minute * 60 + 70);
+    }
+  };
+
+  test('F8: a fit is asked for once there is something to learn, and what it brings takes part in the forecast', () => {
+    const each = task();
+    played(each, 'c/0/', 75);
+    expect(each.fits.map(({ series, signal }) => [series, signal])).toEqual([['c/0/', 0]]);
+    expect(each.fits[0]!.models).toContain('auto-regression');
+    expect(each.out.at(-1)!.value!.weights['auto-regression']).toBe(0);
+    each.fit();
+    played(each, 'c/0/', 90, 75);
+    expect(each.out.at(-1)!.value!.weights['auto-regression']).toBeGreaterThan(0.05);
+  });
+
+  test('F8: without any answer, forecasts go on, and the fit is asked for again an hour later', () => {
+    const each = task();
+    played(each, 'c/0/', 150);
+    expect(each.out.length).toBeGreaterThan(140);
+    expect(each.fits.length).toBe(2);
+  });
+
+  test('F8: an answer for a series that is gone, or of models that are not ours, changes nothing', () => {
+    const each = task();
+    played(each, 'c/0/', 75);
+    each.fits.push({ ...each.fits[0]!, series: 'c/0/gone' }, { ...each.fits[0]!, models: ['no-such-model'] });
+    each.fit();
+    played(each, 'c/0/', 80, 75);
+    expect(each.out.at(-1)!.value!.distrust).toBe('');
+  });
+
+  test('F8: of many series the busiest are fitted first, within the budget of a minute', () => {
+    const each = task({ fitsPerMinute: 2 });
+    for (let minute = 0; minute < 62; minute++) {
+      for (let i = 0; i < 5; i++) each.window(minute * 60, { series: `c/0/${i}`, subscribes: 600 * (i + 1) });
+      each.tick(minute * 60 + 70);
+    }
+    expect(each.fits.slice(0, 2).map(({ series }) => series)).toEqual(['c/0/4', 'c/0/3']);
+  });
+
+  test('a series of next to no events is not worth a fit', () => {
+    const each = task();
+    for (let minute = 0; minute < 90; minute++) {
+      each.window(minute * 60, { subscribes: minute % 3 === 0 ? 1 : 0 });
+      each.tick(minute * 60 + 70);
+    }
+    expect(each.fits).toEqual([]);
+  });
+
+  test('a new series begins with what the oldest one of its prefix has learned', () => {
+    const each = task();
+    for (let minute = 0; minute < 300; minute++) {
+      each.window(minute * 60, { series: 't/eu/cam/1', subscribes: Math.round(6_000 + 300 * noise(minute)) });
+      each.tick(minute * 60 + 70);
+      each.fit();
+    }
+    for (let minute = 300; minute < 330; minute++) {
+      for (const series of ['t/eu/cam/1', 't/eu/cam/2', 't/us/cam/3'])
+        each.window(minute * 60, { series, subscribes: Math.round(6_000 + 300 * noise(minute)) });
+      each.tick(minute * 60 + 70);
+    }
+    const weightOf = (series: string): number =>
+      each.out.findLast(({ key }) => key === `${series}|SUBSCRIPTIONS`)!.value!.weights['auto-regression']!;
+    expect(weightOf('t/eu/cam/2')).toBeGreaterThan(0.05);
+    expect(weightOf('t/us/cam/3')).toBe(0);
   });
 });

@@ -1,0 +1,151 @@
+// Direct models: linear in what is known when the forecast is made, with coefficients of their own for each distance
+// (direct multi-step forecasting), fitted by robust ridge regression. Between two distances their forecasts are mixed.
+//
+//   D1. Without a fit the coefficients are zero and the forecast is its base: a rule that needs no learning.
+//   D2. A forecast is at most RISE_MAX above the highest log lately seen: a line knows no limits.
+
+import { FlatHistory } from '../flat-history.ts';
+import type { Grid } from '../grid.ts';
+import type { History } from '../history.ts';
+import type { LogReader } from '../log-reader.ts';
+import { type Model, type Parameters, stateless } from '../model.ts';
+import { robustRidge } from '../robust-ridge.ts';
+
+/** What a direct model looks at. */
+export interface Features {
+  readonly name: string;
+  /** Which of its sets of columns the steps from `begin` to `end` allow; `undefined` while they are too few for any. */
+  variantOf(grid: Grid, begin: number, end: number): number | undefined;
+  /** Steps before the newest one that a row of this variant looks at. */
+  reach(grid: Grid, variant: number): number;
+  /** Columns of one row. */
+  width(variant: number): number;
+  /** Numbers that it works out once for all distances of a step. */
+  readonly originSize: number;
+  /** Works out what does not depend on the distance. */
+  look(reader: LogReader, grid: Grid, variant: number, step: number, origin: Float64Array): void;
+  /**
+   * Writes the row of the forecast made at `step` for `ahead` steps later, given what `look` has found there; returns the
+   * base that is forecast without any coefficient.
+   */
+  write(
+    reader: LogReader,
+    grid: Grid,
+    variant: number,
+    step: number,
+    ahead: number,
+    origin: Float64Array,
+    into: Float64Array,
+  ): number;
+  fitEvery(grid: Grid): number;
+}
+
+/** Rows of one fit at most: more make it slower, hardly better. */
+const ROWS_MAX = 1_000;
+/** Rows further back than this, in seasons of at least 288 steps, are not looked at. */
+const ROWS_SEASONS = 28;
+const ROWS_STEPS_MIN = 8_064;
+/** Fewer rows than this for each column fit nothing but noise. */
+const ROWS_PER_COLUMN = 2;
+/** Held towards zero by this much, and by more further ahead, where there is less to be known. */
+const SHRINK = 0.05;
+const SHRINK_GROWS = 0.5;
+const RISE_MAX = 1;
+
+export function direct(features: Features): Model {
+  const row = new Float64Array(features.width(Number.POSITIVE_INFINITY));
+  const origin = new Float64Array(features.originSize);
+  /** What `origin` is of: a step is closed and then forecast, mostly one right after the other. */
+  let looked: { readonly history: History; readonly step: number; readonly variant: number } | undefined;
+  return {
+    ...stateless,
+    name: features.name,
+    fitEvery: (grid) => features.fitEvery(grid),
+    ready: (history) => features.variantOf(history.grid, history.begin, history.end) !== undefined,
+    fit: (history) => fitted(features, history),
+    forecast(history, _state, parameters, ahead, into) {
+      const { grid, step } = history;
+      const possible = features.variantOf(grid, history.begin, history.end)!;
+      // A fit from before a gap may look at more than is left.
+      const isFitted = parameters.length > 0 && parameters[0]! <= possible;
+      const variant = isFitted ? parameters[0]! : possible;
+      if (looked?.history !== history || looked.step !== step || looked.variant !== variant) {
+        features.look(history, grid, variant, step, origin);
+        looked = { history, step, variant };
+      }
+      const width = features.width(variant);
+      const { distances } = grid;
+      let far = 0;
+      for (let i = 0; i < ahead.length; i++) {
+        const steps = ahead[i]!;
+        while (far + 1 < distances.length && distances[far]! < steps) far++;
+        let log = features.write(history, grid, variant, step, steps, origin, row);
+        if (isFitted) {
+          const ours = valueAt(parameters, far, width, row);
+          if (distances[far]! <= steps || far === 0) log += ours;
+          else {
+            const share = (steps - distances[far - 1]!) / (distances[far]! - distances[far - 1]!);
+            log += share * ours + (1 - share) * valueAt(parameters, far - 1, width, row);
+          }
+        }
+        into[i] = Math.min(Math.max(log, 0), history.peak + RISE_MAX); // D2
+      }
+    },
+  };
+}
+
+/** Parameters: the variant, then for each distance its coefficients and intercept. */
+function fitted(features: Features, history: History): Parameters | undefined {
+  const { grid } = history;
+  const flat = new FlatHistory(history);
+  for (let variant = features.variantOf(grid, flat.begin, flat.end) ?? -1; variant >= 0; variant--) {
+    const parameters = fittedVariant(features, flat, grid, variant);
+    if (parameters !== undefined) return parameters;
+  }
+  return undefined;
+}
+
+function fittedVariant(features: Features, flat: FlatHistory, grid: Grid, variant: number): Parameters | undefined {
+  const width = features.width(variant);
+  const parameters = new Float32Array(1 + grid.distances.length * (width + 1));
+  parameters[0] = variant;
+  const window = Math.max(ROWS_STEPS_MIN, ROWS_SEASONS * grid.season);
+  const oldest = Math.max(
+    flat.begin + features.reach(grid, variant),
+    flat.nearBegin + (grid.slotSteps > 1 ? grid.season + 100 : 0),
+    flat.end - window,
+  );
+  const coefficients = new Float64Array(width + 1);
+  const origin = new Float64Array(features.originSize);
+  for (const [d, ahead] of grid.distances.entries()) {
+    const possible = flat.end - ahead - oldest;
+    if (possible < ROWS_PER_COLUMN * width) {
+      if (d === 0) return undefined;
+      // Too far ahead for what is held: the distance before speaks for it.
+      parameters.copyWithin(1 + d * (width + 1), 1 + (d - 1) * (width + 1), 1 + d * (width + 1));
+      continue;
+    }
+    const count = Math.min(possible, ROWS_MAX);
+    const columns = new Float64Array(count * width);
+    const targets = new Float64Array(count);
+    for (let r = 0; r < count; r++) {
+      const step = flat.end - 1 - ahead - Math.floor((r * possible) / count);
+      features.look(flat, grid, variant, step, origin);
+      const base = features.write(flat, grid, variant, step, ahead, origin, columns.subarray(r * width));
+      targets[r] = flat.near(step + ahead) - base;
+    }
+    const at = 1 + d * (width + 1);
+    const shrink = SHRINK * (1 + (SHRINK_GROWS * ahead) / Math.max(12, grid.season / 24));
+    robustRidge({ columns, targets, count, width }, shrink, coefficients);
+    if (!coefficients.every(Number.isFinite)) return undefined;
+    parameters.set(coefficients, at);
+  }
+  return parameters;
+}
+
+function valueAt(parameters: Parameters, d: number, width: number, row: Float64Array): number {
+  const at = 1 + d * (width + 1);
+  let value = parameters[at + width]!;
+  for (let j = 0; j < width; j++) value += parameters[at + j]! * row[j]!;
+  return value;
+}

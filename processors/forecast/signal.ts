@@ -1,0 +1,141 @@
+// Signal: one signal (subscriptions or publishes) of one series: its forecaster's memory, how well it has been foreseen
+// lately, what it is like, and whether its forecast is to be trusted.
+//
+//   G1. A step is closed once, in order; a longer silence begins a gap, after which levels start anew and days go on.
+//   G2. Whatever the input, every number of a forecast is finite and not negative.
+
+import type { Forecast } from '../../schemas/records.ts';
+import type { BinaryReader, BinaryWriter } from '../../state/binary.ts';
+import { LEVELS } from './calibration.ts';
+import type { Forecaster, SeriesMemory } from './forecaster.ts';
+import { NEAR_STEPS } from './grid.ts';
+import { RATE_MAX } from './history.ts';
+import { type Pattern, patternOf, UNKNOWN_PATTERN } from './patterns.ts';
+
+export interface TrustSettings {
+  /** Closed steps before any forecast is trusted. */
+  readonly stepsMin: number;
+  /** Largest error of one step ahead, relative to the seasonal naive forecast's. */
+  readonly errorMax: number;
+  /** Largest error a quarter of an hour ahead, as a share of the mean rate. */
+  readonly shareMax: number;
+  /** Least share of steps that were at or below their 0.95 quantile, a quarter of an hour ahead. */
+  readonly coverageMin: number;
+  /** For so many steps after a model gave garbage, nothing is trusted. */
+  readonly garbageSteps: number;
+}
+
+/** Mean rates move over about a day. */
+const MEAN_GAIN = 1 / 720;
+const NAIVE_GAIN = 1 / 240;
+/** What a series is like is looked at once an hour. */
+const PATTERN_EVERY_STEPS = 60;
+const NEAR = Array.from({ length: NEAR_STEPS }, (_, i) => i + 1);
+/** From the second hour on to the end of a day. */
+export const FAR_STEP_STEPS = 60;
+const FAR = Array.from({ length: 23 }, (_, i) => (i + 2) * FAR_STEP_STEPS);
+const AHEAD = [...NEAR, ...FAR];
+/** A quarter of an hour ahead, as a number of a distance of the minute grid. */
+const QUARTER = 2;
+
+export class Signal {
+  readonly memory: SeriesMemory;
+  /** Closed steps in a row without an event. */
+  silentSteps = 0;
+  /** Mean rate over about a day. */
+  mean = 0;
+  pattern: Pattern = UNKNOWN_PATTERN;
+  /** Recent error of the seasonal naive forecast; NaN while there was no day before. */
+  private naiveError = Number.NaN;
+  private readonly brain: Forecaster;
+
+  constructor(brain: Forecaster, memory = brain.fresh()) {
+    this.brain = brain;
+    this.memory = memory;
+  }
+
+  /** Closes a step with its rate per second; whatever is not a rate is cut to one. */
+  close(step: number, perSecond: number): void {
+    const rate = perSecond > 0 ? Math.min(perSecond, RATE_MAX) : 0; // NaN too.
+    const { history } = this.memory;
+    const dayBefore = step - history.grid.season;
+    if (history.age > 0 && history.begin <= dayBefore) {
+      const miss = Math.abs(rate - history.rateOf(history.far(dayBefore)));
+      this.naiveError = Number.isNaN(this.naiveError) ? miss : this.naiveError + NAIVE_GAIN * (miss - this.naiveError);
+    }
+    this.brain.close(this.memory, step, rate);
+    this.silentSteps = rate === 0 ? this.silentSteps + 1 : 0;
+    this.mean += Math.max(MEAN_GAIN, 1 / history.age) * (rate - this.mean);
+    if (history.age % PATTERN_EVERY_STEPS === 0) this.pattern = patternOf(history);
+  }
+
+  /** Quantiles of the coming steps, step by step, and of the hours after them. Valid after `close`. */
+  quantiles(): { readonly near: number[]; readonly far: number[] } {
+    const all = new Float64Array(AHEAD.length * LEVELS.length);
+    this.brain.quantiles(this.memory, AHEAD, all);
+    const nearCount = NEAR.length * LEVELS.length;
+    return { near: Array.from(all.subarray(0, nearCount)), far: Array.from(all.subarray(nearCount)) };
+  }
+
+  /** The model that leads one step ahead, and the share of each there. */
+  opinion(): { readonly leader: string; readonly weights: Record<string, number> } {
+    const leader = this.brain.leader(this.memory, 0);
+    const shares = this.brain.shares(this.memory)[0]!;
+    const weights: Record<string, number> = {};
+    for (const [m, { name }] of this.brain.models.entries()) weights[name] = shares[m]!;
+    return { leader, weights };
+  }
+
+  /** MASE of one step ahead; -1 while unknown. */
+  recentError(): number {
+    const error = this.brain.meanError(this.memory, 0);
+    if (Number.isNaN(error) || Number.isNaN(this.naiveError)) return -1;
+    return this.naiveError > 0 ? Math.min(error / this.naiveError, RATE_MAX) : error > 0 ? RATE_MAX : 0;
+  }
+
+  /** Share of lately seen steps at or below their 0.95 quantile, a quarter of an hour ahead; -1 while unknown. */
+  coverage(): number {
+    const coverage = this.brain.coverage(this.memory, QUARTER);
+    return Number.isNaN(coverage) ? -1 : coverage;
+  }
+
+  /** Why not to trust the forecast; '' when it is to be trusted. */
+  distrust(trust: TrustSettings): Forecast['distrust'] {
+    const { history } = this.memory;
+    if (history.seen < trust.stepsMin) return `only ${history.seen} of ${trust.stepsMin} steps seen`;
+    const { count, age } = this.brain.garbage(this.memory);
+    if (age < trust.garbageSteps)
+      return `a model gave numbers that are none (${count} times); the fallback spoke for it`;
+    const error = this.recentError();
+    if (error > trust.errorMax) return `recent error ${rounded(error)} of the seasonal naive forecast’s`;
+    const ahead = this.brain.meanError(this.memory, QUARTER);
+    if (this.mean > 0 && ahead / this.mean > trust.shareMax)
+      return `fifteen minutes ahead it errs by ${rounded(ahead / this.mean)} of the mean rate`;
+    const coverage = this.coverage();
+    if (coverage >= 0 && coverage < trust.coverageMin)
+      return `only ${rounded(coverage)} of what came was below the 0.95 quantile fifteen minutes before`;
+    return '';
+  }
+
+  /** Writes what changes with each step, and the history since `step`. */
+  writeTail(to: BinaryWriter, step: number): void {
+    to.count(this.silentSteps).double(this.mean).double(this.naiveError);
+    to.text(JSON.stringify(this.pattern));
+    this.brain.writeTail(this.memory, to, step);
+  }
+
+  /** Writes what changes seldom. */
+  writePast(to: BinaryWriter): void {
+    this.brain.writePast(this.memory, to);
+  }
+
+  readTail(from: BinaryReader): void {
+    this.silentSteps = from.count();
+    this.mean = from.double();
+    this.naiveError = from.double();
+    this.pattern = JSON.parse(from.text()) as Pattern;
+    this.brain.readTail(this.memory, from);
+  }
+}
+
+const rounded = (value: number): string => String(Number(value.toPrecision(3)));
