@@ -15,6 +15,7 @@ COPY --from=build /app/package.json /app/LICENSE ./
 COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 COPY --from=build /app/catalog ./catalog
+COPY --from=build /app/weights ./weights
 RUN mkdir -p /var/lib/foreshard && chown node:node /var/lib/foreshard
 USER node
 VOLUME /var/lib/foreshard

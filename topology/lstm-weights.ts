@@ -1,0 +1,72 @@
+// LSTM weights file: the trained numbers of the global LSTM with what they were trained on: one JSON object with the fields
+// of `WeightsFile`. It holds no date and no place, so that the same training writes the same bytes.
+
+import { type LstmWeights, weightsProblem } from '../processors/forecast/models/lstm.ts';
+import { AppError } from '../schemas/errors.ts';
+
+/** Changes with the network's shape or inputs: weights of another format mean nothing here. */
+export const WEIGHTS_FORMAT = 'foreshard-lstm-1';
+
+/** What is told of weights beside them: the model card in short. */
+export interface WeightsCard {
+  /** What they were trained on. */
+  readonly data: string;
+  readonly seed: number;
+  /** How it was trained and judged. */
+  readonly protocol: string;
+  /** Validation errors, in usual errors of the rule that needs no learning (1 is as good as it). */
+  readonly scores: { readonly before: number; readonly after: number };
+}
+
+interface WeightsFile extends WeightsCard {
+  readonly format: typeof WEIGHTS_FORMAT;
+  /** 32-bit floats, little-endian, as base64. */
+  readonly weights: string;
+}
+
+export interface CardedWeights {
+  readonly card: WeightsCard;
+  readonly weights: LstmWeights;
+}
+
+export function weightsText({ data, seed, protocol, scores }: WeightsCard, weights: LstmWeights): string {
+  const bytes = new DataView(new ArrayBuffer(4 * weights.length));
+  for (const [i, weight] of weights.entries()) bytes.setFloat32(4 * i, weight, true);
+  const file: WeightsFile = {
+    format: WEIGHTS_FORMAT,
+    data,
+    seed,
+    protocol,
+    scores,
+    weights: Buffer.from(bytes.buffer).toString('base64'),
+  };
+  return `${JSON.stringify(file, undefined, 2)}\n`;
+}
+
+/** Throws WEIGHTS_INVALID naming the file and what is wrong with it. */
+export function parseWeights(text: string, file: string): CardedWeights {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    fail(file, `it is not JSON: ${(cause as Error).message}`, cause);
+  }
+  if (typeof value !== 'object' || value === null) fail(file, 'it is not a JSON object');
+  const { format, data, seed, protocol, scores, weights } = value as Partial<Record<keyof WeightsFile, unknown>>;
+  if (format !== WEIGHTS_FORMAT) fail(file, `format must be "${WEIGHTS_FORMAT}"`);
+  if (typeof data !== 'string' || typeof protocol !== 'string' || typeof seed !== 'number')
+    fail(file, 'data, protocol or seed is missing');
+  const { before, after } = (scores ?? {}) as Record<string, unknown>;
+  if (typeof before !== 'number' || typeof after !== 'number') fail(file, 'scores.before or scores.after is missing');
+  if (typeof weights !== 'string') fail(file, 'weights is missing');
+  const bytes = Buffer.from(weights, 'base64');
+  const numbers = new Float32Array(Math.floor(bytes.length / 4));
+  for (let i = 0; i < numbers.length; i++) numbers[i] = bytes.readFloatLE(4 * i);
+  const problem = weightsProblem(numbers);
+  if (problem !== undefined) fail(file, problem);
+  return { card: { data, seed, protocol, scores: { before, after } }, weights: numbers };
+}
+
+function fail(file: string, problem: string, cause?: unknown): never {
+  throw new AppError('WEIGHTS_INVALID', `the LSTM weights in ${file} cannot be used: ${problem}`, { file }, cause);
+}
