@@ -5,6 +5,7 @@ import { registryCodec, subjectOf } from '../schemas/edge/registry-codec.ts';
 import { levelFolder } from '../state/edge/level-store.ts';
 import { kafkaLog } from '../topology/edge/kafka-log.ts';
 import { systemClock } from '../topology/edge/system-clock.ts';
+import { inlineFitter } from '../topology/inline-fitter.ts';
 import { run } from '../topology/runner.ts';
 import { silentLogger, silentMeter } from '../topology/telemetry.ts';
 import { metrics, rates, subscriptions, wildcards } from '../topology/topics.ts';
@@ -37,6 +38,7 @@ const running = await run(
     codec,
     stores: levelFolder(process.env.BENCH_DIR!),
     clock: systemClock(),
+    fitter: inlineFitter,
     effects: { perform: async () => [] },
     logger: silentLogger,
     meter: silentMeter,

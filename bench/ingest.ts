@@ -23,6 +23,7 @@ import { embeddedLog } from '../topology/edge/embedded-log.ts';
 import { systemClock } from '../topology/edge/system-clock.ts';
 import { DEFAULT_FLEET, Fleet } from '../topology/fleet.ts';
 import { defineTopology, stage, type Topology } from '../topology/graph.ts';
+import { inlineFitter } from '../topology/inline-fitter.ts';
 import type { OutRecord } from '../topology/ports.ts';
 import { type RunnerSettings, run } from '../topology/runner.ts';
 import { silentLogger, silentMeter } from '../topology/telemetry.ts';
@@ -216,6 +217,7 @@ async function embeddedRound(dir: string): Promise<number> {
     codec,
     stores: levelFolder(join(dir, 'state')),
     clock: systemClock(),
+    fitter: inlineFitter,
     effects: { perform: async () => [] },
     logger: silentLogger,
     meter: silentMeter,

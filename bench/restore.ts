@@ -14,6 +14,7 @@ import { startKafka } from '../test/support/real-kafka.ts';
 import { kafkaLog } from '../topology/edge/kafka-log.ts';
 import { systemClock } from '../topology/edge/system-clock.ts';
 import { defineTopology, stage } from '../topology/graph.ts';
+import { inlineFitter } from '../topology/inline-fitter.ts';
 import type { Log } from '../topology/ports.ts';
 import { type Running, run } from '../topology/runner.ts';
 import { silentLogger, silentMeter } from '../topology/telemetry.ts';
@@ -58,6 +59,7 @@ export async function restore(): Promise<Measurement[]> {
         codec: embeddedCodec(),
         stores: levelFolder(join(folder, dir)),
         clock: systemClock(),
+        fitter: inlineFitter,
         effects: { perform: async () => [] },
         logger: silentLogger,
         meter: silentMeter,

@@ -11,6 +11,8 @@ const BENCHES: Readonly<Record<string, () => Promise<readonly Measurement[]>>> =
   'topic-match': async () => (await import('./topic-match.ts')).topicMatch(),
   'pointer-resolve': async () => (await import('./pointer-resolve.ts')).pointerResolve(),
   rates: async () => (await import('./rates-step.ts')).ratesStep(),
+  forecast: async () => (await import('./forecast.ts')).forecast(),
+  'forecast-million': async () => (await import('./forecast-million.ts')).forecastMillion(),
   'shard-stores': async () => (await import('./shard-stores.ts')).shardStores(),
 };
 

@@ -5,7 +5,7 @@
 import Type, { type TSchema } from 'typebox';
 import { AppError, type ErrorCode } from '../schemas/errors.ts';
 import { moveId } from '../schemas/ids.ts';
-import type { Forecast, Metric, MoveRequestAction, Signal } from '../schemas/records.ts';
+import type { Metric, MoveRequestAction, Signal } from '../schemas/records.ts';
 import { filterProblem, topicProblem } from '../state/topic-filter.ts';
 import { type BodyRefusal, metricOf } from './metric-body.ts';
 import type { Owned, TopicForecast, Views } from './views.ts';
@@ -285,20 +285,30 @@ function checkedFilter(filter: string): string {
 
 /** The forecast's steps within the horizon, at least one, as the topic's own rates. */
 function predictionOf(name: string, { series, share, forecast }: TopicForecast, horizonMs: number) {
-  const steps = Math.min(Math.max(1, Math.floor(horizonMs / forecast.stepMs)), stepsOf(forecast));
+  const { stepMs, farStepMs, madeAt } = forecast;
   const width = forecast.levels.length;
+  const rates = (quantiles: readonly number[], step: number): number[] =>
+    quantiles.slice(step * width, (step + 1) * width).map((rate) => rate * share);
+  const steps = Math.min(Math.max(1, Math.floor(horizonMs / stepMs)), stepsOf(forecast.quantiles, width));
+  const hours = stepsOf(forecast.farQuantiles, width);
   return {
     ...{ topic: name, signal: forecast.signal, series, share, madeAt: forecast.madeAt, stepMs: forecast.stepMs },
     ...{ model: forecast.model, pattern: forecast.pattern, trusted: forecast.trusted, distrust: forecast.distrust },
-    recentError: forecast.recentError,
+    ...{ weights: forecast.weights, recentError: forecast.recentError, coverage: forecast.coverage },
+    ...{ dispersion: forecast.dispersion, peakToMean: forecast.peakToMean, seasonMs: forecast.seasonMs },
+    stepsSeen: forecast.stepsSeen,
     currentPerSecond: forecast.currentPerSecond * share,
     levels: forecast.levels,
     steps: Array.from({ length: steps }, (_, step) => ({
-      from: forecast.madeAt + step * forecast.stepMs,
-      perSecond: forecast.quantiles.slice(step * width, (step + 1) * width).map((rate) => rate * share),
+      from: madeAt + step * stepMs,
+      perSecond: rates(forecast.quantiles, step),
     })),
+    later: Array.from({ length: hours }, (_, hour) => ({
+      from: madeAt + (hour + 2) * farStepMs - stepMs,
+      perSecond: rates(forecast.farQuantiles, hour),
+    })).filter(({ from }) => from < madeAt + horizonMs),
   };
 }
 
-const stepsOf = (forecast: Forecast): number =>
-  forecast.levels.length === 0 ? 0 : Math.floor(forecast.quantiles.length / forecast.levels.length);
+const stepsOf = (quantiles: readonly number[], width: number): number =>
+  width === 0 ? 0 : Math.floor(quantiles.length / width);

@@ -6,6 +6,7 @@
 //       every problem named at once.
 //   K2. A secret is never printed: not in `explain`, not in an error, not by JSON or the console.
 
+import { MODEL_NAMES } from '../processors/forecast/models/models.ts';
 import { AppError } from '../schemas/errors.ts';
 import { isLoopback } from '../schemas/loopback.ts';
 import { address, choice, flag, integer, label, list, number, Secret, type Setting, secret, text } from './setting.ts';
@@ -106,6 +107,19 @@ export const SETTINGS = {
     'Heavy topics of one partition with a series of their own.',
   ),
   historyHours: integer(24 * 15, { min: 1, max: 24 * 400, unit: 'hours' }, 'History kept for each series.'),
+  models: list(
+    [],
+    `Models that forecast together, separated by commas; empty takes the usual ones. There are: ${MODEL_NAMES.join(', ')}.`,
+  ),
+  lstmWeightsPath: text(
+    '',
+    'Weights of the model lstm, as `foreshard train` writes them; empty takes those that come along.',
+  ),
+  fitsPerMinute: integer(
+    60,
+    { min: 0, max: 10_000, unit: 'fits' },
+    'Fits of models in each minute and partition, the busiest series first; 0 uses only models that need none.',
+  ),
 
   // The planner.
   mode: choice(

@@ -1,9 +1,9 @@
 // Graph: stages joined into a topology, and the checks that need no broker.
 //
-//   G1. Every topic a stage reads is an input of the whole or emitted by a stage (or fed by the runner: clock, outcomes).
+//   G1. Every topic a stage reads is an input of the whole or emitted by a stage (or fed by the runner: clock, outcomes, fitted).
 //   G2. A table has one keeper.
 //   G3. Stages of one group agree on partition counts: each task of theirs can read its own partition of every topic.
-//   G4. A local topic stays inside its stage: who emits `effects` reads `outcomes`.
+//   G4. A local topic stays inside its stage: who emits `effects` reads `outcomes`, who emits `fits` reads `fitted`.
 
 import type { Emit, Input, Step, Table } from '../processors/step.ts';
 import { AppError } from '../schemas/errors.ts';
@@ -89,8 +89,12 @@ export function defineTopology(stages: readonly Stage[], options: { readonly inp
         fail(`G3: stage ${each.name} has a task for each partition, but this topic has one partition:`, single.name);
     }
     const reads = new Set(each.reads.map((topic) => topic.name));
-    if (each.emits.some((topic) => topic.name === 'effects') && !reads.has('outcomes'))
-      fail('G4: a stage emits effects but does not read outcomes:', each.name);
+    for (const [asked, answer] of [
+      ['effects', 'outcomes'],
+      ['fits', 'fitted'],
+    ] as const)
+      if (each.emits.some((topic) => topic.name === asked) && !reads.has(answer))
+        fail(`G4: a stage emits ${asked} but does not read ${answer}:`, each.name);
   }
   const groups: Group[] = [];
   for (const [name, scope] of [

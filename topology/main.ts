@@ -12,6 +12,9 @@ import type { Provisioner } from '../datastores/shard-store.ts';
 import { openTrieStore } from '../datastores/trie/trie-store.ts';
 import { APPLY_DEFAULTS } from '../processors/apply/apply.ts';
 import { FORECAST_DEFAULTS } from '../processors/forecast/forecast.ts';
+import type { ModelSet } from '../processors/forecast/forecaster.ts';
+import { lstmOf } from '../processors/forecast/models/lstm.ts';
+import { modelSetOf } from '../processors/forecast/models/models.ts';
 import { type Catalog, typeNamed } from '../processors/plan/catalog.ts';
 import { PLAN_DEFAULTS } from '../processors/plan/settings.ts';
 import { RATES_DEFAULTS } from '../processors/rates/rates.ts';
@@ -28,7 +31,10 @@ import { type HttpServer, serveHttp } from './edge/http-server.ts';
 import { kafkaLog } from './edge/kafka-log.ts';
 import { systemClock } from './edge/system-clock.ts';
 import { createTelemetry } from './edge/telemetry.ts';
+import { readWeights } from './edge/weights-file.ts';
+import { workerPool } from './edge/worker-pool.ts';
 import { reportGauges } from './gauges.ts';
+import { inlineFitter } from './inline-fitter.ts';
 import type { Clock, Log } from './ports.ts';
 import { type Running, run } from './runner.ts';
 import { runningViews } from './running-views.ts';
@@ -73,6 +79,9 @@ export async function start(config: Config, options: StartOptions): Promise<Fore
   const codec = await codecOf(config);
   const provisioner = provisionerOf(config, catalog, clock, simulated);
   const log = await openLog(config, logger, clock, simulated);
+  const { workerThreads } = config;
+  const fitter =
+    simulated || workerThreads === 0 ? inlineFitter : workerPool({ threads: workerThreads, answerMs: FIT_ANSWER_MS });
   const running = await run(
     topology,
     {
@@ -82,6 +91,7 @@ export async function start(config: Config, options: StartOptions): Promise<Fore
       logger,
       meter: telemetry.meter,
       stores: storesOf(config),
+      fitter,
       effects: effectsOver(provisioner, {
         rowsPerWrite: 5_000, // About 50 ms of LevelDB.
         kindOf: (datastoreType) => typeNamed(catalog, datastoreType).kind,
@@ -105,7 +115,7 @@ export async function start(config: Config, options: StartOptions): Promise<Fore
     clock,
     settings: settings.rates,
     metricsText: () => {
-      reportGauges(running, telemetry.meter);
+      reportGauges(running, fitter, telemetry.meter);
       return telemetry.text();
     },
     newId: () => randomUUID(),
@@ -118,6 +128,7 @@ export async function start(config: Config, options: StartOptions): Promise<Fore
     await http?.close(config.shutdownDeadlineMs);
     await views.close();
     await running.stop(config.shutdownDeadlineMs);
+    await fitter.close();
     await log.close();
     await provisioner.close();
   };
@@ -137,6 +148,8 @@ export async function start(config: Config, options: StartOptions): Promise<Fore
   };
 }
 
+/** A hundred times what a fit takes on a busy machine. */
+const FIT_ANSWER_MS = 60_000;
 /** Often enough that a shard keeps few tombstones beyond their time, seldom enough that scanning it costs nothing. */
 const SWEEP_MS = 3_600_000;
 
@@ -176,7 +189,12 @@ export function settingsOf(config: Config, catalog: Catalog): TopologySettings {
   for (const name of [genesis.concreteType, genesis.trieType]) typeNamed(catalog, name);
   return {
     rates: { ...RATES_DEFAULTS, partitions, leafBits, heavyTopics: config.heavyTopicsMax, graceMs: config.rateGraceMs },
-    forecast: FORECAST_DEFAULTS,
+    forecast: {
+      ...FORECAST_DEFAULTS,
+      models: modelsOf(config),
+      historyHours: config.historyHours,
+      fitsPerMinute: config.fitsPerMinute,
+    },
     plan: {
       ...PLAN_DEFAULTS,
       partitions,
@@ -197,6 +215,11 @@ export function settingsOf(config: Config, catalog: Catalog): TopologySettings {
     },
     apply: { ...APPLY_DEFAULTS, partitions, genesis, incarnation, copyRowsPerSecond: config.copyRowsPerSecond },
   };
+}
+
+function modelsOf({ models, lstmWeightsPath }: Config): ModelSet {
+  if (models.length === 0) return FORECAST_DEFAULTS.models;
+  return modelSetOf(models, () => lstmOf(readWeights(lstmWeightsPath).weights));
 }
 
 export async function codecOf(config: Config): Promise<Codec> {

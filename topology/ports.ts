@@ -1,6 +1,7 @@
 // Ports: what the runner needs from the world. Each has one real implementation for each runtime under edge/ and one in
 // memory under test/support. The log suite (test/topology/log-suite.ts) holds all logs to the promises written here.
 
+import type { FitRequest, FitResult } from '../processors/forecast/fits.ts';
 import type { Offset, Partition } from '../schemas/ids.ts';
 import type { Effect, Outcome } from '../state/effects.ts';
 import type { Change, Mark } from '../state/store.ts';
@@ -133,6 +134,14 @@ export type Inputs = Mark['inputs'];
 /** Performs effects in order. Rejects with STORE_UNAVAILABLE when an owner's shard cannot be reached: the runner repeats. */
 export interface Effects {
   perform(effects: readonly Effect[]): Promise<readonly Outcome[]>;
+}
+
+/** Fits models beside the tasks. Always resolves: what went wrong is the result's `failure`. */
+export interface Fitter {
+  fit(request: FitRequest): Promise<FitResult>;
+  /** Requests that wait or are under way. */
+  readonly pending: number;
+  close(): Promise<void>;
 }
 
 /** Time and its passing. */

@@ -7,7 +7,10 @@
 //   K3. The local store is never ahead of the log: it is written after the log's commit, with the changelog's position.
 //   K4. consumed = stepped + duplicate + refused (I15): nothing leaves without being counted.
 //   K5. After a failed commit the task is dead; nothing it holds in memory is used again.
+//   K6. Fits run beside the task and come back as records of the local topic `fitted`, in no transaction: what they bring is
+//       committed with whatever comes next.
 
+import type { FitRequest } from '../processors/forecast/fits.ts';
 import type { Emit, Input, Tick } from '../processors/step.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { AppError, assert, type Refusal } from '../schemas/errors.ts';
@@ -22,6 +25,7 @@ import {
   type Batch,
   type Clock,
   type Effects,
+  type Fitter,
   MARK_KEY,
   type OutRecord,
   type RawRecord,
@@ -34,6 +38,8 @@ import {
   clock as clockTopic,
   decisions,
   effects as effectsTopic,
+  fits as fitsTopic,
+  fitted as fittedTopic,
   forecasts,
   outcomes as outcomesTopic,
 } from './topics.ts';
@@ -42,6 +48,7 @@ export interface TaskPorts {
   readonly codec: Codec;
   readonly stores: StoreFolder;
   readonly effects: Effects;
+  readonly fitter: Pick<Fitter, 'fit'>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly meter: Meter;
@@ -295,9 +302,27 @@ export class Task {
       for (let i = 0; i < emits.length; i++) {
         const emit = emits[i]!;
         if (emit.topic === effectsTopic.name) this.#effects.push(emit.value as Effect);
+        else if (emit.topic === fitsTopic.name) this.#fit(emit.value as FitRequest);
         else this.#emits.push(emit);
       }
     }
+  }
+
+  /** Outside the transaction: a fit that is lost, with this task or its thread, is asked for again some time later. */
+  #fit(request: FitRequest): void {
+    const { fitter, meter, clock, logger } = this.#ports;
+    const began = clock.now();
+    void fitter.fit(request).then((result) =>
+      this.#exclusive(async () => {
+        if (this.#dead || this.#store === undefined) return;
+        meter.observe('foreshard_fit_seconds', (clock.now() - began) / 1000);
+        if (result.failure !== '') {
+          meter.add('foreshard_fit_failures_total', 1);
+          logger.warn({ series: request.series, models: request.models, failure: result.failure }, FIT_FAILED);
+        }
+        this.#deliver({ topic: fittedTopic.name, partition: this.partition, offset: 0, key: '', value: result });
+      }),
+    );
   }
 
   #isDue(): boolean {
@@ -446,6 +471,9 @@ export class Task {
     });
   }
 }
+
+const FIT_FAILED =
+  'models could not be fitted; the series is forecast with what was fitted before, and fitted again later';
 
 /** 256 KiB: records that join events stay well below Kafka's 1 MiB record limit. */
 const JOINED_BYTES_MAX = 1 << 18;

@@ -2,6 +2,7 @@
 // which the log adds. `refuse` is the one place where a decoded record is judged; what it refuses is dead-lettered by the
 // runner, so that no stage checks again.
 
+import type { FitRequest, FitResult } from '../processors/forecast/fits.ts';
 import type { Tick } from '../processors/step.ts';
 import type { Refusal } from '../schemas/errors.ts';
 import type { Partition } from '../schemas/ids.ts';
@@ -112,8 +113,12 @@ export const deadLetters = topic<Buffer>()('dead-letters', { partitions: 'one', 
 export const clock = topic<Tick>()('clock');
 export const effects = topic<Effect>()('effects');
 export const outcomes = topic<Outcome>()('outcomes');
+export const fits = topic<FitRequest>()('fits');
+export const fitted = topic<FitResult>()('fitted');
 
-export const LOCAL_TOPICS: ReadonlySet<string> = new Set([clock.name, effects.name, outcomes.name]);
+export const LOCAL_TOPICS: ReadonlySet<string> = new Set(
+  [clock, effects, outcomes, fits, fitted].map(({ name }) => name),
+);
 
 export const ALL_TOPICS: readonly AnyTopic[] = [
   subscriptions,

@@ -1,9 +1,9 @@
 // The topology: every stage, in order. The page to read first. Records flow down; what flows back up goes through a
 // topic, in plain sight: `progress` tells the planner what apply has done, `pointer-table` at which offset its own
-// changes came to lie. `clock`, `effects` and `outcomes` are local: they never leave the task.
+// changes came to lie. `clock`, `effects` and `outcomes`, `fits` and `fitted` are local: they never leave the task.
 
 import { type ApplySettings, carryOut, lives } from '../processors/apply/apply.ts';
-import { type ForecastSettings, forecastWith, histories } from '../processors/forecast/forecast.ts';
+import { type ForecastSettings, forecasting } from '../processors/forecast/forecast.ts';
 import { ingest } from '../processors/ingest/ingest.ts';
 import { cells, type PlanSettings, planWith } from '../processors/plan/plan-stage.ts';
 import { countRates, type RatesSettings, windows } from '../processors/rates/rates.ts';
@@ -13,6 +13,8 @@ import {
   commands,
   decisions,
   effects,
+  fits,
+  fitted,
   forecasts,
   metrics,
   outcomes,
@@ -32,10 +34,11 @@ export interface TopologySettings {
 
 // biome-ignore format: a table reads as a table
 export function topologyOf(settings: TopologySettings): Topology {
+  const forecast = forecasting(settings.forecast);
   return defineTopology([
     stage('ingest',   { reads: [subscriptions],                                                       emits: [wildcards],                    step: ingest }),
     stage('rates',    { reads: [subscriptions, wildcards, metrics, clock],           keeps: windows,   emits: [rates],                        step: countRates(settings.rates) }),
-    stage('forecast', { reads: [rates, clock],                                       keeps: histories, emits: [forecasts],                    step: forecastWith(settings.forecast) }),
+    stage('forecast', { reads: [rates, clock, fitted],                               keeps: forecast.keeps, emits: [forecasts, fits],          step: forecast.step }),
     stage('plan',     { reads: [forecasts, rates, metrics, progress, pointers, clock], keeps: cells,   emits: [commands, pointers, decisions], step: planWith(settings.plan), scope: 'cell' }),
     stage('apply',    { reads: [subscriptions, wildcards, commands, outcomes, clock], keeps: lives,    emits: [progress, effects],            step: carryOut(settings.apply) }),
   ], { inputs: [subscriptions, metrics] });

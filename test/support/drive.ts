@@ -8,6 +8,7 @@ import { partitionOf } from '../../state/keys.ts';
 import { memoryFolder } from '../../state/memory-store.ts';
 import type { StoreFolder } from '../../state/store.ts';
 import type { Group, Topology } from '../../topology/graph.ts';
+import { inlineFitter } from '../../topology/inline-fitter.ts';
 import type { Effects } from '../../topology/ports.ts';
 import { type Running, run } from '../../topology/runner.ts';
 import { SimulatedClock } from '../../topology/simulated-clock.ts';
@@ -65,7 +66,16 @@ export async function drive(topology: Topology, options: DriveOptions = {}): Pro
   const stores = options.stores ?? memoryFolder();
   const running = await run(
     topology,
-    { log, codec, stores, clock, meter, logger: silentLogger, effects: options.effects ?? { perform: async () => [] } },
+    {
+      log,
+      codec,
+      stores,
+      clock,
+      meter,
+      logger: silentLogger,
+      fitter: inlineFitter,
+      effects: options.effects ?? { perform: async () => [] },
+    },
     {
       app: 'drive',
       partitions,

@@ -23,6 +23,10 @@ export const FORECAST: Forecast = {
   distrust: '',
   distinctClients: 5,
   bytesPerSecond: 100,
+  farStepMs: 3_600_000,
+  farQuantiles: [8, 40],
+  coverage: 0.94,
+  stepsSeen: 5_000,
 };
 
 const SHARD = {

@@ -12,6 +12,7 @@ import { partitionOf } from '../../state/keys.ts';
 import { memoryFolder } from '../../state/memory-store.ts';
 import type { Change, StoreFolder } from '../../state/store.ts';
 import { defineTopology, stage } from '../../topology/graph.ts';
+import { inlineFitter } from '../../topology/inline-fitter.ts';
 import { run as start } from '../../topology/runner.ts';
 import { SimulatedClock } from '../../topology/simulated-clock.ts';
 import { silentLogger } from '../../topology/telemetry.ts';
@@ -84,6 +85,7 @@ const writing = (perform: (effects: readonly Effect[]) => Promise<Outcome[]>) =>
       ],
       { inputs: [subscriptions] },
     ),
+    fitter: inlineFitter,
     effects: { perform },
   };
 };
@@ -361,6 +363,7 @@ test('a task is nobody’s to ask while it restores, and tells its rows after', 
       clock,
       meter: new CountingMeter(),
       logger: silentLogger,
+      fitter: inlineFitter,
       effects: { perform: async () => [] },
     },
     {

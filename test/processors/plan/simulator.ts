@@ -251,6 +251,10 @@ export function forecast(
     distrust: '',
     distinctClients: 1,
     bytesPerSecond: 0,
+    farStepMs: 0,
+    farQuantiles: [],
+    coverage: -1,
+    stepsSeen: 0,
   };
 }
 

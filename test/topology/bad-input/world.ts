@@ -7,6 +7,7 @@ import type { Provisioner } from '../../../datastores/shard-store.ts';
 import { APPLY_DEFAULTS } from '../../../processors/apply/apply.ts';
 import type { Life } from '../../../processors/apply/life.ts';
 import { FORECAST_DEFAULTS } from '../../../processors/forecast/forecast.ts';
+import type { ModelSet } from '../../../processors/forecast/forecaster.ts';
 import { catalogOf } from '../../../processors/plan/catalog.ts';
 import { PLAN_DEFAULTS } from '../../../processors/plan/settings.ts';
 import { RATES_DEFAULTS } from '../../../processors/rates/rates.ts';
@@ -58,12 +59,12 @@ export interface World {
   close(): Promise<void>;
 }
 
-export async function openWorld(codec: Codec): Promise<World> {
+export async function openWorld(codec: Codec, models: ModelSet = FORECAST_DEFAULTS.models): Promise<World> {
   const folder = await tempFolder();
   const shards = localShards(folder.path, PARTITIONS);
   const topology = topologyOf({
     rates: { ...RATES_DEFAULTS, partitions: PARTITIONS },
-    forecast: FORECAST_DEFAULTS,
+    forecast: { ...FORECAST_DEFAULTS, models },
     plan: { ...PLAN_DEFAULTS, partitions: PARTITIONS, genesis, catalog },
     apply: { ...APPLY_DEFAULTS, partitions: PARTITIONS, incarnation: 0, genesis },
   });

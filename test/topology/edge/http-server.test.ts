@@ -155,7 +155,11 @@ describe('the answers', () => {
       { from: 1_700_000_060_000, perSecond: [6, 12] },
       { from: 1_700_000_120_000, perSecond: [7, 14] },
     ]);
-    expect((await app.inject('/predict_load?topic=a/b&horizon=2')).json().steps).toHaveLength(2);
+    expect(all.later).toEqual([{ from: 1_700_000_000_000 + 7_140_000, perSecond: [4, 20] }]);
+    expect(all).toMatchObject({ weights: { seasonal: 1 }, recentError: 0.8, coverage: 0.94, stepsSeen: 5_000 });
+    const near = (await app.inject('/predict_load?topic=a/b&horizon=2')).json();
+    expect(near.steps).toHaveLength(2);
+    expect(near.later).toEqual([]);
   });
 
   test('/get_shard_id names the shard, its datastore and what a message asks', async () => {

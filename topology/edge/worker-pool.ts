@@ -1,0 +1,95 @@
+// Worker pool: fits models in threads of their own, so that a slow fit never holds up a record.
+//
+//   W1. Every request is answered: one whose thread dies, or does not answer for `answerMs`, with a failure.
+//   W2. A thread works at one request at a time; the others wait in the order they came. A dead thread is replaced when
+//       there is work. Threads start with the first request and keep no process alive.
+
+import { Worker } from 'node:worker_threads';
+import { type FitRequest, type FitResult, failedFit } from '../../processors/forecast/fits.ts';
+import type { Fitter } from '../ports.ts';
+
+export interface WorkerPoolSettings {
+  readonly threads: number;
+  readonly answerMs: number;
+  /** What the threads run; by default the one beside this file. */
+  readonly script?: URL;
+}
+
+interface Job {
+  readonly request: FitRequest;
+  readonly resolve: (result: FitResult) => void;
+}
+
+/** In the package the compiled file beside this one; in the sources a TypeScript file, which Node runs by way of tsx. */
+function fitWorker(): URL {
+  if (!import.meta.url.endsWith('.ts')) return new URL('./fit-worker.js', import.meta.url);
+  const tsx = import.meta.resolve('tsx/esm/api');
+  const source = new URL('./fit-worker.ts', import.meta.url).href;
+  const code = `import { register } from '${tsx}'; register(); await import('${source}');`;
+  return new URL(`data:text/javascript,${encodeURIComponent(code)}`);
+}
+
+export function workerPool({ threads, answerMs, script = fitWorker() }: WorkerPoolSettings): Fitter {
+  const waiting: Job[] = [];
+  const idle: Worker[] = [];
+  const busy = new Map<Worker, Job>();
+  let closed = false;
+
+  function dispatch(): void {
+    while (waiting.length > 0 && busy.size < threads) {
+      const worker = idle.pop() ?? started();
+      const job = waiting.shift()!;
+      busy.set(worker, job);
+      const timer = setTimeout(() => lose(worker, `no answer within ${answerMs} ms`), answerMs);
+      timer.unref();
+      worker.once('message', (result: FitResult) => {
+        clearTimeout(timer);
+        if (busy.get(worker) !== job) return;
+        busy.delete(worker);
+        idle.push(worker);
+        job.resolve(result);
+        dispatch();
+      });
+      worker.postMessage(job.request);
+    }
+  }
+
+  function started(): Worker {
+    const worker = new Worker(script);
+    worker.unref();
+    worker.on('error', (error) => lose(worker, error.message));
+    worker.on('exit', (code) => lose(worker, `its thread ended with code ${code}`));
+    return worker;
+  }
+
+  /** W1, W2. */
+  function lose(worker: Worker, failure: string): void {
+    const job = busy.get(worker);
+    busy.delete(worker);
+    const at = idle.indexOf(worker);
+    if (at >= 0) idle.splice(at, 1);
+    void worker.terminate();
+    job?.resolve(failedFit(job.request, failure));
+    if (!closed) dispatch();
+  }
+
+  return {
+    get pending() {
+      return waiting.length + busy.size;
+    },
+    fit(request) {
+      if (closed) return Promise.resolve(failedFit(request, 'the process is stopping'));
+      return new Promise((resolve) => {
+        waiting.push({ request, resolve });
+        dispatch();
+      });
+    },
+    async close() {
+      closed = true;
+      for (const { request, resolve } of waiting.splice(0)) resolve(failedFit(request, 'the process is stopping'));
+      const workers = [...idle, ...busy.keys()];
+      for (const worker of workers) lose(worker, 'the process is stopping');
+      await Promise.all(workers.map((worker) => worker.terminate()));
+    },
+  };
+}
