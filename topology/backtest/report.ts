@@ -1,0 +1,167 @@
+// Report: scores side by side with those of the reference models, as values and as the cells of tables.
+//
+//   C1. The best reference of a column is the best of those that were scored on every series of it: a model that left out
+//       the hard ones is not compared.
+//   C2. Rows of one set of origins are compared with rows of the same set alone; the caller has picked them.
+
+import type { SeriesProtocol } from './protocol.ts';
+import { type Measure, overallMean, type ScoreRow } from './score.ts';
+
+/** By the number of the horizon: one step, twelve, and the longest of the series. */
+export const HORIZON_NAMES = ['h1', 'h12', 'long'] as const;
+/** In the order of the tables. */
+const COLUMNS: readonly Measure[] = ['MASE', 'wQL', 'pinball90', 'pinball99', 'cover95'];
+const ERRORS = COLUMNS.filter((measure) => measure !== 'cover95');
+const COVER_WANTED = 0.95;
+/** Above so many times its best reference, a data set is marked. */
+export const RATIO_MAX = 1.3;
+
+export interface Mean {
+  readonly model: string;
+  readonly measure: Measure | 'seconds';
+  readonly horizon: (typeof HORIZON_NAMES)[number];
+  readonly value: number;
+}
+
+export interface Compared {
+  readonly measure: Measure;
+  readonly horizon: (typeof HORIZON_NAMES)[number];
+  readonly ours: number;
+  readonly best: number;
+  readonly reference: string;
+  /** Ours over the best: below 1 is better, but for cover95, which is best at 0.95. */
+  readonly ratio: number;
+}
+
+export interface ComparedDataset extends Compared {
+  readonly dataset: string;
+}
+
+/** Means over data sets (S3), model by model. */
+export function meansOf(
+  protocol: readonly SeriesProtocol[],
+  rows: readonly ScoreRow[],
+  models: readonly string[],
+): Mean[] {
+  return models.flatMap((model) =>
+    [...COLUMNS, 'seconds' as const].flatMap((measure) =>
+      HORIZON_NAMES.map((horizon, place) => ({
+        model,
+        measure,
+        horizon,
+        value: overallMean(protocol, rows, model, measure, place),
+      })),
+    ),
+  );
+}
+
+/** Ours and the best reference in every column that has one. */
+export function compare(
+  protocol: readonly SeriesProtocol[],
+  ours: readonly ScoreRow[],
+  model: string,
+  references: readonly ScoreRow[],
+): Compared[] {
+  const names = [...new Set(references.map((row) => row.model))];
+  return COLUMNS.flatMap((measure) =>
+    HORIZON_NAMES.flatMap((horizon, place) => {
+      const mine = overallMean(protocol, ours, model, measure, place);
+      const found = names
+        .filter((name) => isComplete(protocol, references, name, place)) // C1
+        .map((reference) => ({ reference, best: overallMean(protocol, references, reference, measure, place) }))
+        .filter(({ best }) => !Number.isNaN(best))
+        .sort((a, b) => badness(measure, a.best) - badness(measure, b.best))[0];
+      return found === undefined || Number.isNaN(mine)
+        ? []
+        : [{ measure, horizon, ours: mine, ...found, ratio: mine === found.best ? 1 : mine / found.best }];
+    }),
+  );
+}
+
+/** The same for each data set on its own. */
+export function compareDatasets(...[protocol, ...rest]: Parameters<typeof compare>): ComparedDataset[] {
+  const datasets = [...new Set(protocol.map(({ dataset }) => dataset))];
+  return datasets.flatMap((dataset) =>
+    compare(
+      protocol.filter((each) => each.dataset === dataset),
+      ...rest,
+    ).map((compared) => ({ dataset, ...compared })),
+  );
+}
+
+/** One line a model: every measure at every horizon. */
+export function meansTable(means: readonly Mean[]): string[][] {
+  const meanOf = (model: string, measure: Mean['measure'], horizon: string): number =>
+    means.find((mean) => mean.model === model && mean.measure === measure && mean.horizon === horizon)!.value;
+  const head = [
+    'model',
+    ...COLUMNS.flatMap((measure) =>
+      HORIZON_NAMES.map((horizon, place) => `${place === 0 ? `${measure} ` : ''}${horizon}`),
+    ),
+    'seconds',
+  ];
+  const models = [...new Set(means.map(({ model }) => model))];
+  return [
+    head,
+    ...models.map((model) => [
+      model,
+      ...COLUMNS.flatMap((measure) => HORIZON_NAMES.map((horizon) => scoreText(meanOf(model, measure, horizon)))),
+      secondsText(meanOf(model, 'seconds', HORIZON_NAMES[0])),
+    ]),
+  ];
+}
+
+/** One line a column: ours, the best reference and its name, the ratio. */
+export function comparedTable(model: string, compared: readonly Compared[]): string[][] {
+  return [
+    ['measure', 'horizon', model, 'best', 'ratio', 'reference'],
+    ...compared.map(({ measure, horizon, ours, best, ratio, reference }) => [
+      measure,
+      horizon,
+      scoreText(ours),
+      scoreText(best),
+      scoreText(ratio),
+      reference,
+    ]),
+  ];
+}
+
+/** One line a data set: the ratio to its best reference in every column of errors; `!` above RATIO_MAX. */
+export function datasetTable(compared: readonly ComparedDataset[]): string[][] {
+  const head = ERRORS.flatMap((measure) =>
+    HORIZON_NAMES.map((horizon, place) => `${place === 0 ? `${measure} ` : ''}${horizon}`),
+  );
+  const ratioText = (dataset: string, measure: Measure, horizon: string): string => {
+    const found = compared.find(
+      (each) => each.dataset === dataset && each.measure === measure && each.horizon === horizon,
+    );
+    return found === undefined ? '' : `${found.ratio.toFixed(2)}${found.ratio > RATIO_MAX ? '!' : ''}`;
+  };
+  const datasets = [...new Set(compared.map(({ dataset }) => dataset))];
+  return [
+    ['ratio', ...head],
+    ...datasets.map((dataset) => [
+      dataset,
+      ...ERRORS.flatMap((measure) => HORIZON_NAMES.map((horizon) => ratioText(dataset, measure, horizon))),
+    ]),
+  ];
+}
+
+/** Every series that the model of `ours` stands for has a row of this reference. */
+function isComplete(
+  protocol: readonly SeriesProtocol[],
+  rows: readonly ScoreRow[],
+  model: string,
+  place: number,
+): boolean {
+  const scored = new Set(
+    rows.flatMap((row) => (row.model === model ? [`${row.dataset},${row.series},${row.horizon}`] : [])),
+  );
+  return protocol.every(({ dataset, series, horizons }) => scored.has(`${dataset},${series},${horizons[place]}`));
+}
+
+const badness = (measure: Measure, value: number): number =>
+  measure === 'cover95' ? Math.abs(value - COVER_WANTED) : value;
+
+export const scoreText = (value: number): string => (Number.isNaN(value) ? '-' : value.toFixed(3));
+const secondsText = (seconds: number): string => (seconds < 0.01 ? seconds.toExponential(0) : seconds.toFixed(2));
