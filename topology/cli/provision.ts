@@ -1,0 +1,197 @@
+// `foreshard provision`: what our settings and the policies that anybody could run would have paid for the traces of a
+// protocol, and how often they would have been short of shards.
+//
+//   R1. Same files, same rows.
+//   R2. What cannot be written is told before the forecasts are made, which takes minutes.
+
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { InvalidArgumentError } from 'commander';
+import { AppError } from '../../schemas/errors.ts';
+import { planned, SETTING_NAMES } from '../provision/planned.ts';
+import { type ProtocolSeries, protocolOf } from '../provision/protocol.ts';
+import { REFERENCES } from '../provision/references.ts';
+import { type Load, type Outcome, scoreOf } from '../provision/resource.ts';
+import { meansOf, type PolicyMean, parseScores, rowOf, type ScoreRow, scoreFile } from '../provision/scores.ts';
+import { parseTrace, type Trace } from '../trace.ts';
+import type { Output } from './output.ts';
+import { table } from './text.ts';
+
+export interface ProvisionCommand {
+  readonly protocol: string;
+  /** Folder of the traces; by default the protocol's own. */
+  readonly traces?: string;
+  /** A policy's name, or `all`. */
+  readonly policy: string;
+  /** File for the rows. */
+  readonly out?: string;
+  /** File of reference scores, to print beside ours. */
+  readonly baselines?: string;
+  /** Data sets whose names begin so are left out of the means. */
+  readonly except: readonly string[];
+}
+
+const POLICIES: readonly string[] = [...SETTING_NAMES, ...REFERENCES.keys()];
+
+/** `all`, or the name of a policy, as an argument parser. */
+export function policyName(text: string): string {
+  if (text !== 'all' && !POLICIES.includes(text))
+    throw new InvalidArgumentError(`It must be all, or one of ${POLICIES.join(', ')}.`);
+  return text;
+}
+
+interface Case {
+  readonly series: ProtocolSeries;
+  readonly load: Load;
+}
+
+const BAR = '{bar} {percentage} %  {series}';
+/** Rows between two looks at the bar. */
+const BAR_EVERY = 64;
+
+export async function provision(command: ProvisionCommand, output: Output): Promise<void> {
+  const cases = casesOf(command);
+  const known =
+    command.baselines === undefined
+      ? []
+      : parseScores(textIn(command.baselines, 'PROTOCOL_INVALID'), command.baselines);
+  if (command.out !== undefined) attempt(command.out, (file) => closeSync(openSync(file, 'a'))); // R2
+  const rows = await run(cases, command.policy === 'all' ? POLICIES : [command.policy], output);
+  if (command.out !== undefined) attempt(command.out, (file) => writeFileSync(file, scoreFile(rows)));
+
+  const isCounted = ({ dataset }: ScoreRow): boolean => !command.except.some((start) => dataset.startsWith(start));
+  const means = meansOf(rows.filter(isCounted));
+  const knownMeans = meansOf(known.filter(isCounted));
+  output.json({ rows, means, baselines: knownMeans });
+  const without = command.except.length === 0 ? '' : `, without ${command.except.join(', ')}`;
+  output.line(`${cases.length} series; means over data sets${without}.\n`);
+  output.lines(table(meansTable(means, knownMeans)));
+  if (known.length > 0) {
+    output.line('\nEvery series, beside the reference of the same name where there is one.\n');
+    output.lines(table(rowsTable(rows, known)));
+  }
+  if (command.out !== undefined) output.line(`\n${rows.length} rows in ${command.out}.`);
+}
+
+/** Rows series by series, policies in their order. */
+async function run(cases: readonly Case[], policies: readonly string[], output: Output): Promise<ScoreRow[]> {
+  const ours = SETTING_NAMES.filter((name) => policies.includes(name));
+  const rows: ScoreRow[] = [];
+  output.begin(
+    cases.reduce((sum, { series }) => sum + series.rows, 0),
+    BAR,
+    { series: '' },
+  );
+  let done = 0;
+  try {
+    for (const { series, load } of cases) {
+      const outcomes = new Map<string, Outcome>();
+      for (const [name, policy] of REFERENCES)
+        if (policies.includes(name) || name === 'oracle') outcomes.set(name, policy(load, series));
+      if (ours.length > 0)
+        for (const [name, outcome] of await watched(planned(load, series, ours), (row) =>
+          output.progress(done + row, { series: `${series.dataset} ${series.series}` }),
+        ))
+          outcomes.set(name, outcome);
+      done += series.rows;
+      const oracleHours = scoreOf(load, outcomes.get('oracle')!).shardHours;
+      for (const policy of policies)
+        rows.push(rowOf(series, policy, scoreOf(load, outcomes.get(policy)!), oracleHours));
+    }
+  } finally {
+    output.end();
+  }
+  return rows;
+}
+
+/** What a generator of row numbers returns; between them the terminal gets its turn. */
+async function watched<T>(steps: Generator<number, T>, at: (row: number) => void): Promise<T> {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
+    if (value % BAR_EVERY !== 0) continue;
+    at(value);
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+}
+
+function casesOf({ protocol: file, traces: folder = dirname(file) }: ProvisionCommand): Case[] {
+  const traces = new Map<string, Trace>();
+  return protocolOf(parsed(textIn(file, 'PROTOCOL_INVALID'), file)).map((series) => {
+    const path = join(folder, series.file);
+    const trace = traces.get(path) ?? parseTrace(textIn(path, 'TRACE_INVALID'), path);
+    traces.set(path, trace);
+    const values = trace.values[trace.series.indexOf(series.series)];
+    const problem =
+      values === undefined
+        ? `has no series ${series.series}, but ${trace.series.join(', ')}`
+        : values.length !== series.rows
+          ? `has ${values.length} rows, and the protocol says ${series.rows}`
+          : undefined;
+    if (values === undefined || problem !== undefined)
+      throw new AppError('PROTOCOL_INVALID', `${file}: ${path} ${problem}`, { file, trace: path });
+    return { series, load: { ...series, values } };
+  });
+}
+
+function meansTable(means: readonly PolicyMean[], known: readonly PolicyMean[]): string[][] {
+  const lines = [...means, ...known.filter(({ policy }) => !means.some((mean) => mean.policy === policy))];
+  return [
+    ['policy', 'shard-hours / oracle', 'short of shards %', 'load lost %', 'shard-hours'],
+    ...lines.map(({ policy, vsOracle, underPercent, lostPercent, shardHours }) => [
+      policy,
+      vsOracle.toFixed(3),
+      underPercent.toFixed(2),
+      lostPercent.toFixed(2),
+      shardHours.toFixed(0),
+    ]),
+  ];
+}
+
+function rowsTable(rows: readonly ScoreRow[], known: readonly ScoreRow[]): string[][] {
+  return [
+    ['data set', 'series', 'policy', 'shard-hours', 'reference', 'ratio', 'short %', 'reference', 'vs oracle'],
+    ...rows.map((row) => {
+      const same = known.find(
+        ({ dataset, series, policy }) => dataset === row.dataset && series === row.series && policy === row.policy,
+      );
+      return [
+        row.dataset,
+        row.series,
+        row.policy,
+        row.shardHours.toFixed(2),
+        same === undefined ? '' : same.shardHours.toFixed(2),
+        same === undefined ? '' : (row.shardHours / same.shardHours).toFixed(3),
+        row.underPercent.toFixed(3),
+        same === undefined ? '' : same.underPercent.toFixed(3),
+        row.vsOracle.toFixed(3),
+      ];
+    }),
+  ];
+}
+
+function parsed(text: string, file: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new AppError('PROTOCOL_INVALID', `${file} is not JSON: ${(cause as Error).message}`, { file }, cause);
+  }
+}
+
+function textIn(file: string, code: 'PROTOCOL_INVALID' | 'TRACE_INVALID'): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    const reason = (cause as NodeJS.ErrnoException).code;
+    throw new AppError(code, `${file} cannot be read: ${reason}`, { file }, cause);
+  }
+}
+
+function attempt(file: string, action: (file: string) => void): void {
+  try {
+    action(file);
+  } catch (cause) {
+    const reason = (cause as NodeJS.ErrnoException).code;
+    throw new AppError('OUTPUT_UNWRITABLE', `${file} cannot be written: ${reason}`, { file }, cause);
+  }
+}
