@@ -6,16 +6,21 @@
 import { readFileSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { AppError, type ErrorCode } from '../schemas/errors.ts';
+import { DEFAULT_CONTENDER } from './backtest/contenders.ts';
+import { ORIGIN_SETS } from './backtest/protocol.ts';
+import { backtest, contender, workersByDefault } from './cli/backtest.ts';
 import { listLetters, replayLetters, showLetter } from './cli/dead-letters.ts';
 import { crowdOfLastDay, printDemo, runDemo } from './cli/demo.ts';
 import { isSound } from './cli/demo-summary.ts';
 import { Output } from './cli/output.ts';
+import { policyName, provision } from './cli/provision.ts';
 import { replay } from './cli/replay.ts';
 import { runProcess, runShardServer } from './cli/serve.ts';
 import { configFrom, share, speed, wholeNumber, withSettings } from './cli/settings.ts';
 import { plain, table } from './cli/text.ts';
+import { MADE_SERIES, ROUNDS, trainWeights } from './cli/train.ts';
 import { explain, showMoves, showPointers, showShards } from './cli/views.ts';
 import { createLogger } from './edge/telemetry.ts';
 
@@ -28,6 +33,10 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
   CATALOG_INVALID: 'compare the file with catalog/example.json',
   REGISTRY_UNAVAILABLE: 'check --registry-url, and that the registry can be reached from here',
   TRACE_INVALID: 'a trace is a CSV: t,<series>[,<series>...], t in Unix seconds, equally spaced',
+  PROTOCOL_INVALID:
+    'a protocol lists each series with its file, seasons, test rows and scale; scores are a CSV as --out writes',
+  OUTPUT_UNWRITABLE: 'check that the folder exists and may be written to',
+  WEIGHTS_INVALID: 'write one anew with `foreshard train --out FILE`',
   UNAUTHORIZED: 'set FORESHARD_HTTP_READ_TOKEN to the token of the process that is asked',
   OWNER_UNREACHABLE: 'check the address given with --url',
 };
@@ -114,6 +123,51 @@ function programOf(exitWith: (code: number) => void): Command {
     const command = { ...options, file, now: options.now === true, keepsData: options.dataDir !== undefined };
     await replay(command, configFrom(self).config, outputOf(self));
   });
+
+  command('backtest', 'how good the forecasts are: over the series of a protocol, or over a trace of your own')
+    .argument('[trace.csv]', 't,<series>[,<series>...], t in Unix seconds; its last quarter is forecast')
+    .option('--series <name>', 'of the trace; by default all of them')
+    .option('--protocol <file>', 'what is forecast and scored, instead of a trace')
+    .option('--traces <dir>', "the protocol's traces; by default they lie beside it")
+    .option('--model <name>', 'a model on its own, a reference, or all of them', contender, DEFAULT_CONTENDER)
+    .addOption(new Option('--set <origins>', 'all origins, or every third one').choices(ORIGIN_SETS).default('all'))
+    .option('--out <file.csv>', 'write the rows here')
+    .option('--baselines <file.csv>', 'scores to compare with, as --out writes them; needs --protocol')
+    .option('--svg <path>', 'pictures: one file (.svg), or a folder with one for each series and an overview')
+    .option('--weights <file>', 'weights of the model lstm; by default those that come along')
+    .option('--workers <n>', 'threads; 0 for none but this one', wholeNumber(0), workersByDefault())
+    .action(async (trace: string | undefined, options, self: Command) => {
+      if ((trace === undefined) === (options.protocol === undefined)) self.error('give either a trace or --protocol');
+      if (trace === undefined && options.series !== undefined) self.error('--series needs a trace');
+      for (const name of ['traces', 'baselines'])
+        if (trace !== undefined && options[name] !== undefined) self.error(`--${name} needs --protocol`);
+      await backtest({ ...options, ...(trace === undefined ? {} : { trace }) }, outputOf(self));
+    });
+  command('train', 'train or refine the global LSTM: on made series, on your traces, or both')
+    .argument('[trace.csv...]', 't,<series>[,<series>...], t in Unix seconds')
+    .option('--out <file>', 'where the weights go', 'lstm.json')
+    .option('--from <file>', 'weights to begin with; `shipped` takes those of this package')
+    .option(
+      '--made <n>',
+      `made series to learn from; by default ${MADE_SERIES}, and none beside traces`,
+      wholeNumber(0),
+    )
+    .option(
+      '--trust <share>',
+      'share of what was learned that is kept; by default 0.5 on made series alone, else 1',
+      share,
+    )
+    .option('--rounds <n>', 'rounds of learning, a few seconds each', wholeNumber(1), ROUNDS)
+    .option('--seed <n>', 'same seed, same weights', wholeNumber(0), 7)
+    .action(async (files: string[], options, self: Command) => trainWeights({ ...options, files }, outputOf(self)));
+  command('provision', 'what traces would have cost, and how often shards were short, by our settings and by others')
+    .requiredOption('--protocol <file>', 'which series, from which row on, with what shards and lead time')
+    .option('--traces <dir>', "the protocol's traces; by default they lie beside it")
+    .option('--policy <name>', 'balanced, cautious, a reference, or all of them', policyName, 'all')
+    .option('--out <file.csv>', 'write the rows here')
+    .option('--baselines <file.csv>', 'scores to print beside, as --out writes them')
+    .option('--except <names...>', 'data sets whose names begin so are left out of the means', [])
+    .action(async (options, self: Command) => provision(options, outputOf(self)));
 
   const asking = (of: Command): Command =>
     withSettings(of.option('--url <address>', 'ask this running process over HTTP instead of reading topics'));

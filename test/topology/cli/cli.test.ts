@@ -36,6 +36,13 @@ describe('the command line', () => {
     { name: 'an option that there is not', argv: ['demo', '--sed', '1'], code: 2, says: "unknown option '--sed'" },
     { name: 'a seed that is no number', argv: ['demo', '--seed', 'x'], code: 2, says: 'whole number' },
     { name: 'no days', argv: ['demo', '--days', '0'], code: 2, says: 'whole number from 1' },
+    { name: 'provisioning of no protocol', argv: ['provision'], code: 2, says: "required option '--protocol <file>'" },
+    {
+      name: 'a policy that there is not',
+      argv: ['provision', '--protocol', 'p.json', '--policy', 'magic'],
+      code: 2,
+      says: 'all, or one of balanced, cautious',
+    },
     {
       name: 'a setting out of bounds',
       argv: ['config', 'explain', '--http-port', '70000'],
@@ -62,6 +69,43 @@ describe('the command line', () => {
       argv: ['replay', '/nowhere/x.csv'],
       code: 1,
       says: 'TRACE_INVALID: /nowhere/x.csv cannot be read',
+    },
+    { name: 'a backtest of nothing', argv: ['backtest'], code: 2, says: 'give either a trace or --protocol' },
+    {
+      name: 'a backtest of two things',
+      argv: ['backtest', 'x.csv', '--protocol', 'p.json'],
+      code: 2,
+      says: 'give either a trace or --protocol',
+    },
+    {
+      name: 'a model that there is not',
+      argv: ['backtest', 'x.csv', '--model', 'crystal-ball'],
+      code: 2,
+      says: 'all or one of: Foreshard, level',
+    },
+    {
+      name: 'a set of origins that there is not',
+      argv: ['backtest', 'x.csv', '--set', 'half'],
+      code: 2,
+      says: 'Allowed choices are all, sub',
+    },
+    {
+      name: 'a series of a protocol',
+      argv: ['backtest', '--protocol', 'p.json', '--series', 'a'],
+      code: 2,
+      says: '--series needs a trace',
+    },
+    {
+      name: 'scores to compare a trace of one’s own with',
+      argv: ['backtest', 'x.csv', '--baselines', 'b.csv'],
+      code: 2,
+      says: '--baselines needs --protocol',
+    },
+    {
+      name: 'a protocol that is not there',
+      argv: ['backtest', '--protocol', '/nowhere/p.json'],
+      code: 1,
+      says: 'PROTOCOL_INVALID: /nowhere/p.json cannot be read',
     },
     {
       name: 'a folder without a log',
