@@ -111,6 +111,9 @@ export function refuseMetric(metric: Metric): Refusal | undefined {
       const problem = topicProblem(body.topic);
       return problem === undefined ? undefined : no('TOPIC_INVALID', problem);
     }
+    case 'PlanAnswer':
+      if (!isId(body.requestId)) return no('METRIC_INVALID', `requestId ${ID_WANTED}`);
+      return isId(body.planId) ? undefined : no('METRIC_INVALID', `planId ${ID_WANTED}`);
     case 'MoveRequest':
       if (!isId(body.requestId)) return no('METRIC_INVALID', `requestId ${ID_WANTED}`);
       if (!isId(body.moveId)) return no('METRIC_INVALID', `moveId ${ID_WANTED}`);

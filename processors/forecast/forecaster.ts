@@ -6,25 +6,26 @@
 //       the model begins anew.
 //   F3. Whatever the rates and the models are, quantiles ascend, are finite and not negative, and stay within HEADROOM
 //       above what was lately seen or is foreseen.
-//   F4. When rates run away upwards, step after step and farther than errors usually reach (a one-sided cumulative sum;
-//       Page, 1954), the model that sees ramps speaks for the others, which were chosen in quieter times, as far as it has
-//       been nearer to the last few steps than they.
+//   F4. When rates run away upwards, the model that sees ramps speaks for the others (runaway.ts).
 //   F5. Where a new regime begins, what was before is forgotten, and so are the fits that have seen it; new ones are due.
 
 import type { BinaryReader, BinaryWriter } from '../../state/binary.ts';
-import { codeOf, LOG_MAX, logOf } from '../../state/log-ring.ts';
+import { LOG_MAX } from '../../state/log-ring.ts';
+import { type Anchors, anchorsOf } from './anchors.ts';
 import { Calibration, LEVELS, offsetAt } from './calibration.ts';
 import { Combination } from './combination.ts';
 import { type Grid, type Place, placesOf } from './grid.ts';
 import { BRIDGE_STEPS_MAX, History, type HistoryShape, RATE_MAX } from './history.ts';
 import { type Model, NO_PARAMETERS, NO_STATE, type Parameters } from './model.ts';
 import { lookEvery, regimeBegin } from './regime.ts';
+import { Runaway } from './runaway.ts';
+import { Waiting } from './waiting.ts';
 
 export interface SeriesMemory {
   readonly history: History;
   /** What the models, the combination and the calibration have learned. */
   readonly state: Float32Array;
-  /** Forecasts that wait for their step: by distance and turn, each model's and the combined one, as log codes. */
+  /** Forecasts that wait for their step (waiting.ts). */
   readonly waiting: Uint16Array;
   /** By model; replaced as a whole when a fit comes back. */
   readonly parameters: Parameters[];
@@ -36,66 +37,27 @@ export interface ModelSet {
   readonly ramp: string;
 }
 
-/** Forecasts of one distance that wait at a time. */
-const TURNS = 8;
 /** Steps that a model reads again when it begins anew. */
 const REPLAYED_STEPS = 60;
 /** Half as much again as the most lately seen, and more while the series is young and has shown little. */
 const HEADROOM = Math.log(1.25);
 const YOUNG_HEADROOM = 1;
-/**
- * A surprise counts from three usual errors on, and for five at most, so that one wild step is no ramp but two in a row
- * begin one; the sum fades within a few steps.
- */
-const SURPRISE_USUAL = 3;
-const SURPRISE_MAX = 5;
-const RUNAWAY_KEPT = 0.8;
-const RUNAWAY_FROM = SURPRISE_MAX;
-const RUNAWAY_FULL = 9;
-/** So far ahead a ramp is over, or nobody knows: its word fades until here, and in long steps until the twelfth. */
-const RUNAWAY_MS = 90 * 60_000;
-const RUNAWAY_STEPS_MIN = 12;
-const LATE_GAIN = 0.3;
-/** The ramp's model speaks alone when the others err so many times as much. */
-const RAMP_BETTER = 1.25;
-/** From so many slots ahead on, quantiles are worked out for every second slot. */
-const COARSE_FROM_SLOTS = 4;
-const COARSE_SLOTS = 2;
-const HOLE = codeOf(Number.NaN);
 const LEVEL_COUNT = LEVELS.length;
 /** Steps after which a series is fitted for the first time. */
 const FIRST_FIT_AGE = 60;
 
 /** Where in the counters of a series. */
-const RUNAWAY = 0;
-const GARBAGE = 1;
+const GARBAGE = 0;
 /** Steps since the last garbage, plus one; 0: never. */
-const GARBAGE_AGE = 2;
-/** Absolute log errors one step ahead over the last few steps: of all models together, and of the ramp's alone. */
-const LATE_ERROR = 3;
-const RAMP_LATE_ERROR = 4;
-const COUNTERS = 5;
+const GARBAGE_AGE = 1;
+const COUNTERS = 2;
 
-/** Steps ahead that are really forecast, and where the others lie: `share` of the way from anchor `at` to the next. */
-interface Anchors {
-  readonly anchors: readonly number[];
-  readonly at: readonly number[];
-  readonly share: readonly number[];
-}
-
+/** What the weights at hand are of: the series, its age, which models spoke, and at which distances, as bits. */
 interface Weighed {
   readonly memory: SeriesMemory | undefined;
   readonly age: number;
   readonly spoke: number;
   distances: number;
-}
-
-interface Turn {
-  readonly ahead: number;
-  readonly every: number;
-  readonly slots: number;
-  /** Where its waiting forecasts begin. */
-  readonly at: number;
 }
 
 export class Forecaster {
@@ -106,30 +68,28 @@ export class Forecaster {
   private readonly calibration: Calibration;
   private readonly combination: Combination;
   private readonly places: readonly Place[];
-  private readonly turns: readonly Turn[];
+  private readonly waiting: Waiting;
+  private readonly runaway: Runaway;
   private readonly stateAt: readonly number[];
   private readonly combinationAt: number;
   private readonly calibrationAt: number;
+  private readonly runawayAt: number;
   private readonly countersAt: number;
   private readonly fitsAt: number;
   private readonly fitted: readonly number[];
   private readonly stateSize: number;
-  private readonly waitingSize: number;
   private readonly ramp: number;
   private readonly lookEvery: number;
-  private readonly runawaySteps: number;
   // Scratch, overwritten by every call.
   private readonly logs: Float64Array;
   private readonly weights: Float64Array[];
   private said: Float64Array[];
   /** By model: a number when it spoke, else NaN. */
   private readonly spoken: Float64Array;
-  /** What `weights` are of: the series, its age, which models spoke, and at which distances, as bits. */
   private weighed: Weighed = { memory: undefined, age: -1, spoke: 0, distances: 0 };
   private combinedLogs = new Float64Array(0);
   private anchored = new Float64Array(0);
   private readonly anchorsFor = new WeakMap<readonly number[], Anchors>();
-  private readonly due: number[] = [];
 
   constructor(grid: Grid, { models, ramp }: ModelSet, shape: HistoryShape) {
     this.grid = grid;
@@ -138,7 +98,8 @@ export class Forecaster {
     this.shape = shape;
     this.lookEvery = lookEvery(grid.season);
     this.ramp = models.findIndex(({ name }) => name === ramp);
-    this.runawaySteps = Math.max(RUNAWAY_STEPS_MIN, RUNAWAY_MS / grid.stepMs);
+    this.runaway = new Runaway(grid.stepMs);
+    this.waiting = new Waiting(grid.distances, models.length);
     this.calibration = new Calibration(grid);
     this.combination = new Combination(grid, models);
     this.places = placesOf(grid);
@@ -150,18 +111,11 @@ export class Forecaster {
     });
     this.combinationAt = at;
     this.calibrationAt = this.combinationAt + this.combination.size;
-    this.countersAt = this.calibrationAt + this.calibration.size;
+    this.runawayAt = this.calibrationAt + this.calibration.size;
+    this.countersAt = this.runawayAt + this.runaway.size;
     this.fitsAt = this.countersAt + COUNTERS;
     this.stateSize = this.fitsAt + models.length;
     this.fitted = models.flatMap((model, m) => (model.fitEvery(grid) > 0 ? [m] : []));
-    let waitingAt = 0;
-    this.turns = grid.distances.map((ahead) => {
-      const every = turnOf(ahead);
-      const turn = { ahead, every, slots: ahead / every, at: waitingAt };
-      waitingAt += turn.slots * (models.length + 1);
-      return turn;
-    });
-    this.waitingSize = waitingAt;
     this.logs = new Float64Array(models.length);
     this.spoken = new Float64Array(models.length);
     this.weights = grid.distances.map(() => new Float64Array(models.length));
@@ -174,7 +128,7 @@ export class Forecaster {
     return {
       history: new History(this.grid, this.shape),
       state,
-      waiting: new Uint16Array(this.waitingSize).fill(HOLE),
+      waiting: this.waiting.fresh(),
       parameters: this.models.map(() => NO_PARAMETERS),
     };
   }
@@ -184,8 +138,8 @@ export class Forecaster {
     const rate = given > 0 ? Math.min(given, RATE_MAX) : 0; // NaN too.
     const { history, state } = memory;
     if (history.seen > 0 && step > history.end + BRIDGE_STEPS_MAX) {
-      memory.waiting.fill(HOLE);
-      state[this.countersAt + RUNAWAY] = 0;
+      this.waiting.clear(memory.waiting);
+      this.runaway.end(state, this.runawayAt);
       for (let m = 0; m < this.models.length; m++) this.stateOf(memory, m).fill(0);
     }
     this.judge(memory, step, rate);
@@ -246,7 +200,7 @@ export class Forecaster {
   shares(memory: SeriesMemory): readonly Float64Array[] {
     if (this.weighed.memory !== memory || this.weighed.age !== memory.history.age)
       this.ask(memory, this.grid.distances);
-    for (let d = 0; d < this.turns.length; d++) this.weightsAt(memory, d);
+    for (let d = 0; d < this.weights.length; d++) this.weightsAt(memory, d);
     return this.weights;
   }
 
@@ -275,7 +229,7 @@ export class Forecaster {
   /** Begins a young series where a kindred one stands: what that has learned of its models and errors is believed a little. */
   inherit(memory: SeriesMemory, from: SeriesMemory): void {
     const { state } = memory;
-    state.set(from.state.subarray(this.combinationAt, this.countersAt), this.combinationAt);
+    state.set(from.state.subarray(this.combinationAt, this.runawayAt), this.combinationAt);
     this.combination.forget(state, this.combinationAt);
     this.calibration.forget(state, this.calibrationAt);
     for (const m of this.fitted) memory.parameters[m] = from.parameters[m]!;
@@ -352,60 +306,34 @@ export class Forecaster {
   /** Judges the forecasts of the step that closes now, one distance after the other. */
   private judge(memory: SeriesMemory, step: number, rate: number): void {
     const { history, state, waiting } = memory;
-    const width = this.models.length + 1;
+    const { logs, calibration } = this;
     const log = history.logOf(rate);
-    const restless = this.calibration.restless(state, this.calibrationAt);
-    for (let d = 0; d < this.turns.length; d++) {
-      const { every, slots, at } = this.turns[d]!;
-      if (step % every !== 0) continue;
-      const from = at + ((step / every) % slots) * width;
-      const combined = logOf(waiting[from + this.models.length]!);
+    const restless = calibration.restless(state, this.calibrationAt);
+    for (let d = 0; d < this.weights.length; d++) {
+      const combined = this.waiting.take(waiting, d, step, logs);
       if (Number.isNaN(combined)) continue;
-      for (let m = 0; m < this.models.length; m++) this.logs[m] = logOf(waiting[from + m]!);
-      const others = this.combination.learn(state, this.combinationAt, d, this.logs, rate, history.unit);
-      const error = log - combined;
-      this.calibration.learn(state, this.calibrationAt, d, error, restless);
-      waiting.fill(HOLE, from, from + width);
+      const others = this.combination.learn(state, this.combinationAt, d, logs, rate, history.unit);
+      calibration.learn(state, this.calibrationAt, d, log - combined, restless);
       if (d > 0) continue;
-      this.calibration.follow(state, this.calibrationAt, error);
-      this.watch(state, (log - others) / Math.max(this.calibration.spread(state, this.calibrationAt, 0), 0.01));
-      if (!(this.ramp >= 0 && this.logs[this.ramp]! >= 0)) continue;
-      const lateError = Math.abs(log - others);
-      const rampError = Math.abs(log - this.logs[this.ramp]!);
-      state[this.countersAt + LATE_ERROR]! += LATE_GAIN * (lateError - state[this.countersAt + LATE_ERROR]!);
-      state[this.countersAt + RAMP_LATE_ERROR]! += LATE_GAIN * (rampError - state[this.countersAt + RAMP_LATE_ERROR]!);
+      calibration.follow(state, this.calibrationAt, log - combined);
+      const usual = calibration.spread(state, this.calibrationAt, 0);
+      const ramp = this.ramp < 0 ? Number.NaN : logs[this.ramp]!;
+      this.runaway.learn(state, this.runawayAt, log, others, ramp, usual);
     }
-  }
-
-  /** F4: follows the sum of surprises to the models together. By its own the ramp's would fall silent once it is right. */
-  private watch(state: Float32Array, surprise: number): void {
-    const at = this.countersAt + RUNAWAY;
-    const counted = surprise < SURPRISE_USUAL ? -SURPRISE_MAX : Math.min(surprise, SURPRISE_MAX);
-    state[at] = Math.max(0, RUNAWAY_KEPT * state[at]! + counted);
   }
 
   /** Puts the forecasts of the distances whose turn it is where they wait. */
   private issue(memory: SeriesMemory): void {
-    const { history, waiting } = memory;
-    const { due } = this;
-    due.length = 0;
-    for (const { ahead, every } of this.turns) if ((history.step + ahead) % every === 0) due.push(ahead);
-    const combined = this.combined(memory, due);
-    let i = 0;
-    for (const { ahead, every, slots, at } of this.turns) {
-      if (due[i] !== ahead) continue;
-      const from = at + (((history.step + ahead) / every) % slots) * (this.models.length + 1);
-      for (let m = 0; m < this.models.length; m++) waiting[from + m] = codeOf(this.said[m]![i]!);
-      waiting[from + this.models.length] = codeOf(combined[i]!);
-      i++;
-    }
+    const { step } = memory.history;
+    const combined = this.combined(memory, this.waiting.dueAt(step));
+    this.waiting.put(memory.waiting, step, this.said, combined);
   }
 
   /** The combined forecast's logs for `ahead`; valid until the next call. */
   private combined(memory: SeriesMemory, ahead: readonly number[]): Float64Array {
     this.ask(memory, ahead);
     const { history } = memory;
-    const runaway = this.runaway(memory);
+    const running = this.rampSpoke() ? this.runaway.belief(memory.state, this.runawayAt) : 0;
     if (this.combinedLogs.length < ahead.length) this.combinedLogs = new Float64Array(ahead.length);
     const combined = this.combinedLogs;
     for (let i = 0; i < ahead.length; i++) {
@@ -421,24 +349,14 @@ export class Forecaster {
         log += weight * this.said[m]![i]!;
       }
       log = sum > 0 ? log / sum : history.typical;
-      if (runaway > 0 && ahead[i]! < this.runawaySteps) {
-        const believed = runaway * (1 - ahead[i]! / this.runawaySteps);
-        log += believed * (this.said[this.ramp]![i]! - log);
-      }
+      if (running > 0) log += running * this.runaway.kept(ahead[i]!) * (this.said[this.ramp]![i]! - log);
       combined[i] = Math.min(Math.max(log, 0), LOG_MAX);
     }
     return combined;
   }
 
-  /** 0 when the ramp's model is not to speak for the others, 1 when it alone is to. */
-  private runaway(memory: SeriesMemory): number {
-    if (this.ramp < 0 || !(this.said[this.ramp]![0]! >= 0)) return 0;
-    const { state } = memory;
-    const sum = state[this.countersAt + RUNAWAY]!;
-    if (sum <= RUNAWAY_FROM) return 0;
-    const better = state[this.countersAt + LATE_ERROR]! / Math.max(state[this.countersAt + RAMP_LATE_ERROR]!, 1e-6);
-    const believed = Math.min(1, Math.max(0, (better - 1) / (RAMP_BETTER - 1)));
-    return believed * Math.min(1, (sum - RUNAWAY_FROM) / (RUNAWAY_FULL - RUNAWAY_FROM));
+  private rampSpoke(): boolean {
+    return this.ramp >= 0 && this.said[this.ramp]![0]! >= 0;
   }
 
   /** Asks every model for `ahead`; NaN from those that are not ready (F2). */
@@ -500,8 +418,7 @@ export class Forecaster {
   /** The history's unit has changed: what waits is told in the new one, and the models read the last steps again. */
   private retell(memory: SeriesMemory, before: number): void {
     const { history, waiting } = memory;
-    for (let i = 0; i < waiting.length; i++)
-      if (waiting[i] !== HOLE) waiting[i] = codeOf(history.logOf(before * Math.expm1(logOf(waiting[i]!))));
+    this.waiting.map(waiting, (log) => history.logOf(before * Math.expm1(log)));
     const first = Math.max(history.nearBegin, history.end - Math.min(history.seen, REPLAYED_STEPS));
     for (let m = 0; m < this.models.length; m++) {
       this.stateOf(memory, m).fill(0);
@@ -512,33 +429,4 @@ export class Forecaster {
   private placeOf(ahead: number): Place {
     return this.places[Math.min(ahead, this.places.length) - 1]!;
   }
-}
-
-/** Every step of the first slot, then whole slots, then pairs of them around those asked for; all steps without slots. */
-function anchorsOf(ahead: readonly number[], slotSteps: number): Anchors {
-  const spanAt = (steps: number): number =>
-    slotSteps === 1 || steps <= slotSteps
-      ? 1
-      : steps < COARSE_FROM_SLOTS * slotSteps
-        ? slotSteps
-        : COARSE_SLOTS * slotSteps;
-  const below = (steps: number): number => steps - (steps % spanAt(steps));
-  const wanted = new Set<number>();
-  for (const steps of ahead) {
-    wanted.add(below(steps));
-    if (below(steps) !== steps) wanted.add(below(steps) + spanAt(steps));
-  }
-  const anchors = [...wanted].sort((a, b) => a - b);
-  return {
-    anchors,
-    at: ahead.map((steps) => anchors.indexOf(below(steps))),
-    share: ahead.map((steps) => (steps - below(steps)) / spanAt(steps)),
-  };
-}
-
-/** Steps between two judged forecasts of a distance: a divisor of it, so that their steps come round in turn. */
-function turnOf(ahead: number): number {
-  let every = Math.max(1, Math.floor(ahead / TURNS));
-  while (ahead % every !== 0) every--;
-  return every;
 }
