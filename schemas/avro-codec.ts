@@ -26,18 +26,27 @@ export const RECORD_NAMES = Object.keys(SCHEMAS) as readonly RecordName[];
 export const LOCAL_SCHEMA_IDS: Readonly<Record<RecordName, number>> = {
   SubscriptionEvent: 1,
   WildcardEvents: 2,
-  Metric: 3,
+  Metric: 12,
   RateWindow: 4,
   Forecast: 10,
   Command: 6,
   Progress: 7,
   PointerRecord: 8,
-  Decision: 9,
+  Decision: 11,
 };
 
-/** Schemas of earlier releases, told by what has been added since. */
+/**
+ * Schemas of earlier releases, told by the fields that have been added since. What was added at the end of a union or an
+ * enumeration can stay: no data of theirs has it.
+ */
 const LOCAL_HISTORY: readonly { readonly id: number; readonly record: RecordName; readonly schema: unknown }[] = [
+  { id: 3, record: 'Metric', schema: SCHEMAS.Metric },
   { id: 5, record: 'Forecast', schema: without('Forecast', ['farStepMs', 'farQuantiles', 'coverage', 'stepsSeen']) },
+  {
+    id: 9,
+    record: 'Decision',
+    schema: without('Decision', ['dollarsOnce', 'promisedDollars', 'realisedDollars', 'expiresAt', 'steps', 'changes']),
+  },
 ];
 
 export type Decode = (bytes: Buffer) => unknown;

@@ -14,6 +14,8 @@ export type SeriesId = Branded<string, 'SeriesId'>;
 
 /** One move of one slice; unique for ever. */
 export type MoveId = Branded<string, 'MoveId'>;
+/** A plan that was put before a person, for example `plan-000001`. */
+export type PlanId = Branded<string, 'PlanId'>;
 
 /** Version of the pointer table: grows by one with each change of it, so it also grows for each slice. Below 2^53. */
 export type Epoch = Branded<number, 'Epoch'>;
@@ -31,5 +33,6 @@ export const shardId = (name: string): ShardId => name as ShardId;
 export const sliceKey = (key: string): SliceKey => key as SliceKey;
 export const seriesId = (name: string): SeriesId => name as SeriesId;
 export const moveId = (name: string): MoveId => name as MoveId;
+export const planId = (name: string): PlanId => name as PlanId;
 export const epoch = (value: number): Epoch => value as Epoch;
 export const eventTime = (millis: number): EventTime => millis as EventTime;

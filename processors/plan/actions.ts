@@ -5,6 +5,7 @@ import type { Alternative, StoreKind } from '../../schemas/records.ts';
 import type { Board, BoardShard, PlannedSlice } from './board.ts';
 import type { Trouble } from './capacity.ts';
 import type { DatastoreType } from './catalog.ts';
+import type { Cost } from './cost.ts';
 
 /** What the planner knew; goes into the Decision record. */
 export interface Facts {
@@ -16,8 +17,10 @@ export interface Facts {
   readonly leadTimeMs: number;
   /** Change of running cost. */
   readonly dollarsPerHour: number;
-  /** One-off and horizon cost, compared by goals/cost.ts with `savesDollars`. */
+  /** What is paid for it, once and over the horizon; compared by goals/cost.ts with `savesDollars`. */
   readonly dollars: number;
+  /** The same by what is paid for, and the overload it comes too late for; absent where nothing is paid. */
+  readonly cost?: Cost;
   readonly savesDollars: number;
   readonly alternatives: readonly Alternative[];
   /** An overload is forecast or measured: budgets that are about comfort do not hold it back. */

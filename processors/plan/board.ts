@@ -1,17 +1,18 @@
 // Board: the cluster as one plan sees it while it is being made. Moves in flight and accepted actions count as done, so
 // each next action is judged on the cluster that the earlier ones leave behind.
 //
-//   B1. The load of a shard over the horizon is sum(median) + sqrt((1-r) sum(spread^2) + r sum(spread)^2), with r the
-//       correlation of forecast errors: spreads neither simply add up nor cancel out.
+//   B1. What a shard holds is the sum of its slices (outline.ts says how full that is).
 //   B2. A store that is measured hotter than its load explains is taken at its word: its load is scaled up.
 //
 // Mutable, on typed arrays, within one call of `plan`; nobody else ever sees it.
 
 import type { EventTime, ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
-import type { Catalog, DatastoreType } from './catalog.ts';
+import { bytesMax, type Catalog, type DatastoreType } from './catalog.ts';
+import { type Cargo, requestDollarsPerHour, runningDollarsPerHour } from './cost.ts';
 import { addLoad, emptyLoad, type HeavyGroup, type HeavyTopic, type Load, peakOf } from './demand.ts';
 import type { Measured } from './lead-time.ts';
+import { type Outline, outlineOf } from './outline.ts';
 import type { Spending } from './rows.ts';
 import type { PlanSettings } from './settings.ts';
 
@@ -76,17 +77,9 @@ export interface BoardShard extends PlannedShard {
   moves: number;
 }
 
-/** How full a shard gets over the horizon. */
-export interface Outline {
-  /** The highest of all dimensions and buckets; 1 is full. */
-  readonly utilisation: number;
-  readonly peakPerSecond: number;
-  readonly peakStep: number;
-  /** The first bucket above safe utilisation; -1 for none. */
-  readonly crossingStep: number;
-  readonly stepsAbove: number;
-  /** What is fullest at the peak. */
-  readonly dimension: 'operations' | 'entries' | 'memory';
+export interface Room {
+  readonly shard: BoardShard;
+  readonly outline: Outline;
 }
 
 export class Board {
@@ -101,8 +94,14 @@ export class Board {
   /** Within the last hour. */
   shardsMade = 0;
   dollarsSpent = 0;
+  /** Instances, and requests to them at the load of now. */
   dollarsPerHour = 0;
   nextShard: number;
+  /** What shards hold without any slice added; emptied where a shard changes. */
+  readonly #outlines = new Map<BoardShard, Outline>();
+  /** In order, but for the shards that have changed since. */
+  #rooms: readonly Room[] = [];
+  readonly #changedShards = new Set<BoardShard>();
 
   constructor(snapshot: Snapshot) {
     this.snapshot = snapshot;
@@ -115,7 +114,9 @@ export class Board {
     for (const slice of snapshot.slices) {
       keys += slice.entries;
       const shard = this.shards.get(slice.shard);
-      if (shard !== undefined) this.#put(shard, slice);
+      if (shard === undefined) continue;
+      shard.slices.set(slice.slice, slice);
+      this.#sum(shard, slice, 1);
     }
     this.totalKeys = keys;
     this.#settle(snapshot);
@@ -137,19 +138,24 @@ export class Board {
       moves: this.snapshot.movesOf.get(shard.id) ?? 0,
     };
     this.shards.set(shard.id, added);
+    this.#changed(added);
     this.dollarsPerHour += shard.type.dollarsPerHour;
     return added;
   }
 
   removeShard(id: ShardId): void {
-    this.dollarsPerHour -= this.shards.get(id)!.type.dollarsPerHour;
+    const shard = this.shards.get(id)!;
+    this.dollarsPerHour -= runningDollarsPerHour(shard.type, shard.nowPerSecond);
     this.shards.delete(id);
+    this.#changed(shard);
   }
 
   retype(shard: BoardShard, type: DatastoreType): void {
-    this.dollarsPerHour += type.dollarsPerHour - shard.type.dollarsPerHour;
+    const { nowPerSecond } = shard;
+    this.dollarsPerHour += runningDollarsPerHour(type, nowPerSecond) - runningDollarsPerHour(shard.type, nowPerSecond);
     shard.type = type;
     shard.resizing = true;
+    this.#changed(shard);
   }
 
   /** Puts the slice on another shard; it is busy from then on. */
@@ -170,46 +176,35 @@ export class Board {
     return [...this.shards.values()].filter((shard) => shard.kind === kind);
   }
 
+  /** Shards by how full they get, least first; with a slice more, none is less full. */
+  byRoom(): readonly Room[] {
+    if (this.#changedShards.size === 0) return this.#rooms;
+    const kept = this.#rooms.filter(({ shard }) => !this.#changedShards.has(shard));
+    const changed = [...this.#changedShards]
+      .filter((shard) => this.shards.get(shard.id) === shard)
+      .map((shard) => ({ shard, outline: this.outline(shard) }));
+    this.#rooms = [...kept, ...changed].sort(
+      (a, b) => a.outline.utilisation - b.outline.utilisation || (a.shard.id < b.shard.id ? -1 : 1),
+    );
+    this.#changedShards.clear();
+    return this.#rooms;
+  }
+
   /** How full the shard gets, with a further slice on it when one is given. */
   outline(shard: BoardShard, plus?: PlannedSlice): Outline {
-    const { type, calibration } = shard;
-    const { errorCorrelation: r, safeUtilisation } = this.settings;
-    let peakPerSecond = (shard.nowPerSecond + (plus?.load.now ?? 0)) * calibration;
-    let peakStep = 0;
-    const safe = safeUtilisation * type.operationsPerSecond;
-    let crossingStep = peakPerSecond > safe ? 0 : -1;
-    let stepsAbove = 0;
-    for (let k = 0; k < shard.median.length; k++) {
-      const extra = plus === undefined ? 0 : plus.load.spread[k]!;
-      const spread = shard.spread[k]! + extra;
-      const squares = shard.spreadSquares[k]! + extra * extra;
-      const median = shard.median[k]! + (plus === undefined ? 0 : plus.load.median[k]!);
-      const perSecond = (median + Math.sqrt(Math.max(0, (1 - r) * squares + r * spread * spread))) * calibration;
-      if (perSecond > safe) {
-        stepsAbove++;
-        if (crossingStep < 0) crossingStep = k;
-      }
-      if (perSecond > peakPerSecond) {
-        peakPerSecond = perSecond;
-        peakStep = k;
-      }
+    if (plus !== undefined || this.shards.get(shard.id) !== shard) return outlineOf(shard, this.settings, plus);
+    let known = this.#outlines.get(shard);
+    if (known === undefined) {
+      known = outlineOf(shard, this.settings);
+      this.#outlines.set(shard, known);
     }
-    const operations = peakPerSecond / type.operationsPerSecond;
-    const entries = (shard.entries + (plus?.entries ?? 0)) / type.entriesMax;
-    const memory = (shard.bytes + (plus?.bytes ?? 0)) / type.memoryBytes;
-    const utilisation = Math.max(operations, entries, memory);
-    const dimension = utilisation === operations ? 'operations' : utilisation === entries ? 'entries' : 'memory';
-    if (Math.max(entries, memory) > safeUtilisation) {
-      crossingStep = 0;
-      stepsAbove = shard.median.length;
-    }
-    return { utilisation, peakPerSecond, peakStep, crossingStep, stepsAbove, dimension };
+    return known;
   }
 
   /** The share of its shard that a slice fills, in the dimension asked for. */
   shareOf(shard: BoardShard, slice: PlannedSlice, dimension: Outline['dimension']): number {
     if (dimension === 'entries') return slice.entries / shard.type.entriesMax;
-    if (dimension === 'memory') return slice.bytes / shard.type.memoryBytes;
+    if (dimension !== 'operations') return slice.bytes / bytesMax(shard.type);
     return (peakOf(slice.load).perSecond * shard.calibration) / shard.type.operationsPerSecond;
   }
 
@@ -238,39 +233,75 @@ export class Board {
   }
 
   #calibrate(shard: BoardShard): void {
-    const measured = shard.measuredUtilisation;
-    if (measured === undefined || measured <= this.settings.safeUtilisation) return;
-    const explained = shard.nowPerSecond / shard.type.operationsPerSecond;
-    if (explained > 0) shard.calibration = Math.min(CALIBRATION_MAX, Math.max(1, measured / explained));
+    shard.calibration = calibrationOf(shard, shard.nowPerSecond, this.settings);
+    this.#changed(shard);
+  }
+
+  #changed(shard: BoardShard): void {
+    this.#outlines.delete(shard);
+    this.#changedShards.add(shard);
   }
 
   #put(shard: BoardShard, slice: PlannedSlice): void {
     shard.slices.set(slice.slice, slice);
     this.#sum(shard, slice, 1);
+    this.#changed(shard);
   }
 
   #take(shard: BoardShard, slice: PlannedSlice): void {
     if (shard.slices.delete(slice.slice)) this.#sum(shard, slice, -1);
+    this.#changed(shard);
   }
 
   #sum(shard: BoardShard, slice: PlannedSlice, sign: 1 | -1): void {
+    this.dollarsPerHour += sign * requestDollarsPerHour(shard.type, slice.load.now);
     shard.nowPerSecond += sign * slice.load.now;
     shard.entries += sign * slice.entries;
     shard.bytes += sign * slice.bytes;
-    const { median, spread } = slice.load;
+    const { median, spread, spreadSquares } = shard;
+    const { load } = slice;
     for (let k = 0; k < median.length; k++) {
-      shard.median[k]! += sign * median[k]!;
-      shard.spread[k]! += sign * spread[k]!;
-      shard.spreadSquares[k]! += sign * spread[k]! ** 2;
+      const own = load.spread[k]!;
+      median[k]! += sign * load.median[k]!;
+      spread[k]! += sign * own;
+      spreadSquares[k]! += sign * own * own;
     }
   }
 }
+
+/** What a move of the slice carries; its load is the mean of the horizon. */
+export const cargoOf = ({ bytes, entries, load }: PlannedSlice): Cargo => ({
+  bytes,
+  entries,
+  perSecond: meanOf(load.median),
+});
+
+/** A share of all that is on a shard. */
+export const cargoOfShard = (shard: BoardShard, share: number): Cargo => ({
+  bytes: shard.bytes * share,
+  entries: shard.entries * share,
+  perSecond: meanOf(shard.median) * shard.calibration * share,
+});
+
+const meanOf = (steps: Float32Array | Float64Array): number => {
+  let sum = 0;
+  for (const each of steps) sum += each;
+  return sum / Math.max(1, steps.length);
+};
 
 const HOUR_MS = 3_600_000;
 /** However much an overload made us move, calm moves are held back for no longer than this. */
 const URGENT_DEBT_HOURS = 2;
 /** A store cannot be more than four times as hot as its load explains: beyond that something else is wrong with it. */
 const CALIBRATION_MAX = 4;
+
+/** By how much a store is hotter than the load on it explains (B2); 1 when it is not too hot. */
+export function calibrationOf(shard: PlannedShard, nowPerSecond: number, { safeUtilisation }: PlanSettings): number {
+  const measured = shard.measuredUtilisation;
+  const explained = nowPerSecond / shard.type.operationsPerSecond;
+  if (measured === undefined || measured <= safeUtilisation || explained <= 0) return 1;
+  return Math.min(CALIBRATION_MAX, Math.max(1, measured / explained));
+}
 
 /** A copy of the load, scaled. */
 export function scaledLoad(load: Load, factor: number): Load {

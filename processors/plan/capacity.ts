@@ -2,8 +2,9 @@
 // what is measured now counts as a crossing now: the reactive net under the forecast.
 
 import { type EventTime, eventTime } from '../../schemas/ids.ts';
-import type { Board, BoardShard, Outline } from './board.ts';
+import type { Board, BoardShard } from './board.ts';
 import { overloadDollars } from './cost.ts';
+import { type Outline, riskAt } from './outline.ts';
 
 /** A shard that is, or is forecast to be, above safe capacity. */
 export interface Trouble {
@@ -17,7 +18,7 @@ export interface Trouble {
   readonly excess: number;
   readonly dimension: Outline['dimension'];
   readonly utilisation: number;
-  /** What doing nothing would cost over the horizon. */
+  /** What doing nothing would cost over the horizon, as expected. */
   readonly overloadDollars: number;
 }
 
@@ -29,7 +30,7 @@ export function troubleOf(board: Board, shard: BoardShard): Trouble | undefined 
   const bucketMs = settings.horizonMs / settings.horizonSteps;
   const capacityPerSecond = settings.safeUtilisation * shard.type.operationsPerSecond;
   const measured = outline.dimension !== 'operations' || shard.nowPerSecond * shard.calibration > capacityPerSecond;
-  return {
+  const trouble = {
     crossingAt: eventTime(measured ? snapshot.now : Math.floor(snapshot.now + outline.crossingStep * bucketMs)),
     measured,
     peakPerSecond: outline.peakPerSecond,
@@ -37,8 +38,25 @@ export function troubleOf(board: Board, shard: BoardShard): Trouble | undefined 
     excess: outline.utilisation - settings.safeUtilisation,
     dimension: outline.dimension,
     utilisation: outline.utilisation,
-    overloadDollars: overloadDollars(Math.max(1, outline.stepsAbove) * bucketMs, settings),
   };
+  return { ...trouble, overloadDollars: expectedOverloadDollars(board, shard, trouble, settings.horizonMs) };
+}
+
+/** What the trouble is expected to cost from now until something has taken effect: each bucket by its risk of overload. */
+export function expectedOverloadDollars(
+  board: Board,
+  shard: BoardShard,
+  trouble: Pick<Trouble, 'measured' | 'dimension'>,
+  untilMs: number,
+): number {
+  const { horizonMs, horizonSteps } = board.settings;
+  const bucketMs = horizonMs / horizonSteps;
+  let overloadedMs = 0;
+  for (let k = 0; k < horizonSteps && k * bucketMs < untilMs; k++) {
+    const certain = trouble.dimension !== 'operations' || (trouble.measured && k === 0);
+    overloadedMs += (certain ? 1 : riskAt(shard, k, board.settings)) * Math.min(bucketMs, untilMs - k * bucketMs);
+  }
+  return overloadDollars(overloadedMs, board.settings);
 }
 
 /** Shards in trouble, worst first. */
@@ -59,8 +77,8 @@ export function troubledShards(board: Board): BoardShard[] {
 export function troubleText(trouble: Trouble, shard: BoardShard, now: EventTime): string {
   const percent = Math.round(trouble.utilisation * 100);
   if (trouble.dimension !== 'operations') return `${shard.id} is ${percent} % full of ${trouble.dimension}`;
-  const when = trouble.measured
-    ? 'now, as measured'
-    : `in ${Math.round((trouble.crossingAt - now) / 60_000)} min by the forecast`;
+  const when = trouble.measured ? 'now, as measured' : `${soonText(trouble.crossingAt - now)} by the forecast`;
   return `${shard.id} goes above its safe ${Math.round(trouble.capacityPerSecond)} operations/s ${when}, to ${percent} % of its capacity`;
 }
+
+const soonText = (ms: number): string => (ms < 60_000 ? 'within a minute' : `in ${Math.round(ms / 60_000)} min`);

@@ -60,12 +60,25 @@ export const emptyLoad = (steps: number): Load => ({
   spread: new Float32Array(steps),
 });
 
+/** So many that share two arrays: a plan has one for each slice, and 200,000 small buffers take longer to collect than to fill. */
+export function emptyLoads(count: number, steps: number): Load[] {
+  const medians = new Float32Array(count * steps);
+  const spreads = new Float32Array(count * steps);
+  return Array.from({ length: count }, (_, i) => ({
+    now: 0,
+    median: medians.subarray(i * steps, (i + 1) * steps),
+    spread: spreads.subarray(i * steps, (i + 1) * steps),
+  }));
+}
+
 /** target += source x factor, never below zero. */
 export function addLoad(target: Load, source: Load, factor = 1): void {
+  const { median, spread } = target;
+  const { median: addedMedian, spread: addedSpread } = source;
   target.now = Math.max(0, target.now + source.now * factor);
-  for (let k = 0; k < target.median.length; k++) {
-    target.median[k] = Math.max(0, target.median[k]! + source.median[k]! * factor);
-    target.spread[k] = Math.max(0, target.spread[k]! + source.spread[k]! * factor);
+  for (let k = 0; k < median.length; k++) {
+    median[k] = Math.max(0, median[k]! + addedMedian[k]! * factor);
+    spread[k] = Math.max(0, spread[k]! + addedSpread[k]! * factor);
   }
 }
 
@@ -94,7 +107,8 @@ export function demandOf(
     settings.partitions,
     slices.map(({ slice }) => slice),
   );
-  const loads = new Map<SliceKey, Load>(slices.map(({ slice }) => [slice, emptyLoad(steps)]));
+  const empty = emptyLoads(slices.length, steps);
+  const loads = new Map<SliceKey, Load>(slices.map(({ slice }, i) => [slice, empty[i]!]));
   const leaves: { partition: number; bits: string; load: Load }[] = [];
   const topics: { filter: string; writes: Load; lookups: Load }[] = [];
   const groups = new Map<string, { partition: number; prefix: string; writes: Load; lookups: Load }>();

@@ -43,7 +43,7 @@ export function startMove(turn: Turn, slice: SliceRow, to: ShardId, reason: stri
     { kind: 'MoveSlice', moveId: id, slice: slice.slice, from, to, rowsPerSecond: 0 },
     reason,
   );
-  turn.decide({ ...saying, kind: 'MOVE', subject: slice.slice, reason, commandIds: [command] });
+  turn.decide({ ...saying, kind: 'MOVE', subject: slice.slice, reason: `${reason} (${id})`, commandIds: [command] });
   return id;
 }
 

@@ -4,13 +4,14 @@
 import { type SliceKey, shardId } from '../../schemas/ids.ts';
 import { hashSlice, isTrieSlice, parseSlice, pinSlice } from '../../state/keys.ts';
 import { type Action, type Facts, factsOfTrouble } from './actions.ts';
-import { type Board, type BoardShard, type PlannedSlice, scaledLoad } from './board.ts';
-import { type Trouble, troubleText } from './capacity.ts';
-import { type DatastoreType, typesOfKind } from './catalog.ts';
-import { allocationDollars, moveDollars, resizeDollars } from './cost.ts';
+import { type Board, type BoardShard, cargoOf, cargoOfShard, type PlannedSlice, scaledLoad } from './board.ts';
+import { expectedOverloadDollars, type Trouble, troubleText } from './capacity.ts';
+import { bytesMax, type DatastoreType, typesOfKind } from './catalog.ts';
+import { allocationCost, type Cost, moveCost, outlayOf, resizeCost, runningDollarsPerHour, totalOf } from './cost.ts';
 import { addLoad, type Load, peakOf } from './demand.ts';
 import { canBuy } from './goals/caps.ts';
 import { allocationLeadMs, moveLeadMs, provisionLeadMs } from './lead-time.ts';
+import { utilisationAtLeast } from './outline.ts';
 
 /** Slices of one shard that are looked at for one relief: the best few by benefit per churn. */
 const CANDIDATES_MAX = 24;
@@ -50,17 +51,21 @@ export function moveAction(
   board: Board,
   slice: PlannedSlice,
   target: BoardShard,
-  facts: Omit<Facts, 'leadTimeMs' | 'dollars'>,
+  facts: Omit<Facts, 'leadTimeMs' | 'dollars' | 'cost'>,
 ): Action {
-  const { measured } = board.snapshot;
+  const { settings, snapshot } = board;
   const waits = slice.busy || !target.ready;
+  const leadTimeMs = moveLeadMs(slice.bytes, snapshot.measured, settings);
+  const from = board.shards.get(slice.shard)!.type;
+  const cost = moveCost(cargoOf(slice), from, target.type, { moveMs: leadTimeMs, settings });
   return {
     ...facts,
     kind: waits ? 'WAIT' : 'MOVE',
     slice,
     to: target.id,
-    leadTimeMs: moveLeadMs(slice.bytes, measured, board.settings),
-    dollars: moveDollars(slice.bytes, target.type),
+    leadTimeMs,
+    dollars: outlayOf(cost),
+    cost,
   };
 }
 
@@ -73,8 +78,11 @@ export function roomiest(
 ): BoardShard | undefined {
   let best: BoardShard | undefined;
   let bestUtilisation = Number.POSITIVE_INFINITY;
-  for (const shard of board.shards.values()) {
+  for (const { shard, outline } of board.byRoom()) {
+    const most = Math.min(limit, bestUtilisation);
+    if (outline.utilisation > most) break;
     if (shard.kind !== from.kind || shard.id === from.id || shard.resizing) continue;
+    if (utilisationAtLeast(shard, outline, slice, board.settings) > most) continue;
     const { utilisation } = board.outline(shard, slice);
     const rank = utilisation + (shard.ready ? 0 : 1);
     if (utilisation > limit || rank > bestUtilisation) continue;
@@ -188,6 +196,9 @@ function heaviest<Heavy extends { readonly load: Load }>(candidates: readonly He
   return best;
 }
 
+/** Something to buy, and all that it costs. */
+type Offer = Action & { readonly kind: 'ALLOCATE' | 'RESIZE'; readonly cost: Cost };
+
 /** Capacity that is bought: another shard, or a bigger type for this one; cheapest first, each naming the others. */
 function* purchases(
   board: Board,
@@ -197,42 +208,38 @@ function* purchases(
   facts: ReturnType<typeof factsOfTrouble>,
   why: string,
 ): Generator<Action> {
-  const { snapshot, settings } = board;
-  const options: Action[] = [];
+  const { snapshot } = board;
+  const offers: Offer[] = [];
   // A slice that fits nowhere is no reason to buy a shard: it must fit the new one.
   const movable = ranked.filter((slice) => shard.slices.size > 1 || !slice.busy);
-  const excessPerSecond = trouble.excess * shard.type.operationsPerSecond;
   for (const type of typesOfKind(snapshot.catalog, shard.kind)) {
     if (snapshot.avoided.has(type.name)) continue;
-    if (shard.slices.size > 1 && movable.some((slice) => fitsEmpty(board, type, slice, shard.calibration))) {
-      const count = Math.max(1, Math.ceil(excessPerSecond / (type.operationsPerSecond * board.placeLimit)));
-      options.push({
+    if (shard.slices.size > 1 && movable.some((slice) => fitsEmpty(board, type, slice, shard.calibration)))
+      offers.push({
         ...facts,
+        ...allocationOf(board, shard, trouble, type, movable[0]!.bytes),
         kind: 'ALLOCATE',
         shard: shardId(`shard-${String(board.nextShard).padStart(4, '0')}`),
         storeKind: shard.kind,
         type,
         reason: `${why}, and no shard has room for what must go.`,
-        leadTimeMs: allocationLeadMs(type, movable[0]!.bytes, snapshot.measured, settings),
-        dollarsPerHour: type.dollarsPerHour,
-        dollars: allocationDollars(type, settings) * count,
       });
-    }
-    const bigger = type.operationsPerSecond > shard.type.operationsPerSecond || type.entriesMax > shard.type.entriesMax;
+    const bigger =
+      type.operationsPerSecond > shard.type.operationsPerSecond ||
+      type.entriesMax > shard.type.entriesMax ||
+      bytesMax(type) > bytesMax(shard.type);
     if (!bigger || shard.resizing || !shard.ready) continue;
-    options.push({
+    offers.push({
       ...facts,
+      ...resizeOf(board, shard, trouble, type),
       kind: 'RESIZE',
       shard: shard.id,
       type,
       reason: `${why}; ${type.name} is big enough for it.`,
-      leadTimeMs: provisionLeadMs(type, snapshot.measured) + moveLeadMs(shard.bytes, snapshot.measured, settings),
-      dollarsPerHour: type.dollarsPerHour - shard.type.dollarsPerHour,
-      dollars: resizeDollars(shard.type, type, shard.bytes, settings),
     });
   }
-  options.sort((a, b) => a.dollars - b.dollars || (a.kind < b.kind ? -1 : 1));
-  for (const option of options) yield { ...option, alternatives: alternativesTo(option, options, trouble) };
+  offers.sort((a, b) => totalOf(a.cost) - totalOf(b.cost) || (a.kind < b.kind ? -1 : 1));
+  for (const offer of offers) yield { ...offer, alternatives: alternativesTo(offer, offers, trouble) };
 }
 
 function fitsEmpty(board: Board, type: DatastoreType, slice: PlannedSlice, calibration: number): boolean {
@@ -240,20 +247,60 @@ function fitsEmpty(board: Board, type: DatastoreType, slice: PlannedSlice, calib
   return (
     peakOf(slice.load).perSecond * calibration <= limit * type.operationsPerSecond &&
     slice.entries <= limit * type.entriesMax &&
-    slice.bytes <= limit * type.memoryBytes
+    slice.bytes <= limit * bytesMax(type)
   );
 }
 
-function alternativesTo(chosen: Action, options: readonly Action[], trouble: Trouble): Facts['alternatives'] {
-  const others = options
-    .filter((option) => option !== chosen)
-    .map((option) => ({
-      what: option.kind === 'ALLOCATE' || option.kind === 'RESIZE' ? `${option.kind} ${option.type.name}` : option.kind,
-      dollars: option.dollars,
-      whyNot: option.dollars >= chosen.dollars ? 'it costs more over the horizon' : 'it was refused by another goal',
+type Price = Pick<Facts, 'leadTimeMs' | 'dollars' | 'dollarsPerHour'> & { readonly cost: Cost };
+
+/** As many shards of the type as take what is too much, which moves to them; the first slice is there after the lead time. */
+function allocationOf(
+  board: Board,
+  shard: BoardShard,
+  trouble: Trouble,
+  type: DatastoreType,
+  firstBytes: number,
+): Price {
+  const { settings, snapshot } = board;
+  const excessPerSecond = trouble.excess * shard.type.operationsPerSecond;
+  const instances = Math.max(1, Math.ceil(excessPerSecond / (type.operationsPerSecond * board.placeLimit)));
+  const leadTimeMs = allocationLeadMs(type, firstBytes, snapshot.measured, settings);
+  const handover = { moveMs: moveLeadMs(firstBytes, snapshot.measured, settings), settings };
+  const cargo = cargoOfShard(shard, Math.min(1, trouble.excess / trouble.utilisation));
+  const cost = {
+    ...allocationCost(cargo, shard.type, type, handover, instances),
+    violation: expectedOverloadDollars(board, shard, trouble, leadTimeMs),
+  };
+  return { leadTimeMs, dollars: outlayOf(cost), dollarsPerHour: type.dollarsPerHour, cost };
+}
+
+function resizeOf(board: Board, shard: BoardShard, trouble: Trouble, type: DatastoreType): Price {
+  const { settings, snapshot } = board;
+  const moveMs = moveLeadMs(shard.bytes, snapshot.measured, settings);
+  const leadTimeMs = provisionLeadMs(type, snapshot.measured) + moveMs;
+  const cost = {
+    ...resizeCost(cargoOfShard(shard, 1), shard.type, type, { moveMs, settings }),
+    violation: expectedOverloadDollars(board, shard, trouble, leadTimeMs),
+  };
+  const { nowPerSecond } = shard;
+  const dollarsPerHour = runningDollarsPerHour(type, nowPerSecond) - runningDollarsPerHour(shard.type, nowPerSecond);
+  return { leadTimeMs, dollars: outlayOf(cost), dollarsPerHour, cost };
+}
+
+function alternativesTo(chosen: Offer, offers: readonly Offer[], trouble: Trouble): Facts['alternatives'] {
+  const dollars = totalOf(chosen.cost);
+  const others = offers
+    .filter((offer) => offer !== chosen)
+    .map((offer) => ({
+      what: `${offer.kind} ${offer.type.name}`,
+      dollars: totalOf(offer.cost),
+      whyNot: totalOf(offer.cost) >= dollars ? 'it costs more over the horizon' : 'it was refused by another goal',
     }));
   return [{ what: 'KEEP', dollars: trouble.overloadDollars, whyNot: 'the overload would cost more' }, ...others].slice(
     0,
-    6,
+    ALTERNATIVES_MAX,
   );
 }
+
+/** As many as an operator reads. */
+const ALTERNATIVES_MAX = 6;

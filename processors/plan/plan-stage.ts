@@ -5,6 +5,7 @@
 //   cell-clock.ts  event time
 //   moves.ts    the life of a move                        shards.ts   genesis, shards, splits and merges
 //   round.ts    one planning round: snapshot -> plan -> commands (plan.ts and what it imports are pure)
+//   proposals.ts   plans that wait for a person          promises.ts   what actions promised, and what came of it
 //   views.ts    what people may ask of the rows
 //
 //   L1. What one change needs (pointers, commands, decisions, rows) comes out of one call: it is in one transaction.
@@ -25,7 +26,7 @@ import { typeNamed } from './catalog.ts';
 import { watchTime } from './cell-clock.ts';
 import { takeForecast, takeRates } from './intake.ts';
 import { takeMoveProgress, takeMoveRequest, watchMoves } from './moves.ts';
-import { planRound, takePlanRequest } from './round.ts';
+import { planRound, takeAnswer, takePlanRequest } from './round.ts';
 import { cellOf, type Row } from './rows.ts';
 import type { PlanSettings } from './settings.ts';
 import {
@@ -101,6 +102,9 @@ function onMetric(turn: Turn, { body }: Metric): void {
       return;
     case 'PlanRequest':
       takePlanRequest(turn, body);
+      return;
+    case 'PlanAnswer':
+      takeAnswer(turn, body);
       return;
     case 'MoveRequest':
       takeMoveRequest(turn, body);

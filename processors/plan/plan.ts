@@ -4,6 +4,7 @@
 //   P2. A relief that is right but must wait (no time pressure yet, too many moves, a slice at rest) counts as done, so
 //       that nothing dearer is bought for the same trouble.
 //   P3. Upkeep of a kind of store is looked at only while none of its shards is in trouble.
+//   P4. What is cold goes home before a shard is emptied: else each would undo the other's move.
 
 import type { StoreKind } from '../../schemas/records.ts';
 import type { Action, Constraint, Facts, Goal, Refusal } from './actions.ts';
@@ -17,6 +18,8 @@ export interface Plan {
   /** In the order in which they are to be carried out; WAIT is never among them. */
   readonly actions: readonly Action[];
   readonly refusals: readonly Refusal[];
+  /** What is right and must wait (P2), or follows once its slice or target is there; counted as done. */
+  readonly later: readonly Action[];
   readonly spare: Spare;
   /** The cluster as it will be, for answers about single shards. */
   readonly board: Board;
@@ -25,21 +28,22 @@ export interface Plan {
 export function plan(snapshot: Snapshot, goals: readonly Goal[] = GOALS): Plan {
   const board = new Board(snapshot);
   const actions: Action[] = [];
+  const later: Action[] = [];
   const refusals: Refusal[] = [];
   const spare: Spare = { cold: [], roomy: [] };
   const troubledKinds = new Set<StoreKind>();
 
   for (const shard of troubledShards(board)) {
     troubledKinds.add(shard.kind);
-    relieve(board, shard, goals, actions, refusals);
+    relieve(board, shard, goals, actions, later, refusals);
   }
+  if (troubledKinds.size === 0) take(board, goals, merging(board), board.settings.movesMax, actions, refusals); // P4
   for (const kind of ['KEY_VALUE', 'TRIE'] as const) {
     if (troubledKinds.has(kind)) continue;
     take(board, goals, balancing(board, kind), 1, actions, refusals);
     take(board, goals, shrinking(board, kind, spare), board.settings.movesMax, actions, refusals);
   }
-  if (troubledKinds.size === 0) take(board, goals, merging(board), board.settings.movesMax, actions, refusals);
-  return { actions, refusals, spare, board };
+  return { actions, refusals, later, spare, board };
 }
 
 /** Reliefs of one shard that are tried in one plan; each takes at least a slice off it or brings a shard to it. */
@@ -53,6 +57,7 @@ function relieve(
   shard: BoardShard,
   goals: readonly Goal[],
   actions: Action[],
+  later: Action[],
   refusals: Refusal[],
 ): void {
   const unanswered: Refusal[] = [];
@@ -65,7 +70,7 @@ function relieve(
       if (step.refusals.length === 0) unanswered.push(noRelief(board, shard, trouble));
       break;
     }
-    if (step.emit && step.action.kind !== 'WAIT') actions.push(step.action);
+    (step.emit ? actions : later).push(step.action);
     afterAction(board, step.action);
   }
   const said = new Set<string>();
@@ -96,12 +101,13 @@ function nextRelief(board: Board, shard: BoardShard, trouble: Trouble, goals: re
     refusals.push(refused);
     if (refused.by === 'timing') return { action, emit: false, refusals };
     if (LATER.has(refused.by)) later ??= action;
+    if (refused.by === 'moves-at-once') break; // Of the whole cell: no other move would pass either.
   }
   return { action: later, emit: false, refusals };
 }
 
 /** Carries out on the board what the action will have done. */
-function afterAction(board: Board, action: Action): void {
+export function afterAction(board: Board, action: Action): void {
   switch (action.kind) {
     case 'MOVE':
     case 'WAIT': {

@@ -1,23 +1,26 @@
 // Round: one planning round of the stage. Takes the snapshot, makes the plan, and carries out what the mode allows.
 //
 //   O1. Every action and every new refusal is a decision record; an unchanged refusal is not said again.
-//   O2. In `observe` nothing is commanded. In `approve` an action is carried out when `approves` agrees, or when a person
-//       asks for the topic it concerns.
+//   O2. In `observe` nothing is commanded. In `approve` an action is carried out when a person has approved it or asks for
+//       the topic it concerns, or when `approves` agrees; the rest is proposed (proposals.ts).
 
 import { type EventTime, eventTime, type ShardId } from '../../schemas/ids.ts';
-import type { DecisionKind, PlanRequest } from '../../schemas/records.ts';
-import { type Action, describe, type Facts, type Refusal, subjectOf } from './actions.ts';
-import type { BoardShard } from './board.ts';
+import type { DecisionKind, PlanAnswer, PlanRequest } from '../../schemas/records.ts';
+import { type Action, describe, type Refusal, subjectOf } from './actions.ts';
+import type { BoardShard, Snapshot } from './board.ts';
 import { troubleOf, troubleText } from './capacity.ts';
 import { moveDollars } from './cost.ts';
 import { peakOf } from './demand.ts';
 import { moveLeadMs } from './lead-time.ts';
 import { remembered, startMove } from './moves.ts';
 import { type Plan, plan } from './plan.ts';
+import { notePromise, onceDollars, reviewPromises } from './promises.ts';
+import { expireProposal, isApproved, propose, takePlanAnswer } from './proposals.ts';
 import { rowOf, rowsOf, type Spending, shardKey, sliceRowKey } from './rows.ts';
+import { saidOf, saidOfRefusal } from './saying.ts';
 import { startChange, startResize, startRetire, startShard } from './shards.ts';
 import { type Seen, SURGE_FRESH_MS, snapshotOf } from './snapshot.ts';
-import { SAID_MS, type Saying, type Turn } from './turn.ts';
+import { SAID_MS, type Turn } from './turn.ts';
 import { homesInRows } from './views.ts';
 
 /** The round of a tick. */
@@ -28,10 +31,32 @@ export function planRound(turn: Turn): void {
   forget(turn);
   turn.keepCell();
   const seen = snapshotOf(rows, cell, settings);
+  reviewPromises(turn, seen.snapshot);
   const made = plan(seen.snapshot);
   count(turn, made);
-  carryOut(turn, made.actions, () => false);
+  const { waiting } = carryOut(turn, made.actions, seen.snapshot, () => false);
+  expireProposal(turn);
+  if (settings.mode === 'approve') propose(turn, waiting, made, seen.snapshot);
   sayRefusals(turn, made.refusals, seen);
+}
+
+/** A person's word on a proposed plan; what was approved and is still wanted is done at once. */
+export function takeAnswer(turn: Turn, answer: PlanAnswer): void {
+  const approved = takePlanAnswer(turn, answer);
+  if (approved === undefined) return;
+  const { snapshot } = snapshotOf(turn.rows, turn.cell, turn.settings);
+  const made = plan(snapshot);
+  const { commandIds } = carryOut(turn, made.actions, snapshot, () => false);
+  const begun =
+    commandIds.length === 0 ? 'nothing of it is wanted at the moment' : `${commandIds.length} commands are under way`;
+  turn.decide({
+    kind: 'APPROVE',
+    subject: approved.id,
+    requestId: answer.requestId,
+    commandIds,
+    reason: `${approved.id} was approved: ${begun}. What follows from it is done without asking again.`,
+    expiresAt: approved.expiresAt,
+  });
 }
 
 /** Judges one topic now, acts where needed, and answers with a decision that carries the request's id. */
@@ -54,18 +79,18 @@ export function takePlanRequest(turn: Turn, request: PlanRequest): void {
   const made = plan(snapshot);
   const shards = new Set(homesInRows(rows, settings.partitions, request.topic).map((home) => home.shard));
   const wanted = made.actions.filter((action) => shards.has(action.concerns));
-  const commandIds = carryOut(turn, wanted, () => true);
+  const { commandIds } = carryOut(turn, wanted, snapshot, () => true);
   const first = wanted[0];
   if (first !== undefined) {
     const kind = decisionKind(first);
-    turn.decide({ ...answer, ...sayingOf(first), kind, reason: first.reason, commandIds });
+    turn.decide({ ...answer, ...saidOf(first), kind, reason: first.reason, commandIds });
     return;
   }
   const refused = made.refusals.find((each) => shards.has(each.subject as ShardId));
   if (refused !== undefined) {
     turn.decide({
       ...answer,
-      ...sayingOf(refused.facts),
+      ...saidOfRefusal(refused),
       kind: 'REFUSE',
       constraint: refused.by,
       reason: refused.reason,
@@ -122,26 +147,39 @@ function biggestBytes(shard: BoardShard): number {
   return bytes;
 }
 
-/** What the mode allows is commanded; the rest is said. The ids of the commands. */
-function carryOut(turn: Turn, actions: readonly Action[], isAsked: (action: Action) => boolean): string[] {
+/** What the mode allows is commanded; the rest is said, and waits. */
+function carryOut(
+  turn: Turn,
+  actions: readonly Action[],
+  snapshot: Snapshot,
+  isAsked: (action: Action) => boolean,
+): { readonly commandIds: string[]; readonly waiting: Action[] } {
   const { settings } = turn;
   const before = turn.emits.length;
+  const waiting: Action[] = [];
   for (const action of actions) {
     const subject = subjectOf(action);
-    const approved = isAsked(action) || (settings.approves?.({ kind: action.kind, subject }) ?? false);
-    if (settings.mode === 'auto' || (settings.mode === 'approve' && approved)) command(turn, action);
-    else {
+    const approved =
+      isAsked(action) || isApproved(turn, action) || (settings.approves?.({ kind: action.kind, subject }) ?? false);
+    if (settings.mode === 'auto' || (settings.mode === 'approve' && approved)) {
+      command(turn, action, snapshot);
+      notePromise(turn, action, snapshot);
+    } else {
+      waiting.push(action);
       const constraint = settings.mode === 'observe' ? 'observe' : 'approval';
       const what = settings.mode === 'observe' ? 'Only observed' : 'Waits for approval';
-      turn.refuse(subject, constraint, `${what}: ${describe(action)}. ${action.reason}`, sayingOf(action));
+      turn.refuse(subject, constraint, `${what}: ${describe(action)}. ${action.reason}`, saidOf(action));
     }
   }
-  return turn.emits.slice(before).flatMap((emit) => (emit.topic === 'commands' && emit.value ? [emit.value.id] : []));
+  const commandIds = turn.emits
+    .slice(before)
+    .flatMap((emit) => (emit.topic === 'commands' && emit.value ? [emit.value.id] : []));
+  return { commandIds, waiting };
 }
 
-function command(turn: Turn, action: Action): void {
+function command(turn: Turn, action: Action, snapshot: Snapshot): void {
   const { rows } = turn;
-  const saying = sayingOf(action);
+  const saying = { ...saidOf(action), dollarsOnce: onceDollars(action, snapshot) };
   switch (action.kind) {
     case 'MOVE': {
       const target = rowOf(rows, 'shard', shardKey(action.to))!;
@@ -179,17 +217,11 @@ function spend(turn: Turn, spending: Omit<Spending, 'at'>): void {
 }
 
 function sayRefusals(turn: Turn, refusals: readonly Refusal[], seen: Seen): void {
-  for (const each of refusals) turn.refuse(each.subject, each.by, each.reason, sayingOf(each.facts));
+  for (const each of refusals) turn.refuse(each.subject, each.by, each.reason, saidOfRefusal(each));
   for (const shard of seen.unknownTypes) {
     const type = shard.resizingTo || shard.datastoreType;
     turn.refuse(shard.id, 'catalogue', `The catalogue has no type ${type}, so ${shard.id} is left alone.`);
   }
-}
-
-function sayingOf(facts: Facts | undefined): Partial<Saying> {
-  if (facts === undefined) return {};
-  const { forecastPerSecond, capacityPerSecond, crossingAt, leadTimeMs, dollarsPerHour, alternatives } = facts;
-  return { forecastPerSecond, capacityPerSecond, crossingAt, leadTimeMs, dollarsPerHour, alternatives };
 }
 
 const decisionKind = (action: Action): DecisionKind => (action.kind === 'WAIT' ? 'KEEP' : action.kind);

@@ -1,8 +1,8 @@
 // Rows of the planner: one cell, and for each series, shard, slice, move, pending change and broker a row of its own, so
 // that a commit writes only what changed. Rows are mutable inside the stage and set again after each change.
 
-import type { Epoch, EventTime, MoveId, Offset, ShardId, SliceKey } from '../../schemas/ids.ts';
-import type { MoveState, StoreKind } from '../../schemas/records.ts';
+import type { Epoch, EventTime, MoveId, Offset, PlanId, ShardId, SliceKey } from '../../schemas/ids.ts';
+import type { MoveState, ShardChange, StoreKind } from '../../schemas/records.ts';
 import { jsonTable, type Rows } from '../step.ts';
 
 /** The cell as a whole: counters, ledgers and what is open. */
@@ -37,6 +37,11 @@ export interface CellRow {
   measured: { copyBytesPerSecond: number; propagationMs: number; provisioningMs: Record<string, number> };
   /** Types whose shards did not come up, and until when they are not asked for again. */
   avoided: Record<string, EventTime>;
+  /** Share of what actions promised that came true (promises.ts); absent before the first review. */
+  kept?: number;
+  /** Plans that were put before a person, oldest first; absent before the first. */
+  proposals?: PlanId[];
+  nextPlan?: number;
   ignored: { forecasts: number; progress: number; pointers: number; requests: number };
 }
 
@@ -163,7 +168,64 @@ export interface SaidRow {
   at: EventTime;
 }
 
-export type Row = CellRow | SeriesRow | SurgeRow | ShardRow | SliceRow | MoveRow | ChangeRow | BrokerRow | SaidRow;
+/** What actions for one shard promised, and what has come of it so far (promises.ts). */
+export interface PromiseRow {
+  readonly kind: 'promise';
+  readonly shard: ShardId;
+  readonly storeKind: StoreKind;
+  readonly openedAt: EventTime;
+  readonly until: EventTime;
+  measuredAt: EventTime;
+  /** Of a shard or type that was given back; 0 when an overload was to be avoided. */
+  readonly savesPerHour: number;
+  /** Safe capacity when the promise was made. */
+  readonly capacityPerSecond: number;
+  readonly calibration: number;
+  /** Overload to be avoided by the median of the forecast. */
+  readonly expectedMs: number;
+  avoidedMs: number;
+  /** Overload that came all the same. */
+  sufferedMs: number;
+  /** Slices that were moved away. */
+  readonly left: SliceKey[];
+  spentDollars: number;
+  readonly promisedDollars: number;
+  realisedDollars: number;
+  readonly decisions: string[];
+}
+
+export type ProposalState = 'OPEN' | 'APPROVED' | 'REJECTED' | 'EXPIRED' | 'REPLACED';
+
+/** A plan that waits for a person's word, or has had it (proposals.ts). */
+export interface ProposalRow {
+  readonly kind: 'proposal';
+  readonly id: PlanId;
+  readonly madeAt: EventTime;
+  /** Of the offer while it is open, then of the answer. */
+  expiresAt: EventTime;
+  state: ProposalState;
+  /** What each of its actions does, by which it is known again in a later plan. */
+  readonly deeds: readonly string[];
+  readonly steps: readonly string[];
+  readonly changes: readonly ShardChange[];
+  readonly reason: string;
+  readonly dollarsPerHour: number;
+  readonly dollarsOnce: number;
+  readonly promisedDollars: number;
+}
+
+export type Row =
+  | CellRow
+  | SeriesRow
+  | SurgeRow
+  | ShardRow
+  | SliceRow
+  | MoveRow
+  | ChangeRow
+  | BrokerRow
+  | SaidRow
+  | PromiseRow
+  | ProposalRow;
 
 export const cells = jsonTable<Row>('cells');
 
@@ -175,6 +237,8 @@ export const sliceRowKey = (slice: string): string => `slice/${slice}`;
 export const moveKey = (move: string): string => `move/${move}`;
 export const changeKey = (command: string): string => `change/${command}`;
 export const brokerKey = (broker: string): string => `broker/${broker}`;
+export const promiseKey = (shard: string): string => `promise/${shard}`;
+export const proposalKey = (plan: string): string => `proposal/${plan}`;
 export const saidKey = (subject: string, constraint: string): string => `said/${constraint}/${subject}`;
 
 export type PlanRows = Pick<Rows<Row>, 'get' | 'entries'>;

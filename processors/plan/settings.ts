@@ -3,7 +3,7 @@
 import type { GenesisSettings } from '../../state/genesis.ts';
 import type { Catalog } from './catalog.ts';
 
-/** `observe`: says what it would do. `approve`: does what `approves` or a person's request agrees to. `auto`: does it. */
+/** `observe`: says what it would do. `approve`: proposes, and does what a person agrees to. `auto`: does it. */
 export type PlanMode = 'observe' | 'approve' | 'auto';
 
 /** What one event costs a datastore, in operations of the catalogue. */
@@ -19,6 +19,8 @@ export interface PlanSettings {
   readonly genesis: GenesisSettings;
   readonly catalog: Catalog;
   readonly mode: PlanMode;
+  /** In mode `approve`: how long a proposed plan waits for an answer, and how long the answer then holds. Event time. */
+  readonly approvalMs: number;
   /** Asked for each action in mode `approve`; pure. Absent: nobody agrees unless a PlanRequest asks for that topic. */
   readonly approves?: (action: { readonly kind: string; readonly subject: string }) => boolean;
   readonly coefficients: CostCoefficients;
@@ -69,6 +71,7 @@ export interface PlanSettings {
 
 export const PLAN_DEFAULTS: Omit<PlanSettings, 'partitions' | 'genesis' | 'catalog'> = {
   mode: 'auto',
+  approvalMs: 1_800_000, // Time to be found, to read and to ask; longer and the forecast is another one.
   // A look-up by hash is the unit. A trie look-up visits about four nodes; a write is two puts (row and version).
   coefficients: {
     operationsPerConcreteLookup: 1,

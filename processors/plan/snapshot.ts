@@ -2,7 +2,8 @@
 
 import type { ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { PlannedShard, PlannedSlice, Snapshot } from './board.ts';
-import { demandOf, emptyLoad, type SeriesFacts } from './demand.ts';
+import { demandOf, emptyLoad, type Load, type SeriesFacts } from './demand.ts';
+import { earnedDeadBand } from './promises.ts';
 import {
   type CellRow,
   type ChangeRow,
@@ -51,10 +52,7 @@ export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings
 
   const placed = placedSlices(sliceRows, changes, moves);
   const demand = demandOf(placed, factsOf(series, surges), settings, now);
-  const slices: PlannedSlice[] = placed.map((slice) => ({
-    ...slice,
-    load: demand.loads.get(slice.slice) ?? emptyLoad(settings.horizonSteps),
-  }));
+  for (const slice of placed) slice.load = demand.loads.get(slice.slice)!;
 
   const shards: PlannedShard[] = [];
   const unknownTypes: ShardRow[] = [];
@@ -67,10 +65,10 @@ export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings
   shards.sort((a, b) => (a.id < b.id ? -1 : 1));
   const snapshot: Snapshot = {
     now,
-    settings,
+    settings: { ...settings, deadBand: earnedDeadBand(cell, settings) },
     catalog: settings.catalog,
     shards,
-    slices,
+    slices: placed,
     heavyTopics: demand.heavyTopics,
     heavyGroups: demand.heavyGroups,
     distrust: demand.distrust,
@@ -84,7 +82,9 @@ export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings
   return { snapshot, unknownTypes };
 }
 
-type Placed = Omit<PlannedSlice, 'load'>;
+/** Filled in when all demand is known. */
+type Placed = Omit<PlannedSlice, 'load'> & { load: Load };
+const NOT_KNOWN_YET: Load = emptyLoad(0);
 
 /** Slices as they will be when the moves and changes in flight have ended. */
 function placedSlices(rows: readonly SliceRow[], changes: readonly ChangeRow[], moves: readonly MoveRow[]): Placed[] {
@@ -99,6 +99,7 @@ function placedSlices(rows: readonly SliceRow[], changes: readonly ChangeRow[], 
       bytes,
       busy: busyWith !== '',
       coolUntil,
+      load: NOT_KNOWN_YET,
     });
   for (const { before, after } of changes) {
     const from = before.flatMap((key) => bySlice.get(key) ?? []);

@@ -68,8 +68,13 @@ export class Turn {
     return next;
   }
 
+  /** The id of the decision that was said last in this cell. */
+  get lastDecision(): string {
+    return decisionId(this.cell.nextDecision - 1);
+  }
+
   decide(saying: Saying): void {
-    const id = `decision-${String(this.cell.nextDecision++).padStart(6, '0')}`;
+    const id = decisionId(this.cell.nextDecision++);
     this.keepCell();
     const value: Decision = {
       id,
@@ -83,6 +88,12 @@ export class Turn {
       leadTimeMs: 0,
       dollarsPerHour: 0,
       alternatives: [],
+      dollarsOnce: 0,
+      promisedDollars: -1,
+      realisedDollars: -1,
+      expiresAt: eventTime(0),
+      steps: [],
+      changes: [],
       ...saying,
     };
     this.emits.push({ topic: 'decisions', key: id, partition: 0, value });
@@ -110,6 +121,8 @@ export class Turn {
     return id;
   }
 }
+
+const decisionId = (number: number): string => `decision-${String(number).padStart(6, '0')}`;
 
 /** A refusal that has not come up again for so long is news when it does. */
 export const SAID_MS = 900_000;

@@ -4,16 +4,16 @@
 //   V2. Balancing acts above `balanceAbove` only, and shrinking leaves every shard below `shrinkBelow`, so neither undoes
 //       the other.
 
-import { eventTime, type ShardId } from '../../schemas/ids.ts';
+import { eventTime, type ShardId, type SliceKey } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
 import { hashSlice, parseSlice, partitionOf } from '../../state/keys.ts';
 import { SliceTree } from '../../state/slice-tree.ts';
 import type { Action, Facts } from './actions.ts';
-import type { Board, BoardShard, PlannedSlice } from './board.ts';
-import { typesOfKind } from './catalog.ts';
-import { resizeDollars } from './cost.ts';
+import { type Board, type BoardShard, cargoOfShard, type PlannedSlice } from './board.ts';
+import { type DatastoreType, typesOfKind } from './catalog.ts';
+import { outlayOf, resizeCost, runningDollarsPerHour } from './cost.ts';
 import { addLoad, emptyLoad, peakOf } from './demand.ts';
-import { provisionLeadMs } from './lead-time.ts';
+import { moveLeadMs, provisionLeadMs } from './lead-time.ts';
 import { moveAction, roomiest } from './placement.ts';
 
 const HOUR_MS = 3_600_000;
@@ -64,13 +64,14 @@ export function* balancing(board: Board, kind: StoreKind): Generator<Action> {
 
 /** Cold neighbours become one slice again; cold pins and groups go home. */
 export function* merging(board: Board): Generator<Action> {
-  const all = new Map<string, { slice: PlannedSlice; shard: BoardShard }>();
+  const all = new Map<SliceKey, { slice: PlannedSlice; shard: BoardShard }>();
   for (const shard of board.shards.values())
     for (const slice of shard.slices.values()) all.set(slice.slice, { slice, shard });
-  const tree = new SliceTree(
-    board.settings.partitions,
-    [...all.values()].map(({ slice }) => slice.slice),
-  );
+  let known: SliceTree | undefined;
+  const treeOfAll = (): SliceTree => {
+    known ??= new SliceTree(board.settings.partitions, all.keys());
+    return known;
+  };
   const isCold = ({ slice, shard }: { slice: PlannedSlice; shard: BoardShard }): boolean =>
     !slice.busy &&
     slice.coolUntil <= board.snapshot.now &&
@@ -79,8 +80,9 @@ export function* merging(board: Board): Generator<Action> {
   let found = 0;
   for (const [key, one] of all) {
     if (found === MERGES_MAX) return;
+    if (!MERGEABLE.test(key) || !isCold(one)) continue;
     const parsed = parseSlice(key);
-    if (parsed === undefined || !key.match(/^(c\/\d+\/[01]*0$|t\/|w\/\d+\/.)/) || !isCold(one)) continue;
+    if (parsed === undefined) continue;
     let before: { slice: PlannedSlice; shard: BoardShard }[];
     let into: PlannedSlice['slice'];
     if (parsed.kind === 'hash') {
@@ -89,6 +91,7 @@ export function* merging(board: Board): Generator<Action> {
       before = [one, twin];
       into = hashSlice(parsed.partition, parsed.bits.slice(0, -1));
     } else {
+      const tree = treeOfAll();
       tree.remove(one.slice.slice);
       const home =
         parsed.kind === 'group'
@@ -136,6 +139,9 @@ export function* merging(board: Board): Generator<Action> {
   }
 }
 
+/** The first half of a hash slice, a pin, and a group below the whole. */
+const MERGEABLE = /^(c\/\d+\/[01]*0$|t\/|w\/\d+\/.)/;
+
 /** Empties and retires the least needed shard, and resizes down, after enough plans in a row have agreed. */
 export function* shrinking(board: Board, kind: StoreKind, spare: Spare): Generator<Action> {
   const { settings, snapshot } = board;
@@ -172,23 +178,28 @@ export function* shrinking(board: Board, kind: StoreKind, spare: Spare): Generat
     }
   }
   for (const shard of shards) {
+    const dollarsOn = (type: DatastoreType): number => runningDollarsPerHour(type, shard.nowPerSecond);
     const cheaper = typesOfKind(snapshot.catalog, kind).find(
       (type) =>
-        type.dollarsPerHour < shard.type.dollarsPerHour &&
+        dollarsOn(type) < dollarsOn(shard.type) &&
         board.outline({ ...shard, type }).utilisation <= board.placeLimit * ROOMY_FACTOR,
     );
     if (cheaper === undefined) continue;
     spare.roomy.push(shard.id);
     if (shard.roomyPlans < settings.coldPlans) continue;
+    const moveMs = moveLeadMs(shard.bytes, snapshot.measured, settings);
+    // What the smaller type saves in running is told apart, over the payback time.
+    const cost = { ...resizeCost(cargoOfShard(shard, 1), shard.type, cheaper, { moveMs, settings }), running: 0 };
     yield {
       ...calm(board, shard, `${cheaper.name} has been enough for ${shard.id} for ${shard.roomyPlans} plans.`),
       kind: 'RESIZE',
       shard: shard.id,
       type: cheaper,
       leadTimeMs: provisionLeadMs(cheaper, snapshot.measured),
-      dollarsPerHour: cheaper.dollarsPerHour - shard.type.dollarsPerHour,
-      dollars: resizeDollars(cheaper, cheaper, shard.bytes, settings),
-      savesDollars: ((shard.type.dollarsPerHour - cheaper.dollarsPerHour) * settings.paybackMs) / HOUR_MS,
+      dollarsPerHour: dollarsOn(cheaper) - dollarsOn(shard.type),
+      dollars: outlayOf(cost),
+      cost,
+      savesDollars: ((dollarsOn(shard.type) - dollarsOn(cheaper)) * settings.paybackMs) / HOUR_MS,
     };
     return;
   }

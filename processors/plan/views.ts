@@ -1,6 +1,14 @@
 // Views: what people may ask of the planner's rows. Read-only; they never change a row.
 
-import { type Epoch, type EventTime, epoch, type MoveId, type ShardId, type SliceKey } from '../../schemas/ids.ts';
+import {
+  type Epoch,
+  type EventTime,
+  epoch,
+  type MoveId,
+  type PlanId,
+  type ShardId,
+  type SliceKey,
+} from '../../schemas/ids.ts';
 import type { MoveState, ShardState, StoreKind } from '../../schemas/records.ts';
 import { type ShardMap, shardMapOf } from '../../state/shard-map.ts';
 import { SliceTree } from '../../state/slice-tree.ts';
@@ -9,6 +17,7 @@ import {
   type MoveRow,
   type Outlook,
   type PlanRows,
+  type ProposalRow,
   rowOf,
   rowsOf,
   type ShardRow,
@@ -52,6 +61,8 @@ export interface MoveSummary {
   readonly reason: string;
   readonly outcome: string;
 }
+
+export type ProposalSummary = Omit<ProposalRow, 'kind' | 'id' | 'deeds'> & { readonly planId: PlanId };
 
 export interface SliceSummary {
   readonly slice: SliceKey;
@@ -110,6 +121,13 @@ export function shardsOf(rows: PlanRows): ShardSummary[] {
 export function movesOf(rows: PlanRows): MoveSummary[] {
   const moves = [...rowsOf(rows, 'move')].map(([, move]) => moveSummary(move));
   return moves.sort((a, b) => (a.moveId < b.moveId ? 1 : -1));
+}
+
+/** Plans that wait for a person's word or have had it, newest first. */
+export function proposalsOf(rows: PlanRows): ProposalSummary[] {
+  return [...rowsOf(rows, 'proposal')]
+    .map(([, { kind: _, deeds: __, id, ...shown }]) => ({ planId: id, ...shown }))
+    .sort((a, b) => (a.planId < b.planId ? 1 : -1));
 }
 
 export function slicesOf(rows: PlanRows): SliceSummary[] {

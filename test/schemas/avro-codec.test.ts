@@ -9,6 +9,7 @@ import { recordsSource } from '../../schemas/edge/generate.ts';
 import { AppError } from '../../schemas/errors.ts';
 import { type RecordName, SCHEMAS } from '../../schemas/records.ts';
 import { recordArbitrary } from '../support/arbitrary-record.ts';
+import { decisionWith } from '../support/decision.ts';
 
 const SCHEMAS_DIR = join(import.meta.dirname, '../../schemas');
 const codec = embeddedCodec();
@@ -264,6 +265,15 @@ describe('schemas that change', () => {
         expect(codeOf(() => decoderOf('SubscriptionEvent', writer)(bytes.subarray(0, size)))).toBe('UNDECODABLE');
     });
 
+  test('a decision from before plans were promised or proposed is read as one that promised nothing', () => {
+    const added = ['dollarsOnce', 'promisedDollars', 'realisedDollars', 'expiresAt', 'steps', 'changes'];
+    const before = SCHEMAS.Decision.fields.filter((field) => !added.includes(field.name));
+    const addedBytes = 3 * 8 + 3; // Three doubles, then a zero each.
+    const bytes = codec.encode('Decision', decisionWith({}));
+    const old = decoderOf('Decision', { ...SCHEMAS.Decision, fields: before });
+    expect(old(bytes.subarray(0, bytes.length - addedBytes))).toEqual(decisionWith({}));
+  });
+
   for (const { name, writer } of [
     { name: 'a field without a default is missing', writer: writerWith(fields.slice(1)) },
     { name: 'it is another record', writer: writerWith(fields, 'psm.Other') },
@@ -323,9 +333,9 @@ test('the schema behind each local id is the one it always was', () => {
   expect(digests).toMatchInlineSnapshot(`
     {
       "Command 6": "6cdb07f44b3b",
-      "Decision 9": "4a777d02f5d9",
+      "Decision 11": "968fb5e02e60",
       "Forecast 10": "6623e380008d",
-      "Metric 3": "bfa25c32edb0",
+      "Metric 12": "b1d6b7202701",
       "PointerRecord 8": "595e67baeea0",
       "Progress 7": "cef359f01e9c",
       "RateWindow 4": "9129c14e7ad0",

@@ -1,8 +1,8 @@
 // Views with one of everything, for tests of the API: what is asked is recorded, and any answer can be replaced.
 
-import { epoch, eventTime, moveId, seriesId, shardId, sliceKey } from '../../schemas/ids.ts';
+import { epoch, eventTime, moveId, planId, seriesId, shardId, sliceKey } from '../../schemas/ids.ts';
 import type { Forecast, Metric } from '../../schemas/records.ts';
-import type { Steering, Views } from '../../topology/views.ts';
+import type { PlanAnswering, PlanView, Steering, Views } from '../../topology/views.ts';
 
 export const FORECAST: Forecast = {
   series: seriesId('c/0/0000'),
@@ -39,19 +39,35 @@ const SHARD = {
   epoch: epoch(1),
 } as const;
 
+const PLAN: PlanView = {
+  planId: planId('plan-000001'),
+  state: 'OPEN',
+  madeAt: eventTime(0),
+  expiresAt: eventTime(1_800_000),
+  reason: 'shard-0001 goes above its safe 800 operations/s.',
+  steps: ['allocate shard-0003 on kv'],
+  changes: [],
+  dollarsPerHour: 0.1,
+  dollarsOnce: 0.01,
+  promisedDollars: 50,
+};
+
 export interface FakeViews extends Views {
   readonly sent: Metric[];
   readonly steered: Steering[];
+  readonly answered: PlanAnswering[];
   readonly asked: string[];
 }
 
 export function fakeViews(changes: Partial<Views> = {}): FakeViews {
   const sent: Metric[] = [];
   const steered: Steering[] = [];
+  const answered: PlanAnswering[] = [];
   const asked: string[] = [];
   return {
     sent,
     steered,
+    answered,
     asked,
     async forecastFor(topic, signal) {
       asked.push(`${signal} ${topic}`);
@@ -81,6 +97,11 @@ export function fakeViews(changes: Partial<Views> = {}): FakeViews {
     async steerMove(steering) {
       steered.push(steering);
       return { kind: 'here', answer: steering.moveId === moveId('move-000001') ? 'request-2' : undefined };
+    },
+    plans: async () => ({ kind: 'here', answer: [PLAN] }),
+    async answerPlan(answer) {
+      answered.push(answer);
+      return { kind: 'here', answer: answer.planId === PLAN.planId ? (answer.requestId ?? 'request-3') : undefined };
     },
     live: () => ({ live: true, reasons: [] }),
     ready: () => ({ ready: true, reasons: [], restorePercent: 100 }),

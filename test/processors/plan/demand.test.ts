@@ -1,7 +1,6 @@
 // Demand and intake: forecasts and rates in, the load of each slice out.
 
 import { describe, expect, test } from 'vitest';
-import { catalogOf } from '../../../processors/plan/catalog.ts';
 import { demandOf, peakOf, type SeriesFacts } from '../../../processors/plan/demand.ts';
 import { cellOf, rowOf, seriesKey, surgeKey } from '../../../processors/plan/rows.ts';
 import { eventTime, type SliceKey } from '../../../schemas/ids.ts';
@@ -192,43 +191,4 @@ test('windows of one group from several partitions add up; a surge that is over 
   expect(rowOf(cell.rows, 'surge', surgeKey('c/0/00'))!.publishesPerSecond).toBe(500);
   window('c/0/00', 10_000, 10);
   expect(rowOf(cell.rows, 'surge', surgeKey('c/0/00'))).toBeUndefined();
-});
-
-describe('the catalogue', () => {
-  const type = {
-    name: 'kv',
-    kind: 'KEY_VALUE',
-    operationsPerSecond: 1,
-    entriesMax: 1,
-    memoryBytes: 1,
-    dollarsPerHour: 0,
-    dollarsPerProvisioning: 0,
-    dollarsPerGibMoved: 0,
-    provisioningMs: 0,
-  };
-  for (const { name, value, path } of [
-    { name: 'not an object', value: null, path: 'types' },
-    { name: 'no types', value: {}, path: 'types' },
-    { name: 'a wrong kind', value: { types: [{ ...type, kind: 'SQL' }] }, path: 'types[0].kind' },
-    {
-      name: 'a price that is text',
-      value: { types: [type, { ...type, name: 'b', dollarsPerHour: '1' }] },
-      path: 'types[1].dollarsPerHour',
-    },
-    {
-      name: 'no capacity',
-      value: { types: [{ ...type, operationsPerSecond: 0 }] },
-      path: 'types[0].operationsPerSecond',
-    },
-    { name: 'a name twice', value: { types: [type, type] }, path: 'types[1].name' },
-    { name: 'no trie', value: { types: [type] }, path: 'types' },
-    {
-      name: 'a name from the prototype',
-      value: JSON.parse('{"types":[{"__proto__":{"name":"x"}}]}'),
-      path: 'types[0].name',
-    },
-  ])
-    test(`${name} is refused with its path`, () => {
-      expect(() => catalogOf(value)).toThrow(expect.objectContaining({ code: 'CATALOG_INVALID', facts: { path } }));
-    });
 });

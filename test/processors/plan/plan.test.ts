@@ -7,6 +7,7 @@ import { troubleOf } from '../../../processors/plan/capacity.ts';
 import { typeNamed } from '../../../processors/plan/catalog.ts';
 import { emptyLoad, type Load } from '../../../processors/plan/demand.ts';
 import { firstRefusal, GOALS } from '../../../processors/plan/goals/goals.ts';
+import { riskAt } from '../../../processors/plan/outline.ts';
 import { plan } from '../../../processors/plan/plan.ts';
 import { eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
 import { CATALOG, SETTINGS, T0 } from './simulator.ts';
@@ -311,6 +312,78 @@ test('spreads of slices neither add up nor cancel out (B1)', () => {
   const { peakPerSecond } = board.outline(board.shards.get('a' as ShardId)!);
   expect(peakPerSecond).toBeGreaterThan(400 + 200);
   expect(peakPerSecond).toBeLessThan(400 + 400);
+});
+
+describe('money in a plan', () => {
+  const types = (onDemandDollars: number): Snapshot['catalog'] =>
+    new Map([
+      ['kv', { ...typeNamed(CATALOG, 'kv'), dollarsPerHour: 0.4 }],
+      [
+        'on-demand',
+        {
+          ...typeNamed(CATALOG, 'kv'),
+          name: 'on-demand',
+          dollarsPerHour: 0,
+          dollarsPerProvisioning: 0,
+          dollarsPerMillionRequests: onDemandDollars,
+        },
+      ],
+    ]);
+  for (const { price, expected } of [
+    { price: 0.1, expected: 'ALLOCATE shard-0009 on-demand' },
+    { price: 20, expected: 'ALLOCATE shard-0009 kv' },
+  ])
+    test(`at $${price} a million requests: ${expected}`, () =>
+      expect(said(plan(snapshot({ catalog: types(price), shards: [shard('a')], slices: four('a', 220) })))).toEqual([
+        expected,
+      ]));
+
+  test('a cheap type that comes too late is dearer than a quick one: the overload until then is counted', () => {
+    const slow = { ...typeNamed(CATALOG, 'kv'), name: 'slow', dollarsPerHour: 0.01, provisioningMs: 1_200_000 };
+    const given = { catalog: new Map([...CATALOG, ['slow', slow]]), shards: [shard('a')], slices: four('a', 220) };
+    const [action] = plan(snapshot(given)).actions;
+    expect(action).toMatchObject({ kind: 'ALLOCATE', type: { name: 'kv' } });
+    expect(action!.cost!.violation).toBeGreaterThan(0);
+    expect(action!.alternatives.map(({ what }) => what)).toContain('ALLOCATE slow');
+  });
+
+  test('what is paid is the sum of its parts, overload left aside', () => {
+    const [action] = plan(snapshot({ shards: [shard('a')], slices: four('a', 220) })).actions;
+    const { running, provisioning, moving, doubleRunning } = action!.cost!;
+    expect(action!.dollars).toBeCloseTo(running + provisioning + moving + doubleRunning, 12);
+    expect(provisioning).toBe(typeNamed(CATALOG, 'kv').dollarsPerProvisioning);
+  });
+
+  test('requests count in what the cell costs an hour, wherever they go', () => {
+    const catalog = types(1);
+    const onDemand = shard('a', { type: typeNamed(catalog, 'on-demand') });
+    const board = new Board(snapshot({ catalog, shards: [onDemand, shard('b')], slices: four('a', 250) }));
+    expect(board.dollarsPerHour).toBeCloseTo(0.1 + 3.6);
+    board.move(board.shards.get('a' as ShardId)!.slices.get('c/0/' as SliceKey)!, board.shards.get('b' as ShardId)!);
+    expect(board.dollarsPerHour).toBeCloseTo(0.1 + 2.7);
+  });
+
+  test('the risk of an overload is the upper quantile at its load, a half at the median, and certain for what is known', () => {
+    const riskOf = (median: number, spread: number): number => {
+      const made = load(0, median);
+      made.spread.fill(spread);
+      const board = new Board(snapshot({ shards: [shard('a')], slices: [slice('c/0/', 'a', made)] }));
+      return riskAt(board.shards.get('a' as ShardId)!, 0, SETTINGS);
+    };
+    expect(riskOf(400, 400)).toBeCloseTo(0.05); // 800 is safe capacity.
+    expect(riskOf(800, 400)).toBeCloseTo(0.5);
+    expect(riskOf(900, 0)).toBeGreaterThan(0.99);
+    expect(riskOf(0, 0)).toBeCloseTo(0);
+    expect(riskOf(0, 800)).toBeCloseTo(0.05);
+  });
+});
+
+test('full of a disk is trouble of storage, not of memory', () => {
+  const type = { ...typeNamed(CATALOG, 'kv'), storageBytes: 1e12 };
+  const board = new Board(
+    snapshot({ shards: [shard('a', { type })], slices: [slice('c/0/', 'a', 1, { bytes: 9e11 })] }),
+  );
+  expect(troubleOf(board, board.shards.get('a' as ShardId)!)).toMatchObject({ dimension: 'storage', crossingAt: NOW });
 });
 
 test('full of entries is trouble too, at once', () => {

@@ -25,7 +25,15 @@ import type {
   ShardProgress,
   Signal,
 } from '../../../schemas/records.ts';
-import { filterHash, leadingBits, leafSeries, partitionOf, topicSeries } from '../../../state/keys.ts';
+import {
+  filterHash,
+  groupSeries,
+  leadingBits,
+  leafSeries,
+  partitionOf,
+  ROOT_KEY,
+  topicSeries,
+} from '../../../state/keys.ts';
 import { problemsOf } from '../../../state/shard-map.ts';
 
 export const T0 = 1_700_000_000_000;
@@ -102,17 +110,24 @@ export class MapRows implements Rows<Row> {
 
 /** The stage with its outputs, fed by hand. */
 export class Cell {
-  readonly settings: PlanSettings;
+  settings: PlanSettings;
   readonly rows = new MapRows();
   readonly commands: { command: Command; partition: number }[] = [];
   readonly decisions: Decision[] = [];
   readonly pointers: PointerRecord[] = [];
   wallTime = 1_000;
-  readonly #step: ReturnType<typeof planWith>;
+  #step: ReturnType<typeof planWith>;
   #read = 0;
 
   constructor(settings: Partial<PlanSettings> = {}) {
     this.settings = { ...SETTINGS, ...settings };
+    this.#step = planWith(this.settings);
+  }
+
+  /** A restart with other settings, on the rows that are there. */
+  restart(settings: Partial<PlanSettings>): void {
+    this.settings = { ...this.settings, ...settings };
+    this.rows.restart();
     this.#step = planWith(this.settings);
   }
 
@@ -258,18 +273,37 @@ export function forecast(
   };
 }
 
-export type Forecaster = 'perfect' | 'none' | 'broken' | 'late';
+/** `late` knows the rate of this minute alone; `noise` is up to three times too high or low, anew for each forecast. */
+export type Forecaster = 'perfect' | 'none' | 'broken' | 'late' | 'noise';
 
 /** Look-ups per second of each topic at a minute. */
 export interface World {
   readonly topics: readonly { readonly topic: string; readonly perSecond: (minute: number) => number }[];
   /** PUBLISHes that ask the partition of wildcard-first filters, per second. */
   readonly wildcards?: (minute: number) => number;
+  /** Filters under one first level and a wildcard, by that level: what is asked of them, per second. */
+  readonly groups?: readonly {
+    readonly prefix: string;
+    readonly signal: Signal;
+    readonly perSecond: (minute: number) => number;
+  }[];
   readonly forecaster: Forecaster;
   /** Topics above this are series of their own. */
   readonly heavyPerSecond: number;
   readonly entriesPerSlice: number;
   readonly settings?: Partial<PlanSettings>;
+  /** Called at the end of each minute. */
+  readonly watch?: (cell: Cell, minute: number) => void;
+  /** From asking for a shard until it answers; a minute when absent. */
+  readonly provisioningMs?: number;
+  /** From asking for a move until both sides are equal; half a minute when absent. */
+  readonly copyMs?: number;
+  /** Types that cannot be had at that minute: their shards fail. */
+  readonly isSoldOut?: (type: string, minute: number) => boolean;
+  /** The broker's heartbeats, or what apply says of moves, are not heard. */
+  readonly isSilent?: (who: 'broker' | 'apply', minute: number) => boolean;
+  /** What else happens at the beginning of a minute. */
+  readonly meanwhile?: (cell: Cell, minute: number) => void;
 }
 
 const LEAF_BITS = 2;
@@ -285,7 +319,10 @@ export interface Result {
 /** Runs the world for so many minutes of event time; a second of wall time is a second of event time. */
 export function simulate(world: World, minutes: number): Result {
   const cell = new Cell(world.settings).genesis();
-  const rates = seriesOf(world, cell.settings.partitions, minutes);
+  const rates = {
+    PUBLISHES: seriesOf(world, cell.settings.partitions, minutes),
+    SUBSCRIPTIONS: groupsOf(world, 'SUBSCRIPTIONS', cell.settings.partitions, minutes),
+  };
   const problems = new Set<string>();
   const due: { at: number; act: () => void }[] = [];
   let commandsSeen = 0;
@@ -297,7 +334,7 @@ export function simulate(world: World, minutes: number): Result {
   };
   const apply = (now: number): void => {
     for (; commandsSeen < cell.commands.length; commandsSeen++)
-      perform(cell, cell.commands[commandsSeen]!.command, now, later);
+      perform(cell, world, cell.commands[commandsSeen]!.command, now, later);
   };
   const slices = (): SliceKey[] => [...shardMapOfRows(cell.rows, cell.settings.partitions).slices.keys()];
   for (const slice of slices())
@@ -305,23 +342,28 @@ export function simulate(world: World, minutes: number): Result {
 
   for (let minute = 0; minute < minutes; minute++) {
     const commandsBefore = cell.commands.length;
+    world.meanwhile?.(cell, minute);
     for (let second = 0; second < 60; second += 10) {
       const now = T0 + minute * 60_000 + second * 1_000;
       due.sort((a, b) => a.at - b.at);
       while (due[0] !== undefined && due[0].at <= now) due.shift()!.act();
-      if (second === 0) sendForecasts(cell, rates, world.forecaster, minute, now);
-      sendRates(cell, rates, minute, now);
-      cell.metric({
-        kind: 'BrokerHeartbeat',
-        brokerId: 'broker-1',
-        pointerOffset: cell.pointers.length,
-        timestamp: eventTime(now),
-      });
+      for (const signal of ['PUBLISHES', 'SUBSCRIPTIONS'] as const) {
+        if (second === 0) sendForecasts(cell, signal, rates[signal], world.forecaster, minute, now);
+        sendRates(cell, signal, rates[signal], minute, now);
+      }
+      if (world.isSilent?.('broker', minute) !== true)
+        cell.metric({
+          kind: 'BrokerHeartbeat',
+          brokerId: 'broker-1',
+          pointerOffset: cell.pointers.length,
+          timestamp: eventTime(now),
+        });
       cell.tick(10_000);
       cell.readBack();
       apply(now);
     }
     if (minute % 10 === 9) for (const problem of cell.problems()) problems.add(problem);
+    world.watch?.(cell, minute);
     if (cell.commands.length > commandsBefore) quietSinceMinute = minute + 1;
     if (overloaded(cell, world, minute)) overloadedMinutes++;
     dollars += shardsOf(cell.rows).reduce(
@@ -332,14 +374,29 @@ export function simulate(world: World, minutes: number): Result {
   return { cell, overloadedMinutes, quietSinceMinute, problems: [...problems], dollars };
 }
 
-function perform(cell: Cell, { id, body }: Command, now: number, later: (at: number, act: () => void) => void): void {
-  const shard = (id: ShardId, type: string, state: ShardProgress['state']) => () => cell.shardReady(id, type, state);
+function perform(
+  cell: Cell,
+  world: World,
+  { id, body }: Command,
+  now: number,
+  later: (at: number, act: () => void) => void,
+): void {
+  const minute = Math.floor((now - T0) / 60_000);
+  const { provisioningMs = 60_000, copyMs = 30_000 } = world;
+  const shard = (id: ShardId, type: string, state: ShardProgress['state']) => () =>
+    cell.shardReady(id, type, state, provisioningMs);
   switch (body.kind) {
     case 'AllocateShard':
-      later(now + 60_000, shard(body.shardId, body.datastoreType, 'READY'));
+      later(
+        now + provisioningMs,
+        shard(body.shardId, body.datastoreType, world.isSoldOut?.(body.datastoreType, minute) ? 'FAILED' : 'READY'),
+      );
       return;
     case 'ResizeShard':
-      later(now + 60_000, shard(body.shardId, body.datastoreType, 'RESIZED'));
+      later(
+        now + provisioningMs,
+        shard(body.shardId, body.datastoreType, world.isSoldOut?.(body.datastoreType, minute) ? 'FAILED' : 'RESIZED'),
+      );
       return;
     case 'RetireShard':
       later(now + 10_000, shard(body.shardId, '', 'RELEASED'));
@@ -366,8 +423,9 @@ function perform(cell: Cell, { id, body }: Command, now: number, later: (at: num
           etaMs: -1,
           reason: '',
         });
-      later(now + 10_000, say('COPYING'));
-      later(now + 30_000, say('VERIFIED'));
+      if (world.isSilent?.('apply', minute)) return;
+      for (let at = now + 10_000; at < now + copyMs; at += 30_000) later(at, say('COPYING'));
+      later(now + copyMs, say('VERIFIED'));
       return;
     }
     case 'SteerMove': {
@@ -420,12 +478,23 @@ function seriesOf(world: World, partitions: number, minutes: number): Map<string
     add(leafSeries(partitionOf(topic, partitions), leadingBits(filterHash(topic), LEAF_BITS)), byMinute);
     if (Math.max(...byMinute) >= world.heavyPerSecond) add(topicSeries(topic), byMinute);
   }
-  if (world.wildcards !== undefined) add(`w/${partitionOf('#', partitions)}/`, all.map(world.wildcards));
+  if (world.wildcards !== undefined) add(groupSeries(partitionOf(ROOT_KEY, partitions)), all.map(world.wildcards));
+  for (const [series, byMinute] of groupsOf(world, 'PUBLISHES', partitions, minutes)) add(series, byMinute);
   return rates;
+}
+
+function groupsOf({ groups = [] }: World, signal: Signal, partitions: number, minutes: number): Map<string, number[]> {
+  const all = Array.from({ length: minutes + 60 }, (_, minute) => minute);
+  return new Map(
+    groups
+      .filter((group) => group.signal === signal)
+      .map(({ prefix, perSecond }) => [groupSeries(partitionOf(prefix, partitions), `${prefix}/`), all.map(perSecond)]),
+  );
 }
 
 function sendForecasts(
   cell: Cell,
+  signal: Signal,
   rates: Map<string, number[]>,
   forecaster: Forecaster,
   minute: number,
@@ -436,20 +505,28 @@ function sendForecasts(
     const current = byMinute[minute]!;
     const median = forecaster === 'late' ? Array<number>(60).fill(current) : byMinute.slice(minute, minute + 60);
     const upper = median.map((rate) => rate * 1.1);
+    if (forecaster === 'noise') {
+      const wrong = 3 ** (2 * noiseAt(series, minute) - 1);
+      for (const steps of [median, upper]) for (const [k, rate] of steps.entries()) steps[k] = rate * wrong;
+    }
     if (forecaster === 'broken') {
       median.fill(Number.NaN);
       upper.fill(1e308);
     }
-    cell.send({ topic: 'forecasts', value: forecast(series, 'PUBLISHES', now, median, upper, current) });
+    cell.send({ topic: 'forecasts', value: forecast(series, signal, now, median, upper, current) });
   }
 }
 
-function sendRates(cell: Cell, rates: Map<string, number[]>, minute: number, now: number): void {
+/** The same for the same series and minute; even over 0 to 1. */
+const noiseAt = (series: string, minute: number): number => filterHash(`${series} ${minute}`) / 2 ** 32;
+
+function sendRates(cell: Cell, signal: Signal, rates: Map<string, number[]>, minute: number, now: number): void {
   for (const [series, byMinute] of rates) {
-    const none = { subscribes: 0, unsubscribes: 0, bytes: 0, distinctClients: 0, lateEvents: 0 };
-    const publishes = Math.round(byMinute[minute]! * 10);
+    const none = { subscribes: 0, unsubscribes: 0, publishes: 0, bytes: 0, distinctClients: 0, lateEvents: 0 };
+    const events = Math.round(byMinute[minute]! * 10);
+    const counts = signal === 'PUBLISHES' ? { ...none, publishes: events } : { ...none, subscribes: events };
     const window = { series: seriesId(series), source: 0, windowStart: eventTime(now - 10_000), windowMs: 10_000 };
-    cell.send({ topic: 'rates', value: { ...window, ...none, publishes } });
+    cell.send({ topic: 'rates', value: { ...window, ...counts } });
   }
 }
 

@@ -1,0 +1,198 @@
+// Rounds of plans over a made cluster, without stage or time-outs: what a plan says is done before the next one. Shows what
+// the planner's decisions lead to, thousands of rounds in a second. All randomness is an argument.
+
+import type { Action } from '../../../processors/plan/actions.ts';
+import type { PlannedShard, PlannedSlice, Snapshot } from '../../../processors/plan/board.ts';
+import { typeNamed } from '../../../processors/plan/catalog.ts';
+import { emptyLoad, type Load } from '../../../processors/plan/demand.ts';
+import { type Plan, plan } from '../../../processors/plan/plan.ts';
+import type { Spending } from '../../../processors/plan/rows.ts';
+import type { PlanSettings } from '../../../processors/plan/settings.ts';
+import { eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
+import { isTrieSlice } from '../../../state/keys.ts';
+import { CATALOG, SETTINGS, T0 } from './simulator.ts';
+
+export const ROUND_MS = SETTINGS.tickMs;
+const HOUR_MS = 3_600_000;
+
+export interface Cluster {
+  readonly settings: PlanSettings;
+  readonly now: number;
+  readonly shards: readonly PlannedShard[];
+  readonly slices: readonly PlannedSlice[];
+  readonly ledger: readonly Spending[];
+  readonly nextShard: number;
+}
+
+/** Hash slices and whole groups of a few partitions, all on the two shards of genesis, with loads as `perSecond` says. */
+export function genesisOf(partitions: number, bits: number, perSecond: (slice: SliceKey) => number): Cluster {
+  const shard = (id: string, type: string): PlannedShard => ({
+    id: id as ShardId,
+    kind: typeNamed(CATALOG, type).kind,
+    type: typeNamed(CATALOG, type),
+    ready: true,
+    resizing: false,
+    first: true,
+    measuredUtilisation: undefined,
+    coldPlans: 0,
+    roomyPlans: 0,
+  });
+  const keys = Array.from({ length: partitions }, (_, partition) => [
+    `w/${partition}/`,
+    ...Array.from(
+      { length: 2 ** bits },
+      (_, i) => `c/${partition}/${i.toString(2).padStart(bits, '0').slice(0, bits)}`,
+    ),
+  ]).flat() as SliceKey[];
+  return {
+    settings: { ...SETTINGS, partitions },
+    now: T0,
+    shards: [shard('shard-0001', 'kv'), shard('shard-0002', 'trie')],
+    slices: keys.map((slice) => ({
+      slice,
+      shard: (isTrieSlice(slice) ? 'shard-0002' : 'shard-0001') as ShardId,
+      entries: 1_000,
+      bytes: 200_000,
+      load: steadily(perSecond(slice)),
+      busy: false,
+      coolUntil: eventTime(0),
+    })),
+    ledger: [],
+    nextShard: 3,
+  };
+}
+
+/** The same load at each step, with a spread of that share of it. */
+export function steadily(perSecond: number, spreadShare = 0): Load {
+  const load = emptyLoad(SETTINGS.horizonSteps);
+  load.now = perSecond;
+  load.median.fill(perSecond);
+  load.spread.fill(perSecond * spreadShare);
+  return load;
+}
+
+/** One plan, and the cluster a round later with all of it done. */
+export function roundOf(cluster: Cluster): { readonly after: Cluster; readonly made: Plan } {
+  const made = plan(snapshotOf(cluster));
+  const cold = new Set(made.spare.cold);
+  const roomy = new Set(made.spare.roomy);
+  const counted = cluster.shards.map((shard) => ({
+    ...shard,
+    ready: true,
+    coldPlans: cold.has(shard.id) ? shard.coldPlans + 1 : 0,
+    roomyPlans: roomy.has(shard.id) ? shard.roomyPlans + 1 : 0,
+  }));
+  const after = made.actions.reduce(done, { ...cluster, shards: counted });
+  return { after: { ...after, now: cluster.now + ROUND_MS }, made };
+}
+
+/** What is wrong with the cluster, or with what a plan did to it (I5, I12); empty when nothing is. */
+export function problemsBetween(before: Cluster, after: Cluster, made: Plan): string[] {
+  const { settings } = before;
+  const problems: string[] = [];
+  const kinds = new Map(after.shards.map((shard) => [shard.id, shard.kind]));
+  for (const { slice, shard } of after.slices)
+    if (kinds.get(shard) !== (isTrieSlice(slice) ? 'TRIE' : 'KEY_VALUE'))
+      problems.push(`${slice} is on ${shard}, which is ${kinds.get(shard) ?? 'not there'}`);
+  problems.push(...coverProblems(after));
+  const count = (kind: Action['kind']): number => made.actions.filter((action) => action.kind === kind).length;
+  const recent = after.ledger.filter(({ at }) => before.now - at < HOUR_MS);
+  for (const [name, value, most] of [
+    ['moves at once', count('MOVE'), settings.movesMax],
+    ['shards', after.shards.length, settings.shardsMax],
+    ['shards made in an hour', recent.reduce((sum, each) => sum + each.shards, 0), settings.shardsPerHourMax],
+    [
+      'dollars an hour',
+      after.shards.reduce((sum, { type }) => sum + type.dollarsPerHour, 0) +
+        recent.reduce((sum, each) => sum + each.dollars, 0),
+      settings.dollarsPerHourMax,
+    ],
+  ] as const)
+    if (value > most) problems.push(`${name}: ${value}, of at most ${most}`);
+  for (const action of made.actions) {
+    if (action.kind !== 'MOVE') continue;
+    if (action.slice.coolUntil > before.now) problems.push(`${action.slice.slice} moved while it was to rest`);
+    if (!before.shards.some(({ id, ready }) => id === action.to && ready))
+      problems.push(`${action.slice.slice} moved to ${action.to}, which was not ready`);
+  }
+  return problems;
+}
+
+/** The cluster as a plan sees it, with nothing in flight. */
+export function snapshotOf(cluster: Cluster): Snapshot {
+  const { settings, now, shards, slices, ledger, nextShard } = cluster;
+  return {
+    now: eventTime(now),
+    settings,
+    catalog: settings.catalog,
+    shards,
+    slices,
+    heavyTopics: [],
+    heavyGroups: [],
+    distrust: '',
+    measured: { copyBytesPerSecond: 8e6, propagationMs: 1_000, provisioningMs: {} },
+    moves: 0,
+    movesOf: new Map(),
+    ledger,
+    nextShard,
+    avoided: new Set(),
+  };
+}
+
+function done(cluster: Cluster, action: Action): Cluster {
+  const rest = eventTime(cluster.now + cluster.settings.coolDownMs);
+  const spend = (more: Partial<Spending>): Spending[] => [
+    ...cluster.ledger,
+    { at: eventTime(cluster.now), keys: 0, urgent: action.urgent, shards: 0, dollars: 0, ...more },
+  ];
+  switch (action.kind) {
+    case 'MOVE':
+      return {
+        ...cluster,
+        slices: cluster.slices.map((slice) =>
+          slice.slice === action.slice.slice ? { ...slice, shard: action.to, coolUntil: rest } : slice,
+        ),
+        ledger: spend({ keys: action.slice.entries }),
+      };
+    case 'SPLIT':
+    case 'MERGE': {
+      const gone = new Set(action.before.map(({ slice }) => slice));
+      const made = action.after.map((slice) => ({ ...slice, shard: action.shard, busy: false, coolUntil: rest }));
+      return { ...cluster, slices: [...cluster.slices.filter(({ slice }) => !gone.has(slice)), ...made] };
+    }
+    case 'ALLOCATE': {
+      const { shard: id, storeKind: kind, type } = action;
+      const made = { id, kind, type, ready: false, resizing: false, first: false, measuredUtilisation: undefined };
+      return {
+        ...cluster,
+        shards: [...cluster.shards, { ...made, coldPlans: 0, roomyPlans: 0 }],
+        ledger: spend({ shards: 1, dollars: type.dollarsPerProvisioning }),
+        nextShard: cluster.nextShard + 1,
+      };
+    }
+    case 'RESIZE':
+      return {
+        ...cluster,
+        shards: cluster.shards.map((shard) =>
+          shard.id === action.shard ? { ...shard, type: action.type, roomyPlans: 0 } : shard,
+        ),
+        ledger: spend({ dollars: action.type.dollarsPerProvisioning }),
+      };
+    case 'RETIRE':
+      return { ...cluster, shards: cluster.shards.filter(({ id }) => id !== action.shard) };
+    case 'WAIT':
+      return cluster;
+  }
+}
+
+/** Hash slices of each partition that do not cover it exactly once. */
+function coverProblems({ slices, settings }: Cluster): string[] {
+  const covered = Array<number>(settings.partitions).fill(0);
+  for (const { slice } of slices) {
+    const [kind, partition, bits] = slice.split('/') as [string, string, string];
+    if (kind === 'c') covered[Number(partition)]! += 2 ** -bits.length;
+  }
+  return covered.flatMap((share, partition) =>
+    share === 1 ? [] : [`partition ${partition} is covered ${share} times`],
+  );
+}
