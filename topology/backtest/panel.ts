@@ -159,7 +159,7 @@ export const text = (x: number, y: number, said: string, attributes = ''): strin
   `<text x="${n(x)}" y="${n(y)}" ${attributes}>${escaped(said)}</text>`;
 
 /** A tenth of a pixel is enough. */
-const n = (value: number): string => String(Math.round(value * 10) / 10);
+export const n = (value: number): string => String(Math.round(value * 10) / 10);
 
 export const escaped = (said: string): string =>
   said.replace(/[&<>"]/g, (char) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' })[char]!);

@@ -7,6 +7,7 @@
 import { LEVELS } from '../../processors/forecast/calibration.ts';
 import { gridOf } from '../../processors/forecast/grid.ts';
 import { AppError } from '../../schemas/errors.ts';
+import { Fields } from '../fields.ts';
 import type { Trace } from '../trace.ts';
 
 export interface SeriesProtocol {
@@ -41,13 +42,7 @@ export const originsOf = ({ origins }: SeriesProtocol, set: OriginSet): readonly
 
 /** The series of a protocol file, in its order. Throws PROTOCOL_INVALID naming the file and the field. */
 export function parseProtocol(text: string, file: string): readonly SeriesProtocol[] {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new AppError('PROTOCOL_INVALID', `${file} is not JSON: ${(cause as Error).message}`, { file }, cause);
-  }
-  const fields = new Fields(value, file, '');
+  const fields = Fields.of(text, file);
   const quantiles = fields.list('quantiles');
   if (quantiles.length !== LEVELS.length || quantiles.some((level, l) => level !== LEVELS[l]))
     fields.fail('quantiles', `must be ${LEVELS.join(', ')}`);
@@ -61,7 +56,11 @@ export function parseProtocol(text: string, file: string): readonly SeriesProtoc
 }
 
 /** The values of a protocol's series. Throws PROTOCOL_INVALID when the trace is not the one that the protocol is about. */
-export function valuesOf(trace: Trace, series: SeriesProtocol, protocolFile: string): Float64Array {
+export function valuesOf(
+  trace: Trace,
+  series: Pick<SeriesProtocol, 'file' | 'series' | 'rows' | 'stepSeconds'>,
+  protocolFile: string,
+): Float64Array {
   const problem = (text: string): AppError =>
     new AppError('PROTOCOL_INVALID', `${protocolFile}: ${series.file} ${text}`, {
       file: protocolFile,
@@ -149,66 +148,6 @@ function seriesOf(fields: Fields): SeriesProtocol {
     horizons,
     scale: fields.positive('mase_scale'),
   };
-}
-
-/** The fields of one object of the file; whatever is wrong is told with the field's path. */
-class Fields {
-  readonly #value: unknown;
-  readonly #file: string;
-  readonly #path: string;
-
-  constructor(value: unknown, file: string, path: string) {
-    this.#value = value;
-    this.#file = file;
-    this.#path = path;
-  }
-
-  fail(field: string, problem: string): never {
-    const path = this.#path === '' ? field : `${this.#path}.${field}`;
-    throw new AppError('PROTOCOL_INVALID', `${this.#file}: ${path} ${problem}`, { file: this.#file, path });
-  }
-
-  list(field: string): readonly unknown[] {
-    const value = this.#get(field);
-    return Array.isArray(value) ? value : this.fail(field, 'must be a list');
-  }
-
-  text(field: string): string {
-    const value = this.#get(field);
-    return typeof value === 'string' && value !== '' && !/[\p{Cc},"]/u.test(value)
-      ? value
-      : this.fail(field, 'must be a text without commas, quotes and control characters');
-  }
-
-  positive(field: string): number {
-    const value = this.#get(field);
-    return typeof value === 'number' && Number.isFinite(value) && value > 0
-      ? value
-      : this.fail(field, 'must be a number above 0');
-  }
-
-  whole(field: string): number {
-    const value = this.positive(field);
-    return Number.isSafeInteger(value) ? value : this.fail(field, 'must be a whole number');
-  }
-
-  wholes(field: string, min: number, max: number): readonly number[] {
-    const values = this.list(field);
-    const isSound = (value: unknown, index: number): boolean =>
-      Number.isSafeInteger(value) &&
-      (value as number) >= min &&
-      (value as number) <= max &&
-      (index === 0 || (value as number) > (values[index - 1] as number));
-    return values.length > 0 && values.every(isSound)
-      ? (values as readonly number[])
-      : this.fail(field, `must be ascending whole numbers from ${min} to ${max}`);
-  }
-
-  #get(field: string): unknown {
-    if (typeof this.#value !== 'object' || this.#value === null || !Object.hasOwn(this.#value, field))
-      return this.fail(field, 'is missing');
-    return (this.#value as Record<string, unknown>)[field];
-  }
 }
 
 /** The greatest common one (Euclid). */

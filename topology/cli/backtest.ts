@@ -4,7 +4,7 @@
 //   R1. Same input, same rows, but for the seconds.
 //   R2. What cannot be written is told before the forecasts are made, which takes minutes.
 
-import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { InvalidArgumentError } from 'commander';
@@ -35,6 +35,7 @@ import { parseScores, scoreFile } from '../backtest/score-file.ts';
 import { type BacktestForecasts, type BacktestTask, runBacktest } from '../edge/backtest-worker.ts';
 import { readWeights } from '../edge/weights-file.ts';
 import { parseTrace, type Trace } from '../trace.ts';
+import { attempt, textIn, write } from './files.ts';
 import type { Output } from './output.ts';
 import { numberText, table } from './text.ts';
 
@@ -83,7 +84,10 @@ const BAR = '{bar} {percentage} %  {series}  {model}';
 export async function backtest(command: BacktestCommand, output: Output): Promise<void> {
   const cases = casesOf(command);
   const protocol = cases.map(({ series }) => series);
-  const known = command.baselines === undefined ? undefined : parseScores(textIn(command.baselines), command.baselines);
+  const known =
+    command.baselines === undefined
+      ? undefined
+      : parseScores(textIn(command.baselines, 'PROTOCOL_INVALID'), command.baselines);
   claim(command);
   const chosen = command.model === 'all' ? CONTENDER_NAMES : [command.model];
   // Nobody has scored a trace of one's own yet: the references are run beside.
@@ -120,7 +124,7 @@ function casesOf(command: BacktestCommand): Case[] {
   const file = command.protocol!;
   const folder = command.traces ?? dirname(file);
   const traces = new Map<string, Trace>();
-  return parseProtocol(textIn(file), file).map((series) => {
+  return parseProtocol(textIn(file, 'PROTOCOL_INVALID'), file).map((series) => {
     const path = join(folder, series.file);
     const trace = traces.get(path) ?? parseTrace(textIn(path, 'TRACE_INVALID'), path);
     traces.set(path, trace);
@@ -246,24 +250,4 @@ function claim({ out, svg }: BacktestCommand): void {
   if (svg !== undefined && !isPicture(svg)) attempt(svg, () => mkdirSync(svg, { recursive: true }));
   for (const file of [out, svg !== undefined && isPicture(svg) ? svg : undefined])
     if (file !== undefined) attempt(file, () => closeSync(openSync(file, 'a')));
-}
-
-const write = (file: string, text: string): void => attempt(file, () => writeFileSync(file, text));
-
-function attempt(file: string, action: () => void): void {
-  try {
-    action();
-  } catch (cause) {
-    const reason = (cause as NodeJS.ErrnoException).code;
-    throw new AppError('OUTPUT_UNWRITABLE', `${file} cannot be written: ${reason}`, { file }, cause);
-  }
-}
-
-function textIn(file: string, code: 'PROTOCOL_INVALID' | 'TRACE_INVALID' = 'PROTOCOL_INVALID'): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (cause) {
-    const reason = (cause as NodeJS.ErrnoException).code;
-    throw new AppError(code, `${file} cannot be read: ${reason}`, { file }, cause);
-  }
 }

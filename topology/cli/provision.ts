@@ -4,16 +4,17 @@
 //   R1. Same files, same rows.
 //   R2. What cannot be written is told before the forecasts are made, which takes minutes.
 
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { InvalidArgumentError } from 'commander';
-import { AppError } from '../../schemas/errors.ts';
+import { valuesOf } from '../backtest/protocol.ts';
 import { planned, SETTING_NAMES } from '../provision/planned.ts';
-import { type ProtocolSeries, protocolOf } from '../provision/protocol.ts';
+import { type ProtocolSeries, parseProtocol } from '../provision/protocol.ts';
 import { REFERENCES } from '../provision/references.ts';
 import { type Load, type Outcome, scoreOf } from '../provision/resource.ts';
 import { meansOf, type PolicyMean, parseScores, rowOf, type ScoreRow, scoreFile } from '../provision/scores.ts';
 import { parseTrace, type Trace } from '../trace.ts';
+import { attempt, textIn, write } from './files.ts';
 import type { Output } from './output.ts';
 import { table } from './text.ts';
 
@@ -55,9 +56,10 @@ export async function provision(command: ProvisionCommand, output: Output): Prom
     command.baselines === undefined
       ? []
       : parseScores(textIn(command.baselines, 'PROTOCOL_INVALID'), command.baselines);
-  if (command.out !== undefined) attempt(command.out, (file) => closeSync(openSync(file, 'a'))); // R2
+  const { out } = command;
+  if (out !== undefined) attempt(out, () => closeSync(openSync(out, 'a'))); // R2
   const rows = await run(cases, command.policy === 'all' ? POLICIES : [command.policy], output);
-  if (command.out !== undefined) attempt(command.out, (file) => writeFileSync(file, scoreFile(rows)));
+  if (out !== undefined) write(out, scoreFile(rows));
 
   const isCounted = ({ dataset }: ScoreRow): boolean => !command.except.some((start) => dataset.startsWith(start));
   const means = meansOf(rows.filter(isCounted));
@@ -117,19 +119,11 @@ async function watched<T>(steps: Generator<number, T>, at: (row: number) => void
 
 function casesOf({ protocol: file, traces: folder = dirname(file) }: ProvisionCommand): Case[] {
   const traces = new Map<string, Trace>();
-  return protocolOf(parsed(textIn(file, 'PROTOCOL_INVALID'), file)).map((series) => {
+  return parseProtocol(textIn(file, 'PROTOCOL_INVALID'), file).map((series) => {
     const path = join(folder, series.file);
     const trace = traces.get(path) ?? parseTrace(textIn(path, 'TRACE_INVALID'), path);
     traces.set(path, trace);
-    const values = trace.values[trace.series.indexOf(series.series)];
-    const problem =
-      values === undefined
-        ? `has no series ${series.series}, but ${trace.series.join(', ')}`
-        : values.length !== series.rows
-          ? `has ${values.length} rows, and the protocol says ${series.rows}`
-          : undefined;
-    if (values === undefined || problem !== undefined)
-      throw new AppError('PROTOCOL_INVALID', `${file}: ${path} ${problem}`, { file, trace: path });
+    const values = valuesOf(trace, series, file);
     return { series, load: { ...series, values } };
   });
 }
@@ -168,30 +162,4 @@ function rowsTable(rows: readonly ScoreRow[], known: readonly ScoreRow[]): strin
       ];
     }),
   ];
-}
-
-function parsed(text: string, file: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new AppError('PROTOCOL_INVALID', `${file} is not JSON: ${(cause as Error).message}`, { file }, cause);
-  }
-}
-
-function textIn(file: string, code: 'PROTOCOL_INVALID' | 'TRACE_INVALID'): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (cause) {
-    const reason = (cause as NodeJS.ErrnoException).code;
-    throw new AppError(code, `${file} cannot be read: ${reason}`, { file }, cause);
-  }
-}
-
-function attempt(file: string, action: (file: string) => void): void {
-  try {
-    action(file);
-  } catch (cause) {
-    const reason = (cause as NodeJS.ErrnoException).code;
-    throw new AppError('OUTPUT_UNWRITABLE', `${file} cannot be written: ${reason}`, { file }, cause);
-  }
 }

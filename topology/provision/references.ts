@@ -22,8 +22,8 @@ export const REFERENCES: ReadonlyMap<string, ReferencePolicy> = new Map<string, 
 ]);
 
 /** The reactive policy orders above this utilisation and removes below that one. */
-const ORDER_ABOVE = 0.8;
-const REMOVE_BELOW = 0.4;
+export const ORDER_ABOVE = 0.8;
+export const REMOVE_BELOW = 0.4;
 /** Standard normal quantile of 0.9. */
 const Z90 = 1.28155;
 /** Rows between two looks at how far the forecast is usually off; the reference scores were made so. */

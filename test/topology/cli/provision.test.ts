@@ -109,7 +109,7 @@ describe('foreshard provision', () => {
       name: 'a protocol with a wrong field',
       folder: () => folderWith({ lead_points: 0 }),
       code: 'PROTOCOL_INVALID',
-      says: 'series[0].lead_points must be a whole number from 1 on',
+      says: 'series[0].lead_points must be a number above 0',
     },
     {
       name: 'a trace that is not there',
@@ -127,7 +127,7 @@ describe('foreshard provision', () => {
       name: 'a trace with other rows',
       folder: () => folderWith({ n: 100 }),
       code: 'PROTOCOL_INVALID',
-      says: 'has 96 rows, and the protocol says 100',
+      says: 'has 96 rows, not 100',
     },
     {
       name: 'a file of reference scores that is none',

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { protocolOf } from '../../../topology/provision/protocol.ts';
+import { parseProtocol } from '../../../topology/provision/protocol.ts';
 
 const SERIES = {
   dataset: 'made',
@@ -18,7 +18,7 @@ const SERIES = {
 
 describe('a protocol of provisioning', () => {
   test('says of each series where it lies, how it repeats, and what its shards are', () =>
-    expect(protocolOf({ series: [{ ...SERIES, origins: 'left alone' }] })).toEqual([
+    expect(parseProtocol(JSON.stringify({ series: [{ ...SERIES, origins: 'left alone' }] }), 'p.json')).toEqual([
       {
         dataset: 'made',
         file: 'made.csv',
@@ -37,16 +37,16 @@ describe('a protocol of provisioning', () => {
 
   for (const { name, value, says } of [
     { name: 'no object', value: 7, says: 'series is missing' },
-    { name: 'no series', value: { series: [] }, says: 'series must be a list of at least one series' },
+    { name: 'no series', value: { series: [] }, says: 'series must not be empty' },
     { name: 'a series that is none', value: { series: [null] }, says: 'series[0].n is missing' },
     ...[
       { field: 'file', wrong: 7, says: 'series[0].file must be a text' },
-      { field: 'lead_points', wrong: 0, says: 'series[0].lead_points must be a whole number from 1 on' },
-      { field: 'season', wrong: 2.5, says: 'series[0].season must be a whole number from 1 on' },
-      { field: 'test_start', wrong: 20, says: 'series[0].test_start must be a whole number from 24 on' },
-      { field: 'test_start', wrong: 400, says: 'series[0].test_start must be below n, 400' },
+      { field: 'lead_points', wrong: 0, says: 'series[0].lead_points must be a number above 0' },
+      { field: 'season', wrong: 2.5, says: 'series[0].season must be a whole number' },
+      { field: 'test_start', wrong: 20, says: 'series[0].test_start must be from 24 to 399' },
+      { field: 'test_start', wrong: 400, says: 'series[0].test_start must be from 24 to 399' },
       { field: 'shard_capacity', wrong: 0, says: 'series[0].shard_capacity must be a number above 0' },
-      { field: 'horizons', wrong: [], says: 'series[0].horizons must be a list of whole numbers above 0' },
+      { field: 'horizons', wrong: [], says: 'series[0].horizons must be ascending whole numbers from 1 to 400' },
     ].map(({ field, wrong, says }) => ({
       name: `${field} ${JSON.stringify(wrong)}`,
       value: { series: [{ ...SERIES, [field]: wrong }] },
@@ -54,7 +54,7 @@ describe('a protocol of provisioning', () => {
     })),
   ])
     test(`with ${name} is refused, and the field is named`, () =>
-      expect(() => protocolOf(value)).toThrow(
+      expect(() => parseProtocol(JSON.stringify(value), 'p.json')).toThrow(
         expect.objectContaining({ code: 'PROTOCOL_INVALID', message: expect.stringContaining(says) }),
       ));
 });

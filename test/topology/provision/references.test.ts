@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { protocolOf } from '../../../topology/provision/protocol.ts';
+import { parseProtocol } from '../../../topology/provision/protocol.ts';
 import { REFERENCES } from '../../../topology/provision/references.ts';
 import { scoreOf } from '../../../topology/provision/resource.ts';
 import { HEADER, rowOf, scoreFile } from '../../../topology/provision/scores.ts';
@@ -68,7 +68,7 @@ describe.skipIf(FOLDER === undefined || !existsSync(join(FOLDER, 'provisioning.c
   () => {
     test('come out to the last printed digit', () => {
       const textOf = (file: string): string => readFileSync(join(FOLDER!, file), 'utf8');
-      const rows = protocolOf(JSON.parse(textOf('protocol.json'))).flatMap((series) => {
+      const rows = parseProtocol(textOf('protocol.json'), 'protocol.json').flatMap((series) => {
         const trace = parseTrace(textOf(series.file), series.file);
         const ofSeries = { ...series, values: trace.values[trace.series.indexOf(series.series)]! };
         const scores = [...REFERENCES].map(
