@@ -13,6 +13,7 @@ const BENCHES: Readonly<Record<string, () => Promise<readonly Measurement[]>>> =
   rates: async () => (await import('./rates-step.ts')).ratesStep(),
   forecast: async () => (await import('./forecast.ts')).forecast(),
   'forecast-million': async () => (await import('./forecast-million.ts')).forecastMillion(),
+  plan: async () => (await import('./plan.ts')).planning(),
   'shard-stores': async () => (await import('./shard-stores.ts')).shardStores(),
 };
 
