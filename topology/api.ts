@@ -4,8 +4,8 @@
 
 import Type, { type TSchema } from 'typebox';
 import { AppError, type ErrorCode } from '../schemas/errors.ts';
-import { moveId } from '../schemas/ids.ts';
-import type { Metric, MoveRequestAction, Signal } from '../schemas/records.ts';
+import { moveId, planId } from '../schemas/ids.ts';
+import type { Metric, MoveRequestAction, PlanVerdict, Signal } from '../schemas/records.ts';
 import { filterProblem, topicProblem } from '../state/topic-filter.ts';
 import { type BodyRefusal, metricOf } from './metric-body.ts';
 import type { Owned, TopicForecast, Views } from './views.ts';
@@ -192,6 +192,37 @@ export const ROUTES: readonly Route[] = [
       return answered(await views.steerMove(steering), (id) => {
         if (id === undefined) throw new FieldError('NOT_FOUND', 'id', 'there is no move of this id');
         return { kind: 'json', status: 202, body: { requestId: id, moveId: params.id, action: asked.action } };
+      });
+    },
+  },
+  {
+    method: 'GET',
+    path: '/plans',
+    role: 'read',
+    about:
+      'Plans that wait for approval in mode approve, and the last ones that had an answer: price, shards, steps, end.',
+    query: Type.Object({}, STRICT),
+    handle: async (views) => answered(await views.plans(), (plans) => ok({ plans })),
+  },
+  {
+    method: 'POST',
+    path: '/plans/:id',
+    role: 'admin',
+    about: 'Approves a plan or rejects it. What came of it is a decision: GET /decisions?requestId=…',
+    params: Type.Object({ id: Type.String({ pattern: '^[A-Za-z0-9._:-]{1,128}$' }) }, STRICT),
+    body: Type.Object(
+      {
+        answer: Type.Union(['APPROVE', 'REJECT'].map((answer) => Type.Literal(answer))),
+        requestId: Type.Optional(requestId),
+      },
+      STRICT,
+    ),
+    async handle(views, { params, body }) {
+      const asked = body as { answer: PlanVerdict; requestId?: string };
+      const answering = { planId: planId(params.id!), answer: asked.answer, requestId: asked.requestId };
+      return answered(await views.answerPlan(answering), (id) => {
+        if (id === undefined) throw new FieldError('NOT_FOUND', 'id', 'there is no plan of this id');
+        return { kind: 'json', status: 202, body: { requestId: id, planId: params.id, answer: asked.answer } };
       });
     },
   },

@@ -15,6 +15,7 @@ import { listLetters, replayLetters, showLetter } from './cli/dead-letters.ts';
 import { crowdOfLastDay, printDemo, runDemo } from './cli/demo.ts';
 import { isSound } from './cli/demo-summary.ts';
 import { Output } from './cli/output.ts';
+import { answerPlan, showPlans } from './cli/plans.ts';
 import { policyName, provision } from './cli/provision.ts';
 import { replay } from './cli/replay.ts';
 import { runProcess, runShardServer } from './cli/serve.ts';
@@ -22,6 +23,7 @@ import { configFrom, share, speed, wholeNumber, withSettings } from './cli/setti
 import { plain, table } from './cli/text.ts';
 import { MADE_SERIES, ROUNDS, trainWeights } from './cli/train.ts';
 import { explain, showMoves, showPointers, showShards } from './cli/views.ts';
+import { runWhatIf, whatIfPolicy } from './cli/what-if.ts';
 import { createLogger } from './edge/telemetry.ts';
 
 const FAILED = 1;
@@ -37,7 +39,8 @@ const ADVICE: Partial<Record<ErrorCode, string>> = {
     'a protocol lists each series with its file, seasons, test rows and scale; scores are a CSV as --out writes',
   OUTPUT_UNWRITABLE: 'check that the folder exists and may be written to',
   WEIGHTS_INVALID: 'write one anew with `foreshard train --out FILE`',
-  UNAUTHORIZED: 'set FORESHARD_HTTP_READ_TOKEN to the token of the process that is asked',
+  UNAUTHORIZED:
+    'set FORESHARD_HTTP_READ_TOKEN, and for approve and reject FORESHARD_HTTP_ADMIN_TOKEN, to those of the process',
   OWNER_UNREACHABLE: 'check the address given with --url',
 };
 
@@ -168,6 +171,24 @@ function programOf(exitWith: (code: number) => void): Command {
     .option('--baselines <file.csv>', 'scores to print beside, as --out writes them')
     .option('--except <names...>', 'data sets whose names begin so are left out of the means', [])
     .action(async (options, self: Command) => provision(options, outputOf(self)));
+  command(
+    'what-if',
+    'what a fleet with the load of your traces would cost: our planner, other policies, a perfect forecast',
+  )
+    .argument('<trace.csv|dir>', 't,<series>[,<series>...], t in Unix seconds; of a folder every trace at once')
+    .option('--catalog <file>', 'datastore types and prices; by default the example', '')
+    .option('--policy <name>', 'foreshard, perfect, a reference, or all of them', whatIfPolicy, 'all')
+    .option('--seed <n>', 'same seed, same fleet', wholeNumber(0), 7)
+    .option(
+      '--hours <n>',
+      'the last hours of the traces are run; forecasts learn from what is before',
+      wholeNumber(1),
+      24,
+    )
+    .option('--except <names...>', 'files of the folder whose names begin so are left out', [])
+    .option('--out <file.csv>', 'write the rows here')
+    .option('--svg <file>', 'write a picture here')
+    .action(async (traces: string, options, self: Command) => runWhatIf({ ...options, traces }, outputOf(self)));
 
   const asking = (of: Command): Command =>
     withSettings(of.option('--url <address>', 'ask this running process over HTTP instead of reading topics'));
@@ -187,12 +208,21 @@ function programOf(exitWith: (code: number) => void): Command {
   asking(command('moves', 'moves under way and ended, newest first')).action(async (_options, self: Command) =>
     showMoves(sourceOf(self), outputOf(self)),
   );
+  asking(command('plans', 'plans that wait for approval, and what became of the last ones')).action(
+    async (_options, self: Command) => showPlans(sourceOf(self), outputOf(self)),
+  );
+  for (const [name, answer, about] of [
+    ['approve', 'APPROVE', 'agree to a plan that waits: what is still needed of it is done, and what follows from it'],
+    ['reject', 'REJECT', 'say no to a plan that waits: the same is not proposed again for a while'],
+  ] as const)
+    asking(command(name, about).argument('<plan>', 'as `foreshard plans` names it')).action(
+      async (plan: string, _options, self: Command) => answerPlan(sourceOf(self), plan, answer, outputOf(self)),
+    );
   asking(
-    command('explain', 'what was decided about something, and why; newest first').argument(
-      '<what>',
-      'a decision, request, command, move, topic, filter, shard or slice',
-    ),
-  ).action(async (what: string, _options, self: Command) => explain(sourceOf(self), what, outputOf(self)));
+    command('explain', 'what was decided about something, and why; newest first')
+      .argument('<what>', 'a decision, request, command, move, plan, topic, filter, shard or slice')
+      .option('--limit <n>', 'decisions that are shown', wholeNumber(1), 20),
+  ).action(async (what: string, { limit }, self: Command) => explain(sourceOf(self), what, limit, outputOf(self)));
 
   const letters = program.command('dead-letters').description('records that were refused').exitOverride();
   const letterCommand = (name: string, about: string): Command =>

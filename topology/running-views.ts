@@ -1,11 +1,11 @@
 // Running views: the views of a running instance (views.ts), over its tasks and the topics that it follows.
 //
-//   R1. Forecasts, pointers and decisions are answered from the topics, which every instance follows; shards and moves from
-//       the rows of the planner's task, or with the address of the instance that runs it.
+//   R1. Forecasts, pointers and decisions are answered from the topics, which every instance follows; shards, moves and
+//       plans from the rows of the planner's task, or with the address of the instance that runs it.
 //   R2. Until a topic was read to the end that it had at the start, what it tells is `nobody`'s, and the instance not ready.
 
-import { cells, moveKey, type PlanRows, type Row, rowOf } from '../processors/plan/rows.ts';
-import { movesOf, shardsOf } from '../processors/plan/views.ts';
+import { cells, moveKey, type PlanRows, proposalKey, type Row, rowOf } from '../processors/plan/rows.ts';
+import { movesOf, proposalsOf, shardsOf } from '../processors/plan/views.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { AppError } from '../schemas/errors.ts';
 import { eventTime } from '../schemas/ids.ts';
@@ -68,6 +68,7 @@ export async function runningViews(parts: RunningParts): Promise<Views & { close
     shardFor: async (topic) => ifRead(pointersRead, () => placeIn(table, topic)),
     shards: async () => ofPlanner(running, shardViews),
     moves: async () => ofPlanner(running, moveViews),
+    plans: async () => ofPlanner(running, proposalsOf),
     decisions: async (query) => ifRead(decisionsRead, () => ring.page(query)),
 
     async sendMetrics(all) {
@@ -89,6 +90,14 @@ export async function runningViews(parts: RunningParts): Promise<Views & { close
       if (!known.answer) return { kind: 'here', answer: undefined };
       const timestamp = eventTime(clock.now());
       await send([{ kind: 'MoveRequest', requestId, moveId, action, rowsPerSecond, timestamp }]);
+      return { kind: 'here', answer: requestId };
+    },
+
+    async answerPlan({ planId, answer, requestId = parts.newId() }) {
+      const known = ofPlanner(running, (rows) => rowOf(rows, 'proposal', proposalKey(planId)) !== undefined);
+      if (known.kind !== 'here') return known;
+      if (!known.answer) return { kind: 'here', answer: undefined };
+      await send([{ kind: 'PlanAnswer', requestId, planId, answer, timestamp: eventTime(clock.now()) }]);
       return { kind: 'here', answer: requestId };
     },
 
@@ -185,6 +194,8 @@ function keyOf(body: Metric['body']): string {
       return body.shardId;
     case 'BrokerHeartbeat':
       return body.brokerId;
+    case 'PlanAnswer':
+      return body.planId;
     case 'MoveRequest':
       return body.moveId;
   }

@@ -5,14 +5,16 @@
 //       from the task that owns them. Another instance's address is an answer too: the caller asks there, once.
 //   V2. A view waits for no commit: it answers from what is published, or from the owner's rows as they are.
 
-import type { Epoch, EventTime, MoveId, SeriesId, ShardId, SliceKey } from '../schemas/ids.ts';
+import type { Epoch, EventTime, MoveId, PlanId, SeriesId, ShardId, SliceKey } from '../schemas/ids.ts';
 import type {
   Decision,
   Forecast,
   Metric,
   MoveProgress,
   MoveRequestAction,
+  PlanVerdict,
   PointerMode,
+  ShardChange,
   ShardState,
   Signal,
   StoreKind,
@@ -68,6 +70,23 @@ export interface MoveView extends Omit<MoveProgress, 'kind'> {
   readonly outcome: string;
 }
 
+/** A plan that waits for a person's word, or has had it. */
+export interface PlanView {
+  readonly planId: PlanId;
+  readonly state: 'OPEN' | 'APPROVED' | 'REJECTED' | 'EXPIRED' | 'REPLACED';
+  readonly madeAt: EventTime;
+  /** Of the offer while it is open, then of the answer. */
+  readonly expiresAt: EventTime;
+  readonly reason: string;
+  readonly steps: readonly string[];
+  /** Shards before and after. */
+  readonly changes: readonly ShardChange[];
+  readonly dollarsPerHour: number;
+  readonly dollarsOnce: number;
+  /** What doing nothing is expected to cost. */
+  readonly promisedDollars: number;
+}
+
 export interface DecisionPage {
   readonly decisions: readonly Decision[];
   /** Where the next page goes on; absent at the end. */
@@ -91,6 +110,13 @@ export interface Steering {
   readonly requestId: string | undefined;
 }
 
+export interface PlanAnswering {
+  readonly planId: PlanId;
+  readonly answer: PlanVerdict;
+  /** As for a steering. */
+  readonly requestId: string | undefined;
+}
+
 export interface Views {
   /** `undefined`: no series of this topic has a forecast yet. */
   forecastFor(topic: string, signal: Signal): Promise<Owned<TopicForecast | undefined>>;
@@ -110,6 +136,10 @@ export interface Views {
   requestPlan(topic: string, requestId: string | undefined): Promise<string>;
   /** The request's id; `undefined` when there is no such move. */
   steerMove(steering: Steering): Promise<Owned<string | undefined>>;
+  /** Newest first. */
+  plans(): Promise<Owned<readonly PlanView[]>>;
+  /** The request's id; `undefined` when there is no such plan. The Decision with that id says what came of it. */
+  answerPlan(answer: PlanAnswering): Promise<Owned<string | undefined>>;
   /** Every loop makes progress; says nothing of what we depend on. */
   live(): { readonly live: boolean; readonly reasons: readonly string[] };
   ready(): Readiness;

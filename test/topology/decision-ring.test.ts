@@ -5,23 +5,10 @@ import { describe, expect, test } from 'vitest';
 import { eventTime } from '../../schemas/ids.ts';
 import type { Decision } from '../../schemas/records.ts';
 import { DecisionRing } from '../../topology/decision-ring.ts';
+import { decisionWith } from '../support/decision.ts';
 
-const decision = (number: number, requestId = ''): Decision => ({
-  id: `decision-${number}`,
-  at: eventTime(number),
-  kind: 'KEEP',
-  subject: 'cell',
-  reason: '',
-  constraint: '',
-  requestId,
-  commandIds: [],
-  forecastPerSecond: -1,
-  capacityPerSecond: -1,
-  crossingAt: eventTime(0),
-  leadTimeMs: 0,
-  dollarsPerHour: 0,
-  alternatives: [],
-});
+const decision = (number: number, requestId = ''): Decision =>
+  decisionWith({ id: `decision-${number}`, at: eventTime(number), requestId });
 
 /** Offsets have holes, as a log with transactions has. */
 const ringOf = (count: number, decisionsMax = 100): DecisionRing => {

@@ -5,11 +5,12 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { APPLY_DEFAULTS } from '../../processors/apply/apply.ts';
 import { FORECAST_DEFAULTS } from '../../processors/forecast/forecast.ts';
 import { catalogOf } from '../../processors/plan/catalog.ts';
+import type { ProposalRow } from '../../processors/plan/rows.ts';
 import { PLAN_DEFAULTS } from '../../processors/plan/settings.ts';
 import { RATES_DEFAULTS } from '../../processors/rates/rates.ts';
 import { type Codec, jsonCodec } from '../../schemas/codec.ts';
 import { AppError } from '../../schemas/errors.ts';
-import { epoch, eventTime, moveId, shardId, sliceKey } from '../../schemas/ids.ts';
+import { epoch, eventTime, moveId, planId, shardId, sliceKey } from '../../schemas/ids.ts';
 import type { Metric, PointerEntry, PointerRecord } from '../../schemas/records.ts';
 import {
   filterHash,
@@ -369,6 +370,55 @@ describe('moves', () => {
   });
 });
 
+describe('plans that wait', () => {
+  const PLAN: ProposalRow = {
+    kind: 'proposal',
+    id: planId('plan-000001'),
+    madeAt: eventTime(START),
+    expiresAt: eventTime(START + 1_800_000),
+    state: 'OPEN',
+    deeds: ['allocate shard-0003 on kv'],
+    steps: ['allocate shard-0003 on kv'],
+    changes: [],
+    reason: 'shard-0001 will be too busy',
+    dollarsPerHour: 0.1,
+    dollarsOnce: 0.01,
+    promisedDollars: 50,
+  };
+  const planner: Running = {
+    ...runnerElsewhere({ kind: 'here', row: undefined }),
+    read: (_group, _table, _partition, key) => ({
+      kind: 'here',
+      row: (key === 'proposal/plan-000001' ? PLAN : undefined) as never,
+    }),
+    rows: () => new Map([['proposal/plan-000001', PLAN]]).entries() as never,
+  };
+  const answering = { planId: PLAN.id, answer: 'APPROVE', requestId: undefined } as const;
+
+  test('are told with their price and their end', async () => {
+    const views = await (await bare(planner)).open();
+    const { kind: _, deeds: __, id, ...shown } = PLAN;
+    expect(await views.plans()).toEqual(here([{ planId: id, ...shown }]));
+  });
+
+  test('are answered by a request that says who and when', async () => {
+    const { log, open } = await bare(planner);
+    expect(await (await open()).answerPlan(answering)).toEqual(here('id-1'));
+    const [record, ...others] = log.recordsOf(metrics.name);
+    expect(others).toEqual([]);
+    expect(String(record!.key)).toBe(PLAN.id);
+    expect(metricsOf([{ value: jsonCodec.decode('Metric', record!.value!) }])).toEqual([
+      { kind: 'PlanAnswer', requestId: 'id-1', planId: PLAN.id, answer: 'APPROVE', timestamp: START },
+    ]);
+  });
+
+  test('that are not known are not answered', async () => {
+    const { log, open } = await bare(planner);
+    expect(await (await open()).answerPlan({ ...answering, planId: planId('plan-000002') })).toEqual(here(undefined));
+    expect(log.recordsOf(metrics.name)).toEqual([]);
+  });
+});
+
 describe('where the planner is not here', () => {
   const cases = [
     { where: { kind: 'elsewhere', address: 'other:8080' }, answer: { kind: 'elsewhere', address: 'other:8080' } },
@@ -383,6 +433,9 @@ describe('where the planner is not here', () => {
       expect(await views.moves()).toEqual(answer);
       const steering = { moveId: moveId('move-000001'), action: 'ABORT', rowsPerSecond: 0, requestId: 'r' } as const;
       expect(await views.steerMove(steering)).toEqual(answer);
+      expect(await views.plans()).toEqual(answer);
+      const yes = { planId: planId('plan-000001'), answer: 'APPROVE', requestId: 'r' } as const;
+      expect(await views.answerPlan(yes)).toEqual(answer);
       expect(log.recordsOf(metrics.name)).toEqual([]);
     });
 

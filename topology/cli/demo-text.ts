@@ -17,6 +17,11 @@ const VERBS: Readonly<Record<Decision['kind'], string>> = {
   ABORT: 'aborts',
   REFUSE: 'refuses',
   KEEP: 'keeps',
+  PROPOSE: 'proposes',
+  APPROVE: 'approved',
+  REJECT: 'rejected',
+  EXPIRE: 'expires',
+  REVIEW: 'reviews',
 };
 
 /** One decision in one line. */

@@ -86,20 +86,24 @@ export async function readRaw(
 
 const ANSWER_MS = 10_000;
 
-/** A running process's answer. Throws OWNER_UNREACHABLE, or the code that it answers with. */
-export async function ask(url: string, path: string, token: string): Promise<unknown> {
+/** A running process's answer, to a POST when there is a body. Throws OWNER_UNREACHABLE, or the code that it answers with. */
+export async function ask(url: string, path: string, token: string, body?: unknown): Promise<unknown> {
   let response: Response;
   try {
     response = await fetch(`${url.replace(/\/+$/, '')}${path}`, {
-      headers: token === '' ? {} : { authorization: `Bearer ${token}` },
+      ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
+      headers: {
+        ...(token === '' ? {} : { authorization: `Bearer ${token}` }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
       signal: AbortSignal.timeout(ANSWER_MS),
     });
   } catch (cause) {
     throw new AppError('OWNER_UNREACHABLE', `${url} does not answer: is a process running there?`, { url }, cause);
   }
-  const body: unknown = await response.json().catch(() => undefined);
-  if (response.ok) return body;
-  const { code, message } = (body ?? {}) as { readonly code?: ErrorCode; readonly message?: string };
+  const answer: unknown = await response.json().catch(() => undefined);
+  if (response.ok) return answer;
+  const { code, message } = (answer ?? {}) as { readonly code?: ErrorCode; readonly message?: string };
   throw new AppError(
     code ?? 'OWNER_UNREACHABLE',
     `${url} answered ${response.status}: ${message ?? 'without a reason'}`,

@@ -8,7 +8,7 @@ import { filterProblem } from '../../state/topic-filter.ts';
 import type { Config } from '../config.ts';
 import { decisions, pointers, progress } from '../topics.ts';
 import type { MoveView, ShardView, TopicPlace } from '../views.ts';
-import { decisionsAbout, explanationLines, subjectsOf } from './explain.ts';
+import { askedFor, decisionsAbout, explanationLines, nothingText, slicesAround, subjectsOf } from './explain.ts';
 import type { Output } from './output.ts';
 import { ask, type Reading, readTopic, withLog } from './reading.ts';
 import { bytesText, instantText, numberText, plain, table } from './text.ts';
@@ -136,26 +136,43 @@ export async function showMoves(source: Source, output: Output): Promise<void> {
     );
 }
 
-export async function explain(source: Source, wanted: string, output: Output): Promise<void> {
-  const about =
+/** What was decided about something, newest first; at most `limit` decisions in words, all of them as JSON. */
+export async function explain(source: Source, wanted: string, limit: number, output: Output): Promise<void> {
+  const known =
     source.url === undefined
       ? await withLog(source.config, async (reading) => {
           const all = (await readTopic(reading, decisions)).flatMap(({ value }) => value ?? []);
-          return decisionsAbout(wanted, subjectsOf(wanted, await tableOf(reading, source.config)), all);
+          const asked = askedFor(wanted, all);
+          return { all, asked, subjects: subjectsOf(wanted, asked, await tableOf(reading, source.config)) };
         })
-      : decisionsAbout(wanted, await subjectsAskedFor(source, wanted), await allDecisions(source));
-  if (about.length === 0) throw new AppError('NOT_FOUND', `nothing was decided about ${plain(wanted)}`, { wanted });
+      : await decisionsAskedFor(source, wanted);
+  const about = decisionsAbout(wanted, known.subjects, known.all);
+  if (about.length === 0) {
+    const slices = [...known.subjects].filter((each) => /^[cw]\/\d/.test(each));
+    throw new AppError('NOT_FOUND', nothingText(wanted, known.asked, slices), { wanted });
+  }
   output.json(about);
-  for (const decision of about) output.lines([...explanationLines(decision), '']);
+  for (const decision of about.slice(0, limit)) output.lines([...explanationLines(decision), '']);
+  if (about.length > limit) output.line(`${about.length - limit} older ones are not shown: --limit ${about.length}.`);
 }
 
-async function subjectsAskedFor(source: Source, wanted: string): Promise<ReadonlySet<string>> {
-  const subjects = new Set(subjectsOf(wanted, undefined));
-  if (filterProblem(wanted) !== undefined) return subjects;
+async function decisionsAskedFor(source: Source, wanted: string) {
+  const all = await allDecisions(source);
+  const what = askedFor(wanted, all);
+  return {
+    all,
+    asked: what,
+    subjects: what === 'topic' ? await placesOf(source, wanted) : subjectsOf(wanted, what, undefined),
+  };
+}
+
+async function placesOf(source: Source, topic: string): Promise<ReadonlySet<string>> {
+  const subjects = new Set(subjectsOf(topic, 'topic', undefined));
+  if (filterProblem(topic) !== undefined) return subjects;
   try {
-    const place = await asked<TopicPlace>(source, `/get_shard_id?topic=${encodeURIComponent(wanted)}`);
-    for (const each of [place.slice, ...place.shards.map(({ shardId }) => shardId), ...place.publishAsks])
-      subjects.add(each);
+    const place = await asked<TopicPlace>(source, `/get_shard_id?topic=${encodeURIComponent(topic)}`);
+    const shards = [...place.shards.map(({ shardId }) => shardId), ...place.publishAsks];
+    for (const each of [place.slice, ...slicesAround(place.slice), ...shards]) subjects.add(each);
   } catch (error) {
     if (!(error instanceof AppError) || error.code !== 'NOT_FOUND') throw error;
   }

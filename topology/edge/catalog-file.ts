@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { type Catalog, catalogOf } from '../../processors/plan/catalog.ts';
 import { AppError } from '../../schemas/errors.ts';
 
-/** `path` empty: the example. Throws CATALOG_INVALID naming the file or the field. */
+/** `path` empty: the example. Throws CATALOG_INVALID naming the file, and the line or the field. */
 export function readCatalog(path: string): Catalog {
   const file = path === '' ? exampleFile() : path;
   let text: string;
@@ -26,7 +26,12 @@ export function readCatalog(path: string): Catalog {
       cause,
     );
   }
-  return catalogOf(value);
+  try {
+    return catalogOf(value);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    throw new AppError(error.code, `${file}: ${error.message}`, { ...error.facts, file }, error);
+  }
 }
 
 /** Beside package.json, which is two folders up from the sources and three from the build. */

@@ -273,8 +273,8 @@ async function answer(views: Views, route: Route, request: FastifyRequest, reply
 
 /** Who changed what: without the body's text, which may be anything. */
 function audit(route: Route, request: FastifyRequest, { params, body }: ApiRequest, options: HttpOptions): void {
-  const { action, topic, requestId } = (Array.isArray(body) ? {} : body) as Record<string, unknown>;
-  const facts = { audit: true, route: route.path, ip: request.ip, ...params, action, topic, requestId };
+  const { action, answer, topic, requestId } = (Array.isArray(body) ? {} : body) as Record<string, unknown>;
+  const facts = { audit: true, route: route.path, ip: request.ip, ...params, action, answer, topic, requestId };
   options.logger.info(facts, 'a request to change something was taken');
 }
 

@@ -375,6 +375,8 @@ export const METRICS: readonly BadRecord[] = [
   metric(61, 'a broker without a name', { ...beat(), brokerId: '' }, 'BROKER_INVALID'),
   metric(61, 'a broker named in 129 bytes', { ...beat(), brokerId: 'b'.repeat(129) }, 'BROKER_INVALID'),
   metric(61, 'a request of a MB', { ...steering(), requestId: 'r'.repeat(1_000_000) }, 'METRIC_INVALID'),
+  metric(61, 'a plan named in a MB', { ...answering(), planId: 'p'.repeat(1_000_000) as never }, 'METRIC_INVALID'),
+  metric(61, 'an answer of no id', { ...answering(), requestId: '' }, 'METRIC_INVALID'),
   metric(61, 'a move named in a MB', { ...steering(), moveId: 'm'.repeat(1_000_000) as never }, 'METRIC_INVALID'),
   metric(
     61,
@@ -405,6 +407,15 @@ export const NOT_OURS: readonly NotOurs[] = [
 
 function beat() {
   return { kind: 'BrokerHeartbeat' as const, brokerId: 'broker-1', pointerOffset: 0, timestamp: NOW };
+}
+function answering() {
+  return {
+    kind: 'PlanAnswer' as const,
+    requestId: 'request-1',
+    planId: 'plan-000001' as never,
+    answer: 'APPROVE' as const,
+    timestamp: NOW,
+  };
 }
 function steering() {
   return {

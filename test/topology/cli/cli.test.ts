@@ -175,7 +175,12 @@ describe('the command line', () => {
       { shardId: 'shard-0002', slices: 2 },
     ]);
     expect(await answer('moves')).toEqual([]);
+    expect(await answer('plans')).toEqual([]);
     expect(await answer('explain', 'cell')).toMatchObject([{ kind: 'START' }]);
+    expect(await main(['explain', 'shard-0009', ...common])).toBe(1);
+    expect(err).toContain(
+      'NOT_FOUND: nothing was decided about shard-0009: `foreshard shards` lists the shards there are',
+    );
     expect(await answer('dead-letters', 'list')).toEqual([]);
     expect(await main(['dead-letters', 'show', '3', ...common])).toBe(1);
     expect(err).toContain('NOT_FOUND: there is no dead letter 3');

@@ -47,6 +47,11 @@ describe('who may do what', () => {
       ask: { url: '/moves/move-000001', payload: { action: 'PAUSE' } },
       statuses: [401, 401, 403, 202],
     },
+    'GET /plans': { ask: { url: '/plans' }, statuses: [401, 401, 200, 200] },
+    'POST /plans/:id': {
+      ask: { url: '/plans/plan-000001', payload: { answer: 'APPROVE' } },
+      statuses: [401, 401, 403, 202],
+    },
     'GET /decisions': { ask: { url: '/decisions' }, statuses: [401, 401, 200, 200] },
     'GET /livez': { ask: { url: '/livez' }, statuses: [200, 200, 200, 200] },
     'GET /readyz': { ask: { url: '/readyz' }, statuses: [200, 200, 200, 200] },
@@ -260,6 +265,21 @@ describe('the answers', () => {
         ip: '127.0.0.1',
       }),
     ]);
+  });
+
+  test('a plan is approved or rejected by its id, and one that is not there is told so', async () => {
+    const views = fakeViews();
+    const app = await appOf(OPEN, views);
+    const answer = (id: string, payload: object) => app.inject({ method: 'POST', url: `/plans/${id}`, payload });
+    expect((await answer('plan-000001', { answer: 'APPROVE', requestId: 'mine' })).json()).toEqual({
+      requestId: 'mine',
+      planId: 'plan-000001',
+      answer: 'APPROVE',
+    });
+    expect(views.answered).toEqual([{ planId: 'plan-000001', answer: 'APPROVE', requestId: 'mine' }]);
+    expect((await answer('plan-000009', { answer: 'REJECT' })).statusCode).toBe(404);
+    expect((await answer('plan-000001', { answer: 'MAYBE' })).statusCode).toBe(400);
+    expect((await answer('plan-000001', {})).statusCode).toBe(400);
   });
 
   test('/readyz and /livez are 503 with their reasons while they say no', async () => {
