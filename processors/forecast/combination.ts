@@ -23,6 +23,9 @@ const EXPERIENCE: Readonly<Record<string, readonly [near: number, far: number]>>
   spar: [0.1, 0.1],
 };
 const UNKNOWN = [0.02, 0.02] as const;
+/** Before there is a day to compare with, a ramp is all that can be foreseen far ahead. */
+const YOUNG: typeof EXPERIENCE = { ...EXPERIENCE, 'damped-trend': [0.1, 0.1] };
+const DAY_MODEL = 'seasonal-naive-day';
 const FAR_STEPS = 64;
 
 /** Belief goes with this power of a model's recent error; with less of it while few forecasts were judged. */
@@ -57,6 +60,9 @@ export class Combination {
   private readonly leaderAt: number;
   private readonly errorAt: number;
   private readonly priors: readonly Float64Array[];
+  private readonly youngPriors: readonly Float64Array[];
+  /** The model that is silent while there is no day to compare with; -1 without one. */
+  private readonly dayModel: number;
   private readonly scratch: Float64Array;
 
   constructor(grid: Grid, models: readonly { readonly name: string }[]) {
@@ -69,19 +75,16 @@ export class Combination {
     this.width = this.errorAt + 1;
     this.size = grid.distances.length * this.width;
     this.scratch = new Float64Array(this.count);
-    this.priors = grid.distances.map((ahead) => {
-      const share = Math.min(1, Math.log(ahead) / Math.log(FAR_STEPS));
-      return Float64Array.from(models, ({ name }) => {
-        const [near, far] = EXPERIENCE[name] ?? UNKNOWN;
-        return Math.log(near) + share * (Math.log(far) - Math.log(near));
-      });
-    });
+    this.priors = priorsOf(grid, models, EXPERIENCE);
+    this.youngPriors = priorsOf(grid, models, YOUNG);
+    this.dayModel = models.findIndex(({ name }) => name === DAY_MODEL);
   }
 
   /** Writes each model's weight at distance `d`; those whose `logs` are NaN have none. False when no model spoke. */
   weigh(state: Float32Array, at: number, d: number, logs: Float64Array, into: Float64Array): boolean {
     const from = at + d * this.width;
-    const prior = this.priors[d]!;
+    const isYoung = this.dayModel >= 0 && Number.isNaN(logs[this.dayModel]!);
+    const prior = (isYoung ? this.youngPriors : this.priors)[d]!;
     const judged = state[from + this.judgedAt]!;
     const power = (ERROR_POWER * judged) / (judged + ERROR_POWER_FROM);
     let most = Number.NEGATIVE_INFINITY;
@@ -165,4 +168,19 @@ export class Combination {
       state[at] = was === 0 ? now : was + gain * (Math.min(now, MODEL_ERROR_CLIP * was + 0.01) - was);
     }
   }
+}
+
+/** Logarithms of the shares at each distance, by model. */
+function priorsOf(
+  grid: Grid,
+  models: readonly { readonly name: string }[],
+  experience: typeof EXPERIENCE,
+): readonly Float64Array[] {
+  return grid.distances.map((ahead) => {
+    const share = Math.min(1, Math.log(ahead) / Math.log(FAR_STEPS));
+    return Float64Array.from(models, ({ name }) => {
+      const [near, far] = experience[name] ?? UNKNOWN;
+      return Math.log(near) + share * (Math.log(far) - Math.log(near));
+    });
+  });
 }

@@ -61,7 +61,7 @@ export const FORECAST_DEFAULTS: ForecastSettings = {
   seriesPerTick: 500, // Some 50 ms of work; at five ticks a second, 150,000 series a minute.
   forgetSteps: 2 * 1440,
   idleSteps: 60,
-  trust: { stepsMin: 60, errorMax: 1.5, shareMax: 0.8, coverageMin: 0.8, garbageSteps: 60 },
+  trust: { stepsMin: 60, errorMax: 1.5, shareMax: 0.8, coverageMin: 0.5, garbageSteps: 60 },
   models: DEFAULT_MODELS,
   historyHours: 360,
   fitsPerMinute: 60, // Some two seconds of a thread; enough for 25,000 signals, three fits a day each.

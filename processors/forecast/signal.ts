@@ -33,7 +33,7 @@ const PATTERN_EVERY_STEPS = 60;
 const NEAR = Array.from({ length: NEAR_STEPS }, (_, i) => i + 1);
 /** From the second hour on to the end of a day. */
 export const FAR_STEP_STEPS = 60;
-const FAR = Array.from({ length: 23 }, (_, i) => (i + 2) * FAR_STEP_STEPS);
+export const FAR = Array.from({ length: 23 }, (_, i) => (i + 2) * FAR_STEP_STEPS);
 const AHEAD = [...NEAR, ...FAR];
 /** A quarter of an hour ahead, as a number of a distance of the minute grid. */
 const QUARTER = 2;
