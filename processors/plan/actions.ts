@@ -1,6 +1,6 @@
 // Actions: what a plan may do, with the facts that its decision record shows, and refusals: what it did not do and why.
 
-import type { EventTime, ShardId, SliceKey } from '../../schemas/ids.ts';
+import { type EventTime, eventTime, type ShardId, type SliceKey } from '../../schemas/ids.ts';
 import type { Alternative, StoreKind } from '../../schemas/records.ts';
 import type { Board, BoardShard, PlannedSlice } from './board.ts';
 import type { Trouble } from './capacity.ts';
@@ -116,6 +116,21 @@ export const refusal = (action: Action, by: Constraint, reason: string): Refusal
   reason: `Not done: ${describe(action)}. ${reason}`,
   facts: action,
 });
+
+/** Facts of an action that answers no trouble. */
+export function calmFacts(board: Board, shard: BoardShard, reason: string): Omit<Facts, 'leadTimeMs' | 'dollars'> {
+  return {
+    reason,
+    forecastPerSecond: board.outline(shard).peakPerSecond,
+    capacityPerSecond: board.settings.safeUtilisation * shard.type.operationsPerSecond,
+    crossingAt: eventTime(0),
+    dollarsPerHour: 0,
+    savesDollars: 0,
+    alternatives: [],
+    urgent: false,
+    concerns: shard.id,
+  };
+}
 
 /** Facts of an action that answers a trouble. */
 export function factsOfTrouble(trouble: Trouble, shard: BoardShard): Omit<Facts, 'leadTimeMs' | 'dollars' | 'reason'> {

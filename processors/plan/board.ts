@@ -8,6 +8,7 @@
 
 import type { EventTime, ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
+import type { TotalLoads } from './ahead.ts';
 import { bytesMax, type Catalog, type DatastoreType } from './catalog.ts';
 import { type Cargo, requestDollarsPerHour, runningDollarsPerHour } from './cost.ts';
 import { addLoad, emptyLoad, type HeavyGroup, type HeavyTopic, type Load, peakOf } from './demand.ts';
@@ -25,6 +26,10 @@ export interface Snapshot {
   readonly slices: readonly PlannedSlice[];
   readonly heavyTopics: readonly HeavyTopic[];
   readonly heavyGroups: readonly HeavyGroup[];
+  /** The load of all slices of a kind together. */
+  readonly totals: TotalLoads;
+  /** Capacity that the last plans wanted, the newest last. */
+  readonly plannedBefore: Readonly<Record<StoreKind, readonly number[]>>;
   readonly distrust: string;
   readonly measured: Measured;
   /** Moves in flight by the shards they touch; `moves` counts each once. */
@@ -47,7 +52,6 @@ export interface PlannedShard {
   readonly first: boolean;
   /** As its store measures it, when fresh and not disturbed by a move. */
   readonly measuredUtilisation: number | undefined;
-  readonly coldPlans: number;
   readonly roomyPlans: number;
 }
 

@@ -59,17 +59,12 @@ export function expectedOverloadDollars(
   return overloadDollars(overloadedMs, board.settings);
 }
 
-/** Shards in trouble, worst first. */
-export function troubledShards(board: Board): BoardShard[] {
+/** Shards in trouble, as measured or by the forecast alone, worst first. */
+export function troubledShards(board: Board, measured: boolean): BoardShard[] {
   return [...board.shards.values()]
     .map((shard) => ({ shard, trouble: troubleOf(board, shard) }))
-    .filter(({ trouble }) => trouble !== undefined)
-    .sort(
-      (a, b) =>
-        Number(b.trouble!.measured) - Number(a.trouble!.measured) ||
-        b.trouble!.utilisation - a.trouble!.utilisation ||
-        (a.shard.id < b.shard.id ? -1 : 1),
-    )
+    .filter(({ trouble }) => trouble?.measured === measured)
+    .sort((a, b) => b.trouble!.utilisation - a.trouble!.utilisation || (a.shard.id < b.shard.id ? -1 : 1))
     .map(({ shard }) => shard);
 }
 

@@ -5,18 +5,21 @@
 //   E3. The measured rate is never forecast away: planned load is at least what is measured now. Without a trusted
 //       forecast it is what is measured, at every step.
 //
-// Loads are weighted operations per second (settings.coefficients), in buckets of the horizon, as a median and a spread
+// Loads are operations of the catalogue per second (coefficients.ts), in buckets of the horizon, as a median and a spread
 // above it, so that a shard can add up its slices (board.ts). Arrays are shared and filled in place: 100,000 slices.
 
 import type { EventTime, SliceKey } from '../../schemas/ids.ts';
-import { filterHash, leadingBits, parseSlice, partitionOf, ROOT_KEY } from '../../state/keys.ts';
+import { filterHash, isTrieSlice, leadingBits, parseSlice, partitionOf, ROOT_KEY } from '../../state/keys.ts';
 import { SliceTree } from '../../state/slice-tree.ts';
+import type { Costs } from './coefficients.ts';
 import type { Outlook } from './rows.ts';
 import type { PlanSettings } from './settings.ts';
 
 /** Load over the horizon: `median[k]` and `spread[k]` (upper quantile less median) for bucket k, and as measured now. */
 export interface Load {
   now: number;
+  /** What of `now` are look-ups; the rest but for what entries cost are writes. */
+  lookups: number;
   readonly median: Float32Array;
   readonly spread: Float32Array;
 }
@@ -56,6 +59,7 @@ export const STALE_MS = 600_000;
 
 export const emptyLoad = (steps: number): Load => ({
   now: 0,
+  lookups: 0,
   median: new Float32Array(steps),
   spread: new Float32Array(steps),
 });
@@ -66,6 +70,7 @@ export function emptyLoads(count: number, steps: number): Load[] {
   const spreads = new Float32Array(count * steps);
   return Array.from({ length: count }, (_, i) => ({
     now: 0,
+    lookups: 0,
     median: medians.subarray(i * steps, (i + 1) * steps),
     spread: spreads.subarray(i * steps, (i + 1) * steps),
   }));
@@ -76,6 +81,7 @@ export function addLoad(target: Load, source: Load, factor = 1): void {
   const { median, spread } = target;
   const { median: addedMedian, spread: addedSpread } = source;
   target.now = Math.max(0, target.now + source.now * factor);
+  target.lookups = Math.max(0, target.lookups + source.lookups * factor);
   for (let k = 0; k < median.length; k++) {
     median[k] = Math.max(0, median[k]! + addedMedian[k]! * factor);
     spread[k] = Math.max(0, spread[k]! + addedSpread[k]! * factor);
@@ -99,10 +105,11 @@ export function peakOf(load: Load): { readonly perSecond: number; readonly step:
 export function demandOf(
   slices: readonly { readonly slice: SliceKey; readonly entries: number }[],
   facts: Iterable<SeriesFacts>,
+  costs: Costs,
   settings: PlanSettings,
   now: EventTime,
 ): Demand {
-  const { horizonSteps: steps, coefficients } = settings;
+  const { horizonSteps: steps } = settings;
   const tree = new SliceTree(
     settings.partitions,
     slices.map(({ slice }) => slice),
@@ -118,20 +125,13 @@ export function demandOf(
     const slice = parseSlice(fact.series);
     if (slice === undefined || slice.kind === 'spread') continue;
     distrust ||= distrustOf(fact);
-    const lookupCost =
-      slice.kind === 'group' ? coefficients.operationsPerWildcardLookup : coefficients.operationsPerConcreteLookup;
+    const cost = slice.kind === 'group' ? costs.TRIE : costs.KEY_VALUE;
     const writes = emptyLoad(steps);
     const lookups = emptyLoad(steps);
     const surge = fact.surge;
-    fill(
-      writes,
-      fact.subscriptions,
-      surge?.subscriptionsPerSecond ?? 0,
-      coefficients.operationsPerWrite,
-      settings,
-      now,
-    );
-    fill(lookups, fact.publishes, surge?.publishesPerSecond ?? 0, lookupCost, settings, now);
+    fill(writes, fact.subscriptions, surge?.subscriptionsPerSecond ?? 0, cost.write, settings, now);
+    fill(lookups, fact.publishes, surge?.publishesPerSecond ?? 0, cost.lookup, settings, now);
+    lookups.lookups = lookups.now;
     if (slice.kind === 'hash') {
       addLoad(writes, lookups);
       leaves.push({ partition: slice.partition, bits: slice.bits, load: writes });
@@ -142,7 +142,17 @@ export function demandOf(
   const heavyTopics = spreadTopics(topics, leaves, tree, loads, steps);
   spreadLeaves(leaves, tree, loads);
   const heavyGroups = spreadGroups(groups, slices, tree, loads);
+  for (const { slice, entries } of slices) {
+    const perSecond = entries * (isTrieSlice(slice) ? costs.TRIE : costs.KEY_VALUE).entry;
+    if (perSecond > 0) addStanding(loads.get(slice)!, perSecond);
+  }
   return { loads, heavyTopics, heavyGroups, distrust };
+}
+
+/** What entries cost by being there; no forecast changes that. */
+function addStanding(load: Load, perSecond: number): void {
+  load.now += perSecond;
+  for (let k = 0; k < load.median.length; k++) load.median[k]! += perSecond;
 }
 
 function distrustOf({ subscriptions, publishes }: SeriesFacts): string {

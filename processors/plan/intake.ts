@@ -9,7 +9,7 @@ import { eventTime } from '../../schemas/ids.ts';
 import type { Forecast, RateWindow } from '../../schemas/records.ts';
 import type { Rows } from '../step.ts';
 import { heardTime, NEAR_MS } from './cell-clock.ts';
-import { type CellRow, type Outlook, type Row, rowOf, seriesKey, setCell, surgeKey } from './rows.ts';
+import { type CellRow, type Outlook, type Row, rowOf, seriesKey, setCell, surgeKey, TOP_QUANTILE } from './rows.ts';
 import type { PlanSettings } from './settings.ts';
 
 /** Above any rate of one series; a forecast beyond it says nothing. */
@@ -74,7 +74,7 @@ const isRate = (value: number): boolean => value >= 0 && value <= RATE_MAX_PER_S
 const known = (outlook: Outlook | undefined): number => outlook?.current ?? 0;
 
 function outlookOf(forecast: Forecast, settings: PlanSettings): Outlook {
-  const { levels, quantiles, stepMs } = forecast;
+  const { levels, stepMs } = forecast;
   const current = isRate(forecast.currentPerSecond) ? forecast.currentPerSecond : 0;
   const untrusted = (distrust: string): Outlook => ({
     madeAt: forecast.madeAt,
@@ -82,6 +82,7 @@ function outlookOf(forecast: Forecast, settings: PlanSettings): Outlook {
     current,
     median: [],
     upper: [],
+    top: [],
     trusted: false,
     distrust,
   });
@@ -89,31 +90,56 @@ function outlookOf(forecast: Forecast, settings: PlanSettings): Outlook {
   const problem = problemOf(forecast);
   if (problem !== undefined) return untrusted(problem);
 
-  const steps = Math.min(quantiles.length / levels.length, Math.ceil((2 * settings.horizonMs) / stepMs), STEPS_MAX);
-  const middle = levelAt(levels, 0.5);
-  const high = levelAt(levels, settings.upperQuantile);
+  const near = quantilesOf(
+    forecast.quantiles,
+    levels,
+    settings.upperQuantile,
+    Math.ceil((2 * settings.horizonMs) / stepMs),
+  );
+  const far = quantilesOf(forecast.farQuantiles, levels, settings.upperQuantile, STEPS_MAX);
+  const outlook: Outlook = { madeAt: forecast.madeAt, stepMs, current, ...near, trusted: true, distrust: '' };
+  return far.median.length === 0 ? outlook : { ...outlook, far: { stepMs: forecast.farStepMs, ...far } };
+}
+
+/** The three levels that are planned by, of so many steps at most. Crossed quantiles are put in order. */
+function quantilesOf(
+  quantiles: readonly number[],
+  levels: readonly number[],
+  upperQuantile: number,
+  stepsMax: number,
+): Pick<Outlook, 'median' | 'upper' | 'top'> {
+  const steps = Math.min(quantiles.length / levels.length, stepsMax, STEPS_MAX);
+  const [middle, high, highest] = [0.5, upperQuantile, TOP_QUANTILE].map((level) => levelAt(levels, level));
   const median: number[] = [];
   const upper: number[] = [];
+  const top: number[] = [];
   for (let step = 0; step < steps; step++) {
     const at = step * levels.length;
-    const low = quantiles[at + middle]!;
-    median.push(rounded(low));
-    upper.push(rounded(Math.max(low, quantiles[at + high]!))); // Crossed quantiles are put in order.
+    median.push(rounded(quantiles[at + middle!]!));
+    upper.push(Math.max(median[step]!, rounded(quantiles[at + high!]!)));
+    top.push(Math.max(upper[step]!, rounded(quantiles[at + highest!]!)));
   }
-  return { madeAt: forecast.madeAt, stepMs, current, median, upper, trusted: true, distrust: '' };
+  return { median, upper, top };
 }
 
 /** A row is rewritten with each forecast of its series, so its size is bounded. */
 const STEPS_MAX = 180;
 
-function problemOf({ levels, quantiles, stepMs, currentPerSecond }: Forecast): string | undefined {
+function problemOf(forecast: Forecast): string | undefined {
+  const { levels, quantiles, stepMs, currentPerSecond, farQuantiles, farStepMs } = forecast;
   if (!isRate(currentPerSecond)) return 'the measured rate is not a rate';
   if (!(stepMs >= 1_000 && stepMs <= 86_400_000)) return 'the step is not between a second and a day';
   if (levels.length === 0 || quantiles.length < levels.length || quantiles.length % levels.length !== 0)
     return 'the quantiles do not fill their steps';
+  if (
+    farQuantiles.length % levels.length !== 0 ||
+    (farQuantiles.length > 0 && !(farStepMs >= stepMs && farStepMs <= 86_400_000))
+  )
+    return 'the quantiles further ahead do not fill their steps';
   if (!levels.every((level, index) => level >= 0 && level <= 1 && (index === 0 || level > levels[index - 1]!)))
     return 'the quantile levels do not ascend from 0 to 1';
-  for (const value of quantiles) if (!isRate(value)) return `a quantile is ${value}, which is not a rate`;
+  for (const values of [quantiles, farQuantiles])
+    for (const value of values) if (!isRate(value)) return `a quantile is ${value}, which is not a rate`;
   return undefined;
 }
 

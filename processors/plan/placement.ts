@@ -2,6 +2,7 @@
 // first: benefit per churn (Slicer, OSDI 2016), and what moves nothing before what buys something.
 
 import { type SliceKey, shardId } from '../../schemas/ids.ts';
+import type { Alternative } from '../../schemas/records.ts';
 import { hashSlice, isTrieSlice, parseSlice, pinSlice } from '../../state/keys.ts';
 import { type Action, type Facts, factsOfTrouble } from './actions.ts';
 import { type Board, type BoardShard, cargoOf, cargoOfShard, type PlannedSlice, scaledLoad } from './board.ts';
@@ -27,11 +28,21 @@ export function* reliefs(board: Board, shard: BoardShard, trouble: Trouble): Gen
   const facts = factsOfTrouble(trouble, shard);
   const why = troubleText(trouble, shard, board.snapshot.now);
   const ranked = rankedSlices(board, shard, trouble);
+  const offers = purchases(board, shard, trouble, ranked, facts, why);
 
+  // A resize and moves to where there is room are compared in money.
+  const resize = offers.find(({ kind }) => kind === 'RESIZE');
+  const moving = movingDollars(board, shard, trouble, ranked);
+  if (resize !== undefined && totalOf(resize.cost) < moving && ranked.some((slice) => roomiest(board, shard, slice)))
+    yield {
+      ...resize,
+      alternatives: [keeping(trouble), movingInstead(moving), ...resize.alternatives.slice(1, ALTERNATIVES_MAX - 1)],
+    };
   for (const slice of ranked) {
     const target = roomiest(board, shard, slice);
-    if (target !== undefined)
-      yield moveAction(board, slice, target, { ...facts, reason: `${why}; ${target.id} has room.` });
+    if (target === undefined) continue;
+    const alternatives = resize === undefined ? [keeping(trouble)] : [keeping(trouble), asAlternative(resize, moving)];
+    yield moveAction(board, slice, target, { ...facts, alternatives, reason: `${why}; ${target.id} has room.` });
   }
   const biggest = biggestSlice(board, shard, trouble);
   const alone = shard.slices.size === 1;
@@ -43,7 +54,7 @@ export function* reliefs(board: Board, shard: BoardShard, trouble: Trouble): Gen
       yield { ...facts, kind: 'SPLIT', shard: shard.id, ...split, reason, leadTimeMs: 0, dollars: 0 };
     }
   }
-  yield* purchases(board, shard, trouble, ranked, facts, why);
+  yield* offers;
 }
 
 /** Moves (or, where slice or target is not there yet, waits to move) a slice. */
@@ -196,18 +207,34 @@ function heaviest<Heavy extends { readonly load: Load }>(candidates: readonly He
   return best;
 }
 
+/** What it costs to move slices until the trouble is over, were there room for all of them, with the overload meanwhile. */
+function movingDollars(board: Board, shard: BoardShard, trouble: Trouble, ranked: readonly PlannedSlice[]): number {
+  const { settings, snapshot } = board;
+  let left = trouble.excess;
+  let bytes = 0;
+  let dollars = 0;
+  for (const slice of ranked) {
+    if (left <= 0) break;
+    left -= board.shareOf(shard, slice, trouble.dimension);
+    bytes += slice.bytes;
+    const moveMs = moveLeadMs(slice.bytes, snapshot.measured, settings);
+    dollars += outlayOf(moveCost(cargoOf(slice), shard.type, shard.type, { moveMs, settings }));
+  }
+  return dollars + expectedOverloadDollars(board, shard, trouble, moveLeadMs(bytes, snapshot.measured, settings));
+}
+
 /** Something to buy, and all that it costs. */
 type Offer = Action & { readonly kind: 'ALLOCATE' | 'RESIZE'; readonly cost: Cost };
 
 /** Capacity that is bought: another shard, or a bigger type for this one; cheapest first, each naming the others. */
-function* purchases(
+function purchases(
   board: Board,
   shard: BoardShard,
   trouble: Trouble,
   ranked: readonly PlannedSlice[],
   facts: ReturnType<typeof factsOfTrouble>,
   why: string,
-): Generator<Action> {
+): Offer[] {
   const { snapshot } = board;
   const offers: Offer[] = [];
   // A slice that fits nowhere is no reason to buy a shard: it must fit the new one.
@@ -239,7 +266,7 @@ function* purchases(
     });
   }
   offers.sort((a, b) => totalOf(a.cost) - totalOf(b.cost) || (a.kind < b.kind ? -1 : 1));
-  for (const offer of offers) yield { ...offer, alternatives: alternativesTo(offer, offers, trouble) };
+  return offers.map((offer) => ({ ...offer, alternatives: alternativesTo(offer, offers, trouble) }));
 }
 
 function fitsEmpty(board: Board, type: DatastoreType, slice: PlannedSlice, calibration: number): boolean {
@@ -287,20 +314,29 @@ function resizeOf(board: Board, shard: BoardShard, trouble: Trouble, type: Datas
   return { leadTimeMs, dollars: outlayOf(cost), dollarsPerHour, cost };
 }
 
-function alternativesTo(chosen: Offer, offers: readonly Offer[], trouble: Trouble): Facts['alternatives'] {
+const keeping = (trouble: Trouble): Alternative => ({
+  what: 'KEEP',
+  dollars: trouble.overloadDollars,
+  whyNot: 'the overload would cost more',
+});
+
+const movingInstead = (dollars: number): Alternative => ({
+  what: 'MOVE',
+  dollars,
+  whyNot: 'to copy what must go costs more than a bigger type',
+});
+
+function alternativesTo(chosen: Offer, offers: readonly Offer[], trouble: Trouble): readonly Alternative[] {
   const dollars = totalOf(chosen.cost);
-  const others = offers
-    .filter((offer) => offer !== chosen)
-    .map((offer) => ({
-      what: `${offer.kind} ${offer.type.name}`,
-      dollars: totalOf(offer.cost),
-      whyNot: totalOf(offer.cost) >= dollars ? 'it costs more over the horizon' : 'it was refused by another goal',
-    }));
-  return [{ what: 'KEEP', dollars: trouble.overloadDollars, whyNot: 'the overload would cost more' }, ...others].slice(
-    0,
-    ALTERNATIVES_MAX,
-  );
+  const others = offers.filter((offer) => offer !== chosen).map((offer) => asAlternative(offer, dollars));
+  return [keeping(trouble), ...others].slice(0, ALTERNATIVES_MAX);
 }
+
+const asAlternative = ({ kind, type, cost }: Offer, dollars: number): Alternative => ({
+  what: `${kind} ${type.name}`,
+  dollars: totalOf(cost),
+  whyNot: totalOf(cost) >= dollars ? 'it costs more over the horizon' : 'it was refused by another goal',
+});
 
 /** As many as an operator reads. */
 const ALTERNATIVES_MAX = 6;

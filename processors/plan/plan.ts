@@ -4,15 +4,20 @@
 //   P2. A relief that is right but must wait (no time pressure yet, too many moves, a slice at rest) counts as done, so
 //       that nothing dearer is bought for the same trouble.
 //   P3. Upkeep of a kind of store is looked at only while none of its shards is in trouble.
-//   P4. What is cold goes home before a shard is emptied: else each would undo the other's move.
+//   P4. What is measured comes first: no forecast takes from it what the caps allow.
+//   P5. While a shard is being emptied, nothing else is balanced: it would be filled again.
+//   P6. What is cold goes home before a shard is emptied: else each would undo the other's move.
 
+import type { ShardId } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
 import type { Action, Constraint, Facts, Goal, Refusal } from './actions.ts';
 import { Board, type BoardShard, type Snapshot } from './board.ts';
 import { type Trouble, troubledShards, troubleOf, troubleText } from './capacity.ts';
+import { type FleetPlan, fleetPlan, growing } from './fleet.ts';
 import { firstRefusal, GOALS } from './goals/goals.ts';
 import { reliefs } from './placement.ts';
-import { balancing, merging, type Spare, shrinking } from './upkeep.ts';
+import { smallerTypes } from './sizing.ts';
+import { balancing, emptying, leavingShard, merging } from './upkeep.ts';
 
 export interface Plan {
   /** In the order in which they are to be carried out; WAIT is never among them. */
@@ -20,7 +25,10 @@ export interface Plan {
   readonly refusals: readonly Refusal[];
   /** What is right and must wait (P2), or follows once its slice or target is there; counted as done. */
   readonly later: readonly Action[];
-  readonly spare: Spare;
+  /** Capacity planned for each kind of store. */
+  readonly fleet: Readonly<Record<StoreKind, FleetPlan | undefined>>;
+  /** Shards that a cheaper type could serve. */
+  readonly roomy: readonly ShardId[];
   /** The cluster as it will be, for answers about single shards. */
   readonly board: Board;
 }
@@ -30,27 +38,45 @@ export function plan(snapshot: Snapshot, goals: readonly Goal[] = GOALS): Plan {
   const actions: Action[] = [];
   const later: Action[] = [];
   const refusals: Refusal[] = [];
-  const spare: Spare = { cold: [], roomy: [] };
+  const roomy: ShardId[] = [];
+  const fleet = { KEY_VALUE: fleetPlan(board, 'KEY_VALUE'), TRIE: fleetPlan(board, 'TRIE') };
   const troubledKinds = new Set<StoreKind>();
 
-  for (const shard of troubledShards(board)) {
-    troubledKinds.add(shard.kind);
-    relieve(board, shard, goals, actions, later, refusals);
+  const relieveAll = (measured: boolean): void => {
+    for (const shard of troubledShards(board, measured)) {
+      troubledKinds.add(shard.kind);
+      relieve(board, shard, goals, actions, later, refusals);
+    }
+  };
+  relieveAll(true); // P4
+  for (const kind of KINDS) {
+    const planned = fleet[kind];
+    if (planned !== undefined) take(board, goals, growing(board, kind, planned), SHARDS_MAX, actions, refusals);
   }
-  if (troubledKinds.size === 0) take(board, goals, merging(board), board.settings.movesMax, actions, refusals); // P4
-  for (const kind of ['KEY_VALUE', 'TRIE'] as const) {
+  relieveAll(false);
+  if (troubledKinds.size === 0) take(board, goals, merging(board), board.settings.movesMax, actions, refusals); // P6
+  for (const kind of KINDS) {
     if (troubledKinds.has(kind)) continue;
+    const planned = fleet[kind];
+    const leaving = planned && leavingShard(board, kind, planned);
+    if (leaving !== undefined) {
+      take(board, goals, emptying(board, leaving), board.settings.movesMax, actions, refusals);
+      continue; // P5
+    }
     take(board, goals, balancing(board, kind), 1, actions, refusals);
-    take(board, goals, shrinking(board, kind, spare), board.settings.movesMax, actions, refusals);
+    take(board, goals, smallerTypes(board, kind, planned, roomy), 1, actions, refusals);
   }
-  return { actions, refusals, later, spare, board };
+  return { actions, refusals, later, fleet, roomy, board };
 }
 
+const KINDS: readonly StoreKind[] = ['KEY_VALUE', 'TRIE'];
 /** Reliefs of one shard that are tried in one plan; each takes at least a slice off it or brings a shard to it. */
 const ROUNDS_MAX = 32;
 /** Refusals that say "later" of an action that is right (P2). */
 const LATER: ReadonlySet<Constraint> = new Set(['timing', 'moves-at-once', 'moves-per-shard', 'cool-down', 'busy']);
 const REFUSALS_MAX = 3;
+/** Shards bought for the forecast in one plan; the caps on an hour are far lower (goals/caps.ts). */
+const SHARDS_MAX = 64;
 
 function relieve(
   board: Board,
@@ -71,7 +97,8 @@ function relieve(
       break;
     }
     (step.emit ? actions : later).push(step.action);
-    afterAction(board, step.action);
+    // What must wait is no move in flight yet: it takes nothing from what other shards may do now.
+    afterAction(board, step.emit || step.action.kind !== 'MOVE' ? step.action : { ...step.action, kind: 'WAIT' });
   }
   const said = new Set<string>();
   for (const each of unanswered) {
@@ -137,7 +164,6 @@ export function afterAction(board: Board, action: Action): void {
         resizing: false,
         first: false,
         measuredUtilisation: undefined,
-        coldPlans: 0,
         roomyPlans: 0,
       });
       return;

@@ -12,6 +12,7 @@ import { troubleOf, troubleText } from './capacity.ts';
 import { moveDollars } from './cost.ts';
 import { peakOf } from './demand.ts';
 import { moveLeadMs } from './lead-time.ts';
+import { learnCosts } from './lessons.ts';
 import { remembered, startMove } from './moves.ts';
 import { type Plan, plan } from './plan.ts';
 import { notePromise, onceDollars, reviewPromises } from './promises.ts';
@@ -31,6 +32,7 @@ export function planRound(turn: Turn): void {
   forget(turn);
   turn.keepCell();
   const seen = snapshotOf(rows, cell, settings);
+  learnCosts(turn, seen.snapshot);
   reviewPromises(turn, seen.snapshot);
   const made = plan(seen.snapshot);
   count(turn, made);
@@ -226,15 +228,19 @@ function sayRefusals(turn: Turn, refusals: readonly Refusal[], seen: Seen): void
 
 const decisionKind = (action: Action): DecisionKind => (action.kind === 'WAIT' ? 'KEEP' : action.kind);
 
-/** Counts plans in a row that found a shard spare; a plan that did not starts again. */
-function count(turn: Turn, { spare }: Plan): void {
-  const cold = new Set(spare.cold);
-  const roomy = new Set(spare.roomy);
+/** Notes what was planned, and counts plans in a row that found a shard roomy; a plan that did not starts again. */
+function count(turn: Turn, made: Plan): void {
+  const { cell, settings } = turn;
+  for (const kind of ['KEY_VALUE', 'TRIE'] as const) {
+    const planned = made.fleet[kind];
+    if (planned === undefined) cell.planned[kind] = [];
+    else cell.planned[kind] = [...cell.planned[kind], planned.capacityPerSecond].slice(-settings.agreeingPlans);
+  }
+  turn.keepCell();
+  const roomy = new Set(made.roomy);
   for (const [key, shard] of rowsOf(turn.rows, 'shard')) {
-    const coldPlans = cold.has(shard.id) ? Math.min(shard.coldPlans + 1, COUNT_MAX) : 0;
     const roomyPlans = roomy.has(shard.id) ? Math.min(shard.roomyPlans + 1, COUNT_MAX) : 0;
-    if (coldPlans === shard.coldPlans && roomyPlans === shard.roomyPlans) continue;
-    shard.coldPlans = coldPlans;
+    if (roomyPlans === shard.roomyPlans) continue;
     shard.roomyPlans = roomyPlans;
     turn.rows.set(key, shard);
   }

@@ -4,6 +4,7 @@
 import type { Epoch, EventTime, MoveId, Offset, PlanId, ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { MoveState, ShardChange, StoreKind } from '../../schemas/records.ts';
 import { jsonTable, type Rows } from '../step.ts';
+import type { Learned } from './coefficients.ts';
 
 /** The cell as a whole: counters, ledgers and what is open. */
 export interface CellRow {
@@ -35,6 +36,10 @@ export interface CellRow {
   /** What was spent lately, oldest first. */
   ledger: Spending[];
   measured: { copyBytesPerSecond: number; propagationMs: number; provisioningMs: Record<string, number> };
+  /** Operations per second that the last plans wanted of each kind of store, the newest last. */
+  planned: Record<StoreKind, number[]>;
+  /** What operations cost, by kind of store. */
+  learned: Record<StoreKind, Learned>;
   /** Types whose shards did not come up, and until when they are not asked for again. */
   avoided: Record<string, EventTime>;
   /** Share of what actions promised that came true (promises.ts); absent before the first review. */
@@ -54,13 +59,21 @@ export interface Spending {
   readonly dollars: number;
 }
 
+/** Beyond the quantile that slices are placed by: the number of shards is planned by the tail too. */
+export const TOP_QUANTILE = 0.99;
+
 /** What is known of the coming rate of one series and signal; steps from `madeAt` on. */
 export interface Outlook {
   madeAt: EventTime;
   stepMs: number;
   current: number;
   median: number[];
+  /** The quantile that slices are placed by (settings.upperQuantile). */
   upper: number[];
+  /** TOP_QUANTILE */
+  top: number[];
+  /** Further ahead; the k-th step begins at madeAt + (k + 1) * stepMs. */
+  far?: { stepMs: number; median: number[]; upper: number[]; top: number[] };
   trusted: boolean;
   distrust: string;
 }
@@ -93,11 +106,17 @@ export interface ShardRow {
   /** The type it is being resized to; '' when it is not. */
   resizingTo: string;
   askedWallTime: number;
-  /** Plans in a row for which it could go. */
-  coldPlans: number;
   /** Plans in a row for which a cheaper type would do. */
   roomyPlans: number;
-  measured?: { utilisation: number; entries: number; lookupP99Ms: number; at: EventTime };
+  measured?: {
+    utilisation: number;
+    /** Shares of the instance; absent when the store does not say. */
+    cpu?: number;
+    iops?: number;
+    entries: number;
+    lookupP99Ms: number;
+    at: EventTime;
+  };
 }
 
 export interface SliceRow {

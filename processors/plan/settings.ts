@@ -2,16 +2,16 @@
 
 import type { GenesisSettings } from '../../state/genesis.ts';
 import type { Catalog } from './catalog.ts';
+import type { PlanPolicy } from './provisioning.ts';
 
 /** `observe`: says what it would do. `approve`: proposes, and does what a person agrees to. `auto`: does it. */
 export type PlanMode = 'observe' | 'approve' | 'auto';
 
-/** What one event costs a datastore, in operations of the catalogue. */
+/** What one event costs a datastore, in operations of the catalogue, before anything has been measured. */
 export interface CostCoefficients {
   readonly operationsPerConcreteLookup: number;
   readonly operationsPerWildcardLookup: number;
   readonly operationsPerWrite: number;
-  readonly bytesPerEntry: number;
 }
 
 export interface PlanSettings {
@@ -29,7 +29,9 @@ export interface PlanSettings {
   readonly horizonMs: number;
   /** Buckets that the horizon is cut into; a bucket counts as its highest step. */
   readonly horizonSteps: number;
-  /** The quantile of a forecast that is planned for. */
+  /** How shortage is weighed against money when the number of shards is planned. */
+  readonly policy: PlanPolicy;
+  /** The quantile of a forecast that slices are placed by; below 0.99, which the number of shards is planned by too. */
   readonly upperQuantile: number;
   /** How far the forecast errors of slices go together, 0..1; decides how spreads of slices add up on a shard. */
   readonly errorCorrelation: number;
@@ -39,11 +41,10 @@ export interface PlanSettings {
   readonly deadBand: number;
   /** Balance: act when the hottest shard is above its kind's mean by this much of a shard. */
   readonly balanceGap: number;
-  /** No balancing and no merging above or below these utilisations, so that the two never undo each other. */
+  /** No balancing below this utilisation. */
   readonly balanceAbove: number;
-  readonly shrinkBelow: number;
   /** Plans in a row that must agree before something is taken away. */
-  readonly coldPlans: number;
+  readonly agreeingPlans: number;
 
   readonly movesMax: number;
   readonly movesPerShardMax: number;
@@ -77,19 +78,18 @@ export const PLAN_DEFAULTS: Omit<PlanSettings, 'partitions' | 'genesis' | 'catal
     operationsPerConcreteLookup: 1,
     operationsPerWildcardLookup: 4,
     operationsPerWrite: 2,
-    bytesPerEntry: 200,
   },
   tickMs: 60_000,
   horizonMs: 3_600_000, // Beyond any lead time; longer and a pass through a daily wave would keep every peak's shards.
   horizonSteps: 30,
+  policy: 'balanced',
   upperQuantile: 0.95,
   errorCorrelation: 0.3, // Arbitrary, between independent (0) and one common cause (1).
   safeUtilisation: 0.8, // The bar that store vendors give for steady load; queues grow fast above it.
   deadBand: 0.1,
   balanceGap: 0.2,
   balanceAbove: 0.5,
-  shrinkBelow: 0.45,
-  coldPlans: 10,
+  agreeingPlans: 10,
   movesMax: 4, // Each move fills one link.
   movesPerShardMax: 2,
   slicesMax: 100_000,

@@ -169,6 +169,8 @@ export function takeStoreMetrics(turn: Turn, metrics: DatastoreMetrics): void {
   const share = (used: number, limit: number): number => (limit > 0 ? used / limit : 0);
   shard.measured = {
     utilisation: Math.max(metrics.cpu, share(metrics.iops, metrics.iopsLimit)),
+    cpu: metrics.cpu,
+    ...(metrics.iopsLimit > 0 && { iops: metrics.iops / metrics.iopsLimit }),
     entries: metrics.entries,
     lookupP99Ms: metrics.lookupP99Ms,
     at: metrics.timestamp,
@@ -252,7 +254,6 @@ function shardFailed(turn: Turn, shard: ShardRow, reason: string): void {
   }
   if (shard.state === 'RETIRING' && shard.epoch > 0) {
     shard.state = 'READY';
-    shard.coldPlans = 0;
     rows.set(shardKey(shard.id), shard);
     turn.publish([shardEntry(shard, 'READY')]);
     turn.decide({ kind: 'ABORT', subject: shard.id, reason: `${shard.id} stays: ${reason}.` });
@@ -322,7 +323,6 @@ const newShard = (id: ShardId, storeKind: StoreKind, datastoreType: string, wall
   epoch: epoch(0),
   resizingTo: '',
   askedWallTime: wallTime,
-  coldPlans: 0,
   roomyPlans: 0,
 });
 
@@ -350,6 +350,8 @@ const newCell = (settings: PlanSettings): CellRow => ({
     propagationMs: settings.propagationMs,
     provisioningMs: {},
   },
+  planned: { KEY_VALUE: [], TRIE: [] },
+  learned: { KEY_VALUE: {}, TRIE: {} },
   avoided: {},
   ignored: { forecasts: 0, progress: 0, pointers: 0, requests: 0 },
 });

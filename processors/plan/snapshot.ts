@@ -1,8 +1,10 @@
 // Snapshot: the rows as the plan sees them, with everything in flight counted as done.
 
 import type { ShardId, SliceKey } from '../../schemas/ids.ts';
+import { totalLoads } from './ahead.ts';
 import type { PlannedShard, PlannedSlice, Snapshot } from './board.ts';
 import { demandOf, emptyLoad, type Load, type SeriesFacts } from './demand.ts';
+import { costsOfCell } from './lessons.ts';
 import { earnedDeadBand } from './promises.ts';
 import {
   type CellRow,
@@ -51,7 +53,8 @@ export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings
   for (const move of moves) for (const id of [move.from, move.to]) movesOf.set(id, (movesOf.get(id) ?? 0) + 1);
 
   const placed = placedSlices(sliceRows, changes, moves);
-  const demand = demandOf(placed, factsOf(series, surges), settings, now);
+  const costs = costsOfCell(cell, settings);
+  const demand = demandOf(placed, factsOf(series, surges), costs, settings, now);
   for (const slice of placed) slice.load = demand.loads.get(slice.slice)!;
 
   const shards: PlannedShard[] = [];
@@ -71,6 +74,8 @@ export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings
     slices: placed,
     heavyTopics: demand.heavyTopics,
     heavyGroups: demand.heavyGroups,
+    totals: totalLoads(factsOf(series, surges), costs, settings, now),
+    plannedBefore: cell.planned,
     distrust: demand.distrust,
     measured: cell.measured,
     moves: moves.length,
@@ -142,7 +147,6 @@ function plannedShard(
     resizing: row.resizingTo !== '',
     first: isFirst(row.id),
     measuredUtilisation: isFresh ? row.measured!.utilisation : undefined,
-    coldPlans: row.coldPlans,
     roomyPlans: row.roomyPlans,
   };
 }

@@ -1,33 +1,23 @@
 // Upkeep: what is done when nothing is in trouble: balance shards, take home what is cold, give back what is not needed.
 //
 //   V1. Nothing here is urgent: churn, cool-down and cost hold all of it back.
-//   V2. Balancing acts above `balanceAbove` only, and shrinking leaves every shard below `shrinkBelow`, so neither undoes
-//       the other.
+//   V2. A shard goes when the fleet's plans agree (fleet.ts) and every slice of it has a place where it stays by the rule
+//       that slices are placed by: what goes is not bought again for the same load.
 
-import { eventTime, type ShardId, type SliceKey } from '../../schemas/ids.ts';
+import type { SliceKey } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
 import { hashSlice, parseSlice, partitionOf } from '../../state/keys.ts';
 import { SliceTree } from '../../state/slice-tree.ts';
-import type { Action, Facts } from './actions.ts';
-import { type Board, type BoardShard, cargoOfShard, type PlannedSlice } from './board.ts';
-import { type DatastoreType, typesOfKind } from './catalog.ts';
-import { outlayOf, resizeCost, runningDollarsPerHour } from './cost.ts';
+import { type Action, calmFacts } from './actions.ts';
+import type { Board, BoardShard, PlannedSlice } from './board.ts';
 import { addLoad, emptyLoad, peakOf } from './demand.ts';
-import { moveLeadMs, provisionLeadMs } from './lead-time.ts';
+import { carriedBy, type FleetPlan, isWithin, surplusPerSecond } from './fleet.ts';
 import { moveAction, roomiest } from './placement.ts';
 
 const HOUR_MS = 3_600_000;
 /** Slices that fill less of their shard than this are cold. */
 const COLD_SHARE = 0.02;
 const MERGES_MAX = 2;
-/** A cheaper type must hold the peak with a fifth to spare beyond the dead band. */
-const ROOMY_FACTOR = 0.8;
-
-/** Shards that could go, and shards that a cheaper type could serve, as of this plan; the stage counts plans in a row. */
-export interface Spare {
-  readonly cold: ShardId[];
-  readonly roomy: ShardId[];
-}
 
 /** The best move of the hottest shard, when it stands out (balance). */
 export function* balancing(board: Board, kind: StoreKind): Generator<Action> {
@@ -52,7 +42,7 @@ export function* balancing(board: Board, kind: StoreKind): Generator<Action> {
     const target = roomiest(board, hottest.shard, slice, hottest.utilisation - settings.deadBand);
     if (target === undefined || !target.ready) continue;
     yield moveAction(board, slice, target, {
-      ...calm(
+      ...calmFacts(
         board,
         hottest.shard,
         `${hottest.shard.id} is at ${percent(hottest.utilisation)} while the mean is ${percent(mean)}; ${slice.slice} is ${percent(share)} of it.`,
@@ -107,7 +97,7 @@ export function* merging(board: Board): Generator<Action> {
     }
     const [first, second] = before as [(typeof before)[0], (typeof before)[0]];
     found++;
-    const facts = calm(
+    const facts = calmFacts(
       board,
       one.shard,
       `${before.map(({ slice }) => slice.slice).join(' and ')} are cold; fewer slices are fewer pointers.`,
@@ -142,70 +132,46 @@ export function* merging(board: Board): Generator<Action> {
 /** The first half of a hash slice, a pin, and a group below the whole. */
 const MERGEABLE = /^(c\/\d+\/[01]*0$|t\/|w\/\d+\/.)/;
 
-/** Empties and retires the least needed shard, and resizes down, after enough plans in a row have agreed. */
-export function* shrinking(board: Board, kind: StoreKind, spare: Spare): Generator<Action> {
-  const { settings, snapshot } = board;
-  const shards = board.ofKind(kind);
-  if (shards.some((shard) => !shard.ready || shard.resizing)) return;
-  const victim = shards
-    .filter((shard) => !shard.first)
-    .map((shard) => ({ shard, peak: board.outline(shard).utilisation }))
-    .sort((a, b) => a.peak - b.peak || (a.shard.id < b.shard.id ? 1 : -1))[0]?.shard;
-  if (victim !== undefined) {
-    const homes = homesWithout(board, victim);
-    if (homes !== undefined) {
-      spare.cold.push(victim.id);
-      const saves = (victim.type.dollarsPerHour * settings.paybackMs) / HOUR_MS;
-      const facts = {
-        ...calm(board, victim, `${victim.id} has not been needed for ${victim.coldPlans} plans.`),
-        savesDollars: saves,
-      };
-      if (victim.coldPlans >= settings.coldPlans) {
-        if (victim.slices.size === 0)
-          yield {
-            ...facts,
-            kind: 'RETIRE',
-            shard: victim.id,
-            leadTimeMs: 0,
-            dollars: 0,
-            dollarsPerHour: -victim.type.dollarsPerHour,
-          };
-        for (const [slice, target] of homes)
-          if (!slice.busy)
-            yield moveAction(board, slice, target, { ...facts, reason: `${facts.reason} It is emptied.` });
-      }
-      return;
-    }
-  }
-  for (const shard of shards) {
-    const dollarsOn = (type: DatastoreType): number => runningDollarsPerHour(type, shard.nowPerSecond);
-    const cheaper = typesOfKind(snapshot.catalog, kind).find(
-      (type) =>
-        dollarsOn(type) < dollarsOn(shard.type) &&
-        board.outline({ ...shard, type }).utilisation <= board.placeLimit * ROOMY_FACTOR,
-    );
-    if (cheaper === undefined) continue;
-    spare.roomy.push(shard.id);
-    if (shard.roomyPlans < settings.coldPlans) continue;
-    const moveMs = moveLeadMs(shard.bytes, snapshot.measured, settings);
-    // What the smaller type saves in running is told apart, over the payback time.
-    const cost = { ...resizeCost(cargoOfShard(shard, 1), shard.type, cheaper, { moveMs, settings }), running: 0 };
-    yield {
-      ...calm(board, shard, `${cheaper.name} has been enough for ${shard.id} for ${shard.roomyPlans} plans.`),
-      kind: 'RESIZE',
-      shard: shard.id,
-      type: cheaper,
-      leadTimeMs: provisionLeadMs(cheaper, snapshot.measured),
-      dollarsPerHour: dollarsOn(cheaper) - dollarsOn(shard.type),
-      dollars: outlayOf(cost),
-      cost,
-      savesDollars: ((dollarsOn(shard.type) - dollarsOn(cheaper)) * settings.paybackMs) / HOUR_MS,
-    };
-    return;
-  }
+/** A shard that is not needed, and where its slices go. */
+export interface Leaving {
+  readonly shard: BoardShard;
+  readonly homes: readonly (readonly [PlannedSlice, BoardShard])[];
 }
 
-/** Where each slice of the shard could go with every other shard staying below `shrinkBelow`; `undefined` when one has no place. */
+/** The least needed shard, when its kind has done without what it carries for several plans. */
+export function leavingShard(board: Board, kind: StoreKind, fleet: FleetPlan): Leaving | undefined {
+  const shards = board.ofKind(kind);
+  if (shards.some((shard) => !shard.ready || shard.resizing)) return undefined;
+  const surplus = surplusPerSecond(board, kind, fleet);
+  const shard = shards
+    .filter((each) => !each.first && isWithin(carriedBy(board, each.type), surplus))
+    .map((each) => ({ each, peak: board.outline(each).utilisation }))
+    .sort((a, b) => a.peak - b.peak || (a.each.id < b.each.id ? 1 : -1))[0]?.each;
+  const homes = shard && homesWithout(board, shard);
+  return homes && { shard: shard!, homes };
+}
+
+/** Empties the shard, and retires it when it is empty. */
+export function* emptying(board: Board, { shard, homes }: Leaving): Generator<Action> {
+  const { agreeingPlans, paybackMs } = board.settings;
+  const facts = {
+    ...calmFacts(board, shard, `${agreeingPlans} plans in a row could do without ${shard.id}.`),
+    savesDollars: (shard.type.dollarsPerHour * paybackMs) / HOUR_MS,
+  };
+  if (shard.slices.size === 0)
+    yield {
+      ...facts,
+      kind: 'RETIRE',
+      shard: shard.id,
+      leadTimeMs: 0,
+      dollars: 0,
+      dollarsPerHour: -shard.type.dollarsPerHour,
+    };
+  for (const [slice, target] of homes)
+    if (!slice.busy) yield moveAction(board, slice, target, { ...facts, reason: `${facts.reason} It is emptied.` });
+}
+
+/** Where each slice of the shard could go with no other shard getting fuller than slices are placed; `undefined` when one has no place. */
 function homesWithout(board: Board, victim: BoardShard): [PlannedSlice, BoardShard][] | undefined {
   if (victim.slices.size > EMPTYING_SLICES_MAX) return undefined;
   const trial = new Map(
@@ -221,7 +187,7 @@ function homesWithout(board: Board, victim: BoardShard): [PlannedSlice, BoardSha
   );
   for (const slice of slices) {
     let best: BoardShard | undefined;
-    let lowest = board.settings.shrinkBelow;
+    let lowest = board.placeLimit;
     for (const shard of trial.values()) {
       const { utilisation } = board.outline(shard, slice);
       if (utilisation <= lowest) {
@@ -254,18 +220,3 @@ const copyOf = (shard: BoardShard): BoardShard => ({
 });
 
 const percent = (share: number): string => `${Math.round(share * 100)} %`;
-
-/** Facts of an action that answers no trouble. */
-function calm(board: Board, shard: BoardShard, reason: string): Omit<Facts, 'leadTimeMs' | 'dollars'> {
-  return {
-    reason,
-    forecastPerSecond: board.outline(shard).peakPerSecond,
-    capacityPerSecond: board.settings.safeUtilisation * shard.type.operationsPerSecond,
-    crossingAt: eventTime(0),
-    dollarsPerHour: 0,
-    savesDollars: 0,
-    alternatives: [],
-    urgent: false,
-    concerns: shard.id,
-  };
-}

@@ -5,7 +5,7 @@ import { demandOf, peakOf, type SeriesFacts } from '../../../processors/plan/dem
 import { cellOf, rowOf, seriesKey, surgeKey } from '../../../processors/plan/rows.ts';
 import { eventTime, type SliceKey } from '../../../schemas/ids.ts';
 import { filterHash, leadingBits, partitionOf } from '../../../state/keys.ts';
-import { Cell, forecast, SETTINGS, T0 } from './simulator.ts';
+import { Cell, COSTS, forecast, SETTINGS, T0 } from './simulator.ts';
 
 const NOW = eventTime(T0);
 const flat = (rate: number, upper = rate): SeriesFacts['publishes'] => ({
@@ -14,6 +14,7 @@ const flat = (rate: number, upper = rate): SeriesFacts['publishes'] => ({
   current: rate,
   median: [rate],
   upper: [upper],
+  top: [upper],
   trusted: true,
   distrust: '',
 });
@@ -95,6 +96,7 @@ describe('the load of a slice', () => {
       const demand = demandOf(
         slices.map((slice) => ({ slice: slice as SliceKey, entries: 0 })),
         facts,
+        COSTS,
         SETTINGS,
         NOW,
       );
@@ -136,7 +138,7 @@ describe('the load of a slice', () => {
         publishes,
         surge: surge === undefined ? undefined : { publishesPerSecond: surge, subscriptionsPerSecond: 0 },
       };
-      const { loads } = demandOf([{ slice: HOME as SliceKey, entries: 0 }], [facts], SETTINGS, now);
+      const { loads } = demandOf([{ slice: HOME as SliceKey, entries: 0 }], [facts], COSTS, SETTINGS, now);
       expect(peakOf(loads.get(HOME as SliceKey)!).perSecond).toBe(peak);
     });
 });

@@ -2,6 +2,7 @@
 // the planner's decisions lead to, thousands of rounds in a second. All randomness is an argument.
 
 import type { Action } from '../../../processors/plan/actions.ts';
+import { emptyTotal, type TotalLoads } from '../../../processors/plan/ahead.ts';
 import type { PlannedShard, PlannedSlice, Snapshot } from '../../../processors/plan/board.ts';
 import { typeNamed } from '../../../processors/plan/catalog.ts';
 import { emptyLoad, type Load } from '../../../processors/plan/demand.ts';
@@ -9,6 +10,7 @@ import { type Plan, plan } from '../../../processors/plan/plan.ts';
 import type { Spending } from '../../../processors/plan/rows.ts';
 import type { PlanSettings } from '../../../processors/plan/settings.ts';
 import { eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
+import type { StoreKind } from '../../../schemas/records.ts';
 import { isTrieSlice } from '../../../state/keys.ts';
 import { CATALOG, SETTINGS, T0 } from './simulator.ts';
 
@@ -21,6 +23,8 @@ export interface Cluster {
   readonly shards: readonly PlannedShard[];
   readonly slices: readonly PlannedSlice[];
   readonly ledger: readonly Spending[];
+  /** What the last plans wanted of each kind. */
+  readonly planned: Snapshot['plannedBefore'];
   readonly nextShard: number;
 }
 
@@ -34,7 +38,6 @@ export function genesisOf(partitions: number, bits: number, perSecond: (slice: S
     resizing: false,
     first: true,
     measuredUtilisation: undefined,
-    coldPlans: 0,
     roomyPlans: 0,
   });
   const keys = Array.from({ length: partitions }, (_, partition) => [
@@ -58,6 +61,7 @@ export function genesisOf(partitions: number, bits: number, perSecond: (slice: S
       coolUntil: eventTime(0),
     })),
     ledger: [],
+    planned: { KEY_VALUE: [], TRIE: [] },
     nextShard: 3,
   };
 }
@@ -74,15 +78,16 @@ export function steadily(perSecond: number, spreadShare = 0): Load {
 /** One plan, and the cluster a round later with all of it done. */
 export function roundOf(cluster: Cluster): { readonly after: Cluster; readonly made: Plan } {
   const made = plan(snapshotOf(cluster));
-  const cold = new Set(made.spare.cold);
-  const roomy = new Set(made.spare.roomy);
+  const roomy = new Set(made.roomy);
   const counted = cluster.shards.map((shard) => ({
     ...shard,
     ready: true,
-    coldPlans: cold.has(shard.id) ? shard.coldPlans + 1 : 0,
     roomyPlans: roomy.has(shard.id) ? shard.roomyPlans + 1 : 0,
   }));
-  const after = made.actions.reduce(done, { ...cluster, shards: counted });
+  const planned = (kind: StoreKind): number[] =>
+    [...cluster.planned[kind], made.fleet[kind]!.capacityPerSecond].slice(-cluster.settings.agreeingPlans);
+  const noted = { KEY_VALUE: planned('KEY_VALUE'), TRIE: planned('TRIE') };
+  const after = made.actions.reduce(done, { ...cluster, shards: counted, planned: noted });
   return { after: { ...after, now: cluster.now + ROUND_MS }, made };
 }
 
@@ -120,7 +125,7 @@ export function problemsBetween(before: Cluster, after: Cluster, made: Plan): st
 
 /** The cluster as a plan sees it, with nothing in flight. */
 export function snapshotOf(cluster: Cluster): Snapshot {
-  const { settings, now, shards, slices, ledger, nextShard } = cluster;
+  const { settings, now, shards, slices, ledger, planned, nextShard } = cluster;
   return {
     now: eventTime(now),
     settings,
@@ -129,6 +134,8 @@ export function snapshotOf(cluster: Cluster): Snapshot {
     slices,
     heavyTopics: [],
     heavyGroups: [],
+    totals: totalsOf(cluster),
+    plannedBefore: planned,
     distrust: '',
     measured: { copyBytesPerSecond: 8e6, propagationMs: 1_000, provisioningMs: {} },
     moves: 0,
@@ -137,6 +144,24 @@ export function snapshotOf(cluster: Cluster): Snapshot {
     nextShard,
     avoided: new Set(),
   };
+}
+
+/** The sums of all slices, the same beyond the horizon as at its end. */
+function totalsOf({ slices, settings }: Cluster): TotalLoads {
+  const totals = { KEY_VALUE: emptyTotal(settings), TRIE: emptyTotal(settings) };
+  for (const { slice, load } of slices) {
+    const total = isTrieSlice(slice) ? totals.TRIE : totals.KEY_VALUE;
+    total.now += load.now;
+    for (let slot = 0; slot < total.median.length; slot++) {
+      const step = Math.min(slot, settings.horizonSteps - 1);
+      total.median[slot]! += load.median[step]!;
+      for (const { sum, squares } of total.spreads) {
+        sum[slot]! += load.spread[step]!;
+        squares[slot]! += load.spread[step]! ** 2;
+      }
+    }
+  }
+  return totals;
 }
 
 function done(cluster: Cluster, action: Action): Cluster {
@@ -165,7 +190,7 @@ function done(cluster: Cluster, action: Action): Cluster {
       const made = { id, kind, type, ready: false, resizing: false, first: false, measuredUtilisation: undefined };
       return {
         ...cluster,
-        shards: [...cluster.shards, { ...made, coldPlans: 0, roomyPlans: 0 }],
+        shards: [...cluster.shards, { ...made, roomyPlans: 0 }],
         ledger: spend({ shards: 1, dollars: type.dollarsPerProvisioning }),
         nextShard: cluster.nextShard + 1,
       };

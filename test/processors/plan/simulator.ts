@@ -2,6 +2,7 @@
 // pointer table, and a forecaster that knows the load, or lies. Everything by hand-moved time; no randomness of its own.
 
 import { catalogOf } from '../../../processors/plan/catalog.ts';
+import { type Costs, priorCosts } from '../../../processors/plan/coefficients.ts';
 import {
   cells,
   PLAN_DEFAULTS,
@@ -81,6 +82,12 @@ export const SETTINGS: PlanSettings = {
   partitions: 4,
   genesis: { concreteType: 'kv', trieType: 'trie' },
   catalog: CATALOG,
+};
+
+/** Before anything is learned. */
+export const COSTS: Costs = {
+  KEY_VALUE: priorCosts('KEY_VALUE', SETTINGS.coefficients),
+  TRIE: priorCosts('TRIE', SETTINGS.coefficients),
 };
 
 /** Rows as a map; what is read back after a restart is what the table's own bytes give. */
