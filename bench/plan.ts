@@ -160,6 +160,7 @@ const steadily = (perSecond: number): NonNullable<Extract<Row, { kind: 'series' 
   current: perSecond,
   median: Array<number>(60).fill(perSecond),
   upper: Array<number>(60).fill(perSecond * 1.2),
+  top: Array<number>(60).fill(perSecond * 1.3),
   trusted: true,
   distrust: '',
 });

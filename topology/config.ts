@@ -127,6 +127,11 @@ export const SETTINGS = {
     'auto',
     'observe: forecasts alone. approve: a person confirms each plan. auto: plans are carried out.',
   ),
+  policy: choice(
+    ['balanced', 'cautious'],
+    'balanced',
+    'How shortage is weighed against money when the number of shards is planned; cautious has more of them.',
+  ),
   tickMs: integer(60_000, { min: 1_000, max: HOUR_MS, unit: 'ms' }, 'Time between two plans, in event time.'),
   horizonMs: integer(HOUR_MS, { min: 60_000, max: 7 * DAY_MS, unit: 'ms' }, 'How far ahead is planned.'),
   movesMax: integer(4, { min: 1, max: 1_000, unit: 'moves' }, 'Moves under way at a time.'),

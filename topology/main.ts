@@ -201,6 +201,7 @@ export function settingsOf(config: Config, catalog: Catalog): TopologySettings {
       genesis,
       catalog,
       mode: config.mode,
+      policy: config.policy,
       tickMs: config.tickMs,
       horizonMs: config.horizonMs,
       movesMax: config.movesMax,

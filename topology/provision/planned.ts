@@ -7,7 +7,14 @@ import { LEVELS } from '../../processors/forecast/calibration.ts';
 import { Forecaster } from '../../processors/forecast/forecaster.ts';
 import { gridOf } from '../../processors/forecast/grid.ts';
 import { DEFAULT_MODELS } from '../../processors/forecast/models/models.ts';
-import { outlookRows, plannedShards, shardChange, shardsDecided } from '../../processors/plan/provisioning.ts';
+import {
+  outlookRows,
+  type PlanPolicy,
+  planShards,
+  SHORTAGE_RATIOS,
+  shardChange,
+  shardsDecided,
+} from '../../processors/plan/provisioning.ts';
 import { type Load, needOf, type Outcome, Resource } from './resource.ts';
 
 /** What the forecaster is told of a series. */
@@ -18,18 +25,10 @@ export interface Seasons {
   readonly horizon: number;
 }
 
-/**
- * What a row with too few shards costs, in rows of as many shards as were needed until then on average: a fleet of ten that
- * is short fails more than one of two does. One number trades money against shortage, and there is no right one: on
- * the shared traces, balanced is short in 1.2 % of the rows at 1.33 times the oracle's money (reactive scaling: 5.9 % at
- * 1.54), cautious in 0.25 % at 1.9 times.
- */
-const SHORTAGE_RATIOS: ReadonlyMap<string, number> = new Map([
-  ['balanced', 31],
-  ['cautious', 350],
-]);
-export const SETTING_NAMES: readonly string[] = [...SHORTAGE_RATIOS.keys()];
+export const SETTING_NAMES: readonly PlanPolicy[] = ['balanced', 'cautious'];
 
+/** Plans in a row that must agree before a shard goes. */
+const AGREEING_PLANS = 2;
 /** Seasons held step by step: the models' whole present, and the counterparts of a step in the days before. */
 const NEAR_SEASONS = 3;
 /** More slots than a month has at the finest. */
@@ -39,7 +38,7 @@ const FAR_SLOTS = 12_000;
 export function* planned(
   load: Load,
   { season, longSeason, horizon }: Seasons,
-  settings: readonly string[],
+  settings: readonly PlanPolicy[],
 ): Generator<number, ReadonlyMap<string, Outcome>> {
   const { values, testStart, stepSeconds, leadRows, shardCapacity: capacity } = load;
   const grid = gridOf({ stepMs: stepSeconds * 1000, horizonSteps: horizon, season, longSeason });
@@ -48,7 +47,7 @@ export function* planned(
   const runs = settings.map((name) => ({
     name,
     resource: new Resource(load),
-    before: undefined as number | undefined,
+    plans: [] as number[],
   }));
   // A change decided now takes effect `leadRows` rows after the next one, and that is one step ahead.
   const ahead = Array.from({ length: outlookRows(leadRows) }, (_, index) => leadRows + 1 + index);
@@ -59,10 +58,10 @@ export function* planned(
       forecaster.quantiles(memory, ahead, quantiles);
       for (const run of runs) {
         const { shards } = run.resource;
-        const terms = { capacity, leadRows, shortagePrice: SHORTAGE_RATIOS.get(run.name)! * (needs / row) };
-        const planned = plannedShards({ levels: LEVELS, quantiles }, terms, shardsDecided(shards));
-        run.resource.pass(shardChange(planned, run.before, shards));
-        run.before = planned;
+        const terms = { capacity, orderRows: leadRows, shortagePrice: SHORTAGE_RATIOS[run.name] * (needs / row) };
+        const plan = planShards({ levels: LEVELS, quantiles }, terms, shardsDecided(shards));
+        run.plans = [...run.plans, plan.shards].slice(-AGREEING_PLANS);
+        run.resource.pass(shardChange(run.plans, AGREEING_PLANS, shards));
       }
     }
     needs += needOf(values[row]!, capacity);

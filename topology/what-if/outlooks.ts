@@ -7,7 +7,7 @@ import { LEVELS } from '../../processors/forecast/calibration.ts';
 import { FORECAST_DEFAULTS } from '../../processors/forecast/forecast.ts';
 import { Forecaster } from '../../processors/forecast/forecaster.ts';
 import { MINUTE_GRID, NEAR_STEPS } from '../../processors/forecast/grid.ts';
-import { Signal } from '../../processors/forecast/signal.ts';
+import { FAR, FAR_STEP_STEPS, Signal } from '../../processors/forecast/signal.ts';
 import { type EventTime, eventTime } from '../../schemas/ids.ts';
 import type { Forecast } from '../../schemas/records.ts';
 import type { CountedSeries, MadeFleet } from './fleet.ts';
@@ -52,10 +52,12 @@ export class LearnedOutlooks implements Outlooks {
   forecasts(_minute: number, madeAt: EventTime): Forecast[] {
     return this.signals.flatMap(({ counted, signal }) => {
       const distrust = signal.distrust(FORECAST_DEFAULTS.trust);
+      const { near, far } = signal.quantiles();
       return ofBothSignals(counted, {
         madeAt,
         levels: LEVELS,
-        quantiles: signal.quantiles().near,
+        quantiles: near,
+        farQuantiles: far,
         currentPerSecond: signal.memory.history.last,
         distrust,
       });
@@ -77,17 +79,17 @@ export class PerfectOutlooks implements Outlooks {
 
   forecasts(minute: number, madeAt: EventTime): Forecast[] {
     const last = this.fleet.minutes - 1;
-    return this.counted.flatMap((counted) =>
-      ofBothSignals(counted, {
+    return this.counted.flatMap((counted) => {
+      const rateAfter = (minutes: number): number => this.fleet.sum(counted.shares, Math.min(last, minute + minutes));
+      return ofBothSignals(counted, {
         madeAt,
         levels: [0.5],
-        quantiles: Array.from({ length: NEAR_STEPS }, (_, step) =>
-          this.fleet.sum(counted.shares, Math.min(last, minute + 1 + step)),
-        ),
-        currentPerSecond: this.fleet.sum(counted.shares, minute),
+        quantiles: Array.from({ length: NEAR_STEPS }, (_, step) => rateAfter(1 + step)),
+        farQuantiles: FAR.map(rateAfter),
+        currentPerSecond: rateAfter(0),
         distrust: '',
-      }),
-    );
+      });
+    });
   }
 }
 
@@ -95,6 +97,7 @@ interface Told {
   readonly madeAt: EventTime;
   readonly levels: readonly number[];
   readonly quantiles: readonly number[];
+  readonly farQuantiles: readonly number[];
   readonly currentPerSecond: number;
   readonly distrust: string;
 }
@@ -107,6 +110,7 @@ function ofBothSignals({ series, eventsPerMessage }: CountedSeries, told: Told):
     signal: 'PUBLISHES',
     madeAt: eventTime(told.madeAt),
     stepMs: STEP_MS,
+    farStepMs: FAR_STEP_STEPS * STEP_MS,
     trusted: told.distrust === '',
     ...UNTOLD,
   };
@@ -115,6 +119,7 @@ function ofBothSignals({ series, eventsPerMessage }: CountedSeries, told: Told):
     ...publishes,
     signal: 'SUBSCRIPTIONS',
     quantiles: told.quantiles.map((rate) => rate * eventsPerMessage),
+    farQuantiles: told.farQuantiles.map((rate) => rate * eventsPerMessage),
     currentPerSecond: told.currentPerSecond * eventsPerMessage,
   };
   return [publishes, subscriptions];
@@ -131,8 +136,6 @@ const UNTOLD = {
   pattern: 'CONSISTENT',
   distinctClients: 0,
   bytesPerSecond: 0,
-  farStepMs: 0,
-  farQuantiles: [],
   coverage: -1,
   stepsSeen: 0,
 } as const;
