@@ -30,8 +30,7 @@ export async function forecastMillion(): Promise<readonly Measurement[]> {
       { length: THREADS },
       () =>
         new Promise<Ticked>((resolve, reject) => {
-          const worker = new Worker(new URL(import.meta.url), {
-            execArgv: ['--import', 'tsx'],
+          const worker = new Worker(thisFile(), {
             workerData: SERIES / THREADS,
             resourceLimits: { maxOldGenerationSizeMb: 8_192 },
           });
@@ -60,6 +59,13 @@ export async function forecastMillion(): Promise<readonly Measurement[]> {
       ...{ peer: '', peerFigure: null, ratio: null, bar: '', met: null },
     },
   ];
+}
+
+/** A thread must first be told to load TypeScript. */
+function thisFile(): URL {
+  const loader = import.meta.resolve('tsx/esm/api');
+  const code = `import { register } from '${loader}'; register(); await import('${import.meta.url}');`;
+  return new URL(`data:text/javascript,${encodeURIComponent(code)}`);
 }
 
 if (!isMainThread) parentPort?.postMessage(tick(workerData as number));
