@@ -5,7 +5,7 @@
 
 import type { Catalog } from '../../processors/plan/catalog.ts';
 import { PLAN_DEFAULTS, type PlanSettings } from '../../processors/plan/settings.ts';
-import { type EventTime, eventTime } from '../../schemas/ids.ts';
+import { type EventTime, eventTime, type SliceKey } from '../../schemas/ids.ts';
 import type { Account, ServingShard } from './account.ts';
 import { Cell, genesisOf } from './cell.ts';
 import type { CountedSeries, MadeFleet, SliceWeights } from './fleet.ts';
@@ -76,7 +76,7 @@ class CellLoad {
   private readonly cell: Cell;
   private readonly fleet: MadeFleet;
   private version = -1;
-  private weights: ReadonlyMap<string, SliceWeights> = new Map();
+  private weights: ReadonlyMap<SliceKey, SliceWeights> = new Map();
   private shards: readonly {
     readonly home: ReturnType<Cell['homes']>['shards'][0];
     readonly operations: Float64Array;
@@ -107,7 +107,7 @@ class CellLoad {
     const { shards, slices } = this.cell.homes();
     if (slices.size !== this.weights.size || [...slices.keys()].some((slice) => !this.weights.has(slice))) {
       this.weights = this.fleet.weights(slices.keys());
-      for (const [slice, { entries }] of this.fleet.weights(slices.keys())) this.cell.count(slice, entries);
+      for (const [slice, { entries }] of this.weights) this.cell.count(slice, entries);
     }
     const operations = new Map(shards.map(({ shard }) => [shard, this.fleet.zeros()]));
     for (const [slice, shard] of slices) {
