@@ -4,7 +4,7 @@
 //   R1. Same input, same rows, but for the seconds.
 //   R2. What cannot be written is told before the forecasts are made, which takes minutes.
 
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { InvalidArgumentError } from 'commander';
@@ -35,7 +35,7 @@ import { parseScores, scoreFile } from '../backtest/score-file.ts';
 import { type BacktestForecasts, type BacktestTask, runBacktest } from '../edge/backtest-worker.ts';
 import { readWeights } from '../edge/weights-file.ts';
 import { parseTrace, type Trace } from '../trace.ts';
-import { attempt, textIn, write } from './files.ts';
+import { attempt, claim, textIn, write } from './files.ts';
 import type { Output } from './output.ts';
 import { numberText, table } from './text.ts';
 
@@ -88,7 +88,7 @@ export async function backtest(command: BacktestCommand, output: Output): Promis
     command.baselines === undefined
       ? undefined
       : parseScores(textIn(command.baselines, 'PROTOCOL_INVALID'), command.baselines);
-  claim(command);
+  claimAll(command);
   const chosen = command.model === 'all' ? CONTENDER_NAMES : [command.model];
   // Nobody has scored a trace of one's own yet: the references are run beside.
   const contenders = command.trace === undefined ? chosen : [...new Set([...chosen, ...REFERENCE_NAMES])];
@@ -246,8 +246,7 @@ function draw(path: string, pictured: readonly Pictured[]): void {
 }
 
 /** R2. */
-function claim({ out, svg }: BacktestCommand): void {
+function claimAll({ out, svg }: BacktestCommand): void {
   if (svg !== undefined && !isPicture(svg)) attempt(svg, () => mkdirSync(svg, { recursive: true }));
-  for (const file of [out, svg !== undefined && isPicture(svg) ? svg : undefined])
-    if (file !== undefined) attempt(file, () => closeSync(openSync(file, 'a')));
+  for (const file of [out, svg !== undefined && isPicture(svg) ? svg : undefined]) if (file !== undefined) claim(file);
 }

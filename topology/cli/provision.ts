@@ -4,7 +4,6 @@
 //   R1. Same files, same rows.
 //   R2. What cannot be written is told before the forecasts are made, which takes minutes.
 
-import { closeSync, openSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { InvalidArgumentError } from 'commander';
 import { valuesOf } from '../backtest/protocol.ts';
@@ -14,9 +13,10 @@ import { REFERENCES } from '../provision/references.ts';
 import { type Load, type Outcome, scoreOf } from '../provision/resource.ts';
 import { meansOf, type PolicyMean, parseScores, rowOf, type ScoreRow, scoreFile } from '../provision/scores.ts';
 import { parseTrace, type Trace } from '../trace.ts';
-import { attempt, textIn, write } from './files.ts';
+import { claim, textIn, write } from './files.ts';
 import type { Output } from './output.ts';
 import { table } from './text.ts';
+import { watched } from './watched.ts';
 
 export interface ProvisionCommand {
   readonly protocol: string;
@@ -57,7 +57,7 @@ export async function provision(command: ProvisionCommand, output: Output): Prom
       ? []
       : parseScores(textIn(command.baselines, 'PROTOCOL_INVALID'), command.baselines);
   const { out } = command;
-  if (out !== undefined) attempt(out, () => closeSync(openSync(out, 'a'))); // R2
+  if (out !== undefined) claim(out); // R2
   const rows = await run(cases, command.policy === 'all' ? POLICIES : [command.policy], output);
   if (out !== undefined) write(out, scoreFile(rows));
 
@@ -91,8 +91,10 @@ async function run(cases: readonly Case[], policies: readonly string[], output: 
       for (const [name, policy] of REFERENCES)
         if (policies.includes(name) || name === 'oracle') outcomes.set(name, policy(load, series));
       if (ours.length > 0)
-        for (const [name, outcome] of await watched(planned(load, series, ours), (row) =>
-          output.progress(done + row, { series: `${series.dataset} ${series.series}` }),
+        for (const [name, outcome] of await watched(
+          planned(load, series, ours),
+          (row) => output.progress(done + row, { series: `${series.dataset} ${series.series}` }),
+          BAR_EVERY,
         ))
           outcomes.set(name, outcome);
       done += series.rows;
@@ -104,17 +106,6 @@ async function run(cases: readonly Case[], policies: readonly string[], output: 
     output.end();
   }
   return rows;
-}
-
-/** What a generator of row numbers returns; between them the terminal gets its turn. */
-async function watched<T>(steps: Generator<number, T>, at: (row: number) => void): Promise<T> {
-  for (;;) {
-    const { done, value } = steps.next();
-    if (done === true) return value;
-    if (value % BAR_EVERY !== 0) continue;
-    at(value);
-    await new Promise<void>((resolve) => setImmediate(resolve));
-  }
 }
 
 function casesOf({ protocol: file, traces: folder = dirname(file) }: ProvisionCommand): Case[] {

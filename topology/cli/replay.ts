@@ -1,10 +1,9 @@
 // `foreshard replay`: a rate trace as subscription events of a made fleet, to Kafka, or through the whole topology in
 // simulated time when embedded.
 
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { AppError } from '../../schemas/errors.ts';
 import { eventTime } from '../../schemas/ids.ts';
 import { partitionOf } from '../../state/keys.ts';
 import type { Config } from '../config.ts';
@@ -16,6 +15,7 @@ import { type ReplayStep, replayEvents, replaySpan } from '../replay.ts';
 import { deadLetters, decisions, subscriptions } from '../topics.ts';
 import { parseTrace, type Trace } from '../trace.ts';
 import { decisionLine } from './demo-text.ts';
+import { textIn } from './files.ts';
 import type { Output } from './output.ts';
 import { Simulation } from './simulation.ts';
 import { instantText, numberText } from './text.ts';
@@ -44,7 +44,7 @@ const WARM_UP_STEP_MS = 60_000;
 const BAR = '{bar} {percentage} %  {at}  {events} events';
 
 export async function replay(command: ReplayCommand, config: Config, output: Output): Promise<void> {
-  const trace = parseTrace(textOf(command.file), command.file);
+  const trace = parseTrace(textIn(command.file, 'TRACE_INVALID'), command.file);
   const span = replaySpan(trace, command);
   const earliest = config.runtime === 'kafka' ? 0 : WARM_UP_MS; // No time is before 1970.
   const startAt = command.now ? eventTime(Date.now() - span.ms) : eventTime(Math.max(earliest, span.startAt));
@@ -147,19 +147,6 @@ async function throughTopology(
     output.end();
     await simulation.stop();
     if (!command.keepsData) rmSync(folder, { recursive: true, force: true });
-  }
-}
-
-function textOf(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (cause) {
-    throw new AppError(
-      'TRACE_INVALID',
-      `${file} cannot be read: ${(cause as NodeJS.ErrnoException).code}`,
-      { file },
-      cause,
-    );
   }
 }
 

@@ -1,19 +1,21 @@
 // `foreshard train`: trains the global LSTM on made series and on traces, or refines weights that there are, and writes them
 // to a file. Same seed, same series, same rounds: the same bytes.
 
-import { accessSync, constants, readFileSync, writeFileSync } from 'node:fs';
+import { accessSync, constants } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { gridOf } from '../../processors/forecast/grid.ts';
 import { type Lesson, lessonOf, type RateSeries } from '../../processors/forecast/lstm/lesson.ts';
 import { madeSeries } from '../../processors/forecast/lstm/made-series.ts';
-import { type Trained, train, UPDATES_IN_ROUND } from '../../processors/forecast/lstm/trainer.ts';
+import { type TrainingProgress, train, UPDATES_IN_ROUND } from '../../processors/forecast/lstm/trainer.ts';
 import { AppError } from '../../schemas/errors.ts';
 import { readWeights } from '../edge/weights-file.ts';
 import { type WeightsCard, weightsText } from '../lstm-weights.ts';
 import { randomFrom } from '../random.ts';
 import { parseTrace } from '../trace.ts';
+import { textIn, write } from './files.ts';
 import type { Output } from './output.ts';
 import { numberText } from './text.ts';
+import { watched } from './watched.ts';
 
 export interface TrainCommand {
   readonly files: readonly string[];
@@ -52,10 +54,20 @@ export async function trainWeights(command: TrainCommand, output: Output): Promi
   if (made + traced.length === 0) throw new AppError('CONFIG_INVALID', 'name a trace, or let --made be above 0');
   checkWritable(command.out);
   const random = randomFrom(seed);
-  const lessons = await lessonsOf(made, traced, random, output);
+  const count = made + traced.length;
+  output.line(`Reading ${numberText(count)} series.`);
+  output.begin(count, BAR, { what: '' });
+  const lessons = await watched(lessonsOf(made, traced, random), (done) =>
+    output.progress(done, { what: `${done} of ${count} series` }),
+  );
+  output.end();
   const trust = command.trust ?? (traced.length === 0 ? MADE_TRUST : 1);
   const options = { rounds, trust, ...(from === undefined ? {} : { from: from.weights, rate: REFINING_RATE }) };
-  const trained = await trainedBy(train(lessons, options, random), output);
+  output.begin(rounds, BAR, { what: '' });
+  const trained = await watched(train(lessons, options, random), (progress) =>
+    output.progress(progress.round, { what: roundText(progress) }),
+  );
+  output.end();
   const scores = { before: trained.before, after: trained.after };
   const card: WeightsCard = {
     data: [
@@ -69,7 +81,7 @@ export async function trainWeights(command: TrainCommand, output: Output): Promi
       'series and on every eighth series as a whole, errors in usual errors of the untrained rule',
     scores,
   };
-  writeFileSync(command.out, weightsText(card, trained.weights));
+  write(command.out, weightsText(card, trained.weights));
   output.json({ out: command.out, ...card, rounds: trained.rounds });
   output.lines([
     `Validation error, in usual errors of the rule that needs no learning: ${numberText(scores.before, 3)} before, ${numberText(scores.after, 3)} after ${trained.rounds} rounds.`,
@@ -79,13 +91,7 @@ export async function trainWeights(command: TrainCommand, output: Output): Promi
 
 /** Throws TRACE_INVALID naming the file and the line. */
 function seriesIn(file: string): RateSeries[] {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (cause) {
-    throw new AppError('TRACE_INVALID', `${file} cannot be read`, { file }, cause);
-  }
-  const { stepSeconds, seconds, values } = parseTrace(text, file);
+  const { stepSeconds, seconds, values } = parseTrace(textIn(file, 'TRACE_INVALID'), file);
   const rows = seconds.length;
   if (rows < ROWS_MIN)
     throw new AppError('TRACE_INVALID', `${file} has ${rows} rows; to learn from it takes ${ROWS_MIN}`, { file, rows });
@@ -104,41 +110,20 @@ function checkWritable(file: string): void {
   }
 }
 
-async function lessonsOf(
+/** Yields how many there are so far. */
+function* lessonsOf(
   made: number,
   traced: readonly RateSeries[],
   random: () => number,
-  output: Output,
-): Promise<Lesson[]> {
-  const count = made + traced.length;
-  output.line(`Reading ${numberText(count)} series.`);
-  output.begin(count, BAR, { what: '' });
+): Generator<number, readonly Lesson[]> {
   const lessons: Lesson[] = [];
-  for (let number = 0; number < count; number++) {
+  while (lessons.length < made + traced.length) {
+    const number = lessons.length;
     lessons.push(lessonOf(number < made ? madeSeries(number, random) : traced[number - made]!));
-    output.progress(number + 1, { what: `${number + 1} of ${count} series` });
-    await breath();
+    yield lessons.length;
   }
-  output.end();
   return lessons;
 }
 
-async function trainedBy(training: ReturnType<typeof train>, output: Output): Promise<Trained> {
-  let hasBegun = false;
-  for (;;) {
-    const next = training.next();
-    if (next.done === true) {
-      output.end();
-      return next.value;
-    }
-    const { round, rounds, validationError, bestError } = next.value;
-    if (!hasBegun) output.begin(rounds, BAR, { what: '' });
-    hasBegun = true;
-    const what = `round ${round} of ${rounds}  error ${numberText(validationError, 3)}  best ${numberText(bestError, 3)}`;
-    output.progress(round, { what });
-    await breath();
-  }
-}
-
-/** Lets the bar be drawn. */
-const breath = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+const roundText = ({ round, rounds, validationError, bestError }: TrainingProgress): string =>
+  `round ${round} of ${rounds}  error ${numberText(validationError, 3)}  best ${numberText(bestError, 3)}`;

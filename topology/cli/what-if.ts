@@ -4,7 +4,7 @@
 //   R1. Same files, same seed, same result.
 //   R2. What cannot be read or written is told before anything is run, which takes minutes.
 
-import { closeSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { InvalidArgumentError } from 'commander';
 import { PLAN_DEFAULTS } from '../../processors/plan/settings.ts';
@@ -13,9 +13,11 @@ import { readCatalog } from '../edge/catalog-file.ts';
 import { parseTrace, type Trace } from '../trace.ts';
 import { lastMinutes, minutesIn, type Played } from '../what-if/minutes.ts';
 import { whatIfPicture } from '../what-if/picture.ts';
-import { minutesOf, POLICIES, type Progress, SETTLE_MINUTES, type WhatIfResult, whatIf } from '../what-if/run.ts';
+import { minutesOf, POLICIES, SETTLE_MINUTES, type WhatIfResult, whatIf } from '../what-if/run.ts';
+import { claim, reading, textIn, write } from './files.ts';
 import type { Output } from './output.ts';
 import { dollarsText, numberText, table } from './text.ts';
+import { watched } from './watched.ts';
 
 export interface WhatIfCommand {
   /** A trace, or a folder of traces. */
@@ -50,20 +52,20 @@ export async function runWhatIf(command: WhatIfCommand, output: Output): Promise
   const catalog = readCatalog(command.catalog);
   const { played, learnMinutes, skipped } = playedOf(command);
   const files = [command.out, command.svg].filter((file) => file !== undefined);
-  for (const file of files) attempt(file, () => closeSync(openSync(file, 'a'))); // R2
+  for (const file of files) claim(file); // R2
   const policies = command.policy === 'all' ? POLICIES : [command.policy];
   const run = { played, learnMinutes, catalog, seed: command.seed, policies };
   output.begin(minutesOf(run), BAR, { policy: '' });
   let result: WhatIfResult;
   try {
-    result = await watched(whatIf(run), (progress) => output.progress(progress.done, { policy: progress.policy }));
+    result = await watched(whatIf(run), ({ done, policy }) => output.progress(done, { policy }), BAR_EVERY);
   } finally {
     output.end();
   }
   const rows = result.results.map(({ policy, score }) => ({ policy, ...score }));
   const { out, svg } = command;
-  if (out !== undefined) attempt(out, () => writeFileSync(out, csvOf(rows)));
-  if (svg !== undefined) attempt(svg, () => writeFileSync(svg, whatIfPicture(result, basename(command.traces))));
+  if (out !== undefined) write(out, csvOf(rows));
+  if (svg !== undefined) write(svg, whatIfPicture(result, basename(command.traces)));
   const { series, topics, entries } = result;
   const learnHours = learnMinutes / 60;
   output.json({ seed: command.seed, hours: command.hours, learnHours, series, topics, entries, policies: rows });
@@ -111,20 +113,6 @@ function csvOf(rows: readonly Row[]): string {
   return `${[columns, ...rows.map((row) => Object.values(row))].map((cells) => cells.join(',')).join('\n')}\n`;
 }
 
-/** What a generator of progress returns; between them the terminal gets its turn. */
-async function watched(
-  steps: Generator<Progress, WhatIfResult>,
-  at: (progress: Progress) => void,
-): Promise<WhatIfResult> {
-  for (let minute = 0; ; minute++) {
-    const next = steps.next();
-    if (next.done === true) return next.value;
-    if (minute % BAR_EVERY !== 0) continue;
-    at(next.value);
-    await new Promise<void>((resolve) => setImmediate(resolve));
-  }
-}
-
 /** Every series of the traces, cut to the minutes that all of them have. */
 function playedOf({ traces, except, hours }: WhatIfCommand): {
   readonly played: Played[];
@@ -160,12 +148,12 @@ interface ReadTrace {
 
 /** The trace, or those in the folder: files that begin as one. */
 function tracesIn(path: string, except: readonly string[]): { read: ReadTrace[]; skipped: string[] } {
-  const traceOf = (file: string): ReadTrace => ({ file, trace: parseTrace(textIn(file), file) });
+  const traceOf = (file: string): ReadTrace => ({ file, trace: parseTrace(textIn(file, 'TRACE_INVALID'), file) });
   if (!isFolder(path)) return { read: [traceOf(path)], skipped: [] };
   const names = readdirSync(path)
     .filter((name) => name.endsWith('.csv') && !except.some((start) => name.startsWith(start)))
     .sort();
-  const isTrace = (name: string): boolean => /^t\s*,/.test(textIn(join(path, name)));
+  const isTrace = (name: string): boolean => /^t\s*,/.test(textIn(join(path, name), 'TRACE_INVALID'));
   const found = names.filter(isTrace);
   if (found.length === 0)
     throw new AppError('TRACE_INVALID', `${path} has no trace: no .csv file in it begins with t,<series>`, { path });
@@ -175,30 +163,4 @@ function tracesIn(path: string, except: readonly string[]): { read: ReadTrace[];
   };
 }
 
-function isFolder(path: string): boolean {
-  try {
-    return statSync(path).isDirectory();
-  } catch (cause) {
-    throw unreadable(path, cause);
-  }
-}
-
-function textIn(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (cause) {
-    throw unreadable(file, cause);
-  }
-}
-
-const unreadable = (file: string, cause: unknown): AppError =>
-  new AppError('TRACE_INVALID', `${file} cannot be read: ${(cause as NodeJS.ErrnoException).code}`, { file }, cause);
-
-function attempt(file: string, action: () => void): void {
-  try {
-    action();
-  } catch (cause) {
-    const reason = (cause as NodeJS.ErrnoException).code;
-    throw new AppError('OUTPUT_UNWRITABLE', `${file} cannot be written: ${reason}`, { file }, cause);
-  }
-}
+const isFolder = (path: string): boolean => reading(path, 'TRACE_INVALID', () => statSync(path).isDirectory());
