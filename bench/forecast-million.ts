@@ -8,6 +8,7 @@ import { Forecaster, type SeriesMemory } from '../processors/forecast/forecaster
 import { NEAR_STEPS } from '../processors/forecast/grid.ts';
 import { COMPACT } from '../processors/forecast/history.ts';
 import { CHEAP_MODELS } from '../processors/forecast/models/models.ts';
+import { threadScript } from '../topology/thread-script.ts';
 import { CHEAP_GRID } from './forecast.ts';
 import { madeRates } from './made-rates.ts';
 import type { Measurement } from './measurement.ts';
@@ -30,7 +31,7 @@ export async function forecastMillion(): Promise<readonly Measurement[]> {
       { length: THREADS },
       () =>
         new Promise<Ticked>((resolve, reject) => {
-          const worker = new Worker(thisFile(), {
+          const worker = new Worker(threadScript(import.meta.url), {
             workerData: SERIES / THREADS,
             resourceLimits: { maxOldGenerationSizeMb: 8_192 },
           });
@@ -59,13 +60,6 @@ export async function forecastMillion(): Promise<readonly Measurement[]> {
       ...{ peer: '', peerFigure: null, ratio: null, bar: '', met: null },
     },
   ];
-}
-
-/** A thread must first be told to load TypeScript. */
-function thisFile(): URL {
-  const loader = import.meta.resolve('tsx/esm/api');
-  const code = `import { register } from '${loader}'; register(); await import('${import.meta.url}');`;
-  return new URL(`data:text/javascript,${encodeURIComponent(code)}`);
 }
 
 if (!isMainThread) parentPort?.postMessage(tick(workerData as number));

@@ -7,6 +7,7 @@ import { parentPort, Worker, workerData } from 'node:worker_threads';
 import { type LstmWeights, lstmOf } from '../../processors/forecast/models/lstm.ts';
 import { forecastsOf } from '../backtest/contenders.ts';
 import type { SeriesProtocol } from '../backtest/protocol.ts';
+import { threadScript } from '../thread-script.ts';
 
 export interface BacktestTask {
   readonly contender: string;
@@ -52,7 +53,7 @@ export async function runBacktest(
   if (workers === 0) return runHere(tasks, listener);
   const count = Math.min(workers, tasks.length);
   const given: Role = { backtest: true, isAlone: count === 1 };
-  const threads = Array.from({ length: count }, () => new Worker(entry(), { workerData: given }));
+  const threads = Array.from({ length: count }, () => new Worker(threadScript(import.meta.url), { workerData: given }));
   let next = 0;
   try {
     await Promise.all(
@@ -128,15 +129,6 @@ function cpuSeconds(): number {
   if (threadCpuUsage === undefined && role?.isAlone === false) return performance.now() / 1000;
   const { user, system } = (threadCpuUsage ?? process.cpuUsage)();
   return (user + system) / 1e6;
-}
-
-/** This file. Run from its sources, a thread must first be told to load TypeScript, by the loader that runs them. */
-function entry(): URL {
-  const self = import.meta.url;
-  if (!self.endsWith('.ts')) return new URL(self);
-  const loader = import.meta.resolve('tsx/esm/api');
-  const code = `import { register } from '${loader}'; register(); await import('${self}');`;
-  return new URL(`data:text/javascript,${encodeURIComponent(code)}`);
 }
 
 if (role !== undefined) {

@@ -7,6 +7,7 @@
 import { Worker } from 'node:worker_threads';
 import { type FitRequest, type FitResult, failedFit } from '../../processors/forecast/fits.ts';
 import type { Fitter } from '../ports.ts';
+import { threadScript } from '../thread-script.ts';
 
 export interface WorkerPoolSettings {
   readonly threads: number;
@@ -20,16 +21,10 @@ interface Job {
   readonly resolve: (result: FitResult) => void;
 }
 
-/** In the package the compiled file beside this one; in the sources a TypeScript file, which Node runs by way of tsx. */
-function fitWorker(): URL {
-  if (!import.meta.url.endsWith('.ts')) return new URL('./fit-worker.js', import.meta.url);
-  const tsx = import.meta.resolve('tsx/esm/api');
-  const source = new URL('./fit-worker.ts', import.meta.url).href;
-  const code = `import { register } from '${tsx}'; register(); await import('${source}');`;
-  return new URL(`data:text/javascript,${encodeURIComponent(code)}`);
-}
+/** Beside this file, and as this one is: source or compiled. */
+const FIT_WORKER = new URL(import.meta.url.endsWith('.ts') ? './fit-worker.ts' : './fit-worker.js', import.meta.url);
 
-export function workerPool({ threads, answerMs, script = fitWorker() }: WorkerPoolSettings): Fitter {
+export function workerPool({ threads, answerMs, script = threadScript(FIT_WORKER.href) }: WorkerPoolSettings): Fitter {
   const waiting: Job[] = [];
   const idle: Worker[] = [];
   const busy = new Map<Worker, Job>();
