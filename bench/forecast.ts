@@ -6,9 +6,10 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LEVELS } from '../processors/forecast/calibration.ts';
+import { FORECAST_DEFAULTS } from '../processors/forecast/forecast.ts';
 import { Forecaster, type ModelSet, type SeriesMemory } from '../processors/forecast/forecaster.ts';
 import { type Grid, MINUTE_GRID, NEAR_STEPS } from '../processors/forecast/grid.ts';
-import { COMPACT, type HistoryShape } from '../processors/forecast/history.ts';
+import { COMPACT, type HistoryShape, shapeOfHours } from '../processors/forecast/history.ts';
 import { CHEAP_MODELS, DEFAULT_MODELS } from '../processors/forecast/models/models.ts';
 import { BinaryWriter } from '../state/binary.ts';
 import { madeRates } from './made-rates.ts';
@@ -20,7 +21,7 @@ const MEASURED_MINUTES = 500;
 const ROUNDS = 3;
 const BAR_MICROS = 50;
 const BAR_CHEAP_BYTES = 1_024;
-const FULL: HistoryShape = { nearSteps: 3 * MINUTE_GRID.season, farSlots: 4_320 };
+const FULL = shapeOfHours(MINUTE_GRID, FORECAST_DEFAULTS.historyHours);
 const AHEAD = Array.from({ length: NEAR_STEPS }, (_, i) => i + 1);
 
 export async function forecast(): Promise<readonly Measurement[]> {

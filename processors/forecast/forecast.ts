@@ -28,6 +28,7 @@ import { FitQueue } from './fit-queue.ts';
 import { type FitRequest, type FitResult, fitRequest } from './fits.ts';
 import { Forecaster, type ModelSet } from './forecaster.ts';
 import { MINUTE_GRID } from './grid.ts';
+import { shapeOfHours } from './history.ts';
 import { DEFAULT_MODELS } from './models/models.ts';
 import { PastRow, SeriesRow, SIGNALS } from './series-row.ts';
 import { FAR_STEP_STEPS, type Signal, type TrustSettings } from './signal.ts';
@@ -97,10 +98,8 @@ export interface ForecastStage {
 
 /** The stage's step and its table. */
 export function forecasting(settings: ForecastSettings): ForecastStage {
-  const brain = new Forecaster(MINUTE_GRID, settings.models, {
-    nearSteps: NEAR_STEPS_HELD,
-    farSlots: Math.ceil((settings.historyHours * 3_600_000) / (MINUTE_GRID.stepMs * MINUTE_GRID.slotSteps)),
-  });
+  const shape = shapeOfHours(MINUTE_GRID, settings.historyHours);
+  const brain = new Forecaster(MINUTE_GRID, settings.models, shape);
   const context: Context = { settings, brain };
   return {
     keeps: tableOf(settings),
@@ -131,8 +130,6 @@ const PAST = 2;
 const TIME_KEY = '';
 /** No topic has this character. */
 const PAST_SUFFIX = '\u0000past';
-/** Three days of minutes: the last two are what fits look at step by step. */
-const NEAR_STEPS_HELD = 3 * MINUTE_GRID.season;
 /** So many windows in a row from far behind, and event time was wrong: some ten minutes of one series, or seconds of many. */
 const BEHIND_MAX = 60;
 /** Ticks (about five a second) without a window after which a series counts as idle: two seconds, as in the rates stage. */

@@ -152,6 +152,12 @@ export class Forecaster {
     this.issue(memory);
   }
 
+  /** Closes a step and fits at once what is due: where nobody waits for it. */
+  learn(memory: SeriesMemory, step: number, given: number): void {
+    this.close(memory, step, given);
+    this.fit(memory, this.fitsDue(memory));
+  }
+
   /** Numbers of the models whose fit is due: young series fit at growing ages, old ones each `fitEvery` steps. */
   fitsDue(memory: SeriesMemory): readonly number[] {
     const { age } = memory.history;

@@ -26,6 +26,23 @@ export interface HistoryShape {
   readonly farSlots: number;
 }
 
+const NEAR_SEASONS = 3;
+/** More than a month of slots of five minutes: nothing of a trace is forgotten that a model looks at. */
+const TRACE_SLOTS = 12_000;
+const HOUR_MS = 3_600_000;
+
+/** Three days step by step, of which fits look at the last two, and so many hours by slots. */
+export const shapeOfHours = (grid: Grid, hours: number): HistoryShape => ({
+  nearSteps: NEAR_SEASONS * grid.season,
+  farSlots: Math.ceil((hours * HOUR_MS) / (grid.stepMs * grid.slotSteps)),
+});
+
+/** For a trace, which is gone over once. */
+export const shapeOfTrace = (grid: Grid): HistoryShape => ({
+  nearSteps: NEAR_SEASONS * grid.season,
+  farSlots: TRACE_SLOTS,
+});
+
 /** As little as the models without a fit need: an hour in minutes and one season by slots. */
 export const COMPACT: HistoryShape = { nearSteps: 64, farSlots: 300 };
 
@@ -50,6 +67,8 @@ const LEVELS_AVERAGED = 5;
 export class History implements LogReader {
   readonly grid: Grid;
   readonly shape: HistoryShape;
+  /** Means over so many steps or more are read from the slots, and from those alone that are over at the end of the span. */
+  readonly wideSteps: number;
   /** Number of the last closed step, -1 before the first. */
   step = -1;
   /** Steps put since the beginning or the last gap. */
@@ -84,6 +103,7 @@ export class History implements LogReader {
   constructor(grid: Grid, shape: HistoryShape) {
     this.grid = grid;
     this.shape = shape;
+    this.wideSteps = grid.slotSteps === 1 ? Number.POSITIVE_INFINITY : FAR_SLOTS_FROM * grid.slotSteps;
     this.steps = grid.slotSteps > 1 ? new LogRing(shape.nearSteps) : undefined;
     this.slots = new LogRing(shape.farSlots);
     this.finest = this.steps ?? this.slots;
@@ -190,11 +210,6 @@ export class History implements LogReader {
   /** Log of a slot's mean rate, as it was; NaN for a hole and for the slot that is not over. */
   slot(number: number): number {
     return this.slots.at(number);
-  }
-
-  /** Means over so many steps or more are read from the slots, and from those alone that are over at the end of the span. */
-  get wideSteps(): number {
-    return this.grid.slotSteps === 1 ? Number.POSITIVE_INFINITY : FAR_SLOTS_FROM * this.grid.slotSteps;
   }
 
   /** As `far`, but from the slots alone. */

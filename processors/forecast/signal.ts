@@ -56,14 +56,16 @@ export class Signal {
 
   /** Closes a step with its rate per second; whatever is not a rate is cut to one. */
   close(step: number, perSecond: number): void {
-    const rate = perSecond > 0 ? Math.min(perSecond, RATE_MAX) : 0; // NaN too.
     const { history } = this.memory;
     const dayBefore = step - history.grid.season;
-    if (history.age > 0 && history.begin <= dayBefore) {
-      const miss = Math.abs(rate - history.rateOf(history.far(dayBefore)));
+    const hasDay = history.age > 0 && history.begin <= dayBefore;
+    const naive = hasDay ? history.rateOf(history.far(dayBefore)) : Number.NaN;
+    this.brain.close(this.memory, step, perSecond);
+    const rate = history.last;
+    if (hasDay) {
+      const miss = Math.abs(rate - naive);
       this.naiveError = Number.isNaN(this.naiveError) ? miss : this.naiveError + NAIVE_GAIN * (miss - this.naiveError);
     }
-    this.brain.close(this.memory, step, rate);
     this.silentSteps = rate === 0 ? this.silentSteps + 1 : 0;
     this.mean += Math.max(MEAN_GAIN, 1 / history.age) * (rate - this.mean);
     if (history.age % PATTERN_EVERY_STEPS === 0) this.pattern = patternOf(history);

@@ -7,6 +7,7 @@
 import { LEVELS } from '../../processors/forecast/calibration.ts';
 import { Forecaster, type ModelSet } from '../../processors/forecast/forecaster.ts';
 import { gridOf } from '../../processors/forecast/grid.ts';
+import { shapeOfTrace } from '../../processors/forecast/history.ts';
 import type { Model } from '../../processors/forecast/model.ts';
 import { DEFAULT_MODELS, MODEL_NAMES, modelSetOf } from '../../processors/forecast/models/models.ts';
 import { horizonMax, type SeriesProtocol } from './protocol.ts';
@@ -17,11 +18,6 @@ export const DEFAULT_CONTENDER = 'Foreshard';
 export const REFERENCE_NAMES: readonly string[] = REFERENCES.map(({ name }) => name);
 /** The combination first, then the models that speak in it or could, then what they are to beat. */
 export const CONTENDER_NAMES: readonly string[] = [DEFAULT_CONTENDER, ...MODEL_NAMES, ...REFERENCE_NAMES];
-
-/** Seasons held step by step: the models' whole present, and the counterparts of a step in the days before. */
-const NEAR_SEASONS = 3;
-/** More slots than a month has at the finest. */
-const FAR_SLOTS = 12_000;
 
 /**
  * The quantiles of the steps after each origin, up to the longest horizon: `LEVELS.length` numbers a step, one array for
@@ -55,15 +51,12 @@ function* forecasterOver(
   const { stepSeconds, season, longSeason } = series;
   const horizonSteps = horizonMax(series);
   const grid = gridOf({ stepMs: stepSeconds * 1000, horizonSteps, season, longSeason });
-  const forecaster = new Forecaster(grid, models, { nearSteps: NEAR_SEASONS * season, farSlots: FAR_SLOTS });
+  const forecaster = new Forecaster(grid, models, shapeOfTrace(grid));
   const memory = forecaster.fresh();
   const ahead = Array.from({ length: horizonSteps }, (_, index) => index + 1);
   let row = 0;
   for (const origin of origins) {
-    for (; row < origin; row++) {
-      forecaster.close(memory, row, values[row]!);
-      forecaster.fit(memory, forecaster.fitsDue(memory));
-    }
+    for (; row < origin; row++) forecaster.learn(memory, row, values[row]!);
     const quantiles = new Float64Array(horizonSteps * LEVELS.length);
     forecaster.quantiles(memory, ahead, quantiles);
     yield quantiles;

@@ -6,6 +6,7 @@
 import { LEVELS } from '../../processors/forecast/calibration.ts';
 import { Forecaster } from '../../processors/forecast/forecaster.ts';
 import { gridOf } from '../../processors/forecast/grid.ts';
+import { shapeOfTrace } from '../../processors/forecast/history.ts';
 import { DEFAULT_MODELS } from '../../processors/forecast/models/models.ts';
 import {
   outlookRows,
@@ -29,11 +30,6 @@ export const SETTING_NAMES: readonly PlanPolicy[] = ['balanced', 'cautious'];
 
 /** Plans in a row that must agree before a shard goes. */
 const AGREEING_PLANS = 2;
-/** Seasons held step by step: the models' whole present, and the counterparts of a step in the days before. */
-const NEAR_SEASONS = 3;
-/** More slots than a month has at the finest. */
-const FAR_SLOTS = 12_000;
-
 /** Outcomes by the names of the settings; yields the rows that are done, so that the caller can show how far it is. */
 export function* planned(
   load: Load,
@@ -42,7 +38,7 @@ export function* planned(
 ): Generator<number, ReadonlyMap<string, Outcome>> {
   const { values, testStart, stepSeconds, leadRows, shardCapacity: capacity } = load;
   const grid = gridOf({ stepMs: stepSeconds * 1000, horizonSteps: horizon, season, longSeason });
-  const forecaster = new Forecaster(grid, DEFAULT_MODELS, { nearSteps: NEAR_SEASONS * season, farSlots: FAR_SLOTS });
+  const forecaster = new Forecaster(grid, DEFAULT_MODELS, shapeOfTrace(grid));
   const memory = forecaster.fresh();
   const runs = settings.map((name) => ({
     name,
@@ -65,8 +61,7 @@ export function* planned(
       }
     }
     needs += needOf(values[row]!, capacity);
-    forecaster.close(memory, row, values[row]!);
-    forecaster.fit(memory, forecaster.fitsDue(memory));
+    forecaster.learn(memory, row, values[row]!);
     yield row + 1;
   }
   return new Map(runs.map(({ name, resource: { outcome } }) => [name, outcome]));

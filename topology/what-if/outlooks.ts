@@ -7,6 +7,7 @@ import { LEVELS } from '../../processors/forecast/calibration.ts';
 import { FORECAST_DEFAULTS } from '../../processors/forecast/forecast.ts';
 import { Forecaster } from '../../processors/forecast/forecaster.ts';
 import { MINUTE_GRID, NEAR_STEPS } from '../../processors/forecast/grid.ts';
+import { shapeOfHours } from '../../processors/forecast/history.ts';
 import { FAR, FAR_STEP_STEPS, Signal } from '../../processors/forecast/signal.ts';
 import { type EventTime, eventTime } from '../../schemas/ids.ts';
 import type { Forecast } from '../../schemas/records.ts';
@@ -20,16 +21,10 @@ export interface Outlooks {
 }
 
 const STEP_MS = MINUTE_GRID.stepMs;
-/** Steps held one by one: what fits look at. */
-const NEAR_STEPS_HELD = 3 * MINUTE_GRID.season;
-
-const FAR_SLOTS = (FORECAST_DEFAULTS.historyHours * 3_600_000) / (STEP_MS * MINUTE_GRID.slotSteps);
-
-export const forecasterOfMinutes = (): Forecaster =>
-  new Forecaster(MINUTE_GRID, FORECAST_DEFAULTS.models, {
-    nearSteps: NEAR_STEPS_HELD,
-    farSlots: FAR_SLOTS,
-  });
+export const forecasterOfMinutes = (): Forecaster => {
+  const { models, historyHours } = FORECAST_DEFAULTS;
+  return new Forecaster(MINUTE_GRID, models, shapeOfHours(MINUTE_GRID, historyHours));
+};
 
 /** The system's own forecaster, with every fit as soon as it is due. */
 export class LearnedOutlooks implements Outlooks {

@@ -171,10 +171,7 @@ export function predictions(perMinute: Float64Array): (minute: number) => readon
   return (minute) => {
     const before = made.get(minute);
     if (before !== undefined) return before;
-    for (; closed <= minute; closed++) {
-      forecaster.close(memory, closed, perMinute[closed]!);
-      forecaster.fit(memory, forecaster.fitsDue(memory));
-    }
+    for (; closed <= minute; closed++) forecaster.learn(memory, closed, perMinute[closed]!);
     forecaster.quantiles(memory, AHEAD, quantiles);
     const intervals = Array.from({ length: NEAR_STEPS / INTERVAL_MINUTES }, (_, interval) => {
       const from = interval * INTERVAL_MINUTES;

@@ -6,7 +6,7 @@
 //       distance counts alike, and for more in the busy hours, where a shard too few hurts.
 
 import type { Grid } from '../grid.ts';
-import { History, RATE_MAX } from '../history.ts';
+import { History, RATE_MAX, shapeOfTrace } from '../history.ts';
 import { SPREAD, SPREAD_MIN, SUMS, writeInputs } from './inputs.ts';
 import { INPUTS, PLACE, TERMS, writePlace } from './network.ts';
 import { emptyStanding, readStanding } from './standing.ts';
@@ -37,7 +37,6 @@ export const WEIGHT = TERMS + 1;
 
 /** Steps before the first example: running means need some. */
 const WARM_STEPS = 16;
-const HISTORY_SLOTS = 12_000;
 /** A step counts by its rate beside the mean, within these. */
 const BUSY_MIN = 0.2;
 const BUSY_MAX = 3;
@@ -49,7 +48,7 @@ export function lessonOf({ grid, rates }: RateSeries): Lesson {
   const distances = grid.distances.length;
   const inputs = new Float32Array(steps * INPUTS);
   const examples = new Float32Array(Math.ceil(steps / EXAMPLE_EVERY) * distances * EXAMPLE);
-  const history = new History(grid, { nearSteps: 3 * grid.season, farSlots: HISTORY_SLOTS });
+  const history = new History(grid, shapeOfTrace(grid));
   const standing = emptyStanding();
   const sums = new Float64Array(SUMS);
   const row = new Float64Array(INPUTS);

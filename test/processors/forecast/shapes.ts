@@ -62,8 +62,7 @@ export function fresh(models: ModelSet, grid: Grid = MINUTE_GRID, shape: History
 /** Closes the steps from .. to - 1, with every fit that falls due. */
 export function feed({ forecaster, memory }: Fed, shape: Shape, from: number, to: number): void {
   for (let step = from; step < to; step++) {
-    forecaster.close(memory, step, shape(step));
-    forecaster.fit(memory, forecaster.fitsDue(memory));
+    forecaster.learn(memory, step, shape(step));
   }
 }
 
