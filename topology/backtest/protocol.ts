@@ -8,20 +8,10 @@ import { LEVELS } from '../../processors/forecast/calibration.ts';
 import { gridOf } from '../../processors/forecast/grid.ts';
 import { AppError } from '../../schemas/errors.ts';
 import { Fields } from '../fields.ts';
+import { listedSeries, type ProtocolSeries, protocolSeriesOf } from '../protocol-series.ts';
 import type { Trace } from '../trace.ts';
 
-export interface SeriesProtocol {
-  readonly dataset: string;
-  readonly file: string;
-  readonly series: string;
-  readonly rows: number;
-  readonly stepSeconds: number;
-  /** In steps: a day, and a week. */
-  readonly season: number;
-  readonly longSeason: number;
-  /** Rows that the reference models learn from. */
-  readonly fitWindow: number;
-  readonly testStart: number;
+export interface SeriesProtocol extends ProtocolSeries {
   readonly origins: readonly number[];
   /** Three, ascending: a score at one of them is over the steps 1 .. it. */
   readonly horizons: readonly number[];
@@ -46,32 +36,11 @@ export function parseProtocol(text: string, file: string): readonly SeriesProtoc
   const quantiles = fields.list('quantiles');
   if (quantiles.length !== LEVELS.length || quantiles.some((level, l) => level !== LEVELS[l]))
     fields.fail('quantiles', `must be ${LEVELS.join(', ')}`);
-  const list = fields.list('series');
-  if (list.length === 0) fields.fail('series', 'must not be empty');
-  const series = list.map((each, index) => seriesOf(new Fields(each, file, `series[${index}]`)));
+  const series = listedSeries(fields, file).map(seriesOf);
   for (const [index, { dataset, series: name }] of series.entries())
     if (series.findIndex((other) => other.dataset === dataset && other.series === name) !== index)
       fields.fail(`series[${index}]`, `says ${dataset}/${name} a second time`);
   return series;
-}
-
-/** The values of a protocol's series. Throws PROTOCOL_INVALID when the trace is not the one that the protocol is about. */
-export function valuesOf(
-  trace: Trace,
-  series: Pick<SeriesProtocol, 'file' | 'series' | 'rows' | 'stepSeconds'>,
-  protocolFile: string,
-): Float64Array {
-  const problem = (text: string): AppError =>
-    new AppError('PROTOCOL_INVALID', `${protocolFile}: ${series.file} ${text}`, {
-      file: protocolFile,
-      trace: series.file,
-    });
-  const values = trace.values[trace.series.indexOf(series.series)];
-  if (values === undefined) throw problem(`has no series ${series.series}, but ${trace.series.join(', ')}`);
-  if (values.length !== series.rows) throw problem(`has ${values.length} rows, not ${series.rows}`);
-  if (trace.stepSeconds !== series.stepSeconds)
-    throw problem(`has a step of ${trace.stepSeconds} s, not ${series.stepSeconds} s`);
-  return values;
 }
 
 const ORIGINS = 24;
@@ -127,23 +96,13 @@ export function protocolFor(trace: Trace, file: string, dataset: string, name: s
 }
 
 function seriesOf(fields: Fields): SeriesProtocol {
-  const rows = fields.whole('n');
-  const season = fields.whole('season');
+  const base = protocolSeriesOf(fields);
+  const { rows, season } = base;
   const horizons = fields.wholes('horizons', 1, rows);
   if (horizons.length !== HORIZON_COUNT) fields.fail('horizons', `must be ${HORIZON_COUNT} numbers of steps`);
   const long = horizons.at(-1)!;
-  const file = fields.text('file');
-  if (/[/\\]/.test(file)) fields.fail('file', 'must be the name of a file in the folder of the traces');
   return {
-    dataset: fields.text('dataset'),
-    file,
-    series: fields.text('series'),
-    rows,
-    stepSeconds: fields.positive('step_seconds'),
-    season,
-    longSeason: fields.whole('season2'),
-    fitWindow: fields.whole('fit_window'),
-    testStart: fields.whole('test_start'),
+    ...base,
     origins: fields.wholes('origins', season * Math.ceil(long / season), rows - long), // P2
     horizons,
     scale: fields.positive('mase_scale'),

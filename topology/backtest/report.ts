@@ -5,7 +5,7 @@
 //   C2. Rows of one set of origins are compared with rows of the same set alone; the caller has picked them.
 
 import type { SeriesProtocol } from './protocol.ts';
-import { type Measure, overallMean, type ScoreRow } from './score.ts';
+import { keyOf, type Measure, overallMean, type ScoreRow } from './score.ts';
 
 /** By the number of the horizon: one step, twelve, and the longest of the series. */
 export const HORIZON_NAMES = ['h1', 'h12', 'long'] as const;
@@ -155,9 +155,9 @@ function isComplete(
   place: number,
 ): boolean {
   const scored = new Set(
-    rows.flatMap((row) => (row.model === model ? [`${row.dataset},${row.series},${row.horizon}`] : [])),
+    rows.flatMap((row) => (row.model === model ? [keyOf(row.dataset, row.series, row.horizon)] : [])),
   );
-  return protocol.every(({ dataset, series, horizons }) => scored.has(`${dataset},${series},${horizons[place]}`));
+  return protocol.every(({ dataset, series, horizons }) => scored.has(keyOf(dataset, series, horizons[place]!)));
 }
 
 const badness = (measure: Measure, value: number): number =>

@@ -96,4 +96,5 @@ export const overallMean = (...of: Parameters<typeof datasetMeans>): number =>
 
 const meanOf = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-const keyOf = (dataset: string, series: string, horizon: number): string => `${dataset},${series},${horizon}`;
+/** Of a row among those of one model. */
+export const keyOf = (dataset: string, series: string, horizon: number): string => `${dataset},${series},${horizon}`;

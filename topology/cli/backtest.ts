@@ -13,14 +13,7 @@ import { AppError } from '../../schemas/errors.ts';
 import { CONTENDER_NAMES, REFERENCE_NAMES } from '../backtest/contenders.ts';
 import type { Pictured } from '../backtest/panel.ts';
 import { overviewPicture, seriesPicture } from '../backtest/picture.ts';
-import {
-  type OriginSet,
-  originsOf,
-  parseProtocol,
-  protocolFor,
-  type SeriesProtocol,
-  valuesOf,
-} from '../backtest/protocol.ts';
+import { type OriginSet, originsOf, parseProtocol, protocolFor, type SeriesProtocol } from '../backtest/protocol.ts';
 import {
   compare,
   compareDatasets,
@@ -34,9 +27,10 @@ import { type ScoreRow, scoresOf } from '../backtest/score.ts';
 import { parseScores, scoreFile } from '../backtest/score-file.ts';
 import { type BacktestForecasts, type BacktestTask, runBacktest } from '../edge/backtest-worker.ts';
 import { readWeights } from '../edge/weights-file.ts';
-import { parseTrace, type Trace } from '../trace.ts';
+import { parseTrace } from '../trace.ts';
 import { attempt, claim, textIn, write } from './files.ts';
 import type { Output } from './output.ts';
+import { casesIn, type SeriesCase } from './protocol-traces.ts';
 import { numberText, table } from './text.ts';
 
 export interface BacktestCommand {
@@ -72,12 +66,7 @@ export function contender(text: string): string {
   return text;
 }
 
-/** A series and what is known of it. */
-interface Case {
-  readonly series: SeriesProtocol;
-  readonly values: Float64Array;
-  readonly startSeconds: number;
-}
+type Case = SeriesCase<SeriesProtocol>;
 
 const BAR = '{bar} {percentage} %  {series}  {model}';
 
@@ -122,14 +111,7 @@ export async function backtest(command: BacktestCommand, output: Output): Promis
 function casesOf(command: BacktestCommand): Case[] {
   if (command.trace !== undefined) return ownCases(command.trace, command.series);
   const file = command.protocol!;
-  const folder = command.traces ?? dirname(file);
-  const traces = new Map<string, Trace>();
-  return parseProtocol(textIn(file, 'PROTOCOL_INVALID'), file).map((series) => {
-    const path = join(folder, series.file);
-    const trace = traces.get(path) ?? parseTrace(textIn(path, 'TRACE_INVALID'), path);
-    traces.set(path, trace);
-    return { series, values: valuesOf(trace, series, file), startSeconds: trace.seconds[0]! };
-  });
+  return casesIn(parseProtocol(textIn(file, 'PROTOCOL_INVALID'), file), command.traces ?? dirname(file), file);
 }
 
 function ownCases(file: string, wanted: string | undefined): Case[] {

@@ -4,17 +4,16 @@
 //   R1. Same files, same rows.
 //   R2. What cannot be written is told before the forecasts are made, which takes minutes.
 
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { InvalidArgumentError } from 'commander';
-import { valuesOf } from '../backtest/protocol.ts';
 import { planned, SETTING_NAMES } from '../provision/planned.ts';
-import { type ProtocolSeries, parseProtocol } from '../provision/protocol.ts';
+import { type ProvisionSeries, parseProtocol } from '../provision/protocol.ts';
 import { REFERENCES } from '../provision/references.ts';
-import { type Load, type Outcome, scoreOf } from '../provision/resource.ts';
+import { type Outcome, scoreOf } from '../provision/resource.ts';
 import { meansOf, type PolicyMean, parseScores, rowOf, type ScoreRow, scoreFile } from '../provision/scores.ts';
-import { parseTrace, type Trace } from '../trace.ts';
 import { claim, textIn, write } from './files.ts';
 import type { Output } from './output.ts';
+import { casesIn, type SeriesCase } from './protocol-traces.ts';
 import { table } from './text.ts';
 import { watched } from './watched.ts';
 
@@ -41,17 +40,15 @@ export function policyName(text: string): string {
   return text;
 }
 
-interface Case {
-  readonly series: ProtocolSeries;
-  readonly load: Load;
-}
+type Case = SeriesCase<ProvisionSeries>;
 
 const BAR = '{bar} {percentage} %  {series}';
 /** Rows between two looks at the bar. */
 const BAR_EVERY = 64;
 
 export async function provision(command: ProvisionCommand, output: Output): Promise<void> {
-  const cases = casesOf(command);
+  const { protocol, traces = dirname(protocol) } = command;
+  const cases = casesIn(parseProtocol(textIn(protocol, 'PROTOCOL_INVALID'), protocol), traces, protocol);
   const known =
     command.baselines === undefined
       ? []
@@ -86,7 +83,8 @@ async function run(cases: readonly Case[], policies: readonly string[], output: 
   );
   let done = 0;
   try {
-    for (const { series, load } of cases) {
+    for (const { series, values } of cases) {
+      const load = { ...series, values };
       const outcomes = new Map<string, Outcome>();
       for (const [name, policy] of REFERENCES)
         if (policies.includes(name) || name === 'oracle') outcomes.set(name, policy(load, series));
@@ -106,17 +104,6 @@ async function run(cases: readonly Case[], policies: readonly string[], output: 
     output.end();
   }
   return rows;
-}
-
-function casesOf({ protocol: file, traces: folder = dirname(file) }: ProvisionCommand): Case[] {
-  const traces = new Map<string, Trace>();
-  return parseProtocol(textIn(file, 'PROTOCOL_INVALID'), file).map((series) => {
-    const path = join(folder, series.file);
-    const trace = traces.get(path) ?? parseTrace(textIn(path, 'TRACE_INVALID'), path);
-    traces.set(path, trace);
-    const values = valuesOf(trace, series, file);
-    return { series, load: { ...series, values } };
-  });
 }
 
 function meansTable(means: readonly PolicyMean[], known: readonly PolicyMean[]): string[][] {

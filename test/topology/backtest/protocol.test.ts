@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { originsOf, parseProtocol, protocolFor, valuesOf } from '../../../topology/backtest/protocol.ts';
+import { originsOf, parseProtocol, protocolFor } from '../../../topology/backtest/protocol.ts';
+import { valuesOf } from '../../../topology/protocol-series.ts';
 import { parseTrace } from '../../../topology/trace.ts';
 import { hours, SMALL, SMALL_FILE, traceText } from './made.ts';
 
