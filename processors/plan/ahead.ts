@@ -2,13 +2,14 @@
 //
 //   A1. The measured rate is not forecast away before the horizon; without a trusted forecast it is what is measured, at
 //       every slot (as E3, demand.ts).
-//   A2. Spreads of series add up as those of slices do (B1, board.ts).
+//   A2. Spreads of series add up as those of slices do (F1, outline.ts).
 
 import type { EventTime } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
 import { parseSlice, partitionOf, ROOT_KEY } from '../../state/keys.ts';
 import type { Costs } from './coefficients.ts';
 import { type SeriesFacts, STALE_MS } from './demand.ts';
+import { spreadOf } from './outline.ts';
 import type { Outlook as Rows } from './provisioning.ts';
 import { type Outlook, TOP_QUANTILE } from './rows.ts';
 import type { PlanSettings } from './settings.ts';
@@ -85,7 +86,7 @@ function slotQuantiles({ median, spreads }: TotalLoad, { errorCorrelation: r }: 
     let before = median[slot]!;
     quantiles[slot * 3] = before;
     for (const [l, { sum, squares }] of spreads.entries()) {
-      const spread = Math.sqrt((1 - r) * squares[slot]! + r * sum[slot]! ** 2); // A2
+      const spread = spreadOf(sum[slot]!, squares[slot]!, r); // A2
       before = Math.max(before, median[slot]! + spread);
       quantiles[slot * 3 + 1 + l] = before;
     }

@@ -221,6 +221,16 @@ export class Board {
     return this.outline(shard, slice).utilisation <= limit;
   }
 
+  /** Whether an empty shard of the type would hold the slice, were it as much hotter than its load as `calibration` says. */
+  fitsEmpty(type: DatastoreType, { load, entries, bytes }: PlannedSlice, calibration: number): boolean {
+    const limit = this.placeLimit;
+    return (
+      peakOf(load).perSecond * calibration <= limit * type.operationsPerSecond &&
+      entries <= limit * type.entriesMax &&
+      bytes <= limit * bytesMax(type)
+    );
+  }
+
   #settle({ ledger, now, settings }: Snapshot): void {
     const budget = settings.churnShareMax * this.totalKeys;
     let before = 0;
@@ -259,17 +269,21 @@ export class Board {
 
   #sum(shard: BoardShard, slice: PlannedSlice, sign: 1 | -1): void {
     this.dollarsPerHour += sign * requestDollarsPerHour(shard.type, slice.load.now);
-    shard.nowPerSecond += sign * slice.load.now;
-    shard.entries += sign * slice.entries;
-    shard.bytes += sign * slice.bytes;
-    const { median, spread, spreadSquares } = shard;
-    const { load } = slice;
-    for (let k = 0; k < median.length; k++) {
-      const own = load.spread[k]!;
-      median[k]! += sign * load.median[k]!;
-      spread[k]! += sign * own;
-      spreadSquares[k]! += sign * own * own;
-    }
+    sumOnto(shard, slice, sign);
+  }
+}
+
+/** Adds a slice to what its shard holds and is asked for, or takes it off (B1). */
+export function sumOnto(shard: BoardShard, { load, entries, bytes }: PlannedSlice, sign: 1 | -1): void {
+  shard.nowPerSecond += sign * load.now;
+  shard.entries += sign * entries;
+  shard.bytes += sign * bytes;
+  const { median, spread, spreadSquares } = shard;
+  for (let k = 0; k < median.length; k++) {
+    const own = load.spread[k]!;
+    median[k]! += sign * load.median[k]!;
+    spread[k]! += sign * own;
+    spreadSquares[k]! += sign * own * own;
   }
 }
 

@@ -8,7 +8,7 @@
 //   F4. A slice that no type can carry and that cannot be halved has a shard to itself, as far as this goes: more shards
 //       would not help it.
 
-import { type EventTime, eventTime, shardId } from '../../schemas/ids.ts';
+import { type EventTime, eventTime } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
 import type { Action } from './actions.ts';
 import { rowsAhead } from './ahead.ts';
@@ -18,6 +18,7 @@ import { allocationCost, type Cargo, type Cost, moveCost, outlayOf } from './cos
 import { peakOf } from './demand.ts';
 import { allocationLeadMs, moveLeadMs } from './lead-time.ts';
 import { outlookRows, planShards, SHORTAGE_RATIOS, shardChange } from './provisioning.ts';
+import { shardNumbered } from './rows.ts';
 
 /** What is planned for one kind of store. */
 export interface FleetPlan {
@@ -95,7 +96,7 @@ export function* growing(board: Board, kind: StoreKind, fleet: FleetPlan): Gener
     const inMinutes = Math.round((fleet.servesAt - snapshot.now) / 60_000);
     yield {
       kind: 'ALLOCATE',
-      shard: shardId(`shard-${String(board.nextShard).padStart(4, '0')}`),
+      shard: shardNumbered(board.nextShard),
       storeKind: kind,
       type,
       reason: `In ${inMinutes} min all ${NAMES[kind]} shards together will be asked for up to ${Math.round(fleet.forecastPerSecond)} operations/s by the forecast; those there are carry ${Math.round(carried)}, and ${Math.round(fleet.capacityPerSecond)} cost the least with what a shortage would (${settings.policy}).`,
@@ -215,13 +216,7 @@ function heldUnits(board: Board, shards: readonly BoardShard[], unit: DatastoreT
 /** True when an empty shard of the type has room for some slice that can leave the shard. */
 function holdsOneOf(board: Board, type: DatastoreType, shard: BoardShard): boolean {
   if (shard.slices.size < 2) return false;
-  for (const { load, entries, bytes } of shard.slices.values())
-    if (
-      peakOf(load).perSecond * shard.calibration <= carriedBy(board, type) &&
-      entries <= board.placeLimit * type.entriesMax &&
-      bytes <= board.placeLimit * bytesMax(type)
-    )
-      return true;
+  for (const slice of shard.slices.values()) if (board.fitsEmpty(type, slice, shard.calibration)) return true;
   return false;
 }
 

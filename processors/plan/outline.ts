@@ -71,11 +71,15 @@ const SPREAD_MIN = 0.02;
 /** Operations per second that are as good as none, so that a median of nothing has a risk too. */
 const FEW = 1;
 
+/** What spreads come to together, by their sum and the sum of their squares (F1). */
+export const spreadOf = (sum: number, squares: number, r: number): number =>
+  Math.sqrt(Math.max(0, (1 - r) * squares + r * sum * sum));
+
 /** The upper quantile of one bucket (F1). */
 function upperAt(shard: BoardShard, step: number, r: number, plus: PlannedSlice | undefined): number {
   const extra = plus === undefined ? 0 : plus.load.spread[step]!;
   const spread = shard.spread[step]! + extra;
   const squares = shard.spreadSquares[step]! + extra * extra;
   const median = shard.median[step]! + (plus === undefined ? 0 : plus.load.median[step]!);
-  return median + Math.sqrt(Math.max(0, (1 - r) * squares + r * spread * spread));
+  return median + spreadOf(spread, squares, r);
 }

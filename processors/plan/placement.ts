@@ -1,7 +1,7 @@
 // Placement: local search from today's assignment. For one shard in trouble, the actions that would relieve it, best
 // first: benefit per churn (Slicer, OSDI 2016), and what moves nothing before what buys something.
 
-import { type SliceKey, shardId } from '../../schemas/ids.ts';
+import type { SliceKey } from '../../schemas/ids.ts';
 import type { Alternative } from '../../schemas/records.ts';
 import { hashSlice, isTrieSlice, parseSlice, pinSlice } from '../../state/keys.ts';
 import { type Action, type Facts, factsOfTrouble } from './actions.ts';
@@ -13,6 +13,7 @@ import { addLoad, type Load, peakOf } from './demand.ts';
 import { canBuy } from './goals/caps.ts';
 import { allocationLeadMs, moveLeadMs, provisionLeadMs } from './lead-time.ts';
 import { utilisationAtLeast } from './outline.ts';
+import { shardNumbered } from './rows.ts';
 
 /** Slices of one shard that are looked at for one relief: the best few by benefit per churn. */
 const CANDIDATES_MAX = 24;
@@ -241,12 +242,12 @@ function purchases(
   const movable = ranked.filter((slice) => shard.slices.size > 1 || !slice.busy);
   for (const type of typesOfKind(snapshot.catalog, shard.kind)) {
     if (snapshot.avoided.has(type.name)) continue;
-    if (shard.slices.size > 1 && movable.some((slice) => fitsEmpty(board, type, slice, shard.calibration)))
+    if (shard.slices.size > 1 && movable.some((slice) => board.fitsEmpty(type, slice, shard.calibration)))
       offers.push({
         ...facts,
         ...allocationOf(board, shard, trouble, type, movable[0]!.bytes),
         kind: 'ALLOCATE',
-        shard: shardId(`shard-${String(board.nextShard).padStart(4, '0')}`),
+        shard: shardNumbered(board.nextShard),
         storeKind: shard.kind,
         type,
         reason: `${why}, and no shard has room for what must go.`,
@@ -267,15 +268,6 @@ function purchases(
   }
   offers.sort((a, b) => totalOf(a.cost) - totalOf(b.cost) || (a.kind < b.kind ? -1 : 1));
   return offers.map((offer) => ({ ...offer, alternatives: alternativesTo(offer, offers, trouble) }));
-}
-
-function fitsEmpty(board: Board, type: DatastoreType, slice: PlannedSlice, calibration: number): boolean {
-  const limit = board.placeLimit;
-  return (
-    peakOf(slice.load).perSecond * calibration <= limit * type.operationsPerSecond &&
-    slice.entries <= limit * type.entriesMax &&
-    slice.bytes <= limit * bytesMax(type)
-  );
 }
 
 type Price = Pick<Facts, 'leadTimeMs' | 'dollars' | 'dollarsPerHour'> & { readonly cost: Cost };

@@ -1,7 +1,16 @@
 // Rows of the planner: one cell, and for each series, shard, slice, move, pending change and broker a row of its own, so
 // that a commit writes only what changed. Rows are mutable inside the stage and set again after each change.
 
-import type { Epoch, EventTime, MoveId, Offset, PlanId, ShardId, SliceKey } from '../../schemas/ids.ts';
+import {
+  type Epoch,
+  type EventTime,
+  type MoveId,
+  type Offset,
+  type PlanId,
+  type ShardId,
+  type SliceKey,
+  shardId,
+} from '../../schemas/ids.ts';
 import type { MoveState, ShardChange, StoreKind } from '../../schemas/records.ts';
 import { jsonTable, type Rows } from '../step.ts';
 import type { Learned } from './coefficients.ts';
@@ -259,6 +268,9 @@ export const brokerKey = (broker: string): string => `broker/${broker}`;
 export const promiseKey = (shard: string): string => `promise/${shard}`;
 export const proposalKey = (plan: string): string => `proposal/${plan}`;
 export const saidKey = (subject: string, constraint: string): string => `said/${constraint}/${subject}`;
+
+/** Shards are named in the order in which they were made. */
+export const shardNumbered = (number: number): ShardId => shardId(`shard-${String(number).padStart(4, '0')}`);
 
 export type PlanRows = Pick<Rows<Row>, 'get' | 'entries'>;
 

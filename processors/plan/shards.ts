@@ -4,7 +4,7 @@
 //   C2. A split or merge is published when apply has carried it out, all its entries in one change.
 //   C3. The first two shards are never retired: every process takes them for granted (state/genesis.ts).
 
-import { epoch, eventTime, type ShardId, type SliceKey, shardId } from '../../schemas/ids.ts';
+import { epoch, eventTime, type ShardId, type SliceKey } from '../../schemas/ids.ts';
 import type { DatastoreMetrics, ShardProgress, SliceEntries, SliceProgress, StoreKind } from '../../schemas/records.ts';
 import { FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD, firstPlacement } from '../../state/genesis.ts';
 import type { Rows } from '../step.ts';
@@ -21,6 +21,7 @@ import {
   type SliceRow,
   setCell,
   shardKey,
+  shardNumbered,
   sliceRowKey,
 } from './rows.ts';
 import type { PlanSettings } from './settings.ts';
@@ -57,8 +58,6 @@ export function startShard(
   turn.decide({ ...saying, kind: 'ALLOCATE', subject: id, reason, commandIds: [command] });
   return id;
 }
-
-export const shardNumbered = (number: number): ShardId => shardId(`shard-${String(number).padStart(4, '0')}`);
 
 export function startResize(turn: Turn, shard: ShardRow, type: string, reason: string, saying: Partial<Saying>): void {
   shard.resizingTo = type;

@@ -16,6 +16,7 @@ import { type DatastoreType, typesOfKind } from './catalog.ts';
 import { outlayOf, resizeCost, runningDollarsPerHour } from './cost.ts';
 import { carriedBy, type FleetPlan, isWithin, surplusPerSecond } from './fleet.ts';
 import { moveLeadMs, provisionLeadMs } from './lead-time.ts';
+import { spreadOf } from './outline.ts';
 import { SHORTAGE_RATIOS } from './provisioning.ts';
 import { Risk } from './risk.ts';
 
@@ -69,8 +70,7 @@ export function sizeDollars(board: Board, shard: BoardShard, type: DatastoreType
   let short = 0;
   for (let k = 0; k < steps; k++) {
     const median = shard.median[k]! * shard.calibration;
-    const spread =
-      Math.sqrt(Math.max(0, (1 - r) * shard.spreadSquares[k]! + r * shard.spread[k]! ** 2)) * shard.calibration;
+    const spread = spreadOf(shard.spread[k]!, shard.spreadSquares[k]!, r) * shard.calibration;
     short += new Risk([0.5, upperQuantile], Float64Array.of(median, median + spread), FEW * safe).above(safe) / steps;
   }
   return hours * (runningOn(shard, type) + short * SHORTAGE_RATIOS[policy] * runningOn(shard, shard.type));

@@ -76,26 +76,7 @@ export class Turn {
   decide(saying: Saying): void {
     const id = decisionId(this.cell.nextDecision++);
     this.keepCell();
-    const value: Decision = {
-      id,
-      at: this.now,
-      constraint: '',
-      requestId: '',
-      commandIds: [],
-      forecastPerSecond: -1,
-      capacityPerSecond: -1,
-      crossingAt: eventTime(0),
-      leadTimeMs: 0,
-      dollarsPerHour: 0,
-      alternatives: [],
-      dollarsOnce: 0,
-      promisedDollars: -1,
-      realisedDollars: -1,
-      expiresAt: eventTime(0),
-      steps: [],
-      changes: [],
-      ...saying,
-    };
+    const value: Decision = { id, at: this.now, ...UNSAID, ...saying };
     this.emits.push({ topic: 'decisions', key: id, partition: 0, value });
   }
 
@@ -121,6 +102,25 @@ export class Turn {
     return id;
   }
 }
+
+/** A decision in which nothing applies but what is said. */
+export const UNSAID: Omit<Decision, 'id' | 'at' | 'kind' | 'subject' | 'reason'> = {
+  constraint: '',
+  requestId: '',
+  commandIds: [],
+  forecastPerSecond: -1,
+  capacityPerSecond: -1,
+  crossingAt: eventTime(0),
+  leadTimeMs: 0,
+  dollarsPerHour: 0,
+  alternatives: [],
+  dollarsOnce: 0,
+  promisedDollars: -1,
+  realisedDollars: -1,
+  expiresAt: eventTime(0),
+  steps: [],
+  changes: [],
+};
 
 const decisionId = (number: number): string => `decision-${String(number).padStart(6, '0')}`;
 

@@ -9,7 +9,7 @@ import type { StoreKind } from '../../schemas/records.ts';
 import { hashSlice, parseSlice, partitionOf } from '../../state/keys.ts';
 import { SliceTree } from '../../state/slice-tree.ts';
 import { type Action, calmFacts } from './actions.ts';
-import type { Board, BoardShard, PlannedSlice } from './board.ts';
+import { type Board, type BoardShard, type PlannedSlice, sumOnto } from './board.ts';
 import { addLoad, emptyLoad, peakOf } from './demand.ts';
 import { carriedBy, type FleetPlan, isWithin, surplusPerSecond } from './fleet.ts';
 import { moveAction, roomiest } from './placement.ts';
@@ -196,14 +196,7 @@ function homesWithout(board: Board, victim: BoardShard): [PlannedSlice, BoardSha
       }
     }
     if (best === undefined) return undefined;
-    best.nowPerSecond += slice.load.now;
-    best.entries += slice.entries;
-    best.bytes += slice.bytes;
-    for (let k = 0; k < best.median.length; k++) {
-      best.median[k]! += slice.load.median[k]!;
-      best.spread[k]! += slice.load.spread[k]!;
-      best.spreadSquares[k]! += slice.load.spread[k]! ** 2;
-    }
+    sumOnto(best, slice, 1);
     homes.push([slice, board.shards.get(best.id)!]);
   }
   return homes;

@@ -1,5 +1,6 @@
 // A decision in which nothing applies, for tests to say what does.
 
+import { UNSAID } from '../../processors/plan/turn.ts';
 import { eventTime } from '../../schemas/ids.ts';
 import type { Decision } from '../../schemas/records.ts';
 
@@ -9,20 +10,6 @@ export const decisionWith = (more: Partial<Decision>): Decision => ({
   kind: 'KEEP',
   subject: 'cell',
   reason: '',
-  constraint: '',
-  requestId: '',
-  commandIds: [],
-  forecastPerSecond: -1,
-  capacityPerSecond: -1,
-  crossingAt: eventTime(0),
-  leadTimeMs: 0,
-  dollarsPerHour: 0,
-  alternatives: [],
-  dollarsOnce: 0,
-  promisedDollars: -1,
-  realisedDollars: -1,
-  expiresAt: eventTime(0),
-  steps: [],
-  changes: [],
+  ...UNSAID,
   ...more,
 });
