@@ -62,19 +62,23 @@ export class LogRing {
 
   /** Mean of what is known in [from, to), each log counted as `limit` at most; NaN when nothing is known. */
   mean(from: number, to: number, limit = LOG_MAX): number {
-    const codeMax = codeOf(limit);
+    const { codes } = this;
+    const codeMax = limit === LOG_MAX ? HOLE - 1 : codeOf(limit);
+    const first = Math.max(from, this.oldest);
+    let left = Math.min(to, this.newest + 1) - first;
+    let at = left > 0 ? first % codes.length : 0;
     let sum = 0;
     let count = 0;
-    const first = Math.max(from, this.oldest);
-    const length = this.codes.length;
-    let at = first % length;
-    for (let left = Math.min(to, this.newest + 1) - first; left > 0; left--) {
-      const code = this.codes[at]!;
-      if (code !== HOLE) {
+    while (left > 0) {
+      const end = Math.min(at + left, codes.length);
+      left -= end - at;
+      for (; at < end; at++) {
+        const code = codes[at]!;
+        if (code === HOLE) continue;
         sum += code < codeMax ? code : codeMax;
         count++;
       }
-      if (++at === length) at = 0;
+      at = 0;
     }
     return count === 0 ? Number.NaN : sum / count / CODES_PER_LOG;
   }

@@ -109,9 +109,14 @@ export class Calibration {
     for (let d = 0; d < this.distances.length; d++) {
       const from = at + HEAD + d * WIDTH;
       const scale = Math.max(state[from + SPREAD]!, SPREAD_MIN) * restless ** this.powers[d]!;
-      const into = offsets.subarray(d * LEVELS.length, (d + 1) * LEVELS.length);
-      for (let l = 0; l < LEVELS.length; l++) into[l] = clamped(state[from + l]! * scale);
-      into.sort();
+      const first = d * LEVELS.length;
+      // They nearly always ascend already: each is let sink to its place.
+      for (let l = 0; l < LEVELS.length; l++) {
+        const offset = clamped(state[from + l]! * scale);
+        let place = first + l;
+        for (; place > first && offsets[place - 1]! > offset; place--) offsets[place] = offsets[place - 1]!;
+        offsets[place] = offset;
+      }
     }
     return offsets;
   }

@@ -60,6 +60,9 @@ interface Weighed {
   distances: number;
 }
 
+/** Nobody has been asked. */
+const NOTHING = { memory: undefined, age: -1 };
+
 export class Forecaster {
   readonly grid: Grid;
   readonly models: readonly Model[];
@@ -83,10 +86,14 @@ export class Forecaster {
   // Scratch, overwritten by every call.
   private readonly logs: Float64Array;
   private readonly weights: Float64Array[];
+  /** By model, the logs said since the step closed, of the distances in `columns`. */
   private said: Float64Array[];
+  private answer: Float64Array;
+  private readonly columns = new Map<number, number>();
+  private answered: { readonly memory: SeriesMemory | undefined; readonly age: number } = NOTHING;
   /** By model: a number when it spoke, else NaN. */
   private readonly spoken: Float64Array;
-  private weighed: Weighed = { memory: undefined, age: -1, spoke: 0, distances: 0 };
+  private weighed: Weighed = { ...NOTHING, spoke: 0, distances: 0 };
   private combinedLogs = new Float64Array(0);
   private anchored = new Float64Array(0);
   private readonly anchorsFor = new WeakMap<readonly number[], Anchors>();
@@ -120,6 +127,7 @@ export class Forecaster {
     this.spoken = new Float64Array(models.length);
     this.weights = grid.distances.map(() => new Float64Array(models.length));
     this.said = models.map(() => new Float64Array(grid.distances.length));
+    this.answer = new Float64Array(grid.distances.length);
   }
 
   fresh(): SeriesMemory {
@@ -178,6 +186,7 @@ export class Forecaster {
    */
   take(memory: SeriesMemory, m: number, parameters: Parameters | undefined, regime = memory.history.regime): void {
     if (regime !== memory.history.regime) return;
+    this.forgetAnswers();
     memory.state[this.fitsAt + m] = memory.history.age;
     if (parameters !== undefined) memory.parameters[m] = parameters;
   }
@@ -194,10 +203,10 @@ export class Forecaster {
     this.quantilesAt(memory, anchors, anchored);
     for (let i = 0; i < ahead.length; i++) {
       const from = at[i]! * LEVEL_COUNT;
+      const next = share[i] === 0 ? from : from + LEVEL_COUNT;
       for (let l = 0; l < LEVEL_COUNT; l++) {
         const here = anchored[from + l]!;
-        into[i * LEVEL_COUNT + l] =
-          share[i] === 0 ? here : here + share[i]! * (anchored[from + LEVEL_COUNT + l]! - here);
+        into[i * LEVEL_COUNT + l] = here + share[i]! * (anchored[next + l]! - here);
       }
     }
   }
@@ -235,6 +244,7 @@ export class Forecaster {
   /** Begins a young series where a kindred one stands: what that has learned of its models and errors is believed a little. */
   inherit(memory: SeriesMemory, from: SeriesMemory): void {
     const { state } = memory;
+    this.forgetAnswers();
     state.set(from.state.subarray(this.combinationAt, this.runawayAt), this.combinationAt);
     this.combination.forget(state, this.combinationAt);
     this.calibration.forget(state, this.calibrationAt);
@@ -250,6 +260,7 @@ export class Forecaster {
 
   /** Of other models only the history is taken over. */
   readTail(memory: SeriesMemory, from: BinaryReader): void {
+    this.forgetAnswers();
     memory.history.readTail(from);
     const isOurs = from.text() === this.names;
     const state = from.numbers(new Float32Array(from.count()));
@@ -343,6 +354,7 @@ export class Forecaster {
     if (this.combinedLogs.length < ahead.length) this.combinedLogs = new Float64Array(ahead.length);
     const combined = this.combinedLogs;
     for (let i = 0; i < ahead.length; i++) {
+      const column = this.columns.get(ahead[i]!)!;
       const { near, share } = this.placeOf(ahead[i]!);
       const here = this.weightsAt(memory, near);
       const next = share === 0 ? here : this.weightsAt(memory, near + 1);
@@ -352,10 +364,10 @@ export class Forecaster {
         const weight = here[m]! + share * (next[m]! - here[m]!);
         if (!(weight > 0)) continue;
         sum += weight;
-        log += weight * this.said[m]![i]!;
+        log += weight * this.said[m]![column]!;
       }
       log = sum > 0 ? log / sum : history.typical;
-      if (running > 0) log += running * this.runaway.kept(ahead[i]!) * (this.said[this.ramp]![i]! - log);
+      if (running > 0) log += running * this.runaway.kept(ahead[i]!) * (this.said[this.ramp]![column]! - log);
       combined[i] = Math.min(Math.max(log, 0), LOG_MAX);
     }
     return combined;
@@ -365,40 +377,66 @@ export class Forecaster {
     return this.ramp >= 0 && this.said[this.ramp]![0]! >= 0;
   }
 
-  /** Asks every model for `ahead`; NaN from those that are not ready (F2). */
+  /** Asks every model for what it has not said yet of `ahead` since the step closed; NaN from those not ready (F2). */
   private ask(memory: SeriesMemory, ahead: readonly number[]): void {
-    if (ahead.length === 0) return;
     const { history, state, parameters } = memory;
+    const { answered, columns } = this;
+    if (answered.memory !== memory || answered.age !== history.age) {
+      columns.clear();
+      this.answered = { memory, age: history.age };
+    }
+    const missing = ahead.filter((steps) => !columns.has(steps));
+    if (missing.length === 0) return;
+    const first = columns.size;
+    for (const steps of missing) columns.set(steps, columns.size);
+    this.makeRoomFor(columns.size);
+    const { answer } = this;
     let spoke = 0;
-    if (this.said[0]!.length < ahead.length) this.said = this.models.map(() => new Float64Array(ahead.length));
     for (let m = 0; m < this.models.length; m++) {
       const model = this.models[m]!;
       const said = this.said[m]!;
       const own = this.stateOf(memory, m);
       if (!model.ready(history, own, parameters[m]!)) {
-        said.fill(Number.NaN, 0, ahead.length);
+        said.fill(Number.NaN, first, columns.size);
         this.spoken[m] = Number.NaN;
         continue;
       }
       spoke |= 1 << m;
-      model.forecast(history, own, parameters[m]!, ahead, said);
+      model.forecast(history, own, parameters[m]!, missing, answer);
       let isSound = true;
-      for (let i = 0; i < ahead.length; i++) {
-        if (!Number.isFinite(said[i]!)) isSound = false;
-        said[i] = Math.min(Math.max(said[i]!, 0), LOG_MAX);
+      for (let i = 0; i < missing.length; i++) {
+        if (!Number.isFinite(answer[i]!)) isSound = false;
+        said[first + i] = Math.min(Math.max(answer[i]!, 0), LOG_MAX);
       }
-      this.spoken[m] = said[0]!;
+      this.spoken[m] = said[first]!;
       if (isSound) continue;
       state[this.countersAt + GARBAGE]!++;
       state[this.countersAt + GARBAGE_AGE] = 1;
       own.fill(0);
       parameters[m] = NO_PARAMETERS;
       const fallback = this.said[0]!;
-      for (let i = 0; i < ahead.length; i++) said[i] = m > 0 && fallback[i]! >= 0 ? fallback[i]! : history.typical;
+      for (let at = first; at < columns.size; at++)
+        said[at] = m > 0 && fallback[at]! >= 0 ? fallback[at]! : history.typical;
     }
     const { weighed } = this;
     if (weighed.memory === memory && weighed.age === history.age && weighed.spoke === spoke) return;
     this.weighed = { memory, age: history.age, spoke, distances: 0 };
+  }
+
+  /** What models have said, and what they weigh, holds no longer. */
+  private forgetAnswers(): void {
+    this.answered = NOTHING;
+    this.weighed = { ...NOTHING, spoke: 0, distances: 0 };
+  }
+
+  private makeRoomFor(distances: number): void {
+    if (this.answer.length >= distances) return;
+    this.answer = new Float64Array(2 * distances);
+    this.said = this.said.map((before) => {
+      const said = new Float64Array(2 * distances);
+      said.set(before);
+      return said;
+    });
   }
 
   /** The weights at distance number `d` of the models that spoke last: worked out once for a step. */

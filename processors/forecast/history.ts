@@ -64,6 +64,17 @@ const UNIT_AT = new Set([1, 4, 15, 60, 240]);
 /** The highest log fades by a factor of e in a long season: a crowd of last month no longer says what is possible. */
 const LEVELS_AVERAGED = 5;
 
+/** What `seasonal` has said of one history as it stands: the models of a series ask for the same slots one after the other. */
+const SEASONAL_KEPT = 64;
+const told = {
+  history: undefined as History | undefined,
+  newest: -1,
+  revision: -1,
+  limit: LOG_MAX,
+  slots: new Float64Array(SEASONAL_KEPT),
+  logs: new Float64Array(SEASONAL_KEPT),
+};
+
 export class History implements LogReader {
   readonly grid: Grid;
   readonly shape: HistoryShape;
@@ -95,10 +106,6 @@ export class History implements LogReader {
   private slotSum = 0;
   private slotCount = 0;
   private lastRate = 0;
-  // What `seasonal` said last: models ask for the same slot again and again.
-  private seasonalSlot = -1;
-  private seasonalAt = -1;
-  private seasonalLog = 0;
 
   constructor(grid: Grid, shape: HistoryShape) {
     this.grid = grid;
@@ -156,7 +163,6 @@ export class History implements LogReader {
     const slot = Math.ceil(step / this.grid.slotSteps);
     this.regime = step;
     this.revision++;
-    this.seasonalSlot = -1;
     this.steps?.cut(step);
     this.slots.cut(slot);
     let sum = 0;
@@ -223,7 +229,9 @@ export class History implements LogReader {
     const { slotSteps, season } = this.grid;
     const seasonSlots = season / slotSteps;
     const asked = Math.floor(step / slotSteps);
-    if (asked === this.seasonalSlot && this.slots.newest === this.seasonalAt) return this.seasonalLog;
+    const place = asked % SEASONAL_KEPT;
+    this.tell();
+    if (told.slots[place] === asked) return told.logs[place]!;
     let slot = asked - seasonSlots;
     while (slot + 1 > this.slots.newest) slot -= seasonSlots;
     let sum = 0;
@@ -235,10 +243,9 @@ export class History implements LogReader {
       count++;
     }
     if (count === 0) return this.typical;
-    this.seasonalSlot = asked;
-    this.seasonalAt = this.slots.newest;
-    this.seasonalLog = sum / count;
-    return this.seasonalLog;
+    told.slots[place] = asked;
+    told.logs[place] = sum / count;
+    return told.logs[place]!;
   }
 
   /** All of it, and what `read` makes a history of. */
@@ -295,6 +302,15 @@ export class History implements LogReader {
     this.typical = from.double();
     this.slotSum = from.double();
     this.lastRate = from.double();
+  }
+
+  /** Makes `told` this history's. */
+  private tell(): void {
+    const { revision, limit } = this;
+    const { newest } = this.slots;
+    if (told.history === this && told.newest === newest && told.revision === revision && told.limit === limit) return;
+    Object.assign(told, { history: this, newest, revision, limit });
+    told.slots.fill(-1);
   }
 
   private held(step: number): number {
@@ -362,6 +378,5 @@ export class History implements LogReader {
     this.limit = change(this.limit);
     this.peak = change(this.peak);
     this.typical = change(this.typical);
-    this.seasonalSlot = -1;
   }
 }

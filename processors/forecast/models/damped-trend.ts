@@ -2,12 +2,14 @@
 // 1985). It sees a ramp coming from its first minutes; the damping keeps it from promising that a ramp goes on for ever.
 
 import { type Model, unfitted } from '../model.ts';
+import { travelOf } from './damped.ts';
 
 /** Quick on purpose: steady series have other models, this one must see a ramp in its second minute. */
 const LEVEL_GAIN = 0.6;
 const TREND_GAIN = 0.2;
 /** Slope kept per step: half of it is gone after 14 steps. */
 const DAMPING = 0.95;
+const travelled = travelOf(DAMPING);
 /** State, in units of the history: level, slope, whether there was a first value. */
 const LEVEL = 0;
 const TREND = 1;
@@ -32,9 +34,7 @@ export const dampedTrend: Model = {
     state[LEVEL] = after;
   },
   forecast(_history, state, _parameters, ahead, into) {
-    for (let i = 0; i < ahead.length; i++) {
-      const travelled = (DAMPING * (1 - DAMPING ** ahead[i]!)) / (1 - DAMPING);
-      into[i] = Math.log1p(Math.max(0, state[LEVEL]! + state[TREND]! * travelled));
-    }
+    for (let i = 0; i < ahead.length; i++)
+      into[i] = Math.log1p(Math.max(0, state[LEVEL]! + state[TREND]! * travelled(ahead[i]!)));
   },
 };

@@ -11,6 +11,12 @@ import type { LogReader } from '../log-reader.ts';
 import { type Model, type Parameters, stateless } from '../model.ts';
 import { robustRidge } from '../robust-ridge.ts';
 
+interface Fixed {
+  readonly from: number;
+  readonly at: number;
+  readonly count: number;
+}
+
 /** What a direct model looks at. */
 export interface Features {
   readonly name: string;
@@ -22,11 +28,13 @@ export interface Features {
   width(variant: number): number;
   /** Numbers that it works out once for all distances of a step. */
   readonly originSize: number;
+  /** Which of those are columns that are the same at each distance: `count` of them from `from` on, and where in a row. */
+  fixed(variant: number): Fixed;
   /** Works out what does not depend on the distance. */
   look(reader: LogReader, grid: Grid, variant: number, step: number, origin: Float64Array): void;
   /**
-   * Writes the row of the forecast made at `step` for `ahead` steps later, given what `look` has found there; returns the
-   * base that is forecast without any coefficient.
+   * Writes the other columns of the row of the forecast made at `step` for `ahead` steps later, given what `look` has found
+   * there; returns the base that is forecast without any coefficient.
    */
   write(
     reader: LogReader,
@@ -55,8 +63,10 @@ const RISE_MAX = 1;
 export function direct(features: Features): Model {
   const row = new Float64Array(features.width(Number.POSITIVE_INFINITY));
   const origin = new Float64Array(features.originSize);
-  /** What `origin` is of: a step is closed and then forecast, mostly one right after the other. */
-  let looked: { readonly history: History; readonly step: number; readonly variant: number } | undefined;
+  /** By distance, what the fixed columns and the intercept come to; NaN until it is asked for. */
+  let fixedValues = new Float64Array(0);
+  /** What these are of: a step is closed and then forecast, mostly one right after the other. */
+  let looked: { history: History; step: number; variant: number; parameters: Parameters } | undefined;
   return {
     ...stateless,
     name: features.name,
@@ -69,23 +79,30 @@ export function direct(features: Features): Model {
       // A fit from before a gap may look at more than is left.
       const isFitted = parameters.length > 0 && parameters[0]! <= possible;
       const variant = isFitted ? parameters[0]! : possible;
+      const { distances } = grid;
+      const width = features.width(variant);
+      const fixed = features.fixed(variant);
       if (looked?.history !== history || looked.step !== step || looked.variant !== variant) {
         features.look(history, grid, variant, step, origin);
-        looked = { history, step, variant };
+        looked = undefined;
       }
-      const width = features.width(variant);
-      const { distances } = grid;
+      if (looked?.parameters !== parameters) {
+        if (fixedValues.length < distances.length) fixedValues = new Float64Array(distances.length);
+        fixedValues.fill(Number.NaN);
+        looked = { history, step, variant, parameters };
+      }
       let far = 0;
       for (let i = 0; i < ahead.length; i++) {
         const steps = ahead[i]!;
         while (far + 1 < distances.length && distances[far]! < steps) far++;
         let log = features.write(history, grid, variant, step, steps, origin, row);
         if (isFitted) {
-          const ours = valueAt(parameters, far, width, row);
+          const ours = valueAt(parameters, far, width, row, fixed, origin, fixedValues);
           if (distances[far]! <= steps || far === 0) log += ours;
           else {
             const share = (steps - distances[far - 1]!) / (distances[far]! - distances[far - 1]!);
-            log += share * ours + (1 - share) * valueAt(parameters, far - 1, width, row);
+            const before = valueAt(parameters, far - 1, width, row, fixed, origin, fixedValues);
+            log += share * ours + (1 - share) * before;
           }
         }
         into[i] = Math.min(Math.max(log, 0), history.peak + RISE_MAX); // D2
@@ -117,6 +134,7 @@ function fittedVariant(features: Features, flat: FlatHistory, grid: Grid, varian
   );
   const coefficients = new Float64Array(width + 1);
   const origin = new Float64Array(features.originSize);
+  const fixed = features.fixed(variant);
   for (const [d, ahead] of grid.distances.entries()) {
     const possible = flat.end - ahead - oldest;
     if (possible < ROWS_PER_COLUMN * width) {
@@ -131,7 +149,9 @@ function fittedVariant(features: Features, flat: FlatHistory, grid: Grid, varian
     for (let r = 0; r < count; r++) {
       const step = flat.end - 1 - ahead - Math.floor((r * possible) / count);
       features.look(flat, grid, variant, step, origin);
-      const base = features.write(flat, grid, variant, step, ahead, origin, columns.subarray(r * width));
+      const columnsOfRow = columns.subarray(r * width, (r + 1) * width);
+      const base = features.write(flat, grid, variant, step, ahead, origin, columnsOfRow);
+      for (let j = 0; j < fixed.count; j++) columnsOfRow[fixed.at + j] = origin[fixed.from + j]!;
       targets[r] = flat.near(step + ahead) - base;
     }
     const at = 1 + d * (width + 1);
@@ -143,9 +163,23 @@ function fittedVariant(features: Features, flat: FlatHistory, grid: Grid, varian
   return parameters;
 }
 
-function valueAt(parameters: Parameters, d: number, width: number, row: Float64Array): number {
+function valueAt(
+  parameters: Parameters,
+  d: number,
+  width: number,
+  row: Float64Array,
+  fixed: Fixed,
+  origin: Float64Array,
+  fixedValues: Float64Array,
+): number {
   const at = 1 + d * (width + 1);
-  let value = parameters[at + width]!;
-  for (let j = 0; j < width; j++) value += parameters[at + j]! * row[j]!;
+  if (Number.isNaN(fixedValues[d]!)) {
+    let sum = parameters[at + width]!;
+    for (let j = 0; j < fixed.count; j++) sum += parameters[at + fixed.at + j]! * origin[fixed.from + j]!;
+    fixedValues[d] = sum;
+  }
+  let value = fixedValues[d]!;
+  for (let j = 0; j < fixed.at; j++) value += parameters[at + j]! * row[j]!;
+  for (let j = fixed.at + fixed.count; j < width; j++) value += parameters[at + j]! * row[j]!;
   return value;
 }

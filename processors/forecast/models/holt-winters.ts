@@ -3,10 +3,12 @@
 // with a season of 1,440 steps and a quick level the level would take all of every error, and the season learn nothing.
 
 import { type Model, unfitted } from '../model.ts';
+import { travelOf } from './damped.ts';
 
 const LEVEL_GAIN = 0.5;
 const TREND_GAIN = 0.05;
 const DAMPING = 0.9;
+const travelled = travelOf(DAMPING);
 /** The level's distance to the season halves in a twelfth of it: a quiet morning says little about the night. */
 const RETURNS_IN_SEASON = 12;
 /** State: level and slope beside the season, whether there was a first value. */
@@ -35,9 +37,8 @@ export const holtWinters: Model = {
   forecast(history, state, _parameters, ahead, into) {
     const kept = 0.5 ** (RETURNS_IN_SEASON / history.grid.season);
     for (let i = 0; i < ahead.length; i++) {
-      const travelled = (DAMPING * (1 - DAMPING ** ahead[i]!)) / (1 - DAMPING);
-      into[i] =
-        history.seasonal(history.step + ahead[i]!) + kept ** ahead[i]! * (state[LEVEL]! + state[TREND]! * travelled);
+      const beside = state[LEVEL]! + state[TREND]! * travelled(ahead[i]!);
+      into[i] = history.seasonal(history.step + ahead[i]!) + kept ** ahead[i]! * beside;
     }
   },
 };

@@ -48,6 +48,7 @@ const features: Features = {
   width: (variant) => (variant === DAY ? DAY_WIDTH : WEEK_WIDTH),
   fitEvery: (grid) => Math.max(24, Math.ceil(grid.season / 3)),
   originSize: ORIGIN_SIZE,
+  fixed: (variant) => ({ from: COLUMNS, at: 0, count: variant === WEEK ? WEEK_ORIGIN_WIDTH : DAY_ORIGIN_WIDTH }),
   look,
   write,
 };
@@ -140,23 +141,22 @@ function write(
   const target = step + ahead;
   const yesterday = target - season * Math.ceil(ahead / season);
   const days = SHAPE_DAYS[variant]!;
-  let usual = 0;
-  let usualWide = 0;
-  for (let back = 0; back < days; back++) {
+  const yesterdayNext = around(reader, yesterday, 1, end);
+  const yesterdayWide = around(reader, yesterday, wide, end);
+  const yesterdayClose = around(reader, yesterday, close, end);
+  let usual = yesterdayNext / days;
+  let usualWide = yesterdayWide / days;
+  for (let back = 1; back < days; back++) {
     usual += around(reader, yesterday - back * season, 1, end) / days;
     usualWide += around(reader, yesterday - back * season, wide, end) / days;
   }
-  const yesterdayClose = around(reader, yesterday, close, end);
-  const yesterdayNext = around(reader, yesterday, 1, end);
 
-  const atOrigin = isWeek ? WEEK_ORIGIN_WIDTH : DAY_ORIGIN_WIDTH;
-  for (let j = 0; j < atOrigin; j++) into[j] = origin[COLUMNS + j]!;
-  let i = atOrigin;
+  let i = isWeek ? WEEK_ORIGIN_WIDTH : DAY_ORIGIN_WIDTH;
   into[i++] = yesterdayNext - dayAgo;
   into[i++] = usual - usualNow;
   into[i++] = usual - origin[DAY_MEAN]!;
   into[i++] = reader.far(yesterday) - yesterdayClose;
-  into[i++] = yesterdayClose - around(reader, yesterday, wide, end);
+  into[i++] = yesterdayClose - yesterdayWide;
   into[i++] = usual - usualWide;
   into[i++] = yesterdayClose - usual;
   // The beat of the hour: what reports at fixed minutes does so every hour.

@@ -18,6 +18,7 @@ const features: Features = {
   width: (variant) => (DAYS[variant] ?? 7) + RECENT,
   fitEvery: (grid) => grid.season,
   originSize: RECENT,
+  fixed: (variant) => ({ from: 0, at: DAYS[variant] ?? 7, count: RECENT }),
   look(reader, { season }, variant, step, origin) {
     const days = DAYS[variant]!;
     for (let j = 0; j < RECENT; j++) {
@@ -26,7 +27,7 @@ const features: Features = {
       origin[j] = reader.near(step - j) - usual;
     }
   },
-  write(reader, { season }, variant, step, ahead, origin, into) {
+  write(reader, { season }, variant, step, ahead, _origin, into) {
     const days = DAYS[variant]!;
     const newest = step + ahead - season * Math.ceil(ahead / season);
     let mean = 0;
@@ -35,7 +36,6 @@ const features: Features = {
       mean += into[i]! / days;
     }
     for (let i = 0; i < days; i++) into[i]! -= mean;
-    for (let j = 0; j < RECENT; j++) into[days + j] = origin[j]!;
     return mean;
   },
 };

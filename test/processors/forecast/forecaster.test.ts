@@ -286,6 +286,32 @@ describe('forecaster: what it says of itself', () => {
     expect(young.forecaster.meanError(young.memory, 3)).toBeNaN();
   });
 
+  test('what models have said since a step closed is not asked again, and never of another series, step or fit', () => {
+    const one = readBack(fourDays);
+    const { forecaster } = one;
+    const other = { forecaster, memory: forecaster.fresh() };
+    feed(other, ramp, 0, 300);
+    const anew = (each: Fed) =>
+      quantilesOf({ forecaster: fresh(DEFAULT_MODELS).forecaster, memory: each.memory }, AHEAD);
+    const end = one.memory.history.end;
+    for (const change of [
+      () => {},
+      () => forecaster.close(one.memory, end, 100),
+      () => quantilesOf(one, [1, 5, 300]),
+      () => forecaster.fit(one.memory, [5, 6, 7]),
+      () => quantilesOf(other, [1, 2]),
+      () => forecaster.inherit(one.memory, fourDays.memory),
+      () => forecaster.close(other.memory, 300, 5),
+    ]) {
+      change();
+      expect(quantilesOf(one, AHEAD)).toEqual(anew(one));
+      expect(quantilesOf(other, AHEAD)).toEqual(anew(other));
+      expect(quantilesOf(one, [3, 1440])).toEqual(
+        anew(one).filter((_, i) => [2, 10].includes(Math.floor(i / LEVELS.length))),
+      );
+    }
+  });
+
   test('the shape of the history is the one asked for', () =>
     expect(fourDays.memory.history.shape).toEqual(HISTORY_SHAPE));
 });
