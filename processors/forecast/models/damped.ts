@@ -1,12 +1,24 @@
 // What is left of a slope and of a level after some steps, when each step keeps the same share of it. Powers are slow, and
-// every series asks for the same ones.
+// every series asks for the same ones: each is worked out once.
 
-/** How far a slope of 1 has gone after `ahead` steps when it keeps `damping` of itself with each: d + d^2 + ... */
-export const travelOf = (damping: number): ((ahead: number) => number) =>
-  remembered((ahead) => (damping * (1 - damping ** ahead)) / (1 - damping));
+type OfSteps = (steps: number) => number;
 
-/** `of` whole steps, each worked out once. */
-function remembered(of: (steps: number) => number): (steps: number) => number {
+/** How far a slope of 1 has gone after `steps` when it keeps `damping` of itself with each: d + d^2 + ... */
+export const travelOf = (damping: number): OfSteps =>
+  remembered((steps) => (damping * (1 - damping ** steps)) / (1 - damping));
+
+const fadings = new Map<number, OfSteps>();
+
+/** The share that is left after whole steps of what halves every `halfLife` steps. */
+export function fadingOf(halfLife: number): OfSteps {
+  const known = fadings.get(halfLife);
+  if (known !== undefined) return known;
+  const fading = remembered((steps) => 0.5 ** (steps / halfLife));
+  fadings.set(halfLife, fading);
+  return fading;
+}
+
+function remembered(of: OfSteps): OfSteps {
   const known: number[] = [];
   return (steps) => {
     while (known.length <= steps) known.push(of(known.length));

@@ -3,7 +3,7 @@
 // with a season of 1,440 steps and a quick level the level would take all of every error, and the season learn nothing.
 
 import { type Model, unfitted } from '../model.ts';
-import { travelOf } from './damped.ts';
+import { fadingOf, travelOf } from './damped.ts';
 
 const LEVEL_GAIN = 0.5;
 const TREND_GAIN = 0.05;
@@ -35,10 +35,10 @@ export const holtWinters: Model = {
     state[LEVEL] = after;
   },
   forecast(history, state, _parameters, ahead, into) {
-    const kept = 0.5 ** (RETURNS_IN_SEASON / history.grid.season);
+    const kept = fadingOf(history.grid.season / RETURNS_IN_SEASON);
     for (let i = 0; i < ahead.length; i++) {
       const beside = state[LEVEL]! + state[TREND]! * travelled(ahead[i]!);
-      into[i] = history.seasonal(history.step + ahead[i]!) + kept ** ahead[i]! * beside;
+      into[i] = history.seasonal(history.step + ahead[i]!) + kept(ahead[i]!) * beside;
     }
   },
 };

@@ -5,6 +5,7 @@
 
 import type { Grid } from '../grid.ts';
 import type { LogReader } from '../log-reader.ts';
+import { fadingOf } from './damped.ts';
 import { direct, type Features } from './direct.ts';
 
 /** Variants: what a day of history allows, and what a week allows. */
@@ -189,6 +190,6 @@ function write(
   // One step ahead this very step says most; further ahead the mean of a few.
   const nearness = Math.min(1, 1.5 / (ahead + 0.5));
   const stands = nearness * origin[NOW]! + (1 - nearness) * origin[LATELY]!;
-  const kept = 0.5 ** (ahead / Math.max(3, season / FADES_IN_SEASON));
+  const kept = fadingOf(Math.max(3, season / FADES_IN_SEASON))(ahead);
   return shape + kept * (stands - shapeNow);
 }
