@@ -13,7 +13,7 @@ import type { StoreKind } from '../../schemas/records.ts';
 import type { Action } from './actions.ts';
 import { rowsAhead } from './ahead.ts';
 import { type Board, type BoardShard, cargoOfShard } from './board.ts';
-import { bytesMax, type DatastoreType, typesOfKind } from './catalog.ts';
+import { type DatastoreType, heldShare, typesOfKind } from './catalog.ts';
 import { allocationCost, type Cargo, type Cost, moveCost, outlayOf } from './cost.ts';
 import { peakOf } from './demand.ts';
 import { allocationLeadMs, moveLeadMs } from './lead-time.ts';
@@ -208,9 +208,8 @@ const cargoOfAll = (shards: readonly BoardShard[], share: number): Cargo => {
 
 /** F3 */
 function heldUnits(board: Board, shards: readonly BoardShard[], unit: DatastoreType): number {
-  const entries = sum(shards, (shard) => shard.entries) / unit.entriesMax;
-  const memory = sum(shards, (shard) => shard.bytes) / bytesMax(unit);
-  return Math.ceil(Math.max(entries, memory) / board.placeLimit);
+  const held = { entries: sum(shards, ({ entries }) => entries), bytes: sum(shards, ({ bytes }) => bytes) };
+  return Math.ceil(heldShare(held, unit) / board.placeLimit);
 }
 
 /** True when an empty shard of the type has room for some slice that can leave the shard. */

@@ -14,6 +14,7 @@
 import { type EventTime, eventTime, type ShardId } from '../../schemas/ids.ts';
 import type { Action } from './actions.ts';
 import { calibrationOf, type PlannedShard, type Snapshot } from './board.ts';
+import { heldShare } from './catalog.ts';
 import { moveDollars, overloadDollars } from './cost.ts';
 import { type CellRow, type PromiseRow, promiseKey, rowOf, rowsOf, sliceRowKey } from './rows.ts';
 import type { PlanSettings } from './settings.ts';
@@ -93,8 +94,7 @@ function relief(turn: Turn, shard: ShardId, before: Snapshot): PromiseRow | unde
     bytes += slice.bytes;
     for (let k = 0; k < steps; k++) median[k]! += slice.load.median[k]!;
   }
-  const { entriesMax, memoryBytes } = planned.type;
-  if (Math.max(entries / entriesMax, bytes / memoryBytes) > settings.safeUtilisation) return undefined;
+  if (heldShare({ entries, bytes }, planned.type) > settings.safeUtilisation) return undefined;
   const calibration = calibrationOf(planned, current, settings);
   const capacityPerSecond = safe(planned, settings);
   const stepsAbove = median.filter((load) => load * calibration > capacityPerSecond).length;

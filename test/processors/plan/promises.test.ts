@@ -1,11 +1,12 @@
 // Promises: what was promised is measured, reviewed, and tunes the dead band. Invariants H1 to H3 of promises.ts.
 
 import { describe, expect, test } from 'vitest';
+import { catalogOf } from '../../../processors/plan/catalog.ts';
 import { earnedDeadBand } from '../../../processors/plan/promises.ts';
 import { cellOf } from '../../../processors/plan/rows.ts';
 import { PLAN_DEFAULTS } from '../../../processors/plan/settings.ts';
 import type { Decision } from '../../../schemas/records.ts';
-import { SETTINGS, simulate, T0, type World } from './simulator.ts';
+import { CATALOG, SETTINGS, simulate, T0, type World } from './simulator.ts';
 
 const TOPICS = 100;
 
@@ -58,6 +59,12 @@ describe('a promise', () => {
   test('says what overload came all the same', () => {
     const crowd = run((minute) => (minute >= 30 && minute < 42 ? 1_500 : 300), 100, { forecaster: 'late' });
     expect(reviews(crowd)[0]!.reason).toMatch(/It was above it for \d+ min all the same/);
+  });
+
+  test('is made of a shard that keeps its entries on disk, however little memory it has', () => {
+    const types = [...CATALOG.values()].map((type) => ({ ...type, memoryBytes: 1e6, storageBytes: type.memoryBytes }));
+    const onDisk = run((minute) => (minute >= 60 ? 1_200 : 300), 150, { settings: { catalog: catalogOf({ types }) } });
+    expect(reviews(onDisk)).toHaveLength(1);
   });
 
   test('is made by what is carried out alone: in observe nothing is reviewed', () => {
