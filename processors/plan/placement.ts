@@ -3,7 +3,7 @@
 
 import type { SliceKey } from '../../schemas/ids.ts';
 import type { Alternative } from '../../schemas/records.ts';
-import { hashSlice, isTrieSlice, parseSlice, pinSlice } from '../../state/keys.ts';
+import { hashSlice, isTrieSlice, parseSlice, pinSlice, spreadSlice } from '../../state/keys.ts';
 import { type Action, type Facts, factsOfTrouble } from './actions.ts';
 import { type Board, type BoardShard, cargoOf, cargoOfShard, type PlannedSlice, scaledLoad } from './board.ts';
 import { expectedOverloadDollars, type Trouble, troubleText } from './capacity.ts';
@@ -182,11 +182,48 @@ function splitOf(board: Board, shard: BoardShard, slice: PlannedSlice, trouble: 
   if (topic !== undefined && peakOf(topic.load).perSecond > HEAVY_SHARE * total)
     return carved(topic.key, topic.load, `the hot topic ${topic.filter} gets a slice of its own`);
   const parsed = parseSlice(slice.slice);
+  if (parsed?.kind === 'pin') return spreadOf(board, shard, slice, parsed.filter);
   if (parsed?.kind !== 'hash' || parsed.bits.length >= BITS_MAX) return undefined;
   const half = (bit: string): PlannedSlice =>
     part(hashSlice(parsed.partition, parsed.bits + bit), scaledLoad(slice.load, 0.5), 0.5);
   return { before: [slice], after: [half('0'), half('1')], how: 'it is split in two' };
 }
+
+/**
+ * A pinned topic that no instance can hold is spread by client over as few slices as can be held, with room to grow: parts
+ * are not spread again. Each part has its share of the entries and writes, but every PUBLISH asks all of them.
+ */
+function spreadOf(board: Board, shard: BoardShard, slice: PlannedSlice, filter: string): Split | undefined {
+  const { catalog, avoided } = board.snapshot;
+  const types = typesOfKind(catalog, shard.kind).filter(({ name }) => !avoided.has(name));
+  const held = (each: PlannedSlice) => types.find((type) => board.fitsEmpty(type, each, shard.calibration));
+  if (held(slice) !== undefined) return undefined;
+  const { now, lookups } = slice.load;
+  const asked = now > 0 ? Math.min(1, lookups / now) : 1;
+  for (let of = 2; of <= PARTS_MAX; of++) {
+    const share = { entries: slice.entries / of, bytes: slice.bytes / of };
+    const load = { ...scaledLoad(slice.load, asked + (1 - asked) / of), lookups };
+    const grown = { entries: share.entries * PART_GROWTH, bytes: share.bytes * PART_GROWTH };
+    const type = held({ ...slice, ...grown, load: scaledLoad(load, PART_GROWTH) });
+    if (type === undefined) continue;
+    const after = Array.from({ length: of }, (_, i) => ({
+      ...slice,
+      ...share,
+      slice: spreadSlice(filter, i, of),
+      load,
+    }));
+    return {
+      before: [slice],
+      after,
+      how: `its clients are spread over ${of} slices, each of which a ${type.name} can hold`,
+    };
+  }
+  return undefined;
+}
+
+/** A PUBLISH that asks more slices than this is dearer than an overload. */
+const PARTS_MAX = 16;
+const PART_GROWTH = 1.5;
 
 /** Of this slice, and not carved out earlier in this plan. */
 const isStillIn = (

@@ -6,7 +6,7 @@
 
 import type { SliceKey } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
-import { hashSlice, parseSlice, partitionOf } from '../../state/keys.ts';
+import { hashSlice, parseSlice, partitionOf, pinSlice, type Slice, spreadSlice } from '../../state/keys.ts';
 import { SliceTree } from '../../state/slice-tree.ts';
 import { type Action, calmFacts } from './actions.ts';
 import { type Board, type BoardShard, type PlannedSlice, sumOnto } from './board.ts';
@@ -52,9 +52,9 @@ export function* balancing(board: Board, kind: StoreKind): Generator<Action> {
   }
 }
 
-/** Cold neighbours become one slice again; cold pins and groups go home. */
+/** Cold neighbours, and cold parts of a spread topic, become one slice again; cold pins and groups go home. */
 export function* merging(board: Board): Generator<Action> {
-  const all = new Map<SliceKey, { slice: PlannedSlice; shard: BoardShard }>();
+  const all = new Map<SliceKey, Placed>();
   for (const shard of board.shards.values())
     for (const slice of shard.slices.values()) all.set(slice.slice, { slice, shard });
   let known: SliceTree | undefined;
@@ -62,7 +62,7 @@ export function* merging(board: Board): Generator<Action> {
     known ??= new SliceTree(board.settings.partitions, all.keys());
     return known;
   };
-  const isCold = ({ slice, shard }: { slice: PlannedSlice; shard: BoardShard }): boolean =>
+  const isCold = ({ slice, shard }: Placed): boolean =>
     !slice.busy &&
     slice.coolUntil <= board.snapshot.now &&
     shard.ready &&
@@ -73,55 +73,55 @@ export function* merging(board: Board): Generator<Action> {
     if (!MERGEABLE.test(key) || !isCold(one)) continue;
     const parsed = parseSlice(key);
     if (parsed === undefined) continue;
-    let before: { slice: PlannedSlice; shard: BoardShard }[];
+    let before: Placed[];
     let into: PlannedSlice['slice'];
-    if (parsed.kind === 'hash') {
-      const twin = all.get(hashSlice(parsed.partition, `${parsed.bits.slice(0, -1)}1`));
-      if (twin === undefined || !isCold(twin)) continue;
-      before = [one, twin];
-      into = hashSlice(parsed.partition, parsed.bits.slice(0, -1));
+    if (parsed.kind === 'hash' || parsed.kind === 'spread') {
+      const [keys, whole] = parsed.kind === 'hash' ? halvesOf(parsed) : partsOf(parsed);
+      before = keys.flatMap((each) => all.get(each) ?? []);
+      if (before.length < keys.length || !before.every(isCold)) continue;
+      into = whole;
     } else {
       const tree = treeOfAll();
       tree.remove(one.slice.slice);
       const home =
         parsed.kind === 'group'
           ? tree.groupOf(parsed.partition, parsed.prefix)
-          : parsed.kind === 'pin'
-            ? tree.concreteSliceOf(parsed.filter, partitionOf(parsed.filter, tree.partitions), '')
-            : undefined;
+          : tree.concreteSliceOf(parsed.filter, partitionOf(parsed.filter, tree.partitions), '');
       tree.add(one.slice.slice);
       const host = home === undefined ? undefined : all.get(home);
       if (host === undefined || host.slice.busy || host.slice.coolUntil > board.snapshot.now) continue;
       before = [host, one];
       into = host.slice.slice;
     }
-    const [first, second] = before as [(typeof before)[0], (typeof before)[0]];
     found++;
+    const [first] = before as [Placed];
     const facts = calmFacts(
       board,
       one.shard,
       `${before.map(({ slice }) => slice.slice).join(' and ')} are cold; fewer slices are fewer pointers.`,
     );
-    if (first.shard !== second.shard) {
-      if (!first.shard.ready || !board.fits(first.shard, second.slice)) continue;
-      yield moveAction(board, second.slice, first.shard, {
+    const apart = before.find(({ shard }) => shard !== first.shard);
+    if (apart !== undefined) {
+      if (!first.shard.ready || !board.fits(first.shard, apart.slice)) continue;
+      yield moveAction(board, apart.slice, first.shard, {
         ...facts,
-        reason: `${second.slice.slice} is cold and goes back to ${first.slice.slice}.`,
+        reason: `${apart.slice.slice} is cold and goes back to ${first.slice.slice}.`,
         savesDollars: Number.POSITIVE_INFINITY,
       });
       continue;
     }
-    const load = emptyLoad(board.settings.horizonSteps);
-    addLoad(load, first.slice.load);
-    addLoad(load, second.slice.load);
-    const entries = first.slice.entries + second.slice.entries;
-    const bytes = first.slice.bytes + second.slice.bytes;
+    const merged = { ...first.slice, slice: into, load: emptyLoad(board.settings.horizonSteps), entries: 0, bytes: 0 };
+    for (const { slice } of before) {
+      addLoad(merged.load, slice.load);
+      merged.entries += slice.entries;
+      merged.bytes += slice.bytes;
+    }
     yield {
       ...facts,
       kind: 'MERGE',
       shard: first.shard.id,
       before: before.map(({ slice }) => slice),
-      after: [{ ...first.slice, slice: into, load, entries, bytes }],
+      after: [merged],
       leadTimeMs: 0,
       dollars: 0,
       savesDollars: 0,
@@ -129,8 +129,24 @@ export function* merging(board: Board): Generator<Action> {
   }
 }
 
-/** The first half of a hash slice, a pin, and a group below the whole. */
-const MERGEABLE = /^(c\/\d+\/[01]*0$|t\/|w\/\d+\/.)/;
+interface Placed {
+  readonly slice: PlannedSlice;
+  readonly shard: BoardShard;
+}
+
+type Whole = readonly [of: readonly SliceKey[], into: SliceKey];
+
+function halvesOf({ partition, bits }: Extract<Slice, { kind: 'hash' }>): Whole {
+  const above = bits.slice(0, -1);
+  return [[hashSlice(partition, `${above}0`), hashSlice(partition, `${above}1`)], hashSlice(partition, above)];
+}
+
+function partsOf({ filter, of }: Extract<Slice, { kind: 'spread' }>): Whole {
+  return [Array.from({ length: of }, (_, i) => spreadSlice(filter, i, of)), pinSlice(filter)];
+}
+
+/** The first half of a hash slice, a pin, the first part of a spread topic, and a group below the whole. */
+const MERGEABLE = /^(c\/\d+\/[01]*0$|t\/|s\/0of|w\/\d+\/.)/;
 
 /** A shard that is not needed, and where its slices go. */
 export interface Leaving {

@@ -4,7 +4,7 @@
 //   settings name=value ...            of the planner
 //   forecaster perfect|late|none|broken|noise
 //   topics count=N base= peak= ...     N even topics that share a rate (operations per second)
-//   topic NAME base= peak= ...         one topic
+//   topic NAME [writes=yes] ...        one topic, and what is asked of it: look-ups, or changes
 //   wildcards base= peak= ...          look-ups in filters that begin with a wildcard
 //   group LEVEL [writes=yes] ...       look-ups in, or changes of, filters under one first level
 //     shapes: from= to= ramp= (a step, or a slope)   period= (a wave)   hourly=1.1 (growth)   shift= (minutes later)
@@ -69,7 +69,8 @@ function resultOfCell(situation: string): string {
     else if (verb === 'forecaster') world.forecaster = first as Forecaster;
     else if (verb === 'settings') world.settings = settingsOf(named);
     else if (verb === 'topics') world.topics.push(...evenTopics(named));
-    else if (verb === 'topic') world.topics.push({ topic: first, perSecond: shape(named) });
+    else if (verb === 'topic')
+      world.topics.push({ topic: first, perSecond: shape(named), writes: named.writes === 'yes' });
     else if (verb === 'sweep') world.topics.push(...sweep(named));
     else if (verb === 'wildcards') world.wildcards = shape(named);
     else if (verb === 'group') world.groups = [...(world.groups ?? []), groupOf(first, named)];

@@ -301,11 +301,48 @@ describe('goals', () => {
     const made = plan(
       snapshot({
         shards: [shard('a', { type: typeNamed(CATALOG, 'kv-large') })],
-        slices: [slice('t/hot', 'a', 9_000)],
+        slices: [slice('t/hot', 'a', { ...load(9_000), lookups: 9_000 })],
       }),
     );
     expect(made.actions).toEqual([]);
     expect(made.refusals).toMatchObject([{ subject: 'a', by: 'hot-key' }]);
+  });
+
+  for (const { what, perSecond, entries, parts } of [
+    { what: 'writes', perSecond: 6_000, entries: 1_000, parts: 4 },
+    { what: 'entries', perSecond: 10, entries: 3.5e6, parts: 2 },
+    { what: 'entries', perSecond: 10, entries: 6e6, parts: 4 },
+  ])
+    test(`a topic with more ${what} than any instance can hold is spread by client over ${parts} slices`, () => {
+      const hot = slice('t/hot', 'a', perSecond, { entries, bytes: entries * 100 });
+      const { actions } = plan(
+        snapshot({ shards: [shard('a', { type: typeNamed(CATALOG, 'kv-large') })], slices: [hot] }),
+      );
+      const [split] = actions as [Action & { kind: 'SPLIT' }];
+      expect(split).toMatchObject({ kind: 'SPLIT', before: [{ slice: 't/hot' }] });
+      expect(split.after.map((each) => each.slice)).toEqual(
+        Array.from({ length: parts }, (_, i) => `s/${i}of${parts}/hot`),
+      );
+      expect(split.after[0]!.entries).toBeCloseTo(entries / parts, 6);
+      expect(split.reason).toContain(`spread over ${parts} slices`);
+    });
+
+  test('a topic that a bigger type holds is not spread', () => {
+    const hot = slice('t/hot', 'a', 1_500);
+    expect(plan(snapshot({ shards: [shard('a')], slices: [hot] })).actions).toMatchObject([{ kind: 'RESIZE' }]);
+  });
+
+  test('cold parts of a spread topic come together on one shard, and become one slice there', () => {
+    const parts = (on: readonly string[]) => on.map((each, i) => slice(`s/${i}of3/hot`, each, 1));
+    const shards = [shard('a'), shard('b')];
+    expect(plan(snapshot({ shards, slices: parts(['a', 'a', 'b']) })).actions).toMatchObject([
+      { kind: 'MOVE', slice: { slice: 's/2of3/hot' }, to: 'a' },
+    ]);
+    expect(plan(snapshot({ shards, slices: parts(['a', 'a', 'a']) })).actions).toMatchObject([
+      { kind: 'MERGE', before: [{}, {}, {}], after: [{ slice: 't/hot', entries: 3_000 }] },
+    ]);
+    const warm = slice('s/2of3/hot', 'a', 100);
+    expect(plan(snapshot({ shards, slices: [...parts(['a', 'a']), warm] })).actions).toEqual([]);
   });
 
   test('an allocation says what else there was, and what doing nothing would cost', () => {

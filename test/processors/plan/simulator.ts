@@ -29,6 +29,7 @@ import type {
 import {
   filterHash,
   groupSeries,
+  isTrieSlice,
   leadingBits,
   leafSeries,
   partitionOf,
@@ -283,9 +284,13 @@ export function forecast(
 /** `late` knows the rate of this minute alone; `noise` is up to three times too high or low, anew for each forecast. */
 export type Forecaster = 'perfect' | 'none' | 'broken' | 'late' | 'noise';
 
-/** Look-ups per second of each topic at a minute. */
+/** What is asked of each topic per second at a minute: look-ups, unless `writes`. */
 export interface World {
-  readonly topics: readonly { readonly topic: string; readonly perSecond: (minute: number) => number }[];
+  readonly topics: readonly {
+    readonly topic: string;
+    readonly perSecond: (minute: number) => number;
+    readonly writes?: boolean;
+  }[];
   /** PUBLISHes that ask the partition of wildcard-first filters, per second. */
   readonly wildcards?: (minute: number) => number;
   /** Filters under one first level and a wildcard, by that level: what is asked of them, per second. */
@@ -327,8 +332,8 @@ export interface Result {
 export function simulate(world: World, minutes: number): Result {
   const cell = new Cell(world.settings).genesis();
   const rates = {
-    PUBLISHES: seriesOf(world, cell.settings.partitions, minutes),
-    SUBSCRIPTIONS: groupsOf(world, 'SUBSCRIPTIONS', cell.settings.partitions, minutes),
+    PUBLISHES: seriesOf(world, 'PUBLISHES', cell.settings.partitions, minutes),
+    SUBSCRIPTIONS: seriesOf(world, 'SUBSCRIPTIONS', cell.settings.partitions, minutes),
   };
   const problems = new Set<string>();
   const due: { at: number; act: () => void }[] = [];
@@ -470,7 +475,7 @@ function perform(
 }
 
 /** Rates of each series by minute: every topic in its leaf, and the heavy ones in their own series too. */
-function seriesOf(world: World, partitions: number, minutes: number): Map<string, number[]> {
+function seriesOf(world: World, signal: Signal, partitions: number, minutes: number): Map<string, number[]> {
   const rates = new Map<string, number[]>();
   const add = (series: string, byMinute: readonly number[]): void => {
     const sum = rates.get(series) ?? byMinute.map(() => 0);
@@ -480,13 +485,15 @@ function seriesOf(world: World, partitions: number, minutes: number): Map<string
     );
   };
   const all = Array.from({ length: minutes + 60 }, (_, minute) => minute);
-  for (const { topic, perSecond } of world.topics) {
+  for (const { topic, perSecond, writes = false } of world.topics) {
+    if (writes !== (signal === 'SUBSCRIPTIONS')) continue;
     const byMinute = all.map(perSecond);
     add(leafSeries(partitionOf(topic, partitions), leadingBits(filterHash(topic), LEAF_BITS)), byMinute);
     if (Math.max(...byMinute) >= world.heavyPerSecond) add(topicSeries(topic), byMinute);
   }
-  if (world.wildcards !== undefined) add(groupSeries(partitionOf(ROOT_KEY, partitions)), all.map(world.wildcards));
-  for (const [series, byMinute] of groupsOf(world, 'PUBLISHES', partitions, minutes)) add(series, byMinute);
+  if (world.wildcards !== undefined && signal === 'PUBLISHES')
+    add(groupSeries(partitionOf(ROOT_KEY, partitions)), all.map(world.wildcards));
+  for (const [series, byMinute] of groupsOf(world, signal, partitions, minutes)) add(series, byMinute);
   return rates;
 }
 
@@ -541,9 +548,12 @@ function sendRates(cell: Cell, signal: Signal, rates: Map<string, number[]>, min
 function overloaded(cell: Cell, world: World, minute: number): boolean {
   const map = shardMapOfRows(cell.rows, cell.settings.partitions);
   const asked = new Map<ShardId, number>();
-  for (const { topic, perSecond } of world.topics) {
-    const home = map.slices.get(map.tree.concreteSliceOf(topic, partitionOf(topic, map.partitions), '')!)!;
-    asked.set(home.shards[0]!, (asked.get(home.shards[0]!) ?? 0) + perSecond(minute));
+  for (const { topic, perSecond, writes } of world.topics) {
+    const slices = map.tree.slicesForTopic(topic).filter((key) => !isTrieSlice(key));
+    for (const key of slices) {
+      const [shard] = map.slices.get(key)!.shards;
+      asked.set(shard!, (asked.get(shard!) ?? 0) + perSecond(minute) / (writes ? slices.length : 1));
+    }
   }
   return [...asked].some(([id, rate]) => rate > CATALOG.get(map.shards.get(id)!.datastoreType)!.operationsPerSecond);
 }
