@@ -3,10 +3,11 @@
 //   R1. The answer to a PUBLISH is the union of all shards of its route, each subscriber once per filter.
 //   R2. A store that says `moved` is believed: the table is waited for and the whole route asked again, at most
 //       `hopsMax` times; then POINTER_STALE, never a partial answer.
+//   R3. Replicas are asked in turn. When one is not there, the other answers for it.
 
 import type { Answer, ShardStore, Subscriber } from '../datastores/shard-store.ts';
 import { AppError } from '../schemas/errors.ts';
-import { type Epoch, epoch } from '../schemas/ids.ts';
+import { type Epoch, epoch, type ShardId } from '../schemas/ids.ts';
 import type { ShardEntry } from '../schemas/records.ts';
 import { isTrieSlice } from '../state/keys.ts';
 import type { Pointer, PointerTable, Stop } from '../state/pointer-table.ts';
@@ -42,6 +43,7 @@ export interface Home {
 export class Router {
   readonly #ports: RouterPorts;
   readonly #settings: RouterSettings;
+  #turn = 0;
 
   constructor(ports: RouterPorts, settings: RouterSettings = ROUTER_DEFAULTS) {
     this.#ports = ports;
@@ -59,12 +61,13 @@ export class Router {
   /** Everybody whose filter matches a PUBLISH to this valid topic (R1). Throws POINTER_STALE or STORE_UNAVAILABLE. */
   async subscribersOf(topic: string): Promise<readonly Subscriber[]> {
     const { pointers } = this.#ports;
+    const turn = this.#turn++;
     for (let hop = 0; ; hop++) {
       const { table } = pointers;
       const asker = table.epoch;
-      const stops = table.route(topic);
+      const stops = table.route(topic, turn);
       if (stops.length === 0) throw stale(table, { topic }, 'no slice of the pointer table covers the topic');
-      const answers = (await Promise.all(stops.map((stop) => this.#asked(stop, topic, asker)))).flat();
+      const answers = (await Promise.all(stops.map((stop) => this.#askedOrReplica(table, stop, topic, asker)))).flat();
       const moved = answers.filter((answer) => answer.kind === 'moved');
       if (moved.length === 0) return union(answers);
       if (hop === this.#settings.hopsMax)
@@ -72,6 +75,17 @@ export class Router {
       // The epoch of the move, when it is newer than ours, is what the table must reach.
       const at = Math.max(asker, ...moved.map((answer) => answer.epoch - 1));
       await pointers.newerThan(epoch(at), this.#settings.waitMs);
+    }
+  }
+
+  /** R3 */
+  async #askedOrReplica(table: PointerTable, stop: Stop, topic: string, asker: Epoch): Promise<readonly Answer[]> {
+    try {
+      return await this.#asked(stop, topic, asker);
+    } catch (error) {
+      const shard = replicaOf(stop);
+      if (shard === undefined || !(error instanceof AppError && error.code === 'STORE_UNAVAILABLE')) throw error;
+      return this.#asked({ shard, entry: table.shard(shard), pointers: stop.pointers }, topic, asker);
     }
   }
 
@@ -91,6 +105,12 @@ export class Router {
     }
   }
 }
+
+/** Another shard that holds everything that this one is asked for. */
+const replicaOf = ({ shard, pointers }: Stop): ShardId | undefined =>
+  pointers[0]?.shards.find(
+    (other) => other !== shard && pointers.every(({ mode, shards }) => mode === 'REPLICAS' && shards.includes(other)),
+  );
 
 function union(answers: readonly Answer[]): Subscriber[] {
   const lists = answers.flatMap((answer) => (answer.kind === 'found' ? [answer.subscribers] : []));

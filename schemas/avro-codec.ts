@@ -29,10 +29,10 @@ export const LOCAL_SCHEMA_IDS: Readonly<Record<RecordName, number>> = {
   Metric: 12,
   RateWindow: 4,
   Forecast: 10,
-  Command: 6,
-  Progress: 7,
+  Command: 13,
+  Progress: 14,
   PointerRecord: 8,
-  Decision: 11,
+  Decision: 15,
 };
 
 /**
@@ -41,6 +41,9 @@ export const LOCAL_SCHEMA_IDS: Readonly<Record<RecordName, number>> = {
  */
 const LOCAL_HISTORY: readonly { readonly id: number; readonly record: RecordName; readonly schema: unknown }[] = [
   { id: 3, record: 'Metric', schema: SCHEMAS.Metric },
+  { id: 6, record: 'Command', schema: SCHEMAS.Command },
+  { id: 7, record: 'Progress', schema: SCHEMAS.Progress },
+  { id: 11, record: 'Decision', schema: SCHEMAS.Decision },
   { id: 5, record: 'Forecast', schema: without('Forecast', ['farStepMs', 'farQuantiles', 'coverage', 'stepsSeen']) },
   {
     id: 9,

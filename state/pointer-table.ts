@@ -130,8 +130,11 @@ export class PointerTable {
     return slice === undefined ? undefined : this.#pointers.get(slice);
   }
 
-  /** The shards that together hold every subscription matching a PUBLISH to this topic, each once. */
-  route(topic: string): Stop[] {
+  /**
+   * The shards that together hold every subscription matching a PUBLISH to this topic, each once. Of replicas it is another
+   * one by `turn`.
+   */
+  route(topic: string, turn = 0): Stop[] {
     const stops: { shard: ShardId; entry: ShardEntry | undefined; pointers: Pointer[] }[] = [];
     const ask = (shard: ShardId, pointer: Pointer): void => {
       const stop = stops.find((each) => each.shard === shard);
@@ -146,7 +149,9 @@ export class PointerTable {
     }
     // Of replicas the one that is asked anyway; distinct shards are the cost of a PUBLISH.
     for (const pointer of replicated) {
-      const shard = pointer.shards.find((each) => stops.some((stop) => stop.shard === each)) ?? pointer.shards[0];
+      const shard =
+        pointer.shards.find((each) => stops.some((stop) => stop.shard === each)) ??
+        pointer.shards[turn % pointer.shards.length];
       if (shard !== undefined) ask(shard, pointer);
     }
     return stops;

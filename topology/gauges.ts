@@ -13,6 +13,7 @@ const MOVE_STATES: readonly MoveState[] = [
   'COPYING',
   'VERIFYING',
   'VERIFIED',
+  'SHARED',
   'SWITCHED',
   'DRAINING',
   'RETIRED',

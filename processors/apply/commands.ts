@@ -65,8 +65,8 @@ export function carriedOn(
   if (move !== before) {
     rows.set(moveRow(move.id), move);
     const home = life.homes.get(move.slice);
-    if (home !== undefined && isSwitched(move) && home.moving === move.id && home.shard !== move.to) {
-      home.shard = move.to;
+    if (home !== undefined && home.moving === move.id && home.epoch !== move.epoch) {
+      if (isSwitched(move)) home.shard = move.to;
       home.epoch = move.epoch;
       rows.set(LIFE, life);
     }

@@ -13,6 +13,9 @@
 //       with it what the move had put there. Before a copy it means that the shard is not ready to receive.
 //   M6. After a restart a move goes on from its row, but compares anew: an erase that was not committed may have happened.
 //
+//   M7. From SHARE on the target is as good as the source, and readers ask either: a replica. UNSHARE ends it as a move
+//       from the replica back to the source, of which there is nothing to copy.
+//
 // At most one chunk effect of a move is under way (`awaiting`), and outcomes come in the order of their effects, before
 // the next tick.
 
@@ -46,6 +49,7 @@ export type Phase =
   | 'verifying'
   | 'settling'
   | 'verified'
+  | 'shared'
   | 'switched'
   | 'draining'
   | 'retiring'
@@ -60,7 +64,8 @@ const NEXT: Record<Phase, readonly Phase[]> = {
   copying: ['verifying', 'aborting'],
   verifying: ['settling', 'copying', 'aborting'], // Back to copying: a write to the target has failed.
   settling: ['verified', 'verifying', 'copying', 'aborting'], // Back to verifying: a restart (M6).
-  verified: ['switched', 'aborting'],
+  verified: ['switched', 'shared', 'aborting'],
+  shared: ['switched'], // Readers ask the target: it can be left by a switch back alone (M7).
   switched: ['draining'], // Past the pointer switch there is no way back (M4).
   draining: ['retiring'],
   retiring: ['retired'],
@@ -77,12 +82,16 @@ const STATE: Record<Exclude<Phase, 'aborting'>, MoveState> = {
   verifying: 'VERIFYING',
   settling: 'VERIFYING',
   verified: 'VERIFIED',
+  shared: 'SHARED',
   switched: 'SWITCHED',
   draining: 'DRAINING',
   retiring: 'DRAINING',
   retired: 'RETIRED',
   aborted: 'ABORTED',
 };
+
+/** Phases that last until the planner speaks. */
+const RESTING: ReadonlySet<Phase> = new Set(['verified', 'shared', 'draining']);
 
 const FIRST_BACKOFF_MS = 200;
 const BACKOFF_MS_MAX = 10_000;
@@ -184,6 +193,8 @@ export const isFinished = (move: Move): boolean => NEXT[move.phase].length === 0
 export const isSwitched = ({ phase }: Move): boolean =>
   phase === 'switched' || phase === 'draining' || phase === 'retiring' || phase === 'retired';
 
+const canAbort = ({ phase }: Move): boolean => phase === 'aborting' || NEXT[phase].includes('aborting');
+
 /**
  * The shard that gets the slice's events beside the owner (M1). With `move` set a failed write is the move's to repair;
  * without it the runner repeats the write until it succeeds (M3).
@@ -195,6 +206,7 @@ export function secondShardOf(move: Move): { readonly shard: ShardId; readonly m
       return { shard: move.to, move: move.id };
     case 'settling':
     case 'verified':
+    case 'shared':
       return { shard: move.to, move: undefined };
     case 'switched':
     case 'draining':
@@ -290,6 +302,7 @@ export function onSteer(
       return accept({ ...before, rowsPerSecond: Math.max(0, command.rowsPerSecond) });
     case 'ABORT': {
       if (isSwitched(before)) return refuse('the pointer has been switched');
+      if (before.phase === 'shared') return refuse('readers ask both shards');
       if (before.phase === 'aborting') return accept(before);
       const why = command.reason === '' ? 'asked for' : command.reason;
       return accept(aborting(before, why));
@@ -299,6 +312,21 @@ export function onSteer(
       if (before.phase !== 'verified') return refuse(`the move is ${before.phase}, not verified`);
       if (command.epoch <= before.epoch) return refuse(`epoch ${command.epoch} is not above ${before.epoch}`);
       const move = entered({ ...before, epoch: command.epoch }, 'switched');
+      return accept(move, [owned(move)]);
+    }
+    case 'SHARE': {
+      if (before.phase === 'shared') return accept(before); // Said twice.
+      if (before.phase !== 'verified') return refuse(`the move is ${before.phase}, not verified`);
+      if (command.epoch <= before.epoch) return refuse(`epoch ${command.epoch} is not above ${before.epoch}`);
+      const move = entered({ ...before, epoch: command.epoch }, 'shared');
+      return accept(move, [owned(move)]);
+    }
+    case 'UNSHARE': {
+      if (isSwitched(before)) return accept(before); // Said twice.
+      if (before.phase !== 'shared') return refuse(`the move is ${before.phase}, not shared`);
+      if (command.epoch <= before.epoch) return refuse(`epoch ${command.epoch} is not above ${before.epoch}`);
+      const { from, to } = before;
+      const move = entered({ ...before, from: to, to: from, epoch: command.epoch }, 'switched');
       return accept(move, [owned(move)]);
     }
     case 'RETIRE': {
@@ -318,7 +346,8 @@ export function onRestart(before: Move, context: MoveContext): Turn {
   if (move.phase === 'settling') move = entered(move, 'verifying');
   else if (move.phase === 'verifying') move = { ...move, cursor: undefined, recopying: false, rowsVerified: 0 }; // M6
   const effects: Effect[] = [];
-  if (secondShardOf(move)?.shard === move.to) effects.push(receiving(move));
+  if (move.phase === 'shared') effects.push(owned(move));
+  else if (secondShardOf(move)?.shard === move.to) effects.push(receiving(move));
   else if (move.phase === 'switched' || move.phase === 'draining') effects.push(owned(move));
   else if (move.phase === 'retiring') effects.push(owned(move), moved(move));
   return turn(before, move, effects, context);
@@ -347,7 +376,7 @@ export function progressOf(move: Move, context: MoveContext): MoveProgress {
 /** The result of a turn, with the report that is due: at each new state, otherwise once a second while rows move. */
 function turn(before: Move, move: Move, effects: readonly Effect[], context: MoveContext): Turn {
   const isNew = stateOf(move) !== move.told || move.reason !== before.reason;
-  const isBusy = !move.paused && move.phase !== 'verified' && move.phase !== 'draining';
+  const isBusy = !move.paused && !RESTING.has(move.phase);
   if (!isNew && !(isBusy && move.sinceReportMs >= REPORT_MS)) return { move, effects, report: undefined };
   return answered(move, effects, context);
 }
@@ -451,7 +480,7 @@ function retried(move: Move, context: MoveContext): Move {
   const restarts = move.phase === 'copying' && move.cursor === undefined ? move.restarts + 1 : move.restarts;
   const waitMs = Math.min(BACKOFF_MS_MAX, FIRST_BACKOFF_MS * 2 ** Math.min(failures - 1, 10));
   const again = { ...move, failing: false, failures, restarts, waitMs };
-  if (Math.max(failures, restarts) <= context.settings.failuresMax || isSwitched(move)) return again;
+  if (Math.max(failures, restarts) <= context.settings.failuresMax || !canAbort(move)) return again;
   // What is left at a target that cannot be reached is erased by the next move to it (M2); no pointer ever named it.
   if (move.phase === 'aborting')
     return { ...entered(again, 'aborted'), reason: `${move.reason}; rows may be left at ${move.to}` };
@@ -509,7 +538,7 @@ const rateOf = (move: Move, context: MoveContext): number =>
 
 /** Rows still to be copied, compared or erased over the rate; -1 while the slice has not been counted. */
 function etaMs(move: Move, context: MoveContext): number {
-  if (isFinished(move) || move.phase === 'verified' || move.phase === 'draining') return 0;
+  if (isFinished(move) || RESTING.has(move.phase)) return 0;
   if (context.entries < 0) return -1;
   const left = (of: number): number => Math.max(0, context.entries - of);
   const rows =

@@ -31,7 +31,7 @@ export interface Facts {
 
 export type Action = Facts &
   (
-    | { readonly kind: 'MOVE'; readonly slice: PlannedSlice; readonly to: ShardId }
+    | Moving<'MOVE'>
     | {
         readonly kind: 'SPLIT' | 'MERGE';
         readonly shard: ShardId;
@@ -46,9 +46,18 @@ export type Action = Facts &
       }
     | { readonly kind: 'RESIZE'; readonly shard: ShardId; readonly type: DatastoreType }
     | { readonly kind: 'RETIRE'; readonly shard: ShardId }
+    | { readonly kind: 'UNREPLICATE'; readonly slice: PlannedSlice }
     /** A move whose slice or target is not there yet: counted as done, asked for later. */
-    | { readonly kind: 'WAIT'; readonly slice: PlannedSlice; readonly to: ShardId }
+    | Moving<'WAIT'>
   );
+
+interface Moving<Kind extends 'MOVE' | 'WAIT'> {
+  readonly kind: Kind;
+  readonly slice: PlannedSlice;
+  readonly to: ShardId;
+  /** A replica is made there, and the slice stays; `slice.load` is what either is asked for then. */
+  readonly replicates: boolean;
+}
 
 /** The rule that said no. */
 export type Constraint =
@@ -83,6 +92,7 @@ export function subjectOf(action: Action): SliceKey | ShardId {
   switch (action.kind) {
     case 'MOVE':
     case 'WAIT':
+    case 'UNREPLICATE':
       return action.slice.slice;
     case 'SPLIT':
     case 'MERGE':
@@ -97,7 +107,9 @@ export function describe(action: Action): string {
   switch (action.kind) {
     case 'MOVE':
     case 'WAIT':
-      return `move ${action.slice.slice} to ${action.to}`;
+      return `${action.replicates ? 'replicate' : 'move'} ${action.slice.slice} ${action.replicates ? 'on' : 'to'} ${action.to}`;
+    case 'UNREPLICATE':
+      return `end the replica of ${action.slice.slice} on ${action.slice.replica}`;
     case 'SPLIT':
     case 'MERGE':
       return `${action.kind.toLowerCase()} ${action.before.map((slice) => slice.slice).join(', ')}`;

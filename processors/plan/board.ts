@@ -11,7 +11,7 @@ import type { StoreKind } from '../../schemas/records.ts';
 import type { TotalLoads } from './ahead.ts';
 import { bytesMax, type Catalog, type DatastoreType } from './catalog.ts';
 import { type Cargo, requestDollarsPerHour, runningDollarsPerHour } from './cost.ts';
-import { addLoad, emptyLoad, type HeavyGroup, type HeavyTopic, type Load, peakOf } from './demand.ts';
+import { type HeavyGroup, type HeavyTopic, type Load, peakOf, wholeLoad } from './demand.ts';
 import type { Measured } from './lead-time.ts';
 import { type Outline, outlineOf } from './outline.ts';
 import type { Spending } from './rows.ts';
@@ -65,6 +65,10 @@ export interface PlannedSlice {
   /** In a move or change, or not there yet. */
   readonly busy: boolean;
   readonly coolUntil: EventTime;
+  /** Where its replica is, which has half of its look-ups; `load` is what is left. */
+  readonly replica?: ShardId;
+  /** This is the replica: it goes where its slice's own shard says. */
+  readonly isReplica?: true;
 }
 
 export interface BoardShard extends PlannedShard {
@@ -167,6 +171,26 @@ export class Board {
     const from = this.shards.get(slice.shard)!;
     this.#take(from, slice);
     this.#put(to, { ...slice, shard: to.id, busy: true });
+  }
+
+  /** Puts a replica of the slice on another shard; both are as `half` says. */
+  replicate(half: PlannedSlice, to: BoardShard): void {
+    const own = this.shards.get(half.shard)!;
+    this.#take(own, own.slices.get(half.slice)!);
+    this.#put(own, { ...half, busy: true, replica: to.id });
+    this.#put(to, { ...half, shard: to.id, busy: true, isReplica: true });
+    this.sliceCount++;
+  }
+
+  /** Ends a replica: the slice's own shard is asked for everything again. */
+  unreplicate(slice: PlannedSlice): void {
+    const own = this.shards.get(slice.shard)!;
+    const other = this.shards.get(slice.replica!)!;
+    this.#take(own, slice);
+    this.#take(other, other.slices.get(slice.slice)!);
+    const { replica: _, ...alone } = slice;
+    this.#put(own, { ...alone, load: wholeLoad(slice.load), busy: true });
+    this.sliceCount--;
   }
 
   /** Slices give way to others on the same shard, which are busy until apply has done it. */
@@ -319,11 +343,4 @@ export function calibrationOf(shard: PlannedShard, nowPerSecond: number, { safeU
   const explained = nowPerSecond / shard.type.operationsPerSecond;
   if (measured === undefined || measured <= safeUtilisation || explained <= 0) return 1;
   return Math.min(CALIBRATION_MAX, Math.max(1, measured / explained));
-}
-
-/** A copy of the load, scaled. */
-export function scaledLoad(load: Load, factor: number): Load {
-  const scaled = emptyLoad(load.median.length);
-  addLoad(scaled, load, factor);
-  return scaled;
 }

@@ -88,6 +88,26 @@ export function addLoad(target: Load, source: Load, factor = 1): void {
   }
 }
 
+/** What each of two is asked for that share the look-ups of a slice: half of them, and every write. */
+export function halfLoad(load: Load): Load {
+  return { ...scaledLoad(load, 1 - lookupShare(load) / 2), lookups: load.lookups / 2 };
+}
+
+/** What `halfLoad` has made a half of. */
+export function wholeLoad(half: Load): Load {
+  return { ...scaledLoad(half, 1 + lookupShare(half)), lookups: half.lookups * 2 };
+}
+
+/** The share of a load that is look-ups; all of it while nothing is asked. */
+export const lookupShare = ({ now, lookups }: Load): number => (now > 0 ? Math.min(1, lookups / now) : 1);
+
+/** A copy of the load, scaled. */
+export function scaledLoad(load: Load, factor: number): Load {
+  const scaled = emptyLoad(load.median.length);
+  addLoad(scaled, load, factor);
+  return scaled;
+}
+
 /** The highest planned load of one slice over the horizon, with the bucket it falls in. */
 export function peakOf(load: Load): { readonly perSecond: number; readonly step: number } {
   let step = 0;

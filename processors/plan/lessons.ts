@@ -49,7 +49,8 @@ function disturbedShards({ cell, rows, now }: Turn): Set<ShardId> {
   const disturbed = new Set<ShardId>();
   for (const id of [...cell.openMoves, ...cell.closedMoves]) {
     const move = rowOf(rows, 'move', moveKey(id));
-    if (move === undefined || (move.closedAt > 0 && now - move.closedAt > SETTLED_MS)) continue;
+    if (move === undefined || move.state === 'SHARED' || (move.closedAt > 0 && now - move.closedAt > SETTLED_MS))
+      continue;
     disturbed.add(move.from).add(move.to);
   }
   return disturbed;

@@ -5,10 +5,12 @@
 //   M2. RETIRE is asked once, after every live broker's heartbeat has passed the switch, or it fell silent, or there is
 //       none and `drainMs` have passed.
 //   M3. A step that NEXT does not allow changes nothing: progress is a topic, which may be replayed or forged.
+//   M4. A move that makes a replica is not switched but shared: the pointer names both shards, and the move stays open. It
+//       ends as one from the replica back to the slice's own shard, which has everything already.
 
-import { type EventTime, type MoveId, moveId, type ShardId, type SliceKey } from '../../schemas/ids.ts';
-import type { MoveProgress, MoveRequest, MoveState, SteerAction } from '../../schemas/records.ts';
-import { brokerKey, type MoveRow, moveKey, rowOf, type SliceRow, sliceRowKey } from './rows.ts';
+import { type Epoch, type EventTime, type MoveId, moveId, type ShardId, type SliceKey } from '../../schemas/ids.ts';
+import type { MoveProgress, MoveRequest, MoveState, PointerMode, SteerAction } from '../../schemas/records.ts';
+import { brokerKey, type MoveRow, moveKey, type PlanRows, rowOf, type SliceRow, sliceRowKey } from './rows.ts';
 import { pointerEntry, type Saying, type Turn } from './turn.ts';
 
 /** Where a move may go from each state. Apply may be a state ahead of what it last said, so steps before the switch may be skipped. */
@@ -18,7 +20,8 @@ export const NEXT: Record<MoveState, readonly MoveState[]> = {
   COPYING: ['VERIFYING', 'VERIFIED', 'ABORTED'],
   VERIFYING: ['COPYING', 'VERIFIED', 'ABORTED'], // A difference is copied again.
   // A restarted apply compares anew, and one that gives up reports rows until it has.
-  VERIFIED: ['COPYING', 'VERIFYING', 'SWITCHED', 'ABORTED'],
+  VERIFIED: ['COPYING', 'VERIFYING', 'SWITCHED', 'SHARED', 'ABORTED'],
+  SHARED: ['SWITCHED'],
   SWITCHED: ['DRAINING', 'RETIRED'], // There is no way back.
   DRAINING: ['RETIRED'],
   RETIRED: [],
@@ -26,10 +29,18 @@ export const NEXT: Record<MoveState, readonly MoveState[]> = {
 };
 
 export const isOpen = (state: MoveState): boolean => NEXT[state].length > 0;
-const isSwitched = (state: MoveState): boolean => state === 'SWITCHED' || state === 'DRAINING' || state === 'RETIRED';
+export const isSwitched = (state: MoveState): boolean =>
+  state === 'SWITCHED' || state === 'DRAINING' || state === 'RETIRED';
 
-/** Starts a move; its id. */
-export function startMove(turn: Turn, slice: SliceRow, to: ShardId, reason: string, saying: Partial<Saying>): MoveId {
+/** Starts a move, or the making of a replica; its id. */
+export function startMove(
+  turn: Turn,
+  slice: SliceRow,
+  to: ShardId,
+  reason: string,
+  saying: Partial<Saying>,
+  replicates = false,
+): MoveId {
   const { cell, rows } = turn;
   const id = moveId(`move-${String(cell.nextMove++).padStart(6, '0')}`);
   const from = slice.shard;
@@ -37,14 +48,42 @@ export function startMove(turn: Turn, slice: SliceRow, to: ShardId, reason: stri
   rows.set(sliceRowKey(slice.slice), slice);
   cell.openMoves.push(id);
   turn.keepCell();
-  rows.set(moveKey(id), newMove(id, slice.slice, from, to, turn.now, reason));
+  rows.set(moveKey(id), { ...newMove(id, slice.slice, from, to, turn.now, reason), ...(replicates && { replicates }) });
   const command = turn.commandSlice(
     slice.slice,
     { kind: 'MoveSlice', moveId: id, slice: slice.slice, from, to, rowsPerSecond: 0 },
     reason,
   );
-  turn.decide({ ...saying, kind: 'MOVE', subject: slice.slice, reason: `${reason} (${id})`, commandIds: [command] });
+  const kind = replicates ? 'REPLICATE' : 'MOVE';
+  turn.decide({ ...saying, kind, subject: slice.slice, reason: `${reason} (${id})`, commandIds: [command] });
   return id;
+}
+
+/** The open move that keeps the slice's replica, once readers ask both shards. */
+export function replicaOf(rows: PlanRows, { busyWith }: SliceRow): MoveRow | undefined {
+  const move = rowOf(rows, 'move', moveKey(busyWith));
+  return move?.state === 'SHARED' ? move : undefined;
+}
+
+/** The shards that readers may ask for the slice: its own, then that of its replica. */
+export function shardsOfSlice(rows: PlanRows, row: SliceRow): readonly [ShardId, ...ShardId[]] {
+  const replica = row.busyWith === '' ? undefined : replicaOf(rows, row);
+  return replica === undefined ? [row.shard] : [row.shard, replica.to];
+}
+
+/** Ends a replica: readers are sent to the slice's own shard, and what the other holds is erased once they all know (M4). */
+export function endReplica(turn: Turn, shared: MoveRow, reason: string, saying: Partial<Saying>): void {
+  const move: MoveRow = {
+    ...shared,
+    from: shared.to,
+    to: shared.from,
+    state: 'SWITCHED',
+    switchOffset: -1,
+    outcome: reason,
+  };
+  point(turn, move, 'SINGLE', [move.to]);
+  const command = steer(turn, move, 'UNSHARE', reason);
+  turn.decide({ ...saying, kind: 'UNREPLICATE', subject: move.slice, reason, commandIds: [command] });
 }
 
 /** Takes what apply reports of a move. */
@@ -96,6 +135,10 @@ export function takeMoveRequest(turn: Turn, request: MoveRequest): void {
   }
   if (request.action === 'ABORT') {
     if (isSwitched(move.state)) answer('The pointer has been switched; there is no way back.');
+    else if (move.state === 'SHARED')
+      endReplica(turn, move, `The replica of ${move.slice} on ${move.to} goes: a person asked for it.`, {
+        requestId: request.requestId,
+      });
     else abort(turn, move, 'a person asked for it', request.requestId);
     return;
   }
@@ -114,7 +157,7 @@ export function takeMoveRequest(turn: Turn, request: MoveRequest): void {
 
 /** Asks apply to give the move up; it ends with its ABORTED. */
 export function abort(turn: Turn, move: MoveRow, reason: string, requestId = ''): void {
-  if (move.asked !== '' || !isOpen(move.state) || isSwitched(move.state)) return;
+  if (move.asked !== '' || !NEXT[move.state].includes('ABORTED')) return;
   move.asked = 'ABORT';
   move.outcome = reason;
   turn.rows.set(moveKey(move.id), move);
@@ -133,6 +176,8 @@ export function watchMoves(turn: Turn, wallTime: number): void {
   for (const id of [...turn.cell.openMoves]) {
     const move = rowOf(turn.rows, 'move', moveKey(id))!;
     if (isSwitched(move.state)) retireWhenPassed(turn, move, wallTime);
+    else if (move.state === 'SHARED')
+      continue; // Apply is silent about it; it goes on for as long as it is of use.
     else if (move.signs !== move.seenSigns) {
       if (move.startedWallTime === 0) move.startedWallTime = wallTime;
       move.seenSigns = move.signs;
@@ -150,45 +195,46 @@ function moveProblem(move: MoveRow | undefined, progress: MoveProgress): string 
     return 'it speaks of another slice or other shards';
   if (progress.state === 'RETIRED' && move.asked !== 'RETIRE') return 'nobody has asked to retire the source';
   if (progress.state === move.state) return isOpen(move.state) ? undefined : `the move is ${move.state}`;
-  // SWITCHED is ours to say: apply confirms it, by then in DRAINING or still in SWITCHED.
-  if (progress.state === 'SWITCHED' && !isSwitched(move.state)) return 'the pointer has not been switched';
+  // SWITCHED and SHARED are ours to say: apply confirms them.
+  const isOurs = progress.state === 'SWITCHED' || progress.state === 'SHARED';
+  if (isOurs && !isSwitched(move.state)) return 'the pointer has not been switched';
   return NEXT[move.state].includes(progress.state) ? undefined : `${progress.state} cannot follow ${move.state}`;
 }
 
 /** A verified move that nobody holds back is switched. `paused` is what people asked for: apply pauses at our word alone. */
 function switchWhenFree(turn: Turn, move: MoveRow): void {
-  if (move.state === 'VERIFIED' && move.asked === '' && !move.paused) switchOver(turn, move);
-}
-
-/** The pointer with the next epoch and the command to switch, in one step (M1). */
-function switchOver(turn: Turn, move: MoveRow): void {
-  const epoch = turn.publish([pointerEntry(move.slice, 'SINGLE', [move.to])]);
-  const slice = rowOf(turn.rows, 'slice', sliceRowKey(move.slice))!;
-  slice.shard = move.to;
-  slice.epoch = epoch;
-  turn.rows.set(sliceRowKey(move.slice), slice);
-  move.state = 'SWITCHED';
-  move.switchEpoch = epoch;
-  turn.rows.set(moveKey(move.id), move);
-  const command = turn.commandSlice(
-    move.slice,
-    { kind: 'SteerMove', moveId: move.id, slice: move.slice, action: 'SWITCH', rowsPerSecond: 0 },
-    'both sides are equal',
-    epoch,
-  );
+  if (move.state !== 'VERIFIED' || move.asked !== '' || move.paused) return;
+  const { slice, from, to, rowsVerified } = move;
+  const isShared = move.replicates === true;
+  move.state = isShared ? 'SHARED' : 'SWITCHED';
+  const epoch = isShared ? point(turn, move, 'REPLICAS', [from, to]) : point(turn, move, 'SINGLE', [to]);
+  const command = steer(turn, move, isShared ? 'SHARE' : 'SWITCH', 'both sides are equal');
   turn.decide({
     kind: 'SWITCH',
     subject: move.id,
-    reason: `${move.slice} is served by ${move.to} from epoch ${epoch} on; ${move.rowsVerified} rows were equal.`,
+    reason: `${slice} is served by ${isShared ? `${from} and by ` : ''}${to} from epoch ${epoch} on; ${rowsVerified} rows were equal.`,
     commandIds: [command],
   });
+}
+
+/** Publishes who serves the moving slice from the next epoch on (M1): its own shard first. */
+function point(turn: Turn, move: MoveRow, mode: PointerMode, shards: readonly [ShardId, ...ShardId[]]): Epoch {
+  const epoch = turn.publish([pointerEntry(move.slice, mode, shards)]);
+  const slice = rowOf(turn.rows, 'slice', sliceRowKey(move.slice))!;
+  slice.shard = shards[0];
+  slice.epoch = epoch;
+  if (mode === 'REPLICAS') slice.coolUntil = (turn.now + turn.settings.coolDownMs) as EventTime;
+  turn.rows.set(sliceRowKey(move.slice), slice);
+  move.switchEpoch = epoch;
+  turn.rows.set(moveKey(move.id), move);
+  return epoch;
 }
 
 function retireWhenPassed(turn: Turn, move: MoveRow, wallTime: number): void {
   if (move.switchedWallTime === 0) {
     move.switchedWallTime = wallTime;
     turn.rows.set(moveKey(move.id), move);
-    learnCopyRate(turn, move, wallTime);
+    if (!move.replicates) learnCopyRate(turn, move, wallTime);
   }
   if (move.asked !== '' || move.switchOffset < 0) return;
   const { brokerSilentMs, drainMs } = turn.settings;
@@ -224,11 +270,10 @@ const smoothed = (before: number, sample: number): number => before * 0.7 + samp
 
 function finish(turn: Turn, move: MoveRow): void {
   close(turn, move, turn.now);
-  turn.decide({
-    kind: 'FINISH',
-    subject: move.id,
-    reason: `${move.slice} has moved from ${move.from} to ${move.to}: ${move.rowsCopied} rows and ${move.bytesCopied} bytes copied, ${move.rowsErased} erased at the source. It was moved because: ${move.reason}`,
-  });
+  const reason = move.replicates
+    ? `The replica of ${move.slice} on ${move.from} is gone: ${move.rowsErased} rows erased. It was made because: ${move.reason}`
+    : `${move.slice} has moved from ${move.from} to ${move.to}: ${move.rowsCopied} rows and ${move.bytesCopied} bytes copied, ${move.rowsErased} erased at the source. It was moved because: ${move.reason}`;
+  turn.decide({ kind: 'FINISH', subject: move.id, reason });
 }
 
 function closeAborted(turn: Turn, move: MoveRow, reason: string): void {

@@ -5,11 +5,11 @@ import type { SliceKey } from '../../schemas/ids.ts';
 import type { Alternative } from '../../schemas/records.ts';
 import { hashSlice, isTrieSlice, parseSlice, pinSlice, spreadSlice } from '../../state/keys.ts';
 import { type Action, type Facts, factsOfTrouble } from './actions.ts';
-import { type Board, type BoardShard, cargoOf, cargoOfShard, type PlannedSlice, scaledLoad } from './board.ts';
+import { type Board, type BoardShard, cargoOf, cargoOfShard, type PlannedSlice } from './board.ts';
 import { expectedOverloadDollars, type Trouble, troubleText } from './capacity.ts';
 import { bytesMax, type DatastoreType, typesOfKind } from './catalog.ts';
 import { allocationCost, type Cost, moveCost, outlayOf, resizeCost, runningDollarsPerHour, totalOf } from './cost.ts';
-import { addLoad, type Load, peakOf } from './demand.ts';
+import { addLoad, halfLoad, type Load, lookupShare, peakOf, scaledLoad } from './demand.ts';
 import { canBuy } from './goals/caps.ts';
 import { allocationLeadMs, moveLeadMs, provisionLeadMs } from './lead-time.ts';
 import { utilisationAtLeast } from './outline.ts';
@@ -29,7 +29,12 @@ export function* reliefs(board: Board, shard: BoardShard, trouble: Trouble): Gen
   const facts = factsOfTrouble(trouble, shard);
   const why = troubleText(trouble, shard, board.snapshot.now);
   const ranked = rankedSlices(board, shard, trouble);
-  const offers = purchases(board, shard, trouble, ranked, facts, why);
+  const biggest = biggestSlice(board, shard, trouble);
+  const isBig =
+    biggest !== undefined && (shard.slices.size === 1 || board.shareOf(shard, biggest, trouble.dimension) > BIG_SHARE);
+  const split = isBig && !biggest.busy ? splitOf(board, shard, biggest, trouble) : undefined;
+  const half = isBig && split === undefined ? replicaOf(board, shard, biggest, trouble) : undefined;
+  const offers = purchases(board, shard, trouble, ranked, half, facts, why);
 
   // A resize and moves to where there is room are compared in money.
   const resize = offers.find(({ kind }) => kind === 'RESIZE');
@@ -45,25 +50,25 @@ export function* reliefs(board: Board, shard: BoardShard, trouble: Trouble): Gen
     const alternatives = resize === undefined ? [keeping(trouble)] : [keeping(trouble), asAlternative(resize, moving)];
     yield moveAction(board, slice, target, { ...facts, alternatives, reason: `${why}; ${target.id} has room.` });
   }
-  const biggest = biggestSlice(board, shard, trouble);
-  const alone = shard.slices.size === 1;
-  if (biggest !== undefined && !biggest.busy) {
-    const big = alone || board.shareOf(shard, biggest, trouble.dimension) > BIG_SHARE;
-    const split = big ? splitOf(board, shard, biggest, trouble) : undefined;
-    if (split !== undefined && hasPlace(board, shard)) {
-      const reason = `${why}; ${biggest.slice} alone is too much to place: ${split.how}.`;
-      yield { ...facts, kind: 'SPLIT', shard: shard.id, ...split, reason, leadTimeMs: 0, dollars: 0 };
-    }
+  if (split !== undefined && hasPlace(board, shard)) {
+    const reason = `${why}; ${biggest!.slice} alone is too much to place: ${split.how}.`;
+    yield { ...facts, kind: 'SPLIT', shard: shard.id, ...split, reason, leadTimeMs: 0, dollars: 0 };
+  }
+  const beside = half && roomiest(board, shard, half);
+  if (half !== undefined && beside !== undefined) {
+    const reason = `${why}; no type holds ${half.slice} alone, and a replica on ${beside.id} takes half of its look-ups.`;
+    yield moveAction(board, half, beside, { ...facts, reason }, true);
   }
   yield* offers;
 }
 
-/** Moves (or, where slice or target is not there yet, waits to move) a slice. */
+/** Moves or replicates (or, where slice or target is not there yet, waits to) a slice. */
 export function moveAction(
   board: Board,
   slice: PlannedSlice,
   target: BoardShard,
   facts: Omit<Facts, 'leadTimeMs' | 'dollars' | 'cost'>,
+  replicates = false,
 ): Action {
   const { settings, snapshot } = board;
   const waits = slice.busy || !target.ready;
@@ -75,6 +80,7 @@ export function moveAction(
     kind: waits ? 'WAIT' : 'MOVE',
     slice,
     to: target.id,
+    replicates,
     leadTimeMs,
     dollars: outlayOf(cost),
     cost,
@@ -194,17 +200,13 @@ function splitOf(board: Board, shard: BoardShard, slice: PlannedSlice, trouble: 
  * are not spread again. Each part has its share of the entries and writes, but every PUBLISH asks all of them.
  */
 function spreadOf(board: Board, shard: BoardShard, slice: PlannedSlice, filter: string): Split | undefined {
-  const { catalog, avoided } = board.snapshot;
-  const types = typesOfKind(catalog, shard.kind).filter(({ name }) => !avoided.has(name));
-  const held = (each: PlannedSlice) => types.find((type) => board.fitsEmpty(type, each, shard.calibration));
-  if (held(slice) !== undefined) return undefined;
-  const { now, lookups } = slice.load;
-  const asked = now > 0 ? Math.min(1, lookups / now) : 1;
+  if (holderOf(board, shard, slice) !== undefined) return undefined;
+  const lookups = lookupShare(slice.load);
   for (let of = 2; of <= PARTS_MAX; of++) {
     const share = { entries: slice.entries / of, bytes: slice.bytes / of };
-    const load = { ...scaledLoad(slice.load, asked + (1 - asked) / of), lookups };
+    const load = { ...scaledLoad(slice.load, lookups + (1 - lookups) / of), lookups: slice.load.lookups };
     const grown = { entries: share.entries * PART_GROWTH, bytes: share.bytes * PART_GROWTH };
-    const type = held({ ...slice, ...grown, load: scaledLoad(load, PART_GROWTH) });
+    const type = holderOf(board, shard, { ...slice, ...grown, load: scaledLoad(load, PART_GROWTH) });
     if (type === undefined) continue;
     const after = Array.from({ length: of }, (_, i) => ({
       ...slice,
@@ -219,6 +221,24 @@ function spreadOf(board: Board, shard: BoardShard, slice: PlannedSlice, filter: 
     };
   }
   return undefined;
+}
+
+/** The cheapest type whose instance can hold the slice alone. */
+const holderOf = (board: Board, shard: BoardShard, slice: PlannedSlice): DatastoreType | undefined =>
+  typesOfKind(board.snapshot.catalog, shard.kind).find(
+    (type) => !board.snapshot.avoided.has(type.name) && board.fitsEmpty(type, slice, shard.calibration),
+  );
+
+/** The half that a replica would take of the look-ups that are too many for any instance; `undefined` when that is no help. */
+function replicaOf(
+  board: Board,
+  shard: BoardShard,
+  slice: PlannedSlice,
+  { dimension }: Trouble,
+): PlannedSlice | undefined {
+  if (dimension !== 'operations' || slice.busy || holderOf(board, shard, slice) !== undefined) return undefined;
+  const half = { ...slice, load: halfLoad(slice.load) };
+  return holderOf(board, shard, half) === undefined ? undefined : half;
 }
 
 /** A PUBLISH that asks more slices than this is dearer than an overload. */
@@ -270,19 +290,21 @@ function purchases(
   shard: BoardShard,
   trouble: Trouble,
   ranked: readonly PlannedSlice[],
+  half: PlannedSlice | undefined,
   facts: ReturnType<typeof factsOfTrouble>,
   why: string,
 ): Offer[] {
   const { snapshot } = board;
   const offers: Offer[] = [];
   // A slice that fits nowhere is no reason to buy a shard: it must fit the new one.
-  const movable = ranked.filter((slice) => shard.slices.size > 1 || !slice.busy);
+  const movable = shard.slices.size > 1 ? ranked : [];
+  const placed = half === undefined ? movable : [...movable, half];
   for (const type of typesOfKind(snapshot.catalog, shard.kind)) {
     if (snapshot.avoided.has(type.name)) continue;
-    if (shard.slices.size > 1 && movable.some((slice) => board.fitsEmpty(type, slice, shard.calibration)))
+    if (placed.some((slice) => board.fitsEmpty(type, slice, shard.calibration)))
       offers.push({
         ...facts,
-        ...allocationOf(board, shard, trouble, type, movable[0]!.bytes),
+        ...allocationOf(board, shard, trouble, type, placed[0]!.bytes),
         kind: 'ALLOCATE',
         shard: shardNumbered(board.nextShard),
         storeKind: shard.kind,

@@ -17,7 +17,7 @@ import { type FleetPlan, fleetPlan, growing } from './fleet.ts';
 import { firstRefusal, GOALS } from './goals/goals.ts';
 import { reliefs } from './placement.ts';
 import { smallerTypes } from './sizing.ts';
-import { balancing, emptying, leavingShard, merging } from './upkeep.ts';
+import { balancing, emptying, leavingShard, merging, unreplicating } from './upkeep.ts';
 
 export interface Plan {
   /** In the order in which they are to be carried out; WAIT is never among them. */
@@ -54,7 +54,10 @@ export function plan(snapshot: Snapshot, goals: readonly Goal[] = GOALS): Plan {
     if (planned !== undefined) take(board, goals, growing(board, kind, planned), SHARDS_MAX, actions, refusals);
   }
   relieveAll(false);
-  if (troubledKinds.size === 0) take(board, goals, merging(board), board.settings.movesMax, actions, refusals); // P6
+  if (troubledKinds.size === 0) {
+    take(board, goals, unreplicating(board), board.settings.movesMax, actions, refusals);
+    take(board, goals, merging(board), board.settings.movesMax, actions, refusals); // P6
+  }
   for (const kind of KINDS) {
     if (troubledKinds.has(kind)) continue;
     const planned = fleet[kind];
@@ -145,9 +148,13 @@ export function afterAction(board: Board, action: Action): void {
         board.shards.get(action.slice.shard)!.moves++;
         target.moves++;
       }
-      board.move(action.slice, target);
+      if (action.replicates) board.replicate(action.slice, target);
+      else board.move(action.slice, target);
       return;
     }
+    case 'UNREPLICATE':
+      board.unreplicate(action.slice);
+      return;
     case 'SPLIT':
     case 'MERGE':
       board.replace(board.shards.get(action.shard)!, action.before, action.after);

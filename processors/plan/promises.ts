@@ -11,11 +11,12 @@
 // promises nothing, and does not count. Nor does balancing, which answers no overload, nor room for entries and memory,
 // which do not come and go with time.
 
-import { type EventTime, eventTime, type ShardId } from '../../schemas/ids.ts';
+import { type EventTime, eventTime, type ShardId, type SliceKey } from '../../schemas/ids.ts';
 import type { Action } from './actions.ts';
 import { calibrationOf, type PlannedShard, type Snapshot } from './board.ts';
 import { heldShare } from './catalog.ts';
 import { moveDollars, overloadDollars } from './cost.ts';
+import { replicaOf } from './moves.ts';
 import { type CellRow, type PromiseRow, promiseKey, rowOf, rowsOf, sliceRowKey } from './rows.ts';
 import type { PlanSettings } from './settings.ts';
 import type { Turn } from './turn.ts';
@@ -152,13 +153,15 @@ function buyAgain(turn: Turn, action: Action & { kind: 'ALLOCATE' | 'RESIZE' }):
   }
 }
 
-/** Load of each slice and shard by what is measured, with moving slices where they still are. */
-function measuredLoads(turn: Turn, snapshot: Snapshot) {
-  const ofSlice = new Map<string, { readonly shard: ShardId; readonly perSecond: number }>();
+/** Load of each slice and shard by what is measured, with moving slices, and replicas in the making, where they still are. */
+function measuredLoads({ rows }: Turn, snapshot: Snapshot) {
+  const ofSlice = new Map<SliceKey, { readonly shard: ShardId; readonly perSecond: number }[]>();
   const ofShard = new Map<ShardId, number>();
-  for (const { slice, shard: planned, load } of snapshot.slices) {
-    const shard = rowOf(turn.rows, 'slice', sliceRowKey(slice))?.shard ?? planned;
-    ofSlice.set(slice, { shard, perSecond: load.now });
+  for (const { slice, shard: planned, load, isReplica } of snapshot.slices) {
+    const row = rowOf(rows, 'slice', sliceRowKey(slice));
+    const isThere = row === undefined || (isReplica && replicaOf(rows, row) !== undefined);
+    const shard = isThere ? planned : row.shard;
+    ofSlice.set(slice, [...(ofSlice.get(slice) ?? []), { shard, perSecond: load.now }]);
     ofShard.set(shard, (ofShard.get(shard) ?? 0) + load.now);
   }
   return { ofSlice, ofShard };
@@ -171,10 +174,9 @@ function measure(row: PromiseRow, turn: Turn, snapshot: Snapshot, loads: ReturnT
   if (shard === undefined || sinceMs <= 0) return;
   const there = (loads.ofShard.get(row.shard) ?? 0) * row.calibration;
   let without = there;
-  for (const key of row.left) {
-    const slice = loads.ofSlice.get(key);
-    if (slice !== undefined && slice.shard !== row.shard) without += slice.perSecond * row.calibration;
-  }
+  for (const key of row.left)
+    for (const { shard: at, perSecond } of loads.ofSlice.get(key) ?? [])
+      if (at !== row.shard) without += perSecond * row.calibration;
   // A shard that is being resized still has what it had.
   const capacity = shard.resizing ? row.capacityPerSecond : safe(shard, settings);
   if (there > capacity) row.sufferedMs += sinceMs;

@@ -25,7 +25,8 @@ const SHOWN_MAX = 50;
 
 /** What an action does, by which it is known again in a later plan; a move that waits is the move. */
 function deedOf(action: Action): string {
-  if (action.kind === 'MOVE' || action.kind === 'WAIT') return `move ${action.slice.slice}`;
+  if (action.kind === 'MOVE' || action.kind === 'WAIT')
+    return `${action.replicates ? 'replicate' : 'move'} ${action.slice.slice}`;
   const into = action.kind === 'SPLIT' || action.kind === 'MERGE' ? action.after.map(({ slice }) => slice) : [];
   return [describe(action), ...into].join(' ');
 }
@@ -182,6 +183,8 @@ function isPossible(board: Board, action: Action): boolean {
     return (
       board.shards.has(action.to) && (board.shards.get(action.slice.shard)?.slices.has(action.slice.slice) ?? false)
     );
+  if (action.kind === 'UNREPLICATE')
+    return board.shards.get(action.slice.shard)?.slices.has(action.slice.slice) ?? false;
   const shard = board.shards.get(action.shard);
   return shard !== undefined && action.before.every(({ slice }) => shard.slices.has(slice));
 }

@@ -13,7 +13,7 @@ import { moveDollars } from './cost.ts';
 import { peakOf } from './demand.ts';
 import { moveLeadMs } from './lead-time.ts';
 import { learnCosts } from './lessons.ts';
-import { remembered, startMove } from './moves.ts';
+import { endReplica, remembered, replicaOf, startMove } from './moves.ts';
 import { type Plan, plan } from './plan.ts';
 import { notePromise, onceDollars, reviewPromises } from './promises.ts';
 import { expireProposal, isApproved, propose, takePlanAnswer } from './proposals.ts';
@@ -185,10 +185,17 @@ function command(turn: Turn, action: Action, snapshot: Snapshot): void {
   switch (action.kind) {
     case 'MOVE': {
       const target = rowOf(rows, 'shard', shardKey(action.to))!;
-      startMove(turn, rowOf(rows, 'slice', sliceRowKey(action.slice.slice))!, action.to, action.reason, saying);
+      const slice = rowOf(rows, 'slice', sliceRowKey(action.slice.slice))!;
+      startMove(turn, slice, action.to, action.reason, saying, action.replicates);
       const type = turn.settings.catalog.get(target.datastoreType);
       const dollars = type === undefined ? 0 : moveDollars(action.slice.bytes, type);
       spend(turn, { keys: action.slice.entries, urgent: action.urgent, shards: 0, dollars });
+      return;
+    }
+    case 'UNREPLICATE': {
+      const slice = rowOf(rows, 'slice', sliceRowKey(action.slice.slice))!;
+      const shared = replicaOf(rows, slice);
+      if (shared !== undefined) endReplica(turn, shared, action.reason, saying);
       return;
     }
     case 'SPLIT':
@@ -226,7 +233,10 @@ function sayRefusals(turn: Turn, refusals: readonly Refusal[], seen: Seen): void
   }
 }
 
-const decisionKind = (action: Action): DecisionKind => (action.kind === 'WAIT' ? 'KEEP' : action.kind);
+function decisionKind(action: Action): DecisionKind {
+  if (action.kind === 'WAIT') return 'KEEP';
+  return action.kind === 'MOVE' && action.replicates ? 'REPLICATE' : action.kind;
+}
 
 /** Notes what was planned, and counts plans in a row that found a shard roomy; a plan that did not starts again. */
 function count(turn: Turn, made: Plan): void {

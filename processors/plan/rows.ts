@@ -148,6 +148,8 @@ export interface MoveRow {
   readonly to: ShardId;
   readonly startedAt: EventTime;
   readonly reason: string;
+  /** It makes a replica: where it is `SHARED`, readers ask `from` and `to`. */
+  readonly replicates?: true;
   state: MoveState;
   paused: boolean;
   /** What was asked of apply last that changes where the move ends. */

@@ -3,8 +3,9 @@
 import type { ShardId, SliceKey } from '../../schemas/ids.ts';
 import { totalLoads } from './ahead.ts';
 import type { PlannedShard, PlannedSlice, Snapshot } from './board.ts';
-import { demandOf, emptyLoad, type Load, type SeriesFacts } from './demand.ts';
+import { demandOf, emptyLoad, halfLoad, type Load, type SeriesFacts } from './demand.ts';
 import { costsOfCell } from './lessons.ts';
+import { isSwitched } from './moves.ts';
 import { earnedDeadBand } from './promises.ts';
 import {
   type CellRow,
@@ -49,13 +50,17 @@ export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings
   }
 
   const moves = cell.openMoves.map((id) => rowOf(rows, 'move', moveKey(id))!);
+  const inFlight = moves.filter(({ state }) => state !== 'SHARED');
   const movesOf = new Map<ShardId, number>();
-  for (const move of moves) for (const id of [move.from, move.to]) movesOf.set(id, (movesOf.get(id) ?? 0) + 1);
+  for (const move of inFlight) for (const id of [move.from, move.to]) movesOf.set(id, (movesOf.get(id) ?? 0) + 1);
 
   const placed = placedSlices(sliceRows, changes, moves);
   const costs = costsOfCell(cell, settings);
   const demand = demandOf(placed, factsOf(series, surges), costs, settings, now);
-  for (const slice of placed) slice.load = demand.loads.get(slice.slice)!;
+  for (const slice of placed) {
+    const load = demand.loads.get(slice.slice)!;
+    slice.load = slice.replica === undefined ? load : halfLoad(load);
+  }
 
   const shards: PlannedShard[] = [];
   const unknownTypes: ShardRow[] = [];
@@ -71,14 +76,14 @@ export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings
     settings: { ...settings, deadBand: earnedDeadBand(cell, settings) },
     catalog: settings.catalog,
     shards,
-    slices: placed,
+    slices: [...placed, ...placed.flatMap(replicaOf)],
     heavyTopics: demand.heavyTopics,
     heavyGroups: demand.heavyGroups,
     totals: totalLoads(factsOf(series, surges), costs, settings, now),
     plannedBefore: cell.planned,
     distrust: demand.distrust,
     measured: cell.measured,
-    moves: moves.length,
+    moves: inFlight.length,
     movesOf,
     ledger: cell.ledger,
     nextShard: cell.nextShard,
@@ -94,11 +99,17 @@ const NOT_KNOWN_YET: Load = emptyLoad(0);
 /** Slices as they will be when the moves and changes in flight have ended. */
 function placedSlices(rows: readonly SliceRow[], changes: readonly ChangeRow[], moves: readonly MoveRow[]): Placed[] {
   const targetOf = new Map<SliceKey, ShardId>();
-  for (const move of moves) if (move.asked !== 'ABORT') targetOf.set(move.slice, move.to);
+  const replicaAt = new Map<SliceKey, ShardId>();
+  for (const { slice, to, asked, replicates, state } of moves)
+    if (replicates && !isSwitched(state)) {
+      if (asked !== 'ABORT') replicaAt.set(slice, to);
+    } else if (asked !== 'ABORT') targetOf.set(slice, to);
   const bySlice = new Map<SliceKey, Placed>();
-  for (const { slice, shard, entries, bytes, busyWith, coolUntil } of rows)
+  for (const { slice, shard, entries, bytes, busyWith, coolUntil } of rows) {
+    const replica = replicaAt.get(slice);
     bySlice.set(slice, {
       slice,
+      ...(replica !== undefined && { replica }),
       shard: targetOf.get(slice) ?? shard,
       entries,
       bytes,
@@ -106,6 +117,7 @@ function placedSlices(rows: readonly SliceRow[], changes: readonly ChangeRow[], 
       coolUntil,
       load: NOT_KNOWN_YET,
     });
+  }
   for (const { before, after } of changes) {
     const from = before.flatMap((key) => bySlice.get(key) ?? []);
     const first = from[0];
@@ -118,6 +130,11 @@ function placedSlices(rows: readonly SliceRow[], changes: readonly ChangeRow[], 
     for (const key of made) bySlice.set(key, { ...first, slice: key, entries, bytes, busy: true });
   }
   return [...bySlice.values()].sort((a, b) => (a.slice < b.slice ? -1 : 1));
+}
+
+/** What a slice's replica is to its shard. */
+function replicaOf({ replica, ...slice }: Placed): PlannedSlice[] {
+  return replica === undefined ? [] : [{ ...slice, shard: replica, isReplica: true }];
 }
 
 function* factsOf(

@@ -10,7 +10,7 @@ import { hashSlice, parseSlice, partitionOf, pinSlice, type Slice, spreadSlice }
 import { SliceTree } from '../../state/slice-tree.ts';
 import { type Action, calmFacts } from './actions.ts';
 import { type Board, type BoardShard, type PlannedSlice, sumOnto } from './board.ts';
-import { addLoad, emptyLoad, peakOf } from './demand.ts';
+import { addLoad, emptyLoad, lookupShare, peakOf, scaledLoad } from './demand.ts';
 import { carriedBy, type FleetPlan, isWithin, surplusPerSecond } from './fleet.ts';
 import { moveAction, roomiest } from './placement.ts';
 
@@ -129,6 +129,23 @@ export function* merging(board: Board): Generator<Action> {
   }
 }
 
+/** Replicas that are not needed any more, with much room to spare: what is ended is not made again soon. */
+export function* unreplicating(board: Board): Generator<Action> {
+  const limit = board.placeLimit * ALONE_SHARE;
+  for (const shard of board.shards.values())
+    for (const slice of shard.slices.values()) {
+      if (slice.replica === undefined || slice.coolUntil > board.snapshot.now) continue;
+      const lookups = scaledLoad(slice.load, lookupShare(slice.load));
+      const { utilisation } = board.outline(shard, { ...slice, entries: 0, bytes: 0, load: lookups });
+      if (utilisation > limit) continue;
+      const reason = `${shard.id} is at most ${percent(utilisation)} full when it serves ${slice.slice} alone; its replica on ${slice.replica} goes.`;
+      yield { ...calmFacts(board, shard, reason), kind: 'UNREPLICATE', slice, leadTimeMs: 0, dollars: 0 };
+    }
+}
+
+/** Of what may be placed on a shard, the share to which it is filled at most when it serves a slice alone again. */
+const ALONE_SHARE = 0.6;
+
 interface Placed {
   readonly slice: PlannedSlice;
   readonly shard: BoardShard;
@@ -160,12 +177,16 @@ export function leavingShard(board: Board, kind: StoreKind, fleet: FleetPlan): L
   if (shards.some((shard) => !shard.ready || shard.resizing)) return undefined;
   const surplus = surplusPerSecond(board, kind, fleet);
   const shard = shards
-    .filter((each) => !each.first && isWithin(carriedBy(board, each.type), surplus))
+    .filter((each) => !each.first && !isSharing(each) && isWithin(carriedBy(board, each.type), surplus))
     .map((each) => ({ each, peak: board.outline(each).utilisation }))
     .sort((a, b) => a.peak - b.peak || (a.each.id < b.each.id ? 1 : -1))[0]?.each;
   const homes = shard && homesWithout(board, shard);
   return homes && { shard: shard!, homes };
 }
+
+/** A replica is ended, not moved: its shard is not emptied before. */
+const isSharing = ({ slices }: BoardShard): boolean =>
+  [...slices.values()].some(({ replica, isReplica }) => replica !== undefined || isReplica);
 
 /** Empties the shard, and retires it when it is empty. */
 export function* emptying(board: Board, { shard, homes }: Leaving): Generator<Action> {

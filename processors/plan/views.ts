@@ -12,6 +12,7 @@ import {
 import type { MoveState, ShardState, StoreKind } from '../../schemas/records.ts';
 import { type ShardMap, shardMapOf } from '../../state/shard-map.ts';
 import { SliceTree } from '../../state/slice-tree.ts';
+import { shardsOfSlice } from './moves.ts';
 import {
   cellOf,
   type MoveRow,
@@ -66,7 +67,8 @@ export type ProposalSummary = Omit<ProposalRow, 'kind' | 'id' | 'deeds'> & { rea
 
 export interface SliceSummary {
   readonly slice: SliceKey;
-  readonly shard: ShardId;
+  /** Its own, then that of its replica. */
+  readonly shards: readonly [ShardId, ...ShardId[]];
   readonly epoch: Epoch;
   readonly entries: number;
   readonly bytes: number;
@@ -95,13 +97,14 @@ export function cellSummary(rows: PlanRows): CellSummary | undefined {
 
 export function shardsOf(rows: PlanRows): ShardSummary[] {
   const sums = new Map<ShardId, { slices: number; entries: number; bytes: number }>();
-  for (const [, slice] of rowsOf(rows, 'slice')) {
-    const sum = sums.get(slice.shard) ?? { slices: 0, entries: 0, bytes: 0 };
-    sum.slices++;
-    sum.entries += slice.entries;
-    sum.bytes += slice.bytes;
-    sums.set(slice.shard, sum);
-  }
+  for (const [, slice] of rowsOf(rows, 'slice'))
+    for (const shard of shardsOfSlice(rows, slice)) {
+      const sum = sums.get(shard) ?? { slices: 0, entries: 0, bytes: 0 };
+      sum.slices++;
+      sum.entries += slice.entries;
+      sum.bytes += slice.bytes;
+      sums.set(shard, sum);
+    }
   const shards = [...rowsOf(rows, 'shard')].map(([, row]) => ({
     shardId: row.id,
     storeKind: row.storeKind,
@@ -133,7 +136,7 @@ export function proposalsOf(rows: PlanRows): ProposalSummary[] {
 export function slicesOf(rows: PlanRows): SliceSummary[] {
   const slices = [...rowsOf(rows, 'slice')].map(([, row]) => ({
     slice: row.slice,
-    shard: row.shard,
+    shards: shardsOfSlice(rows, row),
     epoch: row.epoch,
     entries: row.entries,
     bytes: row.bytes,
@@ -170,12 +173,11 @@ export function pointerOf(
 
 /** The Shard Map that the planner has published. */
 export function shardMapOfRows(rows: PlanRows, partitions: number): ShardMap {
-  const slices = [...rowsOf(rows, 'slice')].map(([, row]) => ({
-    slice: row.slice,
-    mode: 'SINGLE' as const,
-    shards: [row.shard],
-    epoch: row.epoch,
-  }));
+  const slices = [...rowsOf(rows, 'slice')].map(([, row]) => {
+    const held = shardsOfSlice(rows, row);
+    const mode = held.length > 1 ? ('REPLICAS' as const) : ('SINGLE' as const);
+    return { slice: row.slice, mode, shards: held, epoch: row.epoch };
+  });
   const shards = [...rowsOf(rows, 'shard')]
     .filter(([, row]) => row.epoch > epoch(0))
     .map(([, row]) => ({
@@ -198,7 +200,7 @@ export function outlooksOf(
   return { subscriptions: row?.subscriptions, publishes: row?.publishes };
 }
 
-/** The slices a PUBLISH to the topic asks, with their rows' shard and epoch. */
+/** The slices a PUBLISH to the topic asks, with their epoch, once for each shard that may be asked. */
 export function homesInRows(
   rows: PlanRows,
   partitions: number,
@@ -208,7 +210,8 @@ export function homesInRows(
   for (const [, row] of rowsOf(rows, 'slice')) tree.add(row.slice);
   return tree.slicesForTopic(topic).flatMap((slice) => {
     const row = rowOf(rows, 'slice', sliceRowKey(slice));
-    return row === undefined ? [] : [{ slice, shard: row.shard, epoch: row.epoch }];
+    if (row === undefined) return [];
+    return shardsOfSlice(rows, row).map((shard) => ({ slice, shard, epoch: row.epoch }));
   });
 }
 

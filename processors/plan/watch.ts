@@ -7,6 +7,7 @@
 import type { Offset } from '../../schemas/ids.ts';
 import { epoch } from '../../schemas/ids.ts';
 import type { BrokerHeartbeat, PointerRecord } from '../../schemas/records.ts';
+import { shardsOfSlice } from './moves.ts';
 import { brokerKey, moveKey, rowOf, shardKey, sliceRowKey } from './rows.ts';
 import type { Turn } from './turn.ts';
 
@@ -117,7 +118,9 @@ function pointerProblem(turn: Turn, { change, body }: PointerRecord): string | u
   if (body.epoch !== change.epoch) return `an entry of epoch ${body.epoch} is in the change of epoch ${change.epoch}`;
   if (body.kind === 'ShardEntry') return undefined;
   const slice = rowOf(turn.rows, 'slice', sliceRowKey(body.slice));
-  return slice?.epoch === body.epoch && (body.shards.length !== 1 || body.shards[0] !== slice.shard)
-    ? `${body.slice} is on ${slice.shard}, not on ${body.shards}`
-    : undefined;
+  if (slice?.epoch !== body.epoch) return undefined;
+  const shards = shardsOfSlice(turn.rows, slice).join(' and ');
+  return body.shards.join(' and ') === shards
+    ? undefined
+    : `${body.slice} is on ${shards}, not on ${body.shards.join(' and ')}`;
 }

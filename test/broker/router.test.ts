@@ -99,6 +99,26 @@ describe('router: PUBLISH', () => {
     expect(world.asked.sort()).toEqual(['s1', 's2']);
   });
 
+  test('replicas are asked in turn, and one answers for the other that is not there (R3)', async () => {
+    const world = new World();
+    world.topic.change(shard('s3'), shard('s4'), pointer('t/a/b', ['s3', 's4'], 'REPLICAS'));
+    world.read();
+    const down = async (): Promise<never> => Promise.reject(new AppError('STORE_UNAVAILABLE', 'down'));
+    const replica = { lookup: async () => [found(subscriber('a/b', 'c'))] };
+    world.stores.set('s2', { match: async (queries) => queries.map(() => found()) });
+    for (const id of ['s3', 's4']) world.stores.set(id, replica);
+    const asks = async (): Promise<string[]> => {
+      world.asked.length = 0;
+      expect(await world.router.subscribersOf('a/b')).toEqual([subscriber('a/b', 'c')]);
+      return world.asked.filter((id) => id !== 's2');
+    };
+    expect([await asks(), await asks(), await asks()]).toEqual([['s3'], ['s4'], ['s3']]);
+    world.stores.set('s4', { lookup: down });
+    expect(await asks()).toEqual(['s4', 's3']);
+    world.stores.set('s3', { lookup: down });
+    await expect(world.router.subscribersOf('a/b')).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+  });
+
   test('a shard that says moved is asked again where the newer table says', async () => {
     const world = new World();
     world.stores.set('s1', { lookup: async (_filters, asker) => [asker < 2 ? moved(2) : found()] });

@@ -15,7 +15,7 @@ import {
   shardId,
   sliceKey,
 } from '../../schemas/ids.ts';
-import type { Command, MoveState, Progress } from '../../schemas/records.ts';
+import type { Command, MoveState, Progress, SteerAction } from '../../schemas/records.ts';
 import type { Effect, Outcome, SubscriptionRow } from '../../state/effects.ts';
 import { firstShardOf } from '../../state/genesis.ts';
 import { isTrieSlice, placeOf } from '../../state/keys.ts';
@@ -54,6 +54,9 @@ interface Moving {
   /** The epoch of its switch, once it is published. */
   at: number;
   givenUp: boolean;
+  /** It makes a replica, which ends when it is told to. */
+  readonly replicates: boolean;
+  isOver: boolean;
 }
 
 class World {
@@ -69,6 +72,7 @@ class World {
   readonly #rows = new Map<string, Row>();
   readonly #shards = new Map<ShardId, Shard>();
   readonly #homes = new Map<SliceKey, ShardId>(firstSlices(1).map((slice) => [slice, firstShardOf(slice)]));
+  readonly #replicas = new Map<SliceKey, ShardId>();
   readonly #live = new Map<string, { filter: string; clientId: string }>();
   readonly #moves = new Map<MoveId, Moving>();
   /** One table for each epoch; a reader may be at any from `#drained` on. */
@@ -135,7 +139,7 @@ class World {
     this.#publish();
   }
 
-  startMove(which: number, target: number): void {
+  startMove(which: number, target: number, replicates: boolean): void {
     this.publish();
     const slices = [...this.#homes.keys()].sort();
     const slice = slices[which % slices.length]!;
@@ -143,7 +147,7 @@ class World {
     const from = this.#homes.get(slice)!;
     if (from === to || this.#isMoving(slice)) return;
     const id = moveId(`move-${this.#moves.size}`);
-    this.#moves.set(id, { slice, to, state: 'PLANNED', at: 0, givenUp: false });
+    this.#moves.set(id, { slice, to, state: 'PLANNED', at: 0, givenUp: false, replicates, isOver: false });
     this.#command({ kind: 'MoveSlice', moveId: id, slice, from, to, rowsPerSecond: 0 });
   }
 
@@ -155,15 +159,25 @@ class World {
     this.#steer(found[0], found[1], 'ABORT', this.#tables.length);
   }
 
+  /** Replicas are not needed any more. */
+  unshare(): void {
+    for (const move of this.#moves.values()) if (move.state === 'SHARED') move.isOver = true;
+  }
+
   /** The planner's part: publishes a verified move, and retires one whose drain is over. */
   plan(): void {
     this.publish();
     for (const [id, move] of this.#moves) {
       if (move.state === 'VERIFIED' && move.at === 0 && !move.givenUp) {
-        this.#homes.set(move.slice, move.to);
+        if (move.replicates) this.#replicas.set(move.slice, move.to);
+        else this.#homes.set(move.slice, move.to);
         move.at = this.#publish();
         this.check(); // The pointer is known before the shards have heard of it.
-        this.#steer(id, move, 'SWITCH', move.at);
+        this.#steer(id, move, move.replicates ? 'SHARE' : 'SWITCH', move.at);
+      } else if (move.state === 'SHARED' && move.isOver && this.#replicas.delete(move.slice)) {
+        move.at = this.#publish();
+        this.check();
+        this.#steer(id, move, 'UNSHARE', move.at);
       } else if (move.state === 'DRAINING') {
         this.#drained = Math.max(this.#drained, move.at);
         this.#steer(id, move, 'RETIRE', this.#tables.length);
@@ -174,12 +188,14 @@ class World {
   check(): void {
     for (let at = this.#drained; at <= this.#tables.length; at++)
       for (const topic of TOPICS) {
-        const answer = this.#ask(at, topic) ?? this.#ask(this.#tables.length, topic);
         const expected = [...this.#live]
           .filter(([, { filter }]) => matches(filter, topic))
           .map(([key]) => key)
           .sort();
-        expect(answer, `${topic} by a reader of epoch ${at} of ${this.#tables.length}`).toEqual(expected);
+        for (const turn of [0, 1]) {
+          const answer = this.#ask(at, topic, turn) ?? this.#ask(this.#tables.length, topic, turn);
+          expect(answer, `${topic} by a reader of epoch ${at} of ${this.#tables.length}`).toEqual(expected);
+        }
       }
   }
 
@@ -188,9 +204,9 @@ class World {
   }
 
   /** What the router makes of the answers: the union, or `undefined` when a shard says `moved`. */
-  #ask(at: number, topic: string): string[] | undefined {
+  #ask(at: number, topic: string, turn: number): string[] | undefined {
     const found = new Set<string>();
-    for (const { shard, pointers } of this.#tables[at - 1]!.route(topic)) {
+    for (const { shard, pointers } of this.#tables[at - 1]!.route(topic, turn)) {
       const { owners, rows } = this.#shard(shard);
       for (const { slice } of pointers) {
         if (!isTrieSlice(slice)) {
@@ -210,12 +226,12 @@ class World {
 
   #publish(): number {
     const at = epoch(this.#tables.length + 1);
-    const pointers = [...this.#homes].map(([slice, shard]) => ({
-      slice,
-      mode: 'SINGLE' as const,
-      shards: [shard],
-      epoch: at,
-    }));
+    const pointers = [...this.#homes].map(([slice, shard]) => {
+      const replica = this.#replicas.get(slice);
+      return replica === undefined
+        ? { slice, mode: 'SINGLE' as const, shards: [shard], epoch: at }
+        : { slice, mode: 'REPLICAS' as const, shards: [shard, replica], epoch: at };
+    });
     this.#tables.push(PointerTable.restore({ format: 1, partitions: 1, epoch: at, position: 0, pointers, shards: [] }));
     return at;
   }
@@ -225,7 +241,7 @@ class World {
     this.#offset += 1;
   }
 
-  #steer(id: MoveId, { slice }: Moving, action: 'SWITCH' | 'RETIRE' | 'ABORT', at: number): void {
+  #steer(id: MoveId, { slice }: Moving, action: SteerAction, at: number): void {
     this.#command({ kind: 'SteerMove', moveId: id, slice, action, rowsPerSecond: 0 }, at);
   }
 
@@ -333,14 +349,18 @@ function put({ rows }: Shard, row: SubscriptionRow): void {
 }
 
 type Action = readonly [
-  name: 'subscribe' | 'split' | 'merge' | 'publish' | 'move' | 'abort' | 'tick' | 'plan',
+  name: 'subscribe' | 'split' | 'merge' | 'publish' | 'move' | 'replicate' | 'unshare' | 'abort' | 'tick' | 'plan',
   a: number,
   b: number,
 ];
 
-const weighted = (['subscribe', 'split', 'merge', 'publish', 'move', 'abort', 'tick', 'plan'] as const).map((name) => ({
-  weight: { subscribe: 4, split: 2, merge: 3, publish: 1, move: 4, abort: 0.3, tick: 8, plan: 8 }[name] * 10,
-  arbitrary: fc.tuple(fc.constant(name), fc.nat(60), fc.nat(8)),
+const WEIGHTS: Readonly<Record<Action[0], number>> = {
+  ...{ subscribe: 40, split: 20, merge: 30, publish: 10, move: 40 },
+  ...{ replicate: 20, unshare: 10, abort: 3, tick: 80, plan: 80 },
+};
+const weighted = Object.entries(WEIGHTS).map(([name, weight]) => ({
+  weight,
+  arbitrary: fc.tuple(fc.constant(name as Action[0]), fc.nat(60), fc.nat(8)),
 }));
 const actions: fc.Arbitrary<Action[]> = fc.array(fc.oneof(...weighted), { minLength: 20, maxLength: 250, size: 'max' });
 
@@ -352,7 +372,9 @@ function live(each: readonly Action[], forgets: boolean): number {
     else if (name === 'split') world.split(a);
     else if (name === 'merge') world.merge(a);
     else if (name === 'publish') world.publish();
-    else if (name === 'move') world.startMove(a, b);
+    else if (name === 'move') world.startMove(a, b, false);
+    else if (name === 'replicate') world.startMove(a, b, true);
+    else if (name === 'unshare') world.unshare();
     else if (name === 'abort') world.abort(a);
     else if (name === 'tick') for (let i = 0; i < 4; i++) world.tick();
     else world.plan();
@@ -392,6 +414,15 @@ describe('owner records through splits, merges and moves', () => {
     },
     60_000 + RUNS * 200,
   );
+
+  test('a slice can move to where its replica was', () => {
+    const done: readonly Action[] = [
+      ['tick', 0, 0],
+      ['plan', 0, 0],
+    ];
+    const ended: readonly Action[] = [...done, ['unshare', 0, 0], ...done, ...done, ...done];
+    expect(live([['replicate', 0, 2], ...ended, ['move', 0, 2], ...ended], true)).toBe(2);
+  });
 
   test('caught: a record of what has merged elsewhere is kept when the slice around it comes back', () => {
     const found = fc.check(

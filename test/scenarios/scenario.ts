@@ -236,6 +236,8 @@ const TOLD: ReadonlySet<Decision['kind']> = new Set([
   'SPLIT',
   'MERGE',
   'MOVE',
+  'REPLICATE',
+  'UNREPLICATE',
   'ABORT',
   'PROPOSE',
   'APPROVE',
@@ -265,7 +267,7 @@ function targetOf(cell: Cell, { kind, commandIds, steps: planned }: Decision): s
   if (planned.length > 0) return ` (${planned.join('; ')})`;
   if (kind === 'APPROVE') return '';
   const body = cell.commands.find(({ command }) => commandIds.includes(command.id))?.command.body;
-  if (body?.kind === 'MoveSlice') return ` to ${body.to}`;
+  if (body?.kind === 'MoveSlice') return ` ${kind === 'REPLICATE' ? 'on' : 'to'} ${body.to}`;
   if (body?.kind === 'AllocateShard' || body?.kind === 'ResizeShard') return ` (${body.datastoreType})`;
   return '';
 }

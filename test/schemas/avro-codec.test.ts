@@ -332,12 +332,12 @@ test('the schema behind each local id is the one it always was', () => {
   );
   expect(digests).toMatchInlineSnapshot(`
     {
-      "Command 6": "6cdb07f44b3b",
-      "Decision 11": "968fb5e02e60",
+      "Command 13": "cd483c6b6582",
+      "Decision 15": "76d9c91b4c34",
       "Forecast 10": "6623e380008d",
       "Metric 12": "b1d6b7202701",
       "PointerRecord 8": "595e67baeea0",
-      "Progress 7": "cef359f01e9c",
+      "Progress 14": "62dcc6006b48",
       "RateWindow 4": "9129c14e7ad0",
       "SubscriptionEvent 1": "864e4a81dcab",
       "WildcardEvents 2": "be8a9b8b4f16",

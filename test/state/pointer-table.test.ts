@@ -173,6 +173,18 @@ describe('pointer table: routes', () => {
     ).toEqual(['s1']);
   });
 
+  test('of replicas that nothing else asks, each has its turn', () => {
+    const writer = begun();
+    writer.change(pointer('t/a/b', 'REPLICAS', ['s2', 's3']));
+    const table = reading(writer.log);
+    const asked = [0, 1, 2].map((turn) => table.route('a/b', turn).map((stop) => stop.shard));
+    expect(asked).toEqual([
+      ['s1', 's2'],
+      ['s1', 's3'],
+      ['s1', 's2'],
+    ]);
+  });
+
   test('all shards of a spread pointer are asked', () => {
     const writer = begun();
     writer.change(pointer('t/a/b', 'SPREAD', ['s2', 's3']));

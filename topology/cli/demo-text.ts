@@ -22,6 +22,8 @@ const VERBS: Readonly<Record<Decision['kind'], string>> = {
   REJECT: 'rejected',
   EXPIRE: 'expires',
   REVIEW: 'reviews',
+  REPLICATE: 'replicates',
+  UNREPLICATE: 'ends replica',
 };
 
 /** One decision in one line. */

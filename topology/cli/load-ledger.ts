@@ -23,6 +23,8 @@ class Sums {
   readonly #coefficients: CostCoefficients;
   #byShard = new Map<ShardId, number>();
 
+  #turn = 0;
+
   constructor(table: PointerTable, coefficients: CostCoefficients) {
     this.table = table;
     this.#coefficients = coefficients;
@@ -35,7 +37,7 @@ class Sums {
 
   traffic({ topic, publishes }: TopicTraffic): void {
     const { operationsPerConcreteLookup, operationsPerWildcardLookup } = this.#coefficients;
-    for (const { shard, pointers } of this.table.route(topic))
+    for (const { shard, pointers } of this.table.route(topic, this.#turn++))
       for (const { slice } of pointers)
         this.#add(shard, publishes * (isTrieSlice(slice) ? operationsPerWildcardLookup : operationsPerConcreteLookup));
   }

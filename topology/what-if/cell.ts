@@ -102,12 +102,12 @@ export class Cell {
     for (const command of this.commands.splice(0)) this.perform(command);
   }
 
-  /** The shards in the pointer table with what each slice of theirs is on. */
-  homes(): { readonly shards: readonly Home[]; readonly slices: ReadonlyMap<SliceKey, ShardId> } {
+  /** The shards in the pointer table, and which of them each slice is on: several when it has a replica. */
+  homes(): { readonly shards: readonly Home[]; readonly slices: ReadonlyMap<SliceKey, readonly ShardId[]> } {
     const shards = shardsOf(this.rows)
       .filter(({ state, epoch }) => state === 'READY' && epoch > 0)
       .map(({ shardId, datastoreType }) => ({ shard: shardId, type: typeNamed(this.settings.catalog, datastoreType) }));
-    return { shards, slices: new Map(slicesOf(this.rows).map(({ slice, shard }) => [slice, shard])) };
+    return { shards, slices: new Map(slicesOf(this.rows).map((each) => [each.slice, each.shards])) };
   }
 
   /** The types of all instances that are paid for. */
@@ -161,6 +161,8 @@ export class Cell {
         return;
       case 'SteerMove':
         if (body.action === 'SWITCH') this.later(0, () => this.moveProgress(body.moveId, 'DRAINING'));
+        else if (body.action === 'SHARE') this.later(0, () => this.moveProgress(body.moveId, 'SHARED'));
+        else if (body.action === 'UNSHARE') this.unshare(body.moveId);
         else if (body.action === 'RETIRE') this.later(shortMs, () => this.moveProgress(body.moveId, 'RETIRED'));
         else if (body.action === 'ABORT') this.later(0, () => this.moveProgress(body.moveId, 'ABORTED'));
     }
@@ -190,6 +192,14 @@ export class Cell {
       this.costs.moved(entries, bytes, typeNamed(this.settings.catalog, target.datastoreType));
       this.moveProgress(moveId, 'VERIFIED', entries, bytes);
     });
+  }
+
+  /** A replica ends as a move back. */
+  private unshare(moveId: MoveProgress['moveId']): void {
+    const move = this.moves.get(moveId);
+    if (move === undefined) return;
+    this.moves.set(moveId, { ...move, from: move.to, to: move.from });
+    this.later(0, () => this.moveProgress(moveId, 'DRAINING'));
   }
 
   private moveProgress(moveId: MoveProgress['moveId'], state: MoveProgress['state'], rows = 0, bytes = 0): void {

@@ -13,6 +13,7 @@ import {
   filterHash,
   groupSeries,
   groupSlice,
+  isTrieSlice,
   leadingBits,
   leafSeries,
   partitionOf,
@@ -55,6 +56,8 @@ export interface CountedSeries {
 export interface SliceWeights {
   /** Operations for a message of each series. */
   readonly operations: Float64Array;
+  /** Those of them that are look-ups, of which a replica takes its share. */
+  readonly lookups: Float64Array;
   readonly entries: number;
 }
 
@@ -125,14 +128,21 @@ export class MadeFleet {
   weights(slices: Iterable<SliceKey>): Map<SliceKey, SliceWeights> {
     const { partitions, coefficients } = this.settings;
     const tree = new SliceTree(partitions, slices);
-    const found = new Map<SliceKey, { readonly operations: Float64Array; entries: number }>();
-    for (const key of tree.keys()) found.set(key, { operations: this.zeros(), entries: 0 });
+    const found = new Map<SliceKey, SliceWeights & { entries: number }>();
+    for (const key of tree.keys()) found.set(key, { operations: this.zeros(), lookups: this.zeros(), entries: 0 });
+    const ask = (key: SliceKey, series: number, lookups: number, writes: number): void => {
+      const slice = found.get(key)!;
+      slice.operations[series]! += lookups + writes;
+      slice.lookups[series]! += lookups;
+    };
     const { operationsPerConcreteLookup, operationsPerWildcardLookup, operationsPerWrite } = coefficients;
-    const perMessage = operationsPerConcreteLookup + EVENTS_PER_MESSAGE * operationsPerWrite;
+    const writesPerMessage = EVENTS_PER_MESSAGE * operationsPerWrite;
     for (const { filter, series, share } of this.topics) {
-      const slice = found.get(tree.concreteSliceOf(filter, partitionOf(filter, partitions), '')!)!;
-      slice.operations[series]! += share * perMessage;
-      slice.entries += ENTRIES_PER_TOPIC;
+      const slices = tree.slicesForTopic(filter).filter((key) => !isTrieSlice(key)); // Several when it is spread.
+      for (const key of slices) {
+        ask(key, series, share * operationsPerConcreteLookup, (share * writesPerMessage) / slices.length);
+        found.get(key)!.entries += ENTRIES_PER_TOPIC / slices.length;
+      }
     }
     const root = partitionOf(ROOT_KEY, partitions);
     for (const [series, name] of this.names.entries()) {
@@ -141,7 +151,7 @@ export class MadeFleet {
       found.get(group)!.entries += WILDCARD_ENTRIES_PER_SERIES;
       // A group that was carved out is asked besides the one around it.
       for (const key of new Set([groupSlice(root), groupSlice(home), group]))
-        found.get(key)!.operations[series]! += operationsPerWildcardLookup;
+        ask(key, series, operationsPerWildcardLookup, 0);
     }
     return found;
   }

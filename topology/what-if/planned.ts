@@ -110,10 +110,12 @@ class CellLoad {
       for (const [slice, { entries }] of this.weights) this.cell.count(slice, entries);
     }
     const operations = new Map(shards.map(({ shard }) => [shard, this.fleet.zeros()]));
-    for (const [slice, shard] of slices) {
-      const sum = operations.get(shard);
-      const own = this.weights.get(slice)!.operations;
-      if (sum !== undefined) for (let series = 0; series < own.length; series++) sum[series]! += own[series]!;
+    for (const [slice, at] of slices) {
+      const { operations: asked, lookups } = this.weights.get(slice)!;
+      const elsewhere = 1 - 1 / at.length;
+      for (const sum of at.flatMap((shard) => operations.get(shard) ?? []))
+        for (let series = 0; series < sum.length; series++)
+          sum[series]! += asked[series]! - elsewhere * lookups[series]!;
     }
     this.shards = shards.map((home) => ({ home, operations: operations.get(home.shard)! }));
   }

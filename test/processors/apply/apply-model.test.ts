@@ -57,11 +57,17 @@ const action: fc.Arbitrary<Action> = fc.oneof(
 
 const history = fc.record({
   situation: fc.nat(SITUATIONS.length - 1),
+  replicates: fc.boolean(),
   before: fc.array(fc.record({ filter: fc.nat(9), client: fc.nat(3), live: fc.boolean() }), { maxLength: 25 }),
   actions: fc.array(action, { minLength: 5, maxLength: 120 }),
 });
 
-function live(world: ApplyWorld, filters: readonly string[], { before, actions }: HistoryOf<typeof history>): void {
+function live(
+  world: ApplyWorld,
+  filters: readonly string[],
+  { before, actions, replicates }: HistoryOf<typeof history>,
+): void {
+  world.replicates = replicates;
   const event = (each: { filter: number; client: number; live: boolean }): void =>
     world.subscribe(filters[each.filter % filters.length]!, `client-${each.client}`, each.live);
   for (const each of before) event(each);
@@ -119,11 +125,13 @@ describe('apply: no interleaving misses, revives or strands a subscription', () 
         const { world, filters } = worldOf(each.situation);
         live(world, filters, each);
         const state = world.state() ?? 'none';
-        ended.set(state, (ended.get(state) ?? 0) + 1);
+        const end = each.replicates && state === 'RETIRED' ? 'replica ended' : state;
+        ended.set(end, (ended.get(end) ?? 0) + 1);
       }),
       { numRuns: RUNS, ...(process.env.SEED ? { seed: Number(process.env.SEED) } : {}) },
     );
     expect(ended.get('RETIRED') ?? 0).toBeGreaterThan(RUNS / 10);
+    expect(ended.get('replica ended') ?? 0).toBeGreaterThan(RUNS / 10);
     expect(ended.get('ABORTED') ?? 0).toBeGreaterThan(RUNS / 50);
   });
 });

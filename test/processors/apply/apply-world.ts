@@ -39,6 +39,9 @@ export const settings: ApplySettings = {
 export const MOVE = moveId('move-1');
 export const TARGET = shardId('shard-0009');
 
+/** Cycles after which a replica is ended. */
+const SHARED_CYCLES = 8;
+
 export type Crash = 'none' | 'before commit' | 'half performed';
 
 /** A planted bug: what it makes of the effects of one step. */
@@ -52,6 +55,8 @@ export class ApplyWorld {
   /** The pointers of the moved slice, oldest first. */
   readonly pointers: { readonly epoch: number; readonly shard: ShardId }[];
   mutate: Mutation = (effects) => effects;
+  /** The move makes a replica, which is read for a while and then ended. */
+  replicates = false;
   autopilot = true;
 
   readonly #step = carryOut(settings);
@@ -64,6 +69,7 @@ export class ApplyWorld {
   #committed = 0;
   #wallMs = 1_000_000;
   #retireSent = false;
+  #sharedCycles = 0;
   #epoch = 5;
   #commandIds = 0;
 
@@ -133,7 +139,13 @@ export class ApplyWorld {
     this.#durable = new Map([...this.#rows].map(([key, row]) => [key, lives.encode(row)]));
     this.#committed = this.#next;
     this.progress.push(...told);
-    if (this.autopilot) for (const { body } of told) if (body.kind === 'MoveProgress') this.#plan(body.state);
+    if (!this.autopilot) return;
+    for (const { body } of told) if (body.kind === 'MoveProgress') this.#plan(body.state);
+    if (this.state() === 'SHARED' && ++this.#sharedCycles === SHARED_CYCLES) {
+      this.#epoch += 1;
+      this.pointers.push({ epoch: this.#epoch, shard: this.source });
+      this.steer('UNSHARE');
+    }
   }
 
   /** Faults off: runs until all is consumed and the move has ended; how many cycles that took. */
@@ -182,10 +194,12 @@ export class ApplyWorld {
     const there = this.shards.rowsOf(TARGET, range).filter(settled);
     const here = this.shards.rowsOf(this.source, range).filter(settled);
     // Of a move that is told to end, the target may be half erased before that is committed: no pointer names it.
-    if (state === 'SWITCHED' || (state === 'VERIFIED' && this.autopilot)) {
+    if (state === 'SWITCHED' || state === 'SHARED' || (state === 'VERIFIED' && this.autopilot)) {
       if (JSON.stringify(there) !== JSON.stringify(here)) throw new Error(`I7: the copy differs when ${state}`);
     }
-    if (state === 'RETIRED' && here.length > 0) throw new Error(`I7: ${here.length} orphans at the source`);
+    const left = this.replicates ? there : here;
+    if (state === 'RETIRED' && left.length > 0)
+      throw new Error(`I7: ${left.length} orphans where nobody asks any more`);
     // A target that stays away is given up, and said to be; the next move to it erases first (M2).
     const isGivenUp = this.progress.some(({ body }) => 'reason' in body && body.reason.includes('rows may be left'));
     if (state === 'ABORTED' && !isGivenUp && there.length > 0)
@@ -213,7 +227,8 @@ export class ApplyWorld {
     if (state === 'VERIFIED' && this.pointers.length === 1) {
       this.#epoch += 1;
       this.pointers.push({ epoch: this.#epoch, shard: TARGET });
-      this.steer('SWITCH');
+      if (this.replicates) this.pointers.push({ epoch: this.#epoch, shard: this.source });
+      this.steer(this.replicates ? 'SHARE' : 'SWITCH');
     }
     if (state === 'DRAINING' && !this.#retireSent) {
       this.#retireSent = true;

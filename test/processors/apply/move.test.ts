@@ -31,7 +31,7 @@ const at = (phase: Phase, more: Partial<Move> = {}): Move => ({ ...planned, phas
 // biome-ignore format: a table reads as a table
 const TOLD: Record<Phase, MoveState> = {
   planned: 'PLANNED', provisioning: 'PROVISIONING', copying: 'COPYING', verifying: 'VERIFYING', settling: 'VERIFYING', verified: 'VERIFIED',
-  switched: 'SWITCHED', draining: 'DRAINING', retiring: 'DRAINING', retired: 'RETIRED', aborting: 'COPYING', aborted: 'ABORTED',
+  shared: 'SHARED', switched: 'SWITCHED', draining: 'DRAINING', retiring: 'DRAINING', retired: 'RETIRED', aborting: 'COPYING', aborted: 'ABORTED',
 };
 
 const tick = (move: Move): Turn => onTick(move, 100, context);
@@ -91,6 +91,17 @@ const CASES: readonly { name: string; from: Move; when: (move: Move) => Turn; to
   { name: 'ABORT after SWITCH is refused',                         from: at('switched'),                                   when: steered('ABORT'),    to: 'switched',     asks: [], tells: 'SWITCHED' },
   { name: 'an aborting move erases the target',                    from: at('aborting'),                                   when: tick,                to: 'aborting',     asks: ['erase@to'] },
   { name: 'an erased target is forgotten last',                    from: at('aborting', { awaiting: 'erase' }),            when: erased(true),        to: 'aborted',      asks: ['disown@to'], tells: 'ABORTED' },
+  { name: 'SHARE makes the target a replica',                      from: at('verified'),                                   when: steered('SHARE'),    to: 'shared',       asks: ['own owned@to'], tells: 'SHARED' },
+  { name: 'SHARE before it is verified is refused',                from: at('copying'),                                    when: steered('SHARE'),    to: 'copying',      asks: [], tells: 'COPYING' },
+  { name: 'SHARE with an old epoch is refused',                    from: at('verified'),                                   when: steered('SHARE', 3), to: 'verified',     asks: [], tells: 'VERIFIED' },
+  { name: 'SHARE twice is SHARE once',                             from: at('shared'),                                     when: steered('SHARE'),    to: 'shared',       asks: [], tells: 'SHARED' },
+  { name: 'a shared slice rests',                                  from: at('shared'),                                     when: tick,                to: 'shared',       asks: [] },
+  { name: 'ABORT of a shared slice is refused',                    from: at('shared'),                                     when: steered('ABORT'),    to: 'shared',       asks: [], tells: 'SHARED' },
+  { name: 'SWITCH of a shared slice is refused',                   from: at('shared'),                                     when: steered('SWITCH'),   to: 'shared',       asks: [], tells: 'SHARED' },
+  { name: 'UNSHARE gives the slice back to its source',            from: at('shared'),                                     when: steered('UNSHARE'),  to: 'switched',     asks: ['own owned@from'], tells: 'SWITCHED' },
+  { name: 'UNSHARE with an old epoch is refused',                  from: at('shared'),                                     when: steered('UNSHARE', 3), to: 'shared',     asks: [], tells: 'SHARED' },
+  { name: 'UNSHARE of what is not shared is refused',              from: at('verified'),                                   when: steered('UNSHARE'),  to: 'verified',     asks: [], tells: 'VERIFIED' },
+  { name: 'a restart repeats the owner record of a replica',       from: at('shared'),                                     when: restarted,           to: 'shared',       asks: ['own owned@to'] },
   { name: 'PAUSE holds the copy',                                  from: at('copying', { paused: true }),                  when: tick,                to: 'copying',      asks: [] },
   { name: 'nothing moves a finished move',                         from: at('retired'),                                    when: steered('PAUSE'),    to: 'retired',      asks: [], tells: 'RETIRED' },
   { name: 'failures beyond the limit give a copy up',              from: at('copying', { failing: true, failures: 2 }),    when: tick,                to: 'aborting',     asks: [], tells: 'COPYING' },
@@ -112,6 +123,17 @@ describe('move: each turn', () => {
 });
 
 describe('move: what the turns remember', () => {
+  test('of a shared slice both shards get every event, until the replica is retired', () => {
+    const shared = steered('SHARE')(at('verified')).move;
+    expect(secondShardOf(shared)).toEqual({ shard: TO, move: undefined });
+    const back = steered('UNSHARE', 12)(shared).move;
+    expect(back).toMatchObject({ from: TO, to: FROM, epoch: 12 });
+    expect(secondShardOf(back)).toEqual({ shard: TO, move: undefined });
+    const retiring = steered('RETIRE', 12)(back).move;
+    expect(secondShardOf(retiring)).toBeUndefined();
+    expect(tick(retiring).effects.map(shown)).toEqual(['erase@to']);
+  });
+
   test('an outcome of what was asked before a lost write says nothing', () => {
     const spoiled = failed('write')(at('copying', { awaiting: 'copy', cursor: 'c', budgetRows: 50 })).move;
     const after = copied(10, true)(spoiled).move;

@@ -180,7 +180,7 @@ describe('a move', () => {
     for (const state of Object.keys(NEXT) as (keyof typeof NEXT)[]) cell.moveProgress(state);
     expect([cell.pointers.length, cell.commands.length]).toEqual([pointers, commands]);
     expect(refusals(cell).filter((constraint) => constraint === 'illegal-step')).toHaveLength(1);
-    expect(cellSummary(cell.rows)!.ignored.progress).toBe(9);
+    expect(cellSummary(cell.rows)!.ignored.progress).toBe(10);
   });
 
   for (const { name, state, more } of [

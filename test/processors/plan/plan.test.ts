@@ -262,7 +262,14 @@ describe('goals', () => {
     concerns: 'a' as ShardId,
   };
   const move = (more: Partial<PlannedSlice> = {}, of: object = {}): Action =>
-    ({ ...facts, kind: 'MOVE', slice: slice('c/0/', 'a', 50, more), to: 'b' as ShardId, ...of }) as Action;
+    ({
+      ...facts,
+      kind: 'MOVE',
+      slice: slice('c/0/', 'a', 50, more),
+      to: 'b' as ShardId,
+      replicates: false,
+      ...of,
+    }) as Action;
   const allocate: Action = {
     ...facts,
     kind: 'ALLOCATE',
@@ -326,6 +333,48 @@ describe('goals', () => {
       expect(split.after[0]!.entries).toBeCloseTo(entries / parts, 6);
       expect(split.reason).toContain(`spread over ${parts} slices`);
     });
+
+  const reads = (perSecond: number): Load => ({ ...load(perSecond), lookups: perSecond });
+  const large = (id: string) => shard(id, { type: typeNamed(CATALOG, 'kv-large') });
+
+  test('look-ups that are too many for any instance are shared with a replica where there is room', () => {
+    const { actions, board } = plan(
+      snapshot({ shards: [large('a'), large('b')], slices: [slice('t/hot', 'a', reads(4_000))] }),
+    );
+    expect(actions).toMatchObject([{ kind: 'MOVE', replicates: true, slice: { slice: 't/hot' }, to: 'b' }]);
+    expect(actions[0]!.reason).toContain('takes half of its look-ups');
+    for (const id of ['a', 'b'] as ShardId[]) expect(board.outline(board.shards.get(id)!).utilisation).toBe(0.5);
+  });
+
+  test('a shard is bought for the replica where there is no room', () => {
+    const { actions } = plan(snapshot({ shards: [large('a')], slices: [slice('t/hot', 'a', reads(4_000))] }));
+    expect(actions).toMatchObject([{ kind: 'ALLOCATE', type: { name: 'kv-large' } }]);
+  });
+
+  for (const { name, perSecond } of [
+    { name: 'a bigger type holds', perSecond: 1_500 },
+    { name: 'not even two instances can do', perSecond: 9_000 },
+  ])
+    test(`look-ups that ${name} are not shared`, () => {
+      const { actions } = plan(
+        snapshot({ shards: [shard('a'), large('b')], slices: [slice('t/hot', 'a', reads(perSecond))] }),
+      );
+      expect(actions.some((action) => action.kind === 'MOVE' && action.replicates)).toBe(false);
+    });
+
+  test('a replica ends when its slice leaves much room on its own shard, and not before', () => {
+    const shared = (perSecond: number): PlannedSlice[] => {
+      const half = slice('t/hot', 'a', reads(perSecond / 2), { busy: true });
+      return [
+        { ...half, replica: 'b' as ShardId },
+        { ...half, shard: 'b' as ShardId, isReplica: true },
+      ];
+    };
+    const of = (perSecond: number) =>
+      plan(snapshot({ shards: [large('a'), large('b')], slices: shared(perSecond) })).actions;
+    expect(of(3_000)).toEqual([]);
+    expect(of(1_500)).toMatchObject([{ kind: 'UNREPLICATE', slice: { slice: 't/hot', replica: 'b' } }]);
+  });
 
   test('a topic that a bigger type holds is not spread', () => {
     const hot = slice('t/hot', 'a', 1_500);

@@ -5,7 +5,7 @@ import type { Action } from '../../../processors/plan/actions.ts';
 import { emptyTotal, type TotalLoads } from '../../../processors/plan/ahead.ts';
 import type { PlannedShard, PlannedSlice, Snapshot } from '../../../processors/plan/board.ts';
 import { typeNamed } from '../../../processors/plan/catalog.ts';
-import { emptyLoad, type Load } from '../../../processors/plan/demand.ts';
+import { emptyLoad, type Load, wholeLoad } from '../../../processors/plan/demand.ts';
 import { type Plan, plan } from '../../../processors/plan/plan.ts';
 import type { Spending } from '../../../processors/plan/rows.ts';
 import type { PlanSettings } from '../../../processors/plan/settings.ts';
@@ -171,14 +171,25 @@ function done(cluster: Cluster, action: Action): Cluster {
     { at: eventTime(cluster.now), keys: 0, urgent: action.urgent, shards: 0, dollars: 0, ...more },
   ];
   switch (action.kind) {
-    case 'MOVE':
-      return {
-        ...cluster,
-        slices: cluster.slices.map((slice) =>
-          slice.slice === action.slice.slice ? { ...slice, shard: action.to, coolUntil: rest } : slice,
-        ),
-        ledger: spend({ keys: action.slice.entries }),
+    case 'MOVE': {
+      const { slice: moving, to, replicates } = action;
+      const rested = (slice: PlannedSlice): PlannedSlice[] => {
+        if (slice.slice !== moving.slice) return [slice];
+        if (!replicates) return [{ ...slice, shard: to, coolUntil: rest }];
+        const own = { ...moving, busy: true, coolUntil: rest };
+        return [
+          { ...own, replica: to },
+          { ...own, shard: to, isReplica: true },
+        ];
       };
+      return { ...cluster, slices: cluster.slices.flatMap(rested), ledger: spend({ keys: moving.entries }) };
+    }
+    case 'UNREPLICATE': {
+      const { replica: _, ...alone } = action.slice;
+      const whole = { ...alone, load: wholeLoad(alone.load), busy: false, coolUntil: rest };
+      const left = cluster.slices.filter(({ slice }) => slice !== alone.slice);
+      return { ...cluster, slices: [...left, whole] };
+    }
     case 'SPLIT':
     case 'MERGE': {
       const gone = new Set(action.before.map(({ slice }) => slice));

@@ -444,9 +444,17 @@ function perform(
       const move = cell.commands.find(
         ({ command }) => command.body.kind === 'MoveSlice' && command.body.moveId === body.moveId,
       )!;
-      const { moveId, slice, from, to } = move.command.body as Extract<Command['body'], { kind: 'MoveSlice' }>;
+      const { moveId, slice, ...shards } = move.command.body as Extract<Command['body'], { kind: 'MoveSlice' }>;
+      // A replica ends as a move back.
+      const isBack = cell.commands.some(
+        ({ command: { body: each } }) =>
+          each.kind === 'SteerMove' && each.moveId === moveId && each.action === 'UNSHARE',
+      );
+      const [from, to] = isBack ? [shards.to, shards.from] : [shards.from, shards.to];
       const states: Partial<Record<typeof body.action, MoveState>> = {
         SWITCH: 'DRAINING',
+        SHARE: 'SHARED',
+        UNSHARE: 'DRAINING',
         RETIRE: 'RETIRED',
         ABORT: 'ABORTED',
       };
@@ -551,8 +559,9 @@ function overloaded(cell: Cell, world: World, minute: number): boolean {
   for (const { topic, perSecond, writes } of world.topics) {
     const slices = map.tree.slicesForTopic(topic).filter((key) => !isTrieSlice(key));
     for (const key of slices) {
-      const [shard] = map.slices.get(key)!.shards;
-      asked.set(shard!, (asked.get(shard!) ?? 0) + perSecond(minute) / (writes ? slices.length : 1));
+      const { shards } = map.slices.get(key)!;
+      const each = perSecond(minute) / (writes ? slices.length : shards.length);
+      for (const shard of shards) asked.set(shard, (asked.get(shard) ?? 0) + each);
     }
   }
   return [...asked].some(([id, rate]) => rate > CATALOG.get(map.shards.get(id)!.datastoreType)!.operationsPerSecond);
