@@ -7,6 +7,8 @@
 //   F3. Entries and memory are counted as they are: nothing forecasts them.
 //   F4. A slice that no type can carry and that cannot be halved has a shard to itself, as far as this goes: more shards
 //       would not help it.
+//   F5. More shards are bought for what can go to them. The load of a topic that is too hot for the cheapest type is a
+//       matter of its own shard: the reliefs compare bigger types for it in money.
 
 import { type EventTime, eventTime } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
@@ -82,6 +84,8 @@ export function* growing(board: Board, kind: StoreKind, fleet: FleetPlan): Gener
     const carried = sum(shards, (shard) => carriedBy(board, shard.type));
     const missing = Math.min(fleet.missingPerSecond, fleet.capacityPerSecond - carried);
     if (missing <= EPSILON * fleet.capacityPerSecond) return;
+    const [unit] = typesToBuy(board, kind);
+    if (unit === undefined || movablePerSecond(board, shards, unit) < missing) return; // F5
     const offers = typesToBuy(board, kind)
       .filter((type) => shards.some((shard) => holdsOneOf(board, type, shard)))
       .map((type) => {
@@ -210,6 +214,23 @@ const cargoOfAll = (shards: readonly BoardShard[], share: number): Cargo => {
 function heldUnits(board: Board, shards: readonly BoardShard[], unit: DatastoreType): number {
   const held = { entries: sum(shards, ({ entries }) => entries), bytes: sum(shards, ({ bytes }) => bytes) };
   return Math.ceil(heldShare(held, unit) / board.placeLimit);
+}
+
+/** What of the load could go to empty shards of the type: hash slices split, but not the hot topics in them. */
+function movablePerSecond(board: Board, shards: readonly BoardShard[], type: DatastoreType): number {
+  const limit = carriedBy(board, type);
+  let movable = 0;
+  for (const { slices, calibration } of shards)
+    for (const { slice, load } of slices.values()) {
+      const perSecond = peakOf(load).perSecond * calibration;
+      if (slice.startsWith('c/') || perSecond <= limit) movable += perSecond;
+    }
+  for (const { load, slice } of board.snapshot.heavyTopics) {
+    const calibration = shards.find(({ slices }) => slices.has(slice))?.calibration;
+    const perSecond = peakOf(load).perSecond * (calibration ?? 0);
+    if (perSecond > limit) movable -= perSecond;
+  }
+  return movable;
 }
 
 /** True when an empty shard of the type has room for some slice that can leave the shard. */

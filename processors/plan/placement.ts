@@ -284,7 +284,10 @@ function movingDollars(board: Board, shard: BoardShard, trouble: Trouble, ranked
 /** Something to buy, and all that it costs. */
 type Offer = Action & { readonly kind: 'ALLOCATE' | 'RESIZE'; readonly cost: Cost };
 
-/** Capacity that is bought: another shard, or a bigger type for this one; cheapest first, each naming the others. */
+/**
+ * Capacity that is bought: another shard, or a bigger type for this one; what ends the trouble before what does not, then
+ * the cheapest first, each naming the others.
+ */
 function purchases(
   board: Board,
   shard: BoardShard,
@@ -296,37 +299,59 @@ function purchases(
 ): Offer[] {
   const { snapshot } = board;
   const offers: Offer[] = [];
+  const enough = new Set<Offer>();
+  const offer = (each: Offer, isEnough: boolean): void => {
+    offers.push(each);
+    if (isEnough) enough.add(each);
+  };
   // A slice that fits nowhere is no reason to buy a shard: it must fit the new one.
   const movable = shard.slices.size > 1 ? ranked : [];
   const placed = half === undefined ? movable : [...movable, half];
   for (const type of typesOfKind(snapshot.catalog, shard.kind)) {
     if (snapshot.avoided.has(type.name)) continue;
     if (placed.some((slice) => board.fitsEmpty(type, slice, shard.calibration)))
-      offers.push({
-        ...facts,
-        ...allocationOf(board, shard, trouble, type, placed[0]!.bytes),
-        kind: 'ALLOCATE',
-        shard: shardNumbered(board.nextShard),
-        storeKind: shard.kind,
-        type,
-        reason: `${why}, and no shard has room for what must go.`,
-      });
+      offer(
+        {
+          ...facts,
+          ...allocationOf(board, shard, trouble, type, placed[0]!.bytes),
+          kind: 'ALLOCATE',
+          shard: shardNumbered(board.nextShard),
+          storeKind: shard.kind,
+          type,
+          reason: `${why}, and no shard has room for what must go.`,
+        },
+        half !== undefined || relievedBy(board, shard, trouble, type),
+      );
     const bigger =
       type.operationsPerSecond > shard.type.operationsPerSecond ||
       type.entriesMax > shard.type.entriesMax ||
       bytesMax(type) > bytesMax(shard.type);
     if (!bigger || shard.resizing || !shard.ready) continue;
-    offers.push({
-      ...facts,
-      ...resizeOf(board, shard, trouble, type),
-      kind: 'RESIZE',
-      shard: shard.id,
-      type,
-      reason: `${why}; ${type.name} is big enough for it.`,
-    });
+    offer(
+      {
+        ...facts,
+        ...resizeOf(board, shard, trouble, type),
+        kind: 'RESIZE',
+        shard: shard.id,
+        type,
+        reason: `${why}; ${type.name} is big enough for it.`,
+      },
+      board.outline({ ...shard, type }).utilisation <= board.settings.safeUtilisation,
+    );
   }
-  offers.sort((a, b) => totalOf(a.cost) - totalOf(b.cost) || (a.kind < b.kind ? -1 : 1));
+  const rank = (each: Offer): number => (enough.has(each) ? 0 : 1);
+  offers.sort((a, b) => rank(a) - rank(b) || totalOf(a.cost) - totalOf(b.cost) || (a.kind < b.kind ? -1 : 1));
   return offers.map((offer) => ({ ...offer, alternatives: alternativesTo(offer, offers, trouble) }));
+}
+
+/** Whether the slices that an empty shard of the type could take are all that is too much. */
+function relievedBy(board: Board, shard: BoardShard, { excess, dimension }: Trouble, type: DatastoreType): boolean {
+  let left = excess;
+  for (const slice of shard.slices.values()) {
+    if (board.fitsEmpty(type, slice, shard.calibration)) left -= board.shareOf(shard, slice, dimension);
+    if (left <= 0) return true;
+  }
+  return false;
 }
 
 type Price = Pick<Facts, 'leadTimeMs' | 'dollars' | 'dollarsPerHour'> & { readonly cost: Cost };
