@@ -66,7 +66,7 @@ export interface PlannedSlice {
   readonly busy: boolean;
   readonly coolUntil: EventTime;
   /** Where its replica is, which has half of its look-ups; `load` is what is left. */
-  readonly replica?: ShardId;
+  readonly replica?: ShardId | undefined;
   /** This is the replica: it goes where its slice's own shard says. */
   readonly isReplica?: true;
 }

@@ -79,13 +79,14 @@ export function fleetPlan(board: Board, kind: StoreKind): FleetPlan | undefined 
 /** Shards to buy for what is planned, the cheapest way; each counts the ones before it. */
 export function* growing(board: Board, kind: StoreKind, fleet: FleetPlan): Generator<Action> {
   const { settings, snapshot } = board;
+  const [unit] = typesToBuy(board, kind);
+  if (fleet.missingPerSecond === 0 || unit === undefined) return;
+  const movable = movablePerSecond(board, kind, unit);
   while (true) {
     const shards = board.ofKind(kind);
     const carried = sum(shards, (shard) => carriedBy(board, shard.type));
     const missing = Math.min(fleet.missingPerSecond, fleet.capacityPerSecond - carried);
-    if (missing <= EPSILON * fleet.capacityPerSecond) return;
-    const [unit] = typesToBuy(board, kind);
-    if (unit === undefined || movablePerSecond(board, shards, unit) < missing) return; // F5
+    if (missing <= EPSILON * fleet.capacityPerSecond || movable < missing) return; // F5
     const offers = typesToBuy(board, kind)
       .filter((type) => shards.some((shard) => holdsOneOf(board, type, shard)))
       .map((type) => {
@@ -217,8 +218,9 @@ function heldUnits(board: Board, shards: readonly BoardShard[], unit: DatastoreT
 }
 
 /** What of the load could go to empty shards of the type: hash slices split, but not the hot topics in them. */
-function movablePerSecond(board: Board, shards: readonly BoardShard[], type: DatastoreType): number {
+function movablePerSecond(board: Board, kind: StoreKind, type: DatastoreType): number {
   const limit = carriedBy(board, type);
+  const shards = board.ofKind(kind);
   let movable = 0;
   for (const { slices, calibration } of shards)
     for (const { slice, load } of slices.values()) {

@@ -76,7 +76,7 @@ export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings
     settings: { ...settings, deadBand: earnedDeadBand(cell, settings) },
     catalog: settings.catalog,
     shards,
-    slices: [...placed, ...placed.flatMap(replicaOf)],
+    slices: [...placed, ...replicasOf(placed)],
     heavyTopics: demand.heavyTopics,
     heavyGroups: demand.heavyGroups,
     totals: totalLoads(factsOf(series, surges), costs, settings, now),
@@ -106,10 +106,9 @@ function placedSlices(rows: readonly SliceRow[], changes: readonly ChangeRow[], 
     } else if (asked !== 'ABORT') targetOf.set(slice, to);
   const bySlice = new Map<SliceKey, Placed>();
   for (const { slice, shard, entries, bytes, busyWith, coolUntil } of rows) {
-    const replica = replicaAt.get(slice);
     bySlice.set(slice, {
       slice,
-      ...(replica !== undefined && { replica }),
+      replica: replicaAt.get(slice),
       shard: targetOf.get(slice) ?? shard,
       entries,
       bytes,
@@ -132,9 +131,10 @@ function placedSlices(rows: readonly SliceRow[], changes: readonly ChangeRow[], 
   return [...bySlice.values()].sort((a, b) => (a.slice < b.slice ? -1 : 1));
 }
 
-/** What a slice's replica is to its shard. */
-function replicaOf({ replica, ...slice }: Placed): PlannedSlice[] {
-  return replica === undefined ? [] : [{ ...slice, shard: replica, isReplica: true }];
+/** What replicas are to the shards that they are on. */
+function* replicasOf(placed: readonly Placed[]): Generator<PlannedSlice> {
+  for (const slice of placed)
+    if (slice.replica !== undefined) yield { ...slice, shard: slice.replica, replica: undefined, isReplica: true };
 }
 
 function* factsOf(

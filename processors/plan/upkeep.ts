@@ -132,15 +132,16 @@ export function* merging(board: Board): Generator<Action> {
 /** Replicas that are not needed any more, with much room to spare: what is ended is not made again soon. */
 export function* unreplicating(board: Board): Generator<Action> {
   const limit = board.placeLimit * ALONE_SHARE;
-  for (const shard of board.shards.values())
-    for (const slice of shard.slices.values()) {
-      if (slice.replica === undefined || slice.coolUntil > board.snapshot.now) continue;
-      const lookups = scaledLoad(slice.load, lookupShare(slice.load));
-      const { utilisation } = board.outline(shard, { ...slice, entries: 0, bytes: 0, load: lookups });
-      if (utilisation > limit) continue;
-      const reason = `${shard.id} is at most ${percent(utilisation)} full when it serves ${slice.slice} alone; its replica on ${slice.replica} goes.`;
-      yield { ...calmFacts(board, shard, reason), kind: 'UNREPLICATE', slice, leadTimeMs: 0, dollars: 0 };
-    }
+  for (const { slice: key, shard: id, replica } of board.snapshot.slices) {
+    const shard = replica === undefined ? undefined : board.shards.get(id);
+    const slice = shard?.slices.get(key);
+    if (shard === undefined || slice?.replica === undefined || slice.coolUntil > board.snapshot.now) continue;
+    const lookups = scaledLoad(slice.load, lookupShare(slice.load));
+    const { utilisation } = board.outline(shard, { ...slice, entries: 0, bytes: 0, load: lookups });
+    if (utilisation > limit) continue;
+    const reason = `${shard.id} is at most ${percent(utilisation)} full when it serves ${slice.slice} alone; its replica on ${slice.replica} goes.`;
+    yield { ...calmFacts(board, shard, reason), kind: 'UNREPLICATE', slice, leadTimeMs: 0, dollars: 0 };
+  }
 }
 
 /** Of what may be placed on a shard, the share to which it is filled at most when it serves a slice alone again. */
@@ -177,7 +178,7 @@ export function leavingShard(board: Board, kind: StoreKind, fleet: FleetPlan): L
   if (shards.some((shard) => !shard.ready || shard.resizing)) return undefined;
   const surplus = surplusPerSecond(board, kind, fleet);
   const shard = shards
-    .filter((each) => !each.first && !isSharing(each) && isWithin(carriedBy(board, each.type), surplus))
+    .filter((each) => !each.first && isWithin(carriedBy(board, each.type), surplus) && !isSharing(each))
     .map((each) => ({ each, peak: board.outline(each).utilisation }))
     .sort((a, b) => a.peak - b.peak || (a.each.id < b.each.id ? 1 : -1))[0]?.each;
   const homes = shard && homesWithout(board, shard);
@@ -185,8 +186,10 @@ export function leavingShard(board: Board, kind: StoreKind, fleet: FleetPlan): L
 }
 
 /** A replica is ended, not moved: its shard is not emptied before. */
-const isSharing = ({ slices }: BoardShard): boolean =>
-  [...slices.values()].some(({ replica, isReplica }) => replica !== undefined || isReplica);
+function isSharing({ slices }: BoardShard): boolean {
+  for (const { replica, isReplica } of slices.values()) if (replica !== undefined || isReplica) return true;
+  return false;
+}
 
 /** Empties the shard, and retires it when it is empty. */
 export function* emptying(board: Board, { shard, homes }: Leaving): Generator<Action> {
