@@ -7,8 +7,9 @@
 //   K2. A store that a move or a resize disturbs teaches nothing, nor does one for a while after it: copying costs it what
 //       no subscriber asked for.
 //   K3. An operation costs what it costs the scarcer resource: a shard planned by that is short of neither.
-//   K4. One measurement changes little: what is far from the expected counts as far as three deviations, and a store at its
-//       limit only says that it is asked for more.
+//   K4. One measurement changes little: what is far from the expected counts as far as three deviations, and is taken to
+//       be so noisy that it moves no coefficient by more than a tenth of its first deviation. A store at its limit only
+//       says that it is asked for more.
 
 import type { StoreKind } from '../../schemas/records.ts';
 import { type Catalog, typesOfKind } from './catalog.ts';
@@ -103,6 +104,8 @@ const SHARE_MAX = 1.5;
 /** From here on a store may be asked for more than it says (K4). */
 const FULL = 0.95;
 const SURPRISE_MAX = 3;
+/** Of a coefficient's first deviation, by one measurement. */
+const MOVE_MAX = 0.1;
 
 function boundsOf(kind: StoreKind, settings: CostCoefficients, catalog: Catalog): Bounds[] {
   const { lookup, write } = priorCosts(kind, settings);
@@ -133,11 +136,15 @@ function update(estimate: Estimate, asked: readonly number[], share: number, bou
     covariance[at] = Math.min(covariance[at]! + (DRIFT * deviation) ** 2, deviation ** 2);
   }
   const spread = asked.map((_, i) => asked.reduce((sum, amount, j) => sum + covariance[i * size + j]! * amount, 0));
-  const variance = asked.reduce((sum, amount, i) => sum + amount * spread[i]!, NOISE ** 2);
+  const usual = asked.reduce((sum, amount, i) => sum + amount * spread[i]!, NOISE ** 2);
   const expected = asked.reduce((sum, amount, i) => sum + amount * coefficients[i]!, 0);
   if (share >= FULL && expected > share) return; // K4
-  const limit = SURPRISE_MAX * Math.sqrt(variance);
+  const limit = SURPRISE_MAX * Math.sqrt(usual);
   const surprise = Math.min(limit, Math.max(-limit, share - expected));
+  const moves = bounds.map(({ deviation }, i) =>
+    deviation > 0 ? Math.abs(spread[i]! * surprise) / (MOVE_MAX * deviation) : 0,
+  );
+  const variance = Math.max(usual, ...moves);
   for (let i = 0; i < size; i++) {
     const { least, most } = bounds[i]!;
     const learned = coefficients[i]! + (spread[i]! / variance) * surprise;

@@ -110,6 +110,19 @@ describe('whatever a store measures', () => {
     expect(Math.abs(costsOf('KEY_VALUE', learned, PRIOR).lookup / before - 1)).toBeLessThan(0.02);
   });
 
+  test('nor does the first one of all; those that agree are believed in time (K4)', () => {
+    const learned: Learned = {};
+    const lesson = { lookupsPerSecond: 300, writesPerSecond: 0, entries: 0, operationsPerSecond: OPERATIONS };
+    const costs: number[] = [];
+    for (let i = 0; i < 60; i++) {
+      learn(learned, 'KEY_VALUE', { ...lesson, shares: { cpu: 0.9, iops: undefined } }, PRIOR, CATALOG);
+      costs.push(costsOf('KEY_VALUE', learned, PRIOR).lookup);
+    }
+    expect(costs[0]).toBeGreaterThan(1);
+    expect(costs[0]).toBeLessThanOrEqual(1.1 + 1e-9);
+    expect(costs.at(-1)).toBeGreaterThan(2.5); // It is 3.
+  });
+
   test('a full store may be asked for more than it says, and teaches nobody that operations are cheap (K4)', () => {
     const learned: Learned = {};
     for (let i = 0; i < 100; i++) {
