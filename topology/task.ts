@@ -92,6 +92,7 @@ export class Task {
   #store: Store | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #dead = false;
+  #bug: unknown;
   #inputs: Record<string, Offset> = {};
   #effects: Effect[] = [];
   #emits: Emit[] = [];
@@ -182,6 +183,7 @@ export class Task {
   /** Tells the stages the time, and commits what waits. */
   tick(tick: Tick): Promise<void> {
     return this.#exclusive(async () => {
+      if (this.#bug !== undefined) throw this.#bug;
       if (this.#dead || this.#store === undefined) return;
       this.#deliver({ topic: clockTopic.name, partition: this.partition, offset: 0, key: '', value: tick });
       if (this.#hasWork() && this.#isDue()) await this.#commit();
@@ -312,7 +314,7 @@ export class Task {
   #fit(request: FitRequest): void {
     const { fitter, meter, clock, logger } = this.#ports;
     const began = clock.now();
-    void fitter.fit(request).then((result) =>
+    const taken = fitter.fit(request).then((result) =>
       this.#exclusive(async () => {
         if (this.#dead || this.#store === undefined) return;
         meter.observe('foreshard_fit_seconds', (clock.now() - began) / 1000);
@@ -323,6 +325,9 @@ export class Task {
         this.#deliver({ topic: fittedTopic.name, partition: this.partition, offset: 0, key: '', value: result });
       }),
     );
+    taken.catch((error: unknown) => {
+      this.#bug ??= error; // Nobody awaits a fit: the next tick tells.
+    });
   }
 
   #isDue(): boolean {

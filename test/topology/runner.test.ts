@@ -16,7 +16,17 @@ import { inlineFitter } from '../../topology/inline-fitter.ts';
 import { run as start } from '../../topology/runner.ts';
 import { SimulatedClock } from '../../topology/simulated-clock.ts';
 import { silentLogger } from '../../topology/telemetry.ts';
-import { clock, deadLetters, effects, outcomes, rates, subscriptions, wildcards } from '../../topology/topics.ts';
+import {
+  clock,
+  deadLetters,
+  effects,
+  fits,
+  fitted,
+  outcomes,
+  rates,
+  subscriptions,
+  wildcards,
+} from '../../topology/topics.ts';
 import { CountingMeter, drive } from '../support/drive.ts';
 import { MemoryLog } from '../support/memory-log.ts';
 
@@ -410,5 +420,28 @@ test('a bug in a step ends the run with its error', async () => {
   );
   const ended = expect(run.running.done).rejects.toThrow('a bug');
   await run.send(subscriptions, 'a', event('a')).catch(() => {});
+  await ended;
+});
+
+test('a bug in a step that takes a fit ends the run with its error', async () => {
+  const asked = { series: 'c/0/', signal: 0, models: [], shape: { nearSteps: 1, farSlots: 1 }, regime: 0 };
+  const run = await drive(
+    defineTopology(
+      [
+        stage('broken', {
+          reads: [subscriptions, fitted],
+          emits: [fits],
+          step: (_rows, input) => {
+            if (input.topic === 'fitted') throw new Error('a bug in a fit');
+            return [{ topic: 'fits' as const, key: '', value: { ...asked, history: new Uint8Array() } }];
+          },
+        }),
+      ],
+      { inputs: [subscriptions] },
+    ),
+  );
+  const ended = expect(run.running.done).rejects.toThrow('a bug in a fit');
+  await run.send(subscriptions, 'a', event('a'));
+  await run.advance(1_000).catch(() => {});
   await ended;
 });
