@@ -12,7 +12,6 @@
 //       An erase that a shard refuses has nothing to do there: the record under which this move may erase is gone, and
 //       with it what the move had put there. Before a copy it means that the shard is not ready to receive.
 //   M6. After a restart a move goes on from its row, but compares anew: an erase that was not committed may have happened.
-//
 //   M7. From SHARE on the target is as good as the source, and readers ask either: a replica. UNSHARE ends it as a move
 //       from the replica back to the source, of which there is nothing to copy.
 //
