@@ -125,6 +125,9 @@ export const hashSlice = (partition: Partition, bits = ''): SliceKey => `c/${par
 export const pinSlice = (filter: string): SliceKey => `t/${filter}` as SliceKey;
 export const spreadSlice = (filter: string, index: number, of: number): SliceKey =>
   `s/${index}of${of}/${filter}` as SliceKey;
+/** All parts of a filter spread over so many slices. */
+export const spreadSlices = (filter: string, of: number): SliceKey[] =>
+  Array.from({ length: of }, (_, index) => spreadSlice(filter, index, of));
 export const groupSlice = (partition: Partition, prefix = ''): SliceKey => `w/${partition}/${prefix}` as SliceKey;
 
 /** The parts of a slice key, or `undefined` when it is not one. */

@@ -18,6 +18,7 @@ import {
   ROOT_KEY,
   type Slice,
   spreadSlice,
+  spreadSlices,
 } from './keys.ts';
 import { filterProblem } from './topic-filter.ts';
 
@@ -148,7 +149,7 @@ export class SliceTree {
     const found: SliceKey[] = [];
     const home = partitionOf(topic, this.partitions);
     const spreadOf = this.#ofPartition.get(home)?.carved.get(topic)?.spreadOf ?? 0;
-    for (let part = 0; part < spreadOf; part++) found.push(spreadSlice(topic, part, spreadOf));
+    if (spreadOf > 0) found.push(...spreadSlices(topic, spreadOf));
     const concrete = spreadOf === 0 ? this.concreteSliceOf(topic, home, '') : undefined;
     if (concrete !== undefined) found.push(concrete);
 
@@ -185,7 +186,7 @@ export class SliceTree {
     for (const [filter, carved] of slices.carved) {
       if (leadingValue(carved.hash, slice.bits.length) !== wanted) continue;
       if (carved.pin !== undefined) found.push(carved.pin);
-      for (let part = 0; part < carved.spreadOf; part++) found.push(spreadSlice(filter, part, carved.spreadOf));
+      found.push(...spreadSlices(filter, carved.spreadOf));
     }
     return found;
   }
@@ -312,6 +313,5 @@ function isHalves({ partition, bits }: HashSlice, keys: ReadonlySet<SliceKey>): 
 
 /** True when these are the filter's n parts, n at least 2. */
 function isParts(filter: string, keys: ReadonlySet<SliceKey>): boolean {
-  for (let part = 0; part < keys.size; part++) if (!keys.has(spreadSlice(filter, part, keys.size))) return false;
-  return keys.size > 1;
+  return keys.size > 1 && spreadSlices(filter, keys.size).every((key) => keys.has(key));
 }

@@ -89,6 +89,13 @@ const STATE: Record<Exclude<Phase, 'aborting'>, MoveState> = {
   aborted: 'ABORTED',
 };
 
+/** What the pointer's next epoch makes of a move. */
+const POINTED = {
+  SWITCH: { from: 'verified', to: 'switched' },
+  SHARE: { from: 'verified', to: 'shared' },
+  UNSHARE: { from: 'shared', to: 'switched' },
+} as const;
+
 /** Phases that last until the planner speaks. */
 const RESTING: ReadonlySet<Phase> = new Set(['verified', 'shared', 'draining']);
 
@@ -306,26 +313,15 @@ export function onSteer(
       const why = command.reason === '' ? 'asked for' : command.reason;
       return accept(aborting(before, why));
     }
-    case 'SWITCH': {
-      if (isSwitched(before)) return accept(before); // Said twice.
-      if (before.phase !== 'verified') return refuse(`the move is ${before.phase}, not verified`);
-      if (command.epoch <= before.epoch) return refuse(`epoch ${command.epoch} is not above ${before.epoch}`);
-      const move = entered({ ...before, epoch: command.epoch }, 'switched');
-      return accept(move, [owned(move)]);
-    }
-    case 'SHARE': {
-      if (before.phase === 'shared') return accept(before); // Said twice.
-      if (before.phase !== 'verified') return refuse(`the move is ${before.phase}, not verified`);
-      if (command.epoch <= before.epoch) return refuse(`epoch ${command.epoch} is not above ${before.epoch}`);
-      const move = entered({ ...before, epoch: command.epoch }, 'shared');
-      return accept(move, [owned(move)]);
-    }
+    case 'SWITCH':
+    case 'SHARE':
     case 'UNSHARE': {
-      if (isSwitched(before)) return accept(before); // Said twice.
-      if (before.phase !== 'shared') return refuse(`the move is ${before.phase}, not shared`);
+      const { from: needed, to: next } = POINTED[command.action];
+      if (before.phase === next || (next === 'switched' && isSwitched(before))) return accept(before); // Said twice.
+      if (before.phase !== needed) return refuse(`the move is ${before.phase}, not ${needed}`);
       if (command.epoch <= before.epoch) return refuse(`epoch ${command.epoch} is not above ${before.epoch}`);
-      const { from, to } = before;
-      const move = entered({ ...before, from: to, to: from, epoch: command.epoch }, 'switched');
+      const back = command.action === 'UNSHARE' ? { from: before.to, to: before.from } : {}; // M7
+      const move = entered({ ...before, ...back, epoch: command.epoch }, next);
       return accept(move, [owned(move)]);
     }
     case 'RETIRE': {

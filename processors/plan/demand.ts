@@ -9,7 +9,15 @@
 // above it, so that a shard can add up its slices (board.ts). Arrays are shared and filled in place: 100,000 slices.
 
 import type { EventTime, SliceKey } from '../../schemas/ids.ts';
-import { filterHash, isTrieSlice, leadingBits, parseSlice, partitionOf, ROOT_KEY } from '../../state/keys.ts';
+import {
+  filterHash,
+  isTrieSlice,
+  leadingBits,
+  parseSlice,
+  partitionOf,
+  ROOT_KEY,
+  spreadSlices,
+} from '../../state/keys.ts';
 import { SliceTree } from '../../state/slice-tree.ts';
 import type { Costs } from './coefficients.ts';
 import type { Outlook } from './rows.ts';
@@ -239,8 +247,8 @@ function spreadTopics(
     const parsed = parseSlice(slice);
     if (parsed?.kind === 'spread') {
       // Each part has its share of the writes, but a PUBLISH asks all of them.
-      for (let i = 0; i < parsed.of; i++) {
-        const part = loads.get(`s/${i}of${parsed.of}/${filter}` as SliceKey);
+      for (const key of spreadSlices(filter, parsed.of)) {
+        const part = loads.get(key);
         if (part === undefined) continue;
         addLoad(part, writes, 1 / parsed.of);
         addLoad(part, lookups);

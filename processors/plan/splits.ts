@@ -3,7 +3,7 @@
 // instance, or shared with a replica when its look-ups are.
 
 import type { SliceKey } from '../../schemas/ids.ts';
-import { hashSlice, isTrieSlice, parseSlice, pinSlice, spreadSlice } from '../../state/keys.ts';
+import { hashSlice, isTrieSlice, parseSlice, pinSlice, spreadSlices } from '../../state/keys.ts';
 import type { Board, BoardShard, PlannedSlice } from './board.ts';
 import type { Trouble } from './capacity.ts';
 import { type DatastoreType, typesOfKind } from './catalog.ts';
@@ -73,12 +73,7 @@ function spreadOf(board: Board, shard: BoardShard, slice: PlannedSlice, filter: 
     const grown = { entries: share.entries * PART_GROWTH, bytes: share.bytes * PART_GROWTH };
     const type = holderOf(board, shard, { ...slice, ...grown, load: scaledLoad(load, PART_GROWTH) });
     if (type === undefined) continue;
-    const after = Array.from({ length: of }, (_, i) => ({
-      ...slice,
-      ...share,
-      slice: spreadSlice(filter, i, of),
-      load,
-    }));
+    const after = spreadSlices(filter, of).map((key) => ({ ...slice, ...share, slice: key, load }));
     return {
       before: [slice],
       after,

@@ -6,7 +6,7 @@
 
 import type { SliceKey } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
-import { hashSlice, parseSlice, partitionOf, pinSlice, type Slice, spreadSlice } from '../../state/keys.ts';
+import { hashSlice, parseSlice, partitionOf, pinSlice, type Slice, spreadSlices } from '../../state/keys.ts';
 import { SliceTree } from '../../state/slice-tree.ts';
 import { type Action, calmFacts } from './actions.ts';
 import { type Board, type BoardShard, type PlannedSlice, sumOnto } from './board.ts';
@@ -76,7 +76,8 @@ export function* merging(board: Board): Generator<Action> {
     let before: Placed[];
     let into: PlannedSlice['slice'];
     if (parsed.kind === 'hash' || parsed.kind === 'spread') {
-      const [keys, whole] = parsed.kind === 'hash' ? halvesOf(parsed) : partsOf(parsed);
+      const [keys, whole] =
+        parsed.kind === 'hash' ? halvesOf(parsed) : [spreadSlices(parsed.filter, parsed.of), pinSlice(parsed.filter)];
       before = keys.flatMap((each) => all.get(each) ?? []);
       if (before.length < keys.length || !before.every(isCold)) continue;
       into = whole;
@@ -152,15 +153,9 @@ interface Placed {
   readonly shard: BoardShard;
 }
 
-type Whole = readonly [of: readonly SliceKey[], into: SliceKey];
-
-function halvesOf({ partition, bits }: Extract<Slice, { kind: 'hash' }>): Whole {
+function halvesOf({ partition, bits }: Extract<Slice, { kind: 'hash' }>): [of: SliceKey[], into: SliceKey] {
   const above = bits.slice(0, -1);
   return [[hashSlice(partition, `${above}0`), hashSlice(partition, `${above}1`)], hashSlice(partition, above)];
-}
-
-function partsOf({ filter, of }: Extract<Slice, { kind: 'spread' }>): Whole {
-  return [Array.from({ length: of }, (_, i) => spreadSlice(filter, i, of)), pinSlice(filter)];
 }
 
 /** The first half of a hash slice, a pin, the first part of a spread topic, and a group below the whole. */
