@@ -26,9 +26,9 @@ export const RECORD_NAMES = Object.keys(SCHEMAS) as readonly RecordName[];
 export const LOCAL_SCHEMA_IDS: Readonly<Record<RecordName, number>> = {
   SubscriptionEvent: 1,
   WildcardEvents: 2,
-  Metric: 12,
+  Metric: 16,
   RateWindow: 4,
-  Forecast: 10,
+  Forecast: 17,
   Command: 13,
   Progress: 14,
   PointerRecord: 8,
@@ -40,11 +40,17 @@ export const LOCAL_SCHEMA_IDS: Readonly<Record<RecordName, number>> = {
  * enumeration can stay: no data of theirs has it.
  */
 const LOCAL_HISTORY: readonly { readonly id: number; readonly record: RecordName; readonly schema: unknown }[] = [
-  { id: 3, record: 'Metric', schema: SCHEMAS.Metric },
+  { id: 3, record: 'Metric', schema: without('Metric', ['nodesPerLookup', 'matchesPerLookup']) },
+  { id: 12, record: 'Metric', schema: without('Metric', ['nodesPerLookup', 'matchesPerLookup']) },
   { id: 6, record: 'Command', schema: SCHEMAS.Command },
   { id: 7, record: 'Progress', schema: SCHEMAS.Progress },
   { id: 11, record: 'Decision', schema: SCHEMAS.Decision },
-  { id: 5, record: 'Forecast', schema: without('Forecast', ['farStepMs', 'farQuantiles', 'coverage', 'stepsSeen']) },
+  {
+    id: 5,
+    record: 'Forecast',
+    schema: without('Forecast', ['farStepMs', 'farQuantiles', 'coverage', 'stepsSeen', 'unsubscribeShare']),
+  },
+  { id: 10, record: 'Forecast', schema: without('Forecast', ['unsubscribeShare']) },
   {
     id: 9,
     record: 'Decision',
@@ -221,6 +227,14 @@ const reasonOf = (cause: unknown): string => (cause instanceof Error ? cause.mes
 
 /** A record's schema before these fields were added. */
 function without(record: RecordName, added: readonly string[]): unknown {
-  const schema = SCHEMAS[record] as { readonly fields: readonly { readonly name: string }[] };
-  return { ...schema, fields: schema.fields.filter(({ name }) => !added.includes(name)) };
+  return stripped(SCHEMAS[record], added);
+}
+
+/** The schema without fields of these names, at any depth. */
+function stripped(schema: unknown, names: readonly string[]): unknown {
+  if (Array.isArray(schema)) return schema.map((branch) => stripped(branch, names));
+  const node = schema as { readonly fields?: readonly { readonly name: string; readonly type: unknown }[] };
+  if (typeof schema !== 'object' || node.fields === undefined) return schema;
+  const kept = node.fields.filter(({ name }) => !names.includes(name));
+  return { ...node, fields: kept.map((field) => ({ ...field, type: stripped(field.type, names) })) };
 }

@@ -93,6 +93,10 @@ export function refuseMetric(metric: Metric): Refusal | undefined {
       };
       for (const [name, value] of Object.entries(numbers))
         if (!isCount(value)) return no('METRIC_INVALID', `${name} must be finite and not negative`);
+      const reach = { nodesPerLookup: body.nodesPerLookup, matchesPerLookup: body.matchesPerLookup };
+      for (const [name, value] of Object.entries(reach))
+        if (!isCount(value) && value !== -1)
+          return no('METRIC_INVALID', `${name} must be finite and not negative, or -1 when the store does not say it`);
       if (body.cpu > 1) return no('METRIC_INVALID', 'cpu must be 0 to 1, a share and not a percentage');
       return isInstant(body.timestamp)
         ? undefined

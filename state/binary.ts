@@ -71,6 +71,11 @@ export class BinaryReader {
     this.buffer = bytes;
   }
 
+  /** Nothing is left to be read. */
+  get isAtEnd(): boolean {
+    return this.at === this.buffer.length;
+  }
+
   count(): number {
     let value = 0;
     let scale = 1;

@@ -17,6 +17,8 @@ export interface BodyRefusal {
 interface Field {
   readonly name: string;
   readonly type: string;
+  /** What it is where it is left out; a field without one must be there. */
+  readonly default?: unknown;
 }
 
 const MEASUREMENTS = ['TopicTraffic', 'DatastoreMetrics', 'BrokerHeartbeat'] as const;
@@ -28,6 +30,7 @@ const FIELDS: ReadonlyMap<string, readonly Field[]> = new Map(
       fields.map((field) => ({
         name: field.name,
         type: typeof field.type === 'string' ? field.type : field.type.type,
+        ...('default' in field && { default: field.default }),
       })),
     ]),
 );
@@ -46,8 +49,8 @@ export function metricOf(given: unknown): { readonly metric: Metric } | { readon
   const fields = typeof kind === 'string' ? FIELDS.get(kind) : undefined;
   if (fields === undefined) return refused('METRIC_INVALID', 'kind', `kind must be one of ${MEASUREMENTS.join(', ')}`);
   const checked: Record<string, unknown> = { kind };
-  for (const { name, type } of fields) {
-    const value = Object.hasOwn(body, name) ? body[name] : undefined;
+  for (const { name, type, default: fallback } of fields) {
+    const value = Object.hasOwn(body, name) ? body[name] : fallback;
     if (!fits(value, type)) return refused('METRIC_INVALID', name, `${name} must be ${WANTED[type]}`);
     checked[name] = value;
   }

@@ -363,6 +363,7 @@ function forecastOf(row: SeriesRow, index: number, signal: Signal, settings: For
     farQuantiles: far,
     coverage: signal.coverage(),
     stepsSeen: history.age,
+    unsubscribeShare: row.unsubscribeShare,
   };
 }
 

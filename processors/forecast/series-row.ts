@@ -16,10 +16,13 @@ export const SIGNALS: readonly SignalName[] = ['SUBSCRIPTIONS', 'PUBLISHES'];
 /** Steps that the row itself may hold until the past is written anew: some 700 bytes. */
 const TAIL_STEPS_MAX = 360;
 const STEP_SECONDS = MINUTE_GRID.stepMs / 1000;
+/** From step to step, of the counts behind the unsubscribe share: about ten steps are told. */
+const RECENT_KEPT = 0.9;
 
 /** What one open step has gathered. */
 interface OpenStep {
   events: number;
+  unsubscribes: number;
   publishes: number;
   bytes: number;
   clients: number;
@@ -39,6 +42,9 @@ export class SeriesRow {
   /** Of the last closed step. */
   distinctClients = 0;
   bytesPerSecond = 0;
+  /** Of the latest steps, the older the less. */
+  private recentEvents = 0;
+  private recentUnsubscribes = 0;
   /** Written beside the row, when it is due. */
   readonly past: PastRow;
   private older: OpenStep = emptyStep();
@@ -63,6 +69,7 @@ export class SeriesRow {
     this.silentTicks = 0;
     const open = step === this.openStep ? this.older : this.newer;
     open.events += checked(window.subscribes) + checked(window.unsubscribes);
+    open.unsubscribes += checked(window.unsubscribes);
     open.publishes += checked(window.publishes);
     open.bytes += checked(window.bytes);
     // Clients of several windows overlap by an unknown share: the largest window is the surest bound from below.
@@ -78,6 +85,8 @@ export class SeriesRow {
     }
     this.distinctClients = older.clients;
     this.bytesPerSecond = older.bytes / STEP_SECONDS;
+    this.recentEvents = this.recentEvents * RECENT_KEPT + older.events;
+    this.recentUnsubscribes = this.recentUnsubscribes * RECENT_KEPT + older.unsubscribes;
     this.older = this.newer;
     this.newer = emptyStep();
     this.openStep++;
@@ -88,6 +97,11 @@ export class SeriesRow {
     this.openStep = step;
     this.older = emptyStep();
     this.newer = emptyStep();
+  }
+
+  /** Share of the latest subscription events that were unsubscribes; a half before the first of them. */
+  get unsubscribeShare(): number {
+    return this.recentEvents > 0 ? this.recentUnsubscribes / this.recentEvents : 0.5;
   }
 
   /** Closed steps in a row without an event of any signal. */
@@ -102,6 +116,8 @@ export class SeriesRow {
     to.double(this.distinctClients).double(this.bytesPerSecond);
     to.count(this.signals[1] === undefined ? 1 : 2);
     for (const signal of this.signals) signal?.writeTail(to, this.past.step);
+    to.double(this.older.unsubscribes).double(this.newer.unsubscribes);
+    to.double(this.recentEvents).double(this.recentUnsubscribes);
   }
 
   static read(from: BinaryReader, brain: Forecaster, past: PastRow): SeriesRow {
@@ -115,6 +131,11 @@ export class SeriesRow {
     if (from.count() === 2) row.signals[1] ??= new Signal(brain);
     else row.signals[1] = undefined;
     for (const signal of row.signals) signal?.readTail(from);
+    if (from.isAtEnd) return row; // Of a release that did not count unsubscribes apart.
+    row.older.unsubscribes = from.double();
+    row.newer.unsubscribes = from.double();
+    row.recentEvents = from.double();
+    row.recentUnsubscribes = from.double();
     return row;
   }
 }
@@ -163,10 +184,11 @@ export class PastRow {
   }
 }
 
-const emptyStep = (): OpenStep => ({ events: 0, publishes: 0, bytes: 0, clients: 0 });
+const emptyStep = (): OpenStep => ({ events: 0, unsubscribes: 0, publishes: 0, bytes: 0, clients: 0 });
 
 const readStep = (from: BinaryReader): OpenStep => ({
   events: from.double(),
+  unsubscribes: 0,
   publishes: from.double(),
   bytes: from.double(),
   clients: from.double(),

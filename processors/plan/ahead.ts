@@ -7,10 +7,11 @@
 import type { EventTime } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
 import { parseSlice, partitionOf, ROOT_KEY } from '../../state/keys.ts';
-import type { Costs } from './coefficients.ts';
-import { type SeriesFacts, STALE_MS } from './demand.ts';
+import { type Costs, lookupCost } from './coefficients.ts';
+import { eventCost, type SeriesFacts, STALE_MS } from './demand.ts';
 import { spreadOf } from './outline.ts';
 import type { Outlook as Rows } from './provisioning.ts';
+import type { Reach } from './reach.ts';
 import { type Outlook, TOP_QUANTILE } from './rows.ts';
 import type { PlanSettings } from './settings.ts';
 
@@ -39,24 +40,27 @@ export const emptyTotal = (settings: PlanSettings): TotalLoad => {
   return { now: 0, median: new Float64Array(slots), spreads: [spreads(), spreads()] };
 };
 
-/** In operations. A heavy topic is in its leaf, and counts there. */
+/** In operations, with look-ups that reach as far as `reaches` says. A heavy topic is in its leaf, and counts there. */
 export function totalLoads(
   facts: Iterable<SeriesFacts>,
   costs: Costs,
+  reaches: Readonly<Record<StoreKind, Reach>>,
   settings: PlanSettings,
   now: EventTime,
 ): TotalLoads {
   const totals = { KEY_VALUE: emptyTotal(settings), TRIE: emptyTotal(settings) };
   const asksAll = partitionOf(ROOT_KEY, settings.partitions);
-  for (const { series, subscriptions, publishes, surge } of facts) {
+  for (const fact of facts) {
+    const { series, subscriptions, publishes, surge } = fact;
     const slice = parseSlice(series);
     if (slice === undefined || slice.kind === 'spread' || slice.kind === 'pin') continue;
-    const cost = slice.kind === 'group' ? costs.TRIE : costs.KEY_VALUE;
-    const total = slice.kind === 'group' ? totals.TRIE : totals.KEY_VALUE;
-    add(total, subscriptions, surge?.subscriptionsPerSecond ?? 0, cost.write, settings, now);
+    const kind = slice.kind === 'group' ? 'TRIE' : 'KEY_VALUE';
+    const total = totals[kind];
+    const { perEvent } = eventCost(costs[kind], fact);
+    add(total, subscriptions, surge?.subscriptionsPerSecond ?? 0, perEvent, settings, now);
     // The rest of the partition that every PUBLISH asks has the look-ups of its groups too.
     if (slice.kind === 'group' && slice.prefix !== '' && slice.partition === asksAll) continue;
-    add(total, publishes, surge?.publishesPerSecond ?? 0, cost.lookup, settings, now);
+    add(total, publishes, surge?.publishesPerSecond ?? 0, lookupCost(costs[kind], reaches[kind]), settings, now);
   }
   return totals;
 }

@@ -9,9 +9,10 @@
 import type { EventTime, ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
 import type { TotalLoads } from './ahead.ts';
-import { bytesMax, type Catalog, type DatastoreType } from './catalog.ts';
+import type { Catalog, DatastoreType } from './catalog.ts';
 import { type Cargo, requestDollarsPerHour, runningDollarsPerHour } from './cost.ts';
 import { type HeavyGroup, type HeavyTopic, type Load, peakOf, wholeLoad } from './demand.ts';
+import { type Footprint, heldShare, takenShare } from './footprint.ts';
 import type { Measured } from './lead-time.ts';
 import { type Outline, outlineOf } from './outline.ts';
 import type { Spending } from './rows.ts';
@@ -28,6 +29,8 @@ export interface Snapshot {
   readonly heavyGroups: readonly HeavyGroup[];
   /** The load of all slices of a kind together. */
   readonly totals: TotalLoads;
+  /** What entries take of an instance's memory. */
+  readonly footprints: Readonly<Record<StoreKind, Footprint>>;
   /** Capacity that the last plans wanted, the newest last. */
   readonly plannedBefore: Readonly<Record<StoreKind, readonly number[]>>;
   readonly distrust: string;
@@ -220,10 +223,11 @@ export class Board {
 
   /** How full the shard gets, with a further slice on it when one is given. */
   outline(shard: BoardShard, plus?: PlannedSlice): Outline {
-    if (plus !== undefined || this.shards.get(shard.id) !== shard) return outlineOf(shard, this.settings, plus);
+    if (plus !== undefined || this.shards.get(shard.id) !== shard)
+      return outlineOf(shard, this.#footprintOf(shard.type), this.settings, plus);
     let known = this.#outlines.get(shard);
     if (known === undefined) {
-      known = outlineOf(shard, this.settings);
+      known = outlineOf(shard, this.#footprintOf(shard.type), this.settings);
       this.#outlines.set(shard, known);
     }
     return known;
@@ -232,7 +236,7 @@ export class Board {
   /** The share of its shard that a slice fills, in the dimension asked for. */
   shareOf(shard: BoardShard, slice: PlannedSlice, dimension: Outline['dimension']): number {
     if (dimension === 'entries') return slice.entries / shard.type.entriesMax;
-    if (dimension !== 'operations') return slice.bytes / bytesMax(shard.type);
+    if (dimension !== 'operations') return takenShare(slice, shard.type, this.#footprintOf(shard.type));
     return (peakOf(slice.load).perSecond * shard.calibration) / shard.type.operationsPerSecond;
   }
 
@@ -246,12 +250,11 @@ export class Board {
   }
 
   /** Whether an empty shard of the type would hold the slice, were it as much hotter than its load as `calibration` says. */
-  fitsEmpty(type: DatastoreType, { load, entries, bytes }: PlannedSlice, calibration: number): boolean {
+  fitsEmpty(type: DatastoreType, slice: PlannedSlice, calibration: number): boolean {
     const limit = this.placeLimit;
     return (
-      peakOf(load).perSecond * calibration <= limit * type.operationsPerSecond &&
-      entries <= limit * type.entriesMax &&
-      bytes <= limit * bytesMax(type)
+      peakOf(slice.load).perSecond * calibration <= limit * type.operationsPerSecond &&
+      heldShare(slice, type, this.#footprintOf(type)) <= limit
     );
   }
 
@@ -273,6 +276,10 @@ export class Board {
   #calibrate(shard: BoardShard): void {
     shard.calibration = calibrationOf(shard, shard.nowPerSecond, this.settings);
     this.#changed(shard);
+  }
+
+  #footprintOf(type: DatastoreType): Footprint {
+    return this.snapshot.footprints[type.kind];
   }
 
   #changed(shard: BoardShard): void {

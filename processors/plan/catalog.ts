@@ -60,10 +60,6 @@ export function typeNamed(catalog: Catalog, name: string): DatastoreType {
 /** The bytes of entries that an instance holds: on disk where it has one, else in memory. */
 export const bytesMax = (type: DatastoreType): number => type.storageBytes || type.memoryBytes;
 
-/** Share of an instance that these entries fill, by their number or by their bytes, whichever is more. */
-export const heldShare = ({ entries, bytes }: { entries: number; bytes: number }, type: DatastoreType): number =>
-  Math.max(entries / type.entriesMax, bytes / bytesMax(type));
-
 /** Types that can hold slices of this kind, cheapest instance first. */
 export const typesOfKind = (catalog: Catalog, kind: StoreKind): DatastoreType[] =>
   [...catalog.values()]

@@ -103,9 +103,9 @@ const HOUR_MS = 3_600_000;
 const HOUR_S = 3_600;
 const GIB = 1024 ** 3;
 
-/** A row that is copied is a write at the target. */
+/** A row that is copied costs the target what a subscribe does. */
 const copyDollars = (cargo: Cargo, to: DatastoreType, settings: PlanSettings): number =>
-  moveDollars(cargo.bytes, to) + requestDollars(to, cargo.entries * settings.coefficients.operationsPerWrite);
+  moveDollars(cargo.bytes, to) + requestDollars(to, cargo.entries * settings.coefficients.operationsPerSubscribe);
 
 const requestDollars = (type: DatastoreType, requests: number): number =>
   (requests / 1e6) * type.dollarsPerMillionRequests;

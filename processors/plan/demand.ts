@@ -19,15 +19,17 @@ import {
   spreadSlices,
 } from '../../state/keys.ts';
 import { SliceTree } from '../../state/slice-tree.ts';
-import type { Costs } from './coefficients.ts';
+import { type Costs, lookupCost, type OperationCosts } from './coefficients.ts';
+import { type Reach, usualReach } from './reach.ts';
 import type { Outlook } from './rows.ts';
 import type { PlanSettings } from './settings.ts';
 
 /** Load over the horizon: `median[k]` and `spread[k]` (upper quantile less median) for bucket k, and as measured now. */
 export interface Load {
   now: number;
-  /** What of `now` are look-ups; the rest but for what entries cost are writes. */
+  /** What of `now` are look-ups, and what unsubscribes; the rest but for what entries cost are subscribes. */
   lookups: number;
+  unsubscribes: number;
   readonly median: Float32Array;
   readonly spread: Float32Array;
 }
@@ -36,8 +38,18 @@ export interface Load {
 export interface SeriesFacts {
   readonly series: string;
   readonly subscriptions: Outlook | undefined;
+  /** Of the events that `subscriptions` foresees; absent while nobody has counted them apart. */
+  readonly unsubscribeShare?: number | undefined;
   readonly publishes: Outlook | undefined;
-  readonly surge: { readonly subscriptionsPerSecond: number; readonly publishesPerSecond: number } | undefined;
+  readonly surge: Surge | undefined;
+}
+
+/** Rates as they are counted now. */
+export interface Surge {
+  /** Subscribes and unsubscribes. */
+  readonly subscriptionsPerSecond: number;
+  readonly unsubscribesPerSecond: number;
+  readonly publishesPerSecond: number;
 }
 
 /** A heavy topic and its load, for pinning. */
@@ -68,6 +80,7 @@ export const STALE_MS = 600_000;
 export const emptyLoad = (steps: number): Load => ({
   now: 0,
   lookups: 0,
+  unsubscribes: 0,
   median: new Float32Array(steps),
   spread: new Float32Array(steps),
 });
@@ -79,6 +92,7 @@ export function emptyLoads(count: number, steps: number): Load[] {
   return Array.from({ length: count }, (_, i) => ({
     now: 0,
     lookups: 0,
+    unsubscribes: 0,
     median: medians.subarray(i * steps, (i + 1) * steps),
     spread: spreads.subarray(i * steps, (i + 1) * steps),
   }));
@@ -90,6 +104,7 @@ export function addLoad(target: Load, source: Load, factor = 1): void {
   const { median: addedMedian, spread: addedSpread } = source;
   target.now = Math.max(0, target.now + source.now * factor);
   target.lookups = Math.max(0, target.lookups + source.lookups * factor);
+  target.unsubscribes = Math.max(0, target.unsubscribes + source.unsubscribes * factor);
   for (let k = 0; k < median.length; k++) {
     median[k] = Math.max(0, median[k]! + addedMedian[k]! * factor);
     spread[k] = Math.max(0, spread[k]! + addedSpread[k]! * factor);
@@ -98,12 +113,14 @@ export function addLoad(target: Load, source: Load, factor = 1): void {
 
 /** What each of two is asked for that share the look-ups of a slice: half of them, and every write. */
 export function halfLoad(load: Load): Load {
-  return { ...scaledLoad(load, 1 - lookupShare(load) / 2), lookups: load.lookups / 2 };
+  const { lookups, unsubscribes } = load;
+  return { ...scaledLoad(load, 1 - lookupShare(load) / 2), lookups: lookups / 2, unsubscribes };
 }
 
 /** What `halfLoad` has made a half of. */
 export function wholeLoad(half: Load): Load {
-  return { ...scaledLoad(half, 1 + lookupShare(half)), lookups: half.lookups * 2 };
+  const { lookups, unsubscribes } = half;
+  return { ...scaledLoad(half, 1 + lookupShare(half)), lookups: lookups * 2, unsubscribes };
 }
 
 /** The share of a load that is look-ups; all of it while nothing is asked. */
@@ -130,8 +147,37 @@ export function peakOf(load: Load): { readonly perSecond: number; readonly step:
   return { perSecond, step };
 }
 
+/** A slice that is asked; `reach` is that of look-ups in its trie, where the trie has said. */
+export interface AskedSlice {
+  readonly slice: SliceKey;
+  readonly entries: number;
+  readonly reach?: Reach | undefined;
+}
+
+/** What is unsubscribed has been subscribed before: of all events in the long run, half. */
+export const USUAL_UNSUBSCRIBE_SHARE = 0.5;
+
+/** What an event that subscribes or unsubscribes costs, by how many of them do the one and the other. */
+export function eventCost(costs: OperationCosts, fact: SeriesFacts): EventCost {
+  const share = unsubscribeShareOf(fact);
+  const unsubscribe = costs.unsubscribe * share;
+  return { perEvent: costs.subscribe * (1 - share) + unsubscribe, unsubscribe };
+}
+
+interface EventCost {
+  readonly perEvent: number;
+  /** What of it is of unsubscribes. */
+  readonly unsubscribe: number;
+}
+
+function unsubscribeShareOf({ subscriptions, unsubscribeShare, surge }: SeriesFacts): number {
+  if (surge !== undefined && surge.subscriptionsPerSecond > (subscriptions?.current ?? 0))
+    return surge.unsubscribesPerSecond / surge.subscriptionsPerSecond;
+  return unsubscribeShare ?? USUAL_UNSUBSCRIBE_SHARE;
+}
+
 export function demandOf(
-  slices: readonly { readonly slice: SliceKey; readonly entries: number }[],
+  slices: readonly AskedSlice[],
   facts: Iterable<SeriesFacts>,
   costs: Costs,
   settings: PlanSettings,
@@ -153,12 +199,15 @@ export function demandOf(
     const slice = parseSlice(fact.series);
     if (slice === undefined || slice.kind === 'spread') continue;
     distrust ||= distrustOf(fact);
-    const cost = slice.kind === 'group' ? costs.TRIE : costs.KEY_VALUE;
+    const kind = slice.kind === 'group' ? 'TRIE' : 'KEY_VALUE';
     const writes = emptyLoad(steps);
     const lookups = emptyLoad(steps);
     const surge = fact.surge;
-    fill(writes, fact.subscriptions, surge?.subscriptionsPerSecond ?? 0, cost.write, settings, now);
-    fill(lookups, fact.publishes, surge?.publishesPerSecond ?? 0, cost.lookup, settings, now);
+    const { perEvent, unsubscribe } = eventCost(costs[kind], fact);
+    const perLookup = lookupCost(costs[kind], usualReach(kind, settings.coefficients));
+    fill(writes, fact.subscriptions, surge?.subscriptionsPerSecond ?? 0, perEvent, settings, now);
+    fill(lookups, fact.publishes, surge?.publishesPerSecond ?? 0, perLookup, settings, now);
+    if (perEvent > 0) writes.unsubscribes = writes.now * (unsubscribe / perEvent);
     lookups.lookups = lookups.now;
     if (slice.kind === 'hash') {
       addLoad(writes, lookups);
@@ -169,7 +218,9 @@ export function demandOf(
 
   const heavyTopics = spreadTopics(topics, leaves, tree, loads, steps);
   spreadLeaves(leaves, tree, loads);
-  const heavyGroups = spreadGroups(groups, slices, tree, loads);
+  const perUsual = lookupCost(costs.TRIE, usualReach('TRIE', settings.coefficients));
+  const reaches = new Map(slices.map(({ slice, reach }) => [slice, reach && lookupCost(costs.TRIE, reach) / perUsual]));
+  const heavyGroups = spreadGroups(groups, slices, tree, loads, (slice) => reaches.get(slice) ?? 1);
   for (const { slice, entries } of slices) {
     const perSecond = entries * (isTrieSlice(slice) ? costs.TRIE : costs.KEY_VALUE).entry;
     if (perSecond > 0) addStanding(loads.get(slice)!, perSecond);
@@ -313,32 +364,35 @@ function within<Slice extends { bits: string }>(sorted: readonly Slice[], prefix
  * Each trie event is in one series: that of its first level when it is heavy, else the rest of its partition. Writes go
  * to the group that holds them. A PUBLISH asks every group along its levels, so the look-ups of a first level count in
  * its own group and in the partition's too; the partition of filters without a literal first level has them all in its
- * rest. Carving a group out therefore takes its writes away from the partition, not its look-ups.
+ * rest. Carving a group out therefore takes its writes away from the partition, not its look-ups. A look-up costs the
+ * trie that it is asked in: `reachFactorOf` says how much more than a usual one.
  */
 function spreadGroups(
   groups: ReadonlyMap<string, { partition: number; prefix: string; writes: Load; lookups: Load }>,
-  slices: readonly { readonly slice: SliceKey; readonly entries: number }[],
+  slices: readonly AskedSlice[],
   tree: SliceTree,
   loads: ReadonlyMap<SliceKey, Load>,
+  reachFactorOf: (slice: SliceKey) => number,
 ): HeavyGroup[] {
   const heavy: HeavyGroup[] = [];
   const asksAll = partitionOf(ROOT_KEY, tree.partitions);
   const carved = carvedUnder(slices);
   for (const [series, { partition, prefix, writes, lookups }] of groups) {
-    const root = loads.get(`w/${partition}/` as SliceKey);
+    const rootKey = `w/${partition}/` as SliceKey;
+    const root = loads.get(rootKey);
     if (root === undefined) continue;
-    if (prefix === '' || partition !== asksAll) addLoad(root, lookups);
+    if (prefix === '' || partition !== asksAll) addLoad(root, lookups, reachFactorOf(rootKey));
     const under = carved.get(series);
     if (prefix === '' || under === undefined) {
       addLoad(root, writes);
-      if (prefix !== '') heavy.push({ key: series as SliceKey, slice: `w/${partition}/` as SliceKey, load: writes });
+      if (prefix !== '') heavy.push({ key: series as SliceKey, slice: rootKey, load: writes });
       continue;
     }
     // Groups deeper than any series have their share of the first level, by entries.
     const total = under.reduce((sum, each) => sum + each.entries + 1, 0);
     for (const { slice, entries } of under) {
       addLoad(loads.get(slice)!, writes, (entries + 1) / total);
-      addLoad(loads.get(slice)!, lookups, slice === series ? 1 : (entries + 1) / total);
+      addLoad(loads.get(slice)!, lookups, (slice === series ? 1 : (entries + 1) / total) * reachFactorOf(slice));
     }
   }
   return heavy;

@@ -15,9 +15,10 @@ import type { StoreKind } from '../../schemas/records.ts';
 import type { Action } from './actions.ts';
 import { rowsAhead } from './ahead.ts';
 import { type Board, type BoardShard, cargoOfShard } from './board.ts';
-import { type DatastoreType, heldShare, typesOfKind } from './catalog.ts';
+import { type DatastoreType, typesOfKind } from './catalog.ts';
 import { allocationCost, type Cargo, type Cost, moveCost, outlayOf } from './cost.ts';
 import { peakOf } from './demand.ts';
+import { instancesHolding } from './footprint.ts';
 import { allocationLeadMs, moveLeadMs } from './lead-time.ts';
 import { outlookRows, planShards, SHORTAGE_RATIOS, shardChange } from './provisioning.ts';
 import { shardNumbered } from './rows.ts';
@@ -214,7 +215,7 @@ const cargoOfAll = (shards: readonly BoardShard[], share: number): Cargo => {
 /** F3 */
 function heldUnits(board: Board, shards: readonly BoardShard[], unit: DatastoreType): number {
   const held = { entries: sum(shards, ({ entries }) => entries), bytes: sum(shards, ({ bytes }) => bytes) };
-  return Math.ceil(heldShare(held, unit) / board.placeLimit);
+  return instancesHolding(held, unit, board.snapshot.footprints[unit.kind], board.placeLimit);
 }
 
 /** What of the load could go to empty shards of the type: hash slices split, but not the hot topics in them. */

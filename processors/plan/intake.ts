@@ -9,6 +9,7 @@ import { eventTime } from '../../schemas/ids.ts';
 import type { Forecast, RateWindow } from '../../schemas/records.ts';
 import type { Rows } from '../step.ts';
 import { heardTime, NEAR_MS } from './cell-clock.ts';
+import { USUAL_UNSUBSCRIBE_SHARE } from './demand.ts';
 import { type CellRow, type Outlook, type Row, rowOf, seriesKey, setCell, surgeKey, TOP_QUANTILE } from './rows.ts';
 import type { PlanSettings } from './settings.ts';
 
@@ -28,17 +29,20 @@ export function takeForecast(rows: Rows<Row>, cell: CellRow, settings: PlanSetti
   const key = seriesKey(forecast.series);
   const row = rowOf(rows, 'series', key) ?? { kind: 'series' };
   const outlook = outlookOf(forecast, settings);
-  if (forecast.signal === 'SUBSCRIPTIONS') row.subscriptions = outlook;
-  else row.publishes = outlook;
+  if (forecast.signal === 'SUBSCRIPTIONS') {
+    row.subscriptions = outlook;
+    row.unsubscribeShare = shareOf(forecast.unsubscribeShare);
+  } else row.publishes = outlook;
   rows.set(key, row);
 }
 
 /** Takes a window of rates: event time goes on, and a surge is noted (Q2). */
 export function takeRates(rows: Rows<Row>, cell: CellRow, window: RateWindow): void {
   const seconds = window.windowMs / 1000;
-  const subscriptions = (window.subscribes + window.unsubscribes) / seconds;
+  const unsubscribes = window.unsubscribes / seconds;
+  const subscriptions = window.subscribes / seconds + unsubscribes;
   const publishes = window.publishes / seconds;
-  if (!(isRate(subscriptions) && isRate(publishes))) return;
+  if (!(isRate(subscriptions) && isRate(unsubscribes) && isRate(publishes)) || window.subscribes < 0) return;
   if (!heardTime(rows, cell, eventTime(window.windowStart + window.windowMs))) return;
 
   const series = rowOf(rows, 'series', seriesKey(window.series));
@@ -62,6 +66,7 @@ export function takeRates(rows: Rows<Row>, cell: CellRow, window: RateWindow): v
     kind: 'surge',
     windowStart: window.windowStart,
     subscriptionsPerSecond: subscriptions + (same ? surge.subscriptionsPerSecond : 0),
+    unsubscribesPerSecond: unsubscribes + (same ? surge.unsubscribesPerSecond : 0),
     publishesPerSecond: publishes + (same ? surge.publishesPerSecond : 0),
   });
 }
@@ -71,6 +76,7 @@ const TIME_MAX = 253_402_300_799_999; // 9999-12-31, as for every input (state/a
 const SURGE_FACTOR = 1.2;
 const SURGE_FLOOR_PER_SECOND = 10;
 const isRate = (value: number): boolean => value >= 0 && value <= RATE_MAX_PER_SECOND;
+const shareOf = (value: number): number => (value >= 0 && value <= 1 ? value : USUAL_UNSUBSCRIBE_SHARE);
 const known = (outlook: Outlook | undefined): number => outlook?.current ?? 0;
 
 function outlookOf(forecast: Forecast, settings: PlanSettings): Outlook {

@@ -1,8 +1,12 @@
-// Lessons: which measurements teach what operations cost (coefficients.ts), once for each plan.
+// Lessons: which measurements teach what operations cost (coefficients.ts) and what entries take (footprint.ts), once for
+// each plan.
 
 import type { ShardId } from '../../schemas/ids.ts';
+import type { StoreKind } from '../../schemas/records.ts';
 import type { Snapshot } from './board.ts';
-import { type Costs, costsOf, learn } from './coefficients.ts';
+import { type Costs, costsOf, learn, lookupCost } from './coefficients.ts';
+import { type Footprint, footprintOf, type Holding, learnMemory } from './footprint.ts';
+import { reachesOf } from './reach.ts';
 import { type CellRow, moveKey, rowOf, shardKey } from './rows.ts';
 import type { PlanSettings } from './settings.ts';
 import type { Turn } from './turn.ts';
@@ -13,32 +17,66 @@ export const costsOfCell = (cell: CellRow, { coefficients }: PlanSettings): Cost
   TRIE: costsOf('TRIE', cell.learned.TRIE, coefficients),
 });
 
+/** What entries take of memory, by all that the cell has learned. */
+export const footprintsOfCell = ({ memory }: Pick<CellRow, 'memory'>): Record<StoreKind, Footprint> => ({
+  KEY_VALUE: footprintOf(memory?.KEY_VALUE),
+  TRIE: footprintOf(memory?.TRIE),
+});
+
 /** Takes the lessons of the shards that were measured since the last plan and that nothing disturbed. */
 export function learnCosts(turn: Turn, { shards, slices }: Snapshot): void {
   const { cell, rows, settings } = turn;
   const costs = costsOfCell(cell, settings);
   const disturbed = disturbedShards(turn);
-  const asked = new Map<ShardId, { lookups: number; now: number; entries: number }>();
-  for (const { shard, load, entries } of slices) {
-    const sum = asked.get(shard) ?? { lookups: 0, now: 0, entries: 0 };
-    asked.set(shard, { lookups: sum.lookups + load.lookups, now: sum.now + load.now, entries: sum.entries + entries });
-  }
+  const asked = askedOf(slices);
+  const reaches = reachesOf(
+    shards.flatMap(({ id }) => rowOf(rows, 'shard', shardKey(id)) ?? []),
+    settings.coefficients,
+  );
   for (const { id, kind, type, ready, resizing } of shards) {
     const measured = rowOf(rows, 'shard', shardKey(id))?.measured;
     const sum = asked.get(id);
     if (!ready || resizing || disturbed.has(id) || sum === undefined || measured === undefined) continue;
     if (Math.abs(turn.now - measured.at) > settings.tickMs) continue;
-    const { lookup, write, entry } = costs[kind];
+    const reach = reaches.get(id)!;
+    const { subscribe, unsubscribe, entry } = costs[kind];
     const lesson = {
-      lookupsPerSecond: sum.lookups / lookup,
-      writesPerSecond: Math.max(0, sum.now - sum.lookups - sum.entries * entry) / write,
+      lookupsPerSecond: sum.lookups / lookupCost(costs[kind], reach),
+      reach,
+      subscribesPerSecond: Math.max(0, sum.now - sum.lookups - sum.unsubscribes - sum.entries * entry) / subscribe,
+      unsubscribesPerSecond: sum.unsubscribes / unsubscribe,
       entries: sum.entries,
       operationsPerSecond: type.operationsPerSecond,
       shares: { cpu: measured.cpu, iops: measured.iops },
     };
     learn(cell.learned[kind], kind, lesson, settings.coefficients, settings.catalog);
+    const used = { usedBytes: measured.memoryBytes, limitBytes: measured.memoryLimitBytes };
+    const memory = learnMemory(cell.memory?.[kind], sum, type, used);
+    if (memory !== undefined) cell.memory = { ...cell.memory, [kind]: memory };
   }
   turn.keepCell();
+}
+
+interface Asked extends Holding {
+  readonly lookups: number;
+  readonly unsubscribes: number;
+  readonly now: number;
+}
+
+/** What shards hold and are asked for now, in operations. */
+function askedOf(slices: Snapshot['slices']): Map<ShardId, Asked> {
+  const asked = new Map<ShardId, Asked>();
+  for (const { shard, load, entries, bytes } of slices) {
+    const sum = asked.get(shard) ?? { lookups: 0, unsubscribes: 0, now: 0, entries: 0, bytes: 0 };
+    asked.set(shard, {
+      lookups: sum.lookups + load.lookups,
+      unsubscribes: sum.unsubscribes + load.unsubscribes,
+      now: sum.now + load.now,
+      entries: sum.entries + entries,
+      bytes: sum.bytes + bytes,
+    });
+  }
+  return asked;
 }
 
 /** A store's own measurement is a mean over some time: a copy is in it for so long after it has ended. */

@@ -6,7 +6,7 @@
 //       above c is 1 / (1 + (c/median)^s), with s as the upper quantile says. Its tail is that of loads with flash crowds.
 
 import type { BoardShard, PlannedSlice } from './board.ts';
-import { bytesMax } from './catalog.ts';
+import { baseShare, type Footprint, takenShare } from './footprint.ts';
 import type { PlanSettings } from './settings.ts';
 
 export interface Outline {
@@ -20,7 +20,12 @@ export interface Outline {
   readonly dimension: 'operations' | 'entries' | 'memory' | 'storage';
 }
 
-export function outlineOf(shard: BoardShard, settings: PlanSettings, plus?: PlannedSlice): Outline {
+export function outlineOf(
+  shard: BoardShard,
+  footprint: Footprint,
+  settings: PlanSettings,
+  plus?: PlannedSlice,
+): Outline {
   const { type, calibration } = shard;
   const { errorCorrelation, safeUtilisation } = settings;
   let peakPerSecond = (shard.nowPerSecond + (plus?.load.now ?? 0)) * calibration;
@@ -36,8 +41,9 @@ export function outlineOf(shard: BoardShard, settings: PlanSettings, plus?: Plan
     }
   }
   const operations = peakPerSecond / type.operationsPerSecond;
-  const entries = (shard.entries + (plus?.entries ?? 0)) / type.entriesMax;
-  const bytes = (shard.bytes + (plus?.bytes ?? 0)) / bytesMax(type);
+  const held = { entries: shard.entries + (plus?.entries ?? 0), bytes: shard.bytes + (plus?.bytes ?? 0) };
+  const entries = held.entries / type.entriesMax;
+  const bytes = baseShare(type, footprint) + takenShare(held, type, footprint);
   const utilisation = Math.max(operations, entries, bytes);
   const place = type.storageBytes > 0 ? 'storage' : 'memory';
   const dimension = utilisation === operations ? 'operations' : utilisation === entries ? 'entries' : place;

@@ -14,8 +14,8 @@
 import { type EventTime, eventTime, type ShardId, type SliceKey } from '../../schemas/ids.ts';
 import type { Action } from './actions.ts';
 import { calibrationOf, type PlannedShard, type Snapshot } from './board.ts';
-import { heldShare } from './catalog.ts';
 import { moveDollars, overloadDollars } from './cost.ts';
+import { heldShare } from './footprint.ts';
 import { replicaOf } from './moves.ts';
 import { type CellRow, type PromiseRow, promiseKey, rowOf, rowsOf, sliceRowKey } from './rows.ts';
 import type { PlanSettings } from './settings.ts';
@@ -95,7 +95,8 @@ function relief(turn: Turn, shard: ShardId, before: Snapshot): PromiseRow | unde
     bytes += slice.bytes;
     for (let k = 0; k < steps; k++) median[k]! += slice.load.median[k]!;
   }
-  if (heldShare({ entries, bytes }, planned.type) > settings.safeUtilisation) return undefined;
+  if (heldShare({ entries, bytes }, planned.type, before.footprints[planned.kind]) > settings.safeUtilisation)
+    return undefined;
   const calibration = calibrationOf(planned, current, settings);
   const capacityPerSecond = safe(planned, settings);
   const stepsAbove = median.filter((load) => load * calibration > capacityPerSecond).length;

@@ -14,6 +14,8 @@ import {
 import type { MoveState, ShardChange, StoreKind } from '../../schemas/records.ts';
 import { jsonTable, type Rows } from '../step.ts';
 import type { Learned } from './coefficients.ts';
+import type { Estimate } from './estimate.ts';
+import type { Reach } from './reach.ts';
 
 /** The cell as a whole: counters, ledgers and what is open. */
 export interface CellRow {
@@ -49,6 +51,8 @@ export interface CellRow {
   planned: Record<StoreKind, number[]>;
   /** What operations cost, by kind of store. */
   learned: Record<StoreKind, Learned>;
+  /** What entries take of memory; absent before the first lesson. */
+  memory?: Partial<Record<StoreKind, Estimate>>;
   /** Types whose shards did not come up, and until when they are not asked for again. */
   avoided: Record<string, EventTime>;
   /** Share of what actions promised that came true (promises.ts); absent before the first review. */
@@ -90,6 +94,8 @@ export interface Outlook {
 export interface SeriesRow {
   readonly kind: 'series';
   subscriptions?: Outlook;
+  /** Of the events that `subscriptions` foresees. */
+  unsubscribeShare?: number;
   publishes?: Outlook;
 }
 
@@ -98,6 +104,8 @@ export interface SurgeRow {
   readonly kind: 'surge';
   windowStart: EventTime;
   subscriptionsPerSecond: number;
+  /** What of them are unsubscribes. */
+  unsubscribesPerSecond: number;
   publishesPerSecond: number;
 }
 
@@ -117,12 +125,16 @@ export interface ShardRow {
   askedWallTime: number;
   /** Plans in a row for which a cheaper type would do. */
   roomyPlans: number;
+  /** Of look-ups in a trie that says so (reach.ts). */
+  reach?: Reach;
   measured?: {
     utilisation: number;
     /** Shares of the instance; absent when the store does not say. */
     cpu?: number;
     iops?: number;
     entries: number;
+    memoryBytes: number;
+    memoryLimitBytes: number;
     lookupP99Ms: number;
     at: EventTime;
   };

@@ -11,7 +11,10 @@ export type PlanMode = 'observe' | 'approve' | 'auto';
 export interface CostCoefficients {
   readonly operationsPerConcreteLookup: number;
   readonly operationsPerWildcardLookup: number;
-  readonly operationsPerWrite: number;
+  /** Nodes of a trie that such a look-up visits where no trie says. */
+  readonly nodesPerWildcardLookup: number;
+  readonly operationsPerSubscribe: number;
+  readonly operationsPerUnsubscribe: number;
 }
 
 export interface PlanSettings {
@@ -73,11 +76,14 @@ export interface PlanSettings {
 export const PLAN_DEFAULTS: Omit<PlanSettings, 'partitions' | 'genesis' | 'catalog'> = {
   mode: 'auto',
   approvalMs: 1_800_000, // Time to be found, to read and to ask; longer and the forecast is another one.
-  // A look-up by hash is the unit. A trie look-up visits about four nodes; a write is two puts (row and version).
+  // A look-up by hash is the unit, and as much as a node of a trie. A subscribe is two puts (row and version), an
+  // unsubscribe the same (its row becomes a tombstone).
   coefficients: {
     operationsPerConcreteLookup: 1,
     operationsPerWildcardLookup: 4,
-    operationsPerWrite: 2,
+    nodesPerWildcardLookup: 4,
+    operationsPerSubscribe: 2,
+    operationsPerUnsubscribe: 2,
   },
   tickMs: 60_000,
   horizonMs: 3_600_000, // Beyond any lead time; longer and a pass through a daily wave would keep every peak's shards.

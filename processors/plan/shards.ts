@@ -10,6 +10,7 @@ import { FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD, firstPlacement } from '../../st
 import type { Rows } from '../step.ts';
 import { typeNamed } from './catalog.ts';
 import { freeSlice } from './moves.ts';
+import { reachSaid } from './reach.ts';
 import {
   type CellRow,
   type ChangeRow,
@@ -171,9 +172,13 @@ export function takeStoreMetrics(turn: Turn, metrics: DatastoreMetrics): void {
     cpu: metrics.cpu,
     ...(metrics.iopsLimit > 0 && { iops: metrics.iops / metrics.iopsLimit }),
     entries: metrics.entries,
+    memoryBytes: metrics.memoryBytes,
+    memoryLimitBytes: metrics.memoryLimitBytes,
     lookupP99Ms: metrics.lookupP99Ms,
     at: metrics.timestamp,
   };
+  const reach = shard.storeKind === 'TRIE' ? reachSaid(shard.reach, metrics, turn.settings.coefficients) : undefined;
+  if (reach !== undefined) shard.reach = reach;
   turn.rows.set(shardKey(shard.id), shard);
 }
 

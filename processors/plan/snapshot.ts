@@ -1,12 +1,16 @@
 // Snapshot: the rows as the plan sees them, with everything in flight counted as done.
 
 import type { ShardId, SliceKey } from '../../schemas/ids.ts';
+import type { StoreKind } from '../../schemas/records.ts';
+import { isTrieSlice } from '../../state/keys.ts';
 import { totalLoads } from './ahead.ts';
 import type { PlannedShard, PlannedSlice, Snapshot } from './board.ts';
+import { type Costs, lookupCost } from './coefficients.ts';
 import { demandOf, emptyLoad, halfLoad, type Load, type SeriesFacts } from './demand.ts';
-import { costsOfCell } from './lessons.ts';
+import { costsOfCell, footprintsOfCell } from './lessons.ts';
 import { isSwitched } from './moves.ts';
 import { earnedDeadBand } from './promises.ts';
+import { meanReach, type Reach, reachesOf, usualReach } from './reach.ts';
 import {
   type CellRow,
   type ChangeRow,
@@ -54,7 +58,8 @@ export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings
   const movesOf = new Map<ShardId, number>();
   for (const move of inFlight) for (const id of [move.from, move.to]) movesOf.set(id, (movesOf.get(id) ?? 0) + 1);
 
-  const placed = placedSlices(sliceRows, changes, moves);
+  const reaches = reachesOf(shardRows, settings.coefficients);
+  const placed = placedSlices(sliceRows, changes, moves).map((each) => ({ ...each, reach: reaches.get(each.shard)! }));
   const costs = costsOfCell(cell, settings);
   // In an order of their own: which partition's forecasts came first must not show in the last digit of a sum.
   const facts = [...factsOf(series, surges)].sort((a, b) => (a.series < b.series ? -1 : 1));
@@ -81,7 +86,8 @@ export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings
     slices: [...placed, ...replicasOf(placed)],
     heavyTopics: demand.heavyTopics,
     heavyGroups: demand.heavyGroups,
-    totals: totalLoads(facts, costs, settings, now),
+    totals: totalLoads(facts, costs, reachesAsked(placed, costs, settings), settings, now),
+    footprints: footprintsOfCell(cell),
     plannedBefore: cell.planned,
     distrust: demand.distrust,
     measured: cell.measured,
@@ -133,6 +139,21 @@ function placedSlices(rows: readonly SliceRow[], changes: readonly ChangeRow[], 
   return [...bySlice.values()].sort((a, b) => (a.slice < b.slice ? -1 : 1));
 }
 
+/** How far look-ups of each kind reach on average over all that are asked. */
+function reachesAsked(
+  slices: readonly { readonly slice: SliceKey; readonly reach: Reach; readonly load: Load }[],
+  costs: Costs,
+  { coefficients }: PlanSettings,
+): Record<StoreKind, Reach> {
+  const asked = slices
+    .filter(({ slice, load }) => isTrieSlice(slice) && load.lookups > 0)
+    .map(({ reach, load }) => ({ reach, weight: load.lookups / lookupCost(costs.TRIE, reach) }));
+  return {
+    KEY_VALUE: usualReach('KEY_VALUE', coefficients),
+    TRIE: asked.length > 0 ? meanReach(asked) : usualReach('TRIE', coefficients),
+  };
+}
+
 /** What replicas are to the shards that they are on. */
 function* replicasOf(placed: readonly Placed[]): Generator<PlannedSlice> {
   for (const slice of placed)
@@ -144,7 +165,7 @@ function* factsOf(
   surges: ReadonlyMap<string, SurgeRow>,
 ): Generator<SeriesFacts> {
   for (const [name, row] of series)
-    yield { series: name, subscriptions: row.subscriptions, publishes: row.publishes, surge: surges.get(name) };
+    yield { ...row, series: name, subscriptions: row.subscriptions, publishes: row.publishes, surge: surges.get(name) };
   for (const [name, surge] of surges)
     if (!series.has(name)) yield { series: name, subscriptions: undefined, publishes: undefined, surge };
 }

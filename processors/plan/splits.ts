@@ -69,7 +69,8 @@ function spreadOf(board: Board, shard: BoardShard, slice: PlannedSlice, filter: 
   const lookups = lookupShare(slice.load);
   for (let of = 2; of <= PARTS_MAX; of++) {
     const share = { entries: slice.entries / of, bytes: slice.bytes / of };
-    const load = { ...scaledLoad(slice.load, lookups + (1 - lookups) / of), lookups: slice.load.lookups };
+    const asked = { lookups: slice.load.lookups, unsubscribes: slice.load.unsubscribes / of };
+    const load = { ...scaledLoad(slice.load, lookups + (1 - lookups) / of), ...asked };
     const grown = { entries: share.entries * PART_GROWTH, bytes: share.bytes * PART_GROWTH };
     const type = holderOf(board, shard, { ...slice, ...grown, load: scaledLoad(load, PART_GROWTH) });
     if (type === undefined) continue;

@@ -154,9 +154,10 @@ function happening(verb: string, first: string, named: Named): Happening {
     return (cell, minute) => {
       if (!during(named, minute)) return;
       const none = { memoryBytes: 0, memoryLimitBytes: 0, iops: 0, iopsLimit: 0, entries: 0, lookupP99Ms: 1 };
+      const unsaid = { nodesPerLookup: -1, matchesPerLookup: -1 };
       const timestamp = eventTime(T0 + minute * MINUTE);
       const store = { shardId: shardId(first), instanceId: `${first}-instance`, cpu: Number(named.measured) };
-      cell.metric({ kind: 'DatastoreMetrics', ...none, ...store, timestamp });
+      cell.metric({ kind: 'DatastoreMetrics', ...none, ...unsaid, ...store, timestamp });
     };
   if (verb === 'answer')
     return (cell, minute) => {

@@ -304,11 +304,29 @@ describe('schemas that change', () => {
 
 test('a forecast of an earlier release is read, what it did not tell yet by its defaults', () => {
   const now = SCHEMAS.Forecast as { readonly fields: readonly { readonly name: string }[] };
-  const added = ['farStepMs', 'farQuantiles', 'coverage', 'stepsSeen'];
+  const added = ['farStepMs', 'farQuantiles', 'coverage', 'stepsSeen', 'unsubscribeShare'];
   const before = { ...now, fields: now.fields.filter(({ name }) => !added.includes(name)) };
   const bytes = Buffer.concat([Buffer.of(0, 0, 0, 0, 5), avsc.Type.forSchema(before as never).toBuffer(OLD_FORECAST)]);
   expect(embeddedCodec().decode('Forecast', bytes)).toMatchObject({
     ...{ series: 'c/0/', quantiles: [1, 2], farStepMs: 0, farQuantiles: [], coverage: -1, stepsSeen: 0 },
+    unsubscribeShare: 0.5,
+  });
+});
+
+test('metrics of a store of an earlier release are read, without how far its look-ups reach', () => {
+  const body = (fields: readonly { readonly name: string; readonly type: unknown }[]) => ({
+    ...SCHEMAS.Metric,
+    fields: [{ name: 'body', type: [{ type: 'record', name: 'DatastoreMetrics', fields }] }],
+  });
+  const now = SCHEMAS.Metric.fields[0].type.find(({ name }) => name === 'DatastoreMetrics')!;
+  const before = body(now.fields.filter(({ name }) => !['nodesPerLookup', 'matchesPerLookup'].includes(name)));
+  const measured = { ...{ cpu: 0.5, memoryBytes: 1, memoryLimitBytes: 2, iops: 1, iopsLimit: 2 }, lookupP99Ms: 4 };
+  const load = { shardId: 'shard-0001', instanceId: 'a', ...measured, entries: 3, timestamp: 60_000 };
+  const bytes = avsc.Type.forSchema(before as never).toBuffer({ body: load });
+  // The union of that release had other members before and after; its second is this one.
+  const whole = Buffer.concat([Buffer.of(0, 0, 0, 0, 12), Buffer.of(2), bytes.subarray(1)]);
+  expect(embeddedCodec().decode('Metric', whole)).toEqual({
+    body: { kind: 'DatastoreMetrics', ...load, nodesPerLookup: -1, matchesPerLookup: -1 },
   });
 });
 
@@ -334,8 +352,8 @@ test('the schema behind each local id is the one it always was', () => {
     {
       "Command 13": "cd483c6b6582",
       "Decision 15": "76d9c91b4c34",
-      "Forecast 10": "6623e380008d",
-      "Metric 12": "b1d6b7202701",
+      "Forecast 17": "2559d244d31a",
+      "Metric 16": "ffc1765b7855",
       "PointerRecord 8": "595e67baeea0",
       "Progress 14": "62dcc6006b48",
       "RateWindow 4": "9129c14e7ad0",

@@ -27,6 +27,7 @@ export const FORECAST: Forecast = {
   farQuantiles: [8, 40],
   coverage: 0.94,
   stepsSeen: 5_000,
+  unsubscribeShare: 0.5,
 };
 
 const SHARD = {

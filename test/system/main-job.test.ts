@@ -62,7 +62,9 @@ test.skipIf(services === undefined)(
       unsubscribeShare: 0.45,
     };
     const wildcardShare = wildcardShareOf(settings);
-    const operations = ((SAFE_REQUESTS * eventsPerRequest) / 60) * coefficients.operationsPerWrite;
+    const operationsOf = ({ action }: SubscriptionEvent): number =>
+      action === 'SUBSCRIBE' ? coefficients.operationsPerSubscribe : coefficients.operationsPerUnsubscribe;
+    const operations = ((SAFE_REQUESTS * eventsPerRequest) / 60) * coefficients.operationsPerSubscribe;
     const safe = { KEY_VALUE: operations * (1 - wildcardShare), TRIE: operations * wildcardShare };
     const deployment = await Deployment.start(services!, {
       app: `main-job-${++attempt}`,
@@ -131,7 +133,7 @@ test.skipIf(services === undefined)(
           const event = fleet.next(eventTime(now));
           events.push(event);
           const shard = watch.table.resolve(event.topicFilter, event.clientId)!.shards[0]!;
-          load.set(shard, (load.get(shard) ?? 0) + coefficients.operationsPerWrite / 60);
+          load.set(shard, (load.get(shard) ?? 0) + operationsOf(event) / 60);
         }
         const sending = ledger.send(events);
         if (minute >= NIGHT_MINUTES) {

@@ -108,6 +108,8 @@ describe('floods', () => {
           entries: 1,
           lookupP99Ms: 1,
           timestamp: eventTime(START),
+          nodesPerLookup: -1,
+          matchesPerLookup: -1,
         }),
       ),
     );

@@ -274,6 +274,8 @@ describe('what is sent', () => {
         entries: 3,
         lookupP99Ms: 4,
         timestamp,
+        nodesPerLookup: 9,
+        matchesPerLookup: 3,
       },
       { kind: 'BrokerHeartbeat', brokerId: 'broker-1', pointerOffset: 1, timestamp },
     ];

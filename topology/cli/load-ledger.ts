@@ -30,9 +30,11 @@ class Sums {
     this.#coefficients = coefficients;
   }
 
-  event({ topicFilter, clientId }: SubscriptionEvent): void {
+  event({ action, topicFilter, clientId }: SubscriptionEvent): void {
+    const { operationsPerSubscribe, operationsPerUnsubscribe } = this.#coefficients;
     const pointer = this.table.resolve(topicFilter, clientId);
-    for (const shard of pointer?.shards ?? []) this.#add(shard, this.#coefficients.operationsPerWrite);
+    for (const shard of pointer?.shards ?? [])
+      this.#add(shard, action === 'SUBSCRIBE' ? operationsPerSubscribe : operationsPerUnsubscribe);
   }
 
   traffic({ topic, publishes }: TopicTraffic): void {

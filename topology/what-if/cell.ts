@@ -240,4 +240,6 @@ const UNMEASURED = {
   iopsLimit: 0,
   entries: 0,
   lookupP99Ms: 0,
+  nodesPerLookup: -1,
+  matchesPerLookup: -1,
 } as const;

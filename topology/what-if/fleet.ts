@@ -70,6 +70,8 @@ const ENTRIES_PER_TOPIC = 900;
 const WILDCARD_ENTRIES_PER_SERIES = 10_000;
 /** Clients come and go with the messages; wildcard subscriptions are those of services, and stay. */
 const EVENTS_PER_MESSAGE = 1;
+/** Of the events; who goes has come. */
+export const UNSUBSCRIBE_SHARE = 0.5;
 /** Topics that are counted and forecast on their own, the busiest ones. */
 const HEAVY_TOPICS = 8;
 /** The busy time of a series, as the shared protocol has it: all but a two-hundredth of the minutes are quieter. */
@@ -135,8 +137,8 @@ export class MadeFleet {
       slice.operations[series]! += lookups + writes;
       slice.lookups[series]! += lookups;
     };
-    const { operationsPerConcreteLookup, operationsPerWildcardLookup, operationsPerWrite } = coefficients;
-    const writesPerMessage = EVENTS_PER_MESSAGE * operationsPerWrite;
+    const { operationsPerConcreteLookup, operationsPerWildcardLookup } = coefficients;
+    const writesPerMessage = EVENTS_PER_MESSAGE * operationsPerEvent(coefficients);
     for (const { filter, series, share } of this.topics) {
       const slices = tree.slicesForTopic(filter).filter((key) => !isTrieSlice(key)); // Several when it is spread.
       for (const key of slices) {
@@ -209,3 +211,7 @@ function topicsOf(name: string, series: number, random: () => number): Topic[] {
   const sum = raw.reduce((total, { weight }) => total + weight, 0);
   return raw.map(({ filter, weight }) => ({ filter, series, share: weight / sum }));
 }
+
+/** What an event that subscribes or unsubscribes costs, on average. */
+const operationsPerEvent = ({ operationsPerSubscribe, operationsPerUnsubscribe }: CostCoefficients): number =>
+  operationsPerSubscribe * (1 - UNSUBSCRIBE_SHARE) + operationsPerUnsubscribe * UNSUBSCRIBE_SHARE;

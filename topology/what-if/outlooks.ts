@@ -11,7 +11,7 @@ import { shapeOfHours } from '../../processors/forecast/history.ts';
 import { FAR, FAR_STEP_STEPS, Signal } from '../../processors/forecast/signal.ts';
 import { type EventTime, eventTime } from '../../schemas/ids.ts';
 import type { Forecast } from '../../schemas/records.ts';
-import type { CountedSeries, MadeFleet } from './fleet.ts';
+import { type CountedSeries, type MadeFleet, UNSUBSCRIBE_SHARE } from './fleet.ts';
 
 export interface Outlooks {
   /** Takes in what a minute brought. */
@@ -133,4 +133,5 @@ const UNTOLD = {
   bytesPerSecond: 0,
   coverage: -1,
   stepsSeen: 0,
+  unsubscribeShare: UNSUBSCRIBE_SHARE,
 } as const;

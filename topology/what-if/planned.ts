@@ -8,7 +8,7 @@ import { PLAN_DEFAULTS, type PlanSettings } from '../../processors/plan/settings
 import { type EventTime, eventTime, type SliceKey } from '../../schemas/ids.ts';
 import type { Account, ServingShard } from './account.ts';
 import { Cell, genesisOf } from './cell.ts';
-import type { CountedSeries, MadeFleet, SliceWeights } from './fleet.ts';
+import { type CountedSeries, type MadeFleet, type SliceWeights, UNSUBSCRIBE_SHARE } from './fleet.ts';
 import type { Outlooks } from './outlooks.ts';
 import { PACE, STEP_SECONDS, STEPS_PER_MINUTE } from './pace.ts';
 
@@ -64,10 +64,11 @@ function tell({ fleet, counted, outlooks }: PlannedRun, cell: Cell, minute: numb
   for (const value of outlooks.forecasts(minute, now)) cell.send({ topic: 'forecasts', value });
   for (const { series, shares, eventsPerMessage } of counted) {
     const publishes = fleet.sum(shares, minute) * 60;
-    const subscribes = publishes * eventsPerMessage;
+    const events = publishes * eventsPerMessage;
+    const unsubscribes = events * UNSUBSCRIBE_SHARE;
     const window = { series, source: 0, windowStart: eventTime(now - MINUTE_MS), windowMs: MINUTE_MS };
-    const none = { unsubscribes: 0, bytes: 0, distinctClients: 0, lateEvents: 0 };
-    cell.send({ topic: 'rates', value: { ...window, ...none, publishes, subscribes } });
+    const counts = { publishes, subscribes: events - unsubscribes, unsubscribes };
+    cell.send({ topic: 'rates', value: { ...window, ...counts, bytes: 0, distinctClients: 0, lateEvents: 0 } });
   }
 }
 

@@ -136,7 +136,10 @@ describe('the load of a slice', () => {
         series: LEAF,
         subscriptions: undefined,
         publishes,
-        surge: surge === undefined ? undefined : { publishesPerSecond: surge, subscriptionsPerSecond: 0 },
+        surge:
+          surge === undefined
+            ? undefined
+            : { publishesPerSecond: surge, subscriptionsPerSecond: 0, unsubscribesPerSecond: 0 },
       };
       const { loads } = demandOf([{ slice: HOME as SliceKey, entries: 0 }], [facts], COSTS, SETTINGS, now);
       expect(peakOf(loads.get(HOME as SliceKey)!).perSecond).toBe(peak);

@@ -9,7 +9,7 @@ import { fleetPlan, growing, surplusPerSecond } from '../../../processors/plan/f
 import { plan } from '../../../processors/plan/plan.ts';
 import type { PlanPolicy } from '../../../processors/plan/provisioning.ts';
 import { eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
-import { CATALOG, COSTS, SETTINGS, T0 } from './simulator.ts';
+import { CATALOG, COSTS, FOOTPRINTS, REACHES, SETTINGS, T0 } from './simulator.ts';
 
 const NOW = eventTime(T0);
 const HOUR = 60;
@@ -75,7 +75,8 @@ function boardOf(given: Given): Board {
     slices,
     heavyTopics: [],
     heavyGroups: [],
-    totals: totalLoads(facts, COSTS, settings, NOW),
+    totals: totalLoads(facts, COSTS, REACHES, settings, NOW),
+    footprints: FOOTPRINTS,
     plannedBefore: { KEY_VALUE: given.plannedBefore ?? [], TRIE: [] },
     distrust: '',
     measured: { copyBytesPerSecond: 8e6, propagationMs: 1_000, provisioningMs: { kv: given.provisioningMs ?? 60_000 } },

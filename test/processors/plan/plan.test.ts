@@ -11,7 +11,7 @@ import { firstRefusal, GOALS } from '../../../processors/plan/goals/goals.ts';
 import { riskAt } from '../../../processors/plan/outline.ts';
 import { plan } from '../../../processors/plan/plan.ts';
 import { eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
-import { CATALOG, SETTINGS, T0 } from './simulator.ts';
+import { CATALOG, FOOTPRINTS, SETTINGS, T0 } from './simulator.ts';
 
 const NOW = eventTime(T0);
 const MINUTE_MS = 60_000;
@@ -56,6 +56,7 @@ const snapshot = (more: Partial<Snapshot>): Snapshot => ({
   heavyTopics: [],
   heavyGroups: [],
   totals: { KEY_VALUE: emptyTotal(SETTINGS), TRIE: emptyTotal(SETTINGS) },
+  footprints: FOOTPRINTS,
   plannedBefore: { KEY_VALUE: [], TRIE: [] },
   distrust: '',
   measured: { copyBytesPerSecond: 8e6, propagationMs: 1_000, provisioningMs: {} },

@@ -12,7 +12,7 @@ import type { PlanSettings } from '../../../processors/plan/settings.ts';
 import { eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
 import type { StoreKind } from '../../../schemas/records.ts';
 import { isTrieSlice } from '../../../state/keys.ts';
-import { CATALOG, SETTINGS, T0 } from './simulator.ts';
+import { CATALOG, FOOTPRINTS, SETTINGS, T0 } from './simulator.ts';
 
 export const ROUND_MS = SETTINGS.tickMs;
 const HOUR_MS = 3_600_000;
@@ -135,6 +135,7 @@ export function snapshotOf(cluster: Cluster): Snapshot {
     heavyTopics: [],
     heavyGroups: [],
     totals: totalsOf(cluster),
+    footprints: FOOTPRINTS,
     plannedBefore: planned,
     distrust: '',
     measured: { copyBytesPerSecond: 8e6, propagationMs: 1_000, provisioningMs: {} },

@@ -3,6 +3,7 @@
 
 import { catalogOf } from '../../../processors/plan/catalog.ts';
 import { type Costs, priorCosts } from '../../../processors/plan/coefficients.ts';
+import { BARE } from '../../../processors/plan/footprint.ts';
 import {
   cells,
   PLAN_DEFAULTS,
@@ -11,6 +12,7 @@ import {
   planWith,
   type Row,
 } from '../../../processors/plan/plan-stage.ts';
+import { usualReach } from '../../../processors/plan/reach.ts';
 import { shardMapOfRows, shardsOf } from '../../../processors/plan/views.ts';
 import type { Rows } from '../../../processors/step.ts';
 import { eventTime, type ShardId, type SliceKey, seriesId, shardId } from '../../../schemas/ids.ts';
@@ -89,6 +91,12 @@ export const SETTINGS: PlanSettings = {
 export const COSTS: Costs = {
   KEY_VALUE: priorCosts('KEY_VALUE', SETTINGS.coefficients),
   TRIE: priorCosts('TRIE', SETTINGS.coefficients),
+};
+
+export const FOOTPRINTS = { KEY_VALUE: BARE, TRIE: BARE };
+export const REACHES = {
+  KEY_VALUE: usualReach('KEY_VALUE', SETTINGS.coefficients),
+  TRIE: usualReach('TRIE', SETTINGS.coefficients),
 };
 
 /** Rows as a map; what is read back after a restart is what the table's own bytes give. */
@@ -278,6 +286,7 @@ export function forecast(
     farQuantiles: [],
     coverage: -1,
     stepsSeen: 0,
+    unsubscribeShare: 0.5,
   };
 }
 

@@ -8,7 +8,7 @@ import { emptyLoad } from '../../../processors/plan/demand.ts';
 import { plan } from '../../../processors/plan/plan.ts';
 import { sizeDollars } from '../../../processors/plan/sizing.ts';
 import { eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
-import { CATALOG, SETTINGS, T0 } from './simulator.ts';
+import { CATALOG, FOOTPRINTS, SETTINGS, T0 } from './simulator.ts';
 
 interface Given {
   /** Of each shard, in four slices. */
@@ -59,6 +59,7 @@ function snapshotOf(given: Given): Snapshot {
     heavyTopics: [],
     heavyGroups: [],
     totals: { KEY_VALUE: emptyTotal(settings), TRIE: emptyTotal(settings) },
+    footprints: FOOTPRINTS,
     plannedBefore: { KEY_VALUE: Array(9).fill(planned), TRIE: [] },
     distrust: '',
     measured: { copyBytesPerSecond: 8e6, propagationMs: 1_000, provisioningMs: {} },

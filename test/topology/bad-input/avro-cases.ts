@@ -81,6 +81,8 @@ const load = (number: number, name: string, changes: Partial<DatastoreMetrics>, 
       entries: 1_000,
       lookupP99Ms: 1,
       timestamp: NOW,
+      nodesPerLookup: -1,
+      matchesPerLookup: -1,
       ...changes,
     },
     expected,
@@ -324,7 +326,8 @@ export const FILTERS: readonly BadRecord[] = [
 ];
 
 const LOADS = ['cpu', 'memoryBytes', 'memoryLimitBytes', 'iops', 'iopsLimit', 'entries', 'lookupP99Ms'] as const;
-const DOUBLES = ['cpu', 'iops', 'iopsLimit', 'lookupP99Ms'] as const;
+const REACH = ['nodesPerLookup', 'matchesPerLookup'] as const;
+const DOUBLES = ['cpu', 'iops', 'iopsLimit', 'lookupP99Ms', ...REACH] as const;
 
 export const METRICS: readonly BadRecord[] = [
   ...DOUBLES.flatMap((name) =>
@@ -333,6 +336,7 @@ export const METRICS: readonly BadRecord[] = [
     ),
   ),
   ...LOADS.map((name) => load(61, `${name} -1`, { [name]: -1 }, 'METRIC_INVALID')),
+  ...REACH.map((name) => load(61, `${name} -2`, { [name]: -2 }, 'METRIC_INVALID')),
   traffic(61, 'publishes -1', { publishes: -1 }, 'METRIC_INVALID'),
   traffic(61, 'bytes -1', { bytes: -1 }, 'METRIC_INVALID'),
   traffic(61, 'windowMs 0', { windowMs: 0 }, 'METRIC_INVALID'),

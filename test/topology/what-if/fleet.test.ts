@@ -8,7 +8,7 @@ import { fleetOf, played } from './made.ts';
 
 const TWO = played({ day: (minute) => 10 + minute, night: () => 5 }, 120);
 const PARTITIONS = 4;
-const { operationsPerConcreteLookup, operationsPerWildcardLookup, operationsPerWrite } = PLAN_DEFAULTS.coefficients;
+const { operationsPerConcreteLookup, operationsPerWildcardLookup, operationsPerSubscribe } = PLAN_DEFAULTS.coefficients;
 
 /** Of all slices whose key begins so. */
 function total(weights: ReadonlyMap<SliceKey, SliceWeights>, prefix: string, series: number): number {
@@ -56,7 +56,7 @@ describe('made fleet', () => {
 
   test('every message asks one concrete slice once, with its share of subscription events', () => {
     const weights = fleetOf(TWO).weights(firstSlices(PARTITIONS));
-    expect(total(weights, 'c/', 0)).toBeCloseTo(operationsPerConcreteLookup + operationsPerWrite, 9);
+    expect(total(weights, 'c/', 0)).toBeCloseTo(operationsPerConcreteLookup + operationsPerSubscribe, 9);
   });
 
   test('every message asks the group of its first level and that of filters that begin with a wildcard', () => {
