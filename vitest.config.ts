@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 // Two projects: `unit` needs nothing but Node; `system` starts a real Kafka, registry and processes.
 export default defineConfig({
   test: {
+    maxWorkers: '100%', // The default leaves one core idle, which on a machine of two is half of it.
     projects: [
       {
         test: {

@@ -28,7 +28,7 @@ const TRACE_FILE = join(import.meta.dirname, '../../../shared/data/traces/wc98_1
 const START_SECONDS = 898_567_200;
 const NIGHT_MINUTES = 710;
 const CROWD_MINUTES = 52;
-const CROWD_MINUTE_MS = 3_000;
+const CROWD_MINUTE_MS = 4_500;
 const EVENTS_MIN = 1_000_000;
 const FILTERS_MIN = 20_000;
 /** Requests a minute at which the first shard of each kind is at its safe capacity: the crowd goes well beyond. */
@@ -92,6 +92,9 @@ test.skipIf(services === undefined)(
     let now = START_SECONDS * 1_000;
     const watch = await PlanWatch.open(deployment, () => now);
     await until('the first shards are there', () => watch.table.epoch > 0);
+    /** What became of each move, and when, in minutes of the crowd. */
+    const lives = new Map<string, string>();
+    watch.onState = (move, state) => lives.set(move, `${lives.get(move) ?? ''} ${state} ${minuteOf(now)}`);
     const brokers = await Promise.all(
       [0, 1, 2].map((index) =>
         AskingBroker.open(deployment, ledger, {
@@ -166,7 +169,6 @@ test.skipIf(services === undefined)(
         fullest: minutes.map((shares) => Math.max(...shares)),
       };
     });
-    const minuteOf = (at: number): number => Math.round(((at / 1_000 - START_SECONDS) / 60 - NIGHT_MINUTES) * 10) / 10;
     /** When decisions of the crowd about shards of that kind were seen, in minutes of it. */
     const seen = (decided: DecisionKind, kind: StoreKind): number[] =>
       watch.decisions
@@ -184,7 +186,10 @@ test.skipIf(services === undefined)(
         fullest: kinds.map(({ fullest }) => fullest.map((share) => Math.round(share * 100)).join(' ')),
         allocated: kinds.map(({ kind }) => seen('ALLOCATE', kind)),
         switched: kinds.map(({ kind }) => seen('SWITCH', kind)),
-        moves: watch.moveCount,
+        moves: watch.decisions
+          .filter(({ kind }) => ['ALLOCATE', 'MOVE', 'PIN', 'SPLIT', 'RESIZE'].includes(kind))
+          .map(({ kind, subject, seenAt, reason }) => `${minuteOf(seenAt)} ${kind} ${subject}: ${reason}`),
+        lives: Object.fromEntries(lives),
         questions: asked.questions,
         judged: asked.judged,
         misses: asked.misses.length,
@@ -229,6 +234,9 @@ test.skipIf(services === undefined)(
     await instance.stop();
   },
 );
+
+/** Minutes of the crowd. */
+const minuteOf = (at: number): number => Math.round(((at / 1_000 - START_SECONDS) / 60 - NIGHT_MINUTES) * 10) / 10;
 
 const above = (fullest: readonly number[]): number[] => fullest.flatMap((share, minute) => (share > 1 ? [minute] : []));
 

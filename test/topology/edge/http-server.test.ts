@@ -238,7 +238,8 @@ describe('the answers', () => {
       [11, 'METRIC_INVALID', 'kind'],
       [12, 'METRIC_INVALID', 'kind'],
     ]);
-    expect(views.sent).toEqual([{ body: traffic }, { body: load }]);
+    const unsaid = { nodesPerLookup: -1, matchesPerLookup: -1 };
+    expect(views.sent).toEqual([{ body: traffic }, { body: { ...load, ...unsaid } }]);
   });
 
   test('a move is steered once for each request id, and the audit line says who did what', async () => {
