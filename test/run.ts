@@ -4,17 +4,21 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
+import { cwd } from 'node:process';
 
 interface Report {
   readonly numPassedTests: number;
-  readonly numFailedTests: number;
   readonly numPendingTests: number;
   readonly testResults: readonly {
     readonly name: string;
     readonly status: string;
     readonly message: string;
-    readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[];
+    readonly assertionResults: readonly {
+      readonly status: string;
+      readonly fullName: string;
+      readonly failureMessages: readonly string[];
+    }[];
   }[];
 }
 
@@ -31,8 +35,8 @@ if (only === undefined) {
 }
 
 let passed = 0;
-let failed = 0;
 const skipped: string[] = [];
+const broken: string[] = [];
 for (const project of projects) {
   const outputFile = join(scratch, `${project}.json`);
   const status = step(`${project} tests`, [
@@ -48,14 +52,21 @@ for (const project of projects) {
   if (!existsSync(outputFile)) continue;
   const report = JSON.parse(readFileSync(outputFile, 'utf8')) as Report;
   passed += report.numPassedTests;
-  failed += report.numFailedTests;
-  // A failed run is counted test by test; a file that fails to load or whose hooks fail has no failed test of its own.
-  if (status !== 0) failedSteps--;
-  if (status !== 0 && report.numFailedTests === 0) failed++;
+  if (status !== 0) failedSteps--; // Its failures are counted one by one.
+  const before = broken.length;
   for (const file of report.testResults) {
-    for (const test of file.assertionResults)
+    // A file that fails to load or whose hooks fail has no failed test of its own.
+    if (file.status === 'failed' && file.message !== '') broken.push(`${relative(cwd(), file.name)}: ${file.message}`);
+    for (const test of file.assertionResults) {
       if (test.status === 'skipped' || test.status === 'pending') skipped.push(test.fullName);
+      if (test.status === 'failed')
+        broken.push(`${relative(cwd(), file.name)}: ${test.fullName}: ${firstLine(test.failureMessages[0] ?? '')}`);
+    }
   }
+  if (status !== 0 && broken.length === before)
+    broken.push(
+      `the ${project} tests ended with ${status}, though none failed: see the errors above that no test caught`,
+    );
 }
 rmSync(scratch, { recursive: true, force: true });
 
@@ -63,7 +74,8 @@ if (skipped.length > 0) {
   console.log(`\n!!! ${skipped.length} tests did NOT run here (each says why in its name or above):`);
   for (const name of skipped) console.log(`!!!   ${name}`);
 }
-const failures = failed + failedSteps;
+for (const each of broken) console.log(`!!! FAILED ${each}`);
+const failures = broken.length + failedSteps;
 console.log(`${passed} passed, ${failures} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ''}`);
 process.exitCode = failures > 0 ? 1 : 0;
 
@@ -72,4 +84,8 @@ function step(name: string, command: readonly string[]): number {
   const { status } = spawnSync('npx', ['--no-install', ...command], { stdio: 'inherit' });
   if (status !== 0) failedSteps++;
   return status ?? 1;
+}
+
+function firstLine(message: string): string {
+  return message.split('\n', 1)[0]!;
 }
