@@ -2,6 +2,9 @@
 
 import { FORECAST_DEFAULTS } from '../processors/forecast/forecast.ts';
 import { type SeriesRow, SIGNALS } from '../processors/forecast/series-row.ts';
+import { costsOfCell, footprintsOfCell } from '../processors/plan/lessons.ts';
+import type { CellRow, Row as PlanRow } from '../processors/plan/rows.ts';
+import { PLAN_DEFAULTS } from '../processors/plan/settings.ts';
 import type { MoveState } from '../schemas/records.ts';
 import type { Fitter } from './ports.ts';
 import type { Running } from './runner.ts';
@@ -30,9 +33,23 @@ export function reportGauges(
   meter.set('foreshard_fits_pending', fitter.pending);
   reportForecasts(running, meter);
   const moves = new Map<MoveState, number>(MOVE_STATES.map((state) => [state, 0]));
-  for (const [, row] of running.rows<{ readonly kind: string; readonly state: MoveState }>('plan', 'cells'))
+  for (const [, row] of running.rows<PlanRow>('plan', 'cells')) {
     if (row.kind === 'move') moves.set(row.state, (moves.get(row.state) ?? 0) + 1);
+    if (row.kind === 'cell') reportCosts(row, meter);
+  }
   for (const [state, count] of moves) meter.set('foreshard_moves', count, { state });
+}
+
+/** What the planner has learned of stores. */
+function reportCosts(cell: CellRow, meter: Meter): void {
+  const costs = costsOfCell(cell, PLAN_DEFAULTS);
+  const footprints = footprintsOfCell(cell);
+  for (const store_kind of ['KEY_VALUE', 'TRIE'] as const) {
+    for (const [operation, cost] of Object.entries(costs[store_kind]))
+      meter.set('foreshard_operation_cost', cost, { store_kind, operation });
+    for (const [part, needs] of Object.entries(footprints[store_kind]))
+      meter.set('foreshard_memory_footprint', needs, { store_kind, part });
+  }
 }
 
 /** How well the series are foreseen; those of which nothing is known yet are left out of the means. */

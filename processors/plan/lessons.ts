@@ -12,7 +12,10 @@ import type { PlanSettings } from './settings.ts';
 import type { Turn } from './turn.ts';
 
 /** What operations cost, by all that the cell has learned. */
-export const costsOfCell = (cell: CellRow, { coefficients }: PlanSettings): Costs => ({
+export const costsOfCell = (
+  cell: Pick<CellRow, 'learned'>,
+  { coefficients }: Pick<PlanSettings, 'coefficients'>,
+): Costs => ({
   KEY_VALUE: costsOf('KEY_VALUE', cell.learned.KEY_VALUE, coefficients),
   TRIE: costsOf('TRIE', cell.learned.TRIE, coefficients),
 });

@@ -22,7 +22,6 @@ class Sums {
   readonly table: PointerTable;
   readonly #coefficients: CostCoefficients;
   #byShard = new Map<ShardId, number>();
-
   #turn = 0;
 
   constructor(table: PointerTable, coefficients: CostCoefficients) {

@@ -86,6 +86,16 @@ export const METRICS: Readonly<Record<string, Declared>> = {
   },
   foreshard_effect_retries_total: { kind: 'counter', help: 'Effects repeated because a store did not answer.' },
   foreshard_moves: { kind: 'gauge', help: 'Moves, by state.', labels: ['state'] },
+  foreshard_operation_cost: {
+    kind: 'gauge',
+    help: 'Operations of the catalogue that the planner takes one of these to cost: a visit, match, subscribe or unsubscribe, or an entry each second.',
+    labels: ['store_kind', 'operation'],
+  },
+  foreshard_memory_footprint: {
+    kind: 'gauge',
+    help: 'Memory that the planner takes a store without a disk to need: base, as a share of an instance; bytes for an entry; bytes for a byte of rows.',
+    labels: ['store_kind', 'part'],
+  },
   foreshard_decisions_total: { kind: 'counter', help: 'Decisions of the planner.', labels: ['kind'] },
   foreshard_forecasts_total: { kind: 'counter', help: 'Forecasts made.', labels: ['model'] },
   foreshard_series: { kind: 'gauge', help: 'Series with a history.' },

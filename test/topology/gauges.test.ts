@@ -1,0 +1,56 @@
+// Gauges: what an operator can watch of the rows of a process.
+
+import { expect, test } from 'vitest';
+import type { Row } from '../../processors/plan/rows.ts';
+import { reportGauges } from '../../topology/gauges.ts';
+import type { Meter } from '../../topology/telemetry.ts';
+import { Cell } from '../processors/plan/simulator.ts';
+
+/** What is set, by name and labels. */
+function gaugesOf(planRows: Iterable<readonly [string, Row]>): Map<string, number> {
+  const set = new Map<string, number>();
+  const meter = {
+    set: (name: string, value: number, labels: Record<string, string> = {}) =>
+      set.set([name, ...Object.values(labels)].join(' '), value),
+  } as unknown as Meter;
+  const running = {
+    readiness: () => ({ restoredPercent: 100 }),
+    rows: (group: string) => (group === 'plan' ? [...planRows] : []),
+  } as never;
+  reportGauges(running, { pending: 3 }, meter);
+  return set;
+}
+
+test('what the planner takes operations and memory to cost can be watched, also before anything is learned', () => {
+  const gauges = gaugesOf(new Cell().genesis().rows.entries());
+  expect(Object.fromEntries([...gauges].filter(([name]) => / (KEY_VALUE|TRIE) /.test(name)))).toEqual({
+    'foreshard_operation_cost KEY_VALUE visit': 1,
+    'foreshard_operation_cost KEY_VALUE match': 0,
+    'foreshard_operation_cost KEY_VALUE subscribe': 2,
+    'foreshard_operation_cost KEY_VALUE unsubscribe': 2,
+    'foreshard_operation_cost KEY_VALUE entry': 0,
+    'foreshard_memory_footprint KEY_VALUE base': 0,
+    'foreshard_memory_footprint KEY_VALUE entry': 0,
+    'foreshard_memory_footprint KEY_VALUE byte': 1,
+    'foreshard_operation_cost TRIE visit': 1,
+    'foreshard_operation_cost TRIE match': 0,
+    'foreshard_operation_cost TRIE subscribe': 2,
+    'foreshard_operation_cost TRIE unsubscribe': 2,
+    'foreshard_operation_cost TRIE entry': 0,
+    'foreshard_memory_footprint TRIE base': 0,
+    'foreshard_memory_footprint TRIE entry': 0,
+    'foreshard_memory_footprint TRIE byte': 1,
+  });
+});
+
+test('moves are counted by state', () => {
+  const move = (state: string): Row => ({ kind: 'move', state }) as never;
+  const gauges = gaugesOf([
+    ['move/1', move('COPYING')],
+    ['move/2', move('SHARED')],
+    ['move/3', move('COPYING')],
+  ]);
+  expect(gauges.get('foreshard_moves COPYING')).toBe(2);
+  expect(gauges.get('foreshard_moves SHARED')).toBe(1);
+  expect(gauges.get('foreshard_moves DRAINING')).toBe(0);
+});
