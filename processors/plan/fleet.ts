@@ -141,6 +141,10 @@ export function surplusPerSecond(board: Board, kind: StoreKind, fleet: FleetPlan
   return Math.max(0, -shardChange(plans, board.settings.agreeingPlans, count));
 }
 
+/** Operations per second that this plan could do without, whatever those before it wanted. */
+export const sparePerSecond = (board: Board, kind: StoreKind, { capacityPerSecond }: FleetPlan): number =>
+  Math.max(0, sum(board.ofKind(kind), (shard) => carriedBy(board, shard.type)) - capacityPerSecond);
+
 /** F2 */
 export const carriedBy = (board: Board, type: DatastoreType): number => board.placeLimit * type.operationsPerSecond;
 

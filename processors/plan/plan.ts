@@ -11,13 +11,14 @@
 import type { ShardId } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
 import type { Action, Constraint, Facts, Goal, Refusal } from './actions.ts';
+import { balancing } from './balance.ts';
 import { Board, type BoardShard, type Snapshot } from './board.ts';
 import { type Trouble, troubledShards, troubleOf, troubleText } from './capacity.ts';
-import { type FleetPlan, fleetPlan, growing } from './fleet.ts';
+import { type FleetPlan, fleetPlan, growing, sparePerSecond } from './fleet.ts';
 import { firstRefusal, GOALS } from './goals/goals.ts';
 import { reliefs } from './placement.ts';
 import { smallerTypes } from './sizing.ts';
-import { balancing, emptying, leavingShard, merging, unreplicating } from './upkeep.ts';
+import { emptying, leavingShard, merging, spareShard, unreplicating } from './upkeep.ts';
 
 export interface Plan {
   /** In the order in which they are to be carried out; WAIT is never among them. */
@@ -66,7 +67,8 @@ export function plan(snapshot: Snapshot, goals: readonly Goal[] = GOALS): Plan {
       take(board, goals, emptying(board, leaving), board.settings.movesMax, actions, refusals);
       continue; // P5
     }
-    take(board, goals, balancing(board, kind), 1, actions, refusals);
+    const spare = planned && spareShard(board, kind, sparePerSecond(board, kind, planned));
+    take(board, goals, balancing(board, kind, spare), 1, actions, refusals);
     take(board, goals, smallerTypes(board, kind, planned, roomy), 1, actions, refusals);
   }
   return { actions, refusals, later, fleet, roomy, board };

@@ -42,9 +42,9 @@ export interface PlanSettings {
   readonly safeUtilisation: number;
   /** Room left below safe utilisation when a slice is placed, so that it need not move again soon. */
   readonly deadBand: number;
-  /** Balance: act when the hottest shard is above its kind's mean by this much of a shard. */
+  /** Balance: act when the hottest shard is above its kind's mean by this share of the mean. */
   readonly balanceGap: number;
-  /** No balancing below this utilisation. */
+  /** No balancing below this utilisation by what is usual. */
   readonly balanceAbove: number;
   /** Plans in a row that must agree before something is taken away. */
   readonly agreeingPlans: number;
@@ -94,7 +94,7 @@ export const PLAN_DEFAULTS: Omit<PlanSettings, 'partitions' | 'genesis' | 'catal
   safeUtilisation: 0.8, // The bar that store vendors give for steady load; queues grow fast above it.
   deadBand: 0.1,
   balanceGap: 0.2,
-  balanceAbove: 0.5,
+  balanceAbove: 0.3,
   agreeingPlans: 10,
   movesMax: 4, // Each move fills one link.
   movesPerShardMax: 2,

@@ -24,6 +24,16 @@ export interface Split {
   readonly how: string;
 }
 
+/** A slice without what is carved out of it, and that as a slice of its own; how many entries it has is not known yet. */
+export function carvedOut(slice: PlannedSlice, key: SliceKey, load: Load): readonly [PlannedSlice, PlannedSlice] {
+  const rest = scaledLoad(slice.load, 1);
+  addLoad(rest, load, -1);
+  return [
+    { ...slice, load: rest },
+    { ...slice, slice: key, load, entries: 0, bytes: 0 },
+  ];
+}
+
 /** How a slice may be made smaller; `undefined` when it may not. */
 export function splitOf(board: Board, shard: BoardShard, slice: PlannedSlice, trouble: Trouble): Split | undefined {
   const total = peakOf(slice.load).perSecond;
@@ -34,11 +44,11 @@ export function splitOf(board: Board, shard: BoardShard, slice: PlannedSlice, tr
     entries: slice.entries * share,
     bytes: slice.bytes * share,
   });
-  const carved = (key: SliceKey, load: Load, how: string): Split => {
-    const rest = scaledLoad(slice.load, 1);
-    addLoad(rest, load, -1);
-    return { before: [slice], after: [part(slice.slice, rest, 1), part(key, load, 0)], how };
-  };
+  const carved = (key: SliceKey, load: Load, how: string): Split => ({
+    before: [slice],
+    after: carvedOut(slice, key, load),
+    how,
+  });
   if (isTrieSlice(slice.slice)) {
     const group = heaviest(board.snapshot.heavyGroups.filter((each) => isStillIn(each, slice, shard)));
     return group !== undefined && peakOf(group.load).perSecond > HEAVY_SHARE * Math.min(total, trouble.peakPerSecond)

@@ -1,4 +1,4 @@
-// Upkeep: what is done when nothing is in trouble: balance shards, take home what is cold, give back what is not needed.
+// Upkeep: what is done when nothing is in trouble: take home what is cold, give back what is not needed (and balance.ts).
 //
 //   V1. Nothing here is urgent: churn, cool-down and cost hold all of it back.
 //   V2. A shard goes when the fleet's plans agree (fleet.ts) and every slice of it has a place where it stays by the rule
@@ -12,45 +12,12 @@ import { type Action, calmFacts } from './actions.ts';
 import { type Board, type BoardShard, type PlannedSlice, sumOnto } from './board.ts';
 import { addLoad, emptyLoad, lookupShare, peakOf, scaledLoad } from './demand.ts';
 import { carriedBy, type FleetPlan, isWithin, surplusPerSecond } from './fleet.ts';
-import { moveAction, roomiest } from './placement.ts';
+import { moveAction } from './placement.ts';
 
 const HOUR_MS = 3_600_000;
 /** Slices that fill less of their shard than this are cold. */
-const COLD_SHARE = 0.02;
+export const COLD_SHARE = 0.02;
 const MERGES_MAX = 2;
-
-/** The best move of the hottest shard, when it stands out (balance). */
-export function* balancing(board: Board, kind: StoreKind): Generator<Action> {
-  const shards = board.ofKind(kind).filter((shard) => shard.ready && !shard.resizing);
-  if (shards.length < 2) return;
-  const outlines = shards.map((shard) => ({ shard, utilisation: board.outline(shard).utilisation }));
-  outlines.sort((a, b) => b.utilisation - a.utilisation || (a.shard.id < b.shard.id ? -1 : 1));
-  const hottest = outlines[0]!;
-  const mean = outlines.reduce((sum, each) => sum + each.utilisation, 0) / outlines.length;
-  const { settings } = board;
-  if (hottest.utilisation < settings.balanceAbove || hottest.utilisation < mean + settings.balanceGap) return;
-  const excess = hottest.utilisation - mean;
-  const slices = [...hottest.shard.slices.values()]
-    .filter((slice) => !slice.busy)
-    .map((slice) => ({ slice, share: board.shareOf(hottest.shard, slice, 'operations') }))
-    .filter(({ share }) => share > COLD_SHARE && share <= excess)
-    .sort(
-      (a, b) =>
-        b.share / (b.slice.entries + 1) - a.share / (a.slice.entries + 1) || (a.slice.slice < b.slice.slice ? -1 : 1),
-    );
-  for (const { slice, share } of slices.slice(0, 8)) {
-    const target = roomiest(board, hottest.shard, slice, hottest.utilisation - settings.deadBand);
-    if (target === undefined || !target.ready) continue;
-    yield moveAction(board, slice, target, {
-      ...calmFacts(
-        board,
-        hottest.shard,
-        `${hottest.shard.id} is at ${percent(hottest.utilisation)} while the mean is ${percent(mean)}; ${slice.slice} is ${percent(share)} of it.`,
-      ),
-      savesDollars: share * settings.dollarsPerOverloadedHour * (settings.horizonMs / HOUR_MS),
-    });
-  }
-}
 
 /** Cold neighbours, and cold parts of a spread topic, become one slice again; cold pins and groups go home. */
 export function* merging(board: Board): Generator<Action> {
@@ -171,13 +138,18 @@ export interface Leaving {
 export function leavingShard(board: Board, kind: StoreKind, fleet: FleetPlan): Leaving | undefined {
   const shards = board.ofKind(kind);
   if (shards.some((shard) => !shard.ready || shard.resizing)) return undefined;
-  const surplus = surplusPerSecond(board, kind, fleet);
-  const shard = shards
-    .filter((each) => !each.first && isWithin(carriedBy(board, each.type), surplus) && !isSharing(each))
-    .map((each) => ({ each, peak: board.outline(each).utilisation }))
-    .sort((a, b) => a.peak - b.peak || (a.each.id < b.each.id ? 1 : -1))[0]?.each;
+  const shard = spareShard(board, kind, surplusPerSecond(board, kind, fleet));
   const homes = shard && homesWithout(board, shard);
   return homes && { shard: shard!, homes };
+}
+
+/** The emptiest shard that so much surplus could do without. */
+export function spareShard(board: Board, kind: StoreKind, surplusPerSecond: number): BoardShard | undefined {
+  return board
+    .ofKind(kind)
+    .filter((each) => !each.first && isWithin(carriedBy(board, each.type), surplusPerSecond) && !isSharing(each))
+    .map((each) => ({ each, peak: board.outline(each).utilisation }))
+    .sort((a, b) => a.peak - b.peak || (a.each.id < b.each.id ? 1 : -1))[0]?.each;
 }
 
 /** A replica is ended, not moved: its shard is not emptied before. */

@@ -85,6 +85,11 @@ const plansForOne = (plans: number): Snapshot['plannedBefore'] => ({ KEY_VALUE: 
 const four = (on: string, perSecond: number | Load): PlannedSlice[] =>
   [0, 1, 2, 3].map((p) => slice(`c/${p}/`, on, perSecond));
 
+/** Both stay, whatever is asked of them. */
+const STAYING = [shard('a', { first: true }), shard('b', { first: true })];
+/** Two shards that are as full as each other. */
+const EVEN = { shards: STAYING, slices: [...four('a', 100), slice('c/4/', 'b', 400)] };
+
 describe('actions', () => {
   for (const { name, given, expected } of [
     {
@@ -152,8 +157,41 @@ describe('actions', () => {
     },
     {
       name: 'the hottest of uneven shards gives something away',
-      given: { shards: [shard('a'), shard('b')], slices: four('a', 180) },
+      given: { shards: STAYING, slices: four('a', 180) },
       expected: ['MOVE c/0/ a>b'],
+    },
+    {
+      name: 'not to one that may soon be given back',
+      given: { shards: [shard('a', { first: true }), shard('b')], slices: four('a', 180) },
+      expected: [],
+    },
+    {
+      name: 'nor a slice that would only change which of them is the hottest',
+      given: { shards: STAYING, slices: [slice('c/0/', 'a', 600)] },
+      expected: [],
+    },
+    {
+      name: 'what is usual counts, not the peak',
+      given: {
+        shards: STAYING,
+        slices: [...four('a', load(90, 170, 28)), slice('c/4/', 'b', 350)],
+      },
+      expected: [],
+    },
+    {
+      name: 'a topic that is much of its shard gets a slice of its own before it must move',
+      given: { ...EVEN, heavyTopics: [{ filter: 'hot', slice: 'c/0/' as SliceKey, load: load(60) }] },
+      expected: ['SPLIT c/0/>c/0/,t/hot'],
+    },
+    {
+      name: 'not one that is little of it',
+      given: { ...EVEN, heavyTopics: [{ filter: 'warm', slice: 'c/0/' as SliceKey, load: load(30) }] },
+      expected: [],
+    },
+    {
+      name: 'nor one that only will be',
+      given: { ...EVEN, heavyTopics: [{ filter: 'later', slice: 'c/0/' as SliceKey, load: load(10, 90, 5) }] },
+      expected: [],
     },
     {
       name: 'a measured store is taken at its word',
