@@ -219,7 +219,9 @@ export function demandOf(
   const heavyTopics = spreadTopics(topics, leaves, tree, loads, steps);
   spreadLeaves(leaves, tree, loads);
   const perUsual = lookupCost(costs.TRIE, usualReach('TRIE', settings.coefficients));
-  const reaches = new Map(slices.map(({ slice, reach }) => [slice, reach && lookupCost(costs.TRIE, reach) / perUsual]));
+  const reaches = new Map<SliceKey, number>();
+  for (const { slice, reach } of slices)
+    if (reach !== undefined && isTrieSlice(slice)) reaches.set(slice, lookupCost(costs.TRIE, reach) / perUsual);
   const heavyGroups = spreadGroups(groups, slices, tree, loads, (slice) => reaches.get(slice) ?? 1);
   for (const { slice, entries } of slices) {
     const perSecond = entries * (isTrieSlice(slice) ? costs.TRIE : costs.KEY_VALUE).entry;

@@ -59,7 +59,7 @@ export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings
   for (const move of inFlight) for (const id of [move.from, move.to]) movesOf.set(id, (movesOf.get(id) ?? 0) + 1);
 
   const reaches = reachesOf(shardRows, settings.coefficients);
-  const placed = placedSlices(sliceRows, changes, moves).map((each) => ({ ...each, reach: reaches.get(each.shard)! }));
+  const placed = placedSlices(sliceRows, changes, moves, reaches);
   const costs = costsOfCell(cell, settings);
   // In an order of their own: which partition's forecasts came first must not show in the last digit of a sum.
   const facts = [...factsOf(series, surges)].sort((a, b) => (a.series < b.series ? -1 : 1));
@@ -101,11 +101,16 @@ export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings
 }
 
 /** Filled in when all demand is known. */
-type Placed = Omit<PlannedSlice, 'load'> & { load: Load };
+type Placed = Omit<PlannedSlice, 'load'> & { load: Load; readonly reach: Reach };
 const NOT_KNOWN_YET: Load = emptyLoad(0);
 
 /** Slices as they will be when the moves and changes in flight have ended. */
-function placedSlices(rows: readonly SliceRow[], changes: readonly ChangeRow[], moves: readonly MoveRow[]): Placed[] {
+function placedSlices(
+  rows: readonly SliceRow[],
+  changes: readonly ChangeRow[],
+  moves: readonly MoveRow[],
+  reaches: ReadonlyMap<ShardId, Reach>,
+): Placed[] {
   const targetOf = new Map<SliceKey, ShardId>();
   const replicaAt = new Map<SliceKey, ShardId>();
   for (const { slice, to, asked, replicates, state } of moves)
@@ -114,10 +119,12 @@ function placedSlices(rows: readonly SliceRow[], changes: readonly ChangeRow[], 
     } else if (asked !== 'ABORT') targetOf.set(slice, to);
   const bySlice = new Map<SliceKey, Placed>();
   for (const { slice, shard, entries, bytes, busyWith, coolUntil } of rows) {
+    const home = targetOf.get(slice) ?? shard;
     bySlice.set(slice, {
       slice,
       replica: replicaAt.get(slice),
-      shard: targetOf.get(slice) ?? shard,
+      shard: home,
+      reach: reaches.get(home)!,
       entries,
       bytes,
       busy: busyWith !== '',
