@@ -65,7 +65,7 @@ export function priorCosts(kind: StoreKind, settings: CostCoefficients): Operati
 
 /** What operations cost by all that was learned (K3). */
 export function costsOf(kind: StoreKind, learned: Learned, settings: CostCoefficients): OperationCosts {
-  const known = [learned.cpu, learned.iops].filter((estimate) => estimate !== undefined);
+  const known = [learned.cpu, learned.iops].filter(isOfNow);
   if (known.length === 0) return priorCosts(kind, settings);
   const most = (i: number): number => Math.max(...known.map(({ coefficients }) => coefficients[i]!));
   return { visit: most(0), match: most(1), subscribe: most(2), unsubscribe: most(3), entry: most(4) };
@@ -92,11 +92,17 @@ export function learn(
   for (const resource of ['cpu', 'iops'] as const) {
     const share = lesson.shares[resource];
     if (share === undefined || !(share >= 0 && share <= SHARE_MAX)) continue;
-    learned[resource] ??= freshEstimate(bounds);
-    if (share >= FULL && expectedOf(learned[resource], asked) > share) continue; // K4
-    learnFrom(learned[resource], asked, Math.min(share, 1), bounds);
+    const before = learned[resource];
+    const estimate = isOfNow(before) ? before : freshEstimate(bounds);
+    learned[resource] = estimate;
+    if (share >= FULL && expectedOf(estimate, asked) > share) continue; // K4
+    learnFrom(estimate, asked, Math.min(share, 1), bounds);
   }
 }
+
+/** What an earlier release has learned had other coefficients, and is learned anew. */
+const isOfNow = (estimate: Estimate | undefined): estimate is Estimate => estimate?.coefficients.length === SIZE;
+const SIZE = 5;
 
 /** Being short costs more than having too much, so less is believed of what costs less than was said. */
 const LEAST_FACTOR = 0.5;

@@ -48,7 +48,8 @@ export interface SeriesFacts {
 export interface Surge {
   /** Subscribes and unsubscribes. */
   readonly subscriptionsPerSecond: number;
-  readonly unsubscribesPerSecond: number;
+  /** Absent while nobody has counted them apart. */
+  readonly unsubscribesPerSecond?: number | undefined;
   readonly publishesPerSecond: number;
 }
 
@@ -171,8 +172,9 @@ interface EventCost {
 }
 
 function unsubscribeShareOf({ subscriptions, unsubscribeShare, surge }: SeriesFacts): number {
-  if (surge !== undefined && surge.subscriptionsPerSecond > (subscriptions?.current ?? 0))
-    return surge.unsubscribesPerSecond / surge.subscriptionsPerSecond;
+  const { subscriptionsPerSecond = 0, unsubscribesPerSecond } = surge ?? {};
+  if (unsubscribesPerSecond !== undefined && subscriptionsPerSecond > (subscriptions?.current ?? 0))
+    return unsubscribesPerSecond / subscriptionsPerSecond;
   return unsubscribeShare ?? USUAL_UNSUBSCRIBE_SHARE;
 }
 

@@ -66,7 +66,7 @@ export function takeRates(rows: Rows<Row>, cell: CellRow, window: RateWindow): v
     kind: 'surge',
     windowStart: window.windowStart,
     subscriptionsPerSecond: subscriptions + (same ? surge.subscriptionsPerSecond : 0),
-    unsubscribesPerSecond: unsubscribes + (same ? surge.unsubscribesPerSecond : 0),
+    unsubscribesPerSecond: unsubscribes + (same ? (surge.unsubscribesPerSecond ?? 0) : 0),
     publishesPerSecond: publishes + (same ? surge.publishesPerSecond : 0),
   });
 }

@@ -104,8 +104,8 @@ export interface SurgeRow {
   readonly kind: 'surge';
   windowStart: EventTime;
   subscriptionsPerSecond: number;
-  /** What of them are unsubscribes. */
-  unsubscribesPerSecond: number;
+  /** What of them are unsubscribes; absent in a row of an earlier release. */
+  unsubscribesPerSecond?: number;
   publishesPerSecond: number;
 }
 

@@ -103,6 +103,14 @@ describe('what operations cost', () => {
     expect(lookupCost(costsOf('KEY_VALUE', {}, PRIOR), usualReach('KEY_VALUE', PRIOR))).toBe(1);
   });
 
+  test('is learned anew where an earlier release has learned other coefficients', () => {
+    const learned: Learned = { cpu: { coefficients: [3, 4, 0], covariance: Array<number>(9).fill(0.1) } };
+    expect(costsOf('KEY_VALUE', learned, PRIOR)).toEqual(AS_SAID);
+    learn(learned, 'KEY_VALUE', lookups(300, 0.3), PRIOR, CATALOG);
+    expect(costsOf('KEY_VALUE', learned, PRIOR).visit).toBeCloseTo(1, 6);
+    expect(learned.cpu!.coefficients.length).toBe(5);
+  });
+
   test('is that of the scarcer resource (K3)', () => {
     const truth = { ...AS_SAID, visit: 0.8, subscribe: 1.6, unsubscribe: 1.6 };
     const costs = costsOf('KEY_VALUE', taught('KEY_VALUE', truth, { iops: 1.5 }), PRIOR);

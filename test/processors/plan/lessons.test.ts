@@ -101,6 +101,16 @@ describe('subscribes and unsubscribes', () => {
     expect(unsubscribes / now).toBeCloseTo(0.75, 9);
   });
 
+  test('of a surge that an earlier release has noted are taken to be half and half', () => {
+    const cell = genesis();
+    const windowStart = eventTime(cellOf(cell.rows)!.now);
+    cell.rows.set(`surge/${leafSeries(0, '00')}`, {
+      ...{ kind: 'surge', windowStart, subscriptionsPerSecond: 100, publishesPerSecond: 0 },
+    });
+    const { now, unsubscribes } = loadOf(cell, 'c/0/');
+    expect([now, unsubscribes]).toEqual([200, 100]);
+  });
+
   for (const absurd of [Number.NaN, -1, 2, Number.POSITIVE_INFINITY])
     test(`in an absurd proportion (${absurd}) are taken to be half and half`, () => {
       const cell = genesis();
