@@ -71,10 +71,13 @@ function task(settings: Partial<ForecastSettings> = {}) {
       }
       return sizeBytes;
     },
-    /** Another process goes on from what was committed. */
-    restart() {
+    /** Another process goes on from what was committed, or from what `written` makes of each row. */
+    restart(written = (_key: string, row: Buffer) => row) {
       table = new RowTable(keeps as Table<unknown>);
-      for (const [key, value] of stored) table.load(key.slice(table.prefix.length), value);
+      for (const [key, value] of stored) {
+        const name = key.slice(table.prefix.length);
+        table.load(name, written(name, value));
+      }
     },
     /** Answers what was asked for. */
     fit() {
@@ -247,6 +250,20 @@ describe('forecast: steps', () => {
     });
   });
 
+  test('the share of unsubscribes is told, of the latest steps the most', () => {
+    const { window, tick, out } = task();
+    const shares: number[] = [];
+    for (let minute = 0; minute < 60; minute++) {
+      const leaving = minute >= 30;
+      window(minute * 60, { subscribes: leaving ? 10 : 100, unsubscribes: leaving ? 90 : 0 });
+      tick(minute * 60 + 70);
+      shares.push(out.at(-1)!.value!.unsubscribeShare);
+    }
+    expect(shares.slice(1, 30)).toEqual(Array(29).fill(0));
+    expect(shares[40]).toBeGreaterThan(0.5);
+    expect(shares.at(-1)).toBeCloseTo(0.9, 1);
+  });
+
   test('publishes are told of from the first one seen', () => {
     const { window, tick, out } = task();
     window(0);
@@ -332,6 +349,26 @@ describe('forecast: time', () => {
       }
     expect(straight.out.length).toBeGreaterThan(500);
     expect(stored.out).toEqual(straight.out);
+  });
+
+  test('a row of a release that did not count unsubscribes apart is read, and only they are counted anew', () => {
+    const [now, before] = [task(), task()];
+    for (const each of [now, before]) {
+      for (let minute = 0; minute < 100; minute++) {
+        each.window(minute * 60, { unsubscribes: 40 });
+        each.tick(minute * 60 + 70);
+      }
+      each.commit();
+      const COUNTS_BYTES = 4 * 8;
+      each.restart((key, row) => (each === before && key === 'c/0/' ? row.subarray(0, -COUNTS_BYTES) : row));
+      each.out.length = 0;
+      each.window(100 * 60, { unsubscribes: 40 });
+      each.tick(100 * 60 + 70);
+    }
+    const { unsubscribeShare, ...rest } = before.out.at(-1)!.value!;
+    expect(now.out.at(-1)!.value).toMatchObject(rest);
+    expect(now.out.at(-1)!.value!.unsubscribeShare).toBeCloseTo(0.4, 9);
+    expect(unsubscribeShare).toBeCloseTo(0.4, 9);
   });
 
   test('F4: time that was led into the future comes back when window after window says so', () => {
