@@ -9,7 +9,7 @@
 //   L4. A shard that this plan could do without is filled with nothing: it would only be emptied again.
 
 import type { StoreKind } from '../../schemas/records.ts';
-import { parseSlice, pinSlice } from '../../state/keys.ts';
+import { pinSlice } from '../../state/keys.ts';
 import { type Action, calmFacts, type Facts } from './actions.ts';
 import type { Board, BoardShard, PlannedSlice } from './board.ts';
 import type { Load } from './demand.ts';
@@ -56,7 +56,7 @@ function* pins(board: Board, shards: readonly BoardShard[]): Generator<Action> {
   for (const { filter, slice: key, load } of board.snapshot.heavyTopics) {
     const shard = shards.find(({ slices }) => slices.has(key));
     const slice = shard?.slices.get(key);
-    if (shard === undefined || slice === undefined || slice.busy || parseSlice(key)?.kind !== 'hash') continue;
+    if (shard === undefined || slice === undefined || slice.busy) continue;
     const share = leastShare(shard, load);
     if (share < PIN_SHARE) continue;
     const after = carvedOut(slice, pinSlice(filter), load);

@@ -33,6 +33,8 @@ export type Costs = Readonly<Record<StoreKind, OperationCosts>>;
 export interface Learned {
   cpu?: Estimate;
   iops?: Estimate;
+  /** Of the footprint (footprint.ts). */
+  memory?: Estimate;
 }
 
 /** What a store was asked for, and how much of it that took. */
@@ -44,7 +46,7 @@ export interface Lesson {
   readonly entries: number;
   /** Of an instance: operations per second at full load. */
   readonly operationsPerSecond: number;
-  readonly shares: Readonly<Record<keyof Learned, number | undefined>>;
+  readonly shares: Readonly<Record<'cpu' | 'iops', number | undefined>>;
 }
 
 /** What one look-up costs (K1). */
@@ -109,7 +111,7 @@ const LEAST_FACTOR = 0.5;
 const MOST_FACTOR = 8;
 /** What a full store does by itself is at most half of what it can do. */
 const ENTRIES_SHARE_MAX = 0.5;
-/** A subscription that is found is passed on: less work than to look at the place it is at, if any. */
+/** A subscription that is found is only passed on: about a tenth of looking at a place, when it costs anything. */
 const MATCH_DEVIATION = 0.1;
 /** A share above it is no share; a little above 1 is a rounded one. */
 const SHARE_MAX = 1.5;

@@ -53,7 +53,7 @@ export interface Surge {
   readonly publishesPerSecond: number;
 }
 
-/** A heavy topic and its load, for pinning. */
+/** A heavy topic in a hash range, and its load, for pinning. */
 export interface HeavyTopic {
   readonly filter: string;
   readonly slice: SliceKey;

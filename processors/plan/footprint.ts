@@ -6,7 +6,8 @@
 //   M2. An instance whose memory is another one than its type's teaches nothing: it is not what was planned with.
 
 import type { DatastoreType } from './catalog.ts';
-import { type Bounds, type Estimate, freshEstimate, learnFrom } from './estimate.ts';
+import type { Learned } from './coefficients.ts';
+import { type Bounds, freshEstimate, learnFrom } from './estimate.ts';
 
 export interface Footprint {
   /** Share of an instance's memory that is taken before the first entry. */
@@ -27,9 +28,9 @@ export interface Holding {
 export const BARE: Footprint = { base: 0, entry: 0, byte: 1 };
 
 /** The footprint by all that was learned. */
-export function footprintOf(learned: Estimate | undefined): Footprint {
-  if (learned === undefined) return BARE;
-  const [base, entry, byte] = learned.coefficients;
+export function footprintOf({ memory }: Learned): Footprint {
+  if (memory === undefined) return BARE;
+  const [base, entry, byte] = memory.coefficients;
   return { base: base!, entry: entry!, byte: byte! };
 }
 
@@ -53,21 +54,20 @@ export const baseShare = (type: DatastoreType, { base }: Footprint): number => (
 export const takenShare = ({ entries, bytes }: Holding, type: DatastoreType, { entry, byte }: Footprint): number =>
   type.storageBytes > 0 ? bytes / type.storageBytes : (entries * entry + bytes * byte) / type.memoryBytes;
 
-/** Takes in what an instance of the type measures of its memory; the footprint that is then known. */
+/** Takes in what an instance of the type measures of its memory. */
 export function learnMemory(
-  learned: Estimate | undefined,
+  learned: Learned,
   { entries, bytes }: Holding,
   type: DatastoreType,
   memory: { readonly usedBytes: number; readonly limitBytes: number },
-): Estimate | undefined {
+): void {
   const share = memory.usedBytes / memory.limitBytes;
   const other = Math.abs(memory.limitBytes / type.memoryBytes - 1) > SAME_WITHIN; // M2
-  if (type.storageBytes > 0 || other || !(share >= 0 && share <= 1)) return learned;
+  if (type.storageBytes > 0 || other || !(share >= 0 && share <= 1)) return;
   const held = [1, entries / type.memoryBytes, bytes / type.memoryBytes];
-  if (!held.every((amount) => Number.isFinite(amount) && amount >= 0)) return learned;
-  const estimate = learned ?? freshEstimate(BOUNDS);
-  learnFrom(estimate, held, share, BOUNDS);
-  return estimate;
+  if (!held.every((amount) => Number.isFinite(amount) && amount >= 0)) return;
+  learned.memory ??= freshEstimate(BOUNDS);
+  learnFrom(learned.memory, held, share, BOUNDS);
 }
 
 /** In the order of `Footprint`. Rows may be packed, but being short of memory costs more than having too much. */

@@ -6,7 +6,7 @@ import type { StoreKind } from '../../schemas/records.ts';
 import type { Snapshot } from './board.ts';
 import { type Costs, costsOf, learn, lookupCost } from './coefficients.ts';
 import { type Footprint, footprintOf, type Holding, learnMemory } from './footprint.ts';
-import { reachesOf } from './reach.ts';
+import type { Reach } from './reach.ts';
 import { type CellRow, moveKey, rowOf, shardKey } from './rows.ts';
 import type { PlanSettings } from './settings.ts';
 import type { Turn } from './turn.ts';
@@ -21,21 +21,20 @@ export const costsOfCell = (
 });
 
 /** What entries take of memory, by all that the cell has learned. */
-export const footprintsOfCell = ({ memory }: Pick<CellRow, 'memory'>): Record<StoreKind, Footprint> => ({
-  KEY_VALUE: footprintOf(memory?.KEY_VALUE),
-  TRIE: footprintOf(memory?.TRIE),
+export const footprintsOfCell = ({ learned }: Pick<CellRow, 'learned'>): Record<StoreKind, Footprint> => ({
+  KEY_VALUE: footprintOf(learned.KEY_VALUE),
+  TRIE: footprintOf(learned.TRIE),
 });
 
-/** Takes the lessons of the shards that were measured since the last plan and that nothing disturbed. */
-export function learnCosts(turn: Turn, { shards, slices }: Snapshot): void {
+/**
+ * Takes the lessons of the shards that were measured since the last plan and that nothing disturbed. `reaches` are those
+ * that the loads of the snapshot were made with.
+ */
+export function learnCosts(turn: Turn, { shards, slices }: Snapshot, reaches: ReadonlyMap<ShardId, Reach>): void {
   const { cell, rows, settings } = turn;
   const costs = costsOfCell(cell, settings);
   const disturbed = disturbedShards(turn);
   const asked = askedOf(slices);
-  const reaches = reachesOf(
-    shards.flatMap(({ id }) => rowOf(rows, 'shard', shardKey(id)) ?? []),
-    settings.coefficients,
-  );
   for (const { id, kind, type, ready, resizing } of shards) {
     const measured = rowOf(rows, 'shard', shardKey(id))?.measured;
     const sum = asked.get(id);
@@ -54,8 +53,7 @@ export function learnCosts(turn: Turn, { shards, slices }: Snapshot): void {
     };
     learn(cell.learned[kind], kind, lesson, settings.coefficients, settings.catalog);
     const used = { usedBytes: measured.memoryBytes, limitBytes: measured.memoryLimitBytes };
-    const memory = learnMemory(cell.memory?.[kind], sum, type, used);
-    if (memory !== undefined) cell.memory = { ...cell.memory, [kind]: memory };
+    learnMemory(cell.learned[kind], sum, type, used);
   }
   turn.keepCell();
 }

@@ -32,7 +32,7 @@ export function planRound(turn: Turn): void {
   forget(turn);
   turn.keepCell();
   const seen = snapshotOf(rows, cell, settings);
-  learnCosts(turn, seen.snapshot);
+  learnCosts(turn, seen.snapshot, seen.reaches);
   reviewPromises(turn, seen.snapshot);
   const made = plan(seen.snapshot);
   count(turn, made);

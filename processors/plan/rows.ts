@@ -14,7 +14,6 @@ import {
 import type { MoveState, ShardChange, StoreKind } from '../../schemas/records.ts';
 import { jsonTable, type Rows } from '../step.ts';
 import type { Learned } from './coefficients.ts';
-import type { Estimate } from './estimate.ts';
 import type { Reach } from './reach.ts';
 
 /** The cell as a whole: counters, ledgers and what is open. */
@@ -49,10 +48,8 @@ export interface CellRow {
   measured: { copyBytesPerSecond: number; propagationMs: number; provisioningMs: Record<string, number> };
   /** Operations per second that the last plans wanted of each kind of store, the newest last. */
   planned: Record<StoreKind, number[]>;
-  /** What operations cost, by kind of store. */
+  /** What operations cost and entries take, by kind of store. */
   learned: Record<StoreKind, Learned>;
-  /** What entries take of memory; absent before the first lesson. */
-  memory?: Partial<Record<StoreKind, Estimate>>;
   /** Types whose shards did not come up, and until when they are not asked for again. */
   avoided: Record<string, EventTime>;
   /** Share of what actions promised that came true (promises.ts); absent before the first review. */

@@ -33,6 +33,8 @@ export const SURGE_FRESH_MS = 120_000;
 
 export interface Seen {
   readonly snapshot: Snapshot;
+  /** How far look-ups in each shard were taken to reach. */
+  readonly reaches: ReadonlyMap<ShardId, Reach>;
   /** Shards on a type that the catalogue no longer has: left alone. */
   readonly unknownTypes: readonly ShardRow[];
 }
@@ -97,7 +99,7 @@ export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings
     nextShard: cell.nextShard,
     avoided: new Set(Object.keys(cell.avoided).filter((type) => cell.avoided[type]! > now)),
   };
-  return { snapshot, unknownTypes };
+  return { snapshot, reaches, unknownTypes };
 }
 
 /** Filled in when all demand is known. */
@@ -172,7 +174,13 @@ function* factsOf(
   surges: ReadonlyMap<string, SurgeRow>,
 ): Generator<SeriesFacts> {
   for (const [name, row] of series)
-    yield { ...row, series: name, subscriptions: row.subscriptions, publishes: row.publishes, surge: surges.get(name) };
+    yield {
+      series: name,
+      subscriptions: row.subscriptions,
+      unsubscribeShare: row.unsubscribeShare,
+      publishes: row.publishes,
+      surge: surges.get(name),
+    };
   for (const [name, surge] of surges)
     if (!series.has(name)) yield { series: name, subscriptions: undefined, publishes: undefined, surge };
 }

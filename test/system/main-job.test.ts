@@ -186,8 +186,9 @@ test.skipIf(services === undefined)(
         fullest: kinds.map(({ fullest }) => fullest.map((share) => Math.round(share * 100)).join(' ')),
         allocated: kinds.map(({ kind }) => seen('ALLOCATE', kind)),
         switched: kinds.map(({ kind }) => seen('SWITCH', kind)),
-        moves: watch.decisions
-          .filter(({ kind }) => ['ALLOCATE', 'MOVE', 'PIN', 'SPLIT', 'RESIZE'].includes(kind))
+        moves: watch.moveCount,
+        decided: watch.decisions
+          .filter(({ kind }) => ['ALLOCATE', 'MOVE', 'SPLIT', 'RESIZE'].includes(kind))
           .map(({ kind, subject, seenAt, reason }) => `${minuteOf(seenAt)} ${kind} ${subject}: ${reason}`),
         lives: Object.fromEntries(lives),
         questions: asked.questions,

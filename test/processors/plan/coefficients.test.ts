@@ -83,14 +83,15 @@ describe('what operations cost', () => {
   ];
   for (const { name, kind, truth } of cases)
     for (const seed of [1, 2, 3])
-      test(`is found again, each within 15 % and all together within 7: ${name} (seed ${seed})`, () => {
+      test(`is found again, look-ups within an eighth, events within a tenth, the load within 7 %: ${name} (seed ${seed})`, () => {
         const costs = costsOf(kind, taught(kind, truth, { seed }), PRIOR);
         const off = (found: number, true_: number): number => Math.abs(found / true_ - 1);
         expect(off(costs.subscribe, truth.subscribe)).toBeLessThan(0.15);
         expect(off(costs.unsubscribe, truth.unsubscribe)).toBeLessThan(0.15);
+        expect(off(costs.subscribe + costs.unsubscribe, truth.subscribe + truth.unsubscribe)).toBeLessThan(0.1);
         expect(Math.abs(costs.entry - truth.entry) * 3.5e5).toBeLessThan(0.05 * OPERATIONS);
         for (const reach of REACHES[kind]) {
-          expect(off(lookupCost(costs, reach), lookupCost(truth, reach))).toBeLessThan(0.15);
+          expect(off(lookupCost(costs, reach), lookupCost(truth, reach))).toBeLessThan(0.125);
           const asked = { ...lookups(100, 0), reach, subscribesPerSecond: 50, unsubscribesPerSecond: 50, entries: 3e5 };
           expect(off(usedBy(costs, asked), usedBy(truth, asked))).toBeLessThan(0.07);
         }
@@ -139,27 +140,31 @@ describe('whatever a store measures', () => {
     { name: 'always full', share: () => 1 },
     { name: 'anything', share: (random: () => number) => 1.5 * random() },
   ])
-    test(`costs stay within their bounds: ${name}`, () => {
-      const random = randomFrom(4);
-      const learned: Learned = {};
-      for (let i = 0; i < 2_000; i++) {
-        const amount = (): number => 10 ** (8 * random() - 4);
-        const asked = {
-          lookupsPerSecond: amount(),
-          reach: { nodes: amount(), matches: amount() },
-          subscribesPerSecond: amount(),
-          unsubscribesPerSecond: amount(),
-          entries: 1e6 * random(),
-        };
-        const shares = { cpu: share(random), iops: share(random) };
-        learn(learned, 'TRIE', { ...asked, operationsPerSecond: OPERATIONS, shares }, PRIOR, CATALOG);
-        const { visit, match, subscribe, unsubscribe, entry } = costsOf('TRIE', learned, PRIOR);
-        expect(visit >= 0.5 && visit <= 8, `node ${visit}`).toBe(true);
-        expect(match >= 0 && match <= 1, `match ${match}`).toBe(true);
-        for (const event of [subscribe, unsubscribe]) expect(event >= 1 && event <= 16, `event ${event}`).toBe(true);
-        expect(entry >= 0 && entry <= 5e-3, `entry ${entry}`).toBe(true);
-      }
-    });
+    for (const { kind, entryMax, matchMax } of [
+      { kind: 'KEY_VALUE', entryMax: 5e-4, matchMax: 0 },
+      { kind: 'TRIE', entryMax: 5e-3, matchMax: 1 },
+    ] as const)
+      test(`costs of a ${kind} store stay within their bounds: ${name} (R1, estimate.ts)`, () => {
+        const random = randomFrom(4);
+        const learned: Learned = {};
+        for (let i = 0; i < 2_000; i++) {
+          const amount = (): number => 10 ** (8 * random() - 4);
+          const asked = {
+            lookupsPerSecond: amount(),
+            reach: { nodes: amount(), matches: amount() },
+            subscribesPerSecond: amount(),
+            unsubscribesPerSecond: amount(),
+            entries: 1e6 * random(),
+          };
+          const shares = { cpu: share(random), iops: share(random) };
+          learn(learned, kind, { ...asked, operationsPerSecond: OPERATIONS, shares }, PRIOR, CATALOG);
+          const { visit, match, subscribe, unsubscribe, entry } = costsOf(kind, learned, PRIOR);
+          expect(visit >= 0.5 && visit <= 8, `visit ${visit}`).toBe(true);
+          expect(match >= 0 && match <= matchMax, `match ${match}`).toBe(true);
+          for (const event of [subscribe, unsubscribe]) expect(event >= 1 && event <= 16, `event ${event}`).toBe(true);
+          expect(entry >= 0 && entry <= entryMax, `entry ${entry}`).toBe(true);
+        }
+      });
 
   test('a single absurd measurement changes little', () => {
     const learned = taught('KEY_VALUE', AS_SAID);

@@ -3,7 +3,7 @@
 
 import { describe, expect, test } from 'vitest';
 import { catalogOf, type DatastoreType } from '../../../processors/plan/catalog.ts';
-import type { Estimate } from '../../../processors/plan/estimate.ts';
+import type { Learned } from '../../../processors/plan/coefficients.ts';
 import {
   BARE,
   type Footprint,
@@ -21,13 +21,13 @@ const ON_DISK: DatastoreType = { ...CATALOG.get('kv')!, storageBytes: 1e9 };
 /** So many lessons of a store whose memory is as `truth` says, within a hundredth. */
 function taught(truth: Footprint, type = TRIE, limitBytes = type.memoryBytes): Footprint {
   const random = randomFrom(3);
-  let learned: Estimate | undefined;
+  const learned: Learned = {};
   for (let i = 0; i < 1_500; i++) {
     const entries = 1e6 * random();
     const bytes = entries * (100 + 200 * random());
     const taken = truth.base * type.memoryBytes + entries * truth.entry + bytes * truth.byte;
     const usedBytes = Math.min(limitBytes, taken * (0.99 + 0.02 * random()));
-    learned = learnMemory(learned, { entries, bytes }, type, { usedBytes, limitBytes });
+    learnMemory(learned, { entries, bytes }, type, { usedBytes, limitBytes });
   }
   return footprintOf(learned);
 }
@@ -60,11 +60,11 @@ describe('what entries take', () => {
 
   test('stays within bounds, whatever is measured', () => {
     const random = randomFrom(5);
-    let learned: Estimate | undefined;
+    const learned: Learned = {};
     for (let i = 0; i < 2_000; i++) {
       const held = { entries: 10 ** (9 * random()), bytes: 10 ** (12 * random()) };
       const usedBytes = random() < 0.1 ? Number.NaN : random() * 2 * TRIE.memoryBytes;
-      learned = learnMemory(learned, held, TRIE, { usedBytes, limitBytes: TRIE.memoryBytes });
+      learnMemory(learned, held, TRIE, { usedBytes, limitBytes: TRIE.memoryBytes });
       const { base, entry, byte } = footprintOf(learned);
       expect(base >= 0 && base <= 0.3 && entry >= 0 && entry <= 2_048 && byte >= 0.5 && byte <= 8).toBe(true);
     }
