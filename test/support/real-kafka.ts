@@ -1,6 +1,7 @@
-// Real Kafka: a single Apache Kafka broker (KRaft) for system tests and benches. It is looked for in this order: an
-// address in the environment (KAFKA_BROKERS), a container engine on this machine (which runs FORESHARD_KAFKA_IMAGE), a JDK
-// with Maven. Where there is none the caller skips and says so; under CI=true that is a failure.
+// Real Kafka: a single Apache Kafka broker (KRaft), or three in one cluster, for system tests and benches. The single one
+// is looked for in this order: an address in the environment (KAFKA_BROKERS), a container engine on this machine (which runs
+// FORESHARD_KAFKA_IMAGE), a JDK with Maven; a cluster takes the JDK. Where there is none the caller skips and says so; under
+// CI=true that is a failure.
 //
 //   R1. Ports are free ones, data lies in a folder of its own, and both survive `kill9` and `restart`.
 //   R2. No child outlives the process that started it. Containers are seen to by testcontainers' reaper, which
@@ -59,15 +60,18 @@ export interface NoContainer {
 export async function startKafka(options: RealKafkaOptions = {}): Promise<RealKafka | undefined> {
   const given = process.env.KAFKA_BROKERS;
   if (given !== undefined && given !== '') return givenKafka(given.split(','));
-  const hasJdk = (await hasCommand('java', '-version')) && (await hasCommand('mvn', '-version'));
-  if (options.prefer === 'process' && hasJdk) return processKafka(options);
+  const canRunJars = await hasJdk();
+  if (options.prefer === 'process' && canRunJars) return processKafka(options);
   const container = await containerKafka(options);
   if (container.origin !== 'none') return container;
-  if (!hasJdk) return unavailable(`no KAFKA_BROKERS, no JDK with Maven, and ${container.reason}`);
+  if (!canRunJars) return unavailable(`no KAFKA_BROKERS, no JDK with Maven, and ${container.reason}`);
   if (container.engineAnswers || process.env.FORESHARD_KAFKA_IMAGE !== undefined)
     process.stderr.write(`NOTE: Kafka runs from Maven's jars instead of a container: ${container.reason}\n`); // R3
   return processKafka(options);
 }
+
+const hasJdk = async (): Promise<boolean> =>
+  (await hasCommand('java', '-version')) && (await hasCommand('mvn', '-version'));
 
 /** Tells the caller to skip; under CI=true, where everything has to be there, it throws. */
 export function unavailable(reason: string): undefined {
@@ -104,39 +108,147 @@ const SINGLE_NODE: Readonly<Record<string, string>> = {
 };
 
 async function processKafka(options: RealKafkaOptions): Promise<RealKafka> {
-  const lib = await kafkaJars();
   const folder = await mkdtemp(join(tmpdir(), 'foreshard-kafka-'));
   const [port, controllerPort] = [await freePort(), await freePort()];
   const proxiedPort = options.proxyPort === undefined ? undefined : await freePort();
   const proxied = proxiedPort === undefined ? '' : `PROXIED://127.0.0.1:${proxiedPort},`;
   const advertised = proxiedPort === undefined ? '' : `PROXIED://127.0.0.1:${options.proxyPort},`;
-  const settings: Record<string, string> = {
-    'process.roles': 'broker,controller',
+  const node = await formattedNode(folder, options.heap ?? '512m', {
     'node.id': '1',
     'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
     listeners: `${proxied}PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
     'advertised.listeners': `${advertised}PLAINTEXT://127.0.0.1:${port}`,
+    ...SINGLE_NODE,
+    ...options.settings,
+  });
+  const brokers = [`127.0.0.1:${port}`];
+  const start = async (): Promise<void> => {
+    const child = node.start();
+    await untilReady(`Kafka in ${folder}`, () => answers(brokers), START_PATIENCE_MS, child);
+  };
+  await start();
+  return {
+    brokers,
+    origin: 'process',
+    proxiedPort,
+    async stop() {
+      await node.kill9();
+      await rm(folder, { recursive: true, force: true });
+    },
+    kill9: () => node.kill9(),
+    restart: start,
+    pause: () => node.signal('SIGSTOP'),
+    resume: () => node.signal('SIGCONT'),
+  };
+}
+
+/** Several brokers in one cluster, each a controller as well; numbered from 1. */
+export interface RealKafkaCluster {
+  readonly brokers: readonly string[];
+  /** Ends one broker at once, as a power cut would. */
+  kill9(node: number): Promise<void>;
+  /** Starts it again on the same port and data; resolves when the cluster counts it in. */
+  restart(node: number): Promise<void>;
+  kill9All(): Promise<void>;
+  restartAll(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const CLUSTER_NODES = 3;
+/** Every topic on all three, and two have to have a record: the loss of one broker stops nobody. */
+const CLUSTER: Readonly<Record<string, string>> = {
+  'default.replication.factor': '3',
+  'min.insync.replicas': '2',
+  'offsets.topic.replication.factor': '3',
+  'transaction.state.log.replication.factor': '3',
+  'transaction.state.log.min.isr': '2',
+  'group.initial.rebalance.delay.ms': '0',
+  'offsets.topic.num.partitions': '4',
+  'transaction.state.log.num.partitions': '4',
+  'auto.create.topics.enable': 'false',
+  'log.cleaner.dedupe.buffer.size': '4194304',
+  'broker.session.timeout.ms': '6000',
+};
+
+/** Three brokers from Maven's jars; `undefined` where there is no JDK with Maven, and the reason has been told. */
+export async function startKafkaCluster(
+  options: Pick<RealKafkaOptions, 'heap' | 'settings'> = {},
+): Promise<RealKafkaCluster | undefined> {
+  if (!(await hasJdk())) return unavailable('three brokers need a JDK with Maven');
+  const folder = await mkdtemp(join(tmpdir(), 'foreshard-kafka-'));
+  const places: { readonly id: string; readonly port: number; readonly controllerPort: number }[] = [];
+  for (let id = 1; id <= CLUSTER_NODES; id++)
+    places.push({ id: String(id), port: await freePort(), controllerPort: await freePort() });
+  const voters = places.map(({ id, controllerPort }) => `${id}@127.0.0.1:${controllerPort}`).join(',');
+  const nodes: KafkaNode[] = [];
+  for (const { id, port, controllerPort } of places) {
+    const own = join(folder, id);
+    await mkdir(own);
+    nodes.push(
+      await formattedNode(own, options.heap ?? '256m', {
+        'node.id': id,
+        'controller.quorum.voters': voters,
+        listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
+        'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}`,
+        ...CLUSTER,
+        ...options.settings,
+      }),
+    );
+  }
+  const brokers = places.map(({ port }) => `127.0.0.1:${port}`);
+  const addressOf = (node: number): string => brokers[node - 1]!;
+  /** Asks that very broker: the others do not know it before it has caught up. */
+  const counted = (node: number, child: ChildProcess): Promise<void> =>
+    untilReady(`broker ${node} in ${folder}`, () => answers([addressOf(node)], node), START_PATIENCE_MS, child);
+  const kill9All = async (): Promise<void> => void (await Promise.all(nodes.map((node) => node.kill9())));
+  const restartAll = async (): Promise<void> => {
+    const children = nodes.map((node) => node.start()); // All before any is awaited: one alone elects no controller.
+    await Promise.all(children.map((child, i) => counted(i + 1, child)));
+  };
+  await restartAll();
+  return {
+    brokers,
+    kill9: (node) => nodes[node - 1]!.kill9(),
+    restart: (node) => counted(node, nodes[node - 1]!.start()),
+    kill9All,
+    restartAll,
+    async stop() {
+      await kill9All();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+interface KafkaNode {
+  start(): ChildProcess;
+  kill9(): Promise<void>;
+  signal(signal: NodeJS.Signals): void;
+}
+
+/** A broker's folder, made ready to be started on. */
+async function formattedNode(
+  folder: string,
+  heap: string,
+  settings: Readonly<Record<string, string>>,
+): Promise<KafkaNode> {
+  const lib = await kafkaJars();
+  const lines = Object.entries({
+    'process.roles': 'broker,controller',
     'inter.broker.listener.name': 'PLAINTEXT',
     'controller.listener.names': 'CONTROLLER',
     'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT',
     'log.dirs': join(folder, 'data'),
-    ...SINGLE_NODE,
-    ...options.settings,
-  };
+    ...settings,
+  }).map(([key, value]) => `${key}=${value}`);
   const properties = join(folder, 'server.properties');
-  await writeFile(
-    properties,
-    `${Object.entries(settings)
-      .map(([key, value]) => `${key}=${value}`)
-      .join('\n')}\n`,
-  );
+  await writeFile(properties, `${lines.join('\n')}\n`);
   const log4j = join(folder, 'log4j2.properties');
   await writeFile(
     log4j,
     'rootLogger.level=WARN\nrootLogger.appenderRef.c.ref=C\nappender.c.type=Console\nappender.c.name=C\nappender.c.layout.type=PatternLayout\nappender.c.layout.pattern=%d %p %m (%c)%n\n',
   );
-  const java = (heap: string, main: string, ...args: string[]): string[] => [
-    `-Xmx${heap}`,
+  const java = (heapMax: string, main: string, ...args: string[]): string[] => [
+    `-Xmx${heapMax}`,
     '-XX:+UseSerialGC',
     '-XX:TieredStopAtLevel=4',
     `-Dlog4j2.configurationFile=${log4j}`,
@@ -147,30 +259,19 @@ async function processKafka(options: RealKafkaOptions): Promise<RealKafka> {
   ];
   await runProcess('java', java('128m', 'kafka.tools.StorageTool', 'format', '-t', CLUSTER_ID, '-c', properties));
   let child: ChildProcess | undefined;
-  const brokers = [`127.0.0.1:${port}`];
-  const start = async (): Promise<void> => {
-    child = startProcess('java', java(options.heap ?? '512m', 'kafka.Kafka', properties), {
-      logPath: join(folder, 'kafka.log'),
-    });
-    await untilReady(`Kafka in ${folder}`, () => answers(brokers), START_PATIENCE_MS, child);
-  };
-  await start();
   return {
-    brokers,
-    origin: 'process',
-    proxiedPort,
-    async stop() {
-      if (child !== undefined) await endProcess(child, 'SIGKILL');
-      await rm(folder, { recursive: true, force: true });
+    start() {
+      child = startProcess('java', java(heap, 'kafka.Kafka', properties), { logPath: join(folder, 'kafka.log') });
+      return child;
     },
-    kill9: () => endProcess(child!, 'SIGKILL'),
-    restart: start,
-    pause: () => void child!.kill('SIGSTOP'),
-    resume: () => void child!.kill('SIGCONT'),
+    async kill9() {
+      if (child !== undefined) await endProcess(child, 'SIGKILL');
+    },
+    signal: (signal) => void child?.kill(signal),
   };
 }
 
-/** Any valid id will do: each broker has a folder of its own. */
+/** Any valid id will do: each cluster has folders of its own. */
 const CLUSTER_ID = 'Zm9yZXNoYXJkLXRlc3RzMQ';
 
 /** The broker's jars, downloaded once into the cache. */
@@ -290,12 +391,14 @@ async function runningContainer(
   };
 }
 
-/** Resolves when the broker serves metadata, not only when its port is open. */
-async function answers(brokers: readonly string[]): Promise<void> {
+/** Resolves when the broker serves metadata, not only when its port is open; and counts `node` in, where one is given. */
+async function answers(brokers: readonly string[], node?: number): Promise<void> {
   const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING, retry: { retries: 0 } }).admin();
   try {
     await admin.connect();
-    await admin.describeCluster();
+    const cluster = await admin.describeCluster();
+    if (node !== undefined && !cluster.brokers.some(({ nodeId }) => nodeId === node))
+      throw new Error(`broker ${node} is not in the cluster yet`);
   } finally {
     await admin.disconnect();
   }
