@@ -92,8 +92,8 @@ function performOne(provisioner: Provisioner, settings: PerformSettings, effect:
       return provision(provisioner, settings, effect);
     case 'release':
       return settle(effect.kind, effect.shard, undefined, async () => {
-        await provisioner.release(effect.shard);
-        return { kind: 'released', shard: effect.shard };
+        const refused = (await provisioner.release(effect.shard)) ?? '';
+        return { kind: 'released', shard: effect.shard, refused };
       });
     case 'own':
       return settle(effect.kind, effect.shard, effect.move, async () => {

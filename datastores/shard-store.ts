@@ -11,6 +11,8 @@
 //   D5. Rows are erased only while the store's record of that very slice says what the caller thinks it says: a task that
 //       lost its partition, and does not know yet, erases nothing of its successor's. Records of slices within the range
 //       go with the rows: what was carved out once and has merged since must not speak for a slice that comes back.
+//   D6. A store goes only when its own records and rows say that nothing of any partition lives in it (vacancy.ts). That is
+//       found out and the store closed with no write in between.
 
 import type { Epoch, EventTime, ShardId } from '../schemas/ids.ts';
 import type { StoreKind } from '../schemas/records.ts';
@@ -73,14 +75,23 @@ export interface ShardStore {
   close(): Promise<void>;
 }
 
+/** A store as the process that holds its data has it. */
+export interface LocalShardStore extends ShardStore {
+  /** Closes the store when nothing lives in it (D6). Otherwise says what does, and goes on. */
+  closeIfVacant(): Promise<string | undefined>;
+}
+
 /** Where shards are to be had. A process uses one: embedded (folders of its own) or remote (a shard server). */
 export interface Provisioner {
   /** Makes the shard exist on an instance of the type, or tells how far that is. Idempotent. */
   ensure(shard: ShardId, datastoreType: string, resize: boolean): Promise<Provisioned>;
   /** The store of a shard that was ensured; opens it when needed. Throws SHARD_UNKNOWN. */
   store(shard: ShardId): Promise<ShardStore>;
-  /** Closes the shard and removes its data. Idempotent. */
-  release(shard: ShardId): Promise<void>;
+  /**
+   * Closes the shard and removes its data, when nothing lives in it (D6); otherwise, or where that cannot be told, the
+   * shard stays as it is, and the reason is returned. Idempotent.
+   */
+  release(shard: ShardId): Promise<string | undefined>;
   /** Forgets the tombstones older than `before` in every shard that is open here; how many. What a failure leaves is met by the next call. */
   sweep(before: EventTime): Promise<number>;
   close(): Promise<void>;

@@ -52,7 +52,7 @@ export interface SliceRange {
 export type Effect =
   /** Make the shard exist on an instance of the type, or tell how far that is. Asked again each tick until ready. */
   | { readonly kind: 'provision'; readonly shard: ShardId; readonly datastoreType: string; readonly resize: boolean }
-  /** Close the shard and remove all its data. */
+  /** Close the shard and remove all its data, if its store says that nothing lives in it. */
   | { readonly kind: 'release'; readonly shard: ShardId }
   /** Apply the rows, each only if its version is above the stored one. `move` is set when the shard is that move's target. */
   | {
@@ -108,7 +108,8 @@ export type Outcome =
       readonly address: string;
       readonly reason: string;
     }
-  | { readonly kind: 'released'; readonly shard: ShardId }
+  /** `refused` says what lives there still; '' when the shard is gone. */
+  | { readonly kind: 'released'; readonly shard: ShardId; readonly refused: string }
   | { readonly kind: 'written'; readonly shard: ShardId; readonly applied: number; readonly stale: number }
   | {
       readonly kind: 'copied';

@@ -12,12 +12,12 @@
 import { randomUUID } from 'node:crypto';
 import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AppError } from '../../schemas/errors.ts';
+import { AppError, type ErrorCode } from '../../schemas/errors.ts';
 import type { EventTime, ShardId } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
 import { Serial } from '../serial.ts';
 import { checkedShardName } from '../shard-name.ts';
-import type { Provisioned, Provisioner, ShardStore } from '../shard-store.ts';
+import type { LocalShardStore, Provisioned, Provisioner, ShardStore } from '../shard-store.ts';
 
 /** What the provisioner needs to know of a datastore type. */
 export interface EmbeddedType {
@@ -31,7 +31,7 @@ export interface EmbeddedSettings {
   /** By datastore type, as the catalogue names it. */
   readonly types: ReadonlyMap<string, EmbeddedType>;
   /** Opens the store of a folder, making it when it is not there. */
-  readonly open: Readonly<Record<StoreKind, (folder: string) => Promise<ShardStore>>>;
+  readonly open: Readonly<Record<StoreKind, (folder: string) => Promise<LocalShardStore>>>;
   readonly now: () => number;
 }
 
@@ -55,7 +55,7 @@ export function embeddedProvisioner(settings: EmbeddedSettings): Provisioner {
 
 class EmbeddedProvisioner implements Provisioner {
   readonly #settings: EmbeddedSettings;
-  readonly #stores = new Map<ShardId, ShardStore>();
+  readonly #stores = new Map<ShardId, LocalShardStore>();
   /** One thing at a time for each shard. */
   readonly #work = new Map<ShardId, Serial>();
   #closed = false;
@@ -101,26 +101,21 @@ class EmbeddedProvisioner implements Provisioner {
     const opened = this.#stores.get(shard);
     if (opened !== undefined) return Promise.resolve(opened);
     return this.#of(shard, async () => {
-      const openedMeanwhile = this.#stores.get(shard);
-      if (openedMeanwhile !== undefined) return openedMeanwhile;
       const file = await this.#read(shard);
       if (file === undefined) throw new AppError('SHARD_UNKNOWN', `there is no shard ${shard}`, { shard });
       if (file.state === 'pending') throw new AppError('STORE_UNAVAILABLE', `${shard} is being provisioned`, { shard });
-      const folder = this.#dataFolder(shard);
-      if (!(await exists(folder)))
-        throw new AppError('STORE_CORRUPT', `the data of ${shard} is gone`, { shard, folder });
-      const store = await this.#settings.open[file.kind](folder);
-      this.#stores.set(shard, store);
-      return store;
+      return this.#opened(shard, file);
     });
   }
 
-  release(shard: ShardId): Promise<void> {
+  release(shard: ShardId): Promise<string | undefined> {
     return this.#of(shard, async () => {
-      await this.#stores.get(shard)?.close();
+      const resident = await this.#residentOf(shard);
+      if (resident !== undefined) return resident;
       this.#stores.delete(shard);
       await rm(this.#filePath(shard), { force: true }); // E1
       await rm(this.#folder(shard), { recursive: true, force: true });
+      return undefined;
     });
   }
 
@@ -147,6 +142,29 @@ class EmbeddedProvisioner implements Provisioner {
       this.#work.set(shard, serial);
     }
     return serial.run(work);
+  }
+
+  /** The store of a ready shard, opened when needed. */
+  async #opened(shard: ShardId, file: ShardFile): Promise<LocalShardStore> {
+    const openedMeanwhile = this.#stores.get(shard);
+    if (openedMeanwhile !== undefined) return openedMeanwhile;
+    const folder = this.#dataFolder(shard);
+    if (!(await exists(folder))) throw new AppError('STORE_CORRUPT', `the data of ${shard} is gone`, { shard, folder });
+    const store = await this.#settings.open[file.kind](folder);
+    this.#stores.set(shard, store);
+    return store;
+  }
+
+  /** Why the shard must not go (D6). A store that cannot be read cannot say that nothing lives in it. */
+  async #residentOf(shard: ShardId): Promise<string | undefined> {
+    try {
+      const file = await this.#read(shard);
+      if (file?.state !== 'ready') return undefined; // Nothing was ever in it, or it is going already (E1).
+      return await (await this.#opened(shard, file)).closeIfVacant();
+    } catch (error) {
+      if (!(error instanceof AppError) || !UNREADABLE.has(error.code)) throw error;
+      return `its store cannot be read: ${error.message}`;
+    }
   }
 
   #newFile(shard: ShardId, datastoreType: string, type: EmbeddedType): ShardFile {
@@ -212,6 +230,9 @@ class EmbeddedProvisioner implements Provisioner {
     return join(this.#folder(shard), 'data');
   }
 }
+
+/** What waiting does not mend. */
+const UNREADABLE: ReadonlySet<ErrorCode> = new Set(['STORE_CORRUPT', 'STORE_FORMAT']);
 
 function parsed(text: string): ShardFile | undefined {
   try {

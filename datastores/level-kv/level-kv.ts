@@ -17,7 +17,8 @@ import { seal, unseal } from '../../state/seal.ts';
 import { OwnerIndex } from '../owner-index.ts';
 import { compareVersions, cursorAt, placeAt, RowDigest, rowBytes } from '../rows.ts';
 import { Serial } from '../serial.ts';
-import type { Answer, Page, RangeDigest, ShardStore, Subscriber, WriteResult } from '../shard-store.ts';
+import type { Answer, LocalShardStore, Page, RangeDigest, Subscriber, WriteResult } from '../shard-store.ts';
+import { residentOf } from '../vacancy.ts';
 import {
   BROKERS,
   brokerKey,
@@ -60,7 +61,7 @@ type Put = { readonly type: 'put'; readonly key: Buffer; readonly value: Buffer 
 type Delete = { readonly type: 'del'; readonly key: Buffer };
 
 /** Opens the folder, or makes it. Throws STORE_FORMAT, STORE_CORRUPT, or STORE_UNAVAILABLE when another process has it. */
-export async function openLevelKv(folder: string, settings: LevelKvSettings): Promise<ShardStore> {
+export async function openLevelKv(folder: string, settings: LevelKvSettings): Promise<LocalShardStore> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const database: Database = new Level<Buffer, Buffer>(folder, {
     keyEncoding: 'buffer',
@@ -86,7 +87,7 @@ export async function openLevelKv(folder: string, settings: LevelKvSettings): Pr
   });
 }
 
-class LevelKv implements ShardStore {
+class LevelKv implements LocalShardStore {
   readonly kind = 'KEY_VALUE';
   readonly #database: Database;
   readonly #partitions: number;
@@ -252,6 +253,14 @@ class LevelKv implements ShardStore {
       });
     }
     return dropped;
+  }
+
+  closeIfVacant(): Promise<string | undefined> {
+    return this.#changing(async () => {
+      const resident = await residentOf(this, this.#partitions);
+      if (resident === undefined) await this.#database.close();
+      return resident;
+    });
   }
 
   async close(): Promise<void> {

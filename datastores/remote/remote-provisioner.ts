@@ -62,11 +62,12 @@ class RemoteProvisioner implements Provisioner {
     return store;
   }
 
-  async release(shard: ShardId): Promise<void> {
+  async release(shard: ShardId): Promise<string | undefined> {
     this.#check();
     const server = await this.#find(shard);
-    this.#stores.delete(shard);
-    await server?.call('DELETE', pathOf(shard));
+    const answer = await server?.call<{ readonly resident?: string }>('DELETE', pathOf(shard));
+    if (answer?.resident === undefined) this.#stores.delete(shard);
+    return answer?.resident;
   }
 
   async sweep(before: EventTime): Promise<number> {

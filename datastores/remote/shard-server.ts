@@ -118,8 +118,8 @@ export async function startShardServer(settings: ShardServerSettings): Promise<S
     kind: (await provisioner.store(checkedShardName(request.params.shard))).kind,
   }));
   server.delete<{ Params: Named }>('/shards/:shard', async (request) => {
-    await provisioner.release(checkedShardName(request.params.shard));
-    return {};
+    const resident = await provisioner.release(checkedShardName(request.params.shard));
+    return resident === undefined ? {} : { resident };
   });
   for (const [name, call] of Object.entries(CALLS) as [
     keyof Calls,

@@ -3,7 +3,7 @@
 //
 //   PUT    /shards/:shard          { datastoreType, resize }   -> Provisioned
 //   GET    /shards/:shard                                      -> { kind }
-//   DELETE /shards/:shard                                      -> {}
+//   DELETE /shards/:shard                                      -> {}, or { resident } where it stays
 //   POST   /shards/:shard/<call>   arguments of the method     -> its result
 //
 // A failure is { code, message } with a code of schemas/errors.ts and a fitting status.

@@ -14,7 +14,8 @@ import { groupSlice } from '../../state/keys.ts';
 import { OwnerIndex } from '../owner-index.ts';
 import { compareVersions, cursorAt, RowDigest, type RowPlace, rowBytes } from '../rows.ts';
 import { Serial } from '../serial.ts';
-import type { Answer, Page, RangeDigest, ShardStore, WriteResult } from '../shard-store.ts';
+import type { Answer, LocalShardStore, Page, RangeDigest, WriteResult } from '../shard-store.ts';
+import { residentOf } from '../vacancy.ts';
 import { Journal } from './journal.ts';
 import type { JournalRecord } from './journal-records.ts';
 import { SubscriptionTable } from './subscription-table.ts';
@@ -34,7 +35,7 @@ const SNAPSHOT_BYTES = 64 * 1024 * 1024;
 const PAGE_ROWS = 1_000;
 
 /** Opens the folder, or makes it. Throws STORE_CORRUPT, STORE_FORMAT, or STORE_UNAVAILABLE when it is open already. */
-export async function openTrieStore(folder: string, settings: TrieStoreSettings): Promise<ShardStore> {
+export async function openTrieStore(folder: string, settings: TrieStoreSettings): Promise<LocalShardStore> {
   const table = new SubscriptionTable(settings.partitions, randomInt(2 ** 31));
   const owners = new OwnerIndex(settings.partitions);
   const journal = await Journal.open(
@@ -45,7 +46,7 @@ export async function openTrieStore(folder: string, settings: TrieStoreSettings)
   return new TrieStore(table, owners, journal);
 }
 
-class TrieStore implements ShardStore {
+class TrieStore implements LocalShardStore {
   readonly kind = 'TRIE';
   readonly #table: SubscriptionTable;
   readonly #owners: OwnerIndex;
@@ -162,6 +163,17 @@ class TrieStore implements ShardStore {
     return dropped;
   }
 
+  closeIfVacant(): Promise<string | undefined> {
+    return this.#changing(async () => {
+      const resident = await residentOf(this, this.#owners.partitions);
+      if (resident === undefined) {
+        this.#closed = this.#journal.close();
+        await this.#closed;
+      }
+      return resident;
+    });
+  }
+
   /** Ends what was begun, but for a snapshot under way: that gives up, and the logs it would have replaced stay. */
   close(): Promise<void> {
     this.#closed ??= this.#changes.run(() => this.#journal.close());
@@ -195,7 +207,8 @@ class TrieStore implements ShardStore {
     this.#check();
     return this.#changes.run(async () => {
       const result = await work();
-      if (this.#journal.isSnapshotDue) await this.#journal.beginSnapshot(() => this.#state());
+      if (this.#journal.isSnapshotDue && this.#closed === undefined)
+        await this.#journal.beginSnapshot(() => this.#state());
       return result;
     });
   }

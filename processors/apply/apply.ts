@@ -102,7 +102,7 @@ function heard(rows: Rows<Row>, life: Life, outcome: Outcome, settings: ApplySet
     case 'provisioned':
       return onProvisioned(rows, life, outcome, settings);
     case 'released':
-      return onReleased(rows, life, outcome.shard);
+      return onReleased(rows, life, outcome);
     case 'written': {
       const row = rows.get(COUNTS);
       const before = row?.kind === 'counts' ? row : { kind: 'counts' as const, applied: 0, stale: 0 };

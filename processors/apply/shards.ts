@@ -3,6 +3,8 @@
 //   P1. Every task asks for the shards of its own first slices before its first write, and again after each start.
 //   P2. One task reports about a shard: the one that was commanded, or for the first shards the one that `reportsOn` names.
 //   P3. A shard that is not ready is asked for again at each tick; after `provisionTriesMax` failures it is given up.
+//   P4. This task knows of its own slices alone, so a release is the store's to grant: its records are those of all tasks.
+//       What is refused stays as it was, and the planner is told.
 
 import type { ShardId } from '../../schemas/ids.ts';
 import type { Command, ShardProgressState } from '../../schemas/records.ts';
@@ -90,11 +92,16 @@ export function onProvisioned(
   return [report(life, failed, 'FAILED', outcome.reason)];
 }
 
-export function onReleased(rows: Rows<Row>, life: Life, shard: ShardId): readonly Out[] {
+export function onReleased(
+  rows: Rows<Row>,
+  life: Life,
+  { shard, refused }: Extract<Outcome, { readonly kind: 'released' }>,
+): readonly Out[] {
   const row = rows.get(shardRow(shard));
   if (row?.kind !== 'shard' || row.state !== 'releasing') return NOTHING;
-  rows.delete(shardRow(shard));
-  return [report(life, row, 'RELEASED', '')];
+  if (refused === '' || row.datastoreType === '') rows.delete(shardRow(shard));
+  else rows.set(shardRow(shard), { ...row, state: 'ready' });
+  return [refused === '' ? report(life, row, 'RELEASED', '') : report(life, row, 'FAILED', `not released: ${refused}`)];
 }
 
 // ---- private -------------------------------------------------------------------------------------------------------

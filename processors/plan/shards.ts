@@ -3,6 +3,7 @@
 //   C1. A shard is in the pointer table before any slice points at it, and goes only when none does.
 //   C2. A split or merge is published when apply has carried it out, all its entries in one change.
 //   C3. The first two shards are never retired: every process takes them for granted (state/genesis.ts).
+//   C4. A shard that went although nobody here asked it to is asked for again: it was empty, or its store would have refused.
 
 import { epoch, eventTime, type ShardId, type SliceKey } from '../../schemas/ids.ts';
 import type { DatastoreMetrics, ShardProgress, SliceEntries, SliceProgress, StoreKind } from '../../schemas/records.ts';
@@ -243,6 +244,13 @@ function start(turn: Turn): void {
 function shardReleased(turn: Turn, shard: ShardRow): void {
   if (shard.state !== 'RETIRING') {
     ignore(turn, `nobody asked ${shard.id} to go`);
+    const type = shard.datastoreType;
+    if (shard.state === 'READY')
+      turn.commandShard(
+        shard.id,
+        { kind: 'AllocateShard', shardId: shard.id, datastoreType: type },
+        'it was taken away',
+      ); // C4
     return;
   }
   turn.rows.delete(shardKey(shard.id));

@@ -321,7 +321,7 @@ class World {
       case 'count':
         return { kind: 'counted', slice: effect.range.slice, entries: 1, bytes: 1 };
       case 'release':
-        return { kind: 'released', shard: effect.shard };
+        return { kind: 'released', shard: effect.shard, refused: '' };
     }
   }
 

@@ -88,8 +88,8 @@ describe('performing effects', () => {
       { kind: 'erased', move: MOVE, shard: FROM, rows: 7, done: false, refused: false },
       { kind: 'erased', move: MOVE, shard: FROM, rows: 0, done: true, refused: false },
       { kind: 'erased', move: MOVE, shard: TO, rows: 0, done: true, refused: true },
-      { kind: 'released', shard: 'shard-0003' },
-      { kind: 'released', shard: 'shard-0003' },
+      { kind: 'released', shard: 'shard-0003', refused: '' },
+      { kind: 'released', shard: 'shard-0003', refused: '' },
     ] satisfies unknown[]);
     expect(await (await shards.store(FROM)).owners()).toEqual([]);
   });
@@ -276,7 +276,7 @@ describe('performing effects', () => {
     const provisioner: Provisioner = {
       ensure: () => Promise.reject(new Error('bug')),
       store: () => Promise.reject(new Error('bug')),
-      release: async () => {},
+      release: async () => undefined,
       sweep: async () => 0,
       close: async () => {},
     };

@@ -111,9 +111,9 @@ describe('embedded provisioner', () => {
 
   test('a released shard leaves nothing, and releasing twice is releasing once', async () => {
     const { instanceId } = await provisioner.ensure(SHARD, 'kv', false);
-    await (await provisioner.store(SHARD)).write([row('a', 'c', 1)]);
-    await provisioner.release(SHARD);
-    await provisioner.release(SHARD);
+    await (await provisioner.store(SHARD)).write([row('a', 'c', 1, { gone: true })]);
+    expect(await provisioner.release(SHARD)).toBeUndefined();
+    expect(await provisioner.release(SHARD)).toBeUndefined();
     expect(await readdir(folder.path)).toEqual([]);
     expect((await provisioner.ensure(SHARD, 'kv', false)).instanceId).not.toBe(instanceId);
     const store = await provisioner.store(SHARD);
@@ -136,6 +136,7 @@ describe('embedded provisioner', () => {
     await restarted();
     await rm(join(folder.path, SHARD, 'data'), { recursive: true });
     await expect(provisioner.store(SHARD)).rejects.toMatchObject({ code: 'STORE_CORRUPT' });
+    expect(await provisioner.release(SHARD)).toMatch(/^its store cannot be read: the data of shard-0001 is gone/);
     for (const text of ['', '{', 'null', '{"format":2}']) {
       await writeFile(join(folder.path, OTHER, 'shard.json'), text);
       await expect(provisioner.ensure(OTHER, 'kv', false)).rejects.toMatchObject({ code: 'STORE_CORRUPT' });

@@ -357,8 +357,33 @@ describe('apply: shards on command', () => {
     expect(task.command({ kind: 'RetireShard', shardId: shard }).effects).toEqual([{ kind: 'release', shard }]);
     task.restart();
     expect(task.tick().effects).toContainEqual({ kind: 'release', shard });
-    expect(task.hear({ kind: 'released', shard }).told).toMatchObject([{ state: 'RELEASED' }]);
-    expect(task.hear({ kind: 'released', shard }).told).toEqual([]);
+    expect(task.hear({ kind: 'released', shard, refused: '' }).told).toMatchObject([{ state: 'RELEASED' }]);
+    expect(task.hear({ kind: 'released', shard, refused: '' }).told).toEqual([]);
+  });
+
+  test('a release that the store refuses leaves the shard as it was, and the planner is told what lives there', () => {
+    const task = allocated();
+    task.provisioned(shard, 'ready', 'big');
+    task.command({ kind: 'RetireShard', shardId: shard });
+    expect(task.hear({ kind: 'released', shard, refused: 'c/2/ is owned here' }).told).toMatchObject([
+      { state: 'FAILED', datastoreType: 'big', reason: 'not released: c/2/ is owned here' },
+    ]);
+    expect(task.tick().effects).not.toContainEqual({ kind: 'release', shard });
+    task.restart();
+    expect(task.tick().effects).toContainEqual({ kind: 'provision', shard, datastoreType: 'big', resize: false });
+  });
+
+  test('a shard that this task never asked for is not its to keep when the store refuses to go', () => {
+    const task = allocated();
+    const foreign = shardId('shard-0077');
+    expect(task.command({ kind: 'RetireShard', shardId: foreign }).effects).toEqual([
+      { kind: 'release', shard: foreign },
+    ]);
+    expect(task.hear({ kind: 'released', shard: foreign, refused: 'c/2/ is owned here' }).told).toMatchObject([
+      { state: 'FAILED' },
+    ]);
+    task.restart();
+    expect(task.tick().effects).not.toContainEqual(expect.objectContaining({ shard: foreign }));
   });
 });
 

@@ -53,8 +53,7 @@ export class MemoryShards {
           reason: '',
         };
       case 'release':
-        this.shards.delete(effect.shard);
-        return { kind: 'released', shard: effect.shard };
+        return { kind: 'released', shard: effect.shard, refused: this.#released(effect.shard) };
       case 'write': {
         const applied = effect.rows.filter((row) => this.#put(effect.shard, row)).length;
         this.stale += effect.rows.length - applied;
@@ -135,6 +134,18 @@ export class MemoryShards {
     const rows = within.slice(0, limit);
     const last = rows.at(-1);
     return { rows, cursor: last === undefined ? cursor : keyOf(last), done: within.length <= limit };
+  }
+
+  /** D6: what lives in the shard; '' when it has gone. */
+  #released(id: ShardId): string {
+    const { rows, owners } = this.shard(id);
+    const records = [...owners.values()];
+    const isLeft = (row: SubscriptionRow): boolean =>
+      records.some(({ slice }) => covers(slice, row.filter, row.clientId, this.partitions));
+    if (records.some(({ state }) => state !== 'moved')) return 'a slice lives here';
+    if ([...rows.values()].some((row) => !row.gone && !isLeft(row))) return 'rows are here';
+    this.shards.delete(id);
+    return '';
   }
 
   #put(id: ShardId, row: SubscriptionRow): boolean {

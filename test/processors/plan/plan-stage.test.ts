@@ -275,6 +275,14 @@ describe('shards', () => {
     expect(cell.commands.at(-1)!.command.body).toMatchObject({ datastoreType: 'kv-large' });
     expect(cell.problems()).toEqual([]);
   });
+
+  test('one that was taken away although nobody here asked is asked for again', () => {
+    const cell = moving();
+    cell.shardReady('shard-0003', 'kv', 'RELEASED');
+    expect(refusals(cell)).toContain('illegal-step');
+    expect(cell.last('AllocateShard')).toMatchObject({ shardId: 'shard-0003', datastoreType: 'kv' });
+    expect(shardsOf(cell.rows).find((shard) => shard.shardId === 'shard-0003')!.state).toBe('READY');
+  });
 });
 
 describe('requests', () => {

@@ -1,0 +1,35 @@
+// Vacancy: what still lives in a store, by its own word. A store holds slices of every partition, so its owner records
+// say what no single task can know: whether the whole fleet is done with it.
+//
+//   V1. A record that is not `moved` says that a slice lives here, or is coming.
+//   V2. A live row that no `moved` record speaks for belongs to somebody, whatever has become of its record.
+
+import type { SliceKey } from '../schemas/ids.ts';
+import { groupSlice, hashSlice, isWithin } from '../state/keys.ts';
+import type { ShardStore } from './shard-store.ts';
+
+/** What lives in the store, in words; `undefined` when nothing does. */
+export async function residentOf(
+  store: Pick<ShardStore, 'kind' | 'owners' | 'scan'>,
+  partitions: number,
+): Promise<string | undefined> {
+  const moved: SliceKey[] = [];
+  for (const { slice, state, epoch } of await store.owners()) {
+    if (state !== 'moved') return `${slice} is ${state} here since epoch ${epoch}`; // V1
+    moved.push(slice);
+  }
+  for (let partition = 0; partition < partitions; partition++) {
+    const whole = store.kind === 'TRIE' ? groupSlice(partition) : hashSlice(partition);
+    if (moved.includes(whole)) continue;
+    const except = moved.filter((slice) => isWithin(slice, whole, partitions));
+    for (let cursor: string | undefined, done = false; !done; ) {
+      const page = await store.scan({ slice: whole, except }, cursor, PAGE_ROWS);
+      if (page.rows.some((row) => !row.gone))
+        return `subscriptions of ${whole} are here that no owner record speaks for`; // V2
+      ({ cursor, done } = page);
+    }
+  }
+  return undefined;
+}
+
+const PAGE_ROWS = 1_000;
