@@ -28,8 +28,17 @@ export function reportGauges(
   running: Pick<Running, 'rows' | 'readiness'>,
   fitter: Pick<Fitter, 'pending'>,
   meter: Meter,
+  now: number,
 ): void {
-  meter.set('foreshard_restore_percent', running.readiness().restoredPercent);
+  const { restoredPercent, waiting } = running.readiness();
+  meter.set('foreshard_restore_percent', restoredPercent);
+  meter.replace(
+    'foreshard_store_waiting_seconds',
+    waiting.map(({ group, partition, since }) => ({
+      value: (now - since) / 1000,
+      labels: { group, partition: String(partition) },
+    })),
+  );
   meter.set('foreshard_fits_pending', fitter.pending);
   reportForecasts(running, meter);
   const moves = new Map<MoveState, number>(MOVE_STATES.map((state) => [state, 0]));

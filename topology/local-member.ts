@@ -168,7 +168,10 @@ export class Member implements Membership {
 
   #stop(how: 'orderly' | 'lost'): void {
     this.#stopping ??= how;
-    for (const { cursor } of this.#lives) cursor?.stop();
+    for (const { task, cursor } of this.#lives) {
+      if (task !== undefined) this.#handler.leaving?.(task, this.#stopping === 'orderly' && !task.fenced);
+      cursor?.stop();
+    }
   }
 
   /** One task, from gain to loss, again and again until the member stops. */

@@ -115,7 +115,7 @@ export async function start(config: Config, options: StartOptions): Promise<Fore
     clock,
     settings: settings.rates,
     metricsText: () => {
-      reportGauges(running, fitter, telemetry.meter);
+      reportGauges(running, fitter, telemetry.meter, clock.now());
       return telemetry.text();
     },
     newId: () => randomUUID(),

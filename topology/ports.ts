@@ -54,7 +54,7 @@ export interface GroupSpec {
   readonly address: string;
 }
 
-/** What a log calls as it gives and takes tasks. Calls for one task never overlap; different tasks may run side by side. */
+/** What a log calls as it gives and takes tasks. Calls for one task never overlap, `leaving` apart; different tasks may run side by side. */
 export interface TaskHandler {
   /**
    * The task is ours, and every earlier owner is fenced. Resolves, when the state is restored, with the inputs to start
@@ -63,6 +63,11 @@ export interface TaskHandler {
   gained(task: TaskLog): Promise<Readonly<Record<string, Offset>>>;
   /** Takes the batch into memory; the next batch of the task comes after it resolves (back-pressure). */
   records(task: TaskLog, batch: Batch): Promise<void>;
+  /**
+   * The task will be `lost`: told as soon as the log knows, in the middle of another call if need be, since `lost` comes
+   * after that one, and what it waits for may never come. Told again when what was orderly no longer is.
+   */
+  leaving?(task: TaskLog, orderly: boolean): void;
   /** The task is no longer ours, or stops. With `orderly`, what was taken may still be committed before this resolves. */
   lost(task: TaskLog, orderly: boolean): Promise<void>;
 }

@@ -5,7 +5,9 @@
 //   U2. Ticks carry the highest event time that any task of this process has proved; while nothing comes in, event time
 //       follows the host's clock, so that quiet series close their windows. What lies more than an hour away from it,
 //       ahead or behind, is believed once nothing nearer has been proved for a minute: a wrong clock does not stay.
-//   U3. A bug (any error that is not an AppError) or a fatal log error ends the run; nobody goes on with half a state.
+//   U3. No task waits for another: each has one tick in flight, and one that a store holds up is named in `readiness`. One
+//       that has to leave is given ORDERLY_MS to commit; then what it took is left to its next owner.
+//   U4. A bug (any error that is not an AppError) or a fatal log error ends the run; nobody goes on with half a state.
 
 import type { Tick } from '../processors/step.ts';
 import { AppError } from '../schemas/errors.ts';
@@ -20,7 +22,7 @@ import {
   type TaskLog,
   type TopicShape,
 } from './ports.ts';
-import { Task, type TaskEvents, type TaskPorts, type TaskSettings } from './task.ts';
+import { Task, type TaskEvents, type TaskPorts, type TaskSettings, type Waiting } from './task.ts';
 import { type AnyTopic, deadLetters } from './topics.ts';
 
 export interface RunnerPorts extends TaskPorts {
@@ -52,7 +54,7 @@ export interface Running {
   where(group: Group['name'], partition: Partition): Found<undefined>;
   /** Tells every task the time now. The runner does so itself every `tickMs`; runs in simulated time do it by hand. */
   tick(): Promise<void>;
-  /** When the time was last told or found still being told; the clock's time. Stands still once the run has failed. */
+  /** When the time was last told; the clock's time. Stands still once the run has failed. */
   readonly lastTickAt: number;
   /** How far event time is proved by the tasks of this process; 0 before the first event. */
   readonly eventTime: number;
@@ -69,6 +71,8 @@ export interface Readiness {
   readonly reasons: readonly string[];
   readonly restoredPercent: number;
   readonly tasks: number;
+  /** Tasks that a store holds up, at once; they become a reason after STUCK_MS. */
+  readonly waiting: readonly Waiting[];
 }
 
 /** Joins the groups of the topology and runs it until `stop`. */
@@ -105,6 +109,10 @@ export function shapesOf(
 
 const NEAR_MS = 3_600_000;
 const PATIENCE_MS = 60_000;
+/** Many commits' time, and well below the 30 s for which a Kafka group waits for its members. */
+const ORDERLY_MS = 10_000;
+/** Longer than a store's restart or a short fault of the network, which are nobody's business. */
+const STUCK_MS = 10_000;
 
 class Runner implements Running {
   readonly done: Promise<void>;
@@ -114,9 +122,10 @@ class Runner implements Running {
   readonly #members = new Map<Group['name'], Membership>();
   readonly #tasks = new Map<string, Task>();
   readonly #ready = new Set<string>(); // Names of tasks that are restored.
+  readonly #ticking = new Set<Task>(); // Those that have not taken their last tick yet.
+  readonly #leaving = new Set<Task>(); // Those that are to leave in order, and have not left yet.
   #finish: { resolve: () => void; reject: (error: unknown) => void } | undefined;
   #stopTicks: () => void = () => {};
-  #ticking = false;
   #stopping: Promise<void> | undefined;
   #eventTime = 0;
   #eventTimeAt = 0;
@@ -158,17 +167,19 @@ class Runner implements Running {
     this.#stopTicks = this.#ports.clock.every(this.#settings.tickMs, () => void this.tick());
   }
 
-  /** Tells every task the time. Skipped while the last round still runs. */
+  /** Tells the time to every task that has taken its last tick (U3). */
   async tick(): Promise<void> {
     this.#lastTickAt = this.#ports.clock.now();
-    if (this.#ticking || this.#stopping !== undefined) return;
-    this.#ticking = true;
-    try {
-      const tick = this.#now();
-      await Promise.all([...this.#tasks.values()].map((task) => this.#guarded(task.tick(tick))));
-    } finally {
-      this.#ticking = false;
-    }
+    if (this.#stopping !== undefined) return;
+    const tick = this.#now();
+    await Promise.all([...this.#tasks.values()].map((task) => this.#tickOf(task, tick)));
+  }
+
+  async #tickOf(task: Task, tick: Tick): Promise<void> {
+    if (this.#ticking.has(task)) return;
+    this.#ticking.add(task);
+    await this.#guarded(task.tick(tick));
+    this.#ticking.delete(task);
   }
 
   get eventTime(): number {
@@ -216,11 +227,17 @@ class Runner implements Running {
     }
     if (restoring > 0) reasons.push(`restoring ${restoring} of ${this.#tasks.size} tasks`);
     if (this.#members.size < this.#topology.groups.length) reasons.push('joining the groups');
+    const waiting = [...this.#tasks.values()].flatMap((task) => task.waiting ?? []);
+    const now = this.#ports.clock.now();
+    for (const { task, shard, since } of waiting)
+      if (now - since >= STUCK_MS)
+        reasons.push(`task ${task} waits for the store of ${shard} since ${new Date(since).toISOString()}`);
     return {
       ready: reasons.length === 0,
       reasons,
       restoredPercent: restoring === 0 ? 100 : total === 0 ? 0 : Math.min(99, Math.floor((100 * done) / total)),
       tasks: this.#tasks.size,
+      waiting,
     };
   }
 
@@ -266,16 +283,36 @@ class Runner implements Running {
         const task = this.#tasks.get(nameOf(log));
         if (task !== undefined) await this.#guarded(task.take(batch));
       },
+      leaving: (log, orderly) => {
+        const task = this.#tasks.get(nameOf(log));
+        if (!orderly) task?.abandon();
+        else if (task !== undefined) this.#limitLeaving(task);
+      },
       lost: async (log, orderly) => {
         const name = nameOf(log);
         const task = this.#tasks.get(name);
         if (task === undefined) return;
         if (!orderly) task.abandon();
         await this.#guarded(task.stop(orderly));
+        this.#leaving.delete(task);
         if (this.#tasks.get(name) === task) this.#tasks.delete(name);
         this.#ready.delete(name);
       },
     };
+  }
+
+  /** A task that is wanted elsewhere does not wait without end for a store (U3). */
+  #limitLeaving(task: Task): void {
+    if (this.#leaving.has(task)) return;
+    this.#leaving.add(task);
+    void this.#ports.clock.sleep(ORDERLY_MS).then(() => {
+      if (!this.#leaving.delete(task)) return;
+      this.#ports.logger.warn(
+        { task: task.name, shard: task.waiting?.shard, reason: task.waiting?.reason },
+        'a task that leaves could not commit in time; its next owner starts from its last commit',
+      );
+      task.abandon();
+    });
   }
 
   /** A failed commit has killed the task, and the log, which saw it fail, gives it anew or takes it away. The rest is fatal. */
@@ -304,7 +341,7 @@ class Runner implements Running {
   #fail(error: unknown): void {
     this.#stopTicks();
     for (const task of this.#tasks.values()) task.abandon();
-    this.#finish?.reject(error); // U3
+    this.#finish?.reject(error); // U4
   }
 
   #proveEventTime(millis: number): void {

@@ -9,6 +9,8 @@
 //   K5. After a failed commit the task is dead; nothing it holds in memory is used again.
 //   K6. Fits run beside the task and come back as records of the local topic `fitted`, in no transaction: what they bring is
 //       committed with whatever comes next.
+//   K7. An abandoned task waits for no store. What its last attempt may still do there is a former owner's: the stores
+//       refuse it, or have it already (I6, I8).
 
 import type { FitRequest } from '../processors/forecast/fits.ts';
 import type { Emit, Input, Tick } from '../processors/step.ts';
@@ -16,7 +18,7 @@ import type { Codec } from '../schemas/codec.ts';
 import { AppError, assert, type Refusal } from '../schemas/errors.ts';
 import type { Offset, Partition } from '../schemas/ids.ts';
 import type { Decision, Forecast } from '../schemas/records.ts';
-import type { Effect } from '../state/effects.ts';
+import type { Effect, Outcome } from '../state/effects.ts';
 import { partitionOf } from '../state/keys.ts';
 import type { Change, Mark, Store, StoreFolder } from '../state/store.ts';
 import { DEAD_VALUE_BYTES_MAX, deadLetter } from './dead-letter.ts';
@@ -72,6 +74,18 @@ export interface TaskEvents {
   filesDeadLetters(topic: string): boolean;
 }
 
+/** A task that a shard's store holds up. */
+export interface Waiting {
+  readonly task: string;
+  readonly group: Group['name'];
+  readonly partition: Partition;
+  /** The shard whose store does not answer; '' when the failure does not tell. */
+  readonly shard: string;
+  /** When the first attempt began; the clock's time. */
+  readonly since: number;
+  readonly reason: string;
+}
+
 interface StageRun {
   readonly stage: Stage;
   readonly rows: RowTable;
@@ -88,11 +102,14 @@ export class Task {
   readonly #readers = new Map<string, readonly StageRun[]>();
   readonly #topics = new Map<string, AnyTopic>();
   readonly #emitted = new Map<string, AnyTopic>();
-  readonly #name: string;
+  /** `<group>-<partition>`: also the name of its local store. */
+  readonly name: string;
   #store: Store | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #dead = false;
   #bug: unknown;
+  #waiting: Waiting | undefined;
+  #stopWaiting: () => void = () => {};
   #inputs: Record<string, Offset> = {};
   #effects: Effect[] = [];
   #emits: Emit[] = [];
@@ -109,7 +126,7 @@ export class Task {
     this.#ports = ports;
     this.#settings = settings;
     this.#events = events;
-    this.#name = `${group.name}-${log.partition}`;
+    this.name = `${group.name}-${log.partition}`;
     this.#runs = group.stages.map((stage) => ({ stage, rows: new RowTable(stage.keeps ?? NO_TABLE) }));
     for (const run of this.#runs) {
       for (const topic of run.stage.reads) {
@@ -133,6 +150,11 @@ export class Task {
     return !this.#dead;
   }
 
+  /** The store that it waits for, when one does not answer. */
+  get waiting(): Waiting | undefined {
+    return this.#waiting;
+  }
+
   /** Brings the local store up to the changelog's end and loads all rows. Resolves with the inputs to go on from. */
   restore(): Promise<Readonly<Record<string, Offset>>> {
     return this.#exclusive(async () => {
@@ -143,8 +165,8 @@ export class Task {
         await this.#store?.close();
         this.#store = undefined;
         this.#warnRebuild(error);
-        await this.#ports.stores.destroy(this.#name);
-        await this.#restoreOnto(await this.#ports.stores.open(this.#name));
+        await this.#ports.stores.destroy(this.name);
+        await this.#restoreOnto(await this.#ports.stores.open(this.name));
       }
       this.#committedAt = this.#ports.clock.now();
       return this.#inputs;
@@ -156,7 +178,7 @@ export class Task {
     return this.#exclusive(async () => {
       if (this.#dead) return;
       const topic = this.#topics.get(batch.topic);
-      assert(topic !== undefined, `task ${this.#name} was given a batch of ${batch.topic}, which no stage of it reads`);
+      assert(topic !== undefined, `task ${this.name} was given a batch of ${batch.topic}, which no stage of it reads`);
       if (topic.record !== undefined)
         await this.#ports.codec.prepare(
           topic.record,
@@ -203,9 +225,10 @@ export class Task {
     });
   }
 
-  /** Stops waiting for stores that do not answer: what is not committed will be stepped again by the next owner. */
+  /** Stops waiting for stores that do not answer (K7): what is not committed will be stepped again by the next owner. */
   abandon(): void {
     this.#dead = true;
+    this.#stopWaiting();
   }
 
   #exclusive<T>(work: () => Promise<T>): Promise<T> {
@@ -216,19 +239,19 @@ export class Task {
 
   async #openStore(): Promise<Store> {
     try {
-      return await this.#ports.stores.open(this.#name);
+      return await this.#ports.stores.open(this.name);
     } catch (error) {
       if (!(error instanceof AppError) || (error.code !== 'STORE_CORRUPT' && error.code !== 'STORE_FORMAT'))
         throw error;
       this.#warnRebuild(error);
-      await this.#ports.stores.destroy(this.#name);
-      return this.#ports.stores.open(this.#name);
+      await this.#ports.stores.destroy(this.name);
+      return this.#ports.stores.open(this.name);
     }
   }
 
   #warnRebuild(error: AppError): void {
     this.#ports.logger.warn(
-      { task: this.#name, code: error.code, ...error.facts },
+      { task: this.name, code: error.code, ...error.facts },
       'the local state cannot be trusted; it is rebuilt from the changelog, nothing is lost',
     );
   }
@@ -251,8 +274,8 @@ export class Task {
     if (end < from) {
       throw new AppError(
         'INPUT_TRUNCATED',
-        `the changelog of task ${this.#name} ends at ${end}, before the local state’s position ${from}: it was deleted or truncated. Restore the topic, or remove the state folder of every instance to start from the inputs again`,
-        { task: this.#name, end, from },
+        `the changelog of task ${this.name} ends at ${end}, before the local state’s position ${from}: it was deleted or truncated. Restore the topic, or remove the state folder of every instance to start from the inputs again`,
+        { task: this.name, end, from },
       );
     }
     await store.write([], { changelog: end, inputs });
@@ -386,24 +409,47 @@ export class Task {
     }
   }
 
-  async #performed(effects: readonly Effect[]) {
-    for (
-      let pauseMs = this.#settings.effectRetryMs;
-      ;
-      pauseMs = Math.min(pauseMs * 2, this.#settings.effectRetryMs * 64)
-    ) {
-      try {
-        return await this.#ports.effects.perform(effects);
-      } catch (error) {
-        if (!(error instanceof AppError) || error.code !== 'STORE_UNAVAILABLE') throw error;
-        this.#ports.meter.add('foreshard_effect_retries_total', 1);
-        this.#ports.logger.warn(
-          { task: this.#name, pauseMs, reason: error.message, ...error.facts },
-          'a shard’s store does not answer; this partition waits for it and loses nothing',
-        );
-        await this.#ports.clock.sleep(pauseMs);
-        if (this.#dead) return [];
+  async #performed(effects: readonly Effect[]): Promise<readonly Outcome[]> {
+    const { effects: stores, clock, logger, meter } = this.#ports;
+    const since = clock.now();
+    let pauseMs = this.#settings.effectRetryMs;
+    try {
+      while (!this.#dead) {
+        try {
+          return (await this.#unlessAbandoned(stores.perform(effects))) ?? [];
+        } catch (error) {
+          if (!(error instanceof AppError) || error.code !== 'STORE_UNAVAILABLE') throw error;
+          this.#waiting = this.#waitingFor(error, since);
+          meter.add('foreshard_effect_retries_total', 1);
+          logger.warn(
+            { task: this.name, pauseMs, reason: error.message, ...error.facts },
+            'a shard’s store does not answer; this partition waits for it and loses nothing',
+          );
+          await this.#unlessAbandoned(clock.sleep(pauseMs));
+          pauseMs = Math.min(pauseMs * 2, this.#settings.effectRetryMs * 64);
+        }
       }
+      return [];
+    } finally {
+      this.#waiting = undefined;
+    }
+  }
+
+  #waitingFor(error: AppError, since: number): Waiting {
+    const { shard } = error.facts as { readonly shard?: string };
+    const { partition, group } = this;
+    return { task: this.name, group: group.name, partition, shard: shard ?? '', since, reason: error.message };
+  }
+
+  /** What the work resolves with; `undefined` once the task is abandoned, whatever becomes of the work (K7). */
+  async #unlessAbandoned<Result>(work: Promise<Result>): Promise<Result | undefined> {
+    try {
+      return await new Promise<Result | undefined>((resolve, reject) => {
+        this.#stopWaiting = () => resolve(undefined);
+        work.then(resolve, reject);
+      });
+    } finally {
+      this.#stopWaiting = () => {};
     }
   }
 

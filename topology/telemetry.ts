@@ -16,7 +16,14 @@ export interface Meter {
   add(name: string, by: number, labels?: Labels): void;
   set(name: string, value: number, labels?: Labels): void;
   observe(name: string, value: number, labels?: Labels): void;
+  /** A gauge has these series from now on, and no other: what is no longer there is no longer told. */
+  replace(name: string, series: readonly Sample[]): void;
+}
+
+export interface Sample {
+  readonly value: number;
+  readonly labels: Labels;
 }
 
 export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
-export const silentMeter: Meter = { add() {}, set() {}, observe() {} };
+export const silentMeter: Meter = { add() {}, set() {}, observe() {}, replace() {} };

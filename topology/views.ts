@@ -99,6 +99,8 @@ export interface Readiness {
   readonly reasons: readonly string[];
   /** Share of local state that has been restored, 0 to 100. */
   readonly restorePercent: number;
+  /** Tasks of this instance that a shard's store holds up, with the time of the first attempt. */
+  readonly waiting: readonly { readonly task: string; readonly shard: string; readonly since: EventTime }[];
 }
 
 export interface Steering {

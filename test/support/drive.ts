@@ -145,6 +145,8 @@ export class CountingMeter implements Meter {
 
   observe(): void {}
 
+  replace(): void {}
+
   /** How many series a scrape would find: names with their label sets. */
   get size(): number {
     return this.#sums.size;

@@ -3,7 +3,7 @@
 import { expect, test } from 'vitest';
 import type { Row } from '../../processors/plan/rows.ts';
 import { reportGauges } from '../../topology/gauges.ts';
-import type { Meter } from '../../topology/telemetry.ts';
+import type { Meter, Sample } from '../../topology/telemetry.ts';
 import { Cell } from '../processors/plan/simulator.ts';
 
 /** What is set, by name and labels. */
@@ -12,12 +12,16 @@ function gaugesOf(planRows: Iterable<readonly [string, Row]>): Map<string, numbe
   const meter = {
     set: (name: string, value: number, labels: Record<string, string> = {}) =>
       set.set([name, ...Object.values(labels)].join(' '), value),
+    replace: (name: string, series: readonly Sample[]) => {
+      for (const { value, labels } of series) set.set([name, ...Object.values(labels)].join(' '), value);
+    },
   } as unknown as Meter;
+  const waiting = [{ group: 'work', partition: 3, since: 1_000 }];
   const running = {
-    readiness: () => ({ restoredPercent: 100 }),
+    readiness: () => ({ restoredPercent: 100, waiting }),
     rows: (group: string) => (group === 'plan' ? [...planRows] : []),
   } as never;
-  reportGauges(running, { pending: 3 }, meter);
+  reportGauges(running, { pending: 3 }, meter, 16_000);
   return set;
 }
 
@@ -53,4 +57,8 @@ test('moves are counted by state', () => {
   expect(gauges.get('foreshard_moves COPYING')).toBe(2);
   expect(gauges.get('foreshard_moves SHARED')).toBe(1);
   expect(gauges.get('foreshard_moves DRAINING')).toBe(0);
+});
+
+test('a task that waits for a store is told with its seconds', () => {
+  expect(gaugesOf([]).get('foreshard_store_waiting_seconds work 3')).toBe(15);
 });

@@ -443,6 +443,24 @@ export function logSuite(name: string, makeLog: MakeLog, options: LogSuiteOption
         expect(tasks.values()).toEqual([]);
       });
 
+      check('a task is told that it is to leave while it still takes a batch', async () => {
+        const world = await setUp();
+        const topic = await world.topic('told');
+        const gate = gateOf();
+        const tasks = await world.join(world.group({ topics: [{ name: topic, partitions: 'all' }] }), {
+          taking: (partition) => (partition === 1 ? gate.passed : undefined),
+        });
+        await world.log.append([record(topic, 1, 'k', 'held')]);
+        await tasks.until(() => tasks.values(1).length === 1);
+        const left = tasks.leave();
+        await tasks.until(() => tasks.told.some(({ task }) => task === 1));
+        expect(tasks.told.find(({ task }) => task === 1)).toEqual({ task: 1, orderly: true });
+        expect(tasks.losses.map(({ task }) => task)).not.toContain(1);
+        gate.open();
+        await left;
+        expect(tasks.losses).toContainEqual({ task: 1, orderly: true });
+      });
+
       check('leaving waits for the batch that is being taken', async () => {
         const world = await setUp();
         const topic = await world.topic('finish');
@@ -689,6 +707,7 @@ interface TasksOptions {
 class Tasks extends Happenings implements TaskHandler {
   readonly logs = new Map<Partition, TaskLog>();
   readonly taken: { task: Partition; batch: Batch }[] = [];
+  readonly told: { task: Partition; orderly: boolean }[] = [];
   readonly losses: { task: Partition; orderly: boolean }[] = [];
   readonly restored = new Map<Partition, Restored>();
   readonly overlaps: string[] = [];
@@ -728,6 +747,11 @@ class Tasks extends Happenings implements TaskHandler {
       this.changed();
       await this.options.taking?.(task.partition, batch);
     });
+  }
+
+  leaving(task: TaskLog, orderly: boolean): void {
+    this.told.push({ task: task.partition, orderly });
+    this.changed();
   }
 
   lost(task: TaskLog, orderly: boolean): Promise<void> {

@@ -8,7 +8,7 @@
 
 import { pino } from 'pino';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { Labels, Logger, Meter } from '../telemetry.ts';
+import type { Labels, Logger, Meter, Sample } from '../telemetry.ts';
 
 export interface LogSettings {
   readonly level: 'debug' | 'info' | 'warn' | 'error';
@@ -84,6 +84,11 @@ export const METRICS: Readonly<Record<string, Declared>> = {
     labels: ['group'],
     buckets: SECONDS,
   },
+  foreshard_store_waiting_seconds: {
+    kind: 'gauge',
+    help: 'For how long a task has waited for a shard whose store does not answer; tasks that wait for none are not told.',
+    labels: ['group', 'partition'],
+  },
   foreshard_effect_retries_total: { kind: 'counter', help: 'Effects repeated because a store did not answer.' },
   foreshard_moves: { kind: 'gauge', help: 'Moves, by state.', labels: ['state'] },
   foreshard_operation_cost: {
@@ -152,6 +157,7 @@ export function createTelemetry(logger: Logger, processMetrics = true): Telemetr
       add: (name, by, labels) => named(name)?.add(by, labels),
       set: (name, value, labels) => named(name)?.set(value, labels),
       observe: (name, value, labels) => named(name)?.observe(value, labels),
+      replace: (name, series) => named(name)?.replace(series),
     },
     text: () => registry.metrics(),
   };
@@ -161,6 +167,7 @@ interface Metric {
   add(by: number, labels?: Labels): void;
   set(value: number, labels?: Labels): void;
   observe(value: number, labels?: Labels): void;
+  replace(series: readonly Sample[]): void;
 }
 
 const nothing = (): void => {};
@@ -175,6 +182,7 @@ function metricOf(name: string, declared: Declared, registry: Registry): Metric 
       add: (by, labels) => (by >= 0 && Number.isFinite(by) ? counter.inc(bounded(labels), by) : undefined),
       set: nothing,
       observe: nothing,
+      replace: nothing,
     };
   }
   if (kind === 'gauge') {
@@ -183,10 +191,20 @@ function metricOf(name: string, declared: Declared, registry: Registry): Metric 
       add: (by, labels) => gauge.inc(bounded(labels), by),
       set: (value, labels) => gauge.set(bounded(labels), value),
       observe: nothing,
+      replace(series) {
+        gauge.reset();
+        const anew = bounder(labelNames);
+        for (const { value, labels } of series) gauge.set(anew(labels), value);
+      },
     };
   }
   const histogram = new Histogram({ ...own, buckets: [...(declared.buckets ?? SECONDS)] });
-  return { add: nothing, set: nothing, observe: (value, labels) => histogram.observe(bounded(labels), value) };
+  return {
+    add: nothing,
+    set: nothing,
+    observe: (value, labels) => histogram.observe(bounded(labels), value),
+    replace: nothing,
+  };
 }
 
 /** Declared labels alone, and `other` for all of them once there are too many combinations (T2). */

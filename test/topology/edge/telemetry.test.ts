@@ -72,6 +72,15 @@ describe('the metrics', () => {
     expect(lines).toContain('foreshard_commit_seconds_count{group="work"} 1');
   });
 
+  test('a gauge that is replaced forgets the series that are no longer there', async () => {
+    const { meter, text } = createTelemetry(silentLogger, false);
+    const waits = (partition: string, value: number) => ({ value, labels: { group: 'work', partition } });
+    meter.replace('foreshard_store_waiting_seconds', [waits('1', 5), waits('2', 7)]);
+    meter.replace('foreshard_store_waiting_seconds', [waits('2', 9)]);
+    const series = (await text()).split('\n').filter((line) => line.startsWith('foreshard_store_waiting_seconds'));
+    expect(series).toEqual(['foreshard_store_waiting_seconds{group="work",partition="2"} 9']);
+  });
+
   test('what is not declared, of the wrong kind or no number is left out, and nothing throws', async () => {
     const warned: unknown[] = [];
     const { meter, text } = createTelemetry({ ...silentLogger, warn: (facts) => void warned.push(facts.name) }, false);

@@ -92,6 +92,7 @@ export class TaskLife {
     if (!orderly) this.#round?.end();
     this.#stop.abort();
     this.#round?.interrupt();
+    if (this.#round !== undefined) this.#handler.leaving?.(this.#round, this.#orderly);
     await this.#life;
   }
 

@@ -1,0 +1,235 @@
+// A task that a store holds up: what the rest of the process does meanwhile, and who is told (runner.ts U3, task.ts K7).
+
+import { afterEach, describe, expect, test } from 'vitest';
+import { type Emit, type Input, jsonTable, type Step, type Tick } from '../../processors/step.ts';
+import { jsonCodec } from '../../schemas/codec.ts';
+import { AppError } from '../../schemas/errors.ts';
+import { eventTime } from '../../schemas/ids.ts';
+import type { SubscriptionEvent } from '../../schemas/records.ts';
+import type { Effect, Outcome } from '../../state/effects.ts';
+import { partitionOf } from '../../state/keys.ts';
+import { memoryFolder } from '../../state/memory-store.ts';
+import { defineTopology, stage } from '../../topology/graph.ts';
+import { inlineFitter } from '../../topology/inline-fitter.ts';
+import { type Running, run } from '../../topology/runner.ts';
+import { SimulatedClock } from '../../topology/simulated-clock.ts';
+import { silentLogger } from '../../topology/telemetry.ts';
+import { clock as clockTopic, effects, outcomes, subscriptions } from '../../topology/topics.ts';
+import { CountingMeter } from '../support/drive.ts';
+import { MemoryLog, type MemoryShelf } from '../support/memory-log.ts';
+
+const START = 1_700_000_000_000;
+const TICK_MS = 200;
+
+const cleanUps: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+/** Each event becomes a write on the shard of its partition. Keeps how often it was told the time, and the events. */
+const step: Step<
+  Input<'subscriptions', SubscriptionEvent> | Input<'outcomes', Outcome> | Input<'clock', Tick>,
+  number,
+  Emit<'effects', Effect>
+> = (rows, input) => {
+  if (input.topic === 'clock') rows.set('ticks', (rows.get('ticks') ?? 0) + 1);
+  if (input.topic !== 'subscriptions') return [];
+  rows.set('events', (rows.get('events') ?? 0) + 1);
+  return [
+    { topic: 'effects', key: '', value: { kind: 'write', shard: `shard-${input.partition}` as never, rows: [] } },
+  ];
+};
+
+const topology = defineTopology(
+  [
+    stage('write', {
+      reads: [subscriptions, outcomes, clockTopic],
+      keeps: jsonTable<number>('tallies'),
+      emits: [effects],
+      step,
+    }),
+  ],
+  { inputs: [subscriptions] },
+);
+
+type Answer = 'done' | 'unavailable' | 'silent';
+
+/** A running process of two partitions over stores that answer as they are told to. */
+async function world(shelf?: MemoryShelf) {
+  const answers: Record<string, Answer> = { 'shard-0': 'done', 'shard-1': 'done' };
+  const clock = new SimulatedClock(START);
+  const log = new MemoryLog({
+    app: 'stuck',
+    partitions: 2,
+    now: () => clock.now(),
+    ...(shelf === undefined ? {} : { shelf }),
+  });
+  let attempts = 0;
+  const running = await run(
+    topology,
+    {
+      log,
+      codec: jsonCodec,
+      stores: memoryFolder(),
+      clock,
+      meter: new CountingMeter(),
+      logger: silentLogger,
+      fitter: inlineFitter,
+      effects: {
+        async perform(asked) {
+          for (const effect of asked) {
+            const { shard } = effect as Extract<Effect, { kind: 'write' }>;
+            attempts++;
+            if (answers[shard] === 'silent') await new Promise(() => {});
+            if (answers[shard] === 'unavailable')
+              throw new AppError('STORE_UNAVAILABLE', 'the store cannot be reached', { shard });
+          }
+          return [];
+        },
+      },
+    },
+    {
+      app: 'stuck',
+      partitions: 2,
+      address: '',
+      commitIntervalMs: 0,
+      commitRecordsMax: 10_000,
+      effectRetryMs: 100,
+      tickMs: TICK_MS,
+      idleMs: 30_000,
+    },
+  );
+  await log.settle();
+  cleanUps.push(async () => {
+    const stopped = running.stop(0);
+    clock.advance(0);
+    await stopped;
+    await log.close();
+  });
+  const tally = (partition: number, key: 'ticks' | 'events'): number => {
+    const found = running.read<number>('work', 'tallies', partition, key);
+    return found.kind === 'here' ? (found.row ?? 0) : -1;
+  };
+  /** An event of the partition, on its way. */
+  const send = async (partition: number): Promise<void> => {
+    let filter = 'a';
+    for (let i = 0; partitionOf(filter, 2) !== partition; i++) filter = `a${i}`;
+    const event: SubscriptionEvent = {
+      action: 'SUBSCRIBE',
+      topicFilter: filter,
+      clientId: 'client',
+      brokerId: 'broker',
+      qos: 0,
+      timestamp: eventTime(START),
+    };
+    await log.append([
+      { topic: 'subscriptions', partition, key: filter, value: jsonCodec.encode('SubscriptionEvent', event) },
+    ]);
+  };
+  const pass = async (ms: number): Promise<void> => {
+    for (let at = 0; at < ms; at += TICK_MS) {
+      clock.advance(TICK_MS);
+      await turns();
+    }
+  };
+  return { answers, clock, log, running, tally, send, pass, attempts: () => attempts };
+}
+
+/** Lets all that can go on without time go on. */
+async function turns(): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+const committed = (log: MemoryLog, partition: number): number =>
+  log.recordsOf('stuck-work-changelog').filter((each) => each.partition === partition).length;
+
+describe('a task whose store does not answer', () => {
+  for (const answer of ['unavailable', 'silent'] as const)
+    test(`holds up nothing but itself (${answer}): others are told the time, take events and commit`, async () => {
+      const { answers, log, tally, send, pass } = await world();
+      answers['shard-0'] = answer;
+      await send(0);
+      await pass(1_000);
+      const before = { ticks: tally(1, 'ticks'), commits: committed(log, 1), held: committed(log, 0) };
+      await send(1);
+      await pass(2_000);
+      expect(tally(1, 'ticks') - before.ticks).toBe(10);
+      expect(tally(1, 'events')).toBe(1);
+      expect(committed(log, 1)).toBeGreaterThan(before.commits);
+      expect(committed(log, 0)).toBe(before.held);
+    });
+
+  test('is told the time once for all that it missed, when it is back', async () => {
+    const { answers, tally, send, pass } = await world();
+    answers['shard-0'] = 'unavailable';
+    await send(0);
+    await pass(60_000);
+    const before = tally(0, 'ticks');
+    answers['shard-0'] = 'done';
+    await pass(7_000); // The longest pause between two attempts is 6.4 s.
+    expect(tally(0, 'ticks')).toBeGreaterThan(before);
+    expect(tally(0, 'ticks') - before).toBeLessThanOrEqual(35);
+    expect(tally(0, 'events')).toBe(1);
+  });
+
+  test('is named at once, and makes the instance unready after ten seconds, until it answers', async () => {
+    const { answers, clock, running, send, pass } = await world();
+    answers['shard-1'] = 'unavailable';
+    const since = clock.now();
+    await send(1);
+    await turns();
+    expect(running.readiness()).toMatchObject({
+      ready: true,
+      waiting: [{ task: 'work-1', group: 'work', partition: 1, shard: 'shard-1', since }],
+    });
+    await pass(10_000);
+    expect(running.readiness()).toMatchObject({
+      ready: false,
+      reasons: [`task work-1 waits for the store of shard-1 since ${new Date(since).toISOString()}`],
+    });
+    answers['shard-1'] = 'done';
+    await pass(7_000);
+    expect(running.readiness()).toMatchObject({ ready: true, reasons: [], waiting: [] });
+  });
+});
+
+describe('a task that leaves in order while a store holds it up', () => {
+  const leaves = (running: Running): { readonly done: Promise<void>; readonly ended: () => boolean } => {
+    let ended = false;
+    const done = running.stop(60_000).then(() => {
+      ended = true;
+    });
+    return { done, ended: () => ended };
+  };
+
+  for (const answer of ['unavailable', 'silent'] as const)
+    test(`is given ten seconds, then left to its next owner (${answer}), who steps what it took`, async () => {
+      const { answers, clock, log, running, send, pass } = await world();
+      answers['shard-0'] = answer;
+      await send(0);
+      await turns();
+      const { ended } = leaves(running);
+      await pass(9_800);
+      expect(ended()).toBe(false);
+      await pass(200);
+      expect(ended()).toBe(true);
+      clock.advance(60_000);
+      const next = await world(log.shelf);
+      expect(next.tally(0, 'events')).toBe(1);
+    });
+
+  test('commits what it took when the store answers in time', async () => {
+    const { answers, log, running, send, pass } = await world();
+    answers['shard-0'] = 'unavailable';
+    await send(0);
+    await turns();
+    const { ended } = leaves(running);
+    await pass(2_000);
+    answers['shard-0'] = 'done';
+    await pass(4_000);
+    expect(ended()).toBe(true);
+    const next = await world(log.shelf);
+    expect(next.tally(0, 'events')).toBe(1);
+    expect(next.attempts()).toBe(0); // Nothing is left to do again.
+  });
+});
