@@ -1,14 +1,15 @@
 # Foreshard as an image: built once, run as an unprivileged user, state under /var/lib/foreshard. It runs on a read-only
 # root. What it listens on is the configuration's default, 127.0.0.1:8080: FORESHARD_HTTP_HOST and both tokens open it.
-FROM node:20.20.2-bookworm-slim AS build
+FROM node:24.21.0-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
-# No package's script runs: the native engines (classic-level, rocksdb) come as built files and are picked when loaded.
+# No package's script runs: the native engines (classic-level, rocksdb-native) come as built files and are picked when loaded.
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY . .
-RUN npm run build && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
+RUN npm run build && npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
+  && find node_modules/rocksdb-native/prebuilds -mindepth 1 -maxdepth 1 ! -name 'linux-*' -exec rm -r {} +
 
-FROM node:20.20.2-bookworm-slim
+FROM node:24.21.0-bookworm-slim
 ENV NODE_ENV=production FORESHARD_DATA_DIR=/var/lib/foreshard
 WORKDIR /app
 COPY --from=build /app/package.json /app/LICENSE ./

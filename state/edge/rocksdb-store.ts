@@ -1,118 +1,131 @@
 // RocksDB store: local stores on RocksDB, one folder for each task, for states that outgrow LevelDB's single compaction
-// thread. The `rocksdb` package speaks the callbacks of abstract-leveldown and has no types; the few calls used are typed
-// and turned into promises here. With `sync` each write is on the disk when it resolves; sealed-store.ts says why it need
-// not be.
+// thread. The `rocksdb-native` package is loaded when such a folder is asked for and not before, so that a platform it has
+// no build for runs everything else. It has no types: the few calls used are typed here. sealed-store.ts says why a write
+// need not be on the disk when it resolves.
 
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
+import { AppError } from '../../schemas/errors.ts';
 import { type Engine, type Operation, sealedStore } from '../sealed-store.ts';
 import type { StoreFolder } from '../store.ts';
 import type { StoreFiles } from '../table-sums.ts';
 
-type Done<Value = void> = (error: Error | null | undefined, value?: Value) => void;
-
-interface RocksIterator {
-  next(done: (error: Error | null | undefined, key?: Buffer, value?: Buffer) => void): void;
-  end(done: Done): void;
+interface RocksBatch {
+  tryPut(key: Buffer, value: Buffer): void;
+  tryDelete(key: Buffer): void;
+  flush(): Promise<void>;
+  destroy(): void;
 }
 
-interface RocksDb {
-  open(options: { readonly createIfMissing: boolean; readonly writeBufferSize: number }, done: Done): void;
-  close(done: Done): void;
-  get(key: Buffer, options: { readonly asBuffer: true }, done: Done<Buffer>): void;
-  batch(operations: readonly Operation[], options: { readonly sync: boolean }, done: Done): void;
-  iterator(options: {
-    readonly gte: Buffer;
-    readonly lt: Buffer;
-    readonly keyAsBuffer: true;
-    readonly valueAsBuffer: true;
-    readonly highWaterMark: number;
-  }): RocksIterator;
+interface RocksSession {
+  iterator(
+    range: { readonly gte: Buffer; readonly lt: Buffer },
+    options: { readonly capacity: number },
+  ): AsyncIterable<{ readonly key: Buffer; readonly value: Buffer }>;
+  close(): Promise<void>;
 }
 
-const rocksdb = createRequire(import.meta.url)('rocksdb') as (dir: string) => RocksDb;
+interface RocksDb extends RocksSession {
+  ready(): Promise<void>;
+  get(key: Buffer): Promise<Buffer | null>;
+  write(options: { readonly capacity: number }): RocksBatch;
+  /** Reads the store as of the call. */
+  snapshot(): RocksSession;
+}
+
+type RocksClass = new (dir: string, options: { readonly writeBufferSize: number }) => RocksDb;
 
 const WRITE_BUFFER_BYTES = 16 * 1024 * 1024;
+const ENTRIES_PER_READ = 1_000;
 
-export function rocksdbFolder(dir: string, options: { readonly sync?: boolean } = {}): StoreFolder {
+/** Throws CONFIG_INVALID where RocksDB cannot be loaded. */
+export function rocksdbFolder(dir: string, load: () => unknown = requireRocks): StoreFolder {
+  const RocksDB = loaded(load);
   return {
     open: (task) => {
       const folder = join(dir, task);
-      return sealedStore(task, filesOf(folder), () => openEngine(folder, options.sync ?? false), crc32);
+      return sealedStore(task, filesOf(folder), () => openEngine(RocksDB, folder), crc32);
     },
     destroy: (task) => rm(join(dir, task), { recursive: true, force: true }),
   };
 }
 
-async function openEngine(dir: string, sync: boolean): Promise<Engine> {
-  const db = rocksdb(dir);
+const requireRocks = (): unknown => createRequire(import.meta.url)('rocksdb-native');
+
+function loaded(load: () => unknown): RocksClass {
+  try {
+    return load() as RocksClass;
+  } catch (error) {
+    const { message } = error as Error;
+    throw new AppError(
+      'CONFIG_INVALID',
+      `storeEngine rocksdb cannot be loaded on ${process.platform}-${process.arch}, level can: ${message}`,
+      { setting: 'storeEngine' },
+      error,
+    );
+  }
+}
+
+async function openEngine(RocksDB: RocksClass, dir: string): Promise<Engine> {
   await mkdir(dir, { recursive: true });
-  await called<void>((done) => db.open({ createIfMissing: true, writeBufferSize: WRITE_BUFFER_BYTES }, done));
+  const db = new RocksDB(dir, { writeBufferSize: WRITE_BUFFER_BYTES });
+  await db.ready();
   const reading = new Set<() => Promise<void>>(); // Ends of open iterators: the engine does not close before them.
   return {
     writeBufferBytes: WRITE_BUFFER_BYTES,
-    get: (key) =>
-      new Promise((resolve, reject) =>
-        db.get(key, { asBuffer: true }, (error, value) => {
-          if (!error) resolve(value);
-          else if (/notfound/i.test(error.message)) resolve(undefined);
-          else reject(error);
-        }),
-      ),
+    get: async (key) => (await db.get(key)) ?? undefined,
     entries: (from, to) => entriesOf(db, from, to, reading),
-    batch: (operations) => called<void>((done) => db.batch(operations, { sync }, done)),
+    batch: async (operations: readonly Operation[]) => {
+      const batch = db.write({ capacity: operations.length });
+      for (const each of operations) {
+        if (each.type === 'put') batch.tryPut(each.key, each.value);
+        else batch.tryDelete(each.key);
+      }
+      try {
+        await batch.flush();
+      } finally {
+        batch.destroy();
+      }
+    },
     close: async () => {
       await Promise.all([...reading].map((end) => end()));
-      await called<void>((done) => db.close(done));
+      await db.close();
     },
   };
 }
 
 function entriesOf(
   db: RocksDb,
-  from: Buffer,
-  to: Buffer,
+  gte: Buffer,
+  lt: Buffer,
   reading: Set<() => Promise<void>>,
 ): AsyncIterable<readonly [Buffer, Buffer]> {
-  // An iterator sees the store as of now, before anything else is written.
-  const iterator = db.iterator({
-    gte: from,
-    lt: to,
-    keyAsBuffer: true,
-    valueAsBuffer: true,
-    highWaterMark: 256 * 1024,
-  });
+  // A snapshot is the store as of now, before anything else is written.
+  const snapshot = db.snapshot();
+  const iterator = snapshot.iterator({ gte, lt }, { capacity: ENTRIES_PER_READ })[Symbol.asyncIterator]();
   let current: Promise<unknown> = Promise.resolve();
   const end = async (): Promise<void> => {
     if (!reading.delete(end)) return;
     await current;
-    await called<void>((done) => iterator.end(done));
+    await iterator.return?.();
+    await snapshot.close();
   };
   reading.add(end);
   return (async function* () {
     try {
       while (reading.has(end)) {
-        const next = new Promise<readonly [Buffer, Buffer] | undefined>((resolve, reject) =>
-          iterator.next((error, key, value) => {
-            if (error) reject(error);
-            else resolve(key === undefined ? undefined : [key, value!]);
-          }),
-        );
+        const next = iterator.next();
         current = next.catch(() => {});
         const entry = await next;
-        if (entry === undefined) return;
-        yield entry;
+        if (entry.done === true) return;
+        yield [entry.value.key, entry.value.value] as const;
       }
     } finally {
       await end();
     }
   })();
-}
-
-function called<Value>(call: (done: Done<Value>) => void): Promise<Value> {
-  return new Promise((resolve, reject) => call((error, value) => (error ? reject(error) : resolve(value as Value))));
 }
 
 /** The store's folder, for table-sums.ts. */

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -33,12 +34,10 @@ const level = onDisk(levelFolder, async (dir, key, value) => {
 });
 
 const rocksdb = onDisk(rocksdbFolder, async (dir, key, value) => {
-  const db = createRequire(import.meta.url)('rocksdb')(dir);
-  const call = (method: string, ...args: unknown[]) =>
-    new Promise<void>((resolve, reject) => db[method](...args, (error: Error) => (error ? reject(error) : resolve())));
-  await call('open');
-  await call('put', key, value);
-  await call('close');
+  const RocksDB = createRequire(import.meta.url)('rocksdb-native');
+  const db = new RocksDB(dir);
+  await db.put(Buffer.from(key), value);
+  await db.close();
 });
 
 storeSuite('memory', async () => ({ folder: memoryFolder(), dispose: async () => {} }));
@@ -53,6 +52,38 @@ storeSuite(
 storeSuite('rocksdb', rocksdb);
 damageSuite('level', level, '.ldb');
 damageSuite('rocksdb', rocksdb, '.sst');
+
+describe('rocksdb', () => {
+  test('it is loaded only when it is asked for', () => {
+    // In a process of its own: this one has it already.
+    const program = `
+      const { createRequire } = await import('node:module');
+      const loaded = () => Object.keys(createRequire(import.meta.url).cache).some((each) => each.includes('rocksdb-native'));
+      await import('${join(import.meta.dirname, '../../topology/main.ts')}');
+      const before = loaded();
+      const { rocksdbFolder } = await import('${join(import.meta.dirname, '../../state/edge/rocksdb-store.ts')}');
+      rocksdbFolder('never-opened');
+      console.log(before, loaded());`;
+    const { stdout, stderr } = spawnSync(
+      process.execPath,
+      ['--import', 'tsx', '--input-type=module', '--eval', program],
+      { encoding: 'utf8' },
+    );
+    expect(`${stdout}${stderr}`).toBe('false true\n');
+  });
+
+  test('where it cannot be loaded, the setting is refused, and no store is taken for damaged', () => {
+    const missing = (): never => {
+      throw new Error('no build for this platform');
+    };
+    expect(() => rocksdbFolder('never-opened', missing)).toThrow(
+      expect.objectContaining({
+        code: 'CONFIG_INVALID',
+        message: expect.stringContaining('no build for this platform'),
+      }),
+    );
+  });
+});
 
 describe('write journal', () => {
   for (const { name, head, found, whole } of [
