@@ -5,6 +5,7 @@
 //   B2. A snapshot only saves work: records below its position are not decoded again. One that is ahead of the topic is
 //       of another life of it, and is dropped.
 //   B3. A record that cannot be read is counted and passed over; it stops nobody.
+//   B4. While the schema registry cannot be asked, the table stays as it is, and grows on by itself afterwards.
 
 import type { Codec } from '../schemas/codec.ts';
 import { AppError } from '../schemas/errors.ts';
@@ -12,6 +13,7 @@ import type { Epoch, Offset } from '../schemas/ids.ts';
 import type { PointerRecord } from '../schemas/records.ts';
 import { type PointerSnapshot, PointerTable } from '../state/pointer-table.ts';
 import type { Batch, Clock, Follower, Log } from '../topology/ports.ts';
+import { preparePatiently } from '../topology/registry-patience.ts';
 import { pointers as pointerTopic } from '../topology/topics.ts';
 
 export interface PointerReaderPorts {
@@ -35,6 +37,7 @@ export class PointerReader {
   #follower: Follower | undefined;
   #isReady = false;
   #isFirst = true;
+  #isClosed = false;
   #next: Offset = 0;
   #ignored = 0;
 
@@ -100,6 +103,7 @@ export class PointerReader {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#listeners.clear();
     await this.#follower?.close();
   }
@@ -116,10 +120,9 @@ export class PointerReader {
     if (this.#isFirst && this.#table.position > batch.endOffset) this.#restart(); // B2
     this.#isFirst = false;
     const fresh = batch.records.filter(({ offset }) => offset >= this.#table.position);
-    await this.#ports.codec.prepare(
-      'PointerRecord',
-      fresh.map(({ value }) => value),
-    );
+    const values = fresh.map(({ value }) => value);
+    const waiting = { ...this.#ports, isOver: () => this.#isClosed };
+    if (!(await preparePatiently(waiting, 'PointerRecord', values))) return; // B4
     const table = this.#table;
     const before = table.epoch;
     for (const { key, value, offset } of fresh) {

@@ -18,6 +18,9 @@ export interface Codec {
   /** The record in these bytes. Throws UNDECODABLE, SCHEMA_UNKNOWN or SCHEMA_MISMATCH; never returns a partial record. */
   decode(record: RecordName, bytes: Buffer): unknown;
 
+  /** Why schemas cannot be had at the moment; absent or `undefined` when they can, as far as is known. */
+  readonly trouble?: string | undefined;
+
   /** The bytes of this record. Throws SCHEMA_MISMATCH when the value does not have the record's fields. */
   encode(record: RecordName, value: unknown): Buffer;
 }

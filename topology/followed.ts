@@ -6,7 +6,8 @@
 import type { Codec } from '../schemas/codec.ts';
 import { AppError } from '../schemas/errors.ts';
 import type { Offset } from '../schemas/ids.ts';
-import type { Batch, Clock, Log, RawRecord } from './ports.ts';
+import type { Clock, Log, RawRecord } from './ports.ts';
+import { preparePatiently } from './registry-patience.ts';
 import type { Topic } from './topics.ts';
 
 export interface Followed {
@@ -23,8 +24,6 @@ export interface Taker<Value> {
   reached?(next: Offset, end: Offset): void;
 }
 
-const RETRY_MS = 1_000;
-
 /** Resolves when following has begun, with the earliest record. */
 export async function followed<Value>(
   { log, codec, clock }: { readonly log: Log; readonly codec: Codec; readonly clock: Clock },
@@ -34,8 +33,10 @@ export async function followed<Value>(
   const record = topic.record!;
   let closed = false;
   let caughtUp = false;
+  const waiting = { codec, clock, isOver: () => closed };
   const follower = await log.follow(topic.name, 'earliest', async (batch) => {
-    if (!(await prepared(batch))) return;
+    const values = batch.records.map(({ value }) => value);
+    if (!(await preparePatiently(waiting, record, values))) return; // W2
     for (const each of batch.records) {
       const value = decoded(each);
       if (each.key !== null && value !== undefined) taker.take(each.key.toString('utf8'), value, each.offset);
@@ -57,23 +58,6 @@ export async function followed<Value>(
       return follower.close();
     },
   };
-
-  /** False when the follower was closed meanwhile. */
-  async function prepared(batch: Batch): Promise<boolean> {
-    while (!closed) {
-      try {
-        await codec.prepare(
-          record,
-          batch.records.map(({ value }) => value),
-        );
-        return true;
-      } catch (error) {
-        if (!(error instanceof AppError) || error.code !== 'REGISTRY_UNAVAILABLE') throw error;
-        await clock.sleep(RETRY_MS); // W2
-      }
-    }
-    return false;
-  }
 
   /** `undefined` for what no codec of ours wrote (W1). */
   function decoded({ value }: RawRecord): Value | null | undefined {

@@ -21,6 +21,7 @@ import { RATES_DEFAULTS } from '../processors/rates/rates.ts';
 import { embeddedCodec } from '../schemas/avro-codec.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { registryCodec, subjectOf } from '../schemas/edge/registry-codec.ts';
+import { AppError } from '../schemas/errors.ts';
 import { eventTime } from '../schemas/ids.ts';
 import { levelFolder } from '../state/edge/level-store.ts';
 import { rocksdbFolder } from '../state/edge/rocksdb-store.ts';
@@ -38,6 +39,7 @@ import { inlineFitter } from './inline-fitter.ts';
 import type { Clock, Log } from './ports.ts';
 import { type Running, run } from './runner.ts';
 import { runningViews } from './running-views.ts';
+import { startingViews } from './starting-views.ts';
 import type { Logger } from './telemetry.ts';
 import { ALL_TOPICS } from './topics.ts';
 import { type TopologySettings, topologyOf } from './topology.ts';
@@ -68,7 +70,27 @@ export interface StartOptions {
   readonly simulated?: Clock;
 }
 
+/** A process from its first moment on: it serves HTTP, and waits for Kafka and the registry as long as it takes. */
+export interface Starting {
+  /** The HTTP API's port; 0 when it is not served. */
+  readonly httpPort: number;
+  /** Resolves when everything runs; rejects with what waiting does not mend. */
+  readonly started: Promise<Foreshard>;
+  /** Idempotent, and the same as that of what has started. */
+  stop(): Promise<void>;
+}
+
+/** Resolves when everything runs. */
 export async function start(config: Config, options: StartOptions): Promise<Foreshard> {
+  const starting = await begin(config, options);
+  return starting.started.catch(async (error: unknown) => {
+    await starting.stop();
+    throw error;
+  });
+}
+
+/** Resolves when HTTP is served. Throws what is wrong with the configuration, the folder or the port. */
+export async function begin(config: Config, options: StartOptions): Promise<Starting> {
   const { logger } = options;
   const clock = options.simulated ?? systemClock();
   const simulated = options.simulated !== undefined;
@@ -76,78 +98,128 @@ export async function start(config: Config, options: StartOptions): Promise<Fore
   const telemetry = createTelemetry(logger, options.serveHttp ?? true);
   const settings = settingsOf(config, catalog);
   const topology = topologyOf(settings);
-  const codec = await codecOf(config);
   const provisioner = provisionerOf(config, catalog, clock, simulated);
   const log = await openLog(config, logger, clock, simulated);
-  const { workerThreads } = config;
-  const fitter =
-    simulated || workerThreads === 0 ? inlineFitter : workerPool({ threads: workerThreads, answerMs: FIT_ANSWER_MS });
-  const running = await run(
-    topology,
-    {
+  const closers: (() => Promise<void>)[] = [() => provisioner.close(), () => log.close()]; // The last one first.
+  let isStopping = false;
+  let isWhole = false;
+  let waitsFor: string | undefined;
+  const reasons = (): string[] => [log.health().reason, waitsFor ?? ''].filter((reason) => reason !== '');
+  const answers = startingViews(reasons, () => telemetry.text());
+  const http = (options.serveHttp ?? true) ? await httpOver(answers.views, config, logger, telemetry.meter) : undefined;
+
+  const startAll = async (): Promise<Foreshard> => {
+    const codec = await patientCodec(
+      config,
+      clock,
+      () => isStopping,
+      (reason) => {
+        waitsFor = reason;
+        if (reason !== undefined) logger.warn({ reason }, 'the start waits for the schema registry');
+      },
+    );
+    const { workerThreads } = config;
+    const fitter =
+      simulated || workerThreads === 0 ? inlineFitter : workerPool({ threads: workerThreads, answerMs: FIT_ANSWER_MS });
+    closers.push(() => fitter.close());
+    const running = await run(
+      topology,
+      {
+        log,
+        codec,
+        clock,
+        logger,
+        meter: telemetry.meter,
+        stores: storesOf(config),
+        fitter,
+        effects: effectsOver(provisioner, {
+          rowsPerWrite: 5_000, // About 50 ms of LevelDB.
+          kindOf: (datastoreType) => typeNamed(catalog, datastoreType).kind,
+        }),
+      },
+      {
+        app: config.applicationId,
+        partitions: config.partitions,
+        address: config.httpAdvertised,
+        commitIntervalMs: config.commitIntervalMs,
+        commitRecordsMax: config.batchRecordsMax,
+        effectRetryMs: 100,
+        tickMs: simulated ? Number.MAX_SAFE_INTEGER : 200,
+        idleMs: 30_000,
+      },
+    );
+    closers.push(() => running.stop(config.shutdownDeadlineMs));
+    const views = await runningViews({
+      running,
       log,
       codec,
       clock,
-      logger,
-      meter: telemetry.meter,
-      stores: storesOf(config),
-      fitter,
-      effects: effectsOver(provisioner, {
-        rowsPerWrite: 5_000, // About 50 ms of LevelDB.
-        kindOf: (datastoreType) => typeNamed(catalog, datastoreType).kind,
-      }),
-    },
-    {
-      app: config.applicationId,
-      partitions: config.partitions,
-      address: config.httpAdvertised,
-      commitIntervalMs: config.commitIntervalMs,
-      commitRecordsMax: config.batchRecordsMax,
-      effectRetryMs: 100,
-      tickMs: simulated ? Number.MAX_SAFE_INTEGER : 200,
-      idleMs: 30_000,
-    },
-  );
-  const views = await runningViews({
-    running,
-    log,
-    codec,
-    clock,
-    settings: settings.rates,
-    metricsText: () => {
-      reportGauges(running, fitter, telemetry.meter, clock.now());
-      return telemetry.text();
-    },
-    newId: () => randomUUID(),
-  });
-  const http = (options.serveHttp ?? true) ? await httpOver(views, config, logger, telemetry.meter) : undefined;
-  const stopSweeps = simulated ? () => {} : sweeping(provisioner, running, clock, logger, config.tombstoneMs);
+      settings: settings.rates,
+      metricsText: () => {
+        reportGauges(running, fitter, telemetry.meter, clock.now());
+        return telemetry.text();
+      },
+      newId: () => randomUUID(),
+    });
+    closers.push(() => views.close());
+    const stopSweeps = simulated ? () => {} : sweeping(provisioner, running, clock, logger, config.tombstoneMs);
+    closers.push(async () => stopSweeps());
+    answers.handOver(views);
+    isWhole = true;
+    return {
+      running,
+      log,
+      codec,
+      provisioner,
+      catalog,
+      views,
+      httpPort: http?.port ?? 0,
+      done: running.done,
+      stop,
+    };
+  };
+
+  const started = startAll();
+  started.catch(() => {}); // Whoever awaits it sees the error.
   let stopping: Promise<void> | undefined;
-  const stop = async (): Promise<void> => {
-    stopSweeps();
+  const stopAll = async (): Promise<void> => {
+    isStopping = true;
     await http?.close(config.shutdownDeadlineMs);
-    await views.close();
-    await running.stop(config.shutdownDeadlineMs);
-    await fitter.close();
-    await log.close();
-    await provisioner.close();
+    if (!isWhole) await log.close(); // Ends whatever waits for Kafka.
+    await started.catch(() => {});
+    for (const close of closers.reverse()) await close();
   };
-  return {
-    running,
-    log,
-    codec,
-    provisioner,
-    catalog,
-    views,
-    httpPort: http?.port ?? 0,
-    done: running.done,
-    stop: () => {
-      stopping ??= stop();
-      return stopping;
-    },
+  const stop = (): Promise<void> => {
+    stopping ??= stopAll();
+    return stopping;
   };
+  return { httpPort: http?.port ?? 0, started, stop };
 }
 
+/** Waits for a registry that does not answer; one that refuses who we are is told at once. */
+async function patientCodec(
+  config: Config,
+  clock: Clock,
+  isOver: () => boolean,
+  told: (reason: string | undefined) => void,
+): Promise<Codec> {
+  for (;;) {
+    try {
+      const codec = await codecOf(config);
+      told(undefined);
+      return codec;
+    } catch (error) {
+      if (!(error instanceof AppError) || error.code !== 'REGISTRY_UNAVAILABLE') throw error;
+      if (error.facts.status === 401 || error.facts.status === 403) throw error;
+      told(error.message);
+    }
+    await clock.sleep(REGISTRY_RETRY_MS);
+    if (isOver()) throw new AppError('STOPPED', 'stopped while the schema registry did not answer');
+  }
+}
+
+/** Beside the pauses that the codec makes itself. */
+const REGISTRY_RETRY_MS = 1_000;
 /** A hundred times what a fit takes on a busy machine. */
 const FIT_ANSWER_MS = 60_000;
 /** Often enough that a shard keeps few tombstones beyond their time, seldom enough that scanning it costs nothing. */

@@ -110,7 +110,8 @@ export async function runningViews(parts: RunningParts): Promise<Views & { close
     ready() {
       const { reasons, restoredPercent, waiting } = running.readiness();
       const unread = Object.entries(topicsRead).filter(([, { caughtUp }]) => !caughtUp);
-      const all = [...reasons, ...unread.map(([name]) => `reading the ${name} that are there`)]; // R2
+      const schemas = codec.trouble === undefined ? [] : [codec.trouble];
+      const all = [...reasons, ...schemas, ...unread.map(([name]) => `reading the ${name} that are there`)]; // R2
       const held = waiting.map(({ task, shard, since }) => ({ task, shard, since: eventTime(since) }));
       return { ready: all.length === 0, reasons: all, restorePercent: restoredPercent, waiting: held };
     },

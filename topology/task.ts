@@ -17,7 +17,7 @@ import type { Emit, Input, Tick } from '../processors/step.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { AppError, assert, type Refusal } from '../schemas/errors.ts';
 import type { Offset, Partition } from '../schemas/ids.ts';
-import type { Decision, Forecast } from '../schemas/records.ts';
+import type { Decision, Forecast, RecordName } from '../schemas/records.ts';
 import type { Effect, Outcome } from '../state/effects.ts';
 import { partitionOf } from '../state/keys.ts';
 import type { Change, Mark, Store, StoreFolder } from '../state/store.ts';
@@ -33,6 +33,7 @@ import {
   type RawRecord,
   type TaskLog,
 } from './ports.ts';
+import { preparePatiently } from './registry-patience.ts';
 import { RowTable } from './row-table.ts';
 import type { Logger, Meter } from './telemetry.ts';
 import {
@@ -179,11 +180,7 @@ export class Task {
       if (this.#dead) return;
       const topic = this.#topics.get(batch.topic);
       assert(topic !== undefined, `task ${this.name} was given a batch of ${batch.topic}, which no stage of it reads`);
-      if (topic.record !== undefined)
-        await this.#ports.codec.prepare(
-          topic.record,
-          batch.records.map((record) => record.value),
-        );
+      if (topic.record !== undefined && !(await this.#prepare(topic.record, batch))) return;
       const place = `${batch.topic}/${batch.partition}`;
       const from = this.#inputs[place] ?? 0;
       const counts = { stepped: 0, duplicate: 0, refused: 0 };
@@ -200,6 +197,15 @@ export class Task {
       this.#count(batch, counts);
       if (this.#recordsPending >= this.#settings.commitRecordsMax || this.#isDue()) await this.#commit();
     });
+  }
+
+  /** Waits for a schema registry that is away. False when the task is dead before it is back. */
+  #prepare(record: RecordName, batch: Batch): Promise<boolean> {
+    const { codec, clock, logger } = this.#ports;
+    const told = (reason: string): void =>
+      logger.warn({ task: this.name, topic: batch.topic, reason }, 'a task waits for the schema registry');
+    const values = batch.records.map(({ value }) => value);
+    return preparePatiently({ codec, clock, isOver: () => this.#dead, told }, record, values);
   }
 
   /** Tells the stages the time, and commits what waits. */

@@ -5,6 +5,8 @@
 //   C2. An id the registry does not know is asked for again with back-off (a registry's followers lag), then remembered
 //       as unknown for a stated time, so that a flood of bad ids costs one round of questions and not one for each record.
 //   C3. Memory is bounded: by the schemas that the registry holds, and by `unknownIdsMax` ids that it does not.
+//   C4. Processes that start together on an empty registry all find their schemas there: whoever comes second takes what
+//       the first one made, if it is the same.
 
 import type { Agent } from 'node:http';
 import { COMPATIBILITY, SchemaRegistry, SchemaType } from '@kafkajs/confluent-schema-registry';
@@ -39,6 +41,8 @@ export interface RegistryCodecOptions {
   readonly unknownIdsMax?: number;
   readonly now?: () => number;
   readonly sleep?: (ms: number) => Promise<void>;
+  /** 0 to 1, for jitter: a fleet does not return in step. */
+  readonly random?: () => number;
 }
 
 /** The subject of a topic and how it may change. */
@@ -76,7 +80,10 @@ export async function registryCodec(options: RegistryCodecOptions): Promise<Code
   const registry = registryOf(options);
   const delays = options.retryDelaysMs ?? RETRY_DELAYS_MS;
   const now = options.now ?? Date.now;
-  const sleep = options.sleep ?? ((ms: number) => new Promise<void>((done) => setTimeout(done, ms)));
+  const random = options.random ?? Math.random;
+  const pause = options.sleep ?? ((ms: number) => new Promise<void>((done) => setTimeout(done, ms)));
+  const sleep = (ms: number): Promise<void> => pause(ms * (0.5 + random() / 2));
+  let trouble: string | undefined;
   const encoders = new Map<RecordName, Encode>();
   const readings = new Map<RecordName, Map<number, Reading>>();
   const unknownUntil = new Map<number, number>();
@@ -89,7 +96,7 @@ export async function registryCodec(options: RegistryCodecOptions): Promise<Code
 
   for (const subject of options.subjects) {
     const { record } = subject;
-    const id = await patiently(() => idOf(registry, subject, options.register), delays, sleep);
+    const id = await patiently(() => agreedIdOf(registry, subject, options.register, sleep), delays, sleep);
     encoders.set(record, encoderOf(record, id));
     readingsOf(record).set(id, decoderOf(record, SCHEMAS[record]));
   }
@@ -110,11 +117,20 @@ export async function registryCodec(options: RegistryCodecOptions): Promise<Code
   }
 
   return {
+    get trouble() {
+      return trouble;
+    },
     async prepare(record, values) {
       const known = readingsOf(record);
       let missing = idsIn(values).filter((id) => !known.has(id) && (unknownUntil.get(id) ?? 0) <= now());
       for (let attempt = 0; missing.length > 0; attempt++) {
-        missing = await ask(record, missing);
+        try {
+          missing = await ask(record, missing);
+          trouble = undefined;
+        } catch (error) {
+          trouble = messageOf(error);
+          throw error;
+        }
         if (attempt === delays.length) break;
         if (missing.length > 0) await sleep(delays[attempt]!);
       }
@@ -168,6 +184,28 @@ function idsIn(values: readonly (Buffer | null)[]): number[] {
   return [...ids];
 }
 
+/** How often a refusal is looked into once more: it may come of another process that registers the same (C4). */
+const CONFLICTS_MAX = 3;
+const CONFLICT_PAUSE_MS = 200;
+
+/** As `idOf`; where another process registered in the middle of it, what that one made counts, if it is the same (C4). */
+async function agreedIdOf(
+  registry: SchemaRegistry,
+  subject: RegistrySubject,
+  register: boolean,
+  sleep: (ms: number) => Promise<void>,
+): Promise<number> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await idOf(registry, subject, register);
+    } catch (error) {
+      const isConflict = error instanceof AppError && error.code === 'SCHEMA_MISMATCH' && error.facts.status === 409;
+      if (!isConflict || attempt === CONFLICTS_MAX) throw error;
+      await sleep(CONFLICT_PAUSE_MS * attempt);
+    }
+  }
+}
+
 /** The id of our schema under its subject. */
 async function idOf(registry: SchemaRegistry, subject: RegistrySubject, register: boolean): Promise<number> {
   const facts = { subject: subject.subject, record: subject.record };
@@ -184,7 +222,7 @@ async function idOf(registry: SchemaRegistry, subject: RegistrySubject, register
     }
     if (name === 'ConfluentSchemaRegistryCompatibilityError' || status === 409 || status === 422) {
       const message = `the registry refuses our ${subject.record} schema under ${subject.subject}: ${messageOf(cause)}`;
-      throw new AppError('SCHEMA_MISMATCH', message, facts, cause);
+      throw new AppError('SCHEMA_MISMATCH', message, { ...facts, status }, cause);
     }
     throw cause;
   }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { PointerReader } from '../../broker/pointer-reader.ts';
-import { jsonCodec } from '../../schemas/codec.ts';
+import { type Codec, jsonCodec } from '../../schemas/codec.ts';
+import { AppError } from '../../schemas/errors.ts';
 import { epoch } from '../../schemas/ids.ts';
 import { firstSlices } from '../../state/slice-tree.ts';
 import { FakeClock, FakeTopic, PARTITIONS, pointer, shard, turns } from './fakes.ts';
@@ -114,6 +115,42 @@ describe('pointer reader', () => {
       await reader.ready;
       expect(reader.table.size).toBe(left > 0 ? 1 : 0);
     });
+
+  test('it stands still while the registry is away, and goes on by itself', async () => {
+    const topic = begun();
+    const clock = new FakeClock();
+    let refusals = 0;
+    const codec: Codec = {
+      ...jsonCodec,
+      async prepare() {
+        if (refusals-- > 0) throw new AppError('REGISTRY_UNAVAILABLE', 'no answer');
+      },
+    };
+    const reader = await PointerReader.open({ log: topic, codec, clock }, { partitions: PARTITIONS });
+    await topic.hand();
+    topic.caughtUp();
+    await reader.ready;
+    refusals = 50;
+    topic.change(pointer('c/0/', ['s2']));
+    await topic.hand();
+    expect(clock.slept).toHaveLength(50);
+    expect(reader.table.epoch).toBe(2);
+  });
+
+  test('closing ends its wait for the registry', async () => {
+    const topic = begun();
+    const codec: Codec = {
+      ...jsonCodec,
+      async prepare() {
+        throw new AppError('REGISTRY_UNAVAILABLE', 'no answer');
+      },
+    };
+    const reader = await PointerReader.open({ log: topic, codec, clock: new FakeClock() }, { partitions: PARTITIONS });
+    const handed = topic.hand();
+    await reader.close();
+    await handed;
+    expect(reader.table.position).toBe(0);
+  });
 
   test('closing stops following', async () => {
     const topic = begun();

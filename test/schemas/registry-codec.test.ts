@@ -34,6 +34,31 @@ describe('the registry codec', () => {
     );
   });
 
+  test('what another process registers at the same time counts, if it is the same', async () => {
+    let isThere = false;
+    const registry = await fakeRegistry((asked) => {
+      if (asked.startsWith('GET /config'))
+        return isThere ? { status: 200, body: { compatibilityLevel: 'BACKWARD' } } : { status: 404, body: {} };
+      if (!asked.startsWith('PUT')) return { status: 200, body: { id: 41 } };
+      isThere = true; // The other one was first.
+      return { status: 409, body: { message: "A rule named 'COMPATIBILITY' already exists." } };
+    });
+    const codec = await codecFor(registry.url, { register: true });
+    expect(codec.encode('SubscriptionEvent', EVENT).readUInt32BE(1)).toBe(41);
+  });
+
+  test('what another process registers at the same time does not count when it is something else', async () => {
+    let isThere = false;
+    const registry = await fakeRegistry((asked) => {
+      if (asked.startsWith('GET /config'))
+        return isThere ? { status: 200, body: { compatibilityLevel: 'NONE' } } : { status: 404, body: {} };
+      if (!asked.startsWith('PUT')) return { status: 200, body: { id: 41 } };
+      isThere = true;
+      return { status: 409, body: {} };
+    });
+    expect(await codeOf(codecFor(registry.url, { register: true }))).toBe('SCHEMA_MISMATCH');
+  });
+
   test('looks our schema up and does not register it when told so', async () => {
     const registry = await fakeRegistry(() => ({ status: 200, body: { id: 41, version: 1, schema: '{}' } }));
     const codec = await codecFor(registry.url, { register: false });
@@ -67,7 +92,7 @@ describe('the registry codec', () => {
       register: true,
       answer: { status: 409, body: {} },
       code: 'SCHEMA_MISMATCH',
-      asked: 1,
+      asked: 3,
     },
     {
       name: 'another compatibility than ours',
@@ -197,9 +222,13 @@ describe('the registry codec', () => {
     const known = encoderOf('SubscriptionEvent', 41)(EVENT);
     await codec.prepare('SubscriptionEvent', [known]);
     expect(codec.decode('SubscriptionEvent', known)).toEqual(EVENT);
-    expect(await codeOf(codec.prepare('SubscriptionEvent', [Buffer.from([0, 0, 0, 0, 7])]))).toBe(
-      'REGISTRY_UNAVAILABLE',
-    );
+    const unknown = [Buffer.from([0, 0, 0, 0, 7])];
+    expect(codec.trouble).toBeUndefined();
+    expect(await codeOf(codec.prepare('SubscriptionEvent', unknown))).toBe('REGISTRY_UNAVAILABLE');
+    expect(codec.trouble).toMatch(/cannot be asked/);
+    up = true;
+    await codec.prepare('SubscriptionEvent', unknown);
+    expect(codec.trouble).toBeUndefined();
   });
 
   test('values without a header are left to decode, which refuses them', async () => {
@@ -225,6 +254,7 @@ function codecFor(url: string, options: Partial<RegistryCodecOptions>) {
     register: false,
     retryDelaysMs: [10, 20],
     sleep: async () => {},
+    random: () => 1,
     ...options,
   });
 }

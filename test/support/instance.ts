@@ -1,20 +1,20 @@
 // Instance: one Foreshard process for system tests, as `foreshard run` starts it: settings from the environment, lines to
-// standard error, and `ready <port>` to standard output once it serves.
+// standard error, and `listens <port>` to standard output once it serves.
 
 import { readConfig } from '../../topology/edge/env-config.ts';
 import { createLogger } from '../../topology/edge/telemetry.ts';
-import { start } from '../../topology/main.ts';
+import { begin } from '../../topology/main.ts';
 
 const { config } = readConfig({ environment: process.env });
 const logger = createLogger({ level: config.logLevel, pretty: false });
-const foreshard = await start(config, { logger });
-process.stdout.write(`ready ${foreshard.httpPort}\n`);
+const starting = await begin(config, { logger });
+process.stdout.write(`listens ${starting.httpPort}\n`);
 const asked = new Promise<void>((resolve) => process.once('SIGTERM', () => resolve()));
 try {
-  await Promise.race([asked, foreshard.done]);
+  await Promise.race([asked, starting.started.then((foreshard) => foreshard.done)]);
 } catch (error) {
   logger.error({ error }, 'the run cannot go on');
   process.exitCode = 1;
 }
-await foreshard.stop();
+await starting.stop();
 process.exit();

@@ -89,6 +89,7 @@ describe('the registry codec on a real registry', () => {
       register: true,
       retryDelaysMs: [10, 20],
       sleep: async (ms) => void slept.push(ms),
+      random: () => 1,
     });
     const value = Buffer.from([0, 0x7f, 0xff, 0xff, 0xf0, 0]);
     await codec.prepare('SubscriptionEvent', [value]);

@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import { ingest } from '../../processors/ingest/ingest.ts';
 import { byKey, type Emit, type Input, jsonTable, type Step, type Tick } from '../../processors/step.ts';
-import { jsonCodec } from '../../schemas/codec.ts';
+import { type Codec, jsonCodec } from '../../schemas/codec.ts';
 import { AppError } from '../../schemas/errors.ts';
 import { eventTime } from '../../schemas/ids.ts';
 import type { RateWindow, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
@@ -113,6 +113,31 @@ describe('a task', () => {
       ['a', 2],
     ]);
     await run.stop();
+  });
+
+  test('waits for a schema registry that is away, and steps its records once it is back', async () => {
+    let isAway = true;
+    const codec: Codec = {
+      ...jsonCodec,
+      async prepare() {
+        if (isAway) throw new AppError('REGISTRY_UNAVAILABLE', 'no answer');
+      },
+    };
+    const run = await drive(counting, { codec });
+    let isOver = false;
+    const over = run.running.done.catch(() => {
+      isOver = true;
+    });
+    const value = jsonCodec.encode('SubscriptionEvent', event('a'));
+    await run.log.append([{ topic: subscriptions.name, partition: 0, key: 'a', value }]);
+    for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+    expect(isOver).toBe(false);
+    expect(run.row('work', 'counts', 0, 'a')).toBeUndefined();
+    isAway = false;
+    await run.clock.settle(run.log.settle());
+    expect(run.row('work', 'counts', 0, 'a')).toBe(1);
+    await run.stop();
+    await over;
   });
 
   test('goes on after a restart where it stopped', async () => {

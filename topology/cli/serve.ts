@@ -9,7 +9,7 @@ import type { Config } from '../config.ts';
 import { readCatalog } from '../edge/catalog-file.ts';
 import { systemClock } from '../edge/system-clock.ts';
 import { createLogger } from '../edge/telemetry.ts';
-import { provisionerOf, start } from '../main.ts';
+import { begin, provisionerOf } from '../main.ts';
 import type { Logger } from '../telemetry.ts';
 import type { Output } from './output.ts';
 
@@ -19,11 +19,12 @@ const FORCED_AFTER_MS = 2_000;
 /** Resolves when the process has stopped in order; rejects with what ended it. */
 export async function runProcess(config: Config, output: Output): Promise<void> {
   const logger = createLogger({ level: config.logLevel, pretty: config.logPretty });
-  const foreshard = await start(config, { logger });
-  const address = `http://${config.httpHost}:${foreshard.httpPort}`;
+  const starting = await begin(config, { logger });
+  const address = `http://${config.httpHost}:${starting.httpPort}`;
   output.line(`Foreshard listens on ${address}; the API is described at ${address}/docs`);
   output.json({ address });
-  await untilStopped(config, logger, foreshard.done, () => foreshard.stop());
+  const done = starting.started.then((foreshard) => foreshard.done);
+  await untilStopped(config, logger, done, () => starting.stop());
 }
 
 export async function runShardServer(config: Config, host: string, port: number, output: Output): Promise<void> {

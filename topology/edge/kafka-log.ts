@@ -23,17 +23,8 @@ import {
 } from '../ports.ts';
 import type { Logger } from '../telemetry.ts';
 import { Appender } from './kafka/appender.ts';
-import {
-  backoffMs,
-  Health,
-  isAppError,
-  kafkaClient,
-  openCluster,
-  pauseFor,
-  type RawCluster,
-  reasonOf,
-  refresh,
-} from './kafka/client.ts';
+import { backoffMs, Health, kafkaClient, openCluster, pauseFor, type RawCluster, refresh } from './kafka/client.ts';
+import { fateOf, isRefused, reasonOf } from './kafka/failure.ts';
 import { follow } from './kafka/follower.ts';
 import { KafkaMembership } from './kafka/membership.ts';
 import type { Place, ReadingSettings } from './kafka/reading.ts';
@@ -99,6 +90,8 @@ class KafkaLog implements Log {
   readonly #followers = new Set<Follower>();
   #appender: Appender | undefined;
   #metadata: RawCluster | undefined;
+  /** Kafka has let us in before: what it says of our credentials since then is its own trouble, and may pass. */
+  #accepted = false;
 
   constructor(options: KafkaLogOptions) {
     this.#options = options;
@@ -248,10 +241,13 @@ class KafkaLog implements Log {
     for (let attempt = 0; ; attempt++) {
       try {
         const result = await work();
+        this.#accepted = true;
         this.#health.well(part);
         return result;
       } catch (error) {
-        if (error instanceof AppError && !isAppError(error, 'LOG_UNAVAILABLE')) throw error;
+        if (fateOf(error) === 'final') throw error;
+        if (isRefused(error) && !this.#accepted)
+          throw new AppError('CONFIG_INVALID', `Kafka refuses the credentials: ${reasonOf(error)}`, {}, error);
         this.#assertOpen();
         this.#health.ill(part, reasonOf(error));
         this.#options.logger.warn({ part, attempt, reason: reasonOf(error) }, 'Kafka does not answer; trying again');

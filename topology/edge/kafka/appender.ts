@@ -6,7 +6,8 @@
 //       learnt in time, and then any of its records may be there or not.
 
 import { AppError } from '../../../schemas/errors.ts';
-import { backoffMs, type Health, pauseFor, type RawCluster, reasonOf, refresh } from './client.ts';
+import { backoffMs, type Health, pauseFor, type RawCluster, refresh } from './client.ts';
+import { fateOf, isAnswer, reasonOf } from './failure.ts';
 import { encodeBatch, recordSizeMax } from './record-batch.ts';
 import { ERROR, type Produced, produceBatches } from './requests.ts';
 import { failOn, nextSequence, type PartitionRecords, type Placed, roundsOf } from './transaction.ts';
@@ -111,7 +112,7 @@ export class Appender {
           return;
         }
       } catch (error) {
-        if (error instanceof AppError) throw error;
+        if (fateOf(error) === 'final' || isAnswer(error)) throw error;
         this.#health.ill('append', reasonOf(error));
         if (performance.now() > deadline || this.#closing.signal.aborted)
           throw new AppError('LOG_UNAVAILABLE', `records could not be written: ${reasonOf(error)}`, {}, error);

@@ -7,8 +7,8 @@ import { connect, isIP, type Socket } from 'node:net';
 import { setTimeout as timer } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
 import { type Cluster, type ISocketFactoryArgs, Kafka, type KafkaConfig, logLevel } from 'kafkajs';
-import { AppError } from '../../../schemas/errors.ts';
 import type { Logger } from '../../telemetry.ts';
+import { causesOf, guarded } from './failure.ts';
 
 export interface ConnectionSettings {
   readonly brokers: readonly string[];
@@ -142,7 +142,7 @@ export function openCluster(kafka: Kafka): RawCluster {
       },
     ],
   });
-  return found!;
+  return guarded(found!);
 }
 
 /**
@@ -156,81 +156,15 @@ function logEntry(logger: Logger, entry: { namespace: string; level: number; log
   logger.debug({ ...facts, namespace: entry.namespace, severity: logLevel[entry.level] }, `kafkajs: ${message}`);
 }
 
-/** What a failure means for the one who asked. */
-export type Trouble =
-  /** Another producer has this transactional id. */
-  | 'fenced'
-  /** The group has gone on without us. */
-  | 'expelled'
-  /** The group is being formed again. */
-  | 'rebalancing'
-  /** The broker is not (yet) the one to ask: leader or coordinator moved, or is loading. */
-  | 'moved'
-  /** The transaction before this one is still being completed. */
-  | 'busy'
-  /** It may or may not have been done: the connection ended, the time ran out, or what we do not know. */
-  | 'unknown';
-
-const TROUBLES: Readonly<Record<string, Trouble>> = {
-  INVALID_PRODUCER_EPOCH: 'fenced',
-  TRANSACTION_COORDINATOR_FENCED: 'fenced',
-  UNKNOWN_MEMBER_ID: 'expelled',
-  ILLEGAL_GENERATION: 'expelled',
-  FENCED_INSTANCE_ID: 'expelled',
-  REBALANCE_IN_PROGRESS: 'rebalancing',
-  NOT_COORDINATOR_FOR_GROUP: 'moved',
-  GROUP_COORDINATOR_NOT_AVAILABLE: 'moved',
-  GROUP_LOAD_IN_PROGRESS: 'moved',
-  NOT_LEADER_FOR_PARTITION: 'moved',
-  LEADER_NOT_AVAILABLE: 'moved',
-  CONCURRENT_TRANSACTIONS: 'busy',
-};
-
-export function troubleOf(error: unknown): Trouble {
-  for (
-    let each = error as KafkaError | undefined, depth = 0;
-    each !== undefined && depth < 8;
-    each = each.cause, depth++
-  ) {
-    const trouble = each.type === undefined ? undefined : TROUBLES[each.type];
-    if (trouble !== undefined) return trouble;
-    if (each.type === 'KAFKAJS_UNKNOWN_ERROR_CODE' && each.message?.endsWith(' 90')) return 'fenced'; // PRODUCER_FENCED
-  }
-  return 'unknown';
-}
-
-/** The broker's name of the failure, for the operator. */
-export function reasonOf(error: unknown): string {
-  for (
-    let each = error as KafkaError | undefined, depth = 0;
-    each !== undefined && depth < 8;
-    each = each.cause, depth++
-  )
-    if (each.type !== undefined) return `${each.type}: ${each.message ?? ''}`;
-  return error instanceof Error ? error.message : String(error);
-}
-
-interface KafkaError {
-  readonly name?: string;
-  readonly type?: string;
-  readonly message?: string;
-  readonly cause?: KafkaError;
-  readonly host?: string;
-  readonly port?: number;
-}
-
-export const isAppError = (error: unknown, ...codes: readonly AppError['code'][]): error is AppError =>
-  error instanceof AppError && codes.includes(error.code);
-
 /** Forgets broken connections and stale leaders after a failure. Never throws: the next try finds out by itself. */
 export async function refresh(cluster: RawCluster, error: unknown): Promise<void> {
-  for (
-    let each = error as KafkaError | undefined, depth = 0;
-    each !== undefined && depth < 8;
-    each = each.cause, depth++
-  )
-    if (each.name === 'KafkaJSConnectionClosedError' && each.host !== undefined && each.port !== undefined)
-      cluster.removeBroker({ host: each.host, port: each.port });
+  try {
+    for (const { name, host, port } of causesOf(error))
+      if (name === 'KafkaJSConnectionClosedError' && host !== undefined && port !== undefined)
+        cluster.removeBroker({ host, port }); // Fails by itself once no broker is left.
+  } catch {
+    // Forgotten already.
+  }
   try {
     if (!cluster.isConnected()) await cluster.connect();
     await cluster.refreshMetadata();

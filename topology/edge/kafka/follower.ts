@@ -4,7 +4,8 @@
 import type { Offset } from '../../../schemas/ids.ts';
 import type { Batch, Follower } from '../../ports.ts';
 import type { Logger } from '../../telemetry.ts';
-import { type Health, type RawCluster, reasonOf } from './client.ts';
+import type { Health, RawCluster } from './client.ts';
+import { reasonOf } from './failure.ts';
 import { offsetsOf, type Place, type ReadingSettings, read } from './reading.ts';
 
 export interface Following {

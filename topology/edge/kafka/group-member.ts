@@ -14,10 +14,9 @@ import {
   pauseFor,
   type RawBroker,
   type RawCluster,
-  reasonOf,
   refresh,
-  troubleOf,
 } from './client.ts';
+import { reasonOf, troubleOf } from './failure.ts';
 import { assignTasks, type Member } from './task-assignor.ts';
 
 export interface GroupSettings {

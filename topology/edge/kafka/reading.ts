@@ -9,7 +9,8 @@
 import { AppError } from '../../../schemas/errors.ts';
 import type { Offset, Partition } from '../../../schemas/ids.ts';
 import type { Batch } from '../../ports.ts';
-import { backoffMs, type Health, isAppError, pauseFor, type RawCluster, reasonOf, refresh } from './client.ts';
+import { backoffMs, type Health, pauseFor, type RawCluster, refresh } from './client.ts';
+import { fateOf, reasonOf } from './failure.ts';
 import { decodeRecords } from './record-batch.ts';
 import { ERROR, type Fetched, type FetchSettings, fetchRecords } from './requests.ts';
 
@@ -130,7 +131,7 @@ class Reader {
         const ends = await Promise.allSettled(loops);
         for (const end of ends) if (end.status === 'rejected') throw end.reason;
       } catch (error) {
-        if (isAppError(error, 'INPUT_TRUNCATED', 'TOPIC_MISCONFIGURED')) throw error;
+        if (fateOf(error) === 'final') throw error;
         if (this.#stop.signal.aborted) return;
         health.ill(name, reasonOf(error));
         await refresh(cluster, error);

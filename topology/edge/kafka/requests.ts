@@ -3,6 +3,7 @@
 
 import type { Offset, Partition } from '../../../schemas/ids.ts';
 import type { RawBroker, RawRequest } from './client.ts';
+import { logFailure } from './failure.ts';
 import { type AbortedTransaction, readInt64, writeInt64 } from './record-batch.ts';
 
 export interface FetchFrom {
@@ -168,7 +169,7 @@ function send<Answer>(
   return broker.connectionPool.send(request).catch(async (error: { name?: string }) => {
     // As kafkajs does for its own requests: what is left of a closed connection cannot be used.
     if (error.name === 'KafkaJSConnectionClosedError') await broker.disconnect();
-    throw error;
+    throw logFailure(error);
   });
 }
 

@@ -13,7 +13,8 @@ import type { Offset, Partition } from '../../../schemas/ids.ts';
 import type { Change } from '../../../state/store.ts';
 import type { Commit, OutRecord, TaskHandler, TaskLog } from '../../ports.ts';
 import type { Logger } from '../../telemetry.ts';
-import { backoffMs, type Health, isAppError, pauseFor, type RawCluster, reasonOf, refresh } from './client.ts';
+import { backoffMs, type Health, pauseFor, type RawCluster, refresh } from './client.ts';
+import { fateOf, reasonOf } from './failure.ts';
 import { offsetsOf, type Place, type Position, type ReadingSettings, read } from './reading.ts';
 import type { WireRecord } from './record-batch.ts';
 import { type Placed, Transaction } from './transaction.ts';
@@ -112,7 +113,7 @@ export class TaskLife {
         await this.#runRound(reading, transaction);
       } catch (error) {
         if (this.stopping) break;
-        if (isFatal(error)) {
+        if (fateOf(error) === 'final') {
           this.#ends.fatal(error);
           break;
         }
@@ -190,7 +191,7 @@ export class TaskLife {
 
   /** After fencing, waits until the group says that the task is ours, or takes it away (L4). */
   async #untilOurs(error: unknown): Promise<void> {
-    if (!isAppError(error, 'TASK_FENCED')) return;
+    if (fateOf(error) !== 'fenced') return;
     for (let attempt = 0; !this.stopping; attempt++) {
       try {
         if (await this.#ends.confirm()) return;
@@ -201,14 +202,6 @@ export class TaskLife {
     }
   }
 }
-
-/** Trouble that starting again cannot cure. */
-const isFatal = (error: unknown): boolean =>
-  isAppError(error, 'INPUT_TRUNCATED', 'TOPIC_MISCONFIGURED', 'VALUE_TOO_LARGE') || isBug(error);
-
-/** kafkajs's errors are trouble with Kafka; what is neither theirs nor ours is a bug. */
-const isBug = (error: unknown): boolean =>
-  !(error instanceof AppError) && !(error instanceof Error && error.name.startsWith('KafkaJS'));
 
 /** The handler's view of one round. */
 class OwnedTask implements TaskLog {

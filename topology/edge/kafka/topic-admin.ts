@@ -3,7 +3,7 @@
 
 import kafkajs, { type Kafka } from 'kafkajs';
 import { AppError } from '../../../schemas/errors.ts';
-import { reasonOf } from './client.ts';
+import { causesOf, guarded, reasonOf } from './failure.ts';
 
 export interface PhysicalTopic {
   readonly topic: string;
@@ -31,7 +31,7 @@ export async function prepareTopics(
   topics: readonly PhysicalTopic[],
   settings: TopicSettings,
 ): Promise<void> {
-  const admin = kafka.admin();
+  const admin = guarded(kafka.admin());
   await admin.connect();
   try {
     const existing = new Set(await admin.listTopics());
@@ -72,7 +72,7 @@ function creationOf({ topic, partitions, cleanup, retentionMs }: PhysicalTopic, 
 
 /** Refusals that trying again does not cure become a message for the operator; the rest is for the caller to retry. */
 function creationFailure(error: unknown, missing: readonly PhysicalTopic[]): unknown {
-  const causes = (error as { errors?: { type?: string; topic?: string; message?: string }[] }).errors ?? [];
+  const causes = [...causesOf(error)].flatMap(({ errors }) => errors ?? []);
   const real = causes.find((each) => each.type !== 'TOPIC_ALREADY_EXISTS');
   const type = real?.type ?? '';
   if (

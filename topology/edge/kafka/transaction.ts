@@ -7,7 +7,8 @@
 
 import { AppError } from '../../../schemas/errors.ts';
 import type { Offset } from '../../../schemas/ids.ts';
-import { pauseFor, type RawBroker, type RawCluster, reasonOf, TRANSACTION_COORDINATOR, troubleOf } from './client.ts';
+import { pauseFor, type RawBroker, type RawCluster, TRANSACTION_COORDINATOR } from './client.ts';
+import { reasonOf, troubleOf } from './failure.ts';
 import { encodeBatch, recordSizeMax, type WireRecord } from './record-batch.ts';
 import { ERROR, type ProduceBatch, type Produced, produceBatches } from './requests.ts';
 

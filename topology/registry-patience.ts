@@ -1,0 +1,40 @@
+// Registry patience: a schema registry that does not answer stops nobody; who needs it waits.
+//
+//   W1. While the registry cannot be asked, the reader of a batch waits and asks again, and loses nothing; it goes on by
+//       itself. Only its own end ends the wait.
+
+import type { Codec } from '../schemas/codec.ts';
+import { AppError } from '../schemas/errors.ts';
+import type { RecordName } from '../schemas/records.ts';
+import type { Clock } from './ports.ts';
+
+/** Beside the pauses that the codec makes itself. */
+const RETRY_MS = 1_000;
+
+export interface Waiting {
+  readonly codec: Codec;
+  readonly clock: Pick<Clock, 'sleep'>;
+  /** Nobody needs the answer any more. */
+  readonly isOver: () => boolean;
+  /** Called before each pause. */
+  readonly told?: (reason: string) => void;
+}
+
+/** Prepares the codec for these values. False when it was over before that. */
+export async function preparePatiently(
+  { codec, clock, isOver, told }: Waiting,
+  record: RecordName,
+  values: readonly (Buffer | null)[],
+): Promise<boolean> {
+  while (!isOver()) {
+    try {
+      await codec.prepare(record, values);
+      return true;
+    } catch (error) {
+      if (!(error instanceof AppError) || error.code !== 'REGISTRY_UNAVAILABLE') throw error;
+      told?.(error.message);
+      await clock.sleep(RETRY_MS);
+    }
+  }
+  return false;
+}

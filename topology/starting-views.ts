@@ -1,0 +1,32 @@
+// Starting views: what a process answers from its first moment on. Until Kafka and the registry have answered it is alive
+// and not ready, and says what it waits for; then it hands over to the views of what runs.
+//
+//   V1. Every question but those of health is answered NOT_READY until `handOver`, and by the views handed over from then on.
+
+import { AppError } from '../schemas/errors.ts';
+import type { Views } from './views.ts';
+
+export interface StartingViews {
+  readonly views: Views;
+  handOver(views: Views): void;
+}
+
+export function startingViews(reasons: () => readonly string[], metricsText: () => Promise<string>): StartingViews {
+  const health: Partial<Views> = {
+    live: () => ({ live: true, reasons: [] }),
+    ready: () => ({ ready: false, reasons: ['starting', ...reasons()], restorePercent: 0, waiting: [] }),
+    metricsText,
+  };
+  const notReady = async (): Promise<never> => {
+    throw new AppError('NOT_READY', ['starting', ...reasons()].join('; '));
+  };
+  let views: Views | undefined;
+  return {
+    views: new Proxy({} as Views, {
+      get: (_, name) => Reflect.get(views ?? health, name) ?? notReady, // V1
+    }),
+    handOver(running) {
+      views = running;
+    },
+  };
+}
