@@ -3,18 +3,20 @@
 //
 //   O1. The most specific record that covers a filter decides: a spread over a pin over the longest hash prefix, the
 //       longest literal prefix among groups.
-//   O2. A question is answered `moved` when the deciding record is not `owned` and has an epoch above the asker's, or when no
-//       record covers it. In the latter case the epoch told is the asker's own: nothing here knows of a newer one.
+//   O2. A question is answered `moved` when the deciding record is `moved`, whatever the asker knows, or when no record
+//       covers it: rows are not here, and an empty answer would be a wrong one. The epoch told is never below the asker's.
 //   O3. A question about a group covers what was carved out of it and is here: the asker may not know yet that it must ask
 //       for that apart, and no record tells from which epoch on it does. Who asks for both has those rows twice, and keeps
 //       each once. What is elsewhere, or still coming, is left out.
-//   O4. Of the parts of a spread topic one that has moved away since the asker's epoch is enough to send it on.
+//   O4. Of the parts of a spread topic one that has moved away since the asker's epoch is enough to send it on; so is the
+//       slice that held the topic before, since that asker may look for all of it. When no part is here it is sent on too.
 //   O5. A slice that is still being received answers those alone who can know of its coming: its record has the epoch that
 //       it had at its source, so whoever is older may be looking for an owner from before that.
 //   O6. Records within a range that is erased are forgotten with it (D5): no record outlives the slice it is about once
 //       the slice around it arrives again.
 //
-// An asker's epoch is that of its whole pointer table, so whoever knows of a move is never sent on because of it.
+// An asker's epoch is that of its whole pointer table, so whoever knows of a move asks elsewhere, and is not sent on because
+// of it when it asks for what stayed.
 
 import { type Epoch, epoch, type SliceKey } from '../schemas/ids.ts';
 import type { EraseRight, OwnerRecord, SliceRange } from '../state/effects.ts';
@@ -97,11 +99,9 @@ export class OwnerIndex {
     const place = placeOf(filter);
     const partition = partitionOf(place.routingKey, this.partitions);
     if (place.trie) return this.#movedBy(this.#slices.groupOf(partition, place.prefix), asker);
+    const around = this.#slices.concreteSliceOf(filter, partition, '');
     const parts = this.#spreads.get(filter);
-    if (parts === undefined) return this.#movedBy(this.#slices.concreteSliceOf(filter, partition, ''), asker);
-    let moved: Epoch | undefined;
-    for (const part of parts) moved = later(moved, this.#movedBy(part, asker)); // O4
-    return moved;
+    return parts === undefined ? this.#movedBy(around, asker) : this.#movedByParts(parts, around, asker);
   }
 
   /** What is to be answered when `topic` is asked of the group `key`. */
@@ -125,7 +125,7 @@ export class OwnerIndex {
     ) {
       const record = this.#records.get(groupSlice(partition, levels.slice(0, end)));
       if (record === undefined) continue;
-      moved = later(moved, sendsOn(record, asker) ? record.epoch : undefined);
+      moved = later(moved, isNews(record, asker) ? record.epoch : undefined);
       turns.push({ length: end, included: record.state === 'owned' }); // O3
     }
     if (moved !== undefined) return { kind: 'moved', epoch: moved };
@@ -142,16 +142,28 @@ export class OwnerIndex {
     };
   }
 
-  /** O2 for one record. */
+  /** O2 and O5 for the record that decides. */
   #movedBy(key: SliceKey | undefined, asker: Epoch): Epoch | undefined {
     const record = key === undefined ? undefined : this.#records.get(key);
     if (record === undefined) return asker;
-    return sendsOn(record, asker) ? record.epoch : undefined;
+    return record.state === 'moved' || isNews(record, asker) ? later(record.epoch, asker) : undefined;
+  }
+
+  /** O4. */
+  #movedByParts(parts: ReadonlySet<SliceKey>, around: SliceKey | undefined, asker: Epoch): Epoch | undefined {
+    let moved: Epoch | undefined;
+    let isHere = false;
+    for (const key of around === undefined ? parts : [...parts, around]) {
+      const record = this.#records.get(key)!;
+      if (isNews(record, asker)) moved = later(moved, record.epoch);
+      else if (record.state !== 'moved' && key !== around) isHere = true;
+    }
+    return moved ?? (isHere ? undefined : asker);
   }
 }
 
-/** O2 and O5. */
-const sendsOn = (record: OwnerRecord, asker: Epoch): boolean => record.state !== 'owned' && record.epoch > asker;
+/** The slice is not here for this asker, who does not know it yet. */
+const isNews = (record: OwnerRecord, asker: Epoch): boolean => record.state !== 'owned' && record.epoch > asker;
 
 function later(a: Epoch | undefined, b: Epoch | undefined): Epoch | undefined {
   if (a === undefined || b === undefined) return a ?? b;

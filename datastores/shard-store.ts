@@ -6,7 +6,8 @@
 //   D2. A batch is durable when its promise resolves, whole; a crash in between may leave a prefix of it, which a
 //       repetition completes.
 //   D3. A query says which epoch the asker's pointer has. If the most specific owner record that covers the filter is
-//       `moved` with a higher epoch, or no record covers it, the answer is `moved`; the asker refreshes and asks again.
+//       `moved`, or no record covers it, the answer is `moved`; the asker refreshes and asks again. The same goes for
+//       `receiving` with a higher epoch. So an empty answer always means that nobody subscribes.
 //   D4. `own` with an epoch below the recorded one is refused.
 //   D5. Rows are erased only while the store's record of that very slice says what the caller thinks it says: a task that
 //       lost its partition, and does not know yet, erases nothing of its successor's. Records of slices within the range

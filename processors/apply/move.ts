@@ -7,8 +7,8 @@
 //   M3. `verified` is told only after every row was compared equal and no write to the target has failed since the copy
 //       began. From `settling` on, writes to the target are the runner's to retry, so it stays equal.
 //   M4. Before SWITCH the target can be given up, after it the source alone can: there is no other way back.
-//   M5. The source gets its `moved` record before its first row is erased; the target loses its `receiving` record after
-//       its last row is.
+//   M5. The source gets its `moved` record before its first row is erased. A target that is given up gets one after its last
+//       row is: the slice may have lived there before, and a reader from that time must still be sent on.
 //       An erase that a shard refuses has nothing to do there: the record under which this move may erase is gone, and
 //       with it what the move had put there. Before a copy it means that the shard is not ready to receive.
 //   M6. After a restart a move goes on from its row, but compares anew: an erase that was not committed may have happened.
@@ -451,7 +451,7 @@ function erasedChunk(
       const counted = { ...move, rowsErased: move.rowsErased + rows };
       return done ? entered(counted, move.phase === 'retiring' ? 'retired' : 'aborted') : counted;
     },
-    (move) => (wasTheTarget && move.phase === 'aborted' ? [forgotten(move)] : []), // M5
+    (move) => (wasTheTarget && move.phase === 'aborted' ? [stayed(move)] : []), // M5
   );
 }
 
@@ -526,7 +526,11 @@ const moved = ({ from, to, slice, epoch }: Move): Effect => ({
   owner: { slice, state: 'moved', epoch, movedTo: to },
 });
 
-const forgotten = ({ to, slice }: Move): Effect => ({ kind: 'disown', shard: to, slice });
+const stayed = ({ from, to, slice, epoch }: Move): Effect => ({
+  kind: 'own',
+  shard: to,
+  owner: { slice, state: 'moved', epoch, movedTo: from },
+});
 
 const rateOf = (move: Move, context: MoveContext): number =>
   move.rowsPerSecond > 0 ? move.rowsPerSecond : context.settings.copyRowsPerSecond;

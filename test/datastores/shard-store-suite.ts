@@ -284,14 +284,22 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
           answer: 'moved',
         },
         { name: 'a moved slice sends an older asker on', state: 'moved', recorded: 5, asker: 4, answer: 'moved' },
-        { name: 'a moved slice answers an asker who knows', state: 'moved', recorded: 5, asker: 5, answer: 'found' },
+        {
+          name: 'a moved slice never answers, whatever the asker knows',
+          state: 'moved',
+          recorded: 5,
+          asker: 6,
+          answer: 'moved',
+        },
       ] as const)
         test(name, async () => {
           const store = await opened(await freshHome());
           for (const slice of wholes) await store.own(owned(slice, recorded, state));
           const [found] = await store.lookup([first], epoch(asker));
           expect(found).toEqual(
-            answer === 'found' ? { kind: 'found', subscribers: [] } : { kind: 'moved', epoch: recorded },
+            answer === 'found'
+              ? { kind: 'found', subscribers: [] }
+              : { kind: 'moved', epoch: Math.max(recorded, asker) },
           );
         });
 
@@ -541,6 +549,16 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
         await store.own(owned(spreadSlice('a/b', 1, 2), 6, 'moved'));
         expect((await store.lookup(['a/b'], epoch(5)))[0]).toEqual({ kind: 'moved', epoch: 6 });
         expect((await store.lookup(['a/b'], epoch(6)))[0]?.kind).toBe('found');
+      });
+
+      test('parts of a spread topic: who may look for all of it, or for a part when none is here, is sent on', async () => {
+        const store = await fresh();
+        await store.own(owned(pinSlice('a/b'), 5, 'moved'));
+        await store.own(owned(spreadSlice('a/b', 0, 2), 9));
+        expect((await store.lookup(['a/b'], epoch(4)))[0]).toEqual({ kind: 'moved', epoch: 5 });
+        expect((await store.lookup(['a/b'], epoch(9)))[0]?.kind).toBe('found');
+        await store.own(owned(spreadSlice('a/b', 0, 2), 10, 'moved'));
+        expect((await store.lookup(['a/b'], epoch(11)))[0]).toEqual({ kind: 'moved', epoch: 11 });
       });
     } else matchingTests(() => fresh());
   });

@@ -120,7 +120,8 @@ export class MemoryShards {
     const { rows, owners } = this.shard(id);
     const covering = [...owners.values()].filter(({ slice }) => covers(slice, filter, clientId, this.partitions));
     const owner = covering.sort((a, b) => specificity(b.slice) - specificity(a.slice))[0];
-    if (owner === undefined || (owner.state === 'moved' && owner.epoch > asker)) return { kind: 'moved' };
+    if (owner === undefined || owner.state === 'moved') return { kind: 'moved' };
+    if (owner.state === 'receiving' && owner.epoch > asker) return { kind: 'moved' };
     const row = rows.get(`${filter}\u0000${clientId}`);
     return { kind: 'found', live: row !== undefined && !row.gone };
   }

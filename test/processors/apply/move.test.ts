@@ -90,7 +90,7 @@ const CASES: readonly { name: string; from: Move; when: (move: Move) => Turn; to
   { name: 'ABORT of a verified move never says verified again',                              from: at('verified'),                                   when: steered('ABORT'),    to: 'aborting',     asks: [] },
   { name: 'ABORT after SWITCH is refused',                         from: at('switched'),                                   when: steered('ABORT'),    to: 'switched',     asks: [], tells: 'SWITCHED' },
   { name: 'an aborting move erases the target',                    from: at('aborting'),                                   when: tick,                to: 'aborting',     asks: ['erase@to'] },
-  { name: 'an erased target is forgotten last',                    from: at('aborting', { awaiting: 'erase' }),            when: erased(true),        to: 'aborted',      asks: ['disown@to'], tells: 'ABORTED' },
+  { name: 'an erased target sends readers on to the source',       from: at('aborting', { awaiting: 'erase' }),            when: erased(true),        to: 'aborted',      asks: ['own moved@to'], tells: 'ABORTED' },
   { name: 'SHARE makes the target a replica',                      from: at('verified'),                                   when: steered('SHARE'),    to: 'shared',       asks: ['own owned@to'], tells: 'SHARED' },
   { name: 'SHARE before it is verified is refused',                from: at('copying'),                                    when: steered('SHARE'),    to: 'copying',      asks: [], tells: 'COPYING' },
   { name: 'SHARE with an old epoch is refused',                    from: at('verified'),                                   when: steered('SHARE', 3), to: 'verified',     asks: [], tells: 'VERIFIED' },
