@@ -1,10 +1,12 @@
 // Walk: checks Avro bytes against the schema they were written with, before anything is built from them. The decoder
 // behind it (avsc) trusts lengths: it turns invalid UTF-8 into U+FFFD and allocates what an array's count asks for.
 //
-//   W1. Every length and count is covered by bytes that are there, so work and memory are bounded by the value's size.
+//   W1. Every length is covered by bytes that are there, and a whole value may take STEPS_PER_BYTE items and fields for
+//       each of its bytes and STEPS_FREE besides: work and memory are bounded by its size, also where items have no bytes.
 //   W2. Every string is valid UTF-8 (RFC 3629: no overlong form, no surrogate, nothing above U+10FFFF). Two filters that
 //       differ in bytes thus never become the same text.
 //   W3. Enum and union indexes are in range, booleans are 0 or 1, numbers are within the range that is read exactly.
+//   W4. A block of items is as long as it says: whoever skips it by its size comes out where this check did.
 //
 // Hot path: one Walker is reused, and each type is a closure made once.
 
@@ -13,12 +15,13 @@ import { AppError } from './errors.ts';
 /** Moves the walker past one value of a type, or throws UNDECODABLE. */
 export type Walk = (walker: Walker) => void;
 
-/** Deep enough for any real record; a recursive schema cannot exhaust the stack. */
+/** Deep enough for any real record; a recursive or a deeply nested schema cannot exhaust the stack. */
 const DEPTH_MAX = 64;
 /** Below this avsc 5.7.9 reads and writes another number, even one of the other sign. No field of ours goes there. */
 const LONG_MIN = 1 - 2 ** 52;
-/** Items without bytes (`null`, empty records) are not covered by W1's bytes; this bounds them. */
-const EMPTY_ITEMS_MAX = 65_536;
+/** A field or an item of a real value has a byte or more; nulls that another writer's schema adds are few beside them. */
+const STEPS_PER_BYTE = 8;
+const STEPS_FREE = 4_096;
 
 /** The check for values written with this schema (parsed Avro JSON). */
 export function walkOf(schema: unknown): Walk {
@@ -30,14 +33,29 @@ export class Walker {
   bytes: Uint8Array = new Uint8Array(0);
   at = 0;
   depth = 0;
+  /** Items and fields met so far. */
+  steps = 0;
+  #stepsMax = 0;
 
   /** Checks that `bytes` from `at` hold exactly one value. */
   whole(bytes: Uint8Array, at: number, walk: Walk): void {
     this.bytes = bytes;
     this.at = at;
     this.depth = 0;
+    this.steps = 0;
+    this.#stepsMax = STEPS_FREE + STEPS_PER_BYTE * bytes.length;
     walk(this);
     if (this.at !== bytes.length) malformed(`${bytes.length - this.at} bytes are left after the value`, this.at);
+  }
+
+  /** Counts items or fields before they are looked at (W1). */
+  spend(steps: number): void {
+    this.steps += steps;
+    if (this.steps > this.#stepsMax) malformed('it has too many items for its size', this.at);
+  }
+
+  enter(): void {
+    if (++this.depth > DEPTH_MAX) malformed('it is nested too deeply', this.at);
   }
 
   skip(sizeBytes: number): void {
@@ -171,7 +189,8 @@ function compile(schema: unknown, namespace: string, named: Map<string, { walk: 
 
 function record(fields: readonly Walk[]): Walk {
   return (walker) => {
-    if (++walker.depth > DEPTH_MAX) malformed('records are nested too deeply', walker.at);
+    walker.enter();
+    walker.spend(fields.length);
     for (let i = 0; i < fields.length; i++) fields[i]!(walker);
     walker.depth--;
   };
@@ -180,18 +199,15 @@ function record(fields: readonly Walk[]): Walk {
 /** Items in blocks: a count, or a negative count and the block's size in bytes; a count of 0 ends them. */
 function blocks(item: Walk): Walk {
   return (walker) => {
-    let empty = 0;
+    walker.enter();
     for (let count = walker.varint(10); count !== 0; count = walker.varint(10)) {
-      if (count < 0) {
-        count = -count;
-        walker.length();
-      }
-      for (let i = 0; i < count; i++) {
-        const before = walker.at;
-        item(walker);
-        if (walker.at === before && ++empty > EMPTY_ITEMS_MAX) malformed('too many items without bytes', before);
-      }
+      const end = count < 0 ? walker.length() + walker.at : undefined;
+      count = Math.abs(count);
+      walker.spend(count);
+      for (let i = 0; i < count; i++) item(walker);
+      if (end !== undefined && walker.at !== end) malformed('a block of items has another size than it says', end); // W4
     }
+    walker.depth--;
   };
 }
 

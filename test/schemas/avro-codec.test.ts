@@ -295,6 +295,13 @@ describe('schemas that change', () => {
     const nulls = { name: 'nulls', type: { type: 'array', items: 'null' } };
     const empty = decoderOf('SubscriptionEvent', writerWith([nulls, ...fields]));
     expect(codeOf(() => empty(bytesOf([128, 128, 128, 128, 128, 128, 1])))).toBe('UNDECODABLE');
+    const items = { type: 'array', items: 'null' };
+    const many = decoderOf(
+      'SubscriptionEvent',
+      writerWith([{ name: 'many', type: { type: 'array', items } }, ...fields]),
+    );
+    const nulls60k = [192, 169, 7, 0];
+    expect(codeOf(() => many(bytesOf([192, 62, ...new Array(4_000).fill(nulls60k).flat(), 0])))).toBe('UNDECODABLE');
   });
 
   test('an encoder writes its schema id', () => {

@@ -13,6 +13,7 @@ import { memoryFolder } from '../../state/memory-store.ts';
 import type { Change, StoreFolder } from '../../state/store.ts';
 import { defineTopology, stage } from '../../topology/graph.ts';
 import { inlineFitter } from '../../topology/inline-fitter.ts';
+import type { Log } from '../../topology/ports.ts';
 import { run as start } from '../../topology/runner.ts';
 import { SimulatedClock } from '../../topology/simulated-clock.ts';
 import { silentLogger } from '../../topology/telemetry.ts';
@@ -301,6 +302,39 @@ describe('a refused record', () => {
   }
 });
 
+describe('a batch with refused records', () => {
+  const good = jsonCodec.encode('SubscriptionEvent', event('a'));
+  const bad: Readonly<Record<string, { readonly key: string | null; readonly value: Buffer | null }>> = {
+    'without a value': { key: 'a', value: null },
+    'without a key': { key: null, value: good },
+    'that is no record': { key: 'a', value: Buffer.from('{"action":') },
+    'whose key is another filter': { key: 'b', value: good },
+    'above 1 MiB': { key: 'a', value: Buffer.alloc((1 << 20) + 1, 0x20) },
+  };
+  for (const [name, refused] of Object.entries(bad))
+    for (const pattern of ['bad good good', 'bad bad good', 'good bad good', 'good good bad', 'bad', 'bad bad'])
+      test(`loses none of the others, and is passed whole: ${pattern}, the bad one ${name}`, async () => {
+        const run = await drive(counting);
+        const kinds = pattern.split(' ');
+        const goods = kinds.filter((kind) => kind === 'good').length;
+        await run.log.append(
+          kinds.map((kind) => ({
+            topic: 'subscriptions',
+            partition: 0,
+            ...(kind === 'good' ? { key: 'a', value: good } : refused),
+          })),
+        );
+        await run.log.settle();
+        await run.send(subscriptions, 'a', event('a'));
+        expect(run.row('work', 'counts', 0, 'a')).toBe(goods + 1);
+        expect(run.read(deadLetters)).toHaveLength(kinds.length - goods);
+        expect(run.meter.sum('foreshard_stepped_total')).toBe(goods + 1);
+        expect(run.meter.sum('foreshard_refused_records_total')).toBe(kinds.length - goods);
+        expect(run.meter.sum('foreshard_consumed_total')).toBe(kinds.length + 1);
+        await run.stop();
+      });
+});
+
 describe('effects', () => {
   test('are performed, and their outcomes stepped, before the positions are committed', async () => {
     const seen: unknown[] = [];
@@ -447,6 +481,73 @@ test('a bug in a step ends the run with its error', async () => {
   await run.send(subscriptions, 'a', event('a')).catch(() => {});
   await ended;
 });
+
+for (const name of ['work', 'plan'] as const)
+  test(`a group that cannot go on ends the run with its error, and nothing is committed any more: ${name}`, async () => {
+    const memory = new MemoryLog({ app: 'drive', partitions: 1 });
+    let end = (_error: unknown): void => {};
+    const log: Log = new Proxy(memory, {
+      get(target, property) {
+        if (property !== 'join') {
+          const found = Reflect.get(target, property, target) as unknown;
+          return typeof found === 'function' ? found.bind(target) : found;
+        }
+        return async (...given: Parameters<Log['join']>) => {
+          const membership = await target.join(...given);
+          if (given[0].name !== name) return membership;
+          const done = new Promise<void>((_resolve, reject) => {
+            end = reject;
+          });
+          return { ownerOf: membership.ownerOf.bind(membership), leave: membership.leave.bind(membership), done };
+        };
+      },
+    });
+    const clock = new SimulatedClock(0);
+    const step: Step<Input<'subscriptions', SubscriptionEvent>, number, never> = (rows, { key }) => {
+      rows.set(key, (rows.get(key) ?? 0) + 1);
+      return [];
+    };
+    const reads = [subscriptions] as const;
+    const running = await start(
+      defineTopology(
+        [
+          stage('count', { reads, keeps: jsonTable<number>('counts'), emits: [], step }),
+          stage('plan', { scope: 'cell', reads, keeps: jsonTable<number>('cells'), emits: [], step }),
+        ],
+        { inputs: [subscriptions] },
+      ),
+      {
+        log,
+        codec: jsonCodec,
+        stores: memoryFolder(),
+        clock,
+        meter: new CountingMeter(),
+        logger: silentLogger,
+        fitter: inlineFitter,
+        effects: { perform: async () => [] },
+      },
+      {
+        app: 'drive',
+        partitions: 1,
+        address: '',
+        commitIntervalMs: 0,
+        commitRecordsMax: 100,
+        effectRetryMs: 100,
+        tickMs: Number.MAX_SAFE_INTEGER,
+        idleMs: 30_000,
+      },
+    );
+    const ended = expect(running.done).rejects.toThrow('the group is at odds');
+    end(new Error('the group is at odds'));
+    await ended;
+    const kept = memory.recordsOf('drive-work-changelog').length;
+    const value = jsonCodec.encode('SubscriptionEvent', event('a'));
+    await memory.append([{ topic: 'subscriptions', partition: 0, key: 'a', value }]);
+    await memory.settle();
+    expect(memory.recordsOf('drive-work-changelog')).toHaveLength(kept);
+    expect(running.where('work', 0)).not.toMatchObject({ kind: 'here' });
+    await memory.close();
+  });
 
 test('a bug in a step that takes a fit ends the run with its error', async () => {
   const asked = { series: 'c/0/', signal: 0, models: [], shape: { nearSteps: 1, farSlots: 1 }, regime: 0 };
