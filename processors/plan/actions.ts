@@ -63,6 +63,7 @@ interface Moving<Kind extends 'MOVE' | 'WAIT'> {
 export type Constraint =
   | 'busy'
   | 'cool-down'
+  | 'return'
   | 'moves-at-once'
   | 'moves-per-shard'
   | 'shards-per-hour'

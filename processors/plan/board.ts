@@ -15,7 +15,7 @@ import { type HeavyGroup, type HeavyTopic, type Load, peakOf, wholeLoad } from '
 import { type Footprint, heldShare, takenShare } from './footprint.ts';
 import type { Measured } from './lead-time.ts';
 import { type Outline, outlineOf } from './outline.ts';
-import type { Spending } from './rows.ts';
+import type { LeftShard, Spending } from './rows.ts';
 import type { PlanSettings } from './settings.ts';
 
 /** Everything a plan is made from. */
@@ -68,6 +68,8 @@ export interface PlannedSlice {
   /** In a move or change, or not there yet. */
   readonly busy: boolean;
   readonly coolUntil: EventTime;
+  /** Shards that it was on lately, and until when it does not come back. */
+  readonly left?: readonly LeftShard[] | undefined;
   /** Where its replica is, which has half of its look-ups; `load` is what is left. */
   readonly replica?: ShardId | undefined;
   /** This is the replica: it goes where its slice's own shard says. */

@@ -145,6 +145,13 @@ export function surplusPerSecond(board: Board, kind: StoreKind, fleet: FleetPlan
 export const sparePerSecond = (board: Board, kind: StoreKind, { capacityPerSecond }: FleetPlan): number =>
   Math.max(0, sum(board.ofKind(kind), (shard) => carriedBy(board, shard.type)) - capacityPerSecond);
 
+/** Operations per second that one of the last plans, or this one, could do without. */
+export const unwantedPerSecond = (board: Board, kind: StoreKind, fleet: FleetPlan): number =>
+  sparePerSecond(board, kind, {
+    ...fleet,
+    capacityPerSecond: Math.min(...board.snapshot.plannedBefore[kind], fleet.capacityPerSecond),
+  });
+
 /** F2 */
 export const carriedBy = (board: Board, type: DatastoreType): number => board.placeLimit * type.operationsPerSecond;
 

@@ -293,6 +293,7 @@ function close(turn: Turn, move: MoveRow, at: EventTime): void {
   const { cell, rows, settings } = turn;
   move.closedAt = at;
   rows.set(moveKey(move.id), move);
+  if (move.state === 'RETIRED' && !move.replicates) noteLeft(turn, move, at);
   freeSlice(turn, move.slice, at + settings.coolDownMs);
   cell.openMoves = cell.openMoves.filter((id) => id !== move.id);
   cell.closedMoves.push(move.id);
@@ -300,6 +301,16 @@ function close(turn: Turn, move: MoveRow, at: EventTime): void {
   turn.keepCell();
 }
 
+/** The slice does not come back for two cool-downs (goals/return.ts). */
+function noteLeft({ rows, settings }: Turn, { slice: key, from }: MoveRow, at: EventTime): void {
+  const slice = rowOf(rows, 'slice', sliceRowKey(key));
+  if (slice === undefined) return;
+  const until = (at + RETURN_COOL_DOWNS * settings.coolDownMs) as EventTime;
+  const others = (slice.left ?? []).filter((left) => left.shard !== from && left.until > at);
+  rows.set(sliceRowKey(key), { ...slice, left: [...others, { shard: from, until }] });
+}
+
+const RETURN_COOL_DOWNS = 2;
 const CLOSED_MOVES_KEPT = 200;
 const REQUESTS_KEPT = 32;
 

@@ -18,7 +18,7 @@ import { type FleetPlan, fleetPlan, growing, sparePerSecond } from './fleet.ts';
 import { firstRefusal, GOALS } from './goals/goals.ts';
 import { reliefs } from './placement.ts';
 import { smallerTypes } from './sizing.ts';
-import { emptying, leavingShard, merging, spareShard, unreplicating } from './upkeep.ts';
+import { emptying, leavingShard, merging, spareShard, unreplicating, unwantedShards } from './upkeep.ts';
 
 export interface Plan {
   /** In the order in which they are to be carried out; WAIT is never among them. */
@@ -57,7 +57,7 @@ export function plan(snapshot: Snapshot, goals: readonly Goal[] = GOALS): Plan {
   relieveAll(false);
   if (troubledKinds.size === 0) {
     take(board, goals, unreplicating(board), board.settings.movesMax, actions, refusals);
-    take(board, goals, merging(board), board.settings.movesMax, actions, refusals); // P6
+    take(board, goals, merging(board, unwanted(board, fleet)), board.settings.movesMax, actions, refusals); // P6
   }
   for (const kind of KINDS) {
     if (troubledKinds.has(kind)) continue;
@@ -82,6 +82,15 @@ const LATER: ReadonlySet<Constraint> = new Set(['timing', 'moves-at-once', 'move
 const REFUSALS_MAX = 3;
 /** Shards bought for the forecast in one plan; the caps on an hour are far lower (goals/caps.ts). */
 const SHARDS_MAX = 64;
+
+/** Shards to which nothing goes home (upkeep.ts V3). */
+const unwanted = (board: Board, fleet: Plan['fleet']): ReadonlySet<ShardId> =>
+  new Set(
+    KINDS.flatMap((kind) => {
+      const planned = fleet[kind];
+      return planned === undefined ? [] : [...unwantedShards(board, kind, planned)];
+    }),
+  );
 
 function relieve(
   board: Board,

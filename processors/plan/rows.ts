@@ -137,6 +137,11 @@ export interface ShardRow {
   };
 }
 
+export interface LeftShard {
+  readonly shard: ShardId;
+  readonly until: EventTime;
+}
+
 export interface SliceRow {
   readonly kind: 'slice';
   readonly slice: SliceKey;
@@ -145,6 +150,8 @@ export interface SliceRow {
   entries: number;
   bytes: number;
   coolUntil: EventTime;
+  /** Shards that it was on lately, and until when it does not come back (goals/return.ts); absent when there is none. */
+  left?: readonly LeftShard[];
   /** The move or change that it takes part in; '' when free. */
   busyWith: string;
 }

@@ -301,9 +301,13 @@ function publishChange(turn: Turn, change: ChangeRow): void {
   const entries = total((slice) => slice.entries) * share;
   const bytes = total((slice) => slice.bytes) * share;
   const coolUntil = eventTime(change.change === 'MERGE' ? turn.now + settings.coolDownMs : turn.now);
+  // What one of them has left, all have (goals/return.ts).
+  const left = before.flatMap((slice) => slice.left ?? []).filter(({ until }) => until > turn.now);
   for (const key of gone) rows.delete(sliceRowKey(key));
-  for (const key of made)
-    rows.set(sliceRowKey(key), { ...newSlice(key, change.shard), epoch: next, entries, bytes, coolUntil });
+  for (const key of made) {
+    const slice = { ...newSlice(key, change.shard), epoch: next, entries, bytes, coolUntil };
+    rows.set(sliceRowKey(key), left.length === 0 ? slice : { ...slice, left });
+  }
   for (const key of change.before) freeSlice(turn, key, coolUntil);
 }
 

@@ -120,7 +120,7 @@ function placedSlices(
       if (asked !== 'ABORT') replicaAt.set(slice, to);
     } else if (asked !== 'ABORT') targetOf.set(slice, to);
   const bySlice = new Map<SliceKey, Placed>();
-  for (const { slice, shard, entries, bytes, busyWith, coolUntil } of rows) {
+  for (const { slice, shard, entries, bytes, busyWith, coolUntil, left } of rows) {
     const home = targetOf.get(slice) ?? shard;
     bySlice.set(slice, {
       slice,
@@ -131,6 +131,7 @@ function placedSlices(
       bytes,
       busy: busyWith !== '',
       coolUntil,
+      left,
       load: NOT_KNOWN_YET,
     });
   }

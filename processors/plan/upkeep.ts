@@ -3,15 +3,18 @@
 //   V1. Nothing here is urgent: churn, cool-down and cost hold all of it back.
 //   V2. A shard goes when the fleet's plans agree (fleet.ts) and every slice of it has a place where it stays by the rule
 //       that slices are placed by: what goes is not bought again for the same load.
+//   V3. Nothing goes home to a shard that is being emptied, or that one of the last plans could do without: it would only
+//       have to leave again. Nor does what is emptied go to such a shard while there is room on another.
+//   V4. What is emptied goes where its own are, if there is room: from anywhere else it would go home when it is cold.
 
-import type { SliceKey } from '../../schemas/ids.ts';
+import type { ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
 import { hashSlice, parseSlice, partitionOf, pinSlice, type Slice, spreadSlices } from '../../state/keys.ts';
 import { SliceTree } from '../../state/slice-tree.ts';
 import { type Action, calmFacts } from './actions.ts';
 import { type Board, type BoardShard, type PlannedSlice, sumOnto } from './board.ts';
 import { addLoad, emptyLoad, lookupShare, peakOf, scaledLoad } from './demand.ts';
-import { carriedBy, type FleetPlan, isWithin, surplusPerSecond } from './fleet.ts';
+import { carriedBy, type FleetPlan, isWithin, surplusPerSecond, unwantedPerSecond } from './fleet.ts';
 import { moveAction } from './placement.ts';
 
 const HOUR_MS = 3_600_000;
@@ -19,16 +22,10 @@ const HOUR_MS = 3_600_000;
 export const COLD_SHARE = 0.02;
 const MERGES_MAX = 2;
 
-/** Cold neighbours, and cold parts of a spread topic, become one slice again; cold pins and groups go home. */
-export function* merging(board: Board): Generator<Action> {
-  const all = new Map<SliceKey, Placed>();
-  for (const shard of board.shards.values())
-    for (const slice of shard.slices.values()) all.set(slice.slice, { slice, shard });
-  let known: SliceTree | undefined;
-  const treeOfAll = (): SliceTree => {
-    known ??= new SliceTree(board.settings.partitions, all.keys());
-    return known;
-  };
+/** Cold neighbours, and cold parts of a spread topic, become one slice again; cold pins and groups go home, but not to `spare` (V3). */
+export function* merging(board: Board, spare: ReadonlySet<ShardId>): Generator<Action> {
+  const all = allPlaced(board);
+  const kin = kinship(board, all);
   const isCold = ({ slice, shard }: Placed): boolean =>
     !slice.busy &&
     slice.coolUntil <= board.snapshot.now &&
@@ -38,31 +35,19 @@ export function* merging(board: Board): Generator<Action> {
   for (const [key, one] of all) {
     if (found === MERGES_MAX) return;
     if (!MERGEABLE.test(key) || !isCold(one)) continue;
-    const parsed = parseSlice(key);
-    if (parsed === undefined) continue;
-    let before: Placed[];
-    let into: PlannedSlice['slice'];
-    if (parsed.kind === 'hash' || parsed.kind === 'spread') {
-      const [keys, whole] =
-        parsed.kind === 'hash' ? halvesOf(parsed) : [spreadSlices(parsed.filter, parsed.of), pinSlice(parsed.filter)];
-      before = keys.flatMap((each) => all.get(each) ?? []);
-      if (before.length < keys.length || !before.every(isCold)) continue;
-      into = whole;
-    } else {
-      const tree = treeOfAll();
-      tree.remove(one.slice.slice);
-      const home =
-        parsed.kind === 'group'
-          ? tree.groupOf(parsed.partition, parsed.prefix)
-          : tree.concreteSliceOf(parsed.filter, partitionOf(parsed.filter, tree.partitions), '');
-      tree.add(one.slice.slice);
-      const host = home === undefined ? undefined : all.get(home);
-      if (host === undefined || host.slice.busy || host.slice.coolUntil > board.snapshot.now) continue;
-      before = [host, one];
-      into = host.slice.slice;
-    }
+    const family = kin(key);
+    if (family === undefined) continue;
+    const { into, isHosted } = family;
+    const before = family.before.flatMap((each) => all.get(each) ?? []);
+    if (before.length < family.before.length || !before.every(isAsBefore)) continue;
+    if (isHosted) {
+      const { slice: host } = before[0]!;
+      if (host.busy || host.coolUntil > board.snapshot.now) continue;
+    } else if (!before.every(isCold)) continue;
+    // Equals meet where one of them may stay; a guest goes to its host.
+    const first = (isHosted ? undefined : before.find(({ shard }) => !spare.has(shard.id))) ?? before[0]!;
+    if (spare.has(first.shard.id) && before.some(({ shard }) => shard !== first.shard)) continue; // V3
     found++;
-    const [first] = before as [Placed];
     const facts = calmFacts(
       board,
       one.shard,
@@ -120,6 +105,52 @@ interface Placed {
   readonly shard: BoardShard;
 }
 
+/** No action of this plan has taken it: `all` is as the plan found it. */
+const isAsBefore = ({ slice, shard }: Placed): boolean => shard.slices.get(slice.slice) === slice;
+
+function allPlaced(board: Board): Map<SliceKey, Placed> {
+  const all = new Map<SliceKey, Placed>();
+  for (const shard of board.shards.values())
+    for (const slice of shard.slices.values()) if (!slice.isReplica) all.set(slice.slice, { slice, shard });
+  return all;
+}
+
+/** Slices that may become one. */
+interface Family {
+  /** With the slice asked for; a host comes first. */
+  readonly before: readonly SliceKey[];
+  readonly into: SliceKey;
+  /** The first is what the other was carved out of, and stays. */
+  readonly isHosted: boolean;
+}
+
+/** What a slice may become one with: its other half, the other parts of a topic, or what it was carved out of. */
+function kinship(board: Board, all: ReadonlyMap<SliceKey, Placed>): (key: SliceKey) => Family | undefined {
+  let known: SliceTree | undefined;
+  return (key) => {
+    const parsed = parseSlice(key);
+    if (parsed === undefined) return undefined;
+    if (parsed.kind === 'hash') {
+      if (parsed.bits === '') return undefined;
+      const [before, into] = halvesOf(parsed);
+      return { before, into, isHosted: false };
+    }
+    if (parsed.kind === 'spread') {
+      const { filter, of } = parsed;
+      return { before: spreadSlices(filter, of), into: pinSlice(filter), isHosted: false };
+    }
+    known ??= new SliceTree(board.settings.partitions, all.keys());
+    const tree = known;
+    tree.remove(key);
+    const host =
+      parsed.kind === 'group'
+        ? tree.groupOf(parsed.partition, parsed.prefix)
+        : tree.concreteSliceOf(parsed.filter, partitionOf(parsed.filter, tree.partitions), '');
+    tree.add(key);
+    return host === undefined ? undefined : { before: [host, key], into: host, isHosted: true };
+  };
+}
+
 function halvesOf({ partition, bits }: Extract<Slice, { kind: 'hash' }>): [of: SliceKey[], into: SliceKey] {
   const above = bits.slice(0, -1);
   return [[hashSlice(partition, `${above}0`), hashSlice(partition, `${above}1`)], hashSlice(partition, above)];
@@ -139,8 +170,30 @@ export function leavingShard(board: Board, kind: StoreKind, fleet: FleetPlan): L
   const shards = board.ofKind(kind);
   if (shards.some((shard) => !shard.ready || shard.resizing)) return undefined;
   const shard = spareShard(board, kind, surplusPerSecond(board, kind, fleet));
-  const homes = shard && homesWithout(board, shard);
-  return homes && { shard: shard!, homes };
+  if (shard === undefined) return undefined;
+  const unwanted = unwantedShards(board, kind, fleet);
+  const homes = homesWithout(board, shard, unwanted) ?? homesWithout(board, shard, NONE);
+  return homes && { shard, homes };
+}
+
+const NONE: ReadonlySet<ShardId> = new Set();
+
+/** All shards that one of the last plans, or this one, could do without, were the emptiest given back first (V3). */
+export function unwantedShards(board: Board, kind: StoreKind, fleet: FleetPlan): ReadonlySet<ShardId> {
+  let left = unwantedPerSecond(board, kind, fleet);
+  const unwanted = new Set<ShardId>();
+  const emptiest = board
+    .ofKind(kind)
+    .filter((each) => !each.first)
+    .map((each) => ({ each, peak: board.outline(each).utilisation }))
+    .sort((a, b) => a.peak - b.peak || (a.each.id < b.each.id ? 1 : -1));
+  for (const { each } of emptiest) {
+    const carried = carriedBy(board, each.type);
+    if (!isWithin(carried, left)) continue;
+    unwanted.add(each.id);
+    left -= carried;
+  }
+  return unwanted;
 }
 
 /** The emptiest shard that so much surplus could do without. */
@@ -178,23 +231,34 @@ export function* emptying(board: Board, { shard, homes }: Leaving): Generator<Ac
     if (!slice.busy) yield moveAction(board, slice, target, { ...facts, reason: `${facts.reason} It is emptied.` });
 }
 
-/** Where each slice of the shard could go with no other shard getting fuller than slices are placed; `undefined` when one has no place. */
-function homesWithout(board: Board, victim: BoardShard): [PlannedSlice, BoardShard][] | undefined {
+/**
+ * Where each slice of the shard could go, but to `unwanted`, with no other shard getting fuller than slices are placed;
+ * `undefined` when one has no place.
+ */
+function homesWithout(
+  board: Board,
+  victim: BoardShard,
+  unwanted: ReadonlySet<ShardId>,
+): [PlannedSlice, BoardShard][] | undefined {
   if (victim.slices.size > EMPTYING_SLICES_MAX) return undefined;
   const trial = new Map(
     board
       .ofKind(victim.kind)
-      .filter((shard) => shard !== victim)
+      .filter((shard) => shard !== victim && !unwanted.has(shard.id))
       .map((shard) => [shard.id, copyOf(shard)]),
   );
   if (trial.size === 0) return undefined;
+  const all = victim.slices.size === 0 ? new Map<SliceKey, Placed>() : allPlaced(board);
+  const kin = kinship(board, all);
   const homes: [PlannedSlice, BoardShard][] = [];
   const slices = [...victim.slices.values()].sort(
     (a, b) => peakOf(b.load).perSecond - peakOf(a.load).perSecond || (a.slice < b.slice ? -1 : 1),
   );
   for (const slice of slices) {
-    let best: BoardShard | undefined;
-    let lowest = board.placeLimit;
+    let best = (kin(slice.slice)?.before ?? [])
+      .flatMap((key) => trial.get(all.get(key)?.shard.id ?? victim.id) ?? [])
+      .find((shard) => board.outline(shard, slice).utilisation <= board.placeLimit); // V4
+    let lowest = best === undefined ? board.placeLimit : Number.NEGATIVE_INFINITY;
     for (const shard of trial.values()) {
       const { utilisation } = board.outline(shard, slice);
       if (utilisation <= lowest) {

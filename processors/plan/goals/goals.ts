@@ -8,9 +8,10 @@ import { caps } from './caps.ts';
 import { churn } from './churn.ts';
 import { coolDown } from './cool-down.ts';
 import { cost } from './cost.ts';
+import { comeBack } from './return.ts';
 import { timing } from './timing.ts';
 
-export const GOALS: readonly Goal[] = [busy, coolDown, caps, churn, cost, capacity, timing];
+export const GOALS: readonly Goal[] = [busy, coolDown, comeBack, caps, churn, cost, capacity, timing];
 
 /** The first goal that says no. */
 export function firstRefusal(goals: readonly Goal[], board: Board, action: Action): Refusal | undefined {

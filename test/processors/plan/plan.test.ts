@@ -79,6 +79,14 @@ const said = (made: ReturnType<typeof plan>): string[] =>
     return `${action.kind} ${action.kind === 'RETIRE' ? action.shard : ''}`;
   });
 
+/** Totals by which key-value shards for so many operations are planned. */
+function wanting(perSecond: number): Snapshot['totals'] {
+  const total = emptyTotal(SETTINGS);
+  total.now = perSecond;
+  total.median.fill(perSecond);
+  return { KEY_VALUE: total, TRIE: emptyTotal(SETTINGS) };
+}
+
 /** So many plans that wanted one shard. */
 const plansForOne = (plans: number): Snapshot['plannedBefore'] => ({ KEY_VALUE: Array(plans).fill(700), TRIE: [] });
 
@@ -213,6 +221,75 @@ describe('actions', () => {
       expected: ['MERGE c/0/,t/zz>c/0/'],
     },
     {
+      name: 'a cold pin goes home to a shard that all of the last plans wanted',
+      given: {
+        shards: [shard('a', { first: true }), shard('b')],
+        slices: [slice('c/0/', 'b', 640), slice('t/zz', 'a', 0), slice('c/1/', 'a', 640)],
+        settings: { ...SETTINGS, partitions: 2 },
+        plannedBefore: { KEY_VALUE: Array(9).fill(1_400), TRIE: [] },
+        totals: wanting(1_280),
+      },
+      expected: ['MOVE t/zz a>b'],
+    },
+    {
+      name: 'not to one that a single one of them could do without',
+      given: {
+        shards: [shard('a', { first: true }), shard('b')],
+        slices: [slice('c/0/', 'b', 640), slice('t/zz', 'a', 0), slice('c/1/', 'a', 640)],
+        settings: { ...SETTINGS, partitions: 2 },
+        plannedBefore: { KEY_VALUE: [...Array(8).fill(1_400), 700], TRIE: [] },
+        totals: wanting(1_280),
+      },
+      expected: [],
+    },
+    {
+      name: 'nor to one that is being emptied: its home goes first',
+      given: {
+        shards: [shard('a', { first: true }), shard('b')],
+        slices: [slice('c/0/', 'b', 50), slice('t/zz', 'a', 0)],
+        settings: { ...SETTINGS, partitions: 2 },
+        plannedBefore: plansForOne(9),
+      },
+      expected: ['MOVE c/0/ b>a'],
+    },
+    {
+      name: 'cold halves meet on the shard that is to stay',
+      given: {
+        shards: [shard('a', { first: true }), shard('b')],
+        slices: [slice('c/0/0', 'b', 1), slice('c/0/1', 'a', 1)],
+        plannedBefore: plansForOne(3),
+      },
+      expected: ['MOVE c/0/0 b>a'],
+    },
+    {
+      name: 'what is emptied goes where its own are, not where there is most room',
+      given: {
+        shards: [shard('a', { first: true }), shard('b', { first: true }), shard('c')],
+        slices: [slice('c/0/', 'b', 300), slice('c/1/', 'a', 100), slice('t/zz', 'c', 50)],
+        settings: { ...SETTINGS, partitions: 2 },
+        plannedBefore: plansForOne(9),
+      },
+      expected: ['MOVE t/zz c>b'],
+    },
+    {
+      name: 'nor to another that is not needed, while there is room elsewhere',
+      given: {
+        shards: [shard('a', { first: true }), shard('b'), shard('c')],
+        slices: [...four('a', 100), slice('c/4/', 'b', 30), slice('c/5/', 'c', 25)],
+        plannedBefore: plansForOne(9),
+      },
+      expected: ['MOVE c/5/ c>a'],
+    },
+    {
+      name: 'a half that takes its guest in is not made one with the other half meanwhile',
+      given: {
+        shards: [shard('a', { first: true })],
+        slices: [slice('c/0/0', 'a', 1), slice('c/0/1', 'a', 1), slice('t/zz', 'a', 0)],
+        settings: { ...SETTINGS, partitions: 1 },
+      },
+      expected: ['MERGE c/0/0,c/0/1>c/0/'],
+    },
+    {
       name: 'an empty shard goes when ten plans could do without it',
       given: {
         shards: [shard('a', { first: true }), shard('b')],
@@ -322,6 +399,10 @@ describe('goals', () => {
     { by: undefined, action: move() },
     { by: 'busy', action: move({ busy: true }) },
     { by: 'cool-down', action: move({ coolUntil: eventTime(NOW + 1) }) },
+    { by: 'return', action: move({ left: [{ shard: 'b' as ShardId, until: eventTime(NOW + 1) }] }) },
+    { by: undefined, action: move({ left: [{ shard: 'b' as ShardId, until: NOW }] }) },
+    { by: undefined, action: move({ left: [{ shard: 'c' as ShardId, until: eventTime(NOW + 1) }] }) },
+    { by: undefined, action: move({ left: [{ shard: 'b' as ShardId, until: eventTime(NOW + 1) }] }, { urgent: true }) },
     { by: 'moves-at-once', action: move(), given: { moves: 4 } },
     { by: 'moves-per-shard', action: move(), given: { movesOf: new Map([['b' as ShardId, 2]]) } },
     { by: 'churn', action: move(), given: { ledger: [{ ...spent, keys: 150 }] } },
