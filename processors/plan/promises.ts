@@ -3,6 +3,7 @@
 //   H1. A shard has one open promise. What is done for the same shard meanwhile is paid by it, and reviewed with it.
 //   H2. What was avoided is measured: the time in which the load that is there, with what has left the shard back on it,
 //       would have been above the safe capacity that the shard had. What is given back saves until it is bought again.
+//       What has left is followed wherever it goes, also when it is split, carved or merged.
 //   H3. The share that is kept of what was promised sets the dead band: after each review
 //           kept = 0.8 kept + 0.2 min(1, realised / promised),   dead band = setting x (2 - kept),
 //       so it lies between one and two times its setting, and one review moves it by a fifth of that at most.
@@ -17,7 +18,7 @@ import { calibrationOf, type PlannedShard, type Snapshot } from './board.ts';
 import { moveDollars, overloadDollars } from './cost.ts';
 import { heldShare } from './footprint.ts';
 import { replicaOf } from './moves.ts';
-import { type CellRow, type PromiseRow, promiseKey, rowOf, rowsOf, sliceRowKey } from './rows.ts';
+import { type CellRow, type ChangeRow, type PromiseRow, promiseKey, rowOf, rowsOf, sliceRowKey } from './rows.ts';
 import type { PlanSettings } from './settings.ts';
 import type { Turn } from './turn.ts';
 
@@ -50,6 +51,19 @@ export function notePromise(turn: Turn, action: Action, before: Snapshot): void 
   }
   const saves = action.kind === 'RETIRE' || (action.kind === 'RESIZE' && action.dollarsPerHour < 0);
   if (saves && open === undefined) rows.set(promiseKey(action.shard), saving(turn, action, before));
+}
+
+/** On each split and merge: what is made of slices that have left has left too (H2). */
+export function followChange({ rows }: Turn, { change, before, after }: ChangeRow): void {
+  for (const [key, row] of [...rowsOf(rows, 'promise')]) {
+    if (!before.some((slice) => row.left.includes(slice))) continue;
+    // Only what is cold is merged: a guest is next to nothing beside its host.
+    const follows = change === 'SPLIT' || after.some((slice) => row.left.includes(slice));
+    const isWhole = before.every((slice) => row.left.includes(slice));
+    const made = follows || isWhole ? after : [];
+    row.left = [...row.left.filter((slice) => !before.includes(slice)), ...made].slice(0, LEFT_MAX);
+    rows.set(key, row);
+  }
 }
 
 /** What an action costs once. */

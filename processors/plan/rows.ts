@@ -232,8 +232,8 @@ export interface PromiseRow {
   avoidedMs: number;
   /** Overload that came all the same. */
   sufferedMs: number;
-  /** Slices that were moved away. */
-  readonly left: SliceKey[];
+  /** Slices that were moved away, and what has been made of them. */
+  left: SliceKey[];
   spentDollars: number;
   readonly promisedDollars: number;
   realisedDollars: number;

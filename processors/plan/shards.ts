@@ -11,6 +11,7 @@ import { FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD, firstPlacement } from '../../st
 import type { Rows } from '../step.ts';
 import { typeNamed } from './catalog.ts';
 import { freeSlice } from './moves.ts';
+import { followChange } from './promises.ts';
 import { reachSaid } from './reach.ts';
 import {
   type CellRow,
@@ -301,6 +302,7 @@ function publishChange(turn: Turn, change: ChangeRow): void {
   const entries = total((slice) => slice.entries) * share;
   const bytes = total((slice) => slice.bytes) * share;
   const coolUntil = eventTime(change.change === 'MERGE' ? turn.now + settings.coolDownMs : turn.now);
+  followChange(turn, change);
   // What one of them has left, all have (goals/return.ts).
   const left = before.flatMap((slice) => slice.left ?? []).filter(({ until }) => until > turn.now);
   for (const key of gone) rows.delete(sliceRowKey(key));
