@@ -1,7 +1,8 @@
 // Rates step: how many concrete subscription events one thread counts in a second, decoded records in, windows out. The
 // peer is the plain way: one Map of window objects by series, and a Set of clients for each.
 
-import { countRates, RATES_DEFAULTS, type Row } from '../processors/rates/rates.ts';
+import { countRates, type Row } from '../processors/rates/rates.ts';
+import { RATES_DEFAULTS } from '../processors/rates/settings.ts';
 import type { Rows } from '../processors/step.ts';
 import type { EventTime } from '../schemas/ids.ts';
 import type { SubscriptionEvent } from '../schemas/records.ts';

@@ -1,15 +1,30 @@
-// Config: every setting, described once: what it means, its unit, default and bounds. `configOf` lays the sources over
-// each other (defaults < file < environment < flags), checks all of it and returns one frozen value, with where each
+// Config: every setting, described once: what it means, its unit, default and bounds; those of a stage by the stage
+// itself. `configOf` lays the sources over each other (defaults < file < environment < flags), checks all of it and returns one frozen value, with where each
 // setting came from. Reading files and the environment is the edge's part (edge/env-config.ts).
 //
 //   K1. Nothing is guessed: an unknown name, a wrong type, a missing unit or a value out of bounds stops the start, with
 //       every problem named at once.
 //   K2. A secret is never printed: not in `explain`, not in an error, not by JSON or the console.
 
-import { MODEL_NAMES } from '../processors/forecast/models/models.ts';
+import { APPLY_SETTINGS } from '../processors/apply/apply.ts';
+import { FORECAST_SETTINGS } from '../processors/forecast/settings.ts';
+import { PLAN_SETTINGS } from '../processors/plan/settings.ts';
+import { RATES_SETTINGS } from '../processors/rates/settings.ts';
 import { AppError } from '../schemas/errors.ts';
 import { isLoopback } from '../schemas/loopback.ts';
-import { address, choice, flag, integer, label, list, number, Secret, type Setting, secret, text } from './setting.ts';
+import {
+  address,
+  choice,
+  flag,
+  hosts,
+  integer,
+  label,
+  Secret,
+  type Setting,
+  secret,
+  text,
+  type ValuesOf,
+} from '../schemas/setting.ts';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -26,11 +41,6 @@ export const SETTINGS = {
     { min: 1, max: 10_000, unit: '' },
     'Partitions of the subscriptions topic; fixed once it exists.',
   ),
-  incarnation: integer(
-    0,
-    { min: 0, max: 1_000_000, unit: '' },
-    'Raise by one when the subscriptions topic was made anew, so that its offsets start again.',
-  ),
   shutdownDeadlineMs: integer(20_000, { min: 100, max: 600_000, unit: 'ms' }, 'Time to leave in order after SIGTERM.'),
   workerThreads: integer(
     1,
@@ -39,7 +49,7 @@ export const SETTINGS = {
   ),
 
   // The log.
-  brokers: list([], 'Kafka’s bootstrap servers, host:port, separated by commas.'),
+  brokers: hosts([], 'Kafka’s bootstrap servers, host:port, separated by commas.'),
   topicPrefix: label('foreshard.', 'Stands before the name of each topic.', true),
   replicationFactor: integer(3, { min: 1, max: 100, unit: '' }, 'Copies of each topic that is created.'),
   createTopics: flag(true, 'Create topics that are missing; off where the process may not.'),
@@ -83,7 +93,7 @@ export const SETTINGS = {
 
   // State and shards.
   storeEngine: choice(['level', 'rocksdb'], 'level', 'Engine of local state.'),
-  shardServers: list([], 'Shard servers, host:port, separated by commas; empty keeps shards in this process.'),
+  shardServers: hosts([], 'Shard servers, host:port, separated by commas; empty keeps shards in this process.'),
   shardServerToken: secret('Token for shard servers.'),
   catalogPath: text('', 'Prices and sizes of datastore types; empty uses the catalogue that comes along.'),
   concreteType: label('level-small', 'Datastore type of the first shard of concrete filters.'),
@@ -94,78 +104,15 @@ export const SETTINGS = {
     'How long a removed subscription is remembered, so that a replay cannot revive it.',
   ),
 
-  // Rates and forecasts.
-  rateGraceMs: integer(
-    2_000,
-    { min: 0, max: HOUR_MS, unit: 'ms' },
-    'How late an event may be and still count in its window.',
-  ),
-  leafBits: integer(4, { min: 0, max: 12, unit: 'bits' }, 'Each partition is counted and forecast in 2^bits leaves.'),
-  heavyTopicsMax: integer(
-    64,
-    { min: 1, max: 100_000, unit: 'topics' },
-    'Heavy topics of one partition with a series of their own.',
-  ),
-  historyHours: integer(24 * 15, { min: 1, max: 24 * 400, unit: 'hours' }, 'History kept for each series.'),
-  models: list(
-    [],
-    `Models that forecast together, separated by commas; empty takes the usual ones. There are: ${MODEL_NAMES.join(', ')}.`,
-  ),
-  lstmWeightsPath: text(
-    '',
-    'Weights of the model lstm, as `foreshard train` writes them; empty takes those that come along.',
-  ),
-  fitsPerMinute: integer(
-    60,
-    { min: 0, max: 10_000, unit: 'fits' },
-    'Fits of models in each minute and partition, the busiest series first; 0 uses only models that need none.',
-  ),
-
-  // The planner.
-  mode: choice(
-    ['observe', 'approve', 'auto'],
-    'auto',
-    'observe: forecasts alone. approve: a person confirms each plan. auto: plans are carried out.',
-  ),
-  policy: choice(
-    ['balanced', 'cautious'],
-    'balanced',
-    'How shortage is weighed against money when the number of shards is planned; cautious has more of them.',
-  ),
-  tickMs: integer(60_000, { min: 1_000, max: HOUR_MS, unit: 'ms' }, 'Time between two plans, in event time.'),
-  horizonMs: integer(HOUR_MS, { min: 60_000, max: 7 * DAY_MS, unit: 'ms' }, 'How far ahead is planned.'),
-  movesMax: integer(4, { min: 1, max: 1_000, unit: 'moves' }, 'Moves under way at a time.'),
-  shardsMax: integer(1_000, { min: 2, max: 100_000, unit: 'shards' }, 'Shards at most.'),
-  shardsPerHourMax: integer(8, { min: 1, max: 10_000, unit: 'shards' }, 'New shards in an hour at most.'),
-  dollarsPerHourMax: number(100, { min: 0, max: 1e6, unit: 'dollars/hour' }, 'Running cost at most.'),
-  churnShareMax: number(
-    0.04,
-    { min: 0, max: 1, unit: 'share' },
-    'Share of keys that may move in an hour unless a violation is forecast.',
-  ),
-  coolDownMs: integer(600_000, { min: 0, max: DAY_MS, unit: 'ms' }, 'Rest of a slice between two moves.'),
-  drainMs: integer(
-    5_000,
-    { min: 0, max: DAY_MS, unit: 'ms' },
-    'How long a moved slice goes on receiving events while no broker is alive.',
-  ),
-  brokerSilentMs: integer(
-    30_000,
-    { min: 1_000, max: DAY_MS, unit: 'ms' },
-    'Silence after which a broker no longer counts as alive.',
-  ),
-  leadMarginMs: integer(
-    30_000,
-    { min: 0, max: DAY_MS, unit: 'ms' },
-    'Added to every computed lead time: how much earlier than needed a relief begins.',
-  ),
-  copyRowsPerSecond: integer(50_000, { min: 1, max: 10_000_000, unit: 'rows/s' }, 'Throttle of one move.'),
+  // The stages.
+  ...RATES_SETTINGS,
+  ...FORECAST_SETTINGS,
+  ...PLAN_SETTINGS,
+  ...APPLY_SETTINGS,
 } satisfies Record<string, Setting<unknown>>;
 
 export type SettingName = keyof typeof SETTINGS;
-export type Config = {
-  readonly [Name in SettingName]: (typeof SETTINGS)[Name] extends Setting<infer Value> ? Value : never;
-};
+export type Config = ValuesOf<typeof SETTINGS>;
 
 /** Given values under setting names, and where they stand, for example `environment`. */
 export interface Layer {

@@ -1,7 +1,7 @@
 // Gauges: numbers that are looked up when somebody asks for metrics, since they would cost a scan at every change.
 
-import { FORECAST_DEFAULTS } from '../processors/forecast/forecast.ts';
 import { type SeriesRow, SIGNALS } from '../processors/forecast/series-row.ts';
+import { FORECAST_DEFAULTS } from '../processors/forecast/settings.ts';
 import { costsOfCell, footprintsOfCell } from '../processors/plan/lessons.ts';
 import type { CellRow, Row as PlanRow } from '../processors/plan/rows.ts';
 import { PLAN_DEFAULTS } from '../processors/plan/settings.ts';

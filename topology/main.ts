@@ -10,14 +10,14 @@ import { effectsOver } from '../datastores/perform.ts';
 import { remoteProvisioner } from '../datastores/remote/remote-provisioner.ts';
 import type { Provisioner } from '../datastores/shard-store.ts';
 import { openTrieStore } from '../datastores/trie/trie-store.ts';
-import { APPLY_DEFAULTS } from '../processors/apply/apply.ts';
-import { FORECAST_DEFAULTS } from '../processors/forecast/forecast.ts';
+import { applySettings } from '../processors/apply/apply.ts';
 import type { ModelSet } from '../processors/forecast/forecaster.ts';
 import { lstmOf } from '../processors/forecast/models/lstm.ts';
-import { modelSetOf } from '../processors/forecast/models/models.ts';
+import { DEFAULT_MODELS, modelSetOf } from '../processors/forecast/models/models.ts';
+import { forecastSettings } from '../processors/forecast/settings.ts';
 import { type Catalog, typeNamed } from '../processors/plan/catalog.ts';
-import { PLAN_DEFAULTS } from '../processors/plan/settings.ts';
-import { RATES_DEFAULTS } from '../processors/rates/rates.ts';
+import { planSettings } from '../processors/plan/settings.ts';
+import { ratesSettings } from '../processors/rates/settings.ts';
 import { embeddedCodec } from '../schemas/avro-codec.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { registryCodec, subjectOf } from '../schemas/edge/registry-codec.ts';
@@ -256,42 +256,19 @@ export function sweeping(
 
 /** Every stage's settings, from the configuration and the catalogue. */
 export function settingsOf(config: Config, catalog: Catalog): TopologySettings {
-  const { partitions, incarnation, leafBits } = config;
-  const genesis = { concreteType: config.concreteType, trieType: config.trieType };
-  for (const name of [genesis.concreteType, genesis.trieType]) typeNamed(catalog, name);
+  const { partitions, concreteType, trieType } = config;
+  const genesis = { concreteType, trieType };
+  for (const name of [concreteType, trieType]) typeNamed(catalog, name);
   return {
-    rates: { ...RATES_DEFAULTS, partitions, leafBits, heavyTopics: config.heavyTopicsMax, graceMs: config.rateGraceMs },
-    forecast: {
-      ...FORECAST_DEFAULTS,
-      models: modelsOf(config),
-      historyHours: config.historyHours,
-      fitsPerMinute: config.fitsPerMinute,
-    },
-    plan: {
-      ...PLAN_DEFAULTS,
-      partitions,
-      genesis,
-      catalog,
-      mode: config.mode,
-      policy: config.policy,
-      tickMs: config.tickMs,
-      horizonMs: config.horizonMs,
-      movesMax: config.movesMax,
-      shardsMax: config.shardsMax,
-      shardsPerHourMax: config.shardsPerHourMax,
-      dollarsPerHourMax: config.dollarsPerHourMax,
-      churnShareMax: config.churnShareMax,
-      coolDownMs: config.coolDownMs,
-      drainMs: config.drainMs,
-      brokerSilentMs: config.brokerSilentMs,
-      marginMs: config.leadMarginMs,
-    },
-    apply: { ...APPLY_DEFAULTS, partitions, genesis, incarnation, copyRowsPerSecond: config.copyRowsPerSecond },
+    rates: ratesSettings(config, partitions),
+    forecast: forecastSettings(config, modelsOf(config), config.rateGraceMs),
+    plan: planSettings(config, { partitions, genesis, catalog }),
+    apply: applySettings(config, { partitions, genesis }),
   };
 }
 
 function modelsOf({ models, lstmWeightsPath }: Config): ModelSet {
-  if (models.length === 0) return FORECAST_DEFAULTS.models;
+  if (models.length === 0) return DEFAULT_MODELS;
   return modelSetOf(models, () => lstmOf(readWeights(lstmWeightsPath).weights));
 }
 

@@ -3,10 +3,12 @@
 // changes came to lie. `clock`, `effects` and `outcomes`, `fits` and `fitted` are local: they never leave the task.
 
 import { type ApplySettings, carryOut, lives } from '../processors/apply/apply.ts';
-import { type ForecastSettings, forecasting } from '../processors/forecast/forecast.ts';
+import { forecasting } from '../processors/forecast/forecast.ts';
+import type { ForecastSettings } from '../processors/forecast/settings.ts';
 import { ingest } from '../processors/ingest/ingest.ts';
 import { cells, type PlanSettings, planWith } from '../processors/plan/plan-stage.ts';
-import { countRates, type RatesSettings, windows } from '../processors/rates/rates.ts';
+import { countRates, windows } from '../processors/rates/rates.ts';
+import type { RatesSettings } from '../processors/rates/settings.ts';
 import { defineTopology, stage, type Topology } from './graph.ts';
 import {
   clock,

@@ -7,11 +7,12 @@
 //   A3. No input throws: what cannot be done is told in `progress`, with the reason.
 
 import type { Command, Progress, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
+import { integer, type ValuesOf, valuesOf } from '../../schemas/setting.ts';
 import type { Effect, Outcome } from '../../state/effects.ts';
 import { type Emit, type Input, NOTHING, type Rows, type Step, type Tick } from '../step.ts';
 import { type CommandSettings, carriedOn, contextOf, moveOf, onCommand } from './commands.ts';
 import { COUNTS, LIFE, Life, lives, type Row } from './life.ts';
-import { MOVE_DEFAULTS, onOutcome, onRestart, onTick } from './move.ts';
+import { MOVE_DEFAULTS, MOVE_SETTINGS, onOutcome, onRestart, onTick } from './move.ts';
 import { effect, type Out, routeEvent, routeEvents, tell } from './route.ts';
 import { askedAgain, firstShards, onProvisioned, onReleased, type ShardSettings, shardsAgain } from './shards.ts';
 
@@ -25,6 +26,15 @@ export interface ApplySettings extends CommandSettings, ShardSettings {
   readonly countsPerTick: number;
 }
 
+export const APPLY_SETTINGS = {
+  ...MOVE_SETTINGS,
+  incarnation: integer(
+    0,
+    { min: 0, max: 1_000_000, unit: '' },
+    'Raise by one when the subscriptions topic was made anew, so that its offsets start again.',
+  ),
+};
+
 /** All but what the deployment decides. */
 export const APPLY_DEFAULTS: Omit<ApplySettings, 'partitions' | 'incarnation' | 'genesis'> = {
   ...MOVE_DEFAULTS,
@@ -33,6 +43,14 @@ export const APPLY_DEFAULTS: Omit<ApplySettings, 'partitions' | 'incarnation' | 
   finishedMovesKept: 64,
   countsPerTick: 2,
 };
+
+/** The stage's settings, from what was configured and what the fleet is. */
+export function applySettings(
+  given: ValuesOf<typeof APPLY_SETTINGS>,
+  fleet: Pick<ApplySettings, 'partitions' | 'genesis'>,
+): ApplySettings {
+  return { ...APPLY_DEFAULTS, ...valuesOf(APPLY_SETTINGS, given), ...fleet };
+}
 
 /** Writes after which a slice is counted again: a quarter of its rows, so that counting costs a few rows for each write. */
 const COUNT_SHARE = 0.25;

@@ -21,6 +21,7 @@
 import { assert } from '../../schemas/errors.ts';
 import type { Epoch, MoveId, ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { MoveProgress, MoveState, SteerAction } from '../../schemas/records.ts';
+import { fallbacksOf, integer } from '../../schemas/setting.ts';
 import type { Cursor, Effect, Outcome, SliceRange } from '../../state/effects.ts';
 
 export interface MoveSettings {
@@ -34,8 +35,13 @@ export interface MoveSettings {
   readonly failuresMax: number;
 }
 
+export const MOVE_SETTINGS = {
+  // By default a tenth of what LevelDB takes in batches: leaves the rest to live events.
+  copyRowsPerSecond: integer(50_000, { min: 1, max: 10_000_000, unit: 'rows/s' }, 'Throttle of one move.'),
+};
+
 export const MOVE_DEFAULTS: MoveSettings = {
-  copyRowsPerSecond: 50_000, // A tenth of what LevelDB takes in batches: leaves the rest to live events.
+  ...fallbacksOf(MOVE_SETTINGS),
   chunkRowsMax: 2_000, // About 10 ms of copying.
   recopiesMax: 3,
   failuresMax: 8, // With the back-off below about 25 s.

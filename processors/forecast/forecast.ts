@@ -26,48 +26,12 @@ import { LEVELS } from './calibration.ts';
 import { Elders } from './elders.ts';
 import { FitQueue } from './fit-queue.ts';
 import { type FitRequest, type FitResult, fitRequest } from './fits.ts';
-import { Forecaster, type ModelSet } from './forecaster.ts';
+import { Forecaster } from './forecaster.ts';
 import { MINUTE_GRID } from './grid.ts';
 import { shapeOfHours } from './history.ts';
-import { DEFAULT_MODELS } from './models/models.ts';
 import { PastRow, SeriesRow, SIGNALS } from './series-row.ts';
-import { FAR_STEP_STEPS, type Signal, type TrustSettings } from './signal.ts';
-
-export interface ForecastSettings {
-  /** How long a step stays open after its end. Longer than the grace of the rates stage, two seconds of idle ticks and a commit. */
-  readonly graceMs: number;
-  readonly jumpMs: number;
-  readonly zeroStepsMax: number;
-  readonly seriesMax: number;
-  readonly seriesPerTick: number;
-  readonly forgetSteps: number;
-  /** A series silent for so many steps is told of once in as many steps. */
-  readonly idleSteps: number;
-  readonly trust: TrustSettings;
-  /** The models that speak together. */
-  readonly models: ModelSet;
-  readonly historyHours: number;
-  /** Of one task, in event time. */
-  readonly fitsPerMinute: number;
-  /** A series with a lower mean rate is not worth a fit of its own. */
-  readonly fitPerSecondMin: number;
-}
-
-/** What holds unless the configuration says otherwise. */
-export const FORECAST_DEFAULTS: ForecastSettings = {
-  graceMs: 10_000,
-  jumpMs: 3_600_000,
-  zeroStepsMax: 180,
-  seriesMax: 20_000,
-  seriesPerTick: 500, // Some 50 ms of work; at five ticks a second, 150,000 series a minute.
-  forgetSteps: 2 * 1440,
-  idleSteps: 60,
-  trust: { stepsMin: 60, errorMax: 1.5, shareMax: 0.8, coverageMin: 0.5, garbageSteps: 60 },
-  models: DEFAULT_MODELS,
-  historyHours: 360,
-  fitsPerMinute: 60, // Some two seconds of a thread; enough for 25,000 signals, three fits a day each.
-  fitPerSecondMin: 1 / 60,
-};
+import type { ForecastSettings } from './settings.ts';
+import { FAR_STEP_STEPS, type Signal } from './signal.ts';
 
 /** The task's event time, as a row of its own. */
 interface TimeRow {

@@ -14,7 +14,7 @@ export interface Measured {
 /** A move to a shard that is there. Copying and verifying both read all of it. */
 export function moveLeadMs(bytes: number, measured: Measured, settings: PlanSettings): number {
   const passMs = (bytes / Math.max(1, measured.copyBytesPerSecond)) * 1000;
-  return Math.ceil(2 * passMs + measured.propagationMs + settings.marginMs);
+  return Math.ceil(2 * passMs + measured.propagationMs + settings.leadMarginMs);
 }
 
 export const provisionLeadMs = (type: DatastoreType, measured: Measured): number =>

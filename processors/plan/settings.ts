@@ -1,11 +1,57 @@
-// Settings of the planner: every number it is held to, with its unit and the reason for its default.
+// Settings of the planner: what an operator may set, and every other number it is held to, with its unit and the reason
+// for its default.
 
+import { choice, fallbacksOf, integer, number, type ValuesOf, valuesOf } from '../../schemas/setting.ts';
 import type { GenesisSettings } from '../../state/genesis.ts';
 import type { Catalog } from './catalog.ts';
 import type { PlanPolicy } from './provisioning.ts';
 
 /** `observe`: says what it would do. `approve`: proposes, and does what a person agrees to. `auto`: does it. */
 export type PlanMode = 'observe' | 'approve' | 'auto';
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+export const PLAN_SETTINGS = {
+  mode: choice(
+    ['observe', 'approve', 'auto'],
+    'auto',
+    'observe: forecasts alone. approve: a person confirms each plan. auto: plans are carried out.',
+  ),
+  policy: choice(
+    ['balanced', 'cautious'],
+    'balanced',
+    'How shortage is weighed against money when the number of shards is planned; cautious has more of them.',
+  ),
+  tickMs: integer(60_000, { min: 1_000, max: HOUR_MS, unit: 'ms' }, 'Time between two plans, in event time.'),
+  // Beyond any lead time; longer and a pass through a daily wave would keep every peak's shards.
+  horizonMs: integer(HOUR_MS, { min: 60_000, max: 7 * DAY_MS, unit: 'ms' }, 'How far ahead is planned.'),
+  movesMax: integer(4, { min: 1, max: 1_000, unit: 'moves' }, 'Moves under way at a time.'), // Each move fills one link.
+  shardsMax: integer(1_000, { min: 2, max: 100_000, unit: 'shards' }, 'Shards at most.'),
+  shardsPerHourMax: integer(8, { min: 1, max: 10_000, unit: 'shards' }, 'New shards in an hour at most.'),
+  dollarsPerHourMax: number(100, { min: 0, max: 1e6, unit: 'dollars/hour' }, 'Running cost at most.'),
+  churnShareMax: number(
+    0.04, // Slicer (OSDI 2016) stays below 4 % of keys an hour.
+    { min: 0, max: 1, unit: 'share' },
+    'Share of keys that may move in an hour unless a violation is forecast.',
+  ),
+  coolDownMs: integer(600_000, { min: 0, max: DAY_MS, unit: 'ms' }, 'Rest of a slice between two moves.'),
+  drainMs: integer(
+    5_000,
+    { min: 0, max: DAY_MS, unit: 'ms' },
+    'How long a moved slice goes on receiving events while no broker is alive.',
+  ),
+  brokerSilentMs: integer(
+    30_000,
+    { min: 1_000, max: DAY_MS, unit: 'ms' },
+    'Silence after which a broker no longer counts as alive.',
+  ),
+  leadMarginMs: integer(
+    30_000,
+    { min: 0, max: DAY_MS, unit: 'ms' },
+    'Added to every computed lead time: how much earlier than needed a relief begins.',
+  ),
+};
 
 /** What one event costs a datastore, in operations of the catalogue, before anything has been measured. */
 export interface CostCoefficients {
@@ -63,7 +109,7 @@ export interface PlanSettings {
 
   readonly copyBytesPerSecond: number;
   readonly propagationMs: number;
-  readonly marginMs: number;
+  readonly leadMarginMs: number;
 
   /** Wall time, by ticks. */
   readonly moveSilentMs: number;
@@ -73,8 +119,8 @@ export interface PlanSettings {
   readonly planRequestsPerTickMax: number;
 }
 
-export const PLAN_DEFAULTS: Omit<PlanSettings, 'partitions' | 'genesis' | 'catalog'> = {
-  mode: 'auto',
+/** What no operator sets. */
+const FIXED = {
   approvalMs: 1_800_000, // Time to be found, to read and to ask; longer and the forecast is another one.
   // A look-up by hash is the unit, and as much as a node of a trie. A subscribe is two puts (row and version), an
   // unsubscribe the same (its row becomes a tombstone).
@@ -85,10 +131,7 @@ export const PLAN_DEFAULTS: Omit<PlanSettings, 'partitions' | 'genesis' | 'catal
     operationsPerSubscribe: 2,
     operationsPerUnsubscribe: 2,
   },
-  tickMs: 60_000,
-  horizonMs: 3_600_000, // Beyond any lead time; longer and a pass through a daily wave would keep every peak's shards.
   horizonSteps: 30,
-  policy: 'balanced',
   upperQuantile: 0.95,
   errorCorrelation: 0.3, // Arbitrary, between independent (0) and one common cause (1).
   safeUtilisation: 0.8, // The bar that store vendors give for steady load; queues grow fast above it.
@@ -96,22 +139,27 @@ export const PLAN_DEFAULTS: Omit<PlanSettings, 'partitions' | 'genesis' | 'catal
   balanceGap: 0.2,
   balanceAbove: 0.3,
   agreeingPlans: 10,
-  movesMax: 4, // Each move fills one link.
   movesPerShardMax: 2,
   slicesMax: 100_000,
-  shardsMax: 1_000,
-  shardsPerHourMax: 8,
-  dollarsPerHourMax: 100,
-  churnShareMax: 0.04, // Slicer (OSDI 2016) stays below 4 % of keys an hour.
-  coolDownMs: 600_000,
   paybackMs: 3_600_000,
   dollarsPerOverloadedHour: 50,
   copyBytesPerSecond: 8 * 1024 * 1024,
   propagationMs: 2_000,
-  marginMs: 30_000,
   moveSilentMs: 60_000,
   provisionSilentMs: 600_000,
-  brokerSilentMs: 30_000,
-  drainMs: 5_000,
   planRequestsPerTickMax: 20,
+};
+
+/** The planner's settings, from what was configured and what the fleet is. */
+export function planSettings(
+  given: ValuesOf<typeof PLAN_SETTINGS>,
+  fleet: Pick<PlanSettings, 'partitions' | 'genesis' | 'catalog'>,
+): PlanSettings {
+  return { ...FIXED, ...valuesOf(PLAN_SETTINGS, given), ...fleet };
+}
+
+/** What holds unless the configuration says otherwise. */
+export const PLAN_DEFAULTS: Omit<PlanSettings, 'partitions' | 'genesis' | 'catalog'> = {
+  ...FIXED,
+  ...fallbacksOf(PLAN_SETTINGS),
 };

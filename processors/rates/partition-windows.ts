@@ -23,21 +23,10 @@ import {
   topicSeries,
 } from '../../state/keys.ts';
 import { SpaceSaving } from '../../state/space-saving.ts';
-import { HeavySeries, type HeavySettings } from './heavy-series.ts';
-import { LaneClock, type LaneClockSettings, WINDOW_MS } from './lane-clock.ts';
+import { HeavySeries } from './heavy-series.ts';
+import { LaneClock, WINDOW_MS } from './lane-clock.ts';
 import { OpenSeries } from './open-series.ts';
-
-export interface RatesSettings extends LaneClockSettings {
-  /** How many partitions the subscriptions topic has. */
-  readonly partitions: number;
-  /** Each partition has 2^leafBits leaves. */
-  readonly leafBits: number;
-  /** Topics watched in each partition; those above the thresholds of `heavy` are series. */
-  readonly heavyTopics: number;
-  /** First levels watched in each partition. */
-  readonly heavyGroups: number;
-  readonly heavy: HeavySettings;
-}
+import type { RatesSettings } from './settings.ts';
 
 /** Standard error 6.5 %, in 256 bytes for each leaf and group. */
 const FIXED_REGISTERS = 256;

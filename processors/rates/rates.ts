@@ -16,22 +16,10 @@ import type { Metric, RateWindow, SubscriptionEvent, WildcardEvents } from '../.
 import { BinaryReader, BinaryWriter } from '../../state/binary.ts';
 import { isTrieFilter } from '../../state/keys.ts';
 import { type Emit, type Input, NOTHING, type Rows, type Step, type Table, type Tick } from '../step.ts';
-import { PartitionWindows, type RatesSettings, type Shape } from './partition-windows.ts';
+import { PartitionWindows, type Shape } from './partition-windows.ts';
+import type { RatesSettings } from './settings.ts';
 
-export type { RatesSettings } from './partition-windows.ts';
 export type Row = PartitionWindows;
-
-/** What holds unless the configuration says otherwise. */
-export const RATES_DEFAULTS: Omit<RatesSettings, 'partitions'> = {
-  leafBits: 3, // Eight leaves: as far as a partition's hash slices can be told apart by load.
-  heavyTopics: 256,
-  heavyGroups: 64,
-  graceMs: 5_000, // Brokers' clocks and batches disagree by less; forecasts wait as long.
-  jumpMs: 3_600_000,
-  jumpEvents: 100,
-  // One percent of a partition, and enough of a rate for a forecast of it to mean something; cold for five minutes.
-  heavy: { share: 0.01, perSecond: 1, coolWindows: 30 },
-};
 
 export const windows: Table<Row> = {
   name: 'windows',

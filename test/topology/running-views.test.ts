@@ -3,11 +3,11 @@
 
 import { afterEach, describe, expect, test } from 'vitest';
 import { APPLY_DEFAULTS } from '../../processors/apply/apply.ts';
-import { FORECAST_DEFAULTS } from '../../processors/forecast/forecast.ts';
+import { FORECAST_DEFAULTS } from '../../processors/forecast/settings.ts';
 import { catalogOf } from '../../processors/plan/catalog.ts';
 import type { ProposalRow } from '../../processors/plan/rows.ts';
 import { PLAN_DEFAULTS } from '../../processors/plan/settings.ts';
-import { RATES_DEFAULTS } from '../../processors/rates/rates.ts';
+import { RATES_DEFAULTS } from '../../processors/rates/settings.ts';
 import { type Codec, jsonCodec } from '../../schemas/codec.ts';
 import { AppError } from '../../schemas/errors.ts';
 import { epoch, eventTime, moveId, planId, shardId, sliceKey } from '../../schemas/ids.ts';

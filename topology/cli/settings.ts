@@ -2,9 +2,9 @@
 // from the environment or a file: a flag would stand in every list of processes.
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { Setting } from '../../schemas/setting.ts';
 import { flagName, isSecret, SETTINGS, type SettingName } from '../config.ts';
 import { readConfig } from '../edge/env-config.ts';
-import type { Setting } from '../setting.ts';
 
 const HEADING = 'Settings (also FORESHARD_… in the environment; `foreshard config explain` tells all):';
 

@@ -16,9 +16,9 @@ import type { TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { AppError } from '../../schemas/errors.ts';
 import { isLoopback } from '../../schemas/loopback.ts';
+import { isHostPort } from '../../schemas/setting.ts';
 import { type ApiRequest, ErrorBody, FieldError, ROUTES, type Role, type Route, STATUS } from '../api.ts';
 import { BadTokens } from '../bad-tokens.ts';
-import { isHostPort } from '../setting.ts';
 import type { Logger, Meter } from '../telemetry.ts';
 import type { Views } from '../views.ts';
 

@@ -4,10 +4,10 @@
 //   O1. A forecast made at the end of a minute depends on nothing after it, unless it is the perfect one.
 
 import { LEVELS } from '../../processors/forecast/calibration.ts';
-import { FORECAST_DEFAULTS } from '../../processors/forecast/forecast.ts';
 import { Forecaster } from '../../processors/forecast/forecaster.ts';
 import { MINUTE_GRID, NEAR_STEPS } from '../../processors/forecast/grid.ts';
 import { shapeOfHours } from '../../processors/forecast/history.ts';
+import { FORECAST_DEFAULTS } from '../../processors/forecast/settings.ts';
 import { FAR, FAR_STEP_STEPS, Signal } from '../../processors/forecast/signal.ts';
 import { type EventTime, eventTime } from '../../schemas/ids.ts';
 import type { Forecast } from '../../schemas/records.ts';

@@ -1,11 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { type FitRequest, fitted } from '../../../processors/forecast/fits.ts';
-import {
-  FORECAST_DEFAULTS,
-  type ForecastSettings,
-  forecasting,
-  type Row,
-} from '../../../processors/forecast/forecast.ts';
+import { forecasting, type Row } from '../../../processors/forecast/forecast.ts';
+import { FORECAST_DEFAULTS, type ForecastSettings } from '../../../processors/forecast/settings.ts';
 import type { Emit, Rows, Table } from '../../../processors/step.ts';
 import type { EventTime, SeriesId } from '../../../schemas/ids.ts';
 import type { Forecast, RateWindow } from '../../../schemas/records.ts';

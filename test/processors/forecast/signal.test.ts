@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { LEVELS } from '../../../processors/forecast/calibration.ts';
-import { FORECAST_DEFAULTS } from '../../../processors/forecast/forecast.ts';
 import { Forecaster, type ModelSet } from '../../../processors/forecast/forecaster.ts';
 import { MINUTE_GRID, NEAR_STEPS } from '../../../processors/forecast/grid.ts';
 import { level } from '../../../processors/forecast/models/level.ts';
 import { DEFAULT_MODELS } from '../../../processors/forecast/models/models.ts';
+import { FORECAST_DEFAULTS } from '../../../processors/forecast/settings.ts';
 import { Signal } from '../../../processors/forecast/signal.ts';
 import { BinaryReader, BinaryWriter } from '../../../state/binary.ts';
 import { bursts, constant, DAY_STEPS, daily, noiseFrom, ramp, type Shape, STEP_0, saying, zero } from './shapes.ts';

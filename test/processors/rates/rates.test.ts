@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { countRates, RATES_DEFAULTS, type RatesSettings, type Row, windows } from '../../../processors/rates/rates.ts';
+import { countRates, type Row, windows } from '../../../processors/rates/rates.ts';
+import { RATES_DEFAULTS, type RatesSettings } from '../../../processors/rates/settings.ts';
 import type { EventTime } from '../../../schemas/ids.ts';
 import type { Action, RateWindow } from '../../../schemas/records.ts';
 import { filterHash, leadingBits, partitionOf, placeOf } from '../../../state/keys.ts';

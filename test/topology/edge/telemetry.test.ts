@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { Secret } from '../../../schemas/setting.ts';
 import { createLogger, createTelemetry } from '../../../topology/edge/telemetry.ts';
-import { Secret } from '../../../topology/setting.ts';
 import { silentLogger } from '../../../topology/telemetry.ts';
 
 function logged(write: (logger: ReturnType<typeof createLogger>) => void): string[] {

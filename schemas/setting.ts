@@ -1,5 +1,5 @@
 // Setting: one kind of value that a configuration holds, and how it is read from JSON (the type itself) or from the
-// environment and flags (its text).
+// environment and flags (its text). Each stage exports its own; topology/config.ts lays them together.
 //
 //   S1. A value that is read is in bounds; one that is not has a problem in words.
 //   S2. A secret is never part of those words, nor printed by JSON or the console.
@@ -38,6 +38,26 @@ export interface Setting<Value> {
   readonly choices?: readonly string[];
   /** The checked value, or what is wrong with it, as the end of the sentence "<name> …". Never repeats a secret. */
   readonly read: (given: unknown) => { readonly value: Value } | { readonly problem: string };
+}
+
+/** What settings come to when each is read. */
+export type ValuesOf<Settings extends Record<string, Setting<unknown>>> = {
+  readonly [Name in keyof Settings]: Settings[Name] extends Setting<infer Value> ? Value : never;
+};
+
+/** What holds unless something is given. */
+export function fallbacksOf<Settings extends Record<string, Setting<unknown>>>(settings: Settings): ValuesOf<Settings> {
+  return Object.fromEntries(
+    Object.entries(settings).map(([name, { fallback }]) => [name, fallback]),
+  ) as ValuesOf<Settings>;
+}
+
+/** Of all values those that belong to these settings. */
+export function valuesOf<Settings extends Record<string, Setting<unknown>>>(
+  settings: Settings,
+  values: ValuesOf<Settings>,
+): ValuesOf<Settings> {
+  return Object.fromEntries(Object.keys(settings).map((name) => [name, values[name]])) as ValuesOf<Settings>;
 }
 
 export interface Bounds {
@@ -116,16 +136,36 @@ export function label(fallback: string, about: string, empty = false): Setting<s
   };
 }
 
-export function list(fallback: readonly string[], about: string): Setting<readonly string[]> {
+/** host:port, any number of them. */
+export function hosts(fallback: readonly string[], about: string): Setting<readonly string[]> {
+  return listed(fallback, about, isHostPort, 'must be host:port, separated by commas');
+}
+
+/** Any number of these, each once. */
+export function names(
+  known: readonly string[],
+  fallback: readonly string[],
+  about: string,
+): Setting<readonly string[]> {
+  const isKnown = (part: unknown, at: number, parts: readonly unknown[]): boolean =>
+    known.includes(part as string) && parts.indexOf(part) === at;
+  return listed(fallback, about, isKnown, `must be some of ${known.join(', ')}, separated by commas, each once`);
+}
+
+function listed(
+  fallback: readonly string[],
+  about: string,
+  fits: (part: unknown, at: number, parts: readonly unknown[]) => boolean,
+  wanted: string,
+): Setting<readonly string[]> {
   return {
     ...{ about, fallback, unit: '' },
     read(given) {
       const parts = typeof given === 'string' ? given.split(',').map((part) => part.trim()) : given;
       if (given === '') return { value: [] };
-      const fits = Array.isArray(parts) && parts.length <= 1_000 && parts.every(isHostPort);
-      return fits
+      return Array.isArray(parts) && parts.length <= 1_000 && parts.every(fits)
         ? { value: Object.freeze([...parts]) }
-        : { problem: `must be host:port, separated by commas, ${told(given)}` };
+        : { problem: `${wanted}, ${told(given)}` };
     },
   };
 }

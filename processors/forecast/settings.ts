@@ -1,0 +1,80 @@
+// Settings of the forecast stage: what an operator may set, and every other number that it is held to.
+
+import { fallbacksOf, integer, names, text, type ValuesOf } from '../../schemas/setting.ts';
+import { RATES_SETTINGS } from '../rates/settings.ts';
+import type { ModelSet } from './forecaster.ts';
+import { DEFAULT_MODELS, MODEL_NAMES } from './models/models.ts';
+import type { TrustSettings } from './signal.ts';
+
+export const FORECAST_SETTINGS = {
+  historyHours: integer(24 * 15, { min: 1, max: 24 * 400, unit: 'hours' }, 'History kept for each series.'),
+  models: names(
+    MODEL_NAMES,
+    [],
+    `Models that forecast together, separated by commas; empty takes the usual ones. There are: ${MODEL_NAMES.join(', ')}.`,
+  ),
+  lstmWeightsPath: text(
+    '',
+    'Weights of the model lstm, as `foreshard train` writes them; empty takes those that come along.',
+  ),
+  fitsPerMinute: integer(
+    60, // Some two seconds of a thread; enough for 25,000 signals, three fits a day each.
+    { min: 0, max: 10_000, unit: 'fits' },
+    'Fits of models in each minute and partition, the busiest series first; 0 uses only models that need none.',
+  ),
+};
+
+export interface ForecastSettings {
+  /** How long a step stays open after its end (`graceAfter`). */
+  readonly graceMs: number;
+  readonly jumpMs: number;
+  readonly zeroStepsMax: number;
+  readonly seriesMax: number;
+  readonly seriesPerTick: number;
+  readonly forgetSteps: number;
+  /** A series silent for so many steps is told of once in as many steps. */
+  readonly idleSteps: number;
+  readonly trust: TrustSettings;
+  /** The models that speak together. */
+  readonly models: ModelSet;
+  readonly historyHours: number;
+  /** Of one task, in event time. */
+  readonly fitsPerMinute: number;
+  /** A series with a lower mean rate is not worth a fit of its own. */
+  readonly fitPerSecondMin: number;
+}
+
+/** What the rates stage may take beyond its grace before a window can be read: two seconds of idle ticks, and commits. */
+const WINDOW_DELAY_MS = 8_000;
+
+/** The grace of a step whose windows close `rateGraceMs` after their end: else a late window would come after its step. */
+export const graceAfter = (rateGraceMs: number): number => rateGraceMs + WINDOW_DELAY_MS;
+
+/** The stage's settings, from what was configured and the models that were made of it. */
+export function forecastSettings(
+  given: Pick<ValuesOf<typeof FORECAST_SETTINGS>, 'historyHours' | 'fitsPerMinute'>,
+  models: ModelSet,
+  rateGraceMs: number,
+): ForecastSettings {
+  return {
+    graceMs: graceAfter(rateGraceMs),
+    jumpMs: 3_600_000,
+    zeroStepsMax: 180,
+    seriesMax: 20_000,
+    seriesPerTick: 500, // Some 50 ms of work; at five ticks a second, 150,000 series a minute.
+    forgetSteps: 2 * 1440,
+    idleSteps: 60,
+    trust: { stepsMin: 60, errorMax: 1.5, shareMax: 0.8, coverageMin: 0.5, garbageSteps: 60 },
+    models,
+    historyHours: given.historyHours,
+    fitsPerMinute: given.fitsPerMinute,
+    fitPerSecondMin: 1 / 60,
+  };
+}
+
+/** What holds unless the configuration says otherwise. */
+export const FORECAST_DEFAULTS: ForecastSettings = forecastSettings(
+  fallbacksOf(FORECAST_SETTINGS),
+  DEFAULT_MODELS,
+  RATES_SETTINGS.rateGraceMs.fallback,
+);
