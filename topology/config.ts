@@ -52,7 +52,10 @@ export const SETTINGS = {
   brokers: hosts([], 'Kafka’s bootstrap servers, host:port, separated by commas.'),
   topicPrefix: label('foreshard.', 'Stands before the name of each topic.', true),
   replicationFactor: integer(3, { min: 1, max: 100, unit: '' }, 'Copies of each topic that is created.'),
-  createTopics: flag(true, 'Create topics that are missing; off where the process may not.'),
+  createTopics: flag(
+    true,
+    'Create topics that are missing; off: they are named, and nothing starts before somebody has made them.',
+  ),
   kafkaTls: flag(false, 'TLS to Kafka.'),
   kafkaTlsCaFile: text('', 'Authority that signed Kafka’s certificate (PEM); empty for the system’s.'),
   kafkaTlsCertFile: text('', 'Our certificate for Kafka (PEM).'),
@@ -70,7 +73,7 @@ export const SETTINGS = {
   changelogRetentionMs: integer(
     7 * DAY_MS,
     { min: HOUR_MS, max: 365 * DAY_MS, unit: 'ms' },
-    'How long a compacted topic keeps the mark of a removed key; longer than any reader’s absence.',
+    'How long a compacted topic keeps the mark of a removed key; longer than any reader’s absence. On Kafka, of topics created here.',
   ),
 
   // The registry.

@@ -304,6 +304,8 @@ export async function openLog(config: Config, logger: Logger, clock: Clock, simu
     logger,
     topicPrefix: config.topicPrefix,
     replicationFactor: config.replicationFactor,
+    createTopics: config.createTopics,
+    deleteRetentionMs: config.changelogRetentionMs,
     sessionTimeoutMs: config.sessionTimeoutMs,
     heldTasks: (group) => heldTasks(join(config.dataDir, 'state'), group),
     ...(config.kafkaTls ? { ssl: tlsOf(config) } : {}),

@@ -111,6 +111,17 @@ describe('the configuration', () => {
     { name: 'a broker with a scheme', values: { brokers: 'http://kafka:9092' }, says: 'must be host:port' },
     { name: 'an empty broker among others', values: { brokers: 'a:1,,b:2' }, says: 'must be host:port' },
     { name: 'a variable that was not replaced', values: { brokers: '$' + '{BROKERS}' }, says: 'must be host:port' },
+    {
+      name: 'a model that there is not',
+      values: { models: 'arima,oracle' },
+      says: 'models must be some of level, seasonal-naive-day',
+    },
+    { name: 'a model twice', values: { models: 'arima,arima' }, says: 'each once' },
+    {
+      name: 'a grace above one window, of which two are open',
+      values: { rateGraceMs: 10_001 },
+      says: 'from 0 to 10000',
+    },
     { name: 'a prefix with a slash', values: { topicPrefix: 'a/b' }, says: 'must be at most 100 letters' },
     { name: 'no application id', values: { applicationId: '' }, says: 'must be 1 to 100 letters' },
     {
@@ -191,6 +202,8 @@ describe('the configuration', () => {
       values: { brokers: 'a:1, [::1]:2' },
       expected: { brokers: ['a:1', '[::1]:2'] },
     },
+    { name: 'models', values: { models: 'arima, theta,lstm' }, expected: { models: ['arima', 'theta', 'lstm'] } },
+    { name: 'no models', values: { models: '' }, expected: { models: [] } },
     { name: 'brokers as a list', values: { brokers: ['a:1'] }, expected: { brokers: ['a:1'] } },
     { name: 'no brokers', values: { brokers: '' }, expected: { brokers: [] } },
     {

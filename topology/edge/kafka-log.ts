@@ -43,6 +43,10 @@ export interface KafkaLogOptions {
   readonly sasl?: KafkaConfig['sasl'];
   /** For topics that are created; -1, the default, leaves it to the cluster. */
   readonly replicationFactor?: number;
+  /** Off: topics that are missing are refused by name. Default on. */
+  readonly createTopics?: boolean;
+  /** How long a compacted topic that is created keeps the mark of a removed key; default seven days. */
+  readonly deleteRetentionMs?: number;
   /** Tasks whose state is on this host's disk, so that they come back to it. */
   readonly heldTasks?: (group: string) => readonly Partition[];
   /** An instance that is silent for so long loses its tasks. At least Kafka's group.min.session.timeout.ms (6 s). */
@@ -60,6 +64,7 @@ const HEARTBEAT_MS = 1_000;
 const REBALANCE_TIMEOUT_MS = 30_000;
 const TRANSACTION_TIMEOUT_MS = 30_000;
 const MESSAGE_BYTES_MAX = 8 * 1024 * 1024;
+const DELETE_RETENTION_MS = 7 * 86_400_000;
 /** Below the 1 MiB that topics of others accept. */
 const BATCH_BYTES_MAX = 900_000;
 const REQUEST_BYTES_MAX = 4 * 1024 * 1024;
@@ -209,6 +214,10 @@ class KafkaLog implements Log {
   async #prepare(topics: readonly PhysicalTopic[]): Promise<void> {
     this.#assertOpen();
     const settings = {
+      create: this.#options.createTopics ?? true,
+      deleteRetentionMs: this.#options.deleteRetentionMs ?? DELETE_RETENTION_MS,
+      differs: (topic: string, advice: string) =>
+        this.#options.logger.warn({ topic }, `topic ${topic} is not as configured, which is left alone: ${advice}`),
       replicationFactor: this.#options.replicationFactor ?? -1,
       messageBytesMax: this.#options.messageBytesMax ?? MESSAGE_BYTES_MAX,
     };

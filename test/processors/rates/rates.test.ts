@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { countRates, type Row, windows } from '../../../processors/rates/rates.ts';
-import { RATES_DEFAULTS, type RatesSettings } from '../../../processors/rates/settings.ts';
+import { RATES_DEFAULTS, RATES_SETTINGS, type RatesSettings } from '../../../processors/rates/settings.ts';
 import type { EventTime } from '../../../schemas/ids.ts';
 import type { Action, RateWindow } from '../../../schemas/records.ts';
 import { filterHash, leadingBits, partitionOf, placeOf } from '../../../state/keys.ts';
@@ -11,7 +11,7 @@ const PARTITION = 3;
 const SECOND = 1000;
 /** 2024-01-01: a whole number of windows. */
 const T0 = 1_704_067_200_000;
-const SETTINGS: RatesSettings = { ...RATES_DEFAULTS, partitions: 8, jumpEvents: 5 };
+const SETTINGS: RatesSettings = { ...RATES_DEFAULTS, partitions: 8, jumpEvents: 5, graceMs: 5_000 };
 
 function task(settings: RatesSettings = SETTINGS) {
   const rows = rowsOf<Row>();
@@ -294,6 +294,18 @@ describe('rates: what counts where', () => {
         'publishes',
       ),
     ).toBeGreaterThan(20);
+  });
+});
+
+describe('rates: the grace', () => {
+  test('the longest that may be set tells each event in its own window, however late within it', () => {
+    const { event, out } = task({ ...SETTINGS, graceMs: RATES_SETTINGS.rateGraceMs.max! });
+    for (const seconds of [0, 19.999, 9.999, 10, 29.999, 19.999, 20, 60]) event('a', seconds);
+    expect(out.map(({ windowStart, subscribes }) => [(windowStart - T0) / SECOND, subscribes])).toEqual([
+      [0, 2],
+      [10, 3],
+      [20, 2],
+    ]);
   });
 });
 

@@ -13,15 +13,17 @@ export interface PhysicalTopic {
 }
 
 export interface TopicSettings {
+  /** Off: topics that are missing are named, and made by somebody else. */
+  readonly create: boolean;
   /** -1: the cluster's default. */
   readonly replicationFactor: number;
   readonly messageBytesMax: number;
+  /** How long a compacted topic keeps the mark of a removed key: a reader that was away longer starts from nothing. */
+  readonly deleteRetentionMs: number;
+  /** Told of a topic that was made otherwise, where that is the operator's choice. */
+  readonly differs: (topic: string, advice: string) => void;
 }
 
-const DAY_MS = 86_400_000;
-
-/** Removals stay readable for longer than any reader is away: one that was away longer starts from nothing. */
-const DELETE_RETENTION_MS = 7 * DAY_MS;
 /** Compaction leaves the segment being written alone, so readers of a table read at most so much of its past. */
 const COMPACTED_SEGMENT_MS = 6 * 3_600_000;
 const MIN_CLEANABLE_RATIO = 0.1;
@@ -36,17 +38,31 @@ export async function prepareTopics(
   try {
     const existing = new Set(await admin.listTopics());
     const missing = topics.filter((each) => !existing.has(each.topic));
+    if (missing.length > 0 && !settings.create) throw missingTopics(missing, settings);
     if (missing.length > 0) {
       try {
         await admin.createTopics({ topics: missing.map((each) => creationOf(each, settings)), waitForLeaders: true });
       } catch (error) {
-        throw creationFailure(error, missing);
+        throw creationFailure(error, missing, settings);
       }
     }
-    await checkTopics(admin, topics);
+    await checkTopics(admin, topics, settings);
   } finally {
     await admin.disconnect();
   }
+}
+
+/** What somebody else has to create. */
+function missingTopics(missing: readonly PhysicalTopic[], settings: TopicSettings): AppError {
+  const wanted = missing.map((each) => {
+    const { topic, numPartitions, configEntries } = creationOf(each, settings);
+    return `${topic} (${numPartitions} partitions, ${configEntries.map(({ name, value }) => `${name}=${value}`).join(', ')})`;
+  });
+  return new AppError(
+    'TOPIC_MISCONFIGURED',
+    `topics are missing and FORESHARD_CREATE_TOPICS is false: create ${wanted.join('; ')}`,
+    { topics: missing.map(({ topic }) => topic) },
+  );
 }
 
 function creationOf({ topic, partitions, cleanup, retentionMs }: PhysicalTopic, settings: TopicSettings) {
@@ -54,7 +70,7 @@ function creationOf({ topic, partitions, cleanup, retentionMs }: PhysicalTopic, 
     cleanup === 'compact'
       ? {
           'cleanup.policy': 'compact',
-          'delete.retention.ms': DELETE_RETENTION_MS,
+          'delete.retention.ms': settings.deleteRetentionMs,
           'min.cleanable.dirty.ratio': MIN_CLEANABLE_RATIO,
           'segment.ms': COMPACTED_SEGMENT_MS,
         }
@@ -71,7 +87,7 @@ function creationOf({ topic, partitions, cleanup, retentionMs }: PhysicalTopic, 
 }
 
 /** Refusals that trying again does not cure become a message for the operator; the rest is for the caller to retry. */
-function creationFailure(error: unknown, missing: readonly PhysicalTopic[]): unknown {
+function creationFailure(error: unknown, missing: readonly PhysicalTopic[], settings: TopicSettings): unknown {
   const causes = [...causesOf(error)].flatMap(({ errors }) => errors ?? []);
   const real = causes.find((each) => each.type !== 'TOPIC_ALREADY_EXISTS');
   const type = real?.type ?? '';
@@ -90,13 +106,26 @@ function creationFailure(error: unknown, missing: readonly PhysicalTopic[]): unk
   const topic = real?.topic ?? missing[0]!.topic;
   return new AppError(
     'TOPIC_MISCONFIGURED',
-    `topic ${topic} cannot be created: ${reasonOf(real)}`,
+    `topic ${topic} cannot be created: ${reasonOf(real)}${adviceOn(type, settings)}`,
     { topic, type },
     error,
   );
 }
 
-async function checkTopics(admin: ReturnType<Kafka['admin']>, wanted: readonly PhysicalTopic[]): Promise<void> {
+/** The setting that helps, where there is one. */
+function adviceOn(type: string, { replicationFactor }: TopicSettings): string {
+  if (type === 'INVALID_REPLICATION_FACTOR')
+    return `; ${replicationFactor} copies are wanted, which takes as many brokers: set FORESHARD_REPLICATION_FACTOR to at most their number (1 for a Kafka of one broker)`;
+  if (type.endsWith('_AUTHORIZATION_FAILED'))
+    return '; let this user create topics, or create them beforehand and set FORESHARD_CREATE_TOPICS=false';
+  return '';
+}
+
+async function checkTopics(
+  admin: ReturnType<Kafka['admin']>,
+  wanted: readonly PhysicalTopic[],
+  settings: TopicSettings,
+): Promise<void> {
   const names = wanted.map((each) => each.topic);
   const { topics } = await admin.fetchTopicMetadata({ topics: names });
   const { resources } = await admin.describeConfigs({
@@ -104,7 +133,7 @@ async function checkTopics(admin: ReturnType<Kafka['admin']>, wanted: readonly P
     resources: names.map((name) => ({
       type: kafkajs.ConfigResourceTypes.TOPIC,
       name,
-      configNames: ['cleanup.policy'],
+      configNames: ['cleanup.policy', 'delete.retention.ms'],
     })),
   });
   for (const { topic, partitions, cleanup } of wanted) {
@@ -115,14 +144,20 @@ async function checkTopics(admin: ReturnType<Kafka['admin']>, wanted: readonly P
         `topic ${topic} has ${found} partitions and ${partitions} are wanted: set the configured number to ${found}, or create the topic anew (its keys move to other partitions)`,
         { topic, found, expected: partitions },
       );
-    const policy = resources
-      .find((each) => each.resourceName === topic)
-      ?.configEntries.find((each) => each.configName === 'cleanup.policy')?.configValue;
+    const entries = resources.find((each) => each.resourceName === topic)?.configEntries;
+    const configured = (name: string) => entries?.find((each) => each.configName === name)?.configValue;
+    const policy = configured('cleanup.policy');
     if (policy !== undefined && policy !== cleanup)
       throw new AppError(
         'TOPIC_MISCONFIGURED',
         `topic ${topic} has cleanup.policy=${policy} and needs ${cleanup}: kafka-configs.sh --alter --entity-type topics --entity-name ${topic} --add-config cleanup.policy=${cleanup}`,
         { topic, found: policy, expected: cleanup },
+      );
+    const kept = configured('delete.retention.ms');
+    if (cleanup === 'compact' && kept !== undefined && kept !== String(settings.deleteRetentionMs))
+      settings.differs(
+        topic,
+        `delete.retention.ms is ${kept} and FORESHARD_CHANGELOG_RETENTION_MS ${settings.deleteRetentionMs}: kafka-configs.sh --alter --entity-type topics --entity-name ${topic} --add-config delete.retention.ms=${settings.deleteRetentionMs}`,
       );
   }
 }
