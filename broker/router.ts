@@ -3,7 +3,7 @@
 //   R1. The answer to a PUBLISH is the union of all shards of its route, each subscriber once per filter.
 //   R2. A store that says `moved` is believed: the table is waited for and the whole route asked again, at most
 //       `hopsMax` times; then POINTER_STALE, never a partial answer.
-//   R3. Replicas are asked in turn. When one is not there, the other answers for it.
+//   R3. Replicas are asked in turn. When one is not there, or has lost its data, the other answers for it.
 
 import type { Answer, ShardStore, Subscriber } from '../datastores/shard-store.ts';
 import { AppError } from '../schemas/errors.ts';
@@ -18,7 +18,10 @@ export type ShardReader = Pick<ShardStore, 'lookup' | 'match'>;
 
 export interface RouterPorts {
   readonly pointers: Pick<PointerReader, 'table' | 'newerThan'>;
-  /** The store behind a shard's entry. Throws SHARD_UNKNOWN when it is not there (any more). */
+  /**
+   * The store behind a shard's entry: the instance that it names and no other. Throws SHARD_UNKNOWN when it is not there
+   * (any more), SHARD_LOST when its data is not.
+   */
   readonly storeOf: (shard: ShardEntry) => Promise<ShardReader>;
 }
 
@@ -84,7 +87,7 @@ export class Router {
       return await this.#asked(stop, topic, asker);
     } catch (error) {
       const shard = replicaOf(stop);
-      if (shard === undefined || !(error instanceof AppError && error.code === 'STORE_UNAVAILABLE')) throw error;
+      if (shard === undefined || !(error instanceof AppError && AWAY.has(error.code))) throw error;
       return this.#asked({ shard, entry: table.shard(shard), pointers: stop.pointers }, topic, asker);
     }
   }
@@ -105,6 +108,8 @@ export class Router {
     }
   }
 }
+
+const AWAY: ReadonlySet<string> = new Set(['STORE_UNAVAILABLE', 'SHARD_LOST']);
 
 /** Another shard that holds everything that this one is asked for. */
 const replicaOf = ({ shard, pointers }: Stop): ShardId | undefined =>

@@ -4,7 +4,8 @@
 //       all shards together: their versions, not their order, decide.
 //   P2. An effect of a move that cannot be done gives the outcome `failed`; the move's own life decides what follows. Any
 //       other failure rejects with STORE_UNAVAILABLE, and the runner repeats all: every effect is idempotent.
-//   P3. A provisioner that cannot be reached is a shard that is not ready yet: it is asked again at the next tick.
+//   P3. A provisioner that cannot be reached is a shard that is not ready yet: it is asked again at the next tick. A shard
+//       that was ready once is never given up: what is wrong with it makes it lost, and it is asked for until it is back.
 //   P4. Outcomes come in the order of the effects; joined writes give one, `own` and `disown` none.
 
 import { AppError } from '../schemas/errors.ts';
@@ -128,17 +129,19 @@ function performOne(provisioner: Provisioner, settings: PerformSettings, effect:
 async function provision(
   provisioner: Provisioner,
   settings: PerformSettings,
-  { shard, datastoreType, resize }: Extract<Effect, { kind: 'provision' }>,
+  { shard, datastoreType, resize, create, instanceId }: Extract<Effect, { kind: 'provision' }>,
 ): Promise<Outcome> {
   try {
-    return { kind: 'provisioned', shard, datastoreType, ...(await provisioner.ensure(shard, datastoreType, resize)) };
+    const known = create ? undefined : instanceId;
+    const provisioned = await provisioner.ensure(shard, datastoreType, resize, known);
+    return { kind: 'provisioned', shard, datastoreType, ...provisioned };
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     return {
       kind: 'provisioned',
       shard,
       datastoreType,
-      state: error.code === 'STORE_UNAVAILABLE' ? 'pending' : 'failed', // P3
+      state: error.code === 'STORE_UNAVAILABLE' ? 'pending' : create ? 'failed' : 'lost', // P3
       storeKind: settings.kindOf(datastoreType),
       instanceId: '',
       address: '',

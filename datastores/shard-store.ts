@@ -14,10 +14,13 @@
 //       go with the rows: what was carved out once and has merged since must not speak for a slice that comes back.
 //   D6. A store goes only when its own records and rows say that nothing of any partition lives in it (vacancy.ts). That is
 //       found out and the store closed with no write in between.
+//   D7. A store that is not the one that was meant answers nothing and takes nothing: SHARD_LOST when it is another
+//       instance, or has none of what a ready shard has; FLEET_MISMATCH when its rows lie where another fleet would look.
 
 import type { Epoch, EventTime, ShardId } from '../schemas/ids.ts';
 import type { StoreKind } from '../schemas/records.ts';
 import type { Cursor, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../state/effects.ts';
+import type { KeySpace } from '../state/keys.ts';
 
 /** One live subscriber in an answer. */
 export interface Subscriber {
@@ -52,6 +55,8 @@ export interface RangeDigest {
 /** All methods throw STORE_UNAVAILABLE when the store cannot be reached: nothing or a prefix was done, repeat it. */
 export interface ShardStore {
   readonly kind: StoreKind;
+  /** Which instance it is (D7); '' for a store that was opened as nobody's. */
+  readonly instanceId: string;
   write(rows: readonly SubscriptionRow[]): Promise<WriteResult>;
   own(owner: OwnerRecord): Promise<boolean>;
   disown(slice: OwnerRecord['slice']): Promise<void>;
@@ -82,12 +87,27 @@ export interface LocalShardStore extends ShardStore {
   closeIfVacant(): Promise<string | undefined>;
 }
 
+/** Which store is meant (D7), as far as the asker knows: by default any instance, of the provisioner's own fleet. */
+export interface Meant {
+  readonly instanceId?: string | undefined;
+  readonly keySpace?: KeySpace | undefined;
+}
+
 /** Where shards are to be had. A process uses one: embedded (folders of its own) or remote (a shard server). */
 export interface Provisioner {
-  /** Makes the shard exist on an instance of the type, or tells how far that is. Idempotent. */
-  ensure(shard: ShardId, datastoreType: string, resize: boolean): Promise<Provisioned>;
-  /** The store of a shard that was ensured; opens it when needed. Throws SHARD_UNKNOWN. */
-  store(shard: ShardId): Promise<ShardStore>;
+  /**
+   * Makes the shard exist on an instance of the type, or tells how far that is. Idempotent. With `known` the shard was ready
+   * once, as that instance ('': which one is not known): it is `lost` when it is not there, and never made again.
+   */
+  ensure(
+    shard: ShardId,
+    datastoreType: string,
+    resize: boolean,
+    known?: string,
+    keySpace?: KeySpace,
+  ): Promise<Provisioned>;
+  /** The store of a shard that was ensured; opens it when needed. Throws SHARD_UNKNOWN, SHARD_LOST or FLEET_MISMATCH (D7). */
+  store(shard: ShardId, meant?: Meant): Promise<ShardStore>;
   /**
    * Closes the shard and removes its data, when nothing lives in it (D6); otherwise, or where that cannot be told, the
    * shard stays as it is, and the reason is returned. Idempotent.
@@ -99,7 +119,8 @@ export interface Provisioner {
 }
 
 export interface Provisioned {
-  readonly state: 'pending' | 'ready' | 'failed';
+  /** `lost`: it was ready once, and now is not there, or not what it was. */
+  readonly state: 'pending' | 'ready' | 'failed' | 'lost';
   readonly storeKind: StoreKind;
   readonly instanceId: string;
   /** `http://host:port` of a shard server, or '' for a store inside this process. */

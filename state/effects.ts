@@ -50,8 +50,20 @@ export interface SliceRange {
 }
 
 export type Effect =
-  /** Make the shard exist on an instance of the type, or tell how far that is. Asked again each tick until ready. */
-  | { readonly kind: 'provision'; readonly shard: ShardId; readonly datastoreType: string; readonly resize: boolean }
+  /**
+   * Make the shard exist on an instance of the type, or tell how far that is. Asked again each tick until ready. It is made
+   * while it is being allocated alone (`create`): a shard that was ready once, and is not there or is another instance, is
+   * lost.
+   */
+  | {
+      readonly kind: 'provision';
+      readonly shard: ShardId;
+      readonly datastoreType: string;
+      readonly resize: boolean;
+      readonly create: boolean;
+      /** Which instance it was when it was ready; '' when that is not known. */
+      readonly instanceId: string;
+    }
   /** Close the shard and remove all its data, if its store says that nothing lives in it. */
   | { readonly kind: 'release'; readonly shard: ShardId }
   /** Apply the rows, each only if its version is above the stored one. `move` is set when the shard is that move's target. */
@@ -102,7 +114,7 @@ export type Outcome =
       readonly kind: 'provisioned';
       readonly shard: ShardId;
       readonly datastoreType: string;
-      readonly state: 'pending' | 'ready' | 'failed';
+      readonly state: 'pending' | 'ready' | 'failed' | 'lost';
       readonly storeKind: StoreKind;
       readonly instanceId: string;
       readonly address: string;

@@ -15,6 +15,17 @@
 
 import type { Partition, SeriesId, SliceKey } from '../schemas/ids.ts';
 
+/** What decides where a row belongs. A fleet has one: it goes with every call and lies in every shard (datastores/identity.ts). */
+export interface KeySpace {
+  readonly partitions: number;
+  /** Of everything in this file: keys, hashes, and which slice holds what. */
+  readonly keyFormat: number;
+}
+
+/** The rules of this file, should they ever change. */
+export const KEY_FORMAT = 1;
+export const keySpaceOf = (partitions: number): KeySpace => ({ partitions, keyFormat: KEY_FORMAT });
+
 /** Kafka's default partitioner: murmur2 over the key's UTF-8 bytes, sign bit cleared, modulo partitions. */
 export function partitionOf(key: string | Uint8Array, partitions: number): Partition {
   return ((typeof key === 'string' ? murmur2OfText(key) : murmur2(key)) & 0x7fffffff) % partitions;

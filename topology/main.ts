@@ -25,6 +25,7 @@ import { AppError } from '../schemas/errors.ts';
 import { eventTime } from '../schemas/ids.ts';
 import { levelFolder } from '../state/edge/level-store.ts';
 import { rocksdbFolder } from '../state/edge/rocksdb-store.ts';
+import { type KeySpace, keySpaceOf } from '../state/keys.ts';
 import type { Config } from './config.ts';
 import { readCatalog } from './edge/catalog-file.ts';
 import { embeddedLog } from './edge/embedded-log.ts';
@@ -321,11 +322,24 @@ export function provisionerOf(config: Config, catalog: Catalog, clock: Clock, si
     return remoteProvisioner({
       addresses: config.shardServers.map((server) => (server.includes('://') ? server : `http://${server}`)),
       token: token === '' ? undefined : token,
+      partitions: config.partitions,
     });
   }
+  return shardFolders(config, catalog, clock, simulated, keySpaceOf(config.partitions));
+}
+
+/** Shards in folders of this process; without a key space they are whatever fleet's that asks (a shard server). */
+export function shardFolders(
+  config: Config,
+  catalog: Catalog,
+  clock: Clock,
+  simulated: boolean,
+  keySpace?: KeySpace,
+): Provisioner {
   // A committed position is never ahead of a durable effect (I9): shards in this process wait for the disk.
-  const store = { partitions: config.partitions, sync: !simulated };
+  const sync = !simulated;
   return embeddedProvisioner({
+    ...(keySpace === undefined ? {} : { keySpace }),
     folder: join(config.dataDir, 'shards'),
     types: new Map(
       [...catalog].map(([name, { kind, provisioningMs }]) => [
@@ -333,7 +347,10 @@ export function provisionerOf(config: Config, catalog: Catalog, clock: Clock, si
         { kind, provisioningMs: simulated ? provisioningMs : 0 },
       ]),
     ),
-    open: { KEY_VALUE: (folder) => openLevelKv(folder, store), TRIE: (folder) => openTrieStore(folder, store) },
+    open: {
+      KEY_VALUE: (folder, opening) => openLevelKv(folder, { partitions: opening.identity.partitions, sync, opening }),
+      TRIE: (folder, opening) => openTrieStore(folder, { partitions: opening.identity.partitions, sync, opening }),
+    },
     now: () => clock.now(),
   });
 }

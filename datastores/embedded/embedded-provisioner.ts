@@ -7,7 +7,9 @@
 //   E2. A type may take a stated time to provision, by the clock that is handed in: until then the shard is `pending` and
 //       has no store. A resize takes that time too, and the shard goes on serving meanwhile.
 //   E3. No path is made of a name that shard-name.ts has not checked.
-//   E4. A ready shard whose data folder is gone is refused with STORE_CORRUPT; it never comes back empty.
+//   E4. A store is made, with its identity (../identity.ts), before shard.json calls the shard ready. A ready shard whose
+//       store is gone, empty or another's is refused with SHARD_LOST; it never comes back empty.
+//   E5. A shard keeps the key space that it was made for; whoever asks by another is refused with FLEET_MISMATCH.
 
 import { randomUUID } from 'node:crypto';
 import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
@@ -15,9 +17,11 @@ import { join } from 'node:path';
 import { AppError, type ErrorCode } from '../../schemas/errors.ts';
 import type { EventTime, ShardId } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
+import type { KeySpace } from '../../state/keys.ts';
+import { checkKeySpace, lost, type Opening, type StoreIdentity } from '../identity.ts';
 import { Serial } from '../serial.ts';
 import { checkedShardName } from '../shard-name.ts';
-import type { LocalShardStore, Provisioned, Provisioner, ShardStore } from '../shard-store.ts';
+import type { LocalShardStore, Meant, Provisioned, Provisioner, ShardStore } from '../shard-store.ts';
 
 /** What the provisioner needs to know of a datastore type. */
 export interface EmbeddedType {
@@ -30,24 +34,36 @@ export interface EmbeddedSettings {
   readonly folder: string;
   /** By datastore type, as the catalogue names it. */
   readonly types: ReadonlyMap<string, EmbeddedType>;
-  /** Opens the store of a folder, making it when it is not there. */
-  readonly open: Readonly<Record<StoreKind, (folder: string) => Promise<LocalShardStore>>>;
+  readonly open: Readonly<Record<StoreKind, (folder: string, opening: Opening) => Promise<LocalShardStore>>>;
+  /** Of this process's fleet; absent in a shard server, which takes it from whoever asks. */
+  readonly keySpace?: KeySpace;
   readonly now: () => number;
 }
 
 /** shard.json */
 interface ShardFile {
-  readonly format: 1;
+  /** 1 is of an earlier release, which wrote neither a key space here nor an identity into the store. */
+  readonly format: 1 | 2;
   readonly shard: string;
   readonly datastoreType: string;
   readonly kind: StoreKind;
   /** New each time that the shard is made: tells a shard from one of the same name that lost its data. */
   readonly instanceId: string;
+  /** Absent in format 1. */
+  readonly keySpace?: KeySpace;
   readonly state: 'pending' | 'ready';
   /** When the provisioning, or the resize to `resizeTo`, is over. */
   readonly readyAt: number;
   readonly resizeTo?: string;
 }
+
+interface Opened {
+  readonly identity: StoreIdentity;
+  readonly store: LocalShardStore;
+}
+
+/** What makes a shard that was ready once unusable until somebody puts it right. */
+const LOSSES: ReadonlySet<string> = new Set(['SHARD_LOST', 'FLEET_MISMATCH']);
 
 export function embeddedProvisioner(settings: EmbeddedSettings): Provisioner {
   return new EmbeddedProvisioner(settings);
@@ -55,7 +71,7 @@ export function embeddedProvisioner(settings: EmbeddedSettings): Provisioner {
 
 class EmbeddedProvisioner implements Provisioner {
   readonly #settings: EmbeddedSettings;
-  readonly #stores = new Map<ShardId, LocalShardStore>();
+  readonly #stores = new Map<ShardId, Opened>();
   /** One thing at a time for each shard. */
   readonly #work = new Map<ShardId, Serial>();
   #closed = false;
@@ -64,48 +80,56 @@ class EmbeddedProvisioner implements Provisioner {
     this.#settings = settings;
   }
 
-  ensure(shard: ShardId, datastoreType: string, resize: boolean): Promise<Provisioned> {
+  ensure(
+    shard: ShardId,
+    datastoreType: string,
+    resize: boolean,
+    known?: string,
+    keySpace?: KeySpace,
+  ): Promise<Provisioned> {
     return this.#of(shard, async () => {
       const type = this.#settings.types.get(datastoreType);
       const found = await this.#read(shard);
       const kind = found?.kind ?? type?.kind ?? 'KEY_VALUE';
-      const refused = (reason: string): Provisioned => ({
-        state: 'failed',
+      const answer = (
+        state: Provisioned['state'],
+        reason: string,
+        instanceId = found?.instanceId ?? '',
+      ): Provisioned => ({
+        state,
         storeKind: kind,
-        instanceId: found?.instanceId ?? '',
+        instanceId,
         address: '',
         reason,
       });
-      if (type === undefined) return refused(`the catalogue has no datastore type ${datastoreType}`);
+      if (known !== undefined) {
+        const problem = await this.#lossOf(shard, found, known, keySpace);
+        if (problem !== undefined) return answer('lost', problem);
+      }
+      if (type === undefined) return answer('failed', `the catalogue has no datastore type ${datastoreType}`);
       if (type.kind !== kind)
-        return refused(`${shard} is a ${kind} store; ${datastoreType} is for ${type.kind} stores`);
-      let file = found ?? this.#newFile(shard, datastoreType, type);
+        return answer('failed', `${shard} is a ${kind} store; ${datastoreType} is for ${type.kind} stores`);
+      let file = found ?? this.#newFile(shard, datastoreType, type, this.#keySpace(keySpace, 'a shard is made for'));
+      if (found !== undefined) this.#checkKeySpace(found, keySpace);
       if (file.datastoreType !== datastoreType && file.resizeTo !== datastoreType) {
-        if (!resize) return refused(`${shard} exists on datastore type ${file.datastoreType}`);
+        if (!resize) return answer('failed', `${shard} exists on datastore type ${file.datastoreType}`);
         file = { ...file, resizeTo: datastoreType, readyAt: this.#settings.now() + type.provisioningMs };
       }
       const waitMs = file.readyAt - this.#settings.now();
       if (waitMs <= 0) file = await this.#finished(shard, file);
       if (file !== found) await this.#write(shard, file);
-      return {
-        state: waitMs <= 0 ? 'ready' : 'pending',
-        storeKind: kind,
-        instanceId: file.instanceId,
-        address: '',
-        reason: waitMs <= 0 ? '' : `ready in ${waitMs} ms`,
-      };
+      return waitMs <= 0
+        ? answer('ready', '', file.instanceId)
+        : answer('pending', `ready in ${waitMs} ms`, file.instanceId);
     });
   }
 
-  store(shard: ShardId): Promise<ShardStore> {
-    const opened = this.#stores.get(shard);
-    if (opened !== undefined) return Promise.resolve(opened);
-    return this.#of(shard, async () => {
-      const file = await this.#read(shard);
-      if (file === undefined) throw new AppError('SHARD_UNKNOWN', `there is no shard ${shard}`, { shard });
-      if (file.state === 'pending') throw new AppError('STORE_UNAVAILABLE', `${shard} is being provisioned`, { shard });
-      return this.#opened(shard, file);
-    });
+  async store(shard: ShardId, meant: Meant = {}): Promise<ShardStore> {
+    const opened = this.#stores.get(shard) ?? (await this.#of(shard, () => this.#opened(shard, meant.keySpace)));
+    if (meant.instanceId && meant.instanceId !== opened.identity.instanceId)
+      throw lost(meant.instanceId, `${opened.identity.instanceId} is there, another instance`);
+    this.#checkKeySpace(opened.identity, meant.keySpace);
+    return opened.store;
   }
 
   release(shard: ShardId): Promise<string | undefined> {
@@ -121,15 +145,15 @@ class EmbeddedProvisioner implements Provisioner {
 
   async sweep(before: EventTime): Promise<number> {
     let dropped = 0;
-    for (const [shard, store] of [...this.#stores])
-      if (this.#stores.get(shard) === store) dropped += await store.dropTombstones(before);
+    for (const [shard, opened] of [...this.#stores])
+      if (this.#stores.get(shard) === opened) dropped += await opened.store.dropTombstones(before);
     return dropped;
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     for (const work of this.#work.values()) await work.idle();
-    for (const store of this.#stores.values()) await store.close();
+    for (const { store } of this.#stores.values()) await store.close();
     this.#stores.clear();
   }
 
@@ -144,33 +168,73 @@ class EmbeddedProvisioner implements Provisioner {
     return serial.run(work);
   }
 
-  /** The store of a ready shard, opened when needed. */
-  async #opened(shard: ShardId, file: ShardFile): Promise<LocalShardStore> {
-    const openedMeanwhile = this.#stores.get(shard);
-    if (openedMeanwhile !== undefined) return openedMeanwhile;
-    const folder = this.#dataFolder(shard);
-    if (!(await exists(folder))) throw new AppError('STORE_CORRUPT', `the data of ${shard} is gone`, { shard, folder });
-    const store = await this.#settings.open[file.kind](folder);
-    this.#stores.set(shard, store);
-    return store;
-  }
-
   /** Why the shard must not go (D6). A store that cannot be read cannot say that nothing lives in it. */
   async #residentOf(shard: ShardId): Promise<string | undefined> {
     try {
       const file = await this.#read(shard);
       if (file?.state !== 'ready') return undefined; // Nothing was ever in it, or it is going already (E1).
-      return await (await this.#opened(shard, file)).closeIfVacant();
+      return await (await this.#opened(shard, undefined)).store.closeIfVacant();
     } catch (error) {
       if (!(error instanceof AppError) || !UNREADABLE.has(error.code)) throw error;
       return `its store cannot be read: ${error.message}`;
     }
   }
 
-  #newFile(shard: ShardId, datastoreType: string, type: EmbeddedType): ShardFile {
+  /** Why a shard that was ready once cannot be used; `undefined` when it can. */
+  async #lossOf(
+    shard: ShardId,
+    found: ShardFile | undefined,
+    known: string,
+    keySpace: KeySpace | undefined,
+  ): Promise<string | undefined> {
+    if (found === undefined) return lost(known, `there is no shard ${shard}`).message;
+    if (known !== '' && known !== found.instanceId)
+      return lost(known, `${found.instanceId} is there, another instance`).message;
+    try {
+      const { identity } = this.#stores.get(shard) ?? (await this.#opened(shard, keySpace));
+      this.#checkKeySpace(identity, keySpace);
+      return undefined;
+    } catch (error) {
+      if (error instanceof AppError && LOSSES.has(error.code)) return error.message;
+      throw error;
+    }
+  }
+
+  async #opened(shard: ShardId, asked: KeySpace | undefined): Promise<Opened> {
+    const openedMeanwhile = this.#stores.get(shard);
+    if (openedMeanwhile !== undefined) return openedMeanwhile;
+    const file = await this.#read(shard);
+    if (file === undefined) throw new AppError('SHARD_UNKNOWN', `there is no shard ${shard}`, { shard });
+    if (file.state === 'pending') throw new AppError('STORE_UNAVAILABLE', `${shard} is being provisioned`, { shard });
+    const folder = this.#dataFolder(shard);
+    if (!(await exists(folder))) throw lost(file.instanceId, 'its data folder is gone'); // E4
+    const keySpace = file.keySpace ?? this.#keySpace(asked, `${shard} was made by an earlier release for`);
+    const identity = { instanceId: file.instanceId, ...keySpace };
+    const as = file.format === 1 ? 'earlier' : 'known';
+    const opened = { identity, store: await this.#settings.open[file.kind](folder, { identity, as }) };
+    if (file.format === 1) await this.#write(shard, { ...file, format: 2, keySpace });
+    this.#stores.set(shard, opened);
+    return opened;
+  }
+
+  /** E5. Throws FLEET_MISMATCH. */
+  #checkKeySpace(made: { readonly keySpace?: KeySpace } | KeySpace, asked = this.#settings.keySpace): void {
+    const space = 'partitions' in made ? made : made.keySpace;
+    if (space !== undefined && asked !== undefined) checkKeySpace(space, asked);
+  }
+
+  /** Throws REQUEST_INVALID when nobody has said it: a shard server knows of no fleet by itself. */
+  #keySpace(asked: KeySpace | undefined, what: string): KeySpace {
+    const keySpace = asked ?? this.#settings.keySpace;
+    if (keySpace !== undefined) return keySpace;
+    throw new AppError('REQUEST_INVALID', `${what} a fleet's number of partitions, and the request names none`);
+  }
+
+  #newFile(shard: ShardId, datastoreType: string, type: EmbeddedType, keySpace: KeySpace): ShardFile {
     return {
-      format: 1,
+      format: 2,
       shard,
+      keySpace,
       datastoreType,
       kind: type.kind,
       instanceId: `${shard}-${randomUUID().slice(0, 8)}`,
@@ -179,12 +243,17 @@ class EmbeddedProvisioner implements Provisioner {
     };
   }
 
-  /** The file of a shard whose time has come; a new shard's data folder is made before its file says `ready` (E4). */
+  /** The file of a shard whose time has come; a new shard's store is made before its file says `ready` (E4). */
   async #finished(shard: ShardId, file: ShardFile): Promise<ShardFile> {
     if (file.state === 'pending') {
       // What an earlier shard of this name left when its release was cut short does not belong to this one.
       await rm(this.#dataFolder(shard), { recursive: true, force: true });
       await mkdir(this.#dataFolder(shard), { recursive: true, mode: 0o700 });
+      const keySpace = file.keySpace ?? this.#keySpace(undefined, `${shard} was begun by an earlier release for`);
+      const identity = { instanceId: file.instanceId, ...keySpace };
+      const store = await this.#settings.open[file.kind](this.#dataFolder(shard), { identity, as: 'new' });
+      await store.close();
+      file = { ...file, format: 2, keySpace };
     }
     if (file.state === 'ready' && file.resizeTo === undefined) return file;
     const { resizeTo, ...rest } = file;
@@ -232,12 +301,21 @@ class EmbeddedProvisioner implements Provisioner {
 }
 
 /** What waiting does not mend. */
-const UNREADABLE: ReadonlySet<ErrorCode> = new Set(['STORE_CORRUPT', 'STORE_FORMAT']);
+const UNREADABLE: ReadonlySet<ErrorCode> = new Set([
+  'STORE_CORRUPT',
+  'STORE_FORMAT',
+  'SHARD_LOST',
+  'FLEET_MISMATCH',
+  'REQUEST_INVALID',
+]);
 
 function parsed(text: string): ShardFile | undefined {
   try {
     const file = JSON.parse(text) as ShardFile;
-    return file.format === 1 && (file.kind === 'KEY_VALUE' || file.kind === 'TRIE') ? file : undefined;
+    return (file.format === 1 || (file.format === 2 && file.keySpace !== undefined)) &&
+      (file.kind === 'KEY_VALUE' || file.kind === 'TRIE')
+      ? file
+      : undefined;
   } catch {
     return undefined;
   }

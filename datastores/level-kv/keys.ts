@@ -19,6 +19,7 @@ const ROW = 0x72;
 const ROW_HEADER_BYTES = 9;
 
 export const META_KEY = Buffer.from('mformat');
+export const IDENTITY_KEY = Buffer.from('midentity');
 export const BROKERS = { gte: Buffer.from('b'), lt: Buffer.from('c') };
 export const OWNERS = { gte: Buffer.from('o'), lt: Buffer.from('p') };
 export const ROWS = { gte: Buffer.from('r'), lt: Buffer.from('s') };

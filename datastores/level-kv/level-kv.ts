@@ -7,13 +7,16 @@
 //       STORE_CORRUPT, never a wrong answer. LevelDB checks its blocks only where an option asks for it, which its Node
 //       binding does not pass on.
 
-import { mkdir } from 'node:fs/promises';
+import { access, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { Level } from 'level';
 import { AppError, type ErrorCode } from '../../schemas/errors.ts';
 import type { Epoch, EventTime, SliceKey } from '../../schemas/ids.ts';
 import type { Cursor, EraseRight, OwnerRecord, SliceRange, SubscriptionRow, Version } from '../../state/effects.ts';
+import { KEY_FORMAT } from '../../state/keys.ts';
 import { seal, unseal } from '../../state/seal.ts';
+import { checkKeySpace, lacksIdentity, lost, type Opening, type StoreIdentity } from '../identity.ts';
 import { OwnerIndex } from '../owner-index.ts';
 import { compareVersions, cursorAt, placeAt, RowDigest, rowBytes } from '../rows.ts';
 import { Serial } from '../serial.ts';
@@ -22,6 +25,7 @@ import { residentOf } from '../vacancy.ts';
 import {
   BROKERS,
   brokerKey,
+  IDENTITY_KEY,
   keyRange,
   META_KEY,
   OWNERS,
@@ -41,6 +45,8 @@ export interface LevelKvSettings {
   readonly sync?: boolean;
   /** Blocks of the folder kept in memory. */
   readonly cacheBytes?: number;
+  /** What it must be (identity.ts); absent: whatever is there, or a new one. */
+  readonly opening?: Opening;
 }
 
 /** 64 MiB: version checks read each key before it is written, and LevelDB's 8 MiB default misses most of them. */
@@ -60,8 +66,14 @@ type Database = Level<Buffer, Buffer>;
 type Put = { readonly type: 'put'; readonly key: Buffer; readonly value: Buffer };
 type Delete = { readonly type: 'del'; readonly key: Buffer };
 
-/** Opens the folder, or makes it. Throws STORE_FORMAT, STORE_CORRUPT, or STORE_UNAVAILABLE when another process has it. */
+/**
+ * Opens the folder, or makes it. Throws STORE_FORMAT, STORE_CORRUPT, STORE_UNAVAILABLE when another process has it, or
+ * SHARD_LOST and FLEET_MISMATCH when it is not what `opening` says (D7).
+ */
 export async function openLevelKv(folder: string, settings: LevelKvSettings): Promise<LocalShardStore> {
+  const { opening } = settings;
+  if (opening !== undefined && opening.as !== 'new' && !(await isDatabase(folder)))
+    throw lost(opening.identity.instanceId, 'its store is empty');
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const database: Database = new Level<Buffer, Buffer>(folder, {
     keyEncoding: 'buffer',
@@ -79,6 +91,7 @@ export async function openLevelKv(folder: string, settings: LevelKvSettings): Pr
       const brokers: string[] = [];
       for await (const [key, value] of database.iterator(BROKERS))
         brokers[key.readUInt32BE(1)] = opened(key, value).toString('utf8');
+      if (opening !== undefined) await identified(database, opening, owners.all().length > 0);
       return new LevelKv(database, settings, owners, brokers);
     } catch (error) {
       await database.close();
@@ -89,6 +102,7 @@ export async function openLevelKv(folder: string, settings: LevelKvSettings): Pr
 
 class LevelKv implements LocalShardStore {
   readonly kind = 'KEY_VALUE';
+  readonly instanceId: string;
   readonly #database: Database;
   readonly #partitions: number;
   readonly #sync: boolean;
@@ -98,6 +112,7 @@ class LevelKv implements LocalShardStore {
   readonly #writes = new Serial();
 
   constructor(database: Database, settings: LevelKvSettings, owners: OwnerIndex, brokers: string[]) {
+    this.instanceId = settings.opening?.identity.instanceId ?? '';
     this.#database = database;
     this.#partitions = settings.partitions;
     this.#sync = settings.sync ?? true;
@@ -363,16 +378,35 @@ function opened(key: Buffer, sealed: Buffer): Buffer {
 const next = (key: Buffer): Buffer => Buffer.concat([key, Buffer.of(0)]);
 
 async function checkFormat(database: Database, partitions: number): Promise<void> {
-  const expected = JSON.stringify({ format: FORMAT_VERSION, partitions });
   const found = await database.get(META_KEY);
-  if (found === undefined) await database.put(META_KEY, Buffer.from(expected, 'utf8'), { sync: true });
-  else if (found.toString('utf8') !== expected) {
-    throw new AppError('STORE_FORMAT', 'the folder was made by another version or for another number of partitions', {
-      found: found.toString('utf8'),
-      expected,
-    });
+  if (found === undefined) {
+    const made = JSON.stringify({ format: FORMAT_VERSION, partitions });
+    await database.put(META_KEY, Buffer.from(made, 'utf8'), { sync: true });
+    return;
   }
+  const made = JSON.parse(found.toString('utf8')) as { readonly format: number; readonly partitions: number };
+  if (made.format !== FORMAT_VERSION)
+    throw new AppError('STORE_FORMAT', 'the folder was made by another version', {
+      found: made.format,
+      expected: FORMAT_VERSION,
+    });
+  checkKeySpace({ partitions: made.partitions, keyFormat: KEY_FORMAT }, { partitions, keyFormat: KEY_FORMAT });
 }
+
+async function identified(database: Database, opening: Opening, holdsRecords: boolean): Promise<void> {
+  const sealed = await database.get(IDENTITY_KEY);
+  const found = sealed && (JSON.parse(opened(IDENTITY_KEY, sealed).toString('utf8')) as StoreIdentity);
+  if (!lacksIdentity(found, opening, holdsRecords)) return;
+  const { key, value } = sealedPut(IDENTITY_KEY, Buffer.from(JSON.stringify(opening.identity), 'utf8'));
+  await database.put(key, value, { sync: true });
+}
+
+/** LevelDB keeps a file of this name from its first moment on. */
+const isDatabase = (folder: string): Promise<boolean> =>
+  access(join(folder, 'CURRENT')).then(
+    () => true,
+    () => false,
+  );
 
 const CODES: Readonly<Record<string, ErrorCode>> = {
   LEVEL_CORRUPTION: 'STORE_CORRUPT',

@@ -5,21 +5,44 @@
 //   C2. While a server cannot be reached, a shard that no other server has may be there: it is not made a second time.
 //   C3. Servers are those of the configuration; an address in a record is never called.
 //   C4. A call that fails or takes too long throws STORE_UNAVAILABLE: it may have been done. Repeating is the caller's.
+//   C5. Each call says by which key space this fleet goes and, from the first contact on, which instance it means: a shard
+//       that has become another answers SHARD_LOST, also when the server has been started again in between.
 
 import { AppError, type ErrorCode } from '../../schemas/errors.ts';
 import type { Epoch, EventTime, ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
 import type { Cursor, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
-import { filterHash } from '../../state/keys.ts';
+import { filterHash, keySpaceOf } from '../../state/keys.ts';
 import { rowBytes } from '../rows.ts';
 import { checkedShardName } from '../shard-name.ts';
-import type { Answer, Page, Provisioned, Provisioner, RangeDigest, ShardStore, WriteResult } from '../shard-store.ts';
-import { ITEMS_MAX, ownerOf, rowOf, STATUS, type WireRow, wireRow } from './wire.ts';
+import type {
+  Answer,
+  Meant,
+  Page,
+  Provisioned,
+  Provisioner,
+  RangeDigest,
+  ShardStore,
+  WriteResult,
+} from '../shard-store.ts';
+import {
+  INSTANCE_HEADER,
+  ITEMS_MAX,
+  KEY_SPACE_HEADER,
+  keySpaceText,
+  ownerOf,
+  rowOf,
+  STATUS,
+  type WireRow,
+  wireRow,
+} from './wire.ts';
 
 export interface RemoteSettings {
   /** `http://host:port` of each shard server. */
   readonly addresses: readonly string[];
   readonly token: string | undefined;
+  /** Of this fleet: what its shards are made for, and checked against. */
+  readonly partitions: number;
   /** For one call. */
   readonly timeoutMs?: number;
 }
@@ -36,37 +59,46 @@ export function remoteProvisioner(settings: RemoteSettings): Provisioner {
 
 class RemoteProvisioner implements Provisioner {
   readonly #servers: readonly Server[];
-  readonly #stores = new Map<ShardId, ShardStore>();
+  readonly #stores = new Map<ShardId, RemoteStore>();
+  /** The instances that shards were at the first contact (C5). */
+  readonly #instances = new Map<ShardId, string>();
   #closed = false;
 
   constructor(settings: RemoteSettings) {
     this.#servers = settings.addresses.map((address) => new Server(address, settings));
   }
 
-  async ensure(shard: ShardId, datastoreType: string, resize: boolean): Promise<Provisioned> {
+  async ensure(shard: ShardId, datastoreType: string, resize: boolean, known?: string): Promise<Provisioned> {
     this.#check();
     const server = (await this.#find(shard)) ?? this.#homeOf(shard);
-    const provisioned = await server.call<Provisioned>('PUT', pathOf(shard), { datastoreType, resize });
+    const body = { datastoreType, resize, ...(known === undefined ? {} : { known }) };
+    const provisioned = await server.call<Provisioned>('PUT', pathOf(shard), '', body);
+    if (known) this.#instances.set(shard, known);
     return { ...provisioned, address: server.address };
   }
 
-  async store(shard: ShardId): Promise<ShardStore> {
+  async store(shard: ShardId, meant: Meant = {}): Promise<ShardStore> {
     this.#check();
+    const instanceId = meant.instanceId || this.#instances.get(shard) || '';
     const known = this.#stores.get(shard);
-    if (known !== undefined) return known;
+    if (known !== undefined && (instanceId === '' || known.instanceId === instanceId)) return known;
     const server = await this.#find(shard);
     if (server === undefined) throw new AppError('SHARD_UNKNOWN', `no shard server has ${shard}`, { shard });
-    const { kind } = await server.call<{ kind: StoreKind }>('GET', pathOf(shard));
-    const store = new RemoteStore(kind, shard, server);
+    const found = await server.call<{ kind: StoreKind; instanceId?: string }>('GET', pathOf(shard), instanceId);
+    const store = new RemoteStore(found.kind, found.instanceId ?? '', shard, server);
     this.#stores.set(shard, store);
+    if (store.instanceId !== '') this.#instances.set(shard, store.instanceId);
     return store;
   }
 
   async release(shard: ShardId): Promise<string | undefined> {
     this.#check();
     const server = await this.#find(shard);
-    const answer = await server?.call<{ readonly resident?: string }>('DELETE', pathOf(shard));
-    if (answer?.resident === undefined) this.#stores.delete(shard);
+    const answer = await server?.call<{ readonly resident?: string }>('DELETE', pathOf(shard), '');
+    if (answer?.resident === undefined) {
+      this.#stores.delete(shard);
+      this.#instances.delete(shard);
+    }
     return answer?.resident;
   }
 
@@ -106,12 +138,14 @@ class RemoteProvisioner implements Provisioner {
 /** A shard on a server. Closing it closes nothing there: others use it too. */
 class RemoteStore implements ShardStore {
   readonly kind: StoreKind;
+  readonly instanceId: string;
   readonly #shard: ShardId;
   readonly #server: Server;
   #closed = false;
 
-  constructor(kind: StoreKind, shard: ShardId, server: Server) {
+  constructor(kind: StoreKind, instanceId: string, shard: ShardId, server: Server) {
     this.kind = kind;
+    this.instanceId = instanceId;
     this.#shard = shard;
     this.#server = server;
   }
@@ -196,7 +230,7 @@ class RemoteStore implements ShardStore {
 
   #call<Result>(call: string, body: unknown): Promise<Result> {
     if (this.#closed) throw new AppError('STORE_CLOSED', 'the shard has been closed', { shard: this.#shard });
-    return this.#server.call('POST', `${pathOf(this.#shard)}/${call}`, body);
+    return this.#server.call('POST', `${pathOf(this.#shard)}/${call}`, this.instanceId, body);
   }
 }
 
@@ -205,17 +239,19 @@ class Server {
   readonly address: string;
   readonly #token: string | undefined;
   readonly #timeoutMs: number;
+  readonly #keySpace: string;
 
   constructor(address: string, settings: RemoteSettings) {
     this.address = address.replace(/\/+$/, '');
     this.#token = settings.token;
     this.#timeoutMs = settings.timeoutMs ?? TIMEOUT_MS;
+    this.#keySpace = keySpaceText(keySpaceOf(settings.partitions));
   }
 
   /** Whether the server has the shard, or why it cannot tell. Any answer but "unknown" says that it has. */
   async has(path: string): Promise<boolean | AppError> {
     try {
-      await this.call('GET', path);
+      await this.call('GET', path, '');
       return true;
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
@@ -225,7 +261,7 @@ class Server {
   }
 
   /** Throws the code that the server answers with, or STORE_UNAVAILABLE (C4). */
-  async call<Result>(method: string, path: string, body?: unknown): Promise<Result> {
+  async call<Result>(method: string, path: string, instanceId: string, body?: unknown): Promise<Result> {
     let status: number;
     let text: string;
     try {
@@ -234,6 +270,8 @@ class Server {
         redirect: 'error',
         headers: {
           ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
+          [KEY_SPACE_HEADER]: this.#keySpace,
+          ...(instanceId === '' ? {} : { [INSTANCE_HEADER]: instanceId }),
           ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         },
         body: body === undefined ? null : JSON.stringify(body),

@@ -4,6 +4,7 @@
 //       binds to loopback alone.
 //   H2. A body is checked whole (wire.ts) before anything is done; its size is limited before it is read.
 //   H3. An answer has the code of the failure, never its stack, its path or the token.
+//   H4. A shard that is lost, or that another fleet asks for, is refused and told to the log, once a minute for each.
 
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { fastify } from 'fastify';
@@ -13,7 +14,7 @@ import { isLoopback } from '../../schemas/loopback.ts';
 import { cursorAt, rowBytes } from '../rows.ts';
 import { checkedShardName } from '../shard-name.ts';
 import type { Page, Provisioner, ShardStore } from '../shard-store.ts';
-import { bodyProblem, ownerOf, REQUESTS, type Request, rangeOf, rowOf, STATUS, wireRow } from './wire.ts';
+import { bodyProblem, meantBy, ownerOf, REQUESTS, type Request, rangeOf, rowOf, STATUS, wireRow } from './wire.ts';
 
 export interface ShardServerSettings {
   readonly provisioner: Provisioner;
@@ -39,6 +40,12 @@ export const BODY_BYTES_MAX = 16 * 1024 * 1024;
 const PAGE_BYTES_MAX = 8 * 1024 * 1024;
 /** Longer than any call should take; a client that sends its body slower than this is let go. */
 const REQUEST_TIMEOUT_MS = 30_000;
+
+/** Refusals that somebody must see to (H4). */
+const LOUD: ReadonlySet<string> = new Set(['SHARD_LOST', 'FLEET_MISMATCH']);
+const TELL_AGAIN_MS = 60_000;
+
+type Headers = Parameters<typeof meantBy>[0];
 
 type Calls = {
   readonly [Call in Exclude<keyof typeof REQUESTS, 'ensure'>]: (
@@ -87,6 +94,20 @@ export async function startShardServer(settings: ShardServerSettings): Promise<S
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false } },
   });
 
+  const storeFor = (request: { readonly params: Named; readonly headers: Headers }): Promise<ShardStore> =>
+    provisioner.store(checkedShardName(request.params.shard), meantBy(request.headers));
+  const toldAt = new Map<string, number>();
+  const told = (request: Parameters<typeof about>[0], error: AppError): void => {
+    const failure = { ...about(request), error };
+    if (LOUD.has(error.code)) {
+      const key = `${failure.shard} ${error.code}`;
+      const now = performance.now();
+      if (now - (toldAt.get(key) ?? Number.NEGATIVE_INFINITY) < TELL_AGAIN_MS) return;
+      toldAt.set(key, now);
+    }
+    log?.(failure);
+  };
+
   server.removeContentTypeParser('text/plain');
 
   server.addHook('onRequest', async (request) => {
@@ -97,7 +118,7 @@ export async function startShardServer(settings: ShardServerSettings): Promise<S
   server.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
     if (error instanceof AppError) {
       const status = STATUS[error.code] ?? 500;
-      if (status >= 500) log?.({ ...about(request), error });
+      if (status >= 500 || LOUD.has(error.code)) told(request, error);
       return reply.code(status).send({ code: error.code, message: error.message });
     }
     const status = error.statusCode ?? 500;
@@ -111,12 +132,19 @@ export async function startShardServer(settings: ShardServerSettings): Promise<S
   server.put<{ Params: Named; Body: Request<'ensure'> }>(
     '/shards/:shard',
     { schema: { body: REQUESTS.ensure } },
-    (request) =>
-      provisioner.ensure(checkedShardName(request.params.shard), request.body.datastoreType, request.body.resize),
+    async (request) => {
+      const { datastoreType, resize, known } = request.body;
+      const { keySpace } = meantBy(request.headers);
+      const shard = checkedShardName(request.params.shard);
+      const provisioned = await provisioner.ensure(shard, datastoreType, resize, known, keySpace);
+      if (provisioned.state === 'lost') told(request, new AppError('SHARD_LOST', provisioned.reason));
+      return provisioned;
+    },
   );
-  server.get<{ Params: Named }>('/shards/:shard', async (request) => ({
-    kind: (await provisioner.store(checkedShardName(request.params.shard))).kind,
-  }));
+  server.get<{ Params: Named }>('/shards/:shard', async (request) => {
+    const { kind, instanceId } = await storeFor(request);
+    return { kind, instanceId };
+  });
   server.delete<{ Params: Named }>('/shards/:shard', async (request) => {
     const resident = await provisioner.release(checkedShardName(request.params.shard));
     return resident === undefined ? {} : { resident };
@@ -131,7 +159,7 @@ export async function startShardServer(settings: ShardServerSettings): Promise<S
       async (request, reply) => {
         const problem = bodyProblem(request.body);
         if (problem !== undefined) throw new AppError('REQUEST_INVALID', problem);
-        const store = await provisioner.store(checkedShardName(request.params.shard));
+        const store = await storeFor(request);
         return reply.type('application/json').send(JSON.stringify(await call(store, request.body as never)));
       },
     );

@@ -1,19 +1,23 @@
 // Wire: what a shard server and its clients say to each other, as JSON over HTTP. One list of schemas checks requests at
 // the server and answers at the client; rows travel as tuples, since a copy is millions of them.
 //
-//   PUT    /shards/:shard          { datastoreType, resize }   -> Provisioned
-//   GET    /shards/:shard                                      -> { kind }
-//   DELETE /shards/:shard                                      -> {}, or { resident } where it stays
-//   POST   /shards/:shard/<call>   arguments of the method     -> its result
+//   PUT    /shards/:shard          { datastoreType, resize, known }   -> Provisioned
+//   GET    /shards/:shard                                             -> { kind, instanceId }
+//   DELETE /shards/:shard                                             -> {}, or { resident } where it stays
+//   POST   /shards/:shard/<call>   arguments of the method            -> its result
+//
+// Every request says in its headers by which key space the asker's fleet goes, and, when it knows, which instance it means:
+// a store that is not that refuses (D7 of shard-store.ts). A client of an earlier release says neither.
 //
 // A failure is { code, message } with a code of schemas/errors.ts and a fitting status.
 
 import { type Static, Type } from 'typebox';
-import type { ErrorCode } from '../../schemas/errors.ts';
+import { AppError, type ErrorCode } from '../../schemas/errors.ts';
 import { epoch, eventTime, shardId, sliceKey } from '../../schemas/ids.ts';
 import type { OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
-import { parseSlice } from '../../state/keys.ts';
+import { type KeySpace, parseSlice } from '../../state/keys.ts';
 import { filterProblem } from '../../state/topic-filter.ts';
+import type { Meant } from '../shard-store.ts';
 
 /** MQTT's own limit for one text is 65,535 bytes, so no more code units; a slice key and a cursor add to one or two. */
 const TEXT_MAX = 65_535;
@@ -60,7 +64,11 @@ const request = <Properties extends Parameters<typeof Type.Object>[0]>(propertie
 
 /** The body of each call. */
 export const REQUESTS = {
-  ensure: request({ datastoreType: Type.String({ minLength: 1, maxLength: 256 }), resize: Type.Boolean() }),
+  ensure: request({
+    datastoreType: Type.String({ minLength: 1, maxLength: 256 }),
+    resize: Type.Boolean(),
+    known: Type.Optional(Type.String({ maxLength: 256 })),
+  }),
   write: request({ rows: Type.Array(row, { maxItems: ITEMS_MAX }) }),
   own: request({ owner }),
   disown: request({ slice }),
@@ -89,11 +97,28 @@ export const STATUS: Partial<Record<ErrorCode, number>> = {
   UNAUTHORIZED: 401,
   NOT_FOUND: 404,
   SHARD_UNKNOWN: 404,
+  FLEET_MISMATCH: 409,
+  SHARD_LOST: 410,
   STORE_CORRUPT: 500,
   STORE_FORMAT: 500,
   STORE_UNAVAILABLE: 503,
   STORE_CLOSED: 503,
 };
+
+export const KEY_SPACE_HEADER = 'x-foreshard-key-space';
+export const INSTANCE_HEADER = 'x-foreshard-instance';
+
+export const keySpaceText = ({ partitions, keyFormat }: KeySpace): string => `${partitions}/${keyFormat}`;
+
+/** What the headers of a request say. Throws REQUEST_INVALID. */
+export function meantBy(headers: Readonly<Record<string, string | string[] | undefined>>): Meant {
+  const instanceId = headers[INSTANCE_HEADER];
+  const text = headers[KEY_SPACE_HEADER];
+  const parts = text === undefined ? undefined : /^([1-9]\d{0,5})\/([1-9]\d{0,5})$/.exec(String(text));
+  if (parts === null || Array.isArray(instanceId))
+    throw new AppError('REQUEST_INVALID', `the header ${KEY_SPACE_HEADER} is <partitions>/<key format>`);
+  return { instanceId, keySpace: parts && { partitions: Number(parts[1]), keyFormat: Number(parts[2]) } };
+}
 
 export const wireRow = (each: SubscriptionRow): WireRow => [
   each.filter,

@@ -11,6 +11,7 @@ import { AppError } from '../../schemas/errors.ts';
 import { epoch, eventTime, type SliceKey, shardId, sliceKey } from '../../schemas/ids.ts';
 import { BinaryReader, BinaryWriter } from '../../state/binary.ts';
 import type { OwnerRecord, SubscriptionRow } from '../../state/effects.ts';
+import type { StoreIdentity } from '../identity.ts';
 import type { RowPlace } from '../rows.ts';
 
 export type JournalRecord =
@@ -18,12 +19,14 @@ export type JournalRecord =
   | { readonly kind: 'erased'; readonly places: readonly RowPlace[] }
   | { readonly kind: 'own'; readonly owner: OwnerRecord }
   | { readonly kind: 'disown'; readonly slice: SliceKey }
+  /** The first record of a store that was made as a shard's, and of each of its snapshots. */
+  | { readonly kind: 'identity'; readonly identity: StoreIdentity }
   /** The last record of a snapshot. */
   | { readonly kind: 'end'; readonly records: number };
 
 export const FRAME_HEADER_BYTES = 12;
 
-const KINDS = ['rows', 'erased', 'own', 'disown', 'end'] as const;
+const KINDS = ['rows', 'erased', 'own', 'disown', 'end', 'identity'] as const;
 const OWNER_STATES = ['owned', 'receiving', 'moved'] as const;
 const GONE = 4;
 
@@ -74,6 +77,9 @@ function encode(record: JournalRecord): Buffer {
     case 'disown':
       writer.text(record.slice);
       break;
+    case 'identity':
+      writer.text(record.identity.instanceId).count(record.identity.partitions).count(record.identity.keyFormat);
+      break;
     case 'end':
       writer.count(record.records);
   }
@@ -92,6 +98,11 @@ function decode(payload: Buffer): JournalRecord {
       return { kind, owner: ownerIn(reader) };
     case 'disown':
       return { kind, slice: sliceKey(reader.text()) };
+    case 'identity':
+      return {
+        kind,
+        identity: { instanceId: reader.text(), partitions: reader.count(), keyFormat: reader.count() },
+      };
     case 'end':
       return { kind, records: reader.count() };
     default:

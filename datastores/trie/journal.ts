@@ -49,16 +49,18 @@ export class Journal {
     this.#bytesSinceSnapshot = found.bytesSinceSnapshot;
   }
 
-  /** Hands every record of the folder to `replay`, in order, and opens it for more. */
+  /** Hands every record of the folder to `replay`, in order, and opens it for more unless `admit` throws. */
   static async open(
     folder: string,
     settings: JournalSettings,
     replay: (record: JournalRecord) => void,
+    admit: () => void = () => {},
   ): Promise<Journal> {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const lock = await lockFolder(folder);
     try {
       const found = await recover(folder, replay);
+      admit();
       const log = await openLog(folder, found.generation, found.logBytes);
       return new Journal(folder, settings, lock, log, { ...found, logBytes: Math.max(found.logBytes, MAGIC.length) });
     } catch (error) {

@@ -11,6 +11,7 @@ import { AppError } from '../../schemas/errors.ts';
 import type { Epoch, EventTime, SliceKey } from '../../schemas/ids.ts';
 import type { Cursor, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
 import { groupSlice } from '../../state/keys.ts';
+import { lacksIdentity, type Opening, type StoreIdentity } from '../identity.ts';
 import { OwnerIndex } from '../owner-index.ts';
 import { compareVersions, cursorAt, RowDigest, type RowPlace, rowBytes } from '../rows.ts';
 import { Serial } from '../serial.ts';
@@ -27,6 +28,8 @@ export interface TrieStoreSettings {
   readonly sync?: boolean;
   /** A snapshot is taken when the log is longer than this; it bounds the time of a restart. */
   readonly snapshotBytes?: number;
+  /** What it must be (identity.ts); absent: whatever is there, or a new one. */
+  readonly opening?: Opening;
 }
 
 /** 64 MiB: about half a million changes, read again in about a second. */
@@ -34,29 +37,61 @@ const SNAPSHOT_BYTES = 64 * 1024 * 1024;
 /** Rows handled without a pause, and rows in one record of the journal: about a millisecond, about 100 KiB. */
 const PAGE_ROWS = 1_000;
 
-/** Opens the folder, or makes it. Throws STORE_CORRUPT, STORE_FORMAT, or STORE_UNAVAILABLE when it is open already. */
+/**
+ * Opens the folder, or makes it. Throws STORE_CORRUPT, STORE_FORMAT, STORE_UNAVAILABLE when it is open already, or
+ * SHARD_LOST and FLEET_MISMATCH when it is not what `opening` says (D7).
+ */
 export async function openTrieStore(folder: string, settings: TrieStoreSettings): Promise<LocalShardStore> {
-  const table = new SubscriptionTable(settings.partitions, randomInt(2 ** 31));
-  const owners = new OwnerIndex(settings.partitions);
+  const { opening } = settings;
+  const held: Held = {
+    identity: undefined,
+    table: new SubscriptionTable(settings.partitions, randomInt(2 ** 31)),
+    owners: new OwnerIndex(settings.partitions),
+  };
+  let isNew = false;
   const journal = await Journal.open(
     folder,
     { sync: settings.sync ?? true, snapshotBytes: settings.snapshotBytes ?? SNAPSHOT_BYTES },
-    (record) => apply(record, table, owners),
+    (record) => apply(record, held),
+    () => {
+      isNew = opening !== undefined && lacksIdentity(held.identity, opening, held.owners.all().length > 0);
+    },
   );
-  return new TrieStore(table, owners, journal);
+  try {
+    if (isNew) {
+      const record: JournalRecord = { kind: 'identity', identity: opening!.identity };
+      await journal.append(record);
+      apply(record, held);
+    }
+  } catch (error) {
+    await journal.close();
+    throw error;
+  }
+  return new TrieStore(held, journal);
+}
+
+/** What the records of a journal make up. */
+interface Held {
+  identity: StoreIdentity | undefined;
+  readonly table: SubscriptionTable;
+  readonly owners: OwnerIndex;
 }
 
 class TrieStore implements LocalShardStore {
   readonly kind = 'TRIE';
+  readonly instanceId: string;
+  readonly #held: Held;
   readonly #table: SubscriptionTable;
   readonly #owners: OwnerIndex;
   readonly #journal: Journal;
   readonly #changes = new Serial();
   #closed: Promise<void> | undefined;
 
-  constructor(table: SubscriptionTable, owners: OwnerIndex, journal: Journal) {
-    this.#table = table;
-    this.#owners = owners;
+  constructor(held: Held, journal: Journal) {
+    this.instanceId = held.identity?.instanceId ?? '';
+    this.#held = held;
+    this.#table = held.table;
+    this.#owners = held.owners;
     this.#journal = journal;
   }
 
@@ -216,7 +251,7 @@ class TrieStore implements LocalShardStore {
   /** S1. */
   async #change(record: JournalRecord): Promise<void> {
     await this.#journal.append(record);
-    apply(record, this.#table, this.#owners);
+    apply(record, this.#held);
   }
 
   /** S3. */
@@ -237,6 +272,8 @@ class TrieStore implements LocalShardStore {
 
   /** The records that make up the state. */
   async *#state(): AsyncGenerator<JournalRecord> {
+    const { identity } = this.#held;
+    if (identity !== undefined) yield { kind: 'identity', identity };
     for (const owner of this.#owners.all()) yield { kind: 'own', owner };
     for (const partition of this.#table.partitions())
       for await (const rows of this.#pages({ slice: groupSlice(partition), except: [] }, undefined, undefined))
@@ -248,8 +285,12 @@ class TrieStore implements LocalShardStore {
   }
 }
 
-function apply(record: JournalRecord, table: SubscriptionTable, owners: OwnerIndex): void {
+function apply(record: JournalRecord, held: Held): void {
+  const { table, owners } = held;
   switch (record.kind) {
+    case 'identity':
+      held.identity = record.identity;
+      return;
     case 'rows':
       for (const row of record.rows) table.put(row);
       return;

@@ -59,6 +59,10 @@ export const commandRow = (id: string): string => `command/${id}`;
 export interface Wanted {
   readonly datastoreType: string;
   readonly resize: boolean;
+  /** It has never been ready. Once it was, it is not made again (P5 of shards.ts). */
+  readonly create: boolean;
+  /** Which instance it was when it was ready; '' when this task was not told. */
+  readonly instanceId: string;
 }
 
 /** Where a slice lives, and what the hot path needs to know of it. */

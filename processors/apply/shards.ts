@@ -5,13 +5,15 @@
 //   P3. A shard that is not ready is asked for again at each tick; after `provisionTriesMax` failures it is given up.
 //   P4. This task knows of its own slices alone, so a release is the store's to grant: its records are those of all tasks.
 //       What is refused stays as it was, and the planner is told.
+//   P5. A shard is made while it is being allocated, and at genesis. After it was ready once no task has it made again: it
+//       would come back empty, and be believed. It is lost then, and asked for until it is back.
 
 import type { ShardId } from '../../schemas/ids.ts';
 import type { Command, ShardProgressState } from '../../schemas/records.ts';
 import type { Outcome } from '../../state/effects.ts';
 import { FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD, type GenesisSettings } from '../../state/genesis.ts';
 import { NOTHING, type Rows } from '../step.ts';
-import { type Life, type Row, reportsOn, type ShardWork, shardRow } from './life.ts';
+import { type Life, type Row, reportsOn, type ShardWork, shardRow, type Wanted } from './life.ts';
 import { effect, type Out, tell } from './route.ts';
 
 export interface ShardSettings {
@@ -24,7 +26,7 @@ export interface ShardSettings {
 export function firstShards(rows: Rows<Row>, life: Life, settings: ShardSettings): Out[] {
   return genesisShards(settings.genesis).flatMap(([shard, datastoreType]) => {
     if (reportsOn(life, shard)) return ask(rows, life, shard, datastoreType, 'allocating');
-    life.unready.set(shard, { datastoreType, resize: false });
+    life.unready.set(shard, { datastoreType, resize: false, create: true, instanceId: '' });
     return [provision(life, shard)];
   });
 }
@@ -32,12 +34,13 @@ export function firstShards(rows: Rows<Row>, life: Life, settings: ShardSettings
 /** After a start: every shard this task answers for, and the first shards while slices are there (P1). */
 export function shardsAgain(rows: Rows<Row>, life: Life, settings: ShardSettings): Out[] {
   const out: Out[] = [];
+  // The first effects of a life are not over before both are there, whoever has made them.
   for (const [shard, datastoreType] of genesisShards(settings.genesis))
-    if (life.uses(shard)) life.unready.set(shard, { datastoreType, resize: false });
+    if (life.uses(shard)) life.unready.set(shard, { datastoreType, resize: false, create: false, instanceId: '' });
   for (const [, row] of rows.entries()) {
     if (row.kind !== 'shard' || row.state === 'failed') continue;
     if (row.state === 'releasing') out.push(effect({ kind: 'release', shard: row.shard }));
-    else life.unready.set(row.shard, { datastoreType: row.datastoreType, resize: row.state === 'resizing' });
+    else life.unready.set(row.shard, wanted(row));
   }
   return [...askedAgain(life), ...out];
 }
@@ -80,7 +83,7 @@ export function onProvisioned(
     const isNews = row.state !== 'ready' || row.address !== address || row.instanceId !== instanceId;
     return isNews ? [report(life, ready, 'READY', outcome.reason)] : NOTHING;
   }
-  if (outcome.state === 'pending' || row?.kind !== 'shard') return NOTHING;
+  if (outcome.state === 'pending' || outcome.state === 'lost' || row?.kind !== 'shard') return NOTHING; // P3, P5
   const failures = row.failures + 1;
   if (failures < settings.provisionTriesMax) {
     rows.set(shardRow(shard), { ...row, failures });
@@ -123,14 +126,21 @@ function ask(
   const row: ShardWork =
     known?.kind === 'shard' ? { ...fresh, instanceId: known.instanceId, address: known.address } : fresh;
   rows.set(shardRow(shard), row);
-  life.unready.set(shard, { datastoreType, resize: state === 'resizing' });
+  life.unready.set(shard, wanted(row));
   return [provision(life, shard), report(life, row, 'PROVISIONING', '')];
 }
 
 function provision(life: Life, shard: ShardId): Out {
-  const { datastoreType, resize } = life.unready.get(shard)!;
-  return effect({ kind: 'provision', shard, datastoreType, resize });
+  return effect({ kind: 'provision', shard, ...life.unready.get(shard)! });
 }
+
+/** P5. A row has an instance from the first time on that the shard was ready. */
+const wanted = ({ datastoreType, state, instanceId }: ShardWork): Wanted => ({
+  datastoreType,
+  resize: state === 'resizing',
+  create: instanceId === '',
+  instanceId,
+});
 
 const newWork = (life: Life, shard: ShardId, datastoreType: string, state: ShardWork['state']): ShardWork => ({
   kind: 'shard',

@@ -54,7 +54,14 @@ describe('performing effects', () => {
 
   test('each kind of effect has its outcome, in order; own and disown have none', async () => {
     const effects: Effect[] = [
-      { kind: 'provision', shard: shardId('shard-0003'), datastoreType: 'trie', resize: false },
+      {
+        kind: 'provision',
+        shard: shardId('shard-0003'),
+        datastoreType: 'trie',
+        resize: false,
+        create: true,
+        instanceId: '',
+      },
       { kind: 'own', shard: FROM, owner: owned(hashSlice(0)) },
       { kind: 'write', shard: FROM, rows },
       { kind: 'count', shard: FROM, range: WHOLE },
@@ -254,11 +261,13 @@ describe('performing effects', () => {
     expect((await (await shards.store(TO)).owners())[0]?.epoch).toBe(epoch(9));
   });
 
-  for (const { code, state } of [
-    { code: 'STORE_UNAVAILABLE', state: 'pending' },
-    { code: 'SHARD_INVALID', state: 'failed' },
+  for (const { code, create, state } of [
+    { code: 'STORE_UNAVAILABLE', create: true, state: 'pending' },
+    { code: 'STORE_UNAVAILABLE', create: false, state: 'pending' },
+    { code: 'SHARD_INVALID', create: true, state: 'failed' },
+    { code: 'STORE_CORRUPT', create: false, state: 'lost' },
   ] as const)
-    test(`a provisioner that answers ${code} leaves the shard ${state}`, async () => {
+    test(`a provisioner that answers ${code} leaves a shard ${create ? 'that is new' : 'that was ready'} ${state}`, async () => {
       const provisioner: Provisioner = {
         ensure: () => Promise.reject(new AppError(code, 'planted')),
         store: (shard) => shards.store(shard),
@@ -267,7 +276,7 @@ describe('performing effects', () => {
         close: async () => {},
       };
       const outcomes = await effectsOver(provisioner, SETTINGS).perform([
-        { kind: 'provision', shard: TO, datastoreType: 'kv', resize: false },
+        { kind: 'provision', shard: TO, datastoreType: 'kv', resize: false, create, instanceId: '' },
       ]);
       expect(outcomes).toMatchObject([{ kind: 'provisioned', state, storeKind: 'KEY_VALUE', reason: 'planted' }]);
     });
@@ -283,7 +292,9 @@ describe('performing effects', () => {
     const effects = effectsOver(provisioner, SETTINGS);
     await expect(effects.perform([{ kind: 'write', shard: TO, rows, move: MOVE }])).rejects.toThrow(/^bug$/);
     await expect(
-      effects.perform([{ kind: 'provision', shard: TO, datastoreType: 'kv', resize: false }]),
+      effects.perform([
+        { kind: 'provision', shard: TO, datastoreType: 'kv', resize: false, create: true, instanceId: '' },
+      ]),
     ).rejects.toThrow(/^bug$/);
   });
 });

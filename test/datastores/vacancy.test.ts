@@ -98,7 +98,7 @@ for (const kind of ['embedded', 'remote'] as const)
       local = localShards(folder.path, PARTITIONS);
       if (kind === 'remote') {
         server = await startShardServer({ provisioner: local, token: undefined, host: '127.0.0.1', port: 0 });
-        provisioner = remoteProvisioner({ addresses: [server.address], token: undefined });
+        provisioner = remoteProvisioner({ addresses: [server.address], token: undefined, partitions: PARTITIONS });
       } else provisioner = local;
     });
     afterEach(async () => {

@@ -94,7 +94,7 @@ export class AskingBroker {
         broker.#refresh(() => pointers.newerThan(...args)),
     };
     const router = new Router(
-      { pointers: refreshing, storeOf: (shard) => provisioner.store(shard.shardId) },
+      { pointers: refreshing, storeOf: (shard) => provisioner.store(shard.shardId, shard) },
       { hopsMax: 2, waitMs: 5_000 },
     );
     broker.#asking = broker.#askOn(router);

@@ -108,7 +108,6 @@ export class Deployment {
       env: {
         FORESHARD_CATALOG_PATH: catalogPath,
         SHARD_FOLDER: join(temp.path, 'shards'),
-        SHARD_PARTITIONS: String(config.partitions),
         SHARD_PORT: String(shardPort),
       },
     });
@@ -120,7 +119,7 @@ export class Deployment {
     );
     const codec = await codecOf(config);
     const log = await openLog(config, silentLogger, systemClock());
-    const provisioner = remoteProvisioner({ addresses: [address], token: undefined });
+    const provisioner = remoteProvisioner({ addresses: [address], token: undefined, partitions: config.partitions });
     return new Deployment({ config, log, codec, provisioner, temp, settings, shardServer });
   }
 

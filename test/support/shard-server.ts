@@ -1,5 +1,5 @@
 // Shard server: one process with shards in a folder, for system tests: instances come and go, shards stay.
-// FORESHARD_CATALOG_PATH names the catalogue, SHARD_FOLDER where shards lie, SHARD_PARTITIONS how many partitions there are.
+// FORESHARD_CATALOG_PATH names the catalogue, SHARD_FOLDER where shards lie.
 
 import { embeddedProvisioner } from '../../datastores/embedded/embedded-provisioner.ts';
 import { openLevelKv } from '../../datastores/level-kv/level-kv.ts';
@@ -7,13 +7,15 @@ import { startShardServer } from '../../datastores/remote/shard-server.ts';
 import { openTrieStore } from '../../datastores/trie/trie-store.ts';
 import { readCatalog } from '../../topology/edge/catalog-file.ts';
 
-const store = { partitions: Number(process.env.SHARD_PARTITIONS), sync: true };
 const catalog = readCatalog(process.env.FORESHARD_CATALOG_PATH!);
 const provisioner = embeddedProvisioner({
   folder: process.env.SHARD_FOLDER!,
   // Folders are there at once; how long a machine would take is the catalogue's word to the planner.
   types: new Map([...catalog].map(([name, { kind }]) => [name, { kind, provisioningMs: 0 }])),
-  open: { KEY_VALUE: (folder) => openLevelKv(folder, store), TRIE: (folder) => openTrieStore(folder, store) },
+  open: {
+    KEY_VALUE: (folder, opening) => openLevelKv(folder, { partitions: opening.identity.partitions, opening }),
+    TRIE: (folder, opening) => openTrieStore(folder, { partitions: opening.identity.partitions, opening }),
+  },
   now: () => Date.now(),
 });
 const server = await startShardServer({

@@ -4,6 +4,7 @@ import { type EmbeddedType, embeddedProvisioner } from '../../datastores/embedde
 import { openLevelKv } from '../../datastores/level-kv/level-kv.ts';
 import type { Provisioner } from '../../datastores/shard-store.ts';
 import { openTrieStore } from '../../datastores/trie/trie-store.ts';
+import { keySpaceOf } from '../../state/keys.ts';
 
 export const TYPES: ReadonlyMap<string, EmbeddedType> = new Map([
   ['kv', { kind: 'KEY_VALUE', provisioningMs: 0 }],
@@ -15,9 +16,11 @@ export function localShards(folder: string, partitions: number, now: () => numbe
   return embeddedProvisioner({
     folder,
     types: TYPES,
+    keySpace: keySpaceOf(partitions),
     open: {
-      KEY_VALUE: (path) => openLevelKv(path, { partitions, sync: false }),
-      TRIE: (path) => openTrieStore(path, { partitions, sync: false }),
+      KEY_VALUE: (path, opening) =>
+        openLevelKv(path, { partitions: opening.identity.partitions, sync: false, opening }),
+      TRIE: (path, opening) => openTrieStore(path, { partitions: opening.identity.partitions, sync: false, opening }),
     },
     now,
   });

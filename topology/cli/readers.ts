@@ -105,7 +105,7 @@ export class Prober {
   async #lookup(reader: LaggingReader, filter: string): Promise<readonly Subscriber[]> {
     for (let hop = 0; ; hop++) {
       const home = this.#routerOf(reader).homeOf(filter, '');
-      const store = await this.#provisioner.store(home.pointer.shards[0]!);
+      const store = await this.#provisioner.store(home.pointer.shards[0]!, home.shards[0]);
       const [answer] = await store.lookup([filter], reader.table.epoch);
       if (answer!.kind === 'found') return answer!.subscribers;
       if (hop === ROUTER_DEFAULTS.hopsMax)
@@ -118,7 +118,7 @@ export class Prober {
     let router = this.#routers.get(reader);
     if (router === undefined) {
       const pointers = { table: reader.table, newerThan: () => this.#catchUp(reader) };
-      router = new Router({ pointers, storeOf: ({ shardId }) => this.#provisioner.store(shardId) });
+      router = new Router({ pointers, storeOf: (shard) => this.#provisioner.store(shard.shardId, shard) });
       this.#routers.set(reader, router);
     }
     return router;

@@ -1,9 +1,11 @@
-import { readdir, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { openLevelKv } from '../../../datastores/level-kv/level-kv.ts';
 import type { Provisioner } from '../../../datastores/shard-store.ts';
+import { openTrieStore } from '../../../datastores/trie/trie-store.ts';
 import { epoch, eventTime, shardId } from '../../../schemas/ids.ts';
-import { hashSlice } from '../../../state/keys.ts';
+import { groupSlice, hashSlice, keySpaceOf, partitionOf } from '../../../state/keys.ts';
 import { localShards } from '../../support/shards.ts';
 import { type TempFolder, tempFolder } from '../../support/temp-folder.ts';
 import { owned, PARTITIONS, row } from '../shard-store-suite.ts';
@@ -130,14 +132,131 @@ describe('embedded provisioner', () => {
     expect(await (await provisioner.store(SHARD)).write([row('a', 'c', 1)])).toEqual({ applied: 1, stale: 0 });
   });
 
-  test('a ready shard whose data is gone is refused, and so is a file that is not a shard’s', async () => {
-    await provisioner.ensure(SHARD, 'kv', false);
+  for (const { type, filter, slice } of [
+    { type: 'kv', filter: 'a', slice: hashSlice(partitionOf('a', PARTITIONS)) },
+    { type: 'trie', filter: 'a/+', slice: groupSlice(partitionOf('a', PARTITIONS)) },
+  ])
+    describe(`a ready ${type} shard never comes back empty`, () => {
+      let instanceId = '';
+      const data = () => join(folder.path, SHARD, 'data');
+      beforeEach(async () => {
+        ({ instanceId } = await provisioner.ensure(SHARD, type, false));
+        const store = await provisioner.store(SHARD);
+        await store.own(owned(slice));
+        await store.write([row(filter, 'c', 1)]);
+      });
+      const refused = async (): Promise<void> => {
+        for (const known of [instanceId, ''])
+          expect(await provisioner.ensure(SHARD, type, false, known)).toMatchObject({
+            state: 'lost',
+            reason: expect.stringContaining('Put its folder back from a copy'),
+          });
+        await expect(provisioner.store(SHARD)).rejects.toMatchObject({ code: 'SHARD_LOST' });
+      };
+
+      test('when its data folder was emptied, and it is the same again when the folder is back', async () => {
+        await provisioner.close();
+        await cp(data(), join(folder.path, 'copy'), { recursive: true });
+        await rm(data(), { recursive: true });
+        await mkdir(data());
+        await restarted();
+        await refused();
+        await restarted();
+        await refused();
+        await provisioner.close();
+        await rm(data(), { recursive: true });
+        await rename(join(folder.path, 'copy'), data());
+        await restarted();
+        expect(await provisioner.ensure(SHARD, type, false, instanceId)).toMatchObject({ state: 'ready', instanceId });
+        expect(await (await provisioner.store(SHARD)).lookup([filter], epoch(1))).toMatchObject([
+          { kind: 'found', subscribers: [{ clientId: 'c' }] },
+        ]);
+      });
+
+      test('when its data folder is gone', async () => {
+        await restarted();
+        await rm(data(), { recursive: true });
+        await refused();
+        expect(await provisioner.release(SHARD)).toMatch(
+          /^its store cannot be read: the data of shard-0001-\w+ is lost/,
+        );
+      });
+
+      test('when its whole folder is gone', async () => {
+        await restarted();
+        await rm(join(folder.path, SHARD), { recursive: true });
+        expect((await provisioner.ensure(SHARD, type, false, instanceId)).state).toBe('lost');
+        expect((await provisioner.ensure(SHARD, type, false, '')).state).toBe('lost');
+        await expect(provisioner.store(SHARD)).rejects.toMatchObject({ code: 'SHARD_UNKNOWN' });
+        expect(await readdir(folder.path)).toEqual([]);
+      });
+
+      test('when another store lies there, or the whole folder of another instance', async () => {
+        await provisioner.ensure(OTHER, type, false);
+        await (await provisioner.store(OTHER)).own(owned(slice));
+        await restarted();
+        await rm(data(), { recursive: true });
+        await rename(join(folder.path, OTHER, 'data'), data());
+        await refused();
+        const text = await readFile(join(folder.path, OTHER, 'shard.json'), 'utf8');
+        await writeFile(join(folder.path, SHARD, 'shard.json'), text);
+        await restarted();
+        expect((await provisioner.ensure(SHARD, type, false, instanceId)).state).toBe('lost');
+        await expect(provisioner.store(SHARD, { instanceId })).rejects.toMatchObject({ code: 'SHARD_LOST' });
+      });
+
+      test('and a store of an earlier release gets its identity once, if it holds owner records', async () => {
+        const earlier = async (): Promise<void> => {
+          const file = JSON.parse(await readFile(join(folder.path, SHARD, 'shard.json'), 'utf8'));
+          const { keySpace: _, ...rest } = file;
+          await writeFile(join(folder.path, SHARD, 'shard.json'), JSON.stringify({ ...rest, format: 1 }));
+        };
+        const open = () =>
+          type === 'kv'
+            ? openLevelKv(data(), { partitions: PARTITIONS })
+            : openTrieStore(data(), { partitions: PARTITIONS });
+        await provisioner.close();
+        await rm(data(), { recursive: true });
+        const old = await open(); // As an earlier release makes it.
+        await earlier();
+        await old.close();
+        await restarted();
+        await refused();
+        await provisioner.close();
+        const used = await open();
+        await used.own(owned(slice));
+        await used.close();
+        await restarted();
+        expect((await provisioner.ensure(SHARD, type, false, instanceId)).state).toBe('ready');
+        await restarted();
+        expect((await provisioner.store(SHARD)).instanceId).toBe(instanceId);
+        await provisioner.close();
+        await rm(data(), { recursive: true });
+        await mkdir(data());
+        await restarted();
+        await refused();
+      });
+
+      test('and another fleet is refused, whatever it asks', async () => {
+        const other = keySpaceOf(PARTITIONS * 2);
+        expect(await provisioner.ensure(SHARD, type, false, instanceId, other)).toMatchObject({
+          state: 'lost',
+          reason: 'the shard was made for 4 partitions and is asked by a fleet of 8 partitions',
+        });
+        await expect(provisioner.ensure(SHARD, type, false, undefined, other)).rejects.toMatchObject({
+          code: 'FLEET_MISMATCH',
+        });
+        await expect(provisioner.store(SHARD, { keySpace: other })).rejects.toMatchObject({ code: 'FLEET_MISMATCH' });
+        await provisioner.close();
+        provisioner = localShards(folder.path, PARTITIONS * 2, () => now);
+        await expect(provisioner.store(SHARD)).rejects.toMatchObject({ code: 'FLEET_MISMATCH' });
+      });
+    });
+
+  test('a file that is not a shard’s is refused', async () => {
     await provisioner.ensure(OTHER, 'kv', false);
     await restarted();
-    await rm(join(folder.path, SHARD, 'data'), { recursive: true });
-    await expect(provisioner.store(SHARD)).rejects.toMatchObject({ code: 'STORE_CORRUPT' });
-    expect(await provisioner.release(SHARD)).toMatch(/^its store cannot be read: the data of shard-0001 is gone/);
-    for (const text of ['', '{', 'null', '{"format":2}']) {
+    for (const text of ['', '{', 'null', '{"format":3}', '{"format":2}']) {
       await writeFile(join(folder.path, OTHER, 'shard.json'), text);
       await expect(provisioner.ensure(OTHER, 'kv', false)).rejects.toMatchObject({ code: 'STORE_CORRUPT' });
     }

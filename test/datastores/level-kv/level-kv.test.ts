@@ -17,7 +17,7 @@ shardStoreSuite('level-kv', {
 test('a folder made for another number of partitions is refused', async () => {
   const folder = await tempFolder();
   await (await openLevelKv(folder.path, { partitions: 4 })).close();
-  await expect(openLevelKv(folder.path, { partitions: 8 })).rejects.toMatchObject({ code: 'STORE_FORMAT' });
+  await expect(openLevelKv(folder.path, { partitions: 8 })).rejects.toMatchObject({ code: 'FLEET_MISMATCH' });
   await (await openLevelKv(folder.path, { partitions: 4 })).close();
   await folder.remove();
 });

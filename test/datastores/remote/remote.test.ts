@@ -1,11 +1,18 @@
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { remoteProvisioner } from '../../../datastores/remote/remote-provisioner.ts';
-import { type ShardServer, startShardServer } from '../../../datastores/remote/shard-server.ts';
+import {
+  type ShardServer,
+  type ShardServerSettings,
+  startShardServer,
+} from '../../../datastores/remote/shard-server.ts';
 import type { Provisioner } from '../../../datastores/shard-store.ts';
+import { AppError } from '../../../schemas/errors.ts';
 import { epoch, eventTime, shardId } from '../../../schemas/ids.ts';
-import { hashSlice, partitionOf } from '../../../state/keys.ts';
+import { groupSlice, hashSlice, partitionOf } from '../../../state/keys.ts';
 import { localShards } from '../../support/shards.ts';
 import { type TempFolder, tempFolder } from '../../support/temp-folder.ts';
 import { owned, PARTITIONS, row, shardStoreSuite } from '../shard-store-suite.ts';
@@ -14,19 +21,38 @@ const TOKEN = 'canary-token';
 
 interface Host extends ShardServer {
   readonly provisioner: Provisioner;
+  /** What it has logged: shard and code. */
+  readonly told: string[];
 }
 const ended: (() => Promise<void>)[] = [];
 
 async function started(token: string | undefined = TOKEN): Promise<Host> {
   const folder: TempFolder = await tempFolder();
-  const provisioner = localShards(folder.path, PARTITIONS);
-  const server = await startShardServer({ provisioner, token, host: '127.0.0.1', port: 0 });
+  const host = await startedIn(folder.path, 0, PARTITIONS, token);
   ended.push(async () => {
-    await server.close();
-    await provisioner.close();
+    await host.close();
     await folder.remove();
   });
-  return { ...server, provisioner };
+  return host;
+}
+
+/** A server over this folder, on a machine that is configured for so many partitions. */
+async function startedIn(
+  folder: string,
+  port: number,
+  partitions: number,
+  token: string | undefined = TOKEN,
+): Promise<Host> {
+  const told: Host['told'] = [];
+  const provisioner = localShards(folder, partitions);
+  const log: ShardServerSettings['log'] = ({ shard, error }) =>
+    told.push(`${shard} ${error instanceof AppError ? error.code : error}`);
+  const server = await startShardServer({ provisioner, token, host: '127.0.0.1', port, log });
+  const close = async (): Promise<void> => {
+    await server.close();
+    await provisioner.close();
+  };
+  return { address: server.address, provisioner, told, close };
 }
 async function endAll(): Promise<void> {
   for (const end of ended.splice(0)) await end();
@@ -48,7 +74,7 @@ for (const { kind, type } of [
       runs: 10,
       home: async () => {
         const shard = shardId(`shard-${type}-${shards++}`);
-        const client = () => remoteProvisioner({ addresses: [host.address], token: TOKEN });
+        const client = () => remoteProvisioner({ addresses: [host.address], token: TOKEN, partitions: PARTITIONS });
         await client().ensure(shard, type, false);
         return { open: () => client().store(shard), remove: async () => {} };
       },
@@ -58,7 +84,7 @@ for (const { kind, type } of [
 
 test('a shard that another client ensured is found, and its tombstones are swept', async () => {
   const host = await started();
-  const client = () => remoteProvisioner({ addresses: [host.address], token: TOKEN });
+  const client = () => remoteProvisioner({ addresses: [host.address], token: TOKEN, partitions: PARTITIONS });
   const shard = shardId('shard-other');
   await client().ensure(shard, 'kv', false);
   const second = client();
@@ -155,8 +181,8 @@ describe('remote provisioner', () => {
   test('a shard is made once among several servers, and found again by every client', async () => {
     const hosts = [await started(), await started(), await started()];
     const addresses = hosts.map((host) => host.address);
-    const one = remoteProvisioner({ addresses, token: TOKEN });
-    const two = remoteProvisioner({ addresses: [...addresses].reverse(), token: TOKEN });
+    const one = remoteProvisioner({ addresses, token: TOKEN, partitions: PARTITIONS });
+    const two = remoteProvisioner({ addresses: [...addresses].reverse(), token: TOKEN, partitions: PARTITIONS });
     const made = [];
     for (let i = 0; i < 12; i++) {
       const shard = shardId(`shard-${i}`);
@@ -171,7 +197,9 @@ describe('remote provisioner', () => {
     await (await one.store(shardId('shard-0'))).own(moved);
     await one.release(shardId('shard-0'));
     await one.release(shardId('shard-0'));
-    await expect(remoteProvisioner({ addresses, token: TOKEN }).store(shardId('shard-0'))).rejects.toMatchObject({
+    await expect(
+      remoteProvisioner({ addresses, token: TOKEN, partitions: PARTITIONS }).store(shardId('shard-0')),
+    ).rejects.toMatchObject({
       code: 'SHARD_UNKNOWN',
     });
   });
@@ -179,7 +207,7 @@ describe('remote provisioner', () => {
   test('while a server is away, no shard is made that may be there', async () => {
     const here = await started();
     const away = 'http://127.0.0.1:1';
-    const client = remoteProvisioner({ addresses: [here.address, away], token: TOKEN });
+    const client = remoteProvisioner({ addresses: [here.address, away], token: TOKEN, partitions: PARTITIONS });
     await expect(client.ensure(SHARD, 'kv', false)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
     await expect(client.store(SHARD)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
     await here.provisioner.ensure(SHARD, 'kv', false);
@@ -189,7 +217,7 @@ describe('remote provisioner', () => {
 
   test('a pending shard is on the server that provisions it', async () => {
     const host = await started();
-    const client = remoteProvisioner({ addresses: [host.address], token: TOKEN });
+    const client = remoteProvisioner({ addresses: [host.address], token: TOKEN, partitions: PARTITIONS });
     expect((await client.ensure(SHARD, 'kv-large', false)).state).toBe('pending');
     expect((await client.ensure(SHARD, 'kv-large', false)).state).toBe('pending');
     await expect(client.store(SHARD)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
@@ -197,13 +225,13 @@ describe('remote provisioner', () => {
 
   test('a wrong token is told as such', async () => {
     const host = await started();
-    const client = remoteProvisioner({ addresses: [host.address], token: 'wrong' });
+    const client = remoteProvisioner({ addresses: [host.address], token: 'wrong', partitions: PARTITIONS });
     await expect(client.store(SHARD)).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
   });
 
   test('a store whose server goes away is unavailable', async () => {
     const host = await started();
-    const client = remoteProvisioner({ addresses: [host.address], token: TOKEN });
+    const client = remoteProvisioner({ addresses: [host.address], token: TOKEN, partitions: PARTITIONS });
     await client.ensure(SHARD, 'kv', false);
     const store = await client.store(SHARD);
     await host.close();
@@ -226,7 +254,12 @@ describe('remote provisioner', () => {
       });
       await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
       const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-      const client = remoteProvisioner({ addresses: [address], token: undefined, timeoutMs: 100 });
+      const client = remoteProvisioner({
+        addresses: [address],
+        token: undefined,
+        partitions: PARTITIONS,
+        timeoutMs: 100,
+      });
       await expect(client.ensure(SHARD, 'kv', false)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
       server.closeAllConnections();
       await new Promise((closed) => server.close(closed));
@@ -234,7 +267,7 @@ describe('remote provisioner', () => {
 
   test('long rows are sent in several requests, and come back in several pages', async () => {
     const host = await started();
-    const client = remoteProvisioner({ addresses: [host.address], token: TOKEN });
+    const client = remoteProvisioner({ addresses: [host.address], token: TOKEN, partitions: PARTITIONS });
     await client.ensure(SHARD, 'kv', false);
     const store = await client.store(SHARD);
     const rows = Array.from({ length: 150 }, (_, i) => row('a', `${i}-${'ü'.repeat(30_000)}`, i));
@@ -246,4 +279,100 @@ describe('remote provisioner', () => {
     const rest = await store.scan(range, page.cursor, 150);
     expect(page.rows.length + rest.rows.length).toBe(150);
   });
+});
+
+describe('a shard of a shard server that has lost its disk', () => {
+  const SHARD = shardId('shard-0001');
+  let folder: TempFolder;
+  let host: Host;
+  beforeEach(async () => {
+    folder = await tempFolder();
+    host = await startedIn(folder.path, 0, 2 * PARTITIONS);
+  });
+  afterEach(async () => {
+    await host.close();
+    await folder.remove();
+  });
+  const client = (partitions = PARTITIONS): Provisioner =>
+    remoteProvisioner({ addresses: [host.address], token: TOKEN, partitions });
+  const restarted = async (meanwhile: () => Promise<unknown>): Promise<void> => {
+    const port = Number(new URL(host.address).port);
+    await host.close();
+    await meanwhile();
+    host = await startedIn(folder.path, port, 2 * PARTITIONS);
+  };
+
+  for (const { type, filter, slice } of [
+    { type: 'kv', filter: 'a', slice: hashSlice(partitionOf('a', PARTITIONS)) },
+    { type: 'trie', filter: 'a/+', slice: groupSlice(partitionOf('a', PARTITIONS)) },
+  ]) {
+    const inUse = async (shards: Provisioner): Promise<string> => {
+      const { instanceId } = await shards.ensure(SHARD, type, false);
+      const store = await shards.store(SHARD);
+      await store.own(owned(slice));
+      await store.write([row(filter, 'c', 1)]);
+      return instanceId;
+    };
+
+    test(`${type}: is not made again, neither by who knew it nor by who starts anew`, async () => {
+      const running = client();
+      const instanceId = await inUse(running);
+      const store = await running.store(SHARD);
+      await restarted(() => rm(join(folder.path, SHARD), { recursive: true }));
+      await expect(store.write([row(filter, 'd', 2)])).rejects.toMatchObject({ code: 'SHARD_UNKNOWN' });
+      for (const each of [running, client()]) {
+        for (const known of [instanceId, ''])
+          expect(await each.ensure(SHARD, type, false, known)).toMatchObject({ state: 'lost', address: host.address });
+        const asked = each.store(SHARD, { instanceId }).then((there) => there.lookup([filter], epoch(1)));
+        await expect(asked).rejects.toMatchObject({ code: 'SHARD_UNKNOWN' });
+      }
+      expect(await readdir(folder.path)).toEqual([]);
+      expect(host.told, 'once, not at each request').toEqual([`${SHARD} SHARD_LOST`]);
+    });
+
+    test(`${type}: with an emptied data folder it refuses everything, and is told to the log`, async () => {
+      const running = client();
+      const instanceId = await inUse(running);
+      const store = await running.store(SHARD);
+      await restarted(async () => {
+        await rm(join(folder.path, SHARD, 'data'), { recursive: true });
+        await mkdir(join(folder.path, SHARD, 'data'));
+      });
+      const range = { slice, except: [] };
+      for (const ask of [
+        () => store.lookup([filter], epoch(1)),
+        () => store.write([row(filter, 'd', 2)]),
+        () => store.scan(range, undefined, 10),
+        () => store.digest(range, undefined, undefined),
+        () => store.own(owned(slice, 2)),
+        () => client().store(SHARD),
+      ])
+        await expect(ask()).rejects.toMatchObject({ code: 'SHARD_LOST' });
+      expect((await client().ensure(SHARD, type, false, instanceId)).state).toBe('lost');
+      expect(host.told).toEqual([`${SHARD} SHARD_LOST`]);
+    });
+
+    test(`${type}: another instance of the name answers nobody who means the first`, async () => {
+      const running = client();
+      const instanceId = await inUse(running);
+      const store = await running.store(SHARD);
+      await restarted(() => rm(join(folder.path, SHARD), { recursive: true }));
+      const again = await client().ensure(SHARD, type, false);
+      expect(again.instanceId).not.toBe(instanceId);
+      await expect(store.lookup([filter], epoch(1))).rejects.toMatchObject({ code: 'SHARD_LOST' });
+      await expect(running.store(SHARD, { instanceId })).resolves.toBe(store);
+      await expect(client().store(SHARD, { instanceId })).rejects.toMatchObject({ code: 'SHARD_LOST' });
+      expect((await client().ensure(SHARD, type, false, instanceId)).state).toBe('lost');
+    });
+
+    test(`${type}: a fleet of another number of partitions is refused at its first contact`, async () => {
+      const instanceId = await inUse(client());
+      const other = client(2 * PARTITIONS);
+      await expect(other.store(SHARD)).rejects.toMatchObject({ code: 'FLEET_MISMATCH' });
+      expect(await other.ensure(SHARD, type, false, instanceId)).toMatchObject({ state: 'lost' });
+      await expect(other.ensure(SHARD, type, false)).rejects.toMatchObject({ code: 'FLEET_MISMATCH' });
+      expect(host.told[0]).toBe(`${SHARD} FLEET_MISMATCH`);
+      expect((await (await client().store(SHARD)).lookup([filter], epoch(1)))[0]?.kind).toBe('found');
+    });
+  }
 });

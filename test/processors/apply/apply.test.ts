@@ -63,7 +63,7 @@ class Task {
     this.rows = new Map([...this.rows].map(([key, row]) => [key, lives.decode(lives.encode(row))]));
   }
 
-  provisioned(shard: string, state: 'pending' | 'ready' | 'failed', datastoreType = 'kv', address = '') {
+  provisioned(shard: string, state: 'pending' | 'ready' | 'failed' | 'lost', datastoreType = 'kv', address = '') {
     return this.hear({
       kind: 'provisioned',
       shard: shardId(shard),
@@ -122,11 +122,62 @@ describe('apply: the first shards', () => {
       shard: 'shard-0001',
       datastoreType: 'kv',
       resize: false,
+      create: false,
+      instanceId: 'i',
     });
     expect(again.told).toEqual([]);
     task.restart();
     task.tick();
     expect(task.provisioned('shard-0001', 'ready', 'kv', 'http://a:2').told).toMatchObject([{ address: 'http://a:2' }]);
+  });
+});
+
+describe('apply: a shard is made while it is being allocated alone', () => {
+  const asked = (effects: readonly Effect[], shard = firstShard) =>
+    effects.flatMap((each) =>
+      each.kind === 'provision' && each.shard === shard ? [[each.create, each.instanceId]] : [],
+    );
+
+  test('every task of genesis may make the first shards, until they are ready', () => {
+    for (const partition of [reporter, other]) {
+      const task = new Task(partition);
+      expect(asked(task.tick().effects)).toContainEqual([true, '']);
+      expect(asked(task.tick().effects)).toEqual([[true, '']]);
+    }
+  });
+
+  test('after a start no task makes a shard that was ready, also where the loss went unnoticed', () => {
+    for (const [partition, known] of [
+      [reporter, 'i'],
+      [other, ''],
+    ] as const) {
+      const task = new Task(partition);
+      task.tick();
+      task.provisioned('shard-0001', 'ready');
+      task.restart();
+      for (const each of asked(task.tick().effects)) expect(each).toEqual([false, known]);
+    }
+  });
+
+  test('a lost shard is asked for at every tick, never given up, and is ready again when it is back', () => {
+    const task = new Task(reporter);
+    task.tick();
+    task.provisioned('shard-0001', 'ready');
+    task.restart();
+    task.tick();
+    for (let i = 0; i < 2 * settings.provisionTriesMax; i++)
+      expect(task.provisioned('shard-0001', 'lost').told).toEqual([]);
+    expect(asked(task.tick().effects)).toEqual([[false, 'i']]);
+    task.provisioned('shard-0001', 'ready');
+    expect(asked(task.tick().effects)).toEqual([]);
+  });
+
+  test('a resize of a shard that was ready never makes it', () => {
+    const task = new Task(reporter);
+    task.tick();
+    task.provisioned('shard-0001', 'ready');
+    const { effects } = task.command({ kind: 'ResizeShard', shardId: firstShard, datastoreType: 'kv-large' });
+    expect(asked(effects)).toEqual([[false, 'i']]);
   });
 });
 
@@ -323,7 +374,9 @@ describe('apply: shards on command', () => {
     const task = new Task(0);
     task.tick(5_000);
     const { effects, told } = task.command({ kind: 'AllocateShard', shardId: shard, datastoreType: 'big' });
-    expect(effects).toEqual([{ kind: 'provision', shard, datastoreType: 'big', resize: false }]);
+    expect(effects).toEqual([
+      { kind: 'provision', shard, datastoreType: 'big', resize: false, create: true, instanceId: '' },
+    ]);
     expect(told).toMatchObject([{ state: 'PROVISIONING' }]);
     return task;
   };
@@ -338,7 +391,9 @@ describe('apply: shards on command', () => {
     const task = allocated();
     task.provisioned(shard, 'ready', 'big');
     const { effects } = task.command({ kind: 'ResizeShard', shardId: shard, datastoreType: 'huge' });
-    expect(effects).toEqual([{ kind: 'provision', shard, datastoreType: 'huge', resize: true }]);
+    expect(effects).toEqual([
+      { kind: 'provision', shard, datastoreType: 'huge', resize: true, create: false, instanceId: 'i' },
+    ]);
     expect(task.provisioned(shard, 'ready', 'big').told).toEqual([]);
     expect(task.provisioned(shard, 'ready', 'huge').told).toMatchObject([{ state: 'RESIZED', datastoreType: 'huge' }]);
   });
@@ -370,7 +425,7 @@ describe('apply: shards on command', () => {
     ]);
     expect(task.tick().effects).not.toContainEqual({ kind: 'release', shard });
     task.restart();
-    expect(task.tick().effects).toContainEqual({ kind: 'provision', shard, datastoreType: 'big', resize: false });
+    expect(task.tick().effects).toContainEqual(expect.objectContaining({ kind: 'provision', shard }));
   });
 
   test('a shard that this task never asked for is not its to keep when the store refuses to go', () => {

@@ -1,0 +1,56 @@
+// Identity: what a store keeps of itself beside its rows, so that it is never taken for another: the instance that it is,
+// and the fleet's key space that its rows lie by.
+//
+//   N1. It is written when the store is made, before the shard is called ready, and looked at whenever the store is opened.
+//   N2. A store without one is empty where a shard was: lost. So is a store of another instance.
+//   N3. A store that an earlier release made has none. It gets one, once, if it holds owner records: those are the first thing
+//       that is written to a shard that is in use.
+
+import { AppError } from '../schemas/errors.ts';
+import type { KeySpace } from '../state/keys.ts';
+
+export interface StoreIdentity extends KeySpace {
+  readonly instanceId: string;
+}
+
+export interface Opening {
+  readonly identity: StoreIdentity;
+  /** `new`: an empty folder. `known`: the store has its identity. `earlier`: it may be of a release that wrote none (N3). */
+  readonly as: 'new' | 'known' | 'earlier';
+}
+
+/** Whether the identity is to be written now. Throws SHARD_LOST or FLEET_MISMATCH. */
+export function lacksIdentity(
+  found: StoreIdentity | undefined,
+  { identity, as }: Opening,
+  holdsRecords: boolean,
+): boolean {
+  if (found === undefined) {
+    if (as === 'new' || (as === 'earlier' && holdsRecords)) return true;
+    throw lost(identity.instanceId, 'its store is empty');
+  }
+  if (found.instanceId !== identity.instanceId)
+    throw lost(identity.instanceId, `the store there is ${found.instanceId}, another instance`);
+  checkKeySpace(found, identity);
+  return false;
+}
+
+/** Throws FLEET_MISMATCH. */
+export function checkKeySpace(made: KeySpace, asked: KeySpace): void {
+  if (made.partitions === asked.partitions && made.keyFormat === asked.keyFormat) return;
+  throw new AppError(
+    'FLEET_MISMATCH',
+    `the shard was made for ${spaceText(made)} and is asked by a fleet of ${spaceText(asked)}`,
+    { made: spaceText(made), asked: spaceText(asked) },
+  );
+}
+
+export const lost = (instanceId: string, why: string): AppError =>
+  new AppError(
+    'SHARD_LOST',
+    `the data of ${instanceId === '' ? 'the shard' : instanceId} is lost: ${why}. Put its folder back from a copy or a snapshot of the disk; nothing is read from it or written to it until then`,
+    { instanceId },
+  );
+
+const spaceText = ({ partitions, keyFormat }: KeySpace): string =>
+  `${partitions} partitions${keyFormat === 1 ? '' : ` and key format ${keyFormat}`}`;
