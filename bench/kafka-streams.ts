@@ -3,8 +3,8 @@
 import { existsSync } from 'node:fs';
 import { cp, mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { CACHE_FOLDER } from '../test/support/kafka-jars.ts';
 import { runProcess } from '../test/support/processes.ts';
-import { CACHE_FOLDER } from '../test/support/real-kafka.ts';
 
 const SOURCES = resolve(import.meta.dirname, '../../shared/peers/kafka-streams');
 const BUILT = join(CACHE_FOLDER, 'peers/kafka-streams');

@@ -1,10 +1,12 @@
-// `npm test`: types, lint, generated files, then the tests; `--only system` runs the system tests alone. What cannot run
-// on this machine is named, loudly, at the end; under CI=true it is a failure instead. The last line counts the tests.
+// `npm test`: types, lint, generated files, then the tests; `--only system` runs the system tests alone. With
+// `--nodes 20,22,24` the unit tests that touch the platform run on those of them that this process does not run on, too.
+// What cannot run on this machine is named, loudly, at the end; under CI=true it is a failure instead. The last line
+// counts the tests.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { delimiter, dirname, join, relative } from 'node:path';
 import { cwd } from 'node:process';
 
 interface Report {
@@ -22,7 +24,25 @@ interface Report {
   }[];
 }
 
-const only = process.argv.includes('--only') ? process.argv[process.argv.indexOf('--only') + 1] : undefined;
+/**
+ * What a release of Node can break: native modules and files, bytes and numbers, sockets, threads and processes, the
+ * command line. Pure arithmetic, which takes the longest, is the same on all.
+ */
+const ON_EVERY_NODE = [
+  'test/broker',
+  'test/datastores',
+  'test/schemas',
+  'test/state',
+  'test/topology/cli',
+  'test/topology/edge',
+  'test/topology/config.test.ts',
+  'test/topology/embedded',
+  'test/topology/lstm-weights.test.ts',
+  'test/topology/runner.test.ts',
+];
+
+const only = option('--only');
+const nodes = (option('--nodes')?.split(',') ?? []).filter((major) => !process.version.startsWith(`v${major}.`));
 const projects = only === undefined ? ['unit', 'system'] : [only];
 const scratch = mkdtempSync(join(tmpdir(), 'foreshard-test-'));
 let failedSteps = 0;
@@ -37,36 +57,14 @@ if (only === undefined) {
 let passed = 0;
 const skipped: string[] = [];
 const broken: string[] = [];
-for (const project of projects) {
-  const outputFile = join(scratch, `${project}.json`);
-  const status = step(`${project} tests`, [
-    'vitest',
-    'run',
-    '--project',
-    project,
-    '--reporter=default',
-    '--reporter=json',
-    `--outputFile=${outputFile}`,
-    '--passWithNoTests',
-  ]);
-  if (!existsSync(outputFile)) continue;
-  const report = JSON.parse(readFileSync(outputFile, 'utf8')) as Report;
-  passed += report.numPassedTests;
-  if (status !== 0) failedSteps--; // Its failures are counted one by one.
-  const before = broken.length;
-  for (const file of report.testResults) {
-    // A file that fails to load or whose hooks fail has no failed test of its own.
-    if (file.status === 'failed' && file.message !== '') broken.push(`${relative(cwd(), file.name)}: ${file.message}`);
-    for (const test of file.assertionResults) {
-      if (test.status === 'skipped' || test.status === 'pending') skipped.push(test.fullName);
-      if (test.status === 'failed')
-        broken.push(`${relative(cwd(), file.name)}: ${test.fullName}: ${firstLine(test.failureMessages[0] ?? '')}`);
-    }
-  }
-  if (status !== 0 && broken.length === before)
-    broken.push(
-      `the ${project} tests ended with ${status}, though none failed: see the errors above that no test caught`,
-    );
+for (const project of projects) testsOf(`${project} tests`, project);
+for (const major of nodes) {
+  const found = spawnSync('bash', [join(import.meta.dirname, 'setup/node.sh'), major], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  if (found.status === 0) testsOf(`unit tests on Node ${major}`, 'unit', found.stdout.trim(), ON_EVERY_NODE);
+  else broken.push(`Node ${major} cannot be had: see above`);
 }
 rmSync(scratch, { recursive: true, force: true });
 
@@ -74,16 +72,58 @@ if (skipped.length > 0) {
   console.log(`\n!!! ${skipped.length} tests did NOT run here (each says why in its name or above):`);
   for (const name of skipped) console.log(`!!!   ${name}`);
 }
+if (nodes.length > 0)
+  console.log(
+    `\n!!! All tests ran on Node ${process.version}; on Node ${nodes.join(' and ')} these unit tests alone: ${ON_EVERY_NODE.join(' ')}`,
+  );
 for (const each of broken) console.log(`!!! FAILED ${each}`);
 const failures = broken.length + failedSteps;
 console.log(`${passed} passed, ${failures} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ''}`);
 process.exitCode = failures > 0 ? 1 : 0;
 
-function step(name: string, command: readonly string[]): number {
+/** Runs the tests of a project, on another node if one is given, and takes their results. */
+function testsOf(name: string, project: string, node?: string, files: readonly string[] = []): void {
+  const outputFile = join(scratch, `${name.replaceAll(' ', '-')}.json`);
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile=${outputFile}`, '--passWithNoTests'];
+  const status = step(name, ['vitest', 'run', '--project', project, ...reporters, ...files], node);
+  if (!existsSync(outputFile)) return;
+  const report = JSON.parse(readFileSync(outputFile, 'utf8')) as Report;
+  const on = node === undefined ? '' : `${name}: `;
+  passed += report.numPassedTests;
+  if (status !== 0) failedSteps--; // Its failures are counted one by one.
+  const before = broken.length;
+  for (const file of report.testResults) {
+    const path = `${on}${relative(cwd(), file.name)}`;
+    // A file that fails to load or whose hooks fail has no failed test of its own.
+    if (file.status === 'failed' && file.message !== '') broken.push(`${path}: ${file.message}`);
+    for (const test of file.assertionResults) {
+      if (test.status === 'skipped' || test.status === 'pending') skipped.push(`${on}${test.fullName}`);
+      if (test.status === 'failed')
+        broken.push(`${path}: ${test.fullName}: ${firstLine(test.failureMessages[0] ?? '')}`);
+    }
+  }
+  if (status !== 0 && broken.length === before)
+    broken.push(`the ${name} ended with ${status}, though none failed: see the errors above that no test caught`);
+}
+
+/** Runs a tool of this project, on another node if one is given. */
+function step(name: string, command: readonly string[], node?: string): number {
   console.log(`\n== ${name}: ${command.join(' ')}`);
-  const { status } = spawnSync('npx', ['--no-install', ...command], { stdio: 'inherit' });
+  const startedAt = performance.now();
+  // npx and what it starts take the node that is found first.
+  const path = node === undefined ? process.env.PATH : `${dirname(node)}${delimiter}${process.env.PATH}`;
+  const { status } = spawnSync('npx', ['--no-install', ...command], {
+    stdio: 'inherit',
+    env: { ...process.env, PATH: path },
+  });
   if (status !== 0) failedSteps++;
+  console.log(`== ${name}: ${Math.round((performance.now() - startedAt) / 1_000)} s`);
   return status ?? 1;
+}
+
+function option(name: string): string | undefined {
+  const at = process.argv.indexOf(name);
+  return at < 0 ? undefined : process.argv[at + 1];
 }
 
 function firstLine(message: string): string {

@@ -30,9 +30,9 @@ export interface Services {
   stop(): Promise<void>;
 }
 
-/** `undefined` where they cannot be had; the reason has been told. */
-export async function startServices(): Promise<Services | undefined> {
-  const [kafka, registry] = await Promise.all([startKafka(), startRegistry()]);
+/** `undefined` where they cannot be had; the reason has been told. A container takes longer to start than a process. */
+export async function startServices({ inContainer = false } = {}): Promise<Services | undefined> {
+  const [kafka, registry] = await Promise.all([startKafka(inContainer ? {} : { prefer: 'process' }), startRegistry()]);
   const stop = async (): Promise<void> => {
     await kafka?.stop();
     await registry?.stop();

@@ -9,17 +9,13 @@
 //   R3. A way that was passed over although it seemed open is told on stderr.
 
 import type { ChildProcess } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { Kafka, logLevel } from 'kafkajs';
 import type { ContainerRuntimeClient } from 'testcontainers';
+import { KAFKA_VERSION, kafkaJars } from './kafka-jars.ts';
 import { endProcess, freePort, hasCommand, runProcess, startProcess, untilReady } from './processes.ts';
-
-export const KAFKA_VERSION = '4.1.0';
-/** Where downloaded jars are kept between runs. */
-export const CACHE_FOLDER = resolve(process.env.FORESHARD_CACHE ?? join(import.meta.dirname, '../../.cache'));
 
 /** A cold JVM beside other work on two cores has been seen to take twenty seconds. */
 const START_PATIENCE_MS = 90_000;
@@ -273,30 +269,6 @@ async function formattedNode(
 
 /** Any valid id will do: each cluster has folders of its own. */
 const CLUSTER_ID = 'Zm9yZXNoYXJkLXRlc3RzMQ';
-
-/** The broker's jars, downloaded once into the cache. */
-async function kafkaJars(): Promise<string> {
-  const given = process.env.FORESHARD_KAFKA_LIB;
-  if (given !== undefined) return given;
-  const lib = join(CACHE_FOLDER, `kafka-${KAFKA_VERSION}`, 'lib');
-  if (existsSync(lib)) return lib;
-  await mkdir(CACHE_FOLDER, { recursive: true });
-  const work = await mkdtemp(join(CACHE_FOLDER, 'download-'));
-  await writeFile(
-    join(work, 'pom.xml'),
-    `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
-  <groupId>foreshard</groupId><artifactId>kafka-for-tests</artifactId><version>1</version><packaging>pom</packaging>
-  <dependencies><dependency>
-    <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>${KAFKA_VERSION}</version>
-  </dependency></dependencies></project>\n`,
-  );
-  await runProcess('mvn', ['-q', 'dependency:copy-dependencies', `-DoutputDirectory=${join(work, 'lib')}`], work);
-  await mkdir(join(CACHE_FOLDER, `kafka-${KAFKA_VERSION}`), { recursive: true });
-  // Another run may have finished its download first; the jars are the same.
-  await rename(join(work, 'lib'), lib).catch(() => {});
-  await rm(work, { recursive: true, force: true });
-  return lib;
-}
 
 export const kafkaImage = (): string => process.env.FORESHARD_KAFKA_IMAGE ?? `apache/kafka:${KAFKA_VERSION}`;
 

@@ -5,8 +5,9 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { CACHE_FOLDER } from './kafka-jars.ts';
 import { endProcess, freePort, hasCommand, runProcess, startProcess, untilReady } from './processes.ts';
-import { CACHE_FOLDER, unavailable } from './real-kafka.ts';
+import { unavailable } from './real-kafka.ts';
 
 /** The last line that runs on Java 17. */
 export const APICURIO_VERSION = '3.0.9';

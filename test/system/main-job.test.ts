@@ -1,5 +1,6 @@
-// The main job, end to end: a recorded flash crowd goes through a real Kafka and registry to one instance and a shard
-// server, while brokers that hear of pointer changes up to 30 s late ask all the time who a message goes to.
+// The main job, end to end: a recorded flash crowd goes through a real Kafka, in a container where one can be had, and a
+// registry to one instance and a shard server, while brokers that hear of pointer changes up to 30 s late ask all the time
+// who a message goes to.
 //
 // Trace time passes faster than the shards' own: the night before the crowd as fast as the log takes it, the crowd itself
 // at CROWD_MINUTE_MS for a minute. A move then takes a few seconds, that is one or two minutes of the trace; the margin of
@@ -38,7 +39,7 @@ const PENDING_MAX = 40_000;
 const LAG_MS = 30_000;
 const SEED = 7;
 
-const services = await startServices();
+const services = await startServices({ inContainer: true });
 afterAll(() => services?.stop());
 
 // The crowd plays in real time: on a machine that was busy with something else for half a minute, nothing is in time. So it

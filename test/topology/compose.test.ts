@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { readConfig } from '../../topology/edge/env-config.ts';
-import { KAFKA_VERSION } from '../support/real-kafka.ts';
+import { KAFKA_VERSION } from '../support/kafka-jars.ts';
 import { APICURIO_VERSION } from '../support/real-registry.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
