@@ -149,7 +149,7 @@ describe('docker-compose.yml', () => {
     expect(compose.services.registry!.image).toBe(`apicurio/apicurio-registry:${APICURIO_VERSION}`);
     const bases = [...dockerfile.matchAll(/^FROM (\S+)/gm)].map((match) => match[1]!);
     expect(bases.length).toBeGreaterThan(0);
-    for (const base of bases) expect(base).toMatch(/^node:20\.\d+\.\d+-/);
+    for (const base of bases) expect(base).toMatch(/^node:(22|24)\.\d+\.\d+-/);
   });
 });
 
