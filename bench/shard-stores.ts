@@ -111,7 +111,7 @@ async function plainBatches(folder: string, rows: readonly SubscriptionRow[]): P
     const puts = some.map((row) => ({
       type: 'put' as const,
       key: rowKey(row.filter, row.clientId, PARTITIONS),
-      value: encodeRow(row, 0),
+      value: encodeRow(row, () => 0),
     }));
     await database.batch(puts, { sync: true });
   }

@@ -12,6 +12,7 @@ import { AppError } from '../schemas/errors.ts';
 import type { MoveId, ShardId } from '../schemas/ids.ts';
 import type { StoreKind } from '../schemas/records.ts';
 import type { Effect, Outcome, SubscriptionRow } from '../state/effects.ts';
+import { writeResult } from './merge.ts';
 import { RowDigest, rowBytes } from './rows.ts';
 import type { Provisioner } from './shard-store.ts';
 
@@ -69,14 +70,14 @@ async function performWrites(
   const written = [...batches.values()].map((batch) =>
     settle('write', batch.shard, batch.move, async (): Promise<Outcome> => {
       const store = await provisioner.store(batch.shard);
-      let applied = 0;
       let stale = 0;
+      let foreign = 0;
       for (let from = 0; from < batch.rows.length; from += settings.rowsPerWrite) {
         const result = await store.write(batch.rows.slice(from, from + settings.rowsPerWrite));
-        applied += result.applied;
         stale += result.stale;
+        foreign += result.foreign ?? 0;
       }
-      return { kind: 'written', shard: batch.shard, applied, stale };
+      return { kind: 'written', shard: batch.shard, ...writeResult(batch.rows.length, stale, foreign) };
     }),
   );
   // All have ended before one failure is told: nothing goes on behind the back of a repetition.

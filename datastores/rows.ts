@@ -1,6 +1,6 @@
 // Rows: what all stores agree on about a subscription row, as pure functions.
 //
-//   R1. Versions are ordered by incarnation, then offset. A row is replaced by a row of a higher version alone.
+//   R1. Versions are ordered by incarnation, then offset.
 //   R2. A cursor is the place of a row, `filter NUL clientId`; a filter holds no NUL. So a cursor made by one store is
 //       understood by every other store, and two stores of a kind can be compared piece by piece.
 //   R3. Order of rows, by UTF-8 bytes: key-value stores by (partition, filter hash, filter, client), trie stores by
@@ -81,6 +81,9 @@ export class RowDigest {
     this.#text(row.clientId);
     this.#text(row.brokerId);
     this.#text(`${row.qos} ${row.version.incarnation} ${row.version.offset} ${row.gone ? 1 : 0}`);
+    if (row.since !== undefined) this.#text(`since ${row.since.incarnation} ${row.since.offset}`);
+    for (const { brokerId, version } of row.others ?? [])
+      this.#text(`${version.incarnation} ${version.offset} ${brokerId}`);
   }
 
   result(): { readonly rows: number; readonly digest: string } {

@@ -1,8 +1,9 @@
 // ShardStore: where the subscriptions of one shard live, and the Provisioner that makes such stores exist. One suite runs
 // against every store (test/datastores/shard-store-suite.ts).
 //
-//   D1. A write whose version is not above the stored one changes nothing and is counted as stale (I6). A removal leaves
-//       a tombstone with its version, kept until `dropTombstones`.
+//   D1. A row is merged with the stored one by the rule of merge.ts, which does not depend on order: the newest SUBSCRIBE
+//       counts until its own broker removes it. What changes nothing is counted as stale (I6), a removal by a broker that
+//       does not hold the subscription as foreign. A removal leaves a tombstone, kept until `dropTombstones`.
 //   D2. A batch is durable when its promise resolves, whole; a crash in between may leave a prefix of it, which a
 //       repetition completes.
 //   D3. A query says which epoch the asker's pointer has. If the most specific owner record that covers the filter is
@@ -37,6 +38,8 @@ export type Answer =
 export interface WriteResult {
   readonly applied: number;
   readonly stale: number;
+  /** Removals by brokers that did not hold the subscription (D1); absent for none. applied + stale + foreign = all rows. */
+  readonly foreign?: number;
 }
 
 export interface Page {
@@ -46,7 +49,7 @@ export interface Page {
   readonly done: boolean;
 }
 
-/** A digest over rows in key order: equal digests mean equal rows (filter, client, broker, qos, version, gone). */
+/** A digest over rows in key order: equal digests mean equal rows (all of them but `at`). */
 export interface RangeDigest {
   readonly rows: number;
   readonly digest: string;

@@ -13,7 +13,17 @@ export interface Version {
   readonly offset: Offset;
 }
 
-/** A subscription as a shard holds it. `gone` marks a tombstone: removed, remembered so that a replay cannot revive it. */
+/** That a broker has ended a subscription. */
+export interface Removal {
+  readonly brokerId: string;
+  readonly version: Version;
+  readonly at: EventTime;
+}
+
+/**
+ * A subscription as a shard holds it, or what an event says of one. `gone` marks a removal: of an event, or, with `since`,
+ * the tombstone that it has left. datastores/merge.ts says what becomes of two rows of one place.
+ */
 export interface SubscriptionRow {
   readonly filter: string;
   readonly clientId: string;
@@ -23,6 +33,10 @@ export interface SubscriptionRow {
   readonly gone: boolean;
   /** Event time of the write; tombstones are dropped a stated time after it. */
   readonly at: EventTime;
+  /** The version of the subscription that was removed; absent while none has been seen. */
+  readonly since?: Version;
+  /** Newer removals by brokers that did not hold the subscription, newest first; absent for none. */
+  readonly others?: readonly Removal[];
 }
 
 /** What a shard is to a slice. `moved`: its rows are at another shard since `epoch`; readers older than that must refresh. */
@@ -122,7 +136,13 @@ export type Outcome =
     }
   /** `refused` says what lives there still; '' when the shard is gone. */
   | { readonly kind: 'released'; readonly shard: ShardId; readonly refused: string }
-  | { readonly kind: 'written'; readonly shard: ShardId; readonly applied: number; readonly stale: number }
+  | {
+      readonly kind: 'written';
+      readonly shard: ShardId;
+      readonly applied: number;
+      readonly stale: number;
+      readonly foreign?: number;
+    }
   | {
       readonly kind: 'copied';
       readonly move: MoveId;

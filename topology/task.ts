@@ -409,6 +409,7 @@ export class Task {
         if (outcome.kind === 'written') {
           meter.add('foreshard_applied_total', outcome.applied);
           meter.add('foreshard_stale_total', outcome.stale);
+          if (outcome.foreign !== undefined) meter.add('foreshard_foreign_removals_total', outcome.foreign);
         }
         this.#deliver({ topic: outcomesTopic.name, partition: this.partition, offset: 0, key: '', value: outcome });
       }

@@ -13,12 +13,13 @@ import { crc32 } from 'node:zlib';
 import { Level } from 'level';
 import { AppError, type ErrorCode } from '../../schemas/errors.ts';
 import type { Epoch, EventTime, SliceKey } from '../../schemas/ids.ts';
-import type { Cursor, EraseRight, OwnerRecord, SliceRange, SubscriptionRow, Version } from '../../state/effects.ts';
+import type { Cursor, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
 import { KEY_FORMAT } from '../../state/keys.ts';
 import { seal, unseal } from '../../state/seal.ts';
 import { checkKeySpace, lacksIdentity, lost, type Opening, type StoreIdentity } from '../identity.ts';
+import { lastAt, mergeRows, writeResult } from '../merge.ts';
 import { OwnerIndex } from '../owner-index.ts';
-import { compareVersions, cursorAt, placeAt, RowDigest, rowBytes } from '../rows.ts';
+import { cursorAt, placeAt, RowDigest, rowBytes } from '../rows.ts';
 import { Serial } from '../serial.ts';
 import type { Answer, LocalShardStore, Page, RangeDigest, Subscriber, WriteResult } from '../shard-store.ts';
 import { residentOf } from '../vacancy.ts';
@@ -36,7 +37,7 @@ import {
   type Stretch,
   stretchOfFilter,
 } from './keys.ts';
-import { decodeRow, encodeRow, isGone, timeOf, versionOf } from './values.ts';
+import { decodeRow, encodeRow, isGone } from './values.ts';
 
 export interface LevelKvSettings {
   /** Partitions of the subscriptions topic. It is part of every key: a folder made for another number is refused. */
@@ -129,19 +130,23 @@ class LevelKv implements LocalShardStore {
       const stored = await this.#stored(writes.map(({ key }) => key));
       const puts: Put[] = [];
       const newBrokers = new Map<string, number>();
+      const brokerOf = (name: string): number => this.#brokerOf(name, newBrokers);
       let stale = 0;
-      let known: Version | undefined;
+      let foreign = 0;
+      let known: SubscriptionRow | undefined;
       for (let i = 0; i < writes.length; i++) {
         const { row, key } = writes[i]!;
         const again = i > 0 && key.equals(writes[i - 1]!.key);
-        if (!again) known = stored[i] && versionOf(opened(key, stored[i]!));
-        if (known !== undefined && compareVersions(row.version, known) <= 0) {
+        if (!again) known = stored[i] && decodeRow(row, opened(key, stored[i]!), this.#brokers);
+        const merged = mergeRows(known, row);
+        if (merged.is === 'stale') {
           stale += 1;
           continue;
         }
-        known = row.version;
+        if (merged.is === 'foreign') foreign += 1;
+        known = merged.row;
         if (again && puts.at(-1)?.key.equals(key)) puts.pop();
-        puts.push(sealedPut(key, encodeRow(row, this.#brokerOf(row.brokerId, newBrokers))));
+        puts.push(sealedPut(key, encodeRow(known, brokerOf)));
       }
       for (const [name, id] of newBrokers) puts.push(sealedPut(brokerKey(id), Buffer.from(name, 'utf8')));
       if (puts.length > 0) await this.#database.batch(puts, { sync: this.#sync });
@@ -149,7 +154,7 @@ class LevelKv implements LocalShardStore {
         this.#brokers[id] = name;
         this.#brokerIds.set(name, id);
       }
-      return { applied: rows.length - stale, stale };
+      return writeResult(rows.length, stale, foreign);
     });
   }
 
@@ -259,7 +264,8 @@ class LevelKv implements LocalShardStore {
         const deletes: Delete[] = [];
         for (const [key, sealed] of entries) {
           const value = opened(key, sealed);
-          if (isGone(value) && timeOf(value) < before) deletes.push({ type: 'del', key });
+          if (isGone(value) && lastAt(decodeRow(placeOfKey(key), value, this.#brokers)) < before)
+            deletes.push({ type: 'del', key });
         }
         if (deletes.length > 0) await this.#database.batch(deletes, { sync: this.#sync });
         dropped += deletes.length;

@@ -1,4 +1,4 @@
-// Values of the LevelDB store: 27 bytes for a row, whatever its broker is called.
+// Values of the LevelDB store: 27 bytes for a live row, whatever its broker is called, and some more for what is removed.
 //
 //   offset  size
 //        0     1  format of the value
@@ -7,55 +7,106 @@
 //        6     5  incarnation of the version, below 2^40
 //       11     8  offset of the version, as a double: exact below 2^53
 //       19     8  event time, as a double
+//
+// Of format 2, which removed rows have and rows with removals by other brokers:
+//
+//       27     1  1 when the version of the removed subscription follows, else 0
+//             13  that version, as above
+//              1  how many removals by other brokers follow
+//             25  each: the broker's id, its version, its event time, as above
+//
+// A removed row of format 1 is that of an earlier release: merge.ts says how it is read.
 
 import { AppError } from '../../schemas/errors.ts';
 import { eventTime } from '../../schemas/ids.ts';
-import type { SubscriptionRow, Version } from '../../state/effects.ts';
+import type { Removal, SubscriptionRow, Version } from '../../state/effects.ts';
 import type { RowPlace } from '../rows.ts';
 
-const ROW_FORMAT = 1;
+const SHORT_FORMAT = 1;
+const LONG_FORMAT = 2;
 const ROW_BYTES = 27;
+const VERSION_BYTES = 13;
+const REMOVAL_BYTES = 25;
 const GONE = 4;
 
-export function encodeRow(row: SubscriptionRow, broker: number): Buffer {
-  const value = Buffer.allocUnsafe(ROW_BYTES);
-  value[0] = ROW_FORMAT;
+/** `brokerOf` gives a broker's id in the store's own table. */
+export function encodeRow(row: SubscriptionRow, brokerOf: (name: string) => number): Buffer {
+  const isShort = !row.gone && row.others === undefined;
+  const value = Buffer.allocUnsafe(isShort ? ROW_BYTES : longBytes(row));
+  value[0] = isShort ? SHORT_FORMAT : LONG_FORMAT;
   value[1] = row.qos | (row.gone ? GONE : 0);
-  value.writeUInt32BE(broker, 2);
-  value.writeUIntBE(row.version.incarnation, 6, 5);
-  value.writeDoubleBE(row.version.offset, 11);
+  value.writeUInt32BE(brokerOf(row.brokerId), 2);
+  writeVersion(value, row.version, 6);
   value.writeDoubleBE(row.at, 19);
+  if (isShort) return value;
+  const { since, others = [] } = row;
+  let at = ROW_BYTES;
+  value[at++] = since === undefined ? 0 : 1;
+  if (since !== undefined) at = writeVersion(value, since, at);
+  value[at++] = others.length;
+  for (const each of others) {
+    at = value.writeUInt32BE(brokerOf(each.brokerId), at);
+    at = writeVersion(value, each.version, at);
+    at = value.writeDoubleBE(each.at, at);
+  }
   return value;
 }
 
 /** Throws STORE_CORRUPT. */
 export function decodeRow(place: RowPlace, value: Buffer, brokers: readonly string[]): SubscriptionRow {
-  const brokerId = brokers[checked(value).readUInt32BE(2)];
-  if (brokerId === undefined) throw new AppError('STORE_CORRUPT', 'a row names a broker that the store does not know');
-  return {
+  const gone = isGone(value);
+  const version = versionAt(value, 6);
+  const row = {
     filter: place.filter,
     clientId: place.clientId,
-    brokerId,
+    brokerId: brokerAt(value, 2, brokers),
     qos: value[1]! & 3,
-    version: versionOf(value),
-    gone: isGone(value),
-    at: eventTime(timeOf(value)),
+    version,
+    gone,
+    at: eventTime(value.readDoubleBE(19)),
   };
-}
-
-export function versionOf(value: Buffer): Version {
-  return { incarnation: checked(value).readUIntBE(6, 5), offset: value.readDoubleBE(11) };
+  if (value[0] === SHORT_FORMAT) return gone ? { ...row, since: version } : row;
+  const hasSince = value[ROW_BYTES] === 1;
+  const since = hasSince ? versionAt(value, ROW_BYTES + 1) : undefined;
+  const others: Removal[] = [];
+  for (let at = ROW_BYTES + (hasSince ? VERSION_BYTES : 0) + 2; at < value.length; at += REMOVAL_BYTES)
+    others.push({
+      brokerId: brokerAt(value, at, brokers),
+      version: versionAt(value, at + 4),
+      at: eventTime(value.readDoubleBE(at + 4 + VERSION_BYTES)),
+    });
+  return { ...row, ...(since === undefined ? {} : { since }), ...(others.length === 0 ? {} : { others }) };
 }
 
 export const isGone = (value: Buffer): boolean => (checked(value)[1]! & GONE) !== 0;
-export const timeOf = (value: Buffer): number => checked(value).readDoubleBE(19);
+
+const longBytes = ({ since, others = [] }: Pick<SubscriptionRow, 'since' | 'others'>): number =>
+  ROW_BYTES + 2 + (since === undefined ? 0 : VERSION_BYTES) + others.length * REMOVAL_BYTES;
+
+/** Returns where what follows begins. */
+function writeVersion(value: Buffer, { incarnation, offset }: Version, at: number): number {
+  return value.writeDoubleBE(offset, value.writeUIntBE(incarnation, at, 5));
+}
+
+const versionAt = (value: Buffer, at: number): Version => ({
+  incarnation: value.readUIntBE(at, 5),
+  offset: value.readDoubleBE(at + 5),
+});
+
+function brokerAt(value: Buffer, at: number, brokers: readonly string[]): string {
+  const name = brokers[value.readUInt32BE(at)];
+  if (name === undefined) throw new AppError('STORE_CORRUPT', 'a row names a broker that the store does not know');
+  return name;
+}
 
 function checked(value: Buffer): Buffer {
-  if (value.length !== ROW_BYTES || value[0] !== ROW_FORMAT) {
-    throw new AppError('STORE_CORRUPT', 'a row of the store cannot be read', {
-      sizeBytes: value.length,
-      format: value[0],
-    });
+  if (value[0] === SHORT_FORMAT && value.length === ROW_BYTES) return value;
+  if (value[0] === LONG_FORMAT && value.length >= ROW_BYTES + 2) {
+    const countAt = ROW_BYTES + 1 + (value[ROW_BYTES] === 1 ? VERSION_BYTES : 0);
+    if (value.length === countAt + 1 + value[countAt]! * REMOVAL_BYTES) return value;
   }
-  return value;
+  throw new AppError('STORE_CORRUPT', 'a row of the store cannot be read', {
+    sizeBytes: value.length,
+    format: value[0],
+  });
 }

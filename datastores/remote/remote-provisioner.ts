@@ -13,6 +13,7 @@ import type { Epoch, EventTime, ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
 import type { Cursor, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
 import { filterHash, keySpaceOf } from '../../state/keys.ts';
+import { writeResult } from '../merge.ts';
 import { rowBytes } from '../rows.ts';
 import { checkedShardName } from '../shard-name.ts';
 import type {
@@ -151,14 +152,14 @@ class RemoteStore implements ShardStore {
   }
 
   async write(rows: readonly SubscriptionRow[]): Promise<WriteResult> {
-    let applied = 0;
     let stale = 0;
+    let foreign = 0;
     for (const some of requestsOf(rows)) {
       const result = await this.#call<WriteResult>('write', { rows: some.map(wireRow) });
-      applied += result.applied;
       stale += result.stale;
+      foreign += result.foreign ?? 0;
     }
-    return { applied, stale };
+    return writeResult(rows.length, stale, foreign);
   }
 
   own(owner: OwnerRecord): Promise<boolean> {

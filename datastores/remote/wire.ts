@@ -14,7 +14,7 @@
 import { type Static, Type } from 'typebox';
 import { AppError, type ErrorCode } from '../../schemas/errors.ts';
 import { epoch, eventTime, shardId, sliceKey } from '../../schemas/ids.ts';
-import type { OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
+import type { OwnerRecord, Removal, SliceRange, SubscriptionRow } from '../../state/effects.ts';
 import { type KeySpace, parseSlice } from '../../state/keys.ts';
 import { filterProblem } from '../../state/topic-filter.ts';
 import type { Meant } from '../shard-store.ts';
@@ -31,17 +31,30 @@ const text = Type.String({ maxLength: TEXT_MAX });
 const slice = Type.String({ minLength: 2, maxLength: SLICE_MAX });
 const cursor = Type.Optional(Type.String({ maxLength: CURSOR_MAX }));
 const limit = Type.Integer({ minimum: 1, maximum: ITEMS_MAX });
-/** Filter, client, broker, qos, incarnation, offset, gone, at. */
-const row = Type.Tuple([
+const incarnation = Type.Integer({ minimum: 0, maximum: 2 ** 32 });
+const time = Type.Number({ minimum: 0, maximum: 1e15 });
+/** What few rows have: the version of the removed subscription, and removals by other brokers. */
+const more = Type.Object(
+  {
+    since: Type.Optional(Type.Tuple([incarnation, count])),
+    others: Type.Optional(Type.Array(Type.Tuple([text, incarnation, count, time]), { maxItems: 64 })),
+  },
+  { additionalProperties: false },
+);
+const places = [
   Type.String({ minLength: 1, maxLength: TEXT_MAX }),
   Type.String({ minLength: 1, maxLength: TEXT_MAX }),
   text,
   Type.Integer({ minimum: 0, maximum: 2 }),
-  Type.Integer({ minimum: 0, maximum: 2 ** 32 }),
+  incarnation,
   count,
   Type.Boolean(),
-  Type.Number({ minimum: 0, maximum: 1e15 }),
-]);
+  time,
+] as const;
+const shortRow = Type.Tuple([...places]);
+const longRow = Type.Tuple([...places, more]);
+/** Filter, client, broker, qos, incarnation, offset, gone, at, and `more` where there is any. */
+const row = Type.Union([shortRow, longRow]);
 const owner = Type.Object(
   {
     slice,
@@ -120,24 +133,52 @@ export function meantBy(headers: Readonly<Record<string, string | string[] | und
   return { instanceId, keySpace: parts && { partitions: Number(parts[1]), keyFormat: Number(parts[2]) } };
 }
 
-export const wireRow = (each: SubscriptionRow): WireRow => [
-  each.filter,
-  each.clientId,
-  each.brokerId,
-  each.qos,
-  each.version.incarnation,
-  each.version.offset,
-  each.gone,
-  each.at,
+export function wireRow(each: SubscriptionRow): WireRow {
+  const { filter, clientId, brokerId, qos, version, gone, at, since, others } = each;
+  const short: Static<typeof shortRow> = [
+    filter,
+    clientId,
+    brokerId,
+    qos,
+    version.incarnation,
+    version.offset,
+    gone,
+    at,
+  ];
+  if (since === undefined && others === undefined) return short;
+  return [
+    ...short,
+    {
+      ...(since === undefined ? {} : { since: [since.incarnation, since.offset] as [number, number] }),
+      ...(others === undefined ? {} : { others: others.map(wireRemoval) }),
+    },
+  ];
+}
+
+export function rowOf(wire: WireRow): SubscriptionRow {
+  const [filter, clientId, brokerId, qos, incarnation, offset, gone, at, more] = wire;
+  const row = { filter, clientId, brokerId, qos, version: { incarnation, offset }, gone, at: eventTime(at) };
+  if (more === undefined) return row;
+  const { since, others } = more;
+  return {
+    ...row,
+    ...(since === undefined ? {} : { since: { incarnation: since[0], offset: since[1] } }),
+    ...(others === undefined ? {} : { others: others.map(removalOf) }),
+  };
+}
+
+type WireRemoval = NonNullable<Static<typeof more>['others']>[number];
+
+const wireRemoval = ({ brokerId, version, at }: Removal): WireRemoval => [
+  brokerId,
+  version.incarnation,
+  version.offset,
+  at,
 ];
 
-export const rowOf = ([filter, clientId, brokerId, qos, incarnation, offset, gone, at]: WireRow): SubscriptionRow => ({
-  filter,
-  clientId,
+const removalOf = ([brokerId, incarnation, offset, at]: WireRemoval): Removal => ({
   brokerId,
-  qos,
   version: { incarnation, offset },
-  gone,
   at: eventTime(at),
 });
 

@@ -10,7 +10,7 @@ import { crc32 } from 'node:zlib';
 import { AppError } from '../../schemas/errors.ts';
 import { epoch, eventTime, type SliceKey, shardId, sliceKey } from '../../schemas/ids.ts';
 import { BinaryReader, BinaryWriter } from '../../state/binary.ts';
-import type { OwnerRecord, SubscriptionRow } from '../../state/effects.ts';
+import type { OwnerRecord, Removal, SubscriptionRow } from '../../state/effects.ts';
 import type { StoreIdentity } from '../identity.ts';
 import type { RowPlace } from '../rows.ts';
 
@@ -29,6 +29,12 @@ export const FRAME_HEADER_BYTES = 12;
 const KINDS = ['rows', 'erased', 'own', 'disown', 'end', 'identity'] as const;
 const OWNER_STATES = ['owned', 'receiving', 'moved'] as const;
 const GONE = 4;
+/** The version of the removed subscription follows. */
+const SINCE = 8;
+/** A removed row without that: no subscription was seen. One with neither was written by an earlier release (merge.ts). */
+const ALONE = 16;
+/** Removals by other brokers follow. */
+const OTHERS = 32;
 
 export function frameOf(record: JournalRecord): Buffer {
   const payload = encode(record);
@@ -62,8 +68,13 @@ function encode(record: JournalRecord): Buffer {
       writer.count(record.rows.length);
       for (const row of record.rows) {
         writer.text(row.filter).text(row.clientId).text(row.brokerId);
-        writer.count(row.qos | (row.gone ? GONE : 0)).count(row.version.incarnation);
+        writer.count(row.qos | flagsOf(row)).count(row.version.incarnation);
         writer.double(row.version.offset).double(row.at);
+        if (row.since !== undefined) writer.count(row.since.incarnation).double(row.since.offset);
+        if (row.others === undefined) continue;
+        writer.count(row.others.length);
+        for (const { brokerId, version, at } of row.others)
+          writer.text(brokerId).count(version.incarnation).double(version.offset).double(at);
       }
       break;
     case 'erased':
@@ -84,6 +95,11 @@ function encode(record: JournalRecord): Buffer {
       writer.count(record.records);
   }
   return writer.bytes();
+}
+
+function flagsOf({ gone, since, others }: SubscriptionRow): number {
+  const removed = gone ? GONE | (since === undefined ? ALONE : SINCE) : 0;
+  return removed | (others === undefined ? 0 : OTHERS);
 }
 
 function decode(payload: Buffer): JournalRecord {
@@ -124,15 +140,28 @@ function rowIn(reader: BinaryReader): SubscriptionRow {
   const incarnation = reader.count();
   const offset = reader.double();
   const at = eventTime(reader.double());
+  const version = { incarnation, offset };
+  const gone = (flags & GONE) !== 0;
+  const isAlone = (flags & ALONE) !== 0;
+  const since = (flags & SINCE) === 0 ? version : { incarnation: reader.count(), offset: reader.double() };
+  const others = (flags & OTHERS) === 0 ? [] : listOf(reader, removalIn);
   return {
     filter,
     clientId,
     brokerId,
     qos: flags & 3,
-    gone: (flags & GONE) !== 0,
-    version: { incarnation, offset },
+    gone,
+    version,
     at,
+    ...(gone && !isAlone ? { since } : {}),
+    ...(others.length === 0 ? {} : { others }),
   };
+}
+
+function removalIn(reader: BinaryReader): Removal {
+  const brokerId = reader.text();
+  const version = { incarnation: reader.count(), offset: reader.double() };
+  return { brokerId, version, at: eventTime(reader.double()) };
 }
 
 function ownerIn(reader: BinaryReader): OwnerRecord {

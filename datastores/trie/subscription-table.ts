@@ -13,7 +13,8 @@ import type { EventTime } from '../../schemas/ids.ts';
 import type { Cursor, SliceRange, SubscriptionRow } from '../../state/effects.ts';
 import { parseSlice, partitionOf, placeOf } from '../../state/keys.ts';
 import { TopicTrie } from '../../state/topic-trie.ts';
-import { compareUtf8, compareUtf8Parts, compareVersions, placeAt, type RowPlace } from '../rows.ts';
+import { isSameRow, mergeRows } from '../merge.ts';
+import { compareUtf8, compareUtf8Parts, placeAt, type RowPlace } from '../rows.ts';
 import type { Subscriber } from '../shard-store.ts';
 import { SortedList } from './sorted-list.ts';
 
@@ -32,6 +33,8 @@ interface Held {
   readonly incarnation: number;
   readonly offset: number;
   readonly at: EventTime;
+  /** What few rows have. */
+  readonly more: Pick<SubscriptionRow, 'since' | 'others'> | undefined;
 }
 
 interface HeldFilter {
@@ -61,29 +64,30 @@ export class SubscriptionTable {
     this.#trie = new TopicTrie(seed);
   }
 
-  /** Puts the row in when its version is above the one that is there; whether it was. */
-  put(row: SubscriptionRow): boolean {
+  /** Merges the row with the one that is there. */
+  put(row: SubscriptionRow): void {
     const filter = this.#filters.get(row.filter) ?? this.#added(row.filter);
     const isBefore = beforeClient(row.clientId);
     const held = filter.rows.firstNot(isBefore);
     const known = held?.clientId === row.clientId ? held : undefined;
-    if (known !== undefined && compareVersions(row.version, known) <= 0) return false;
+    const merged = mergeRows(known && rowOf(filter, known), row);
+    if (merged.is === 'stale') return;
     if (known !== undefined) filter.rows.removeFirstNot(isBefore);
-    filter.rows.insert(this.#held(row, known?.clientId ?? row.clientId), isBefore);
-    this.#setLive(filter, filter.live + (row.gone ? 0 : 1) - (known === undefined || known.gone ? 0 : 1));
-    return true;
+    filter.rows.insert(this.#held(merged.row, known?.clientId ?? row.clientId), isBefore);
+    this.#setLive(filter, filter.live + (merged.row.gone ? 0 : 1) - (known === undefined || known.gone ? 0 : 1));
   }
 
-  /** Whether `put` would put the row in. */
-  accepts(row: SubscriptionRow): boolean {
-    const held = this.#filters.get(row.filter)?.rows.firstNot(beforeClient(row.clientId));
-    return held?.clientId !== row.clientId || compareVersions(row.version, held) > 0;
+  /** The row at this place. */
+  rowAt({ filter: name, clientId }: RowPlace): SubscriptionRow | undefined {
+    const filter = this.#filters.get(name);
+    const held = filter?.rows.firstNot(beforeClient(clientId));
+    return filter !== undefined && held?.clientId === clientId ? rowOf(filter, held) : undefined;
   }
 
-  /** Whether this very version of the row is there. */
+  /** Whether this very row is there. */
   holds(row: SubscriptionRow): boolean {
-    const held = this.#filters.get(row.filter)?.rows.firstNot(beforeClient(row.clientId));
-    return held?.clientId === row.clientId && compareVersions(row.version, held) === 0;
+    const known = this.rowAt(row);
+    return known !== undefined && isSameRow(known, row);
   }
 
   delete({ filter: name, clientId }: RowPlace): void {
@@ -208,7 +212,12 @@ export class SubscriptionTable {
       this.#brokers.set(brokerId, brokerId);
     }
     const { incarnation, offset } = row.version;
-    return { clientId, brokerId, qos: row.qos, gone: row.gone, incarnation, offset, at: row.at };
+    const { since, others } = row;
+    const more =
+      since === undefined && others === undefined
+        ? undefined
+        : { ...(since === undefined ? {} : { since }), ...(others === undefined ? {} : { others }) };
+    return { clientId, brokerId, qos: row.qos, gone: row.gone, incarnation, offset, at: row.at, more };
   }
 
   #partitionOf(filter: string): number {
@@ -270,6 +279,7 @@ function rowOf(filter: HeldFilter, held: Held): SubscriptionRow {
     version: { incarnation: held.incarnation, offset: held.offset },
     gone: held.gone,
     at: held.at,
+    ...held.more,
   };
 }
 

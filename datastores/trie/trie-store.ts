@@ -12,8 +12,9 @@ import type { Epoch, EventTime, SliceKey } from '../../schemas/ids.ts';
 import type { Cursor, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
 import { groupSlice } from '../../state/keys.ts';
 import { lacksIdentity, type Opening, type StoreIdentity } from '../identity.ts';
+import { lastAt, mergeRows, writeResult } from '../merge.ts';
 import { OwnerIndex } from '../owner-index.ts';
-import { compareVersions, cursorAt, RowDigest, type RowPlace, rowBytes } from '../rows.ts';
+import { cursorAt, RowDigest, type RowPlace, rowBytes } from '../rows.ts';
 import { Serial } from '../serial.ts';
 import type { Answer, LocalShardStore, Page, RangeDigest, WriteResult } from '../shard-store.ts';
 import { residentOf } from '../vacancy.ts';
@@ -97,13 +98,15 @@ class TrieStore implements LocalShardStore {
 
   write(rows: readonly SubscriptionRow[]): Promise<WriteResult> {
     return this.#changing(async () => {
-      let applied = 0;
+      let stale = 0;
+      let foreign = 0;
       for (let from = 0; from < rows.length; from += PAGE_ROWS) {
-        const accepted = this.#accepted(rows.slice(from, from + PAGE_ROWS));
-        applied += accepted.length;
-        if (accepted.length > 0) await this.#change({ kind: 'rows', rows: accepted });
+        const merged = this.#merged(rows.slice(from, from + PAGE_ROWS));
+        stale += merged.stale;
+        foreign += merged.foreign;
+        if (merged.rows.length > 0) await this.#change({ kind: 'rows', rows: merged.rows });
       }
-      return { applied, stale: rows.length - applied };
+      return writeResult(rows.length, stale, foreign);
     });
   }
 
@@ -186,7 +189,7 @@ class TrieStore implements LocalShardStore {
       const range = { slice: groupSlice(partition), except: [] };
       for await (const rows of this.#pages(range, undefined, undefined)) {
         // Judged anew within the change: a page may be older than a row that was written since.
-        const old = rows.filter((row) => row.gone && row.at < before);
+        const old = rows.filter((row) => row.gone && lastAt(row) < before);
         if (old.length === 0) continue;
         await this.#changing(async () => {
           const places = old.filter((row) => this.#table.holds(row));
@@ -215,19 +218,19 @@ class TrieStore implements LocalShardStore {
     return this.#closed;
   }
 
-  /** Those rows that change something, the last of each place alone: in order, each above what stood before it. */
-  #accepted(rows: readonly SubscriptionRow[]): SubscriptionRow[] {
-    const accepted: SubscriptionRow[] = [];
-    const best = new Map<string, SubscriptionRow>();
+  /** What becomes of the places of these rows, where it changes them. */
+  #merged(rows: readonly SubscriptionRow[]): { readonly rows: SubscriptionRow[]; stale: number; foreign: number } {
+    const changed = new Map<string, SubscriptionRow>();
+    let stale = 0;
+    let foreign = 0;
     for (const row of rows) {
       const place = cursorAt(row);
-      const earlier = best.get(place);
-      if (earlier === undefined ? !this.#table.accepts(row) : compareVersions(row.version, earlier.version) <= 0)
-        continue;
-      best.set(place, row);
-      accepted.push(row);
+      const merged = mergeRows(changed.get(place) ?? this.#table.rowAt(row), row);
+      if (merged.is === 'stale') stale += 1;
+      else changed.set(place, merged.row);
+      if (merged.is === 'foreign') foreign += 1;
     }
-    return accepted;
+    return { rows: [...changed.values()], stale, foreign };
   }
 
   async #erase(places: readonly RowPlace[]): Promise<void> {

@@ -128,6 +128,7 @@ function heard(rows: Rows<Row>, life: Life, outcome: Outcome, settings: ApplySet
         ...before,
         applied: before.applied + outcome.applied,
         stale: before.stale + outcome.stale,
+        foreign: (before.foreign ?? 0) + (outcome.foreign ?? 0),
       });
       return NOTHING;
     }

@@ -41,11 +41,13 @@ export interface Done {
   readonly offset: number;
 }
 
-/** What came of this task's writes: applied + stale = all rows written. */
+/** What came of this task's writes: applied + stale + foreign = all rows written. */
 export interface Counts {
   readonly kind: 'counts';
   readonly applied: number;
   readonly stale: number;
+  /** Absent in rows of an earlier release. */
+  readonly foreign?: number;
 }
 
 export type Row = Life | Move | ShardWork | Done | Counts;

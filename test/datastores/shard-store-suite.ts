@@ -167,8 +167,8 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
         {
           name: 'a tombstone is not revived by an older write',
           rows: [row(first, 'c', 5, { gone: true }), row(first, 'c', 4)],
-          applied: 1,
-          stale: 1,
+          applied: 2, // What was removed is known by now: nothing older can be it.
+          stale: 0,
           left: 5,
         },
         {
@@ -238,26 +238,112 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
                 gone: each.offset % 3 === 0,
                 brokerId: `broker-${(each.offset + each.incarnation) % 4}`,
               });
-            const model = new Map<string, SubscriptionRow>();
-            for (const each of changes.map(rowOf)) {
-              const key = `${each.filter} ${each.clientId}`;
-              const known = model.get(key);
-              if (known === undefined || compareVersions(each.version, known.version) > 0) model.set(key, each);
-            }
-            const home = await options.home();
-            const store = await home.open();
+            const [inOrder, shaken] = [await options.home(), await options.home()];
+            const [one, two] = [await inOrder.open(), await shaken.open()];
             try {
+              await one.write(changes.map(rowOf).sort((a, b) => compareVersions(a.version, b.version)));
               const rows = shuffled.map(rowOf);
-              for (let from = 0; from < rows.length; from += size) await store.write(rows.slice(from, from + size));
-              expect(sorted(await all(store))).toEqual(sorted([...model.values()]));
+              for (let from = 0; from < rows.length; from += size) await two.write(rows.slice(from, from + size));
+              const left = sorted(await all(two));
+              expect(left).toEqual(sorted(await all(one)));
+              expect(left.filter((each) => !each.gone).map(heldBy)).toEqual(
+                sorted(liveOf(changes.map(rowOf))).map(heldBy),
+              );
             } finally {
-              await store.close();
-              await home.remove();
+              for (const store of [one, two]) await store.close();
+              for (const home of [inOrder, shaken]) await home.remove();
             }
           },
         ),
         { numRuns: runs },
       );
+    });
+
+    describe('D1: a removal counts for the subscription of its own broker alone', () => {
+      const sub = (brokerId: string, offset: number) => row(first, 'c', offset, { brokerId });
+      const end = (brokerId: string, offset: number) => row(first, 'c', offset, { brokerId, gone: true, qos: 0 });
+      for (const { name, events, holder } of [
+        {
+          name: 'taken over, then ended by the old broker',
+          events: [sub('A', 1), sub('B', 2), end('A', 3)],
+          holder: 'B',
+        },
+        {
+          name: 'taken over and ended by both',
+          events: [sub('A', 1), sub('B', 2), end('A', 3), end('B', 4)],
+          holder: '',
+        },
+        { name: 'ended by the new broker alone', events: [sub('A', 1), sub('B', 2), end('B', 3)], holder: '' },
+        {
+          name: 'back at the old broker, which ends it',
+          events: [sub('A', 1), sub('B', 2), sub('A', 3), end('A', 4)],
+          holder: '',
+        },
+        {
+          name: 'back at the old broker, ended by the other',
+          events: [sub('A', 1), sub('B', 2), sub('A', 3), end('B', 4)],
+          holder: 'A',
+        },
+        {
+          name: 'ended twice, then taken over',
+          events: [sub('A', 1), end('A', 2), end('A', 3), sub('B', 4)],
+          holder: 'B',
+        },
+        { name: 'ended by strangers', events: [sub('A', 1), end('B', 2), end('C', 3), end('D', 4)], holder: 'A' },
+        { name: 'never there', events: [end('A', 1), end('B', 2)], holder: '' },
+      ])
+        test(`${name}: in each order of arrival`, async () => {
+          const seen = new Set<string>();
+          for (const order of ordersOf(events)) {
+            const store = await fresh();
+            for (const each of order) await store.write([each]);
+            const [answer] = await store.lookup([first], epoch(1));
+            const subscribers = answer?.kind === 'found' ? answer.subscribers.map((each) => each.brokerId) : ['moved'];
+            expect(subscribers, order.map((each) => each.version.offset).join()).toEqual(holder === '' ? [] : [holder]);
+            seen.add(JSON.stringify(await all(store)));
+            await store.close();
+          }
+          expect(seen.size, 'one state').toBe(1);
+        });
+
+      test('it is counted on its own, once', async () => {
+        const store = await fresh();
+        expect(await store.write([sub('A', 1), sub('B', 2), end('A', 3)])).toEqual({
+          applied: 2,
+          stale: 0,
+          foreign: 1,
+        });
+        expect(await store.write([end('A', 3), end('C', 4)])).toEqual({ applied: 0, stale: 1, foreign: 1 });
+        expect(await store.write([end('B', 5)])).toEqual({ applied: 1, stale: 0 });
+      });
+
+      test('what is remembered of removals is bounded, and never the holder’s own', async () => {
+        const store = await fresh();
+        await store.write([sub('A', 1), end('A', 2), ...Array.from({ length: 40 }, (_, i) => end(`b${i}`, 3 + i))]);
+        const [left] = await all(store);
+        expect(left).toMatchObject({ gone: true, brokerId: 'A', since: { incarnation: 1, offset: 1 } });
+        expect(left!.others!.map((each) => each.brokerId)).toEqual(Array.from({ length: 15 }, (_, i) => `b${39 - i}`));
+      });
+
+      test('a tombstone is dropped when its newest removal is old enough', async () => {
+        const store = await fresh();
+        const at = (each: SubscriptionRow, time: number) => ({ ...each, at: eventTime(time) });
+        await store.write([at(sub('A', 1), 10), at(end('A', 2), 20), at(end('B', 3), 30)]);
+        expect(await store.dropTombstones(eventTime(30))).toBe(0);
+        expect(await store.dropTombstones(eventTime(31))).toBe(1);
+      });
+
+      test('it outlives the process', async () => {
+        const home = await freshHome();
+        const before = await home.open();
+        await before.write([sub('A', 1), end('A', 3), end('B', 4)]);
+        const rows = await all(before);
+        await before.close();
+        const after = await opened(home);
+        expect(await all(after)).toEqual(rows);
+        await after.write([sub('B', 2)]);
+        expect(await all(after)).toMatchObject([{ brokerId: 'B', gone: true, version: { offset: 4 } }]);
+      });
     });
 
     describe('D3 and D4: owners', () => {
@@ -685,6 +771,30 @@ function isInSlice({ filter, clientId }: SubscriptionRow, key: SliceKey): boolea
   const [, kind, number, rest] = /^([cw])\/(\d+)\/(.*)$/s.exec(key)!;
   if (partition !== Number(number) || place.trie !== (kind === 'w')) return false;
   return kind === 'w' ? place.prefix.startsWith(rest!) : leadingBits(filterHash(filter), rest!.length) === rest;
+}
+
+/** Who is subscribed after all these events, told from the events alone. */
+function liveOf(events: readonly SubscriptionRow[]): SubscriptionRow[] {
+  const places = new Map<string, SubscriptionRow[]>();
+  for (const each of events) {
+    const place = `${each.filter} ${each.clientId}`;
+    places.set(place, [...(places.get(place) ?? []), each]);
+  }
+  return [...places.values()].flatMap((all) => {
+    const newest = all.filter((each) => !each.gone).sort((a, b) => compareVersions(b.version, a.version))[0];
+    if (newest === undefined) return [];
+    const isEnded = all.some(
+      (each) => each.gone && each.brokerId === newest.brokerId && compareVersions(each.version, newest.version) > 0,
+    );
+    return isEnded ? [] : [newest];
+  });
+}
+
+const heldBy = ({ filter, clientId, brokerId, version }: SubscriptionRow) => ({ filter, clientId, brokerId, version });
+
+function ordersOf<Item>(items: readonly Item[]): Item[][] {
+  if (items.length < 2) return [[...items]];
+  return items.flatMap((each, i) => ordersOf(items.filter((_, j) => j !== i)).map((rest) => [each, ...rest]));
 }
 
 function carvedRanges(kind: StoreKind): SliceRange[] {

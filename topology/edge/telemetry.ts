@@ -64,6 +64,10 @@ export const METRICS: Readonly<Record<string, Declared>> = {
   foreshard_stepped_total: { kind: 'counter', help: 'Records that stages took.', labels: ['group', 'topic'] },
   foreshard_applied_total: { kind: 'counter', help: 'Subscription rows that shards took.' },
   foreshard_stale_total: { kind: 'counter', help: 'Subscription rows that shards had in a newer version.' },
+  foreshard_foreign_removals_total: {
+    kind: 'counter',
+    help: 'Unsubscribes by a broker that no longer held the subscription: the client had subscribed through another.',
+  },
   foreshard_duplicate_total: { kind: 'counter', help: 'Records read again and left out.', labels: ['group', 'topic'] },
   foreshard_refused_total: { kind: 'counter', help: 'Records refused, by reason.', labels: ['topic', 'code'] },
   foreshard_refused_records_total: { kind: 'counter', help: 'Records refused, by group.', labels: ['group', 'topic'] },

@@ -20,7 +20,13 @@ const SITUATIONS = [
 ] as const;
 
 type Action =
-  | { readonly do: 'event'; readonly filter: number; readonly client: number; readonly live: boolean }
+  | {
+      readonly do: 'event';
+      readonly filter: number;
+      readonly client: number;
+      readonly live: boolean;
+      readonly broker: number;
+    }
   | { readonly do: 'cycle'; readonly inputs: number; readonly crash: Crash }
   | { readonly do: 'repeat'; readonly record: number }
   | { readonly do: 'steer'; readonly action: SteerAction }
@@ -34,6 +40,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
       filter: fc.nat(9),
       client: fc.nat(3),
       live: fc.boolean(),
+      broker: fc.nat(2),
     }),
   },
   {
@@ -58,7 +65,9 @@ const action: fc.Arbitrary<Action> = fc.oneof(
 const history = fc.record({
   situation: fc.nat(SITUATIONS.length - 1),
   replicates: fc.boolean(),
-  before: fc.array(fc.record({ filter: fc.nat(9), client: fc.nat(3), live: fc.boolean() }), { maxLength: 25 }),
+  before: fc.array(fc.record({ filter: fc.nat(9), client: fc.nat(3), live: fc.boolean(), broker: fc.nat(2) }), {
+    maxLength: 25,
+  }),
   actions: fc.array(action, { minLength: 5, maxLength: 120 }),
 });
 
@@ -68,8 +77,8 @@ function live(
   { before, actions, replicates }: HistoryOf<typeof history>,
 ): void {
   world.replicates = replicates;
-  const event = (each: { filter: number; client: number; live: boolean }): void =>
-    world.subscribe(filters[each.filter % filters.length]!, `client-${each.client}`, each.live);
+  const event = (each: { filter: number; client: number; live: boolean; broker: number }): void =>
+    world.subscribe(filters[each.filter % filters.length]!, `client-${each.client}`, each.live, `b${each.broker}`);
   for (const each of before) event(each);
   world.cycle(1_000, 'none');
   world.check();
@@ -204,6 +213,12 @@ describe('apply: the model finds planted bugs', () => {
         mutate(world, (effects) =>
           effects.map((each) => (each.kind === 'copy' || each.kind === 'compare' ? { ...each, to: each.from } : each)),
         ),
+    },
+    {
+      name: 'a removal counts whoever sends it',
+      plant: (world) => {
+        world.shards.checksBrokers = false;
+      },
     },
     {
       name: 'a store takes what comes last for what is newest',

@@ -62,7 +62,10 @@ export class ApplyWorld {
   readonly #step = carryOut(settings);
   readonly #tree: SliceTree;
   readonly #log: AnyInput[] = [];
-  readonly #truth = new Map<string, { filter: string; clientId: string; live: boolean; at: number }>();
+  readonly #truth = new Map<
+    string,
+    { filter: string; clientId: string; brokerId: string; live: boolean; at: number }
+  >();
   #rows = new Map<string, Row>();
   #durable = new Map<string, Buffer>();
   #next = 0;
@@ -85,12 +88,13 @@ export class ApplyWorld {
     }
   }
 
-  subscribe(filter: string, clientId: string, live: boolean): void {
+  /** A removal counts when the broker is the one that the client subscribed through last. */
+  subscribe(filter: string, clientId: string, live: boolean, brokerId = 'b'): void {
     const offset = this.#log.length;
     const event = {
       topicFilter: filter,
       clientId,
-      brokerId: 'b',
+      brokerId,
       qos: 0,
       timestamp: eventTime(1_000 + offset),
       action: live ? ('SUBSCRIBE' as const) : ('UNSUBSCRIBE' as const),
@@ -101,7 +105,11 @@ export class ApplyWorld {
       const value = { firstLevel: 'x', events: [{ ...event, offset }] };
       this.#log.push({ topic: 'wildcard-subscriptions', ...at, value });
     } else this.#log.push({ topic: 'subscriptions', ...at, value: event });
-    this.#truth.set(`${filter}\u0000${clientId}`, { filter, clientId, live, at: offset });
+    const key = `${filter}\u0000${clientId}`;
+    const before = this.#truth.get(key);
+    if (live || before === undefined || before.brokerId === brokerId)
+      this.#truth.set(key, { filter, clientId, brokerId, live, at: offset });
+    else this.#truth.set(key, { ...before, at: offset });
   }
 
   command(body: Command['body'], id = `command-${this.#commandIds++}`, at = this.#epoch): void {

@@ -462,7 +462,7 @@ describe('apply: sizes', () => {
   test('what the stores applied and refused is summed up', () => {
     const task = new Task(3);
     task.tick();
-    for (let i = 0; i < 3; i++) task.hear({ kind: 'written', shard: firstShard, applied: 2, stale: 1 });
-    expect(task.rows.get('counts')).toEqual({ kind: 'counts', applied: 6, stale: 3 });
+    for (let i = 0; i < 3; i++) task.hear({ kind: 'written', shard: firstShard, applied: 2, stale: 1, foreign: 1 });
+    expect(task.rows.get('counts')).toEqual({ kind: 'counts', applied: 6, stale: 3, foreign: 3 });
   });
 });

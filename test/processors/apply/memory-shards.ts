@@ -1,6 +1,7 @@
-// Memory shards: performs effects on maps, by the promises of datastores/shard-store.ts (D1 to D4). Slow and plain: the
-// oracle's idea of a store. A shard can be down for the effects of moves.
+// Memory shards: performs effects on maps, by the promises of datastores/shard-store.ts (D1 to D4). Slow and plain; rows
+// merge by the rule that the stores share, which their own suite holds to a model. A shard can be down for the effects of moves.
 
+import { mergeRows } from '../../../datastores/merge.ts';
 import type { Epoch, ShardId, SliceKey } from '../../../schemas/ids.ts';
 import type { Effect, Outcome, OwnerRecord, SliceRange, SubscriptionRow, Version } from '../../../state/effects.ts';
 import { filterHash, leadingBits, parseSlice, partitionOf, placeOf } from '../../../state/keys.ts';
@@ -18,6 +19,7 @@ export class MemoryShards {
   readonly partitions: number;
   copiesTombstones = true;
   checksVersions = true;
+  checksBrokers = true;
   stale = 0;
 
   constructor(partitions: number) {
@@ -152,8 +154,15 @@ export class MemoryShards {
   #put(id: ShardId, row: SubscriptionRow): boolean {
     const { rows } = this.shard(id);
     const before = rows.get(keyOf(row));
-    if (this.checksVersions && before !== undefined && !isAbove(row.version, before.version)) return false;
-    rows.set(keyOf(row), row);
+    if (!this.checksVersions) rows.set(keyOf(row), row);
+    else if (!this.checksBrokers) {
+      if (before !== undefined && !isAbove(row.version, before.version)) return false;
+      rows.set(keyOf(row), row);
+    } else {
+      const merged = mergeRows(before, row);
+      if (merged.is === 'stale') return false;
+      rows.set(keyOf(row), merged.row);
+    }
     return true;
   }
 }

@@ -1,0 +1,119 @@
+// Merge: what becomes of a stored row when another row of the same place (filter, client) comes. Every store follows it,
+// and so do a move's two shards: each ends with the same row, whatever came first (I8).
+//
+//   G1. The subscription is the SUBSCRIBE of the highest version. It is live until its own broker removes it with a higher
+//       version. A removal by any other broker changes nothing about it: the client has connected elsewhere since.
+//   G2. A removal may come before the SUBSCRIBE that it is about, or is not about: at the target of a move before the copied
+//       row, in a replay before what it repeats. So removals that are newer than the subscription are remembered, the newest
+//       one of each broker. Those that are older can concern nothing that still comes, and are dropped.
+//   G3. The result depends on which rows came, not on their order, their number or how they were joined before.
+//
+// A row of an earlier release that says `gone` had refused everything below its version. It still does: it is read as the
+// removal of a subscription of that very version.
+
+import type { Removal, SubscriptionRow, Version } from '../state/effects.ts';
+import { compareVersions } from './rows.ts';
+import type { WriteResult } from './shard-store.ts';
+
+/** `foreign`: a removal by a broker that does not hold the subscription (G1). */
+export interface Merged {
+  readonly is: 'applied' | 'stale' | 'foreign';
+  readonly row: SubscriptionRow;
+}
+
+/** Removals kept beside a subscription: a client is with one broker at a time, so more is a fleet gone wrong. */
+const OTHERS_MAX = 15;
+
+export function mergeRows(known: SubscriptionRow | undefined, row: SubscriptionRow): Merged {
+  if (known === undefined) return { is: 'applied', row };
+  const isNewer = compareVersions(row.version, known.version) > 0;
+  // Nearly every write: a newer SUBSCRIBE, or the holder's own removal.
+  if (known.others === undefined && row.others === undefined) {
+    if (!row.gone && isNewer) return { is: 'applied', row };
+    if (row.gone && row.since === undefined && !known.gone && row.brokerId === known.brokerId)
+      return isNewer
+        ? { is: 'applied', row: { ...row, qos: known.qos, since: known.version } }
+        : { is: 'stale', row: known };
+  }
+  const merged = joined(known, row);
+  if (isSameRow(merged, known)) return { is: 'stale', row: known };
+  const isForeign = row.gone && row.since === undefined && hasSubscription(merged) && row.brokerId !== merged.brokerId;
+  return { is: isForeign ? 'foreign' : 'applied', row: merged };
+}
+
+/** Of so many rows in all. */
+export function writeResult(rows: number, stale: number, foreign: number): WriteResult {
+  const applied = rows - stale - foreign;
+  return foreign === 0 ? { applied, stale } : { applied, stale, foreign };
+}
+
+/** Whether two rows of one place are the same in all that is compared between shards. */
+export function isSameRow(a: SubscriptionRow, b: SubscriptionRow): boolean {
+  if (a.gone !== b.gone || a.brokerId !== b.brokerId || a.qos !== b.qos) return false;
+  if (!isSameVersion(a.version, b.version) || !isSameVersion(a.since, b.since)) return false;
+  const [left, right] = [a.others ?? [], b.others ?? []];
+  if (left.length !== right.length) return false;
+  return left.every(
+    (each, i) => each.brokerId === right[i]!.brokerId && isSameVersion(each.version, right[i]!.version),
+  );
+}
+
+/** When the last of what a removed row remembers was written. */
+export const lastAt = ({ at, others }: Pick<SubscriptionRow, 'at' | 'others'>): number =>
+  others === undefined ? at : Math.max(at, ...others.map((each) => each.at));
+
+interface Subscription {
+  readonly brokerId: string;
+  readonly qos: number;
+  readonly version: Version;
+}
+
+const hasSubscription = (row: SubscriptionRow): boolean => !row.gone || row.since !== undefined;
+
+function subscriptionOf(row: SubscriptionRow): Subscription | undefined {
+  if (!row.gone) return row;
+  return row.since && { brokerId: row.brokerId, qos: row.qos, version: row.since };
+}
+
+function joined(a: SubscriptionRow, b: SubscriptionRow): SubscriptionRow {
+  const [ofA, ofB] = [subscriptionOf(a), subscriptionOf(b)];
+  const isOfB = ofB !== undefined && (ofA === undefined || compareVersions(ofB.version, ofA.version) > 0);
+  const subscription = isOfB ? ofB : ofA;
+  const [newest, ...rest] = removalsSince(subscription?.version, [a, b]);
+  const { filter, clientId } = a;
+  if (subscription === undefined) {
+    const { qos } = a.gone && a.brokerId === newest!.brokerId && isSameVersion(a.version, newest!.version) ? a : b;
+    return withOthers({ filter, clientId, ...newest!, qos, gone: true }, rest);
+  }
+  const removals = newest === undefined ? [] : [newest, ...rest];
+  const own = removals.find((each) => each.brokerId === subscription.brokerId);
+  const others = removals.filter((each) => each !== own);
+  const { brokerId, qos } = subscription;
+  if (own === undefined) {
+    const live = isOfB ? b : a;
+    return withOthers({ filter, clientId, brokerId, qos, version: live.version, gone: false, at: live.at }, others);
+  }
+  const gone = { filter, clientId, brokerId, qos, version: own.version, gone: true, at: own.at };
+  return withOthers({ ...gone, since: subscription.version }, others);
+}
+
+/** G2, newest first. */
+function removalsSince(since: Version | undefined, rows: readonly SubscriptionRow[]): Removal[] {
+  const byBroker = new Map<string, Removal>();
+  for (const row of rows) {
+    const own: Removal[] = row.gone ? [{ brokerId: row.brokerId, version: row.version, at: row.at }] : [];
+    for (const each of row.others === undefined ? own : [...own, ...row.others]) {
+      // The same version is that of an earlier release's removal.
+      if (since !== undefined && compareVersions(each.version, since) < 0) continue;
+      const known = byBroker.get(each.brokerId);
+      if (known === undefined || compareVersions(each.version, known.version) > 0) byBroker.set(each.brokerId, each);
+    }
+  }
+  return [...byBroker.values()].sort((a, b) => compareVersions(b.version, a.version));
+}
+
+const withOthers = (row: SubscriptionRow, others: readonly Removal[]): SubscriptionRow =>
+  others.length === 0 ? row : { ...row, others: others.slice(0, OTHERS_MAX) };
+
+const isSameVersion = (a: Version | undefined, b: Version | undefined): boolean =>
+  a === undefined || b === undefined ? a === b : compareVersions(a, b) === 0;
