@@ -8,7 +8,7 @@ import { PLAN_DEFAULTS } from '../processors/plan/settings.ts';
 import type { MoveState } from '../schemas/records.ts';
 import type { Fitter } from './ports.ts';
 import type { Running } from './runner.ts';
-import type { Meter } from './telemetry.ts';
+import type { Meter, Sample } from './telemetry.ts';
 
 const MOVE_STATES: readonly MoveState[] = [
   'PLANNED',
@@ -23,14 +23,30 @@ const MOVE_STATES: readonly MoveState[] = [
   'ABORTED',
 ];
 
-/** Of the tasks of this process: the planner's moves are where its one task is. */
+/** Of the tasks of this process: what belongs to a task that has moved away is no longer told here. */
 export function reportGauges(
-  running: Pick<Running, 'rows' | 'readiness'>,
+  running: Pick<Running, 'rows' | 'readiness' | 'lags'>,
   fitter: Pick<Fitter, 'pending'>,
   meter: Meter,
   now: number,
 ): void {
-  const { restoredPercent, waiting } = running.readiness();
+  reportProgress(running, meter, now);
+  meter.set('foreshard_fits_pending', fitter.pending);
+  reportForecasts(running, meter);
+  const moves = new Map<MoveState, number>(MOVE_STATES.map((state) => [state, 0]));
+  let cell: CellRow | undefined;
+  for (const [, row] of running.rows<PlanRow>('plan', 'cells')) {
+    if (row.kind === 'move') moves.set(row.state, (moves.get(row.state) ?? 0) + 1);
+    if (row.kind === 'cell') cell = row;
+  }
+  reportCosts(cell, meter);
+  for (const [state, count] of moves) meter.set('foreshard_moves', count, { state });
+}
+
+/** How far the tasks are, and what holds them up. */
+function reportProgress(running: Pick<Running, 'readiness' | 'lags'>, meter: Meter, now: number): void {
+  const { restoredPercent, waiting, standing } = running.readiness();
+  const lags = running.lags();
   meter.set('foreshard_restore_percent', restoredPercent);
   meter.replace(
     'foreshard_store_waiting_seconds',
@@ -39,26 +55,31 @@ export function reportGauges(
       labels: { group, partition: String(partition) },
     })),
   );
-  meter.set('foreshard_fits_pending', fitter.pending);
-  reportForecasts(running, meter);
-  const moves = new Map<MoveState, number>(MOVE_STATES.map((state) => [state, 0]));
-  for (const [, row] of running.rows<PlanRow>('plan', 'cells')) {
-    if (row.kind === 'move') moves.set(row.state, (moves.get(row.state) ?? 0) + 1);
-    if (row.kind === 'cell') reportCosts(row, meter);
-  }
-  for (const [state, count] of moves) meter.set('foreshard_moves', count, { state });
+  const told = lags.filter(({ owner }) => owner !== 'other');
+  meter.replace(
+    'foreshard_lag_records',
+    told.map(({ group, topic, partition, records }) => ({
+      value: records,
+      labels: { group, topic, partition: String(partition) },
+    })),
+  );
+  const groups = [...new Set(lags.map(({ group }) => group))];
+  meter.replace(
+    'foreshard_standing_partitions',
+    groups.map((group) => ({ value: standing.filter((each) => each.group === group).length, labels: { group } })),
+  );
 }
 
-/** What the planner has learned of stores. */
-function reportCosts(cell: CellRow, meter: Meter): void {
-  const costs = costsOfCell(cell, PLAN_DEFAULTS);
-  const footprints = footprintsOfCell(cell);
-  for (const store_kind of ['KEY_VALUE', 'TRIE'] as const) {
-    for (const [operation, cost] of Object.entries(costs[store_kind]))
-      meter.set('foreshard_operation_cost', cost, { store_kind, operation });
-    for (const [part, needs] of Object.entries(footprints[store_kind]))
-      meter.set('foreshard_memory_footprint', needs, { store_kind, part });
-  }
+/** What the planner has learned of stores, where it runs. */
+function reportCosts(cell: CellRow | undefined, meter: Meter): void {
+  const samplesOf = (name: string, all: Record<'KEY_VALUE' | 'TRIE', object>): Sample[] =>
+    (['KEY_VALUE', 'TRIE'] as const).flatMap((store_kind) =>
+      Object.entries(all[store_kind]).map(([part, value]) => ({ value, labels: { store_kind, [name]: part } })),
+    );
+  const costs = cell === undefined ? [] : samplesOf('operation', costsOfCell(cell, PLAN_DEFAULTS));
+  const footprints = cell === undefined ? [] : samplesOf('part', footprintsOfCell(cell));
+  meter.replace('foreshard_operation_cost', costs);
+  meter.replace('foreshard_memory_footprint', footprints);
 }
 
 /** How well the series are foreseen; those of which nothing is known yet are left out of the means. */
@@ -77,16 +98,23 @@ function reportForecasts(running: Pick<Running, 'rows'>, meter: Meter): void {
     }
   }
   meter.set('foreshard_series', series);
-  for (const [index, { errors, coverages, distrusted }] of known.entries()) {
-    const labels = { signal: SIGNALS[index]! };
-    meter.set('foreshard_series_distrusted', distrusted, labels);
-    if (errors.length > 0)
-      meter.set('foreshard_forecast_error_ratio', errors.sort((a, b) => a - b)[errors.length >> 1]!, labels);
-    if (coverages.length > 0)
-      meter.set(
-        'foreshard_forecast_coverage',
-        coverages.reduce((sum, each) => sum + each, 0) / coverages.length,
-        labels,
-      );
-  }
+  const samples = (measure: (signal: (typeof known)[number]) => number | undefined): Sample[] =>
+    known.flatMap((signal, index) => {
+      const value = measure(signal);
+      return value === undefined ? [] : [{ value, labels: { signal: SIGNALS[index]! } }];
+    });
+  meter.replace(
+    'foreshard_series_distrusted',
+    samples(({ distrusted }) => distrusted),
+  );
+  meter.replace(
+    'foreshard_forecast_error_ratio',
+    samples(({ errors }) => errors.sort((a, b) => a - b)[errors.length >> 1]),
+  );
+  meter.replace(
+    'foreshard_forecast_coverage',
+    samples(({ coverages }) =>
+      coverages.length === 0 ? undefined : coverages.reduce((sum, each) => sum + each, 0) / coverages.length,
+    ),
+  );
 }

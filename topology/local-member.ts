@@ -12,6 +12,7 @@ import {
   changelogOf,
   type GroupSpec,
   type Membership,
+  type Standing,
   type TaskHandler,
   type TaskLog,
 } from './ports.ts';
@@ -22,15 +23,21 @@ export class OwnedTask implements TaskLog {
   readonly partition: Partition;
   readonly changelog: Part;
   readonly #log: LocalLog;
-  readonly #broken: () => void;
+  readonly #told: { committed(inputs: Commit['inputs']): void; broken(): void };
   #fencedBy: string | undefined;
 
-  constructor(log: LocalLog, group: string, partition: Partition, broken: () => void) {
+  /** `told`: of the positions of each commit, and of the one after which there are no more. */
+  constructor(
+    log: LocalLog,
+    group: string,
+    partition: Partition,
+    told: { committed(inputs: Commit['inputs']): void; broken(): void },
+  ) {
     this.#log = log;
     this.group = group;
     this.partition = partition;
     this.changelog = log.part(changelogOf(log.options.app, group), partition);
-    this.#broken = broken;
+    this.#told = told;
   }
 
   get fenced(): boolean {
@@ -75,11 +82,13 @@ export class OwnedTask implements TaskLog {
       if (this.#log.failure !== undefined) throw this.#log.failure;
       for (const { topic, partition } of commit.outputs) this.#log.part(topic, partition);
       const perform = () => this.#log.write(this, commit);
-      return await (this.#log.options.commit?.(perform) ?? perform());
+      const next = await (this.#log.options.commit?.(perform) ?? perform());
+      this.#told.committed(commit.inputs);
+      return next;
     } catch (error) {
       if (isLoss(error)) {
         this.fence('must be gained again: an earlier commit of it failed'); // L4
-        this.#broken();
+        this.#told.broken();
       }
       throw error;
     }
@@ -94,13 +103,21 @@ function isLoss(error: unknown): boolean {
   );
 }
 
+interface Life {
+  task: OwnedTask | undefined;
+  cursor: Cursor | undefined;
+  committed: Commit['inputs'];
+  busy: boolean;
+  ended: boolean;
+}
+
 /** The one member of a group: it has all of the group's tasks. */
 export class Member implements Membership {
   readonly group: GroupSpec;
   readonly done: Promise<void>;
   readonly #log: LocalLog;
   readonly #handler: TaskHandler;
-  readonly #lives: { task: OwnedTask | undefined; cursor: Cursor | undefined; busy: boolean; ended: boolean }[];
+  readonly #lives: Life[];
   #resolve!: () => void;
   #reject!: (error: unknown) => void;
   #running: Promise<unknown> = Promise.resolve();
@@ -114,6 +131,7 @@ export class Member implements Membership {
     this.#lives = Array.from({ length: tasks }, () => ({
       task: undefined,
       cursor: undefined,
+      committed: {},
       busy: true,
       ended: false,
     }));
@@ -135,6 +153,15 @@ export class Member implements Membership {
   ownerOf(partition: Partition): { readonly self: boolean; readonly address: string | undefined } {
     const self = this.#stopping === undefined && partition < this.#lives.length;
     return { self, address: self ? this.group.address : undefined };
+  }
+
+  async standings(): Promise<readonly Standing[]> {
+    return this.#lives.flatMap(({ committed }, task) =>
+      this.#partsOf(task).map((part) => {
+        const { topic, partition, place, end } = part;
+        return { topic, partition, task, end, committed: committed[place] ?? this.#log.startOf(part) };
+      }),
+    );
   }
 
   async leave(deadlineMs: number): Promise<void> {
@@ -179,7 +206,12 @@ export class Member implements Membership {
     const life = this.#lives[partition]!;
     try {
       while (this.#stopping === undefined) {
-        const task = new OwnedTask(this.#log, this.group.name, partition, () => life.cursor?.stop());
+        const task = new OwnedTask(this.#log, this.group.name, partition, {
+          committed: (inputs) => {
+            life.committed = { ...life.committed, ...inputs };
+          },
+          broken: () => life.cursor?.stop(),
+        });
         life.task = task;
         life.busy = true;
         await this.#own(task, life);
@@ -194,14 +226,15 @@ export class Member implements Membership {
     }
   }
 
-  async #own(task: OwnedTask, life: { cursor: Cursor | undefined; busy: boolean }): Promise<void> {
+  async #own(task: OwnedTask, life: Life): Promise<void> {
     try {
       const inputs = await this.#handler.gained(task);
       if (this.#stopping !== undefined || task.fenced) return;
+      life.committed = { ...inputs }; // The task goes on with its own.
       life.cursor = new Cursor(this.#log, this.#readsOf(task.partition, inputs));
       life.busy = false;
       await pump(life.cursor, async (batch) => {
-        if (this.#stopping !== undefined || task.fenced === true || batch.records.length === 0) return;
+        if (this.#stopping !== undefined || task.fenced === true) return;
         life.busy = true;
         await this.#deliver(task, batch);
         life.busy = false;
@@ -222,12 +255,7 @@ export class Member implements Membership {
   }
 
   #readsOf(partition: Partition, inputs: Commit['inputs']): { part: Part; next: Offset }[] {
-    const parts = this.group.topics.flatMap(({ name, partitions }) => {
-      if (this.group.gathers) return this.#log.partsOf(name);
-      if (partitions === 'all') return [this.#log.part(name, partition)];
-      return partition === 0 ? [this.#log.part(name, 0)] : [];
-    });
-    return parts.map((part) => {
+    return this.#partsOf(partition).map((part) => {
       const start = this.#log.startOf(part);
       const next = inputs[part.place] ?? start;
       if (next > part.end || (next < start && !this.#isCompacted(part)))
@@ -237,6 +265,15 @@ export class Member implements Membership {
           { place: part.place, start, end: part.end, next },
         );
       return { part, next: Math.max(next, start) };
+    });
+  }
+
+  /** What a task consumes. */
+  #partsOf(task: Partition): readonly Part[] {
+    return this.group.topics.flatMap(({ name, partitions }) => {
+      if (this.group.gathers) return this.#log.partsOf(name);
+      if (partitions === 'all') return [this.#log.part(name, task)];
+      return task === 0 ? [this.#log.part(name, 0)] : [];
     });
   }
 

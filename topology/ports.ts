@@ -90,10 +90,24 @@ export interface TaskLog {
   commit(commit: Commit): Promise<Offset>;
 }
 
+/** Where a group stands in one partition that it consumes. */
+export interface Standing {
+  readonly topic: string;
+  readonly partition: Partition;
+  /** The task that consumes it. */
+  readonly task: Partition;
+  /** The next offset to consume, as last committed by whoever had the task; the earliest one before the first commit. */
+  readonly committed: Offset;
+  /** After the last committed record. */
+  readonly end: Offset;
+}
+
 /** One instance's place in a group. */
 export interface Membership {
-  /** Who owns a task: ourselves, another instance by its address, or nobody known at the moment. */
+  /** Who owns a task: ourselves, another instance by its address ('' when it has none), or nobody known at the moment. */
   ownerOf(partition: Partition): { readonly self: boolean; readonly address: string | undefined };
+  /** Every partition of the group, asked of the log. Rejects with LOG_UNAVAILABLE while it cannot tell. */
+  standings(): Promise<readonly Standing[]>;
   /** Leaves in order: `lost(…, true)` for each task, then out of the group. Bounded by `deadlineMs`. */
   leave(deadlineMs: number): Promise<void>;
   /** Rejects when the membership cannot go on (a bug or a fatal log error); never resolves before `leave`. */
@@ -114,7 +128,7 @@ export interface Log {
   /** Appends outside any task, durably, in the order given for each partition. */
   append(records: readonly OutRecord[]): Promise<void>;
   follow(topic: string, from: 'earliest' | 'latest', take: (batch: Batch) => Promise<void>): Promise<Follower>;
-  /** Lag and health for /readyz and metrics. */
+  /** For /readyz. */
   health(): { readonly ok: boolean; readonly reason: string };
   close(): Promise<void>;
 }

@@ -7,12 +7,15 @@
 //       ahead or behind, is believed once nothing nearer has been proved for a minute: a wrong clock does not stay.
 //   U3. No task waits for another: each has one tick in flight, and one that a store holds up is named in `readiness`. One
 //       that has to leave is given ORDERLY_MS to commit; then what it took is left to its next owner.
-//   U4. A bug (any error that is not an AppError) or a fatal log error ends the run; nobody goes on with half a state.
+//   U4. How far a group is behind is asked of the log, for every partition: `readiness` names those that stand still, also
+//       those of other instances, and is not ready while one stands still here or with nobody.
+//   U5. A bug (any error that is not an AppError) or a fatal log error ends the run; nobody goes on with half a state.
 
 import type { Tick } from '../processors/step.ts';
 import { AppError } from '../schemas/errors.ts';
 import type { Partition } from '../schemas/ids.ts';
 import type { Group, Topology } from './graph.ts';
+import { type Lag, LagWatch } from './lag-watch.ts';
 import {
   type Batch,
   changelogOf,
@@ -58,8 +61,10 @@ export interface Running {
   readonly lastTickAt: number;
   /** How far event time is proved by the tasks of this process; 0 before the first event. */
   readonly eventTime: number;
-  /** Ready when the process has its tasks restored; otherwise why not. */
+  /** Ready when the process has its tasks restored and they make progress; otherwise why not. */
   readiness(): Readiness;
+  /** How far the groups are behind, as far as it is known, and for each partition who has its task. */
+  lags(): readonly OwnedLag[];
   /** Resolves after `stop`; rejects when the run cannot go on. */
   readonly done: Promise<void>;
   /** Commits, closes the stores, leaves the groups. Idempotent; bounded by the deadline. */
@@ -73,6 +78,15 @@ export interface Readiness {
   readonly tasks: number;
   /** Tasks that a store holds up, at once; they become a reason after STUCK_MS. */
   readonly waiting: readonly Waiting[];
+  /** Records that the groups have not consumed, of all instances' tasks; -1 while that is not known. */
+  readonly lagRecords: number;
+  /** Partitions with records to consume whose position does not move, whoever has their tasks. */
+  readonly standing: readonly OwnedLag[];
+}
+
+export interface OwnedLag extends Lag {
+  /** `nobody`: no instance is known to have the task. */
+  readonly owner: 'self' | 'other' | 'nobody';
 }
 
 /** Joins the groups of the topology and runs it until `stop`. */
@@ -113,6 +127,8 @@ const PATIENCE_MS = 60_000;
 const ORDERLY_MS = 10_000;
 /** Longer than a store's restart or a short fault of the network, which are nobody's business. */
 const STUCK_MS = 10_000;
+/** How often the log is asked how far the groups are behind: two requests to Kafka for each group. */
+const LOOK_MS = 3_000;
 
 class Runner implements Running {
   readonly done: Promise<void>;
@@ -126,6 +142,9 @@ class Runner implements Running {
   readonly #leaving = new Set<Task>(); // Those that are to leave in order, and have not left yet.
   #finish: { resolve: () => void; reject: (error: unknown) => void } | undefined;
   #stopTicks: () => void = () => {};
+  #stopLooks: () => void = () => {};
+  readonly #watch = new LagWatch();
+  readonly #looking = new Set<Group['name']>();
   #stopping: Promise<void> | undefined;
   #eventTime = 0;
   #eventTimeAt = 0;
@@ -165,6 +184,9 @@ class Runner implements Running {
       this.#members.set(group.name, membership);
     }
     this.#stopTicks = this.#ports.clock.every(this.#settings.tickMs, () => void this.tick());
+    this.#stopLooks = this.#ports.clock.every(LOOK_MS, () => {
+      for (const [name, membership] of this.#members) void this.#look(name, membership);
+    });
   }
 
   /** Tells the time to every task that has taken its last tick (U3). */
@@ -180,6 +202,20 @@ class Runner implements Running {
     this.#ticking.add(task);
     await this.#guarded(task.tick(tick));
     this.#ticking.delete(task);
+  }
+
+  /** Asks the log how far a group is behind; one question at a time. A failure leaves it unknown, in time. */
+  async #look(group: Group['name'], membership: Membership): Promise<void> {
+    if (this.#looking.has(group)) return;
+    this.#looking.add(group);
+    try {
+      this.#watch.take(group, await membership.standings(), this.#ports.clock.now());
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#ports.logger.debug({ group, reason }, 'the log does not tell how far the group is behind');
+    } finally {
+      this.#looking.delete(group);
+    }
   }
 
   get eventTime(): number {
@@ -232,13 +268,35 @@ class Runner implements Running {
     for (const { task, shard, since } of waiting)
       if (now - since >= STUCK_MS)
         reasons.push(`task ${task} waits for the store of ${shard} since ${new Date(since).toISOString()}`);
+    const lags = this.lags();
+    const isKnown = this.#topology.groups.every(({ name }) => this.#watch.knows(name, now));
+    const standing = lags.filter(({ standsSince }) => standsSince !== undefined);
+    for (const { owner, group, task, topic, partition, records, standsSince } of standing) {
+      const name = `${group}-${task}`;
+      const told = waiting.some((each) => each.task === name) || (owner === 'self' && !this.#ready.has(name));
+      if (told || owner === 'other' || now - standsSince! < STUCK_MS) continue;
+      const where = owner === 'self' ? 'here' : 'with no instance that is known';
+      const since = new Date(standsSince!).toISOString();
+      reasons.push(
+        `${topic}/${partition} stands still since ${since}, ${records} records behind: task ${name} is ${where}`,
+      );
+    }
     return {
       ready: reasons.length === 0,
       reasons,
       restoredPercent: restoring === 0 ? 100 : total === 0 ? 0 : Math.min(99, Math.floor((100 * done) / total)),
       tasks: this.#tasks.size,
       waiting,
+      lagRecords: isKnown ? lags.reduce((sum, { records }) => sum + records, 0) : -1,
+      standing,
     };
+  }
+
+  lags(): readonly OwnedLag[] {
+    return this.#watch.lags(this.#ports.clock.now()).map((lag) => {
+      const owner = this.#members.get(lag.group)?.ownerOf(lag.task);
+      return { ...lag, owner: owner?.self ? 'self' : owner?.address === undefined ? 'nobody' : 'other' };
+    });
   }
 
   stop(deadlineMs: number): Promise<void> {
@@ -248,6 +306,7 @@ class Runner implements Running {
 
   async #stop(deadlineMs: number): Promise<void> {
     this.#stopTicks();
+    this.#stopLooks();
     const abandon = setAside(this.#ports.clock.sleep(deadlineMs), () => {
       for (const task of this.#tasks.values()) task.abandon();
     });
@@ -340,8 +399,9 @@ class Runner implements Running {
 
   #fail(error: unknown): void {
     this.#stopTicks();
+    this.#stopLooks();
     for (const task of this.#tasks.values()) task.abandon();
-    this.#finish?.reject(error); // U4
+    this.#finish?.reject(error); // U5
   }
 
   #proveEventTime(millis: number): void {

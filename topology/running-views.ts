@@ -17,7 +17,7 @@ import { DecisionRing } from './decision-ring.ts';
 import { type Followed, followed } from './followed.ts';
 import type { Clock, Log } from './ports.ts';
 import { PredictionCache, type SeriesSettings } from './prediction-cache.ts';
-import type { Running } from './runner.ts';
+import type { OwnedLag, Running } from './runner.ts';
 import { decisions, forecasts, metrics, pointers } from './topics.ts';
 import type { MoveView, Owned, ShardView, TopicPlace, Views } from './views.ts';
 
@@ -108,12 +108,19 @@ export async function runningViews(parts: RunningParts): Promise<Views & { close
     },
 
     ready() {
-      const { reasons, restoredPercent, waiting } = running.readiness();
+      const { reasons, restoredPercent, waiting, lagRecords, standing } = running.readiness();
       const unread = Object.entries(topicsRead).filter(([, { caughtUp }]) => !caughtUp);
       const schemas = codec.trouble === undefined ? [] : [codec.trouble];
       const all = [...reasons, ...schemas, ...unread.map(([name]) => `reading the ${name} that are there`)]; // R2
       const held = waiting.map(({ task, shard, since }) => ({ task, shard, since: eventTime(since) }));
-      return { ready: all.length === 0, reasons: all, restorePercent: restoredPercent, waiting: held };
+      return {
+        ready: all.length === 0,
+        reasons: all,
+        restorePercent: restoredPercent,
+        waiting: held,
+        lagRecords,
+        standing: standing.map(standingView),
+      };
     },
 
     metricsText: () => parts.metricsText(),
@@ -123,6 +130,10 @@ export async function runningViews(parts: RunningParts): Promise<Views & { close
     },
   };
 }
+
+const standingView = ({ group, task, topic, partition, records, standsSince, owner }: OwnedLag) => ({
+  ...{ topic, partition, task: `${group}-${task}`, records, since: eventTime(standsSince ?? 0), owner },
+});
 
 /** R2 */
 function ifRead<Answer>(topic: Followed, answer: () => Answer): Owned<Answer> {

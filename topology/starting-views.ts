@@ -14,7 +14,10 @@ export interface StartingViews {
 export function startingViews(reasons: () => readonly string[], metricsText: () => Promise<string>): StartingViews {
   const health: Partial<Views> = {
     live: () => ({ live: true, reasons: [] }),
-    ready: () => ({ ready: false, reasons: ['starting', ...reasons()], restorePercent: 0, waiting: [] }),
+    ready: () => ({
+      ...{ ready: false, reasons: ['starting', ...reasons()], restorePercent: 0 },
+      ...{ waiting: [], lagRecords: -1, standing: [] },
+    }),
     metricsText,
   };
   const notReady = async (): Promise<never> => {

@@ -523,10 +523,6 @@ export class Task {
     meter.add('foreshard_stepped_total', counts.stepped, labels);
     if (counts.duplicate > 0) meter.add('foreshard_duplicate_total', counts.duplicate, labels);
     if (counts.refused > 0) meter.add('foreshard_refused_records_total', counts.refused, labels);
-    meter.set('foreshard_lag_records', Math.max(0, batch.endOffset - batch.nextOffset), {
-      ...labels,
-      partition: String(batch.partition),
-    });
   }
 }
 

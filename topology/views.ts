@@ -5,7 +5,7 @@
 //       from the task that owns them. Another instance's address is an answer too: the caller asks there, once.
 //   V2. A view waits for no commit: it answers from what is published, or from the owner's rows as they are.
 
-import type { Epoch, EventTime, MoveId, PlanId, SeriesId, ShardId, SliceKey } from '../schemas/ids.ts';
+import type { Epoch, EventTime, MoveId, Partition, PlanId, SeriesId, ShardId, SliceKey } from '../schemas/ids.ts';
 import type {
   Decision,
   Forecast,
@@ -101,6 +101,18 @@ export interface Readiness {
   readonly restorePercent: number;
   /** Tasks of this instance that a shard's store holds up, with the time of the first attempt. */
   readonly waiting: readonly { readonly task: string; readonly shard: string; readonly since: EventTime }[];
+  /** Records that no task has consumed yet, of the whole fleet, as the log tells; -1 while it does not. */
+  readonly lagRecords: number;
+  /** Partitions with records to consume whose position does not move, of the whole fleet. */
+  readonly standing: readonly {
+    readonly topic: string;
+    readonly partition: Partition;
+    readonly task: string;
+    readonly records: number;
+    readonly since: EventTime;
+    /** Who has the task; an instance that has just died has it until the group notices. */
+    readonly owner: 'self' | 'other' | 'nobody';
+  }[];
 }
 
 export interface Steering {

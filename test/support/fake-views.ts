@@ -105,7 +105,7 @@ export function fakeViews(changes: Partial<Views> = {}): FakeViews {
       return { kind: 'here', answer: answer.planId === PLAN.planId ? (answer.requestId ?? 'request-3') : undefined };
     },
     live: () => ({ live: true, reasons: [] }),
-    ready: () => ({ ready: true, reasons: [], restorePercent: 100, waiting: [] }),
+    ready: () => ({ ready: true, reasons: [], restorePercent: 100, waiting: [], lagRecords: 0, standing: [] }),
     metricsText: async () => 'foreshard_up 1\n',
     ...changes,
   };

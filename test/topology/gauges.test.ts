@@ -17,8 +17,15 @@ function gaugesOf(planRows: Iterable<readonly [string, Row]>): Map<string, numbe
     },
   } as unknown as Meter;
   const waiting = [{ group: 'work', partition: 3, since: 1_000 }];
+  const lag = { group: 'work', topic: 'subscriptions', records: 9 };
+  const lags = [
+    { ...lag, partition: 0, owner: 'self' },
+    { ...lag, partition: 1, owner: 'other' },
+    { ...lag, partition: 2, owner: 'nobody' },
+  ];
   const running = {
-    readiness: () => ({ restoredPercent: 100, waiting }),
+    readiness: () => ({ restoredPercent: 100, waiting, standing: lags.slice(1) }),
+    lags: () => lags,
     rows: (group: string) => (group === 'plan' ? [...planRows] : []),
   } as never;
   reportGauges(running, { pending: 3 }, meter, 16_000);
@@ -61,4 +68,13 @@ test('moves are counted by state', () => {
 
 test('a task that waits for a store is told with its seconds', () => {
   expect(gaugesOf([]).get('foreshard_store_waiting_seconds work 3')).toBe(15);
+});
+
+test('lag is told by who has the task, and by all when nobody has it; what stands still is told by all', () => {
+  const gauges = gaugesOf([]);
+  expect([...gauges].filter(([name]) => /lag|standing/.test(name))).toEqual([
+    ['foreshard_lag_records work subscriptions 0', 9],
+    ['foreshard_lag_records work subscriptions 2', 9],
+    ['foreshard_standing_partitions work', 2],
+  ]);
 });

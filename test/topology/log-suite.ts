@@ -294,6 +294,58 @@ export function logSuite(name: string, makeLog: MakeLog, options: LogSuiteOption
       });
     });
 
+    describe('standings', () => {
+      check('every partition of a group is told with its task, its end and what was committed of it', async () => {
+        const world = await setUp();
+        const many = await world.topic('many');
+        const one = await world.topic('one', { partitions: 1 });
+        await world.log.append([
+          ...['a', 'b', 'c'].map((value) => record(many, 1, 'k', value)),
+          record(one, 0, 'k', 'x'),
+        ]);
+        const tasks = await world.join(
+          world.group({
+            topics: [
+              { name: many, partitions: 'all' },
+              { name: one, partitions: 'one' },
+            ],
+          }),
+        );
+        await tasks.until(() => tasks.values().length === 4);
+        const lags = async () =>
+          new Map(
+            (await tasks.membership.standings()).map(({ topic, partition, task, end, committed }) => [
+              `${topic}/${partition} of ${task}`,
+              end - committed,
+            ]),
+          );
+        const before = await lags();
+        expect([...before.keys()].sort()).toEqual(
+          [...[0, 1, 2].map((task) => `${many}/${task} of ${task}`), `${one}/0 of 0`].sort(),
+        );
+        expect(before.get(`${many}/1 of 1`)).toBeGreaterThanOrEqual(3); // Taken, and yet not committed.
+        const nexts = tasks.taken.filter(({ task }) => task === 1).map(({ batch }) => batch.nextOffset);
+        await tasks.log(1).commit(commitOf(changes({}), [], { [`${many}/1`]: nexts.at(-1)! }));
+        const after = await lags();
+        expect(after.get(`${many}/1 of 1`)).toBe(0);
+        expect(after.get(`${one}/0 of 0`)).toBe(before.get(`${one}/0 of 0`));
+        await world.log.append([record(many, 1, 'k', 'd')]);
+        expect((await lags()).get(`${many}/1 of 1`)).toBeGreaterThanOrEqual(1);
+      });
+
+      check('a group that gathers is told with all partitions as those of its one task', async () => {
+        const world = await setUp();
+        const many = await world.topic('many');
+        await world.log.append([record(many, 2, 'k', 'x')]);
+        const tasks = await world.join(world.group({ gathers: true, topics: [{ name: many, partitions: 'all' }] }));
+        const standings = await tasks.membership.standings();
+        expect(standings.map(({ task, partition }) => `${task} ${partition}`).sort()).toEqual(['0 0', '0 1', '0 2']);
+        expect(standings.filter(({ end, committed }) => end > committed).map(({ partition }) => partition)).toEqual([
+          2,
+        ]);
+      });
+    });
+
     describe('commits', () => {
       check('changes, outputs and inputs of a commit are there together', async () => {
         const world = await setUp();

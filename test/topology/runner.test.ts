@@ -498,7 +498,13 @@ for (const name of ['work', 'plan'] as const)
           const done = new Promise<void>((_resolve, reject) => {
             end = reject;
           });
-          return { ownerOf: membership.ownerOf.bind(membership), leave: membership.leave.bind(membership), done };
+          const { ownerOf, standings, leave } = membership;
+          return {
+            ownerOf: ownerOf.bind(membership),
+            standings: standings.bind(membership),
+            leave: leave.bind(membership),
+            done,
+          };
         };
       },
     });

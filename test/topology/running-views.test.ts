@@ -98,7 +98,16 @@ const runnerElsewhere = (where: ReturnType<Running['where']>): Running => ({
   tick: async () => {},
   lastTickAt: 0,
   eventTime: 0,
-  readiness: () => ({ ready: true, reasons: [], restoredPercent: 100, tasks: 0, waiting: [] }),
+  readiness: () => ({
+    ready: true,
+    reasons: [],
+    restoredPercent: 100,
+    tasks: 0,
+    waiting: [],
+    lagRecords: 0,
+    standing: [],
+  }),
+  lags: () => [],
   done: new Promise(() => {}),
   stop: async () => {},
 });
@@ -201,7 +210,7 @@ describe('a cell that has just begun', () => {
   test('is ready and live, and its first decision can be read', async () => {
     const { views, passed } = await world();
     await passed(2_000);
-    expect(views.ready()).toEqual({ ready: true, reasons: [], restorePercent: 100, waiting: [] });
+    expect(views.ready()).toMatchObject({ ready: true, reasons: [], restorePercent: 100, waiting: [], standing: [] });
     expect(views.live()).toEqual({ live: true, reasons: [] });
     expect(await views.decisions({ after: undefined, limit: 10, requestId: undefined })).toMatchObject(
       here({ decisions: [{ id: 'decision-000001', kind: 'START' }] }),

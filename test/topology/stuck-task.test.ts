@@ -11,6 +11,7 @@ import { partitionOf } from '../../state/keys.ts';
 import { memoryFolder } from '../../state/memory-store.ts';
 import { defineTopology, stage } from '../../topology/graph.ts';
 import { inlineFitter } from '../../topology/inline-fitter.ts';
+import type { GroupSpec, Membership, TaskHandler } from '../../topology/ports.ts';
 import { type Running, run } from '../../topology/runner.ts';
 import { SimulatedClock } from '../../topology/simulated-clock.ts';
 import { silentLogger } from '../../topology/telemetry.ts';
@@ -52,13 +53,33 @@ const topology = defineTopology(
   { inputs: [subscriptions] },
 );
 
+/** A memory log whose group can be made to be at odds with what the log says. */
+class AskedLog extends MemoryLog {
+  /** Who has every task, whatever the truth is. */
+  owner: ReturnType<Membership['ownerOf']> | undefined;
+  silent = false;
+
+  override async join(group: GroupSpec, handler: TaskHandler): Promise<Membership> {
+    const membership = await super.join(group, handler);
+    return {
+      done: membership.done,
+      leave: (deadlineMs) => membership.leave(deadlineMs),
+      ownerOf: (partition) => this.owner ?? membership.ownerOf(partition),
+      standings: async () => {
+        if (this.silent) throw new AppError('LOG_UNAVAILABLE', 'the log is away');
+        return membership.standings();
+      },
+    };
+  }
+}
+
 type Answer = 'done' | 'unavailable' | 'silent';
 
 /** A running process of two partitions over stores that answer as they are told to. */
 async function world(shelf?: MemoryShelf) {
   const answers: Record<string, Answer> = { 'shard-0': 'done', 'shard-1': 'done' };
   const clock = new SimulatedClock(START);
-  const log = new MemoryLog({
+  const log = new AskedLog({
     app: 'stuck',
     partitions: 2,
     now: () => clock.now(),
@@ -191,6 +212,56 @@ describe('a task whose store does not answer', () => {
     await pass(7_000);
     expect(running.readiness()).toMatchObject({ ready: true, reasons: [], waiting: [] });
   });
+});
+
+describe('how far the tasks are behind', () => {
+  test('is what the log holds beyond the last commit, also while a task hangs', async () => {
+    const { answers, running, send, pass } = await world();
+    answers['shard-0'] = 'silent';
+    for (let i = 0; i < 5; i++) await send(0);
+    await send(1);
+    await pass(3_000);
+    expect(running.readiness().lagRecords).toBe(5);
+    const lags = running.lags().map(({ task, topic, records, owner }) => ({ task, topic, records, owner }));
+    expect(lags).toEqual([
+      { task: 0, topic: 'subscriptions', records: 5, owner: 'self' },
+      { task: 1, topic: 'subscriptions', records: 0, owner: 'self' },
+    ]);
+    await pass(7_000);
+    const early = running.readiness();
+    expect(early.standing.map(({ task, records, owner }) => `${task} ${records} ${owner}`)).toEqual(['0 5 self']);
+    expect(early.reasons).toEqual([]);
+    await pass(10_000);
+    const late = running.readiness();
+    expect(late.ready).toBe(false);
+    expect(late.reasons[0]).toMatch(/^subscriptions\/0 stands still since .*, 5 records behind: task work-0 is here$/);
+  });
+
+  test('is not known before the log was asked, nor long after it stopped to tell', async () => {
+    const { log, running, pass } = await world();
+    expect(running.readiness().lagRecords).toBe(-1);
+    await pass(3_000);
+    expect(running.readiness().lagRecords).toBe(0);
+    log.silent = true;
+    await pass(30_200);
+    expect(running.readiness().lagRecords).toBe(-1);
+  });
+
+  for (const { name, owner, ready } of [
+    { name: 'another instance has them', owner: { self: false, address: '' }, ready: true },
+    { name: 'nobody is known to have them', owner: { self: false, address: undefined }, ready: false },
+  ])
+    test(`is told of partitions that stand still elsewhere, and is a reason when nobody has them: ${name}`, async () => {
+      const { answers, log, running, send, pass } = await world();
+      answers['shard-0'] = 'silent';
+      log.owner = owner;
+      await send(0);
+      await pass(20_000);
+      expect(running.readiness().standing.map(({ task, owner: its }) => `${task} ${its}`)).toEqual([
+        ready ? '0 other' : '0 nobody',
+      ]);
+      expect(running.readiness().reasons.some((reason) => reason.includes('no instance'))).toBe(!ready);
+    });
 });
 
 describe('a task that leaves in order while a store holds it up', () => {

@@ -18,6 +18,7 @@ import {
   type Log,
   type Membership,
   type OutRecord,
+  type Standing,
   type TaskHandler,
   type TopicShape,
 } from '../ports.ts';
@@ -28,6 +29,7 @@ import { fateOf, isRefused, reasonOf } from './kafka/failure.ts';
 import { follow } from './kafka/follower.ts';
 import { KafkaMembership } from './kafka/membership.ts';
 import type { Place, ReadingSettings } from './kafka/reading.ts';
+import { standingsOf } from './kafka/standings.ts';
 import { placedOf, TaskLife, type TaskPlan } from './kafka/task-life.ts';
 import { type PhysicalTopic, prepareTopics } from './kafka/topic-admin.ts';
 
@@ -153,6 +155,7 @@ class KafkaLog implements Log {
           this.#health,
           logger,
         ),
+      standings: () => this.#standings(groupId, taskCount, inputsOf),
       health: this.#health,
       logger,
     });
@@ -203,6 +206,25 @@ class KafkaLog implements Log {
     await Promise.all([...this.#followers].map((each) => each.close()));
     await this.#appender?.close();
     await this.#metadata?.disconnect();
+  }
+
+  /** Over the connections for metadata: those of members wait for their groups. */
+  async #standings(
+    groupId: string,
+    taskCount: number,
+    inputsOf: (task: Partition) => readonly (Place & { readonly name: string })[],
+  ): Promise<readonly Standing[]> {
+    this.#assertOpen();
+    const inputs = Array.from({ length: taskCount }, (_, task) => inputsOf(task).map((place) => ({ ...place, task })));
+    this.#metadata ??= openCluster(this.#kafka);
+    const cluster = this.#metadata;
+    try {
+      if (!cluster.isConnected()) await cluster.connect();
+      return await standingsOf(cluster, groupId, inputs.flat());
+    } catch (error) {
+      await refresh(cluster, error);
+      throw error;
+    }
   }
 
   /** Changelogs bear the app's name already. */

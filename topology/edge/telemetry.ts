@@ -79,7 +79,16 @@ export const METRICS: Readonly<Record<string, Declared>> = {
     labels: ['group'],
     buckets: SECONDS,
   },
-  foreshard_lag_records: { kind: 'gauge', help: 'Records not read yet.', labels: ['group', 'topic', 'partition'] },
+  foreshard_lag_records: {
+    kind: 'gauge',
+    help: 'Records of a partition that its task has not consumed, as the log tells; absent while it does not. Told by the instance that has the task, and by all when none is known to have it.',
+    labels: ['group', 'topic', 'partition'],
+  },
+  foreshard_standing_partitions: {
+    kind: 'gauge',
+    help: 'Partitions with records to consume whose position does not move, whichever instance has their tasks.',
+    labels: ['group'],
+  },
   foreshard_restored_records_total: { kind: 'counter', help: 'State records restored.', labels: ['group'] },
   foreshard_restore_percent: { kind: 'gauge', help: 'Share of local state that has been restored, 0 to 100.' },
   foreshard_effects_seconds: {

@@ -285,13 +285,27 @@ describe('the answers', () => {
 
   test('/readyz and /livez are 503 with their reasons while they say no', async () => {
     const app = await appOf(OPEN, {
-      ready: () => ({ ready: false, reasons: ['task 3 is being restored'], restorePercent: 41, waiting: [] }),
+      ready: () => ({
+        ready: false,
+        reasons: ['task 3 is being restored'],
+        restorePercent: 41,
+        waiting: [],
+        lagRecords: 7,
+        standing: [],
+      }),
       live: () => ({ live: false, reasons: ['no commit for 60 s'] }),
     });
     const ready = await app.inject('/readyz');
     expect([ready.statusCode, ready.json()]).toEqual([
       503,
-      { ready: false, reasons: ['task 3 is being restored'], restorePercent: 41, waiting: [] },
+      {
+        ready: false,
+        reasons: ['task 3 is being restored'],
+        restorePercent: 41,
+        waiting: [],
+        lagRecords: 7,
+        standing: [],
+      },
     ]);
     expect((await app.inject('/livez')).statusCode).toBe(503);
   });

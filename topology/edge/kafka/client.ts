@@ -60,6 +60,10 @@ export interface RawBroker {
     groupAssignment: { memberId: string; memberAssignment: Buffer }[];
   }): Promise<{ memberAssignment: Buffer }>;
   heartbeat(request: { groupId: string; groupGenerationId: number; memberId: string }): Promise<unknown>;
+  offsetFetch(request: {
+    groupId: string;
+    topics: { topic: string; partitions: { partition: number }[] }[];
+  }): Promise<{ responses: { topic: string; partitions: { partition: number; offset: string }[] }[] }>;
   leaveGroup(request: { groupId: string; memberId: string }): Promise<unknown>;
   initProducerId(request: {
     transactionalId: string | undefined;

@@ -5,7 +5,7 @@
 //   G3. A task that comes back while it is still leaving starts again after that.
 
 import type { Partition } from '../../../schemas/ids.ts';
-import type { Membership } from '../../ports.ts';
+import type { Membership, Standing } from '../../ports.ts';
 import type { Logger } from '../../telemetry.ts';
 import { type Health, pauseFor, type RawCluster } from './client.ts';
 import { type GroupEvents, GroupMember, type GroupSettings } from './group-member.ts';
@@ -13,6 +13,7 @@ import type { TaskLife } from './task-life.ts';
 
 export class KafkaMembership implements Membership, GroupEvents {
   readonly done: Promise<void>;
+  readonly standings: () => Promise<readonly Standing[]>;
   readonly #cluster: RawCluster;
   readonly #member: GroupMember;
   readonly #lifeOf: (partition: Partition, membership: KafkaMembership) => TaskLife;
@@ -31,10 +32,12 @@ export class KafkaMembership implements Membership, GroupEvents {
     /** Tasks whose state is on this host from before. */
     readonly held: readonly Partition[];
     readonly lifeOf: (partition: Partition, membership: KafkaMembership) => TaskLife;
+    readonly standings: () => Promise<readonly Standing[]>;
     readonly health: Health;
     readonly logger: Logger;
   }) {
     this.#cluster = parts.cluster;
+    this.standings = parts.standings;
     this.#lifeOf = parts.lifeOf;
     this.#held = new Set(parts.held);
     this.done = new Promise((resolve, reject) => {
@@ -49,7 +52,7 @@ export class KafkaMembership implements Membership, GroupEvents {
   ownerOf(partition: Partition): { readonly self: boolean; readonly address: string | undefined } {
     const life = this.#lives.get(partition);
     if (life !== undefined && !life.stopping) return { self: true, address: undefined };
-    return { self: false, address: this.#addresses[partition] || undefined };
+    return { self: false, address: this.#addresses[partition] };
   }
 
   leave(deadlineMs: number): Promise<void> {
