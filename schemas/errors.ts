@@ -40,6 +40,7 @@ export type ErrorCode =
   | 'COMMIT_UNKNOWN'
   | 'LOG_UNAVAILABLE'
   | 'INPUT_TRUNCATED'
+  | 'RECORDS_CORRUPT'
   | 'STORE_CLOSED'
   | 'STORE_CORRUPT'
   | 'STORE_FORMAT'

@@ -41,7 +41,7 @@ import type { Clock, Log } from './ports.ts';
 import { type Running, run } from './runner.ts';
 import { runningViews } from './running-views.ts';
 import { startingViews } from './starting-views.ts';
-import type { Logger } from './telemetry.ts';
+import type { Logger, Meter } from './telemetry.ts';
 import { ALL_TOPICS } from './topics.ts';
 import { type TopologySettings, topologyOf } from './topology.ts';
 import type { Views } from './views.ts';
@@ -100,7 +100,7 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
   const settings = settingsOf(config, catalog);
   const topology = topologyOf(settings);
   const provisioner = provisionerOf(config, catalog, clock, simulated);
-  const log = await openLog(config, logger, clock, simulated);
+  const log = await openLog(config, logger, clock, simulated, telemetry.meter);
   const closers: (() => Promise<void>)[] = [() => provisioner.close(), () => log.close()]; // The last one first.
   let isStopping = false;
   let isWhole = false;
@@ -287,7 +287,13 @@ export async function codecOf(config: Config): Promise<Codec> {
   });
 }
 
-export async function openLog(config: Config, logger: Logger, clock: Clock, simulated = false): Promise<Log> {
+export async function openLog(
+  config: Config,
+  logger: Logger,
+  clock: Clock,
+  simulated = false,
+  meter?: Meter,
+): Promise<Log> {
   if (config.runtime === 'embedded') {
     return embeddedLog({
       dir: join(config.dataDir, 'log'),
@@ -303,6 +309,7 @@ export async function openLog(config: Config, logger: Logger, clock: Clock, simu
     brokers: config.brokers,
     app: config.applicationId,
     logger,
+    ...(meter === undefined ? {} : { meter }),
     topicPrefix: config.topicPrefix,
     replicationFactor: config.replicationFactor,
     createTopics: config.createTopics,

@@ -82,7 +82,10 @@ export class Deployment {
     this.#children.add(parts.shardServer);
   }
 
-  static async start(services: Services, options: DeploymentOptions): Promise<Deployment> {
+  static async start(
+    services: { readonly kafka: { readonly brokers: readonly string[] }; readonly registry: { readonly url: string } },
+    options: DeploymentOptions,
+  ): Promise<Deployment> {
     const temp = await tempFolder();
     const catalogPath = join(temp.path, 'catalog.json');
     writeFileSync(catalogPath, JSON.stringify(options.catalog));

@@ -5,9 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, expect, onTestFinished, test } from 'vitest';
 import { eventTime } from '../../schemas/ids.ts';
 import type { RateWindow, SubscriptionEvent } from '../../schemas/records.ts';
-import { parseSlice, partitionOf, placeOf } from '../../state/keys.ts';
 import { Fleet } from '../../topology/fleet.ts';
 import { rates } from '../../topology/topics.ts';
+import { allDue, Counted, closersAt } from '../support/counted.ts';
 import { Deployment, type Instance, startServices, until } from '../support/deployment.ts';
 import { EventLedger } from '../support/event-ledger.ts';
 import { fullCheck } from '../support/full-check.ts';
@@ -80,10 +80,10 @@ test.skipIf(services === undefined)(
       while (ledger.sentCount - ledger.dueCount > PENDING_MAX + EVENTS / 2) await ledger.refresh();
     }
     await ledger.send(Array.from({ length: TRAILING_EVENTS }, next));
-    await ledger.send(closersAt(endsAt + 30_000));
+    await ledger.send(closersAt(endsAt + 30_000, PARTITIONS));
     const expected = ledger.sentCount;
     await until('every event is due', () => allDue(ledger), 120_000);
-    await ledger.send(closersAt(endsAt + 90_000));
+    await ledger.send(closersAt(endsAt + 90_000, PARTITIONS));
     await until('the closing events are due', () => allDue(ledger));
     await until('every event is counted', () => counted.events >= expected, 30_000).catch(() => {}); // The numbers say more.
 
@@ -101,48 +101,6 @@ test.skipIf(services === undefined)(
     );
   },
 );
-
-/** Adds up windows before a time, each series once: a heavy topic's is counted in its leaf as well. */
-class Counted {
-  late = 0;
-  readonly #before: number;
-  #inTime = 0;
-
-  constructor(before: number) {
-    this.#before = before;
-  }
-
-  take({ series, windowStart, subscribes, unsubscribes, lateEvents }: RateWindow): void {
-    if (windowStart >= this.#before || parseSlice(series)?.kind === 'pin') return;
-    this.#inTime += subscribes + unsubscribes;
-    this.late += lateEvents;
-  }
-
-  get events(): number {
-    return this.#inTime + this.late;
-  }
-}
-
-async function allDue(ledger: EventLedger): Promise<boolean> {
-  await ledger.refresh();
-  return ledger.dueCount === ledger.sentCount;
-}
-
-/**
- * A concrete and a wildcard event for each partition. They close every window before them, and theirs tells of events of
- * that partition's wildcard series that came late.
- */
-function closersAt(at: number): SubscriptionEvent[] {
-  const filters = new Map<string, string>();
-  for (let number = 0; filters.size < 2 * PARTITIONS; number++) {
-    for (const filter of [`closer-${number}/state`, `closer-${number}/#`]) {
-      const { trie, routingKey } = placeOf(filter);
-      filters.set(`${trie} ${partitionOf(routingKey, PARTITIONS)}`, filter);
-    }
-  }
-  const closer = { action: 'SUBSCRIBE', clientId: 'closer', brokerId: 'broker-0', qos: 0 } as const;
-  return [...filters.values()].map((topicFilter) => ({ ...closer, topicFilter, timestamp: eventTime(at) }));
-}
 
 const workOf = (instance: Instance): Promise<number> =>
   instance.metric('foreshard_consumed_total', { group: 'work', topic: 'subscriptions' });

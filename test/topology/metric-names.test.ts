@@ -3,8 +3,8 @@ import { expect, test } from 'vitest';
 import { METRICS } from '../../topology/edge/telemetry.ts';
 
 /** `meter.add('name', ...)`, also where the meter is a field, and the kind that takes the call. */
-const CALL = /[mM]eter\.(add|set|observe)\(\s*'([^']+)'/g;
-const KINDS = { add: ['counter', 'gauge'], set: ['gauge'], observe: ['histogram'] } as const;
+const CALL = /[mM]eter\??\.(add|set|observe|replace)\(\s*'([^']+)'/g;
+const KINDS = { add: ['counter', 'gauge'], set: ['gauge'], replace: ['gauge'], observe: ['histogram'] } as const;
 
 test('every metric that the code reports is declared, and every declared one is reported', () => {
   const files = ['topology', 'broker', 'datastores', 'state', 'processors'].flatMap((folder) =>

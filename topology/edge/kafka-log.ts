@@ -22,7 +22,7 @@ import {
   type TaskHandler,
   type TopicShape,
 } from '../ports.ts';
-import type { Logger } from '../telemetry.ts';
+import type { Logger, Meter } from '../telemetry.ts';
 import { Appender } from './kafka/appender.ts';
 import { backoffMs, Health, kafkaClient, openCluster, pauseFor, type RawCluster, refresh } from './kafka/client.ts';
 import { fateOf, isRefused, reasonOf } from './kafka/failure.ts';
@@ -38,6 +38,8 @@ export interface KafkaLogOptions {
   /** Names the consumer groups, transactional ids and changelogs; two fleets on one Kafka take two names. */
   readonly app: string;
   readonly logger: Logger;
+  /** Counts what is alarmed about. */
+  readonly meter?: Pick<Meter, 'add'>;
   /** Before every topic's name but the changelogs'; default `foreshard.`. */
   readonly topicPrefix?: string;
   readonly clientId?: string;
@@ -91,7 +93,7 @@ class KafkaLog implements Log {
   readonly #options: KafkaLogOptions;
   readonly #prefix: string;
   readonly #kafka: ReturnType<typeof kafkaClient>;
-  readonly #health = new Health();
+  readonly #health: Health;
   readonly #closing = new AbortController();
   readonly #memberships = new Set<Membership>();
   readonly #followers = new Set<Follower>();
@@ -102,6 +104,7 @@ class KafkaLog implements Log {
 
   constructor(options: KafkaLogOptions) {
     this.#options = options;
+    this.#health = new Health(options.logger, options.meter);
     this.#prefix = options.topicPrefix ?? 'foreshard.';
     this.#kafka = kafkaClient({ ...options, clientId: options.clientId ?? options.app });
   }

@@ -102,6 +102,16 @@ export const METRICS: Readonly<Record<string, Declared>> = {
     help: 'For how long a task has waited for a shard whose store does not answer; tasks that wait for none are not told.',
     labels: ['group', 'partition'],
   },
+  foreshard_damaged_batches_total: {
+    kind: 'counter',
+    help: 'Batches in Kafka that stayed damaged however often they were fetched.',
+    labels: ['topic'],
+  },
+  foreshard_input_truncated_total: {
+    kind: 'counter',
+    help: 'Times that records which a task had not read were gone from Kafka, by topic; it goes on where they begin now.',
+    labels: ['topic'],
+  },
   foreshard_effect_retries_total: { kind: 'counter', help: 'Effects repeated because a store did not answer.' },
   foreshard_moves: { kind: 'gauge', help: 'Moves, by state.', labels: ['state'] },
   foreshard_operation_cost: {

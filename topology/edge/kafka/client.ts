@@ -7,7 +7,8 @@ import { connect, isIP, type Socket } from 'node:net';
 import { setTimeout as timer } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
 import { type Cluster, type ISocketFactoryArgs, Kafka, type KafkaConfig, logLevel } from 'kafkajs';
-import type { Logger } from '../../telemetry.ts';
+import type { AppError } from '../../../schemas/errors.ts';
+import type { Logger, Meter } from '../../telemetry.ts';
 import { causesOf, guarded } from './failure.ts';
 
 export interface ConnectionSettings {
@@ -193,9 +194,23 @@ export async function pauseFor(ms: number, signal?: AbortSignal): Promise<void> 
   }
 }
 
-/** What is wrong right now, by who found it; empty when all is well. */
+/** What is wrong right now, by who found it; empty when all is well. What went wrong for good is told once. */
 export class Health {
   readonly #troubles = new Map<string, string>();
+  readonly #logger: Logger;
+  readonly #meter: Pick<Meter, 'add'> | undefined;
+
+  constructor(logger: Logger, meter?: Pick<Meter, 'add'>) {
+    this.#logger = logger;
+    this.#meter = meter;
+  }
+
+  /** Something that a person has to know of: a line in the log, and a count of that topic. */
+  alarm(failure: AppError, topic: string): void {
+    this.#logger.error({ code: failure.code, ...failure.facts }, failure.message);
+    if (failure.code === 'INPUT_TRUNCATED') this.#meter?.add('foreshard_input_truncated_total', 1, { topic });
+    else this.#meter?.add('foreshard_damaged_batches_total', 1, { topic });
+  }
 
   well(part: string): void {
     this.#troubles.delete(part);

@@ -5,6 +5,8 @@
 //   D1. Positions only grow, by what was handed over; a batch is handed over once, in the order of its partition.
 //   D2. Fetching goes on while a batch is being taken, until `queueBytesMax` wait; then it rests.
 //   D3. An offset that the log no longer (or not yet) has is never skipped in silence: `outOfRange` decides.
+//   D4. A batch that is damaged is fetched again, for as long as it takes: it may be whole on the way the next time, or at
+//       another leader. Other partitions go on meanwhile. After a few tries health tells of it, until it is whole.
 
 import { AppError } from '../../../schemas/errors.ts';
 import type { Offset, Partition } from '../../../schemas/ids.ts';
@@ -21,6 +23,14 @@ export interface Place {
 
 export interface Position extends Place {
   offset: Offset;
+}
+
+/** A position while it is read. */
+interface Fetching extends Position {
+  /** How often the batch here was found damaged, one time after the other (D4). */
+  damaged: number;
+  /** Not to be fetched before; `performance.now()`. */
+  restsUntil: number;
 }
 
 export interface Reading {
@@ -44,10 +54,17 @@ export interface ReadingSettings extends FetchSettings {
   readonly recordsMax: number;
 }
 
-interface Fetching {
+interface Waiting {
   readonly batch: Batch;
   readonly sizeBytes: number;
 }
+
+/** So many tries are damage on the way; then it lies in the log. */
+const DAMAGED_ALARM = 3;
+/** How often it is looked at whether a partition that rests is due. */
+const REST_MS = 50;
+/** More than what is ever fetched at once, if nobody compresses 10:1 and better. Bounds what such a one costs. */
+const HELD_BYTES_MAX = 128 * 1024 * 1024;
 
 /** Reads until the signal aborts; rejects with what `take` or `outOfRange` threw. */
 export async function read(reading: Reading): Promise<void> {
@@ -84,8 +101,8 @@ export async function offsetsOf(
 class Reader {
   readonly #reading: Reading;
   /** Where to fetch next: ahead of what was taken, by what waits in the queue. */
-  readonly #positions: readonly Position[];
-  readonly #queue: Fetching[] = [];
+  readonly #positions: readonly Fetching[];
+  readonly #queue: Waiting[] = [];
   /** Ends reading, from outside or by a failure. */
   readonly #stop = new AbortController();
   #queueBytes = 0;
@@ -94,7 +111,7 @@ class Reader {
 
   constructor(reading: Reading) {
     this.#reading = reading;
-    this.#positions = reading.from.map((each) => ({ ...each }));
+    this.#positions = reading.from.map((each) => ({ ...each, damaged: 0, restsUntil: 0 }));
   }
 
   async run(): Promise<void> {
@@ -113,6 +130,7 @@ class Reader {
     } finally {
       signal.removeEventListener('abort', stop);
       health.well(name);
+      for (const position of this.#positions) health.well(this.#damageName(position));
     }
   }
 
@@ -140,8 +158,8 @@ class Reader {
     }
   }
 
-  #byLeader(): Map<string, Position[]> {
-    const byLeader = new Map<string, Position[]>();
+  #byLeader(): Map<string, Fetching[]> {
+    const byLeader = new Map<string, Fetching[]>();
     for (const position of this.#positions) {
       const { topic, partition } = position;
       const [leader] = Object.keys(this.#reading.cluster.findLeaderForPartitions(topic, [partition]));
@@ -152,29 +170,36 @@ class Reader {
     return byLeader;
   }
 
-  async #fetchFrom(nodeId: string, positions: Position[], round: AbortSignal, answered: () => void): Promise<void> {
+  async #fetchFrom(nodeId: string, positions: Fetching[], round: AbortSignal, answered: () => void): Promise<void> {
     const { cluster, settings, health, name } = this.#reading;
     while (!this.#stop.signal.aborted && !round.aborted) {
       if (this.#queueBytes >= settings.queueBytesMax) {
         await new Promise<void>((resolve) => this.#wakeFetchers.push(resolve)); // D2
         continue;
       }
+      const now = performance.now();
+      const due = positions.filter((each) => each.restsUntil <= now);
+      if (due.length === 0) {
+        await pauseFor(REST_MS, round);
+        continue;
+      }
       await cluster.refreshMetadataIfNecessary();
       const broker = await cluster.findBroker({ nodeId });
-      const answers = await fetchRecords(broker, positions, settings);
+      const answers = await fetchRecords(broker, due, settings);
       if (this.#stop.signal.aborted) return;
       answered();
       health.well(name);
       const nothing = answers.every((each) => each.records.length === 0);
       for (const answer of answers) {
         const position = positions.find((each) => each.topic === answer.topic && each.partition === answer.partition);
+        if (this.#queueBytes >= HELD_BYTES_MAX) break; // What is left is fetched again.
         if (position !== undefined) await this.#accept(answer, position, nothing);
       }
       positions.push(positions.shift()!); // Another partition is the first to fill the next answer.
     }
   }
 
-  async #accept(answer: Fetched, position: Position, nothing: boolean): Promise<void> {
+  async #accept(answer: Fetched, position: Fetching, nothing: boolean): Promise<void> {
     if (answer.errorCode === ERROR.offsetOutOfRange) return this.#decideOutOfRange(position);
     if (answer.errorCode !== ERROR.none)
       throw new AppError(
@@ -182,7 +207,9 @@ class Reader {
         `partition ${answer.partition} of topic ${answer.topic} cannot be read now: Kafka error ${answer.errorCode}`,
         { topic: answer.topic, partition: answer.partition, errorCode: answer.errorCode },
       );
-    let { records, nextOffset } = decodeRecords(answer.records, position.offset, answer.aborted);
+    let { records, nextOffset, isCorrupt } = decodeRecords(answer.records, position.offset, answer.aborted);
+    if (isCorrupt && nextOffset === position.offset) return this.#restAt(position); // D4
+    if (position.damaged > 0) this.#mended(position);
     // Below the end, and yet nothing to read: compaction has left a gap there, with no batch behind it.
     if (nothing && answer.stableOffset > nextOffset) nextOffset = answer.stableOffset;
     if (nextOffset === position.offset) return;
@@ -192,6 +219,29 @@ class Reader {
     this.#queue.push({ batch, sizeBytes: answer.records.length });
     this.#queueBytes += answer.records.length;
     this.#wakeTaker();
+  }
+
+  #restAt(position: Fetching): void {
+    const { topic, partition, offset } = position;
+    const damaged = ++position.damaged;
+    position.restsUntil = performance.now() + backoffMs(damaged);
+    if (damaged < DAMAGED_ALARM) return;
+    const failure = new AppError(
+      'RECORDS_CORRUPT',
+      `the batch at offset ${offset} of partition ${partition} of topic ${topic} is damaged: its checksum does not match`,
+      { topic, partition, offset, tries: damaged },
+    );
+    this.#reading.health.ill(this.#damageName(position), failure.message);
+    if (damaged === DAMAGED_ALARM) this.#reading.health.alarm(failure, topic);
+  }
+
+  #mended(position: Fetching): void {
+    position.damaged = 0;
+    this.#reading.health.well(this.#damageName(position));
+  }
+
+  #damageName({ topic, partition }: Position): string {
+    return `${this.#reading.name} of ${topic}/${partition}`;
   }
 
   async #decideOutOfRange(position: Position): Promise<void> {

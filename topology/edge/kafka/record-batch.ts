@@ -6,13 +6,16 @@
 //   B1. Offsets, timestamps and producer ids are plain numbers: they stay below 2^53.
 //   B2. `nextOffset` covers control records, aborted records and batches emptied by compaction.
 //   B3. Keys and values are views of the response's bytes, valid as long as anybody holds them.
-//   B4. A gzip batch that does not inflate, or to more than is sane, comes out as one record of its compressed bytes, which
-//       nobody can decode: it is dead-lettered like any other, and its partition goes on.
+//   B4. A compressed batch that does not come out, or as more than is sane, comes out as one record of its compressed bytes,
+//       which nobody can decode: it is dead-lettered like any other, and its partition goes on.
+//   B5. Nothing is read of a batch whose checksum (CRC-32C) does not match, nor of what follows it.
+//   B6. One call decompresses a bounded number of bytes; where it stops, `nextOffset` says where to go on.
 
-import { gunzipSync } from 'node:zlib';
+import { crc32c } from '@node-rs/crc32';
 import { AppError } from '../../../schemas/errors.ts';
 import type { Offset } from '../../../schemas/ids.ts';
 import type { OutRecord, RawRecord } from '../../ports.ts';
+import { decompress } from './compression.ts';
 
 export interface AbortedTransaction {
   readonly producerId: number;
@@ -23,6 +26,8 @@ export interface DecodedRecords {
   readonly records: RawRecord[];
   /** Where to go on; the offset asked for when there was not one whole batch. */
   readonly nextOffset: Offset;
+  /** The batch at `nextOffset` is not what its writer has sealed (B5). */
+  readonly isCorrupt: boolean;
 }
 
 /** A record to be written. */
@@ -40,17 +45,20 @@ export interface ProducerState {
 }
 
 const HEADER_BYTES = 61;
+const CRC_AT = 17;
+/** The checksum is over everything from here on: what the leader fills in lies before it. */
+const ATTRIBUTES_AT = 21;
 /** The offset and length fields before the counted part of a batch. */
 const PREFIX_BYTES = 12;
 const COMPRESSION_MASK = 0x07;
 const LOG_APPEND_TIME = 0x08;
 const TRANSACTIONAL = 0x10;
 const CONTROL = 0x20;
-const GZIP = 1;
 const NO_KEY = Buffer.alloc(0);
-const CODECS = ['none', 'gzip', 'snappy', 'lz4', 'zstd'];
-/** No batch that a broker accepts is larger when decompressed, unless somebody means harm. */
-const DECOMPRESSED_BYTES_MAX = 256 * 1024 * 1024;
+/** Producers fill batches of some KiB to a few MiB. A batch is no larger when decompressed, unless somebody means harm. */
+const DECOMPRESSED_BYTES_MAX = 64 * 1024 * 1024;
+/** At 8 bytes, the smallest record, a batch of the largest size that topics take by default holds fewer. */
+const BATCH_RECORDS_MAX = 1_000_000;
 
 /** The committed records from `from` on. `aborted` is ascending by first offset, as brokers send it. */
 export function decodeRecords(bytes: Buffer, from: Offset, aborted: readonly AbortedTransaction[]): DecodedRecords {
@@ -58,6 +66,7 @@ export function decodeRecords(bytes: Buffer, from: Offset, aborted: readonly Abo
   const aborting = new Set<number>();
   let abortedNext = 0;
   let nextOffset = from;
+  let decompressed = 0;
   for (let at = 0; at + HEADER_BYTES <= bytes.length; ) {
     const length = bytes.readInt32BE(at + 8);
     const end = at + PREFIX_BYTES + length;
@@ -71,6 +80,9 @@ export function decodeRecords(bytes: Buffer, from: Offset, aborted: readonly Abo
           magic,
         },
       );
+    if (crc32c(bytes.subarray(at + ATTRIBUTES_AT, end)) !== bytes.readUInt32BE(at + CRC_AT))
+      return { records, nextOffset, isCorrupt: true }; // B5
+    if (decompressed >= DECOMPRESSED_BYTES_MAX) break; // B6
     const baseOffset = readInt64(bytes, at);
     const attributes = bytes.readInt16BE(at + 21);
     const lastOffset = baseOffset + bytes.readInt32BE(at + 23);
@@ -79,15 +91,16 @@ export function decodeRecords(bytes: Buffer, from: Offset, aborted: readonly Abo
       aborting.add(aborted[abortedNext]!.producerId);
     if (attributes & CONTROL) {
       if (isAbortMarker(bytes, at)) aborting.delete(producerId);
-    } else if (!(attributes & TRANSACTIONAL && aborting.has(producerId))) {
-      decodeBatch(bytes, at, end, baseOffset, attributes, from, records);
+    } else if (lastOffset >= from && !(attributes & TRANSACTIONAL && aborting.has(producerId))) {
+      decompressed += decodeBatch(bytes, at, end, baseOffset, attributes, from, records);
     }
     if (lastOffset >= nextOffset) nextOffset = lastOffset + 1; // B2
     at = end;
   }
-  return { records, nextOffset };
+  return { records, nextOffset, isCorrupt: false };
 }
 
+/** Returns how many bytes were decompressed. */
 function decodeBatch(
   bytes: Buffer,
   at: number,
@@ -96,16 +109,18 @@ function decodeBatch(
   attributes: number,
   from: Offset,
   into: RawRecord[],
-): void {
+): number {
   const count = bytes.readInt32BE(at + 57);
   const appendTime = attributes & LOG_APPEND_TIME ? readInt64(bytes, at + 35) : undefined;
   const baseTimestamp = readInt64(bytes, at + 27);
   const codec = attributes & COMPRESSION_MASK;
-  const body = codec === 0 ? bytes : decompress(codec, bytes.subarray(at + HEADER_BYTES, end));
+  const packed = bytes.subarray(at + HEADER_BYTES, end);
+  const body =
+    codec === 0 ? bytes : count > BATCH_RECORDS_MAX ? undefined : decompress(codec, packed, DECOMPRESSED_BYTES_MAX);
   if (body === undefined) {
-    const value = bytes.subarray(at + HEADER_BYTES, end);
-    into.push({ offset: Math.max(baseOffset, from), key: NO_KEY, value, timestamp: baseTimestamp, headers: undefined }); // B4
-    return;
+    const offset = Math.max(baseOffset, from);
+    into.push({ offset, key: NO_KEY, value: packed, timestamp: baseTimestamp, headers: undefined }); // B4
+    return DECOMPRESSED_BYTES_MAX;
   }
   const cursor = new Cursor(body, codec === 0 ? at + HEADER_BYTES : 0);
   for (let i = 0; i < count; i++) {
@@ -127,23 +142,7 @@ function decodeBatch(
     }
     cursor.at = recordEnd;
   }
-}
-
-/** `undefined` when the bytes do not inflate within bounds. */
-function decompress(codec: number, bytes: Buffer): Buffer | undefined {
-  if (codec === GZIP) {
-    try {
-      return gunzipSync(bytes, { maxOutputLength: DECOMPRESSED_BYTES_MAX });
-    } catch {
-      return undefined;
-    }
-  }
-  const name = CODECS[codec] ?? `number ${codec}`;
-  throw new AppError(
-    'TOPIC_MISCONFIGURED',
-    `the topic holds records compressed with ${name}, which cannot be read here: set compression.type=uncompressed (or gzip) on the topic and write those records again`,
-    { compression: name },
-  );
+  return codec === 0 ? 0 : body.length;
 }
 
 /** A control record's key is (version, type); type 0 aborts. */
@@ -231,7 +230,7 @@ export function encodeBatch(records: readonly WireRecord[], producer: ProducerSt
     at = writeVarint(bytes, at, headers.length);
     for (const [name, value] of headers) at = writeBytes(bytes, writeBytes(bytes, at, name), value);
   }
-  bytes.writeUInt32BE(crc32c(bytes, 21), 17);
+  bytes.writeUInt32BE(crc32c(bytes.subarray(ATTRIBUTES_AT)), CRC_AT);
   return bytes;
 }
 
@@ -290,34 +289,4 @@ export const readInt64 = (bytes: Buffer, at: number): number =>
 export function writeInt64(bytes: Buffer, at: number, value: number): void {
   bytes.writeInt32BE(Math.floor(value / 0x1_0000_0000), at);
   bytes.writeUInt32BE(value < 0 ? value + 0x1_0000_0000 : value % 0x1_0000_0000, at + 4);
-}
-
-/** CRC-32C (Castagnoli), four bytes at a time by tables (slicing-by-4, Intel 2006). */
-const CRC_TABLES = crcTables();
-
-function crcTables(): readonly Int32Array[] {
-  const tables = Array.from({ length: 4 }, () => new Int32Array(256));
-  for (let i = 0; i < 256; i++) {
-    let crc = i;
-    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
-    tables[0]![i] = crc;
-  }
-  for (let i = 0; i < 256; i++)
-    for (let t = 1; t < 4; t++) {
-      const before = tables[t - 1]![i]!;
-      tables[t]![i] = (before >>> 8) ^ tables[0]![before & 0xff]!;
-    }
-  return tables;
-}
-
-function crc32c(bytes: Buffer, from: number): number {
-  const [t0, t1, t2, t3] = CRC_TABLES as readonly [Int32Array, Int32Array, Int32Array, Int32Array];
-  let crc = -1;
-  let at = from;
-  for (const end = bytes.length - 3; at < end; at += 4) {
-    crc ^= bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24);
-    crc = t3[crc & 0xff]! ^ t2[(crc >>> 8) & 0xff]! ^ t1[(crc >>> 16) & 0xff]! ^ t0[crc >>> 24]!;
-  }
-  for (; at < bytes.length; at++) crc = t0[(crc ^ bytes[at]!) & 0xff]! ^ (crc >>> 8);
-  return ~crc >>> 0;
 }

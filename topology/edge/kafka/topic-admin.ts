@@ -75,8 +75,6 @@ function creationOf({ topic, partitions, cleanup, retentionMs }: PhysicalTopic, 
           'segment.ms': COMPACTED_SEGMENT_MS,
         }
       : { 'cleanup.policy': 'delete', 'retention.ms': retentionMs };
-  // Producers may compress as they like; the broker undoes it, since not every codec can be read here.
-  entries['compression.type'] = 'uncompressed';
   entries['max.message.bytes'] = settings.messageBytesMax;
   return {
     topic,
