@@ -9,7 +9,13 @@ import { ROUTER_DEFAULTS, Router, type RouterPorts, type RouterSettings } from '
 
 export type { Answer, ShardStore, Subscriber } from '../datastores/shard-store.ts';
 export { AppError, type ErrorCode } from '../schemas/errors.ts';
-export { type Pointer, type PointerSnapshot, PointerTable, type Stop } from '../state/pointer-table.ts';
+export {
+  type Pointer,
+  type PointerRefusal,
+  type PointerSnapshot,
+  PointerTable,
+  type Stop,
+} from '../state/pointer-table.ts';
 export { EVENT_PRODUCER_DEFAULTS, EventProducer, type EventProducerSettings } from './event-producer.ts';
 export { PointerReader, type PointerReaderSettings } from './pointer-reader.ts';
 export { type Home, ROUTER_DEFAULTS, Router, type RouterSettings, type ShardReader } from './router.ts';

@@ -11,7 +11,7 @@ import type { Codec } from '../schemas/codec.ts';
 import { AppError } from '../schemas/errors.ts';
 import type { Epoch, Offset } from '../schemas/ids.ts';
 import type { PointerRecord } from '../schemas/records.ts';
-import { type PointerSnapshot, PointerTable } from '../state/pointer-table.ts';
+import { type PointerRefusal, type PointerSnapshot, PointerTable } from '../state/pointer-table.ts';
 import type { Batch, Clock, Follower, Log } from '../topology/ports.ts';
 import { preparePatiently } from '../topology/registry-patience.ts';
 import { pointers as pointerTopic } from '../topology/topics.ts';
@@ -27,6 +27,8 @@ export interface PointerReaderSettings {
   readonly partitions: number;
   /** A table kept from an earlier run. */
   readonly snapshot?: PointerSnapshot;
+  /** Told of each record that no planner can have written (PointerTable W1). */
+  readonly onRefusal?: (refusal: PointerRefusal, key: string) => void;
 }
 
 export class PointerReader {
@@ -40,6 +42,10 @@ export class PointerReader {
   #isClosed = false;
   #next: Offset = 0;
   #ignored = 0;
+  readonly #refuse = (refusal: PointerRefusal, key: string): void => {
+    this.#ignored += 1;
+    this.#settings.onRefusal?.(refusal, key);
+  };
 
   /** Resolves once the table is whole (B1); rejects when following fails before that. */
   readonly ready: Promise<void>;
@@ -49,7 +55,7 @@ export class PointerReader {
     this.#settings = settings;
     const { snapshot, partitions } = settings;
     const isUsable = snapshot?.format === 1 && snapshot.partitions === partitions;
-    this.#table = isUsable ? PointerTable.restore(snapshot) : new PointerTable(partitions);
+    this.#table = isUsable ? PointerTable.restore(snapshot, this.#refuse) : new PointerTable(partitions, this.#refuse);
     this.ready = this.#begin(following);
     this.ready.catch(() => {}); // Whoever needs the table awaits `ready`; nobody is obliged to.
   }
@@ -77,7 +83,7 @@ export class PointerReader {
     return this.#isReady;
   }
 
-  /** Records that could not be read (B3). */
+  /** Records that could not be read (B3), or that no planner can have written. */
   get ignored(): number {
     return this.#ignored;
   }
@@ -154,6 +160,6 @@ export class PointerReader {
   }
 
   #restart(): void {
-    if (this.#table.position > 0) this.#table = new PointerTable(this.#settings.partitions);
+    if (this.#table.position > 0) this.#table = new PointerTable(this.#settings.partitions, this.#refuse);
   }
 }

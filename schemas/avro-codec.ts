@@ -29,9 +29,9 @@ export const LOCAL_SCHEMA_IDS: Readonly<Record<RecordName, number>> = {
   Metric: 16,
   RateWindow: 4,
   Forecast: 17,
-  Command: 13,
-  Progress: 14,
-  PointerRecord: 8,
+  Command: 18,
+  Progress: 19,
+  PointerRecord: 20,
   Decision: 15,
 };
 
@@ -42,8 +42,11 @@ export const LOCAL_SCHEMA_IDS: Readonly<Record<RecordName, number>> = {
 const LOCAL_HISTORY: readonly { readonly id: number; readonly record: RecordName; readonly schema: unknown }[] = [
   { id: 3, record: 'Metric', schema: without('Metric', ['nodesPerLookup', 'matchesPerLookup']) },
   { id: 12, record: 'Metric', schema: without('Metric', ['nodesPerLookup', 'matchesPerLookup']) },
-  { id: 6, record: 'Command', schema: SCHEMAS.Command },
+  { id: 6, record: 'Command', schema: without('Command', ['term', 'planner']) },
+  { id: 13, record: 'Command', schema: without('Command', ['term', 'planner']) },
   { id: 7, record: 'Progress', schema: SCHEMAS.Progress },
+  { id: 14, record: 'Progress', schema: SCHEMAS.Progress },
+  { id: 8, record: 'PointerRecord', schema: without('PointerRecord', ['term', 'planner']) },
   { id: 11, record: 'Decision', schema: SCHEMAS.Decision },
   {
     id: 5,

@@ -6,14 +6,37 @@
 //        end of the topic, and then applied at once.
 //   I11  A compacted topic leads to the same table as the full one: of each key the last record counts, and a change of
 //        which records are missing was replaced, in these, by later ones.
+//   W1   The topic is open to whoever may write to it, so a record counts only when a planner can have written it: it names
+//        a planner that is not fenced off (fence.ts), lies under its own key, and belongs to the next change.
+//   W2   An epoch is earned by offsets: each change takes one record at least, so between two records that are read the
+//        epoch grows by at most one more than there are offsets between them that are not. Nobody is ever asked with an
+//        epoch that was not earned. The offset 0 alone, which nothing can precede, may begin with any. Terms go before
+//        epochs: a planner that goes on below the table's epoch, in a new term, says that what lies above was not its own.
+//   W3   A change that would leave a hash without owner or with two, or name a shard that is not known, is refused whole. Of
+//        a first load, or where changes were lost to compaction, those entries are that fit with no other.
+//   W4   A removal of a slice that is known means that its GONE was lost to compaction: so a change must be missing too.
+//        A removal of a shard that slices are on is refused.
+//
+// What is refused changes nothing and is counted; the planner reads the topic back and puts right what was damaged.
 //
 // A mutable index with a pure face: `resolve` and `route` never change it. Keys of the topic: `p:<slice>`, `s:<shard>`.
 
-import { type Epoch, epoch, type Offset, type ShardId, type SliceKey, shardId, sliceKey } from '../schemas/ids.ts';
+import {
+  type Epoch,
+  epoch,
+  type Offset,
+  type Partition,
+  type ShardId,
+  type SliceKey,
+  shardId,
+  sliceKey,
+} from '../schemas/ids.ts';
 import type { PointerEntry, PointerMode, PointerRecord, ShardEntry } from '../schemas/records.ts';
+import { type FenceRefusal, fenceRefusal, NOBODY, type Writer } from './fence.ts';
 import { HashDirectory } from './hash-directory.ts';
-import { filterHash, hasWildcard, parseSlice, partitionOf, placeOf } from './keys.ts';
+import { filterHash, hashSlice, hasWildcard, parseSlice, partitionOf, placeOf, type Slice } from './keys.ts';
 import { PinTable } from './pin-table.ts';
+import { hashGap } from './shard-map.ts';
 import { SliceTree } from './slice-tree.ts';
 
 /** Where a slice is. */
@@ -41,7 +64,20 @@ export interface PointerSnapshot {
   readonly position: Offset;
   readonly pointers: readonly Pointer[];
   readonly shards: readonly ShardEntry[];
+  /** Absent in one of an earlier release. */
+  readonly writer?: Writer;
 }
+
+/** Why a record was refused. */
+export type PointerRefusal =
+  | FenceRefusal
+  | 'malformed'
+  | 'old-epoch'
+  | 'same-epoch'
+  | 'epoch-not-earned'
+  | 'cover'
+  | 'unknown-shard'
+  | 'removal';
 
 export const pointerKey = (slice: SliceKey): string => `p:${slice}`;
 export const shardEntryKey = (shard: ShardId): string => `s:${shard}`;
@@ -65,19 +101,30 @@ export class PointerTable {
   #newest: { readonly epoch: Epoch; readonly count: number; readonly seen: Set<number> } | undefined;
   /** Changes are held back until the end of the topic is reached (I10). */
   #holding = true;
+  #writer: Writer = NOBODY;
+  /** The offset after the last record that was read, and how many before it were not there since one was accepted (W2). */
+  #next: Offset = 0;
+  #missing = 0;
+  /** Removals of slices that are known (W4). */
+  readonly #removed = new Set<string>();
+  readonly #onRefusal: (refusal: PointerRefusal, key: string) => void;
 
-  constructor(partitions: number) {
+  /** `onRefusal` is told of each record that is refused (W1). */
+  constructor(partitions: number, onRefusal: (refusal: PointerRefusal, key: string) => void = () => {}) {
     this.partitions = partitions;
     this.#tree = new SliceTree(partitions);
+    this.#onRefusal = onRefusal;
   }
 
-  static restore(snapshot: PointerSnapshot): PointerTable {
-    const table = new PointerTable(snapshot.partitions);
+  static restore(snapshot: PointerSnapshot, onRefusal?: (refusal: PointerRefusal, key: string) => void): PointerTable {
+    const table = new PointerTable(snapshot.partitions, onRefusal);
     for (const pointer of snapshot.pointers) table.#putPointer(pointer);
     for (const shard of snapshot.shards) table.#shards.set(shard.shardId, shard);
     table.#hashes.settle();
     table.#epoch = snapshot.epoch;
     table.#position = snapshot.position;
+    table.#next = snapshot.position;
+    table.#writer = snapshot.writer ?? NOBODY;
     return table;
   }
 
@@ -98,9 +145,18 @@ export class PointerTable {
 
   /** Takes one record of the topic, in the order of offsets; `null` is the removal of a key. */
   apply(key: string, record: PointerRecord | null, offset: Offset): void {
+    const isNew = offset >= this.#next;
+    if (isNew) {
+      this.#missing += offset - this.#next;
+      this.#next = offset + 1;
+    }
     if (record === null) this.#remove(key);
-    else if (record.change.epoch > this.#epoch) this.#take(record); // I4
-    if (this.#pending.size === 0) this.#position = Math.max(this.#position, offset + 1);
+    else {
+      const refusal = this.#refusalOf(key, record, offset);
+      if (refusal === undefined) this.#take(record);
+      else if (isNew) this.#onRefusal(refusal, key); // What is read again was judged before.
+    }
+    if (this.#pending.size + this.#removed.size === 0) this.#position = Math.max(this.#position, offset + 1);
     else if (!this.#holding && this.#isWhole()) this.#commit(offset + 1);
   }
 
@@ -110,9 +166,9 @@ export class PointerTable {
    */
   reached(position: Offset, end: Offset): void {
     const isAtEnd = position >= end;
-    if (this.#pending.size > 0 && !isAtEnd) return;
-    if (isAtEnd) this.#holding = false;
+    if (this.#pending.size + this.#removed.size > 0 && !isAtEnd) return;
     this.#commit(position);
+    if (isAtEnd) this.#holding = false;
   }
 
   /** Where the subscription of this valid filter by this client is; `undefined` when no slice covers it. */
@@ -178,28 +234,53 @@ export class PointerTable {
       position: this.#position,
       pointers: [...this.#pointers.values()].sort((a, b) => (a.slice < b.slice ? -1 : 1)),
       shards: [...this.#shards.values()].sort((a, b) => (a.shardId < b.shardId ? -1 : 1)),
+      writer: this.#writer,
     };
+  }
+
+  /** W1 and W2. */
+  #refusalOf(key: string, { change, body }: PointerRecord, offset: Offset): PointerRefusal | undefined {
+    const { epoch: at, index, count } = change;
+    const isSound = index >= 0 && index < count && body.epoch === at && keyOfBody(body) === key;
+    if (!isSound || (body.kind === 'PointerEntry' && !isPlace(body))) return 'malformed';
+    const fenced = fenceRefusal(this.#writer, change);
+    if (fenced !== undefined) return fenced;
+    const newest = this.#newest ?? { epoch: this.#epoch, count: 0, seen: undefined };
+    if (at <= newest.epoch && change.term > this.#writer.term) return undefined;
+    if (at < newest.epoch || (at === newest.epoch && newest.seen === undefined)) return 'old-epoch'; // I4
+    if (at === newest.epoch) return newest.count !== count || newest.seen!.has(index) ? 'same-epoch' : undefined;
+    return at - newest.epoch > this.#missing + 1 && offset > 0 ? 'epoch-not-earned' : undefined;
   }
 
   #take({ change, body }: PointerRecord): void {
     const before = this.#newest;
-    if (before === undefined || change.epoch > before.epoch) {
+    if (before === undefined || change.epoch !== before.epoch || change.term > this.#writer.term) {
       // An unfinished change before this one, or a change never seen: its records were replaced by ones to come.
       if (!this.#isWhole() || change.epoch !== (before?.epoch ?? this.#epoch) + 1) this.#holding = true;
       this.#newest = { epoch: change.epoch, count: change.count, seen: new Set() };
-    } else if (change.epoch < before.epoch) return; // I4
+      for (const [key, body] of this.#pending)
+        if (body !== null && body.epoch >= change.epoch) this.#pending.delete(key);
+    }
+    this.#missing = 0;
+    if (change.term > 0) this.#writer = { term: change.term, planner: change.planner };
     this.#newest!.seen.add(change.index);
     this.#pending.set(keyOfBody(body), body);
+    this.#removed.delete(keyOfBody(body));
   }
 
-  /** The planner removes the key of a slice or shard only after a change called it GONE: when that is not known, it was lost to compaction. */
+  /** The planner removes the key of a slice or shard only after a change called it GONE (W4). */
   #remove(key: string): void {
+    const pending = this.#pending.get(key);
+    if (pending !== undefined && pending !== null) {
+      const isGone = pending.kind === 'ShardEntry' ? pending.state === 'GONE' : pending.mode === 'GONE';
+      if (isGone) this.#pending.set(key, null);
+      else this.#removed.add(key);
+      return;
+    }
     const isKnown = key.startsWith('p:')
       ? this.#pointers.has(sliceKey(key.slice(2)))
       : this.#shards.has(shardId(key.slice(2)));
-    if (!isKnown && !this.#pending.has(key)) return;
-    this.#holding = true;
-    this.#pending.set(key, null);
+    if (isKnown) this.#removed.add(key);
   }
 
   #isWhole(): boolean {
@@ -207,6 +288,9 @@ export class PointerTable {
   }
 
   #commit(position: Offset): void {
+    if (!this.#isWhole()) this.#holding = true;
+    this.#judgeRemovals();
+    this.#judgeEntries();
     for (const [key, body] of this.#pending) {
       if (body === null) this.#forget(key);
       else if (body.kind === 'ShardEntry') {
@@ -219,6 +303,112 @@ export class PointerTable {
     this.#pending.clear();
     this.#newest = undefined;
     this.#position = Math.max(this.#position, position);
+  }
+
+  /** W4. The removals that count become part of what is applied. */
+  #judgeRemovals(): void {
+    const hashes = new Map<Partition, string[]>();
+    for (const key of this.#removed) {
+      const slice = key.startsWith('p:') ? parseSlice(key.slice(2)) : undefined;
+      if (slice?.kind === 'hash' && this.#holding)
+        hashes.set(slice.partition, [...(hashes.get(slice.partition) ?? []), slice.bits]);
+      else if (slice === undefined ? !this.#isUsed(shardId(key.slice(2))) : this.#holding && !isRootGroup(slice))
+        this.#pending.set(key, null);
+      else this.#onRefusal('removal', key);
+    }
+    const touched = hashes.size > 0 ? this.#touched() : undefined;
+    for (const [partition, removed] of hashes) {
+      const left = this.#hashesOf(partition, touched?.get(partition) ?? []);
+      for (const bits of removed) left.delete(bits);
+      const isWhole = hashGap([...left.keys()]) === undefined;
+      for (const bits of removed) {
+        const key = pointerKey(hashSlice(partition, bits));
+        if (isWhole) this.#pending.set(key, null);
+        else this.#onRefusal('removal', key);
+      }
+    }
+    this.#removed.clear();
+  }
+
+  /** W3 */
+  #judgeEntries(): void {
+    const refused = new Map<string, PointerRefusal>();
+    for (const [key, body] of this.#holding ? [] : this.#pending)
+      if (body?.kind === 'ShardEntry' ? body.state === 'GONE' && this.#isUsed(body.shardId) : !this.#hasShards(body))
+        refused.set(key, 'unknown-shard');
+    for (const [partition, keys] of this.#touched()) {
+      const before = this.#tree.hashSlicesOf(partition).map(bitsOf);
+      const after = this.#hashesOf(
+        partition,
+        keys.filter((key) => !refused.has(key)),
+      );
+      for (let pair = overlapOf(after); pair !== undefined; pair = overlapOf(after)) {
+        const [one, other] = pair;
+        const younger = after.get(one)! > after.get(other)! ? one : other;
+        if (after.get(younger) === 0) break; // Both were there before.
+        after.delete(younger);
+        refused.set(pointerKey(hashSlice(partition, younger)), 'cover');
+      }
+      if (this.#holding || hashGap(before) !== undefined || hashGap([...after.keys()]) === undefined) continue;
+      for (const bits of before) if (!after.has(bits)) refused.set(pointerKey(hashSlice(partition, bits)), 'cover'); // GONE, with nobody after it.
+    }
+    for (const [key, body] of this.#pending) {
+      const slice = body?.kind === 'PointerEntry' && body.mode === 'GONE' ? parseSlice(body.slice) : undefined;
+      if (slice !== undefined && isRootGroup(slice)) refused.set(key, 'cover');
+    }
+    for (const [key, refusal] of refused) this.#onRefusal(refusal, key);
+    if (this.#holding && refused.size > 0) {
+      for (const key of refused.keys()) this.#pending.delete(key);
+      let newest = this.#epoch;
+      for (const body of this.#pending.values()) if (body !== null && body.epoch > newest) newest = body.epoch;
+      if (this.#newest !== undefined) this.#newest = { ...this.#newest, epoch: newest };
+    } else if (refused.size > 0) {
+      this.#pending.clear();
+      this.#newest = undefined;
+    }
+  }
+
+  /** The hash slices that are pending, by partition. */
+  #touched(): ReadonlyMap<Partition, readonly string[]> {
+    const touched = new Map<Partition, string[]>();
+    for (const key of this.#pending.keys()) {
+      const slice = key.startsWith('p:c/') ? parseSlice(key.slice(2)) : undefined;
+      if (slice?.kind !== 'hash') continue;
+      const keys = touched.get(slice.partition);
+      if (keys === undefined) touched.set(slice.partition, [key]);
+      else keys.push(key);
+    }
+    return touched;
+  }
+
+  /** The hash slices of the partition once these are applied, by their bits, with the epoch of those that are pending. */
+  #hashesOf(partition: Partition, keys: readonly string[]): Map<string, number> {
+    const slices = new Map(this.#tree.hashSlicesOf(partition).map((slice) => [bitsOf(slice), 0]));
+    for (const key of keys) {
+      const body = this.#pending.get(key);
+      if (body?.kind === 'PointerEntry' && body.mode !== 'GONE') slices.set(bitsOf(key), body.epoch);
+      else slices.delete(bitsOf(key));
+    }
+    return slices;
+  }
+
+  /** Whether the shards of a pointer are there once what is pending is applied. */
+  #hasShards(body: PointerRecord['body'] | null): boolean {
+    if (body?.kind !== 'PointerEntry' || body.mode === 'GONE') return true;
+    return body.shards.every((shard) => {
+      const pending = this.#pending.get(shardEntryKey(shard));
+      if (pending === undefined) return this.#shards.has(shard);
+      return pending?.kind === 'ShardEntry' && pending.state !== 'GONE';
+    });
+  }
+
+  /** Whether a slice is on the shard once what is pending is applied. */
+  #isUsed(shard: ShardId): boolean {
+    for (const body of this.#pending.values())
+      if (body?.kind === 'PointerEntry' && body.shards.includes(shard)) return true;
+    for (const { slice, shards } of this.#pointers.values())
+      if (shards.includes(shard) && !this.#pending.has(pointerKey(slice))) return true;
+    return false;
   }
 
   #putEntry({ slice, mode, shards, epoch: at }: PointerEntry): void {
@@ -256,3 +446,19 @@ export class PointerTable {
     else if (parsed?.kind === 'spread') this.#countSpread(parsed.filter, -1);
   }
 }
+
+const bitsOf = (slice: string): string => slice.slice(slice.lastIndexOf('/') + 1);
+
+/** Every partition has one, whatever was carved out of it. */
+const isRootGroup = (slice: Slice): boolean => slice.kind === 'group' && slice.prefix === '';
+
+/** Two slices of which one lies within the other: in order, they stand side by side. */
+function overlapOf(slices: ReadonlyMap<string, unknown>): readonly [string, string] | undefined {
+  const bits = [...slices.keys()].sort();
+  for (let i = 1; i < bits.length; i++) if (bits[i]!.startsWith(bits[i - 1]!)) return [bits[i - 1]!, bits[i]!];
+  return undefined;
+}
+
+/** A slice that is one, and on shards unless it is gone. */
+const isPlace = ({ slice, mode, shards }: PointerEntry): boolean =>
+  parseSlice(slice) !== undefined && (mode === 'GONE' || shards.length > 0);

@@ -105,7 +105,7 @@ function homeProblems(map: ShardMap, home: SliceHome): string[] {
 }
 
 /** Slices of one partition as ranges of the second hash: they must follow one another from 0 to 2^32. */
-function hashGap(bits: readonly string[]): string | undefined {
+export function hashGap(bits: readonly string[]): string | undefined {
   const ranges = bits
     .map((text) => ({ from: Number.parseInt(text.padEnd(32, '0'), 2), size: 2 ** (32 - text.length) }))
     .sort((a, b) => a.from - b.from || b.size - a.size);

@@ -191,6 +191,11 @@ export class SliceTree {
     return found;
   }
 
+  /** The hash slices that a partition is cut into, without what was carved out of them. */
+  hashSlicesOf(partition: Partition): SliceKey[] {
+    return (this.#ofPartition.get(partition)?.hashes ?? []).flatMap((slices) => [...slices.values()]);
+  }
+
   /** Why `slice` cannot give way to `into`, or `undefined` when that keeps T1. */
   splitRefusal(slice: SliceKey, into: readonly SliceKey[]): string | undefined {
     if (!this.#keys.has(slice)) return `${slice} is not a slice`;

@@ -3,6 +3,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { embeddedProvisioner } from '../datastores/embedded/embedded-provisioner.ts';
 import { openLevelKv } from '../datastores/level-kv/level-kv.ts';
@@ -160,6 +161,10 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
         reportGauges(running, fitter, telemetry.meter, clock.now());
         return telemetry.text();
       },
+      onForeignPointer(reason, key) {
+        telemetry.meter.add('foreshard_refused_pointers_total', 1, { reason });
+        logger.error({ reason, key: key.slice(0, 200) }, FOREIGN_POINTER);
+      },
       newId: () => randomUUID(),
     });
     closers.push(() => views.close());
@@ -221,6 +226,10 @@ async function patientCodec(
 
 /** Beside the pauses that the codec makes itself. */
 const REGISTRY_RETRY_MS = 1_000;
+
+const FOREIGN_POINTER =
+  'somebody who is no planner writes to pointer-table: the record was refused, and the planner repairs what it damaged; allow Foreshard alone to write to the control topics';
+
 /** A hundred times what a fit takes on a busy machine. */
 const FIT_ANSWER_MS = 60_000;
 /** Often enough that a shard keeps few tombstones beyond their time, seldom enough that scanning it costs nothing. */
@@ -263,7 +272,7 @@ export function settingsOf(config: Config, catalog: Catalog): TopologySettings {
   return {
     rates: ratesSettings(config, partitions),
     forecast: forecastSettings(config, modelsOf(config), config.rateGraceMs),
-    plan: planSettings(config, { partitions, genesis, catalog }),
+    plan: planSettings(config, { partitions, genesis, catalog, planner: `${hostname()}/${process.pid}` }),
     apply: applySettings(config, { partitions, genesis }),
   };
 }

@@ -12,7 +12,7 @@ import { eventTime } from '../schemas/ids.ts';
 import type { Metric } from '../schemas/records.ts';
 import { refuseMetric } from '../state/accept.ts';
 import { parseSlice, partitionOf, placeOf } from '../state/keys.ts';
-import { type Pointer, PointerTable } from '../state/pointer-table.ts';
+import { type Pointer, type PointerRefusal, PointerTable } from '../state/pointer-table.ts';
 import { DecisionRing } from './decision-ring.ts';
 import { type Followed, followed } from './followed.ts';
 import type { Clock, Log } from './ports.ts';
@@ -29,6 +29,8 @@ export interface RunningParts {
   /** As the rates stage has them. */
   readonly settings: SeriesSettings;
   metricsText(): Promise<string>;
+  /** Told of each record of the pointer table that no planner can have written. */
+  onForeignPointer?(refusal: PointerRefusal, key: string): void;
   /** An id that nobody else makes. */
   newId(): string;
 }
@@ -43,7 +45,7 @@ export async function runningViews(parts: RunningParts): Promise<Views & { close
   const { running, log, codec, clock, settings } = parts;
   const cache = new PredictionCache(settings);
   const ring = new DecisionRing();
-  const table = new PointerTable(settings.partitions);
+  const table = new PointerTable(settings.partitions, (refusal, key) => parts.onForeignPointer?.(refusal, key));
   const [forecastsRead, decisionsRead, pointersRead] = await Promise.all([
     followed(parts, forecasts, { take: (key, forecast) => cache.take(key, forecast) }),
     followed(parts, decisions, { take: (_key, decision, offset) => ring.take(decision, offset) }),

@@ -17,7 +17,7 @@ import type { Emit, Input, Tick } from '../processors/step.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { AppError, assert, type Refusal } from '../schemas/errors.ts';
 import type { Offset, Partition } from '../schemas/ids.ts';
-import type { Decision, Forecast, RecordName } from '../schemas/records.ts';
+import type { Decision, Forecast, Progress, RecordName } from '../schemas/records.ts';
 import type { Effect, Outcome } from '../state/effects.ts';
 import { partitionOf } from '../state/keys.ts';
 import type { Change, Mark, Store, StoreFolder } from '../state/store.ts';
@@ -45,6 +45,7 @@ import {
   fitted as fittedTopic,
   forecasts,
   outcomes as outcomesTopic,
+  progress,
 } from './topics.ts';
 
 export interface TaskPorts {
@@ -295,7 +296,17 @@ export class Task {
   /** False when the record was refused. */
   #stepRecord(topic: AnyTopic, partition: Partition, record: RawRecord): boolean {
     const { key: keyBytes, value: bytes } = record;
-    if (bytes === null && topic.cleanup === 'compact') return true; // A removal: what it removes was read as GONE before.
+    if (bytes === null && topic.cleanup === 'compact') {
+      if (topic.hearsRemovals && keyBytes !== null)
+        this.#deliver({
+          topic: topic.name,
+          partition,
+          offset: record.offset,
+          key: keyBytes.toString('utf8'),
+          value: null,
+        });
+      return true;
+    }
     if (bytes === null || bytes.length === 0)
       return this.#refuse(topic, partition, record, { code: 'VALUE_MISSING', reason: 'the record has no value' });
     if (bytes.length > DEAD_VALUE_BYTES_MAX) {
@@ -410,7 +421,8 @@ export class Task {
           meter.add('foreshard_applied_total', outcome.applied);
           meter.add('foreshard_stale_total', outcome.stale);
           if (outcome.foreign !== undefined) meter.add('foreshard_foreign_removals_total', outcome.foreign);
-        }
+        } else if (outcome.kind === 'released' && outcome.refused !== '')
+          this.#tellRefusal('shard-in-use', `RetireShard of ${outcome.shard}: ${outcome.refused}`);
         this.#deliver({ topic: outcomesTopic.name, partition: this.partition, offset: 0, key: '', value: outcome });
       }
     }
@@ -510,7 +522,16 @@ export class Task {
       if (topic === decisions.name) meter.add('foreshard_decisions_total', 1, { kind: (value as Decision).kind });
       else if (topic === forecasts.name && value !== null)
         meter.add('foreshard_forecasts_total', 1, { model: (value as Forecast).model });
+      else if (topic === progress.name) {
+        const { body } = value as Progress;
+        if (body.kind === 'CommandRefused') this.#tellRefusal(body.constraint, body.reason);
+      }
     }
+  }
+
+  #tellRefusal(reason: string, what: string): void {
+    this.#ports.meter.add('foreshard_refused_commands_total', 1, { reason });
+    this.#ports.logger.error({ task: this.name, reason, what }, COMMAND_REFUSED);
   }
 
   #count(
@@ -525,6 +546,9 @@ export class Task {
     if (counts.refused > 0) meter.add('foreshard_refused_records_total', counts.refused, labels);
   }
 }
+
+const COMMAND_REFUSED =
+  'a command was refused and changed nothing: where no planner of this fleet has sent it, somebody else writes to commands';
 
 const FIT_FAILED =
   'models could not be fitted; the series is forecast with what was fitted before, and fitted again later';

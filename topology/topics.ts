@@ -36,6 +36,8 @@ export interface Topic<Name extends string = string, Value = unknown> {
   readonly partitions: 'all' | 'one';
   readonly cleanup: 'delete' | 'compact';
   readonly retentionMs: number;
+  /** Of a compacted topic: its readers are given removals too, as `null`. */
+  readonly hearsRemovals: boolean;
   readonly refuse: ((value: Value, place: Place) => Refusal | undefined) | undefined;
   /** Joins the values that one commit writes under one key into one record; by default each is a record of its own. */
   readonly merge: ((values: readonly Value[]) => Value) | undefined;
@@ -60,6 +62,7 @@ function topic<Value>() {
       readonly partitions?: 'all' | 'one';
       readonly cleanup?: 'delete' | 'compact';
       readonly retentionMs?: number;
+      readonly hearsRemovals?: boolean;
       readonly refuse?: (value: Value, place: Place) => Refusal | undefined;
       readonly merge?: (values: readonly Value[]) => Value;
       readonly timeOf?: (value: Value) => number;
@@ -70,6 +73,7 @@ function topic<Value>() {
     partitions: shape.partitions ?? 'all',
     cleanup: shape.cleanup ?? 'delete',
     retentionMs: shape.retentionMs ?? 7 * DAY_MS,
+    hearsRemovals: shape.hearsRemovals ?? false,
     refuse: shape.refuse,
     merge: shape.merge,
     timeOf: shape.timeOf,
@@ -104,6 +108,7 @@ export const pointers = topic<PointerRecord>()('pointer-table', {
   record: 'PointerRecord',
   partitions: 'one',
   cleanup: 'compact',
+  hearsRemovals: true, // Of a key that is in use: the planner puts it back.
 });
 export const decisions = topic<Decision>()('decisions', { record: 'Decision', partitions: 'one' });
 /** Refused records with their original bytes, key and headers; written by the runner alone. */

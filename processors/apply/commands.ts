@@ -6,11 +6,15 @@
 //       out of one that stays gets no record until one of the two moves: a reader that does not know of it yet asks for
 //       the slice around it, and must be given its rows too.
 //   C4. A slice that moves is neither split nor merged.
+//   C5. Only a planner is obeyed, and the newest alone (state/fence.ts): anything else is refused, told and remembered by
+//       nobody. Whatever a command says, its effects are held to what the stores and the pointer table prove.
 
 import { type Epoch, epoch as epochOf, type MoveId, type SliceKey } from '../../schemas/ids.ts';
 import type { Command, MergeSlices, MoveSlice, SplitSlice, SteerMove } from '../../schemas/records.ts';
+import { fenceRefusal, NOBODY } from '../../state/fence.ts';
+import { filterHash } from '../../state/keys.ts';
 import { NOTHING, type Rows } from '../step.ts';
-import { commandRow, LIFE, type Life, moveRow, type Row } from './life.ts';
+import { commandRow, type Done, FENCE, LIFE, type Life, moveRow, type Row } from './life.ts';
 import {
   isSwitched,
   type Move,
@@ -38,7 +42,11 @@ export function onCommand(
   offset: number,
   settings: CommandSettings,
 ): readonly Out[] {
-  if (!isNew(rows, life, command.id, offset, settings)) return NOTHING;
+  const body32 = filterHash(JSON.stringify(command.body));
+  if (isRepetition(rows, command.id, body32)) return NOTHING;
+  const refusal = fenced(rows, life, command);
+  if (refusal !== undefined) return [refusal];
+  remember(rows, life, command.id, { kind: 'command', offset, body: body32 }, settings);
   const { body } = command;
   switch (body.kind) {
     case 'SplitSlice':
@@ -86,14 +94,34 @@ export const contextOf = (life: Life, slice: SliceKey, settings: MoveSettings): 
   entries: life.homes.get(slice)?.entries ?? -1,
 });
 
+/** C1. Another command under the same id is not a repetition: somebody foresaw the id. */
+function isRepetition(rows: Rows<Row>, id: string, body: number): boolean {
+  const known = rows.get(commandRow(id));
+  return known?.kind === 'command' && (known.body === undefined || known.body === body);
+}
+
 /** C1. The ids are kept in the order of the commands topic. */
-function isNew(rows: Rows<Row>, life: Life, id: string, offset: number, settings: CommandSettings): boolean {
+function remember(rows: Rows<Row>, life: Life, id: string, done: Done, settings: CommandSettings): void {
   const key = commandRow(id);
-  if (rows.get(key) !== undefined) return false;
-  rows.set(key, { kind: 'command', offset });
-  life.commandOrder.push(key);
+  if (rows.get(key) === undefined) life.commandOrder.push(key);
+  rows.set(key, done);
   if (life.commandOrder.length > settings.commandsKept) rows.delete(life.commandOrder.shift()!);
-  return true;
+}
+
+/** C5. What is told of a command that is not obeyed; `undefined` for one that is. */
+function fenced(rows: Rows<Row>, life: Life, { id, term, planner, body }: Command): Out | undefined {
+  const row = rows.get(FENCE);
+  const known = row?.kind === 'fence' ? row : NOBODY;
+  const constraint = fenceRefusal(known, { term, planner });
+  if (constraint === undefined) {
+    if (term > known.term) rows.set(FENCE, { kind: 'fence', term, planner });
+    return undefined;
+  }
+  const from = term === 0 ? 'nobody that says who it is' : `${planner} in term ${term}`;
+  const obeyed =
+    known.term === 0 ? 'no planner has been heard yet' : `${known.planner} is obeyed, in term ${known.term}`;
+  const reason = `${body.kind} of ${from}: ${obeyed}`;
+  return tell(life, id, { kind: 'CommandRefused', commandId: id, constraint, term: known.term, reason });
 }
 
 function splitSlice(rows: Rows<Row>, life: Life, command: Command, { slice, into }: SplitSlice): Out[] {

@@ -17,6 +17,7 @@ import {
   type SliceKey,
 } from '../../schemas/ids.ts';
 import type { SliceRange } from '../../state/effects.ts';
+import type { Writer } from '../../state/fence.ts';
 import { FIRST_EPOCH, firstShardOf } from '../../state/genesis.ts';
 import { groupSlice, hashSlice, partitionOf } from '../../state/keys.ts';
 import { SliceTree } from '../../state/slice-tree.ts';
@@ -39,6 +40,8 @@ export interface ShardWork {
 export interface Done {
   readonly kind: 'command';
   readonly offset: number;
+  /** Of what it asked for: ids can be foreseen. Absent in a row of an earlier release. */
+  readonly body?: number;
 }
 
 /** What came of this task's writes: applied + stale + foreign = all rows written. */
@@ -50,10 +53,16 @@ export interface Counts {
   readonly foreign?: number;
 }
 
-export type Row = Life | Move | ShardWork | Done | Counts;
+/** The planner whose word counts (state/fence.ts). */
+export interface Fence extends Writer {
+  readonly kind: 'fence';
+}
+
+export type Row = Life | Move | ShardWork | Done | Counts | Fence;
 
 export const LIFE = 'life';
 export const COUNTS = 'counts';
+export const FENCE = 'fence';
 export const moveRow = (id: MoveId): string => `move/${id}`;
 export const shardRow = (id: ShardId): string => `shard/${id}`;
 export const commandRow = (id: string): string => `command/${id}`;

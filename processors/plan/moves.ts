@@ -330,7 +330,7 @@ export function remembered(turn: Turn, requestId: string): boolean {
   return false;
 }
 
-const steer = (turn: Turn, move: MoveRow, action: SteerAction, reason: string, rowsPerSecond = 0): string =>
+export const steer = (turn: Turn, move: MoveRow, action: SteerAction, reason: string, rowsPerSecond = 0): string =>
   turn.commandSlice(
     move.slice,
     { kind: 'SteerMove', moveId: move.id, slice: move.slice, action, rowsPerSecond },

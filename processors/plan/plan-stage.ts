@@ -26,6 +26,7 @@ import { typeNamed } from './catalog.ts';
 import { watchTime } from './cell-clock.ts';
 import { takeForecast, takeRates } from './intake.ts';
 import { takeMoveProgress, takeMoveRequest, watchMoves } from './moves.ts';
+import { takeRefusal } from './refusals.ts';
 import { planRound, takeAnswer, takePlanRequest } from './round.ts';
 import { cellOf, type Row } from './rows.ts';
 import type { PlanSettings } from './settings.ts';
@@ -48,7 +49,7 @@ export type PlanInput =
   | Input<'rates', RateWindow>
   | Input<'metrics', Metric>
   | Input<'progress', Progress>
-  | Input<'pointer-table', PointerRecord>
+  | Input<'pointer-table', PointerRecord | null>
   | Input<'clock', Tick>;
 
 type PlanStep = Step<
@@ -75,7 +76,7 @@ export function planWith(settings: PlanSettings): PlanStep {
     if (input.topic === 'clock') onTick(turn, input.value.wallTime);
     else if (input.topic === 'metrics') onMetric(turn, input.value);
     else if (input.topic === 'progress') onProgress(turn, input.value);
-    else takePointer(turn, input.value, input.offset);
+    else takePointer(turn, input.key, input.value, input.offset);
     return turn.emits;
   };
 }
@@ -124,5 +125,8 @@ function onProgress(turn: Turn, { body }: Progress): void {
       return;
     case 'SliceEntries':
       takeSliceEntries(turn, body);
+      return;
+    case 'CommandRefused':
+      takeRefusal(turn, body);
   }
 }

@@ -22,6 +22,8 @@ export interface CellRow {
   started: boolean;
   /** Of the last published change of the pointer table; 0 before the first. */
   epoch: Epoch;
+  /** Of the planner that spoke last (state/fence.ts); absent in a row of an earlier release. */
+  term?: number;
   /** The last record of the pointer table that was read back and belongs to a change of ours. */
   read: { epoch: number; index: number; count: number };
   nextShard: number;
@@ -57,7 +59,7 @@ export interface CellRow {
   /** Plans that were put before a person, oldest first; absent before the first. */
   proposals?: PlanId[];
   nextPlan?: number;
-  ignored: { forecasts: number; progress: number; pointers: number; requests: number };
+  ignored: { forecasts: number; progress: number; pointers: number; requests: number; commands?: number };
 }
 
 /** One entry of the ledger that caps and churn budget are held against. */

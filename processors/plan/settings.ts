@@ -65,6 +65,8 @@ export interface CostCoefficients {
 
 export interface PlanSettings {
   readonly partitions: number;
+  /** The instance that this planner runs in, for whoever reads what it has written. */
+  readonly planner: string;
   readonly genesis: GenesisSettings;
   readonly catalog: Catalog;
   readonly mode: PlanMode;
@@ -121,6 +123,7 @@ export interface PlanSettings {
 
 /** What no operator sets. */
 const FIXED = {
+  planner: 'foreshard',
   approvalMs: 1_800_000, // Time to be found, to read and to ask; longer and the forecast is another one.
   // A look-up by hash is the unit, and as much as a node of a trie. A subscribe is two puts (row and version), an
   // unsubscribe the same (its row becomes a tombstone).
@@ -153,7 +156,7 @@ const FIXED = {
 /** The planner's settings, from what was configured and what the fleet is. */
 export function planSettings(
   given: ValuesOf<typeof PLAN_SETTINGS>,
-  fleet: Pick<PlanSettings, 'partitions' | 'genesis' | 'catalog'>,
+  fleet: Pick<PlanSettings, 'partitions' | 'genesis' | 'catalog'> & Partial<Pick<PlanSettings, 'planner'>>,
 ): PlanSettings {
   return { ...FIXED, ...valuesOf(PLAN_SETTINGS, given), ...fleet };
 }

@@ -3,10 +3,13 @@
 //
 //   U1. Epochs grow by one with each change; every record of a change carries {epoch, index, count}.
 //   U2. A command goes to the partition of its slice, or, for a shard, to the partition of the shard's id.
+//   U3. What is said carries the planner's term, which grows with the first thing that a planner says after its rows were
+//       loaded: in the same transaction, so no two that could commit share one (state/fence.ts).
 
 import { assert } from '../../schemas/errors.ts';
 import { type Epoch, type EventTime, epoch, eventTime, type ShardId, type SliceKey } from '../../schemas/ids.ts';
 import type { Command, Decision, PointerEntry, PointerRecord, ShardEntry } from '../../schemas/records.ts';
+import { TERM_STEP_MAX, type Writer } from '../../state/fence.ts';
 import { parseSlice, partitionOf, partitionOfSlice } from '../../state/keys.ts';
 import type { Emit, Rows } from '../step.ts';
 import { type CellRow, type Row, type ShardRow, saidKey, setCell } from './rows.ts';
@@ -17,7 +20,7 @@ export type PlanEmit = Emit<'commands', Command> | Emit<'pointer-table', Pointer
 /** A decision as its maker writes it; what is left out does not apply. */
 export type Saying = Pick<Decision, 'kind' | 'subject' | 'reason'> & Partial<Omit<Decision, 'id' | 'at'>>;
 
-type Unpublished = Omit<PointerEntry, 'epoch'> | Omit<ShardEntry, 'epoch'>;
+export type Unpublished = Omit<PointerEntry, 'epoch'> | Omit<ShardEntry, 'epoch'>;
 
 export class Turn {
   readonly rows: Rows<Row>;
@@ -60,7 +63,10 @@ export class Turn {
         topic: 'pointer-table',
         key: entry.kind === 'PointerEntry' ? `p:${entry.slice}` : `s:${entry.shardId}`,
         partition: 0,
-        value: { change: { epoch: next, index, count: entries.length }, body: { ...entry, epoch: next } },
+        value: {
+          change: { epoch: next, index, count: entries.length, ...this.#writer() },
+          body: { ...entry, epoch: next },
+        },
       });
     }
     this.cell.epoch = next;
@@ -98,10 +104,33 @@ export class Turn {
     const id = `command-${String(this.cell.nextCommand++).padStart(6, '0')}`;
     this.keepCell();
     const deadline = eventTime(this.now + DEADLINE_MS);
-    this.emits.push({ topic: 'commands', key, partition, value: { id, epoch: at, reason, deadline, body } });
+    const value = { id, epoch: at, reason, deadline, body, ...this.#writer() };
+    this.emits.push({ topic: 'commands', key, partition, value });
     return id;
   }
+
+  /** U3 */
+  #writer(): Writer {
+    if (!spoken.has(this.cell)) {
+      this.cell.term = (this.cell.term ?? 0) + 1;
+      spoken.add(this.cell);
+      this.keepCell();
+    }
+    return { term: this.cell.term!, planner: this.settings.planner };
+  }
+
+  /** What is said from here on is above all that was said in any earlier term, and in `counted` (F4) if one can be. */
+  newTerm(counted = 0): void {
+    const { cell } = this;
+    const term = cell.term ?? 0;
+    cell.term = counted > term && counted <= term + TERM_STEP_MAX ? counted : term;
+    spoken.delete(cell);
+    this.keepCell();
+  }
 }
+
+/** Cells whose planner has said something since they were loaded: a row that is loaded anew is another object. */
+const spoken = new WeakSet<CellRow>();
 
 /** A decision in which nothing applies but what is said. */
 export const UNSAID: Omit<Decision, 'id' | 'at' | 'kind' | 'subject' | 'reason'> = {

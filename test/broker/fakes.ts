@@ -32,7 +32,7 @@ export class FakeTopic {
   change(...bodies: readonly Body[]): void {
     this.epoch += 1;
     for (const [index, body] of bodies.entries()) {
-      const change = { epoch: epoch(this.epoch), index, count: bodies.length };
+      const change = { epoch: epoch(this.epoch), index, count: bodies.length, term: 1, planner: 'p' };
       const record = { change, body: { ...body, epoch: epoch(this.epoch) } } as PointerRecord;
       this.put(keyOfBody(record.body), jsonCodec.encode('PointerRecord', record));
     }

@@ -8,7 +8,7 @@ import { FakeClock, FakeTopic, PARTITIONS, pointer, shard, turns } from './fakes
 
 const begun = (): FakeTopic => {
   const topic = new FakeTopic();
-  topic.change(shard('s1'), ...firstSlices(PARTITIONS).map((slice) => pointer(slice, ['s1'])));
+  topic.change(shard('s1'), shard('s2'), ...firstSlices(PARTITIONS).map((slice) => pointer(slice, ['s1'])));
   return topic;
 };
 const opened = (topic: FakeTopic, snapshot?: PointerReader['table']): Promise<PointerReader> =>
@@ -43,7 +43,7 @@ describe('pointer reader', () => {
     const reader = await opened(topic);
     topic.caughtUp();
     await reader.ready;
-    topic.change(pointer('c/0/', ['s1']));
+    topic.change(shard('s1'), pointer('c/0/', ['s1']));
     await topic.hand();
     expect(reader.table.epoch).toBe(1);
   });

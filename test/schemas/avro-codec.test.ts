@@ -337,6 +337,30 @@ test('metrics of a store of an earlier release are read, without how far its loo
   });
 });
 
+test('pointers and commands of an earlier release are read: nobody says that they wrote them', () => {
+  const fields = (schema: unknown, names: readonly string[]): unknown =>
+    JSON.parse(JSON.stringify(schema), (_key, value) =>
+      Array.isArray(value) ? value.filter((each) => !names.includes(each?.name)) : value,
+    );
+  const written = (record: 'PointerRecord' | 'Command', id: number, value: object): Buffer =>
+    Buffer.concat([
+      Buffer.of(0, 0, 0, 0, id),
+      avsc.Type.forSchema(fields(SCHEMAS[record], ['term', 'planner']) as never, { wrapUnions: true }).toBuffer(value),
+    ]);
+  const pointer = written('PointerRecord', 8, {
+    change: { epoch: 7, index: 0, count: 1 },
+    body: { 'psm.PointerEntry': { slice: 'c/0/', mode: 'SINGLE', shards: ['shard-0001'], epoch: 7 } },
+  });
+  expect(embeddedCodec().decode('PointerRecord', pointer)).toMatchObject({
+    change: { epoch: 7, term: 0, planner: '' },
+  });
+  const command = written('Command', 13, {
+    ...{ id: 'command-1', epoch: 7, reason: '', deadline: 0 },
+    body: { 'psm.RetireShard': { shardId: 'shard-0001' } },
+  });
+  expect(embeddedCodec().decode('Command', command)).toMatchObject({ id: 'command-1', term: 0, planner: '' });
+});
+
 const OLD_FORECAST = {
   ...{ series: 'c/0/', signal: 'PUBLISHES', madeAt: 60_000, stepMs: 60_000, levels: [0.5, 0.9], quantiles: [1, 2] },
   ...{ currentPerSecond: 1, model: 'level', weights: { level: 1 }, recentError: 1, dispersion: 1, peakToMean: 1 },
@@ -357,12 +381,12 @@ test('the schema behind each local id is the one it always was', () => {
   );
   expect(digests).toMatchInlineSnapshot(`
     {
-      "Command 13": "cd483c6b6582",
+      "Command 18": "d70bed0b0c95",
       "Decision 15": "76d9c91b4c34",
       "Forecast 17": "2559d244d31a",
       "Metric 16": "ffc1765b7855",
-      "PointerRecord 8": "595e67baeea0",
-      "Progress 14": "62dcc6006b48",
+      "PointerRecord 20": "237318ac177c",
+      "Progress 19": "84736a687c55",
       "RateWindow 4": "9129c14e7ad0",
       "SubscriptionEvent 1": "864e4a81dcab",
       "WildcardEvents 2": "be8a9b8b4f16",

@@ -168,7 +168,10 @@ const pointerRecords = (
     topic: pointers.name,
     partition: 0,
     key: body.kind === 'PointerEntry' ? `p:${body.slice}` : `s:${body.shardId}`,
-    value: jsonCodec.encode('PointerRecord', { change: { epoch: at, index, count: bodies.length }, body }),
+    value: jsonCodec.encode('PointerRecord', {
+      change: { epoch: at, index, count: bodies.length, term: 1, planner: 'p' },
+      body,
+    }),
   }));
 };
 

@@ -70,6 +70,16 @@ export const METRICS: Readonly<Record<string, Declared>> = {
   },
   foreshard_duplicate_total: { kind: 'counter', help: 'Records read again and left out.', labels: ['group', 'topic'] },
   foreshard_refused_total: { kind: 'counter', help: 'Records refused, by reason.', labels: ['topic', 'code'] },
+  foreshard_refused_commands_total: {
+    kind: 'counter',
+    help: 'Commands that changed nothing, since no planner can have sent them or what they would destroy is in use.',
+    labels: ['reason'],
+  },
+  foreshard_refused_pointers_total: {
+    kind: 'counter',
+    help: 'Records of the pointer table that no planner can have written.',
+    labels: ['reason'],
+  },
   foreshard_refused_records_total: { kind: 'counter', help: 'Records refused, by group.', labels: ['group', 'topic'] },
   foreshard_dead_lettered_total: { kind: 'counter', help: 'Refused records kept in dead-letters.' },
   foreshard_commits_total: { kind: 'counter', help: 'Commits.', labels: ['group'] },

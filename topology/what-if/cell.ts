@@ -18,6 +18,7 @@ import type {
   Progress,
   ShardProgress,
 } from '../../schemas/records.ts';
+import { keyOfBody } from '../../state/pointer-table.ts';
 
 /** How long what the planner commands takes. */
 export interface Pace {
@@ -79,8 +80,8 @@ export class Cell {
     return this.pointers.length;
   }
 
-  send(input: Pick<PlanInput, 'topic' | 'value'>, offset = 0): void {
-    const full = { ...input, partition: 0, offset, key: '' } as PlanInput;
+  send(input: Pick<PlanInput, 'topic' | 'value'>, offset = 0, key = ''): void {
+    const full = { ...input, partition: 0, offset, key } as PlanInput;
     for (const emit of this.step(this.rows, full)) {
       if (emit.topic === 'commands') this.commands.push(emit.value!);
       else if (emit.topic === 'decisions') this.decisions.push(emit.value!);
@@ -126,8 +127,10 @@ export class Cell {
   }
 
   private readBack(): void {
-    for (; this.readCount < this.pointers.length; this.readCount++)
-      this.send({ topic: 'pointer-table', value: this.pointers[this.readCount]! }, this.readCount);
+    for (; this.readCount < this.pointers.length; this.readCount++) {
+      const value = this.pointers[this.readCount]!;
+      this.send({ topic: 'pointer-table', value }, this.readCount, keyOfBody(value.body));
+    }
   }
 
   private progress(body: Progress['body']): void {

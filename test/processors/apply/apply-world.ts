@@ -113,7 +113,7 @@ export class ApplyWorld {
   }
 
   command(body: Command['body'], id = `command-${this.#commandIds++}`, at = this.#epoch): void {
-    const value: Command = { id, epoch: epoch(at), reason: '', deadline: eventTime(0), body };
+    const value: Command = { id, epoch: epoch(at), reason: '', deadline: eventTime(0), body, term: 1, planner: 'p' };
     this.#log.push({ topic: 'commands', partition: 0, offset: this.#log.length, key: id, value });
   }
 

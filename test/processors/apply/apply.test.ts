@@ -54,8 +54,17 @@ class Task {
     return this.feed({ topic: 'outcomes', value });
   }
 
-  command(body: Command['body'], id = `c${this.offset}`, at = 9) {
-    const value: Command = { id, epoch: epoch(at), reason: 'why', deadline: eventTime(0), body };
+  command(body: Command['body'], id = `c${this.offset}`, at = 9, by: Partial<Command> = {}) {
+    const value: Command = {
+      id,
+      epoch: epoch(at),
+      reason: 'why',
+      deadline: eventTime(0),
+      body,
+      term: 1,
+      planner: 'p',
+      ...by,
+    };
     return this.feed({ topic: 'commands', value });
   }
 
@@ -439,6 +448,53 @@ describe('apply: shards on command', () => {
     ]);
     task.restart();
     expect(task.tick().effects).not.toContainEqual(expect.objectContaining({ shard: foreign }));
+  });
+});
+
+describe('apply: who commands', () => {
+  const pin = sliceKey(`t/${filterOf(3)}`);
+  const split = { kind: 'SplitSlice', slice: sliceKey('c/3/'), into: [sliceKey('c/3/'), pin] } as const;
+  const known = (): Task => {
+    const task = new Task(3);
+    task.tick();
+    task.command({ kind: 'AllocateShard', shardId: shardId('shard-0042'), datastoreType: 'kv' }, 'first', 9, {
+      term: 5,
+    });
+    return task;
+  };
+
+  for (const { name, by, constraint } of [
+    { name: 'nobody says who it is', by: { term: 0, planner: '' }, constraint: 'no-identity' },
+    { name: 'a planner that was replaced', by: { term: 4 }, constraint: 'old-term' },
+    { name: 'another planner in the same term', by: { term: 5, planner: 'q' }, constraint: 'another-planner' },
+    { name: 'a term that uses them all up', by: { term: 2 ** 52 }, constraint: 'implausible-term' },
+  ])
+    test(`a command is refused and told, changes nothing, and takes nobody’s id: ${name}`, () => {
+      const task = known();
+      task.restart();
+      const { effects, told } = task.command(split, 'second', 9, by);
+      expect(effects.filter(({ kind }) => kind === 'own')).toEqual([]);
+      expect(told).toMatchObject([{ kind: 'CommandRefused', commandId: 'second', constraint, term: 5 }]);
+      expect(task.command(split, 'second', 9, { term: 5 }).told).toMatchObject([{ kind: 'SliceProgress', done: true }]);
+    });
+
+  test('the next planner is obeyed from its first word on, and the one before no more', () => {
+    const task = known();
+    expect(task.command(split, 'second', 9, { term: 6, planner: 'q' }).told).toMatchObject([{ done: true }]);
+    expect(task.command(split, 'third', 9, { term: 5 }).told).toMatchObject([{ constraint: 'old-term' }]);
+  });
+
+  test('commands of an earlier release are obeyed until the first that names its planner', () => {
+    const task = new Task(3);
+    task.tick();
+    expect(task.command(split, 'first', 9, { term: 0, planner: '' }).told).toMatchObject([{ done: true }]);
+  });
+
+  test('somebody who foresees the id of a command does not keep it from being obeyed', () => {
+    const task = known();
+    task.command({ kind: 'RetireShard', shardId: shardId('shard-0099') }, 'second', 9, { term: 5 });
+    expect(task.command(split, 'second', 9, { term: 5 }).told).toMatchObject([{ done: true }]);
+    expect(task.command(split, 'second', 9, { term: 5 }).told).toEqual([]);
   });
 });
 

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { NEXT } from '../../../processors/plan/moves.ts';
 import { cellSummary, movesOf, pointerOf, shardMapOfRows, shardsOf } from '../../../processors/plan/views.ts';
 import { type Epoch, epoch, eventTime, moveId, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
+import { keyOfBody } from '../../../state/pointer-table.ts';
 import { Cell, forecast, T0 } from './simulator.ts';
 
 const SLICE = 'c/0/' as SliceKey;
@@ -39,7 +40,7 @@ describe('genesis', () => {
     expect(cell.pointers).toEqual([]);
     cell.shardReady('shard-0002', 'trie');
     expect(cell.pointers.map(({ change }) => change)).toEqual(
-      Array.from({ length: 10 }, (_, index) => ({ epoch: 1, index, count: 10 })),
+      Array.from({ length: 10 }, (_, index) => ({ epoch: 1, index, count: 10, term: 1, planner: 'foreshard' })),
     );
     expect(kinds(cell)).toEqual(['START']);
     expect(cell.problems()).toEqual([]);
@@ -221,7 +222,7 @@ describe('a move', () => {
 });
 
 describe('what is read back from the pointer table', () => {
-  test('a foreign record is refused, and our next change lies above it', () => {
+  test('a foreign record is refused, and what is true is published again, in a new term', () => {
     const cell = moving();
     const body = {
       kind: 'PointerEntry',
@@ -230,11 +231,25 @@ describe('what is read back from the pointer table', () => {
       shards: ['evil' as ShardId],
       epoch: epoch(50),
     } as const;
-    cell.send({ topic: 'pointer-table', value: { change: { epoch: epoch(50), index: 0, count: 1 }, body } }, 99);
+    cell.send(
+      {
+        topic: 'pointer-table',
+        value: { change: { epoch: epoch(50), index: 0, count: 1, term: 0, planner: '' }, body },
+      },
+      99,
+    );
     expect(refusals(cell)).toContain('foreign-pointer');
-    cell.moveProgress('VERIFIED');
-    expect(cell.pointers.at(-1)!.change.epoch).toBe(51);
+    const [again, ...gone] = cell.pointers.slice(-3);
+    expect(again).toMatchObject({ change: { epoch: 3, term: 2 }, body: { slice: SLICE, shards: ['shard-0001'] } });
+    expect(gone.map(({ body }) => body)).toMatchObject([
+      { slice: 'c/0/0', mode: 'GONE' },
+      { slice: 'c/0/1', mode: 'GONE' },
+    ]);
     expect(pointerOf(cell.rows, 4, 'any').some((home) => home.shard === 'evil')).toBe(false);
+    cell.readBack();
+    cell.moveProgress('VERIFIED');
+    expect(cell.pointers.at(-1)!.change).toMatchObject({ epoch: 4, term: 2 });
+    expect(refusals(cell).filter((constraint) => constraint === 'foreign-pointer')).toHaveLength(1);
   });
 
   for (const [name, at] of [
@@ -250,10 +265,82 @@ describe('what is read back from the pointer table', () => {
         shards: ['x' as ShardId],
         epoch: at as Epoch,
       } as const;
-      cell.send({ topic: 'pointer-table', value: { change: { epoch: at as Epoch, index: 0, count: 1 }, body } }, 99);
+      cell.send(
+        {
+          topic: 'pointer-table',
+          value: { change: { epoch: at as Epoch, index: 0, count: 1, term: 0, planner: '' }, body },
+        },
+        99,
+      );
       expect(refusals(cell)).toContain('foreign-pointer');
-      expect(cellSummary(cell.rows)!.epoch).toBe(2);
+      expect(cellSummary(cell.rows)!.epoch).toBe(3); // What is true was published again.
     });
+});
+
+describe('the planner’s term', () => {
+  const terms = (cell: Cell): number[] => cell.commands.map(({ command }) => command.term);
+  const refused = (cell: Cell, constraint: string, term: number, commandId = 'command-9'): void =>
+    cell.progress({ kind: 'CommandRefused', commandId, constraint, term, reason: 'forged' });
+
+  test('is on all that it says, and grows with its first word after each take-over alone', () => {
+    const cell = moving();
+    expect(terms(cell)).toEqual([1, 1]);
+    cell.rows.restart();
+    cell.tick();
+    expect(cellSummary(cell.rows)!.epoch).toBe(2);
+    cell.moveProgress('VERIFIED');
+    expect(cell.pointers.at(-1)!.change).toMatchObject({ term: 2, planner: 'foreshard' });
+    expect(terms(cell)).toEqual([1, 1, 2]);
+  });
+
+  test('goes above one that somebody has used in its place, and what is waited for is said again', () => {
+    const cell = moving();
+    cell.moveProgress('VERIFIED');
+    refused(cell, 'old-term', 400);
+    expect(cell.commands.at(-1)!.command).toMatchObject({ term: 401, body: { kind: 'SteerMove', action: 'SWITCH' } });
+    expect(refusals(cell)).toContain('old-term');
+  });
+
+  test('stays where somebody else’s command was refused', () => {
+    const cell = moving();
+    cell.moveProgress('VERIFIED');
+    const before = cell.commands.length;
+    refused(cell, 'old-term', 1);
+    refused(cell, 'no-identity', 1);
+    expect(cell.commands.length).toBe(before);
+    cell.moveProgress('DRAINING');
+    cell.readBack();
+    cell.pass(7_000);
+    expect(terms(cell).at(-1)).toBe(1);
+  });
+});
+
+describe('what is removed from the pointer table', () => {
+  test('a slice that is in use is put back, one that is not is nobody’s loss', () => {
+    const cell = moving();
+    cell.send({ topic: 'pointer-table', value: null }, 99, 'p:c/0/0');
+    expect(refusals(cell)).not.toContain('foreign-pointer');
+    for (const key of ['p:c/1/', 's:shard-0001', 'p:w/2/']) {
+      const before = cell.pointers.length;
+      cell.send({ topic: 'pointer-table', value: null }, 100, key);
+      expect(keyOfBody(cell.pointers[before]!.body)).toBe(key);
+      expect(cell.pointers[before]!.body).not.toMatchObject({ mode: 'GONE' });
+    }
+    expect(refusals(cell)).toContain('foreign-pointer');
+    cell.readBack();
+    expect(cellSummary(cell.rows)!.ignored.pointers).toBe(3);
+  });
+
+  test('a slice that is not ours is called gone', () => {
+    const cell = moving();
+    const body = { kind: 'PointerEntry', slice: 'c/0/011', mode: 'SINGLE', shards: ['shard-0001'] } as const;
+    const change = { epoch: epoch(3), index: 0, count: 1, term: 1, planner: 'foreshard' };
+    cell.send({ topic: 'pointer-table', value: { change, body: { ...body, epoch: epoch(3) } as never } }, 99);
+    expect(cell.pointers.at(-1)).toMatchObject({
+      change: { epoch: 3, term: 2 },
+      body: { slice: 'c/0/011', mode: 'GONE' },
+    });
+  });
 });
 
 describe('shards', () => {

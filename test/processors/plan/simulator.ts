@@ -38,6 +38,7 @@ import {
   ROOT_KEY,
   topicSeries,
 } from '../../../state/keys.ts';
+import { keyOfBody } from '../../../state/pointer-table.ts';
 import { problemsOf } from '../../../state/shard-map.ts';
 
 export const T0 = 1_700_000_000_000;
@@ -124,6 +125,9 @@ export class MapRows implements Rows<Row> {
   }
 }
 
+const keyOf = ({ topic, value }: Pick<PlanInput, 'topic' | 'value'>): string =>
+  topic === 'pointer-table' && value !== null ? keyOfBody((value as PointerRecord).body) : '';
+
 /** The stage with its outputs, fed by hand. */
 export class Cell {
   settings: PlanSettings;
@@ -147,8 +151,8 @@ export class Cell {
     this.#step = planWith(this.settings);
   }
 
-  send(input: Pick<PlanInput, 'topic' | 'value'>, offset = 0): void {
-    const full = { ...input, partition: 0, offset, key: '' } as PlanInput;
+  send(input: Pick<PlanInput, 'topic' | 'value'>, offset = 0, key = keyOf(input)): void {
+    const full = { ...input, partition: 0, offset, key } as PlanInput;
     for (const emit of this.#step(this.rows, full)) {
       if (emit.topic === 'commands') this.commands.push({ command: emit.value!, partition: emit.partition! });
       else if (emit.topic === 'decisions') this.decisions.push(emit.value!);

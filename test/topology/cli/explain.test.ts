@@ -164,7 +164,11 @@ function tableOnOneShard(id: string): PointerTable {
   const slices = firstSlices(1);
   slices.forEach((slice, index) => {
     const body = { kind: 'PointerEntry', slice, mode: 'SINGLE', shards: [shardId(id)], epoch: epoch(1) } as const;
-    pointers.apply(`p:${slice}`, { change: { epoch: epoch(1), index, count: slices.length }, body }, index);
+    pointers.apply(
+      `p:${slice}`,
+      { change: { epoch: epoch(1), index, count: slices.length, term: 1, planner: 'p' }, body },
+      index,
+    );
   });
   pointers.reached(slices.length, slices.length);
   return pointers;

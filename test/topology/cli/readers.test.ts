@@ -30,7 +30,7 @@ function change(at: number, shard: ShardId, firstOffset: number): Seen<PointerRe
   ];
   return bodies.map((body, index) => ({
     key: body.kind === 'ShardEntry' ? `s:${body.shardId}` : `p:${body.slice}`,
-    value: { change: { epoch: epoch(at), index, count: bodies.length }, body },
+    value: { change: { epoch: epoch(at), index, count: bodies.length, term: 1, planner: 'p' }, body },
     offset: firstOffset + index,
     endOffset: firstOffset + bodies.length,
   }));
