@@ -51,7 +51,7 @@ class MemoryStore implements Store {
       if (value === undefined) this.#kept.rows.delete(key);
       else this.#kept.rows.set(key, Buffer.from(value));
     }
-    this.#kept.mark = { changelog: mark.changelog, inputs: { ...mark.inputs } };
+    this.#kept.mark = { ...mark, inputs: { ...mark.inputs } };
   }
 
   async mark(): Promise<Mark | undefined> {

@@ -21,6 +21,8 @@ export interface Mark {
   readonly changelog: Offset;
   /** For each `topic/partition` the next offset to consume. */
   readonly inputs: Readonly<Record<string, Offset>>;
+  /** The host's time of the write; absent in stores of an earlier release. */
+  readonly writtenAt?: number;
 }
 
 /** Ordered keys of one task; one writer. */

@@ -80,6 +80,8 @@ export interface LocalLogOptions {
   /** Of each topic that has `all` partitions; the number of tasks of a group that does not gather. */
   readonly partitions: number;
   readonly now: () => number;
+  /** How long compaction keeps removals; absent: for ever. */
+  readonly removalsKeptMs?: number;
   /** Calls `fire` after `ms`, unless the returned function is called first. */
   readonly after: (ms: number, fire: () => void) => () => void;
   /** Tests put themselves between a task and the log here. */

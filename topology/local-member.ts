@@ -22,6 +22,7 @@ export class OwnedTask implements TaskLog {
   readonly group: string;
   readonly partition: Partition;
   readonly changelog: Part;
+  readonly removalsKeptMs: number;
   readonly #log: LocalLog;
   readonly #told: { committed(inputs: Commit['inputs']): void; broken(): void };
   #fencedBy: string | undefined;
@@ -37,6 +38,7 @@ export class OwnedTask implements TaskLog {
     this.group = group;
     this.partition = partition;
     this.changelog = log.part(changelogOf(log.options.app, group), partition);
+    this.removalsKeptMs = log.options.removalsKeptMs ?? Number.POSITIVE_INFINITY;
     this.#told = told;
   }
 

@@ -75,6 +75,8 @@ export interface TaskHandler {
 export interface TaskLog {
   readonly group: string;
   readonly partition: Partition;
+  /** How long a removal stays in the changelog at least: whoever has read less for longer may have missed one. */
+  readonly removalsKeptMs: number;
   /**
    * Reads the task's changelog from `from` to its end as of now, in order, in bounded pages. Resolves with the end.
    * A page's change with `value: undefined` is a removal. `from` before the earliest kept record (compaction) is fine.

@@ -11,6 +11,8 @@
 //       committed with whatever comes next.
 //   K7. An abandoned task waits for no store. What its last attempt may still do there is a former owner's: the stores
 //       refuse it, or have it already (I6, I8).
+//   K8. A local store that was last written so long ago that its changelog may have dropped removals since is not caught up
+//       but made anew: what was removed meanwhile would be there for ever.
 
 import type { FitRequest } from '../processors/forecast/fits.ts';
 import type { Emit, Input, Tick } from '../processors/step.ts';
@@ -267,14 +269,16 @@ export class Task {
     this.#store = store;
     const mark = await store.mark();
     const from = mark?.changelog ?? 0;
+    const isOld = this.#mayMissRemovals(mark);
     let inputs: Mark['inputs'] = mark?.inputs ?? {};
     const end = await this.#log.restore(from, async (changes, next, total) => {
+      if (isOld) throw this.#tooOld(mark);
       const rows: Change[] = [];
       for (const change of changes) {
         if (change.key !== MARK_KEY) rows.push(change);
         else if (change.value !== undefined) inputs = JSON.parse(change.value.toString('utf8')) as Mark['inputs'];
       }
-      await store.write(rows, { changelog: next, inputs });
+      await this.#write(rows, { changelog: next, inputs });
       this.#restored = { done: next - from, total: total - from };
       this.#ports.meter.add('foreshard_restored_records_total', changes.length, { group: this.group.name });
     });
@@ -285,12 +289,33 @@ export class Task {
         { task: this.name, end, from },
       );
     }
-    await store.write([], { changelog: end, inputs });
+    if (isOld && end > from) throw this.#tooOld(mark);
+    await this.#write([], { changelog: end, inputs });
     for (const { rows } of this.#runs) {
       if (rows.table === NO_TABLE) continue;
       for await (const [key, value] of store.entries(rows.prefix)) rows.load(key.slice(rows.prefix.length), value);
     }
     this.#inputs = { ...inputs };
+  }
+
+  #write(changes: readonly Change[], mark: Mark): Promise<void> {
+    return this.#store!.write(changes, { ...mark, writtenAt: this.#ports.clock.now() });
+  }
+
+  /** K8. A quarter of the time is left for clocks that differ and for the restore itself. */
+  #mayMissRemovals(mark: Mark | undefined): boolean {
+    if (mark === undefined) return false;
+    const ageMs = Math.abs(this.#ports.clock.now() - (mark.writtenAt ?? Number.NEGATIVE_INFINITY));
+    return ageMs > 0.75 * this.#log.removalsKeptMs;
+  }
+
+  #tooOld(mark: Mark | undefined): AppError {
+    const { removalsKeptMs } = this.#log;
+    return new AppError(
+      'STORE_CORRUPT',
+      `the local store ${this.name} is too old to be caught up: its changelog keeps removals for ${removalsKeptMs} ms. It is rebuilt`,
+      { store: this.name, writtenAt: mark?.writtenAt, removalsKeptMs },
+    );
   }
 
   /** False when the record was refused. */
@@ -390,7 +415,7 @@ export class Task {
     const mark: Change = { key: MARK_KEY, value: Buffer.from(JSON.stringify(inputs), 'utf8') };
     try {
       const next = await this.#log.commit({ changelog: [...changes, mark], outputs, inputs });
-      await this.#store!.write(changes, { changelog: next, inputs }); // K3
+      await this.#write(changes, { changelog: next, inputs }); // K3
     } catch (error) {
       this.#dead = true; // K5
       throw error;

@@ -25,6 +25,8 @@ export interface DriveOptions {
   readonly shelf?: MemoryShelf;
   readonly stores?: StoreFolder;
   readonly commitIntervalMs?: number;
+  /** How long the changelog is said to keep removals; absent: for ever. */
+  readonly removalsKeptMs?: number;
 }
 
 export interface Read {
@@ -61,6 +63,7 @@ export async function drive(topology: Topology, options: DriveOptions = {}): Pro
     partitions,
     now: () => clock.now(),
     ...(options.shelf === undefined ? {} : { shelf: options.shelf }),
+    ...(options.removalsKeptMs === undefined ? {} : { removalsKeptMs: options.removalsKeptMs }),
   });
   const meter = new CountingMeter();
   const stores = options.stores ?? memoryFolder();

@@ -11,6 +11,8 @@ export interface MemoryLogOptions {
   readonly app: string;
   readonly partitions: number;
   readonly now?: () => number;
+  /** How long removals are kept, as far as tasks are told: `compact` drops them when it is told to. */
+  readonly removalsKeptMs?: number;
   /** Records of an earlier log: what a restart would find. */
   readonly shelf?: MemoryShelf;
 }
@@ -30,6 +32,7 @@ export class MemoryLog extends LocalLog {
       app: options.app,
       partitions: options.partitions,
       now: options.now ?? (() => FIRST_TIME + shelf.writes),
+      ...(options.removalsKeptMs === undefined ? {} : { removalsKeptMs: options.removalsKeptMs }),
       after: (ms, fire) => {
         const timer = setTimeout(fire, ms);
         return () => clearTimeout(timer);
@@ -60,9 +63,9 @@ export class MemoryLog extends LocalLog {
     this.#faults.twice = batches;
   }
 
-  /** Keeps the last record of each key, removals included. */
-  compact(topic: string): void {
-    this.shelf.compact(topic);
+  /** Keeps the last record of each key; removals too, unless they are `dropped`. */
+  compact(topic: string, removals: 'kept' | 'dropped' = 'kept'): void {
+    this.shelf.compact(topic, removals);
   }
 
   /** All records of a topic as of now, partition after partition. */
@@ -142,10 +145,12 @@ export class MemoryShelf implements Shelf {
 
   async close(): Promise<void> {}
 
-  compact(topic: string): void {
+  compact(topic: string, removals: 'kept' | 'dropped' = 'kept'): void {
     for (const rows of this.#topics.get(topic)!.rows) {
       const last = new Map(rows.records.map((each) => [String(each.key), each.offset]));
-      rows.records = rows.records.filter((each) => last.get(String(each.key)) === each.offset);
+      rows.records = rows.records.filter(
+        (each) => last.get(String(each.key)) === each.offset && (removals === 'kept' || each.value !== null),
+      );
     }
   }
 

@@ -44,6 +44,7 @@ export class EmbeddedLog extends LocalLog {
       app: options.app,
       partitions: options.partitions,
       now: options.now,
+      removalsKeptMs: options.tombstoneMs,
       after: (ms, fire) => {
         const timer = setTimeout(fire, ms);
         return () => clearTimeout(timer);

@@ -31,7 +31,7 @@ import { KafkaMembership } from './kafka/membership.ts';
 import type { Place, ReadingSettings } from './kafka/reading.ts';
 import { standingsOf } from './kafka/standings.ts';
 import { placedOf, TaskLife, type TaskPlan } from './kafka/task-life.ts';
-import { type PhysicalTopic, prepareTopics } from './kafka/topic-admin.ts';
+import { type PhysicalTopic, prepareTopics, removalsKeptMs } from './kafka/topic-admin.ts';
 
 export interface KafkaLogOptions {
   readonly brokers: readonly string[];
@@ -120,6 +120,7 @@ class KafkaLog implements Log {
     const taskCount = taskCountOf(group, counts);
     const changelog = changelogOf(app, group.name);
     await this.#prepare([{ topic: changelog, partitions: taskCount, cleanup: 'compact', retentionMs: -1 }]);
+    const keptMs = await this.#whenReachable('topics', undefined, () => removalsKeptMs(this.#kafka, changelog));
     const groupId = `${app}-${group.name}`;
     const inputsOf = (task: Partition) => inputsOfTask(group, counts, task, (name) => this.#physicalOf(name));
     const planOf = (partition: Partition): TaskPlan => ({
@@ -127,6 +128,7 @@ class KafkaLog implements Log {
       groupId,
       partition,
       changelog: { topic: changelog, partition },
+      removalsKeptMs: keptMs,
       inputs: inputsOf(partition),
       transactionalId: `${app}-${group.name}-${partition}`,
       physicalOf: (name) => this.#physicalOf(name),

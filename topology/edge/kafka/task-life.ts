@@ -25,6 +25,7 @@ export interface TaskPlan {
   readonly groupId: string;
   readonly partition: Partition;
   readonly changelog: Place;
+  readonly removalsKeptMs: number;
   /** What it consumes, by the names that the handler knows. */
   readonly inputs: readonly (Place & { readonly name: string })[];
   readonly transactionalId: string;
@@ -207,6 +208,7 @@ export class TaskLife {
 class OwnedTask implements TaskLog {
   readonly group: string;
   readonly partition: Partition;
+  readonly removalsKeptMs: number;
   /** Why the round is over, when a commit ended it. */
   failure: AppError | undefined;
   readonly #plan: TaskPlan;
@@ -223,6 +225,7 @@ class OwnedTask implements TaskLog {
   constructor(plan: TaskPlan, settings: TaskSettings, cluster: RawCluster, transaction: Transaction, health: Health) {
     this.group = plan.group;
     this.partition = plan.partition;
+    this.removalsKeptMs = plan.removalsKeptMs;
     this.#plan = plan;
     this.#settings = settings;
     this.#cluster = cluster;

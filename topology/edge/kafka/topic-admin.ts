@@ -27,6 +27,8 @@ export interface TopicSettings {
 /** Compaction leaves the segment being written alone, so readers of a table read at most so much of its past. */
 const COMPACTED_SEGMENT_MS = 6 * 3_600_000;
 const MIN_CLEANABLE_RATIO = 0.1;
+/** What Kafka keeps the mark of a removed key for where a topic does not say. */
+const KAFKAS_RETENTION_MS = 86_400_000;
 
 export async function prepareTopics(
   kafka: Kafka,
@@ -63,6 +65,22 @@ function missingTopics(missing: readonly PhysicalTopic[], settings: TopicSetting
     `topics are missing and FORESHARD_CREATE_TOPICS is false: create ${wanted.join('; ')}`,
     { topics: missing.map(({ topic }) => topic) },
   );
+}
+
+/** How long a compacted topic keeps removals, as it is set now. */
+export async function removalsKeptMs(kafka: Kafka, topic: string): Promise<number> {
+  const admin = guarded(kafka.admin());
+  await admin.connect();
+  try {
+    const { resources } = await admin.describeConfigs({
+      includeSynonyms: false,
+      resources: [{ type: kafkajs.ConfigResourceTypes.TOPIC, name: topic, configNames: ['delete.retention.ms'] }],
+    });
+    const [entry] = resources[0]?.configEntries ?? [];
+    return Number(entry?.configValue ?? KAFKAS_RETENTION_MS);
+  } finally {
+    await admin.disconnect();
+  }
 }
 
 function creationOf({ topic, partitions, cleanup, retentionMs }: PhysicalTopic, settings: TopicSettings) {
