@@ -19,7 +19,7 @@
 // of it when it asks for what stayed.
 
 import { type Epoch, epoch, type SliceKey } from '../schemas/ids.ts';
-import type { EraseRight, OwnerRecord, SliceRange } from '../state/effects.ts';
+import type { DisownRight, EraseRight, OwnerRecord, SliceRange } from '../state/effects.ts';
 import { groupSlice, isWithin, parseSlice, partitionOf, placeOf, ROOT_KEY } from '../state/keys.ts';
 import { SliceTree } from '../state/slice-tree.ts';
 import { compareUtf8 } from './rows.ts';
@@ -54,6 +54,27 @@ export class OwnerIndex {
   allowsErase(slice: SliceKey, { state, epoch: at }: EraseRight): boolean {
     const known = this.#records.get(slice);
     return known?.state === state && known.epoch === at;
+  }
+
+  /** D5. */
+  allowsDisown(slice: SliceKey, { state, epoch: at }: DisownRight): boolean {
+    const known = this.#records.get(slice);
+    return known === undefined || (known.state === state && known.epoch <= at);
+  }
+
+  /** Whether a look-up of the filter is answered here, for whoever has the newest pointers. */
+  finds(filter: string): boolean {
+    const place = placeOf(filter);
+    const partition = partitionOf(place.routingKey, this.partitions);
+    const isHere = (key: SliceKey | undefined): boolean => {
+      const record = key === undefined ? undefined : this.#records.get(key);
+      return record !== undefined && record.state !== 'moved';
+    };
+    if (place.trie) return isHere(this.#slices.groupOf(partition, place.prefix));
+    const parts = this.#spreads.get(filter);
+    if (parts === undefined) return isHere(this.#slices.concreteSliceOf(filter, partition, ''));
+    for (const part of parts) if (isHere(part)) return true;
+    return false;
   }
 
   /** O6. */

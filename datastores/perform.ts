@@ -105,7 +105,8 @@ function performOne(provisioner: Provisioner, settings: PerformSettings, effect:
       });
     case 'disown':
       return settle(effect.kind, effect.shard, undefined, async () => {
-        await (await provisioner.store(effect.shard)).disown(effect.slice);
+        // As with `own`: what is refused is not this task's to forget any more (D5).
+        await (await provisioner.store(effect.shard)).disown(effect.slice, effect.right);
         return undefined;
       });
     case 'copy':
@@ -164,7 +165,10 @@ async function copy(
   return { kind: 'copied', move, rows: page.rows.length, bytes, cursor: page.cursor ?? cursor, done: page.done };
 }
 
-/** The target is digested up to the source's last row, or to the end of the range after its last page: so extra rows show. */
+/**
+ * The target is digested up to the source's last row, or to the end of the range after its last page: so extra rows show.
+ * Rows that are equal are not enough: a look-up at the target must find them.
+ */
 async function compare(
   provisioner: Provisioner,
   { move, from, to, range, cursor, limit }: Extract<Effect, { kind: 'compare' }>,
@@ -176,7 +180,7 @@ async function compare(
   for (const row of page.rows) digest.add(row);
   const expected = digest.result();
   const found = await target.digest(range, cursor, page.done ? undefined : page.cursor);
-  const equal = found.rows === expected.rows && found.digest === expected.digest;
+  const equal = found.rows === expected.rows && found.digest === expected.digest && found.hidden === 0;
   return { kind: 'compared', move, rows: expected.rows, equal, cursor: page.cursor ?? cursor, done: page.done };
 }
 

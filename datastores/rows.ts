@@ -74,9 +74,19 @@ export class RowDigest {
   #low = 0x811c9dc5;
   #high = 0x9747b28c;
   #rows = 0;
+  #hidden = 0;
+  readonly #finds: (filter: string) => boolean;
+  #last: { readonly filter: string; readonly found: boolean } | undefined;
+
+  /** `finds` tells whether the store answers look-ups of a filter. */
+  constructor(finds: (filter: string) => boolean = () => true) {
+    this.#finds = finds;
+  }
 
   add(row: SubscriptionRow): void {
     this.#rows += 1;
+    if (this.#last?.filter !== row.filter) this.#last = { filter: row.filter, found: this.#finds(row.filter) };
+    if (!this.#last.found) this.#hidden += 1;
     this.#text(row.filter);
     this.#text(row.clientId);
     this.#text(row.brokerId);
@@ -86,8 +96,8 @@ export class RowDigest {
       this.#text(`${version.incarnation} ${version.offset} ${brokerId}`);
   }
 
-  result(): { readonly rows: number; readonly digest: string } {
-    return { rows: this.#rows, digest: hex(finish(this.#low)) + hex(finish(this.#high)) };
+  result(): { readonly rows: number; readonly digest: string; readonly hidden: number } {
+    return { rows: this.#rows, digest: hex(finish(this.#low)) + hex(finish(this.#high)), hidden: this.#hidden };
   }
 
   #text(text: string): void {

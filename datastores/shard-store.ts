@@ -10,9 +10,10 @@
 //       `moved`, or no record covers it, the answer is `moved`; the asker refreshes and asks again. The same goes for
 //       `receiving` with a higher epoch. So an empty answer always means that nobody subscribes.
 //   D4. `own` with an epoch below the recorded one is refused.
-//   D5. Rows are erased only while the store's record of that very slice says what the caller thinks it says: a task that
-//       lost its partition, and does not know yet, erases nothing of its successor's. Records of slices within the range
-//       go with the rows: what was carved out once and has merged since must not speak for a slice that comes back.
+//   D5. Rows are erased, and a record is forgotten, only while the store's record of that very slice says what the caller
+//       thinks it says: a task that lost its partition, and does not know yet, takes nothing of its successor's. A record of a
+//       later epoch than the caller's is its successor's. With erased rows go the records of slices within the range:
+//       what was carved out once and has merged since must not speak for a slice that comes back.
 //   D6. A store goes only when its own records and rows say that nothing of any partition lives in it (vacancy.ts). That is
 //       found out and the store closed with no write in between.
 //   D7. A store that is not the one that was meant answers nothing and takes nothing: SHARD_LOST when it is another
@@ -20,7 +21,7 @@
 
 import type { Epoch, EventTime, ShardId } from '../schemas/ids.ts';
 import type { StoreKind } from '../schemas/records.ts';
-import type { Cursor, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../state/effects.ts';
+import type { Cursor, DisownRight, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../state/effects.ts';
 import type { KeySpace } from '../state/keys.ts';
 
 /** One live subscriber in an answer. */
@@ -53,6 +54,8 @@ export interface Page {
 export interface RangeDigest {
   readonly rows: number;
   readonly digest: string;
+  /** Rows that no look-up here would find: no owner record covers their filter, or one that says it has moved. */
+  readonly hidden: number;
 }
 
 /** All methods throw STORE_UNAVAILABLE when the store cannot be reached: nothing or a prefix was done, repeat it. */
@@ -62,7 +65,8 @@ export interface ShardStore {
   readonly instanceId: string;
   write(rows: readonly SubscriptionRow[]): Promise<WriteResult>;
   own(owner: OwnerRecord): Promise<boolean>;
-  disown(slice: OwnerRecord['slice']): Promise<void>;
+  /** Forgets the record of the slice; false when it is another one than `right` says (D5). Without a record: true. */
+  disown(slice: OwnerRecord['slice'], right: DisownRight): Promise<boolean>;
   owners(): Promise<readonly OwnerRecord[]>;
 
   /** The live subscribers of exactly these filters, one answer each, in order: what a SUBSCRIBE or a concrete PUBLISH look-up asks. */

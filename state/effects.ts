@@ -48,6 +48,9 @@ export interface OwnerRecord {
   readonly movedTo?: ShardId;
 }
 
+/** What a shard's record of a slice says when it is forgotten: the same state, and no later epoch. */
+export type DisownRight = Pick<OwnerRecord, 'state' | 'epoch'>;
+
 /** What a shard's record of a slice must still say when its rows are erased: a word from an earlier time erases nothing. */
 export interface EraseRight {
   readonly state: 'receiving' | 'moved';
@@ -89,8 +92,8 @@ export type Effect =
     }
   /** Put an owner record. Refused by the store when it has one of a higher epoch. */
   | { readonly kind: 'own'; readonly shard: ShardId; readonly owner: OwnerRecord; readonly move?: MoveId }
-  /** Forget the owner record of a slice that was split or merged away. */
-  | { readonly kind: 'disown'; readonly shard: ShardId; readonly slice: SliceKey }
+  /** Forget the owner record of a slice that was split or merged away, or is not coming, if it is as `right` says. */
+  | { readonly kind: 'disown'; readonly shard: ShardId; readonly slice: SliceKey; readonly right: DisownRight }
   /** Copy at most `limit` rows, tombstones included, from after `cursor`. */
   | {
       readonly kind: 'copy';

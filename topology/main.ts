@@ -100,7 +100,10 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
   const telemetry = createTelemetry(logger, options.serveHttp ?? true);
   const settings = settingsOf(config, catalog);
   const topology = topologyOf(settings);
-  const provisioner = provisionerOf(config, catalog, clock, simulated);
+  const provisioner = provisionerOf(config, catalog, clock, simulated, (failure) => {
+    telemetry.meter.add('foreshard_snapshot_failures_total', 1);
+    logger.warn({ error: failure }, SNAPSHOT_FAILED);
+  });
   const log = await openLog(config, logger, clock, simulated, telemetry.meter);
   const closers: (() => Promise<void>)[] = [() => provisioner.close(), () => log.close()]; // The last one first.
   let isStopping = false;
@@ -332,7 +335,19 @@ export async function openLog(
   });
 }
 
-export function provisionerOf(config: Config, catalog: Catalog, clock: Clock, simulated: boolean): Provisioner {
+/** Of a trie shard, for whoever reads the log. */
+export const SNAPSHOT_FAILED =
+  'a trie shard could not take a snapshot; nothing is lost, its log grows until one can be taken: look at the disk';
+
+type SnapshotFailed = (failure: AppError) => void;
+
+export function provisionerOf(
+  config: Config,
+  catalog: Catalog,
+  clock: Clock,
+  simulated: boolean,
+  snapshotFailed: SnapshotFailed,
+): Provisioner {
   if (config.shardServers.length > 0) {
     const token = config.shardServerToken.reveal();
     return remoteProvisioner({
@@ -341,7 +356,7 @@ export function provisionerOf(config: Config, catalog: Catalog, clock: Clock, si
       partitions: config.partitions,
     });
   }
-  return shardFolders(config, catalog, clock, simulated, keySpaceOf(config.partitions));
+  return shardFolders(config, catalog, clock, simulated, snapshotFailed, keySpaceOf(config.partitions));
 }
 
 /** Shards in folders of this process; without a key space they are whatever fleet's that asks (a shard server). */
@@ -350,6 +365,7 @@ export function shardFolders(
   catalog: Catalog,
   clock: Clock,
   simulated: boolean,
+  snapshotFailed: SnapshotFailed,
   keySpace?: KeySpace,
 ): Provisioner {
   // A committed position is never ahead of a durable effect (I9): shards in this process wait for the disk.
@@ -365,7 +381,8 @@ export function shardFolders(
     ),
     open: {
       KEY_VALUE: (folder, opening) => openLevelKv(folder, { partitions: opening.identity.partitions, sync, opening }),
-      TRIE: (folder, opening) => openTrieStore(folder, { partitions: opening.identity.partitions, sync, opening }),
+      TRIE: (folder, opening) =>
+        openTrieStore(folder, { partitions: opening.identity.partitions, sync, opening, snapshotFailed }),
     },
     now: () => clock.now(),
   });

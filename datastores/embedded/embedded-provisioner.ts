@@ -10,6 +10,7 @@
 //   E4. A store is made, with its identity (../identity.ts), before shard.json calls the shard ready. A ready shard whose
 //       store is gone, empty or another's is refused with SHARD_LOST; it never comes back empty.
 //   E5. A shard keeps the key space that it was made for; whoever asks by another is refused with FLEET_MISMATCH.
+//   E6. What the disk refuses is STORE_UNAVAILABLE: it is asked again, and ends no process.
 
 import { randomUUID } from 'node:crypto';
 import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
@@ -18,6 +19,7 @@ import { AppError, type ErrorCode } from '../../schemas/errors.ts';
 import type { EventTime, ShardId } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
 import type { KeySpace } from '../../state/keys.ts';
+import { isOfDisk } from '../disk-error.ts';
 import { checkKeySpace, lost, type Opening, type StoreIdentity } from '../identity.ts';
 import { Serial } from '../serial.ts';
 import { checkedShardName } from '../shard-name.ts';
@@ -165,7 +167,12 @@ class EmbeddedProvisioner implements Provisioner {
       serial = new Serial();
       this.#work.set(shard, serial);
     }
-    return serial.run(work);
+    try {
+      return await serial.run(work);
+    } catch (error) {
+      if (!isOfDisk(error)) throw error;
+      throw new AppError('STORE_UNAVAILABLE', `${shard}: ${error.message}`, { shard, code: error.code }, error); // E6
+    }
   }
 
   /** Why the shard must not go (D6). A store that cannot be read cannot say that nothing lives in it. */

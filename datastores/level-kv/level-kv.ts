@@ -13,7 +13,7 @@ import { crc32 } from 'node:zlib';
 import { Level } from 'level';
 import { AppError, type ErrorCode } from '../../schemas/errors.ts';
 import type { Epoch, EventTime, SliceKey } from '../../schemas/ids.ts';
-import type { Cursor, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
+import type { Cursor, DisownRight, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
 import { KEY_FORMAT } from '../../state/keys.ts';
 import { seal, unseal } from '../../state/seal.ts';
 import { checkKeySpace, lacksIdentity, lost, type Opening, type StoreIdentity } from '../identity.ts';
@@ -168,10 +168,12 @@ class LevelKv implements LocalShardStore {
     });
   }
 
-  disown(slice: SliceKey): Promise<void> {
+  disown(slice: SliceKey, right: DisownRight): Promise<boolean> {
     return this.#changing(async () => {
+      if (!this.#owners.allowsDisown(slice, right)) return false;
       await this.#database.del(ownerKey(slice), { sync: this.#sync });
       this.#owners.delete(slice);
+      return true;
     });
   }
 
@@ -213,7 +215,7 @@ class LevelKv implements LocalShardStore {
 
   digest(range: SliceRange, after: Cursor | undefined, upTo: Cursor | undefined): Promise<RangeDigest> {
     return reported(async () => {
-      const digest = new RowDigest();
+      const digest = new RowDigest((filter) => this.#owners.finds(filter));
       for await (const entries of this.#entries(range, after, upTo, SCAN_ROWS))
         for (const [key, value] of entries) digest.add(decodeRow(placeOfKey(key), value, this.#brokers));
       return digest.result();

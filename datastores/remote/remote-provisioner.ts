@@ -11,7 +11,7 @@
 import { AppError, type ErrorCode } from '../../schemas/errors.ts';
 import type { Epoch, EventTime, ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
-import type { Cursor, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
+import type { Cursor, DisownRight, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
 import { filterHash, keySpaceOf } from '../../state/keys.ts';
 import { writeResult } from '../merge.ts';
 import { rowBytes } from '../rows.ts';
@@ -166,8 +166,8 @@ class RemoteStore implements ShardStore {
     return this.#call('own', { owner });
   }
 
-  async disown(slice: SliceKey): Promise<void> {
-    await this.#call('disown', { slice });
+  disown(slice: SliceKey, right: DisownRight): Promise<boolean> {
+    return this.#call('disown', { slice, right });
   }
 
   async owners(): Promise<readonly OwnerRecord[]> {

@@ -57,10 +57,7 @@ type Calls = {
 const CALLS: Calls = {
   write: (store, body) => store.write(body.rows.map(rowOf)),
   own: (store, body) => store.own(ownerOf(body.owner)),
-  disown: async (store, body) => {
-    await store.disown(sliceKey(body.slice));
-    return null;
-  },
+  disown: (store, { slice, right }) => store.disown(sliceKey(slice), { state: right.state, epoch: epoch(right.epoch) }),
   owners: (store) => store.owners(),
   lookup: (store, body) => store.lookup(body.filters, epoch(body.asker)),
   match: (store, body) =>

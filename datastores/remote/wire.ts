@@ -16,7 +16,7 @@ import { AppError, type ErrorCode } from '../../schemas/errors.ts';
 import { epoch, eventTime, shardId, sliceKey } from '../../schemas/ids.ts';
 import type { OwnerRecord, Removal, SliceRange, SubscriptionRow } from '../../state/effects.ts';
 import { type KeySpace, parseSlice } from '../../state/keys.ts';
-import { filterProblem } from '../../state/topic-filter.ts';
+import { filterProblem, topicProblem } from '../../state/topic-filter.ts';
 import type { Meant } from '../shard-store.ts';
 
 /** MQTT's own limit for one text is 65,535 bytes, so no more code units; a slice key and a cursor add to one or two. */
@@ -72,6 +72,7 @@ const right = Type.Object(
   { state: Type.Union([Type.Literal('receiving'), Type.Literal('moved')]), epoch: count },
   { additionalProperties: false },
 );
+const disownRight = Type.Object({ state: owner.properties.state, epoch: count }, { additionalProperties: false });
 const request = <Properties extends Parameters<typeof Type.Object>[0]>(properties: Properties) =>
   Type.Object(properties, { additionalProperties: false });
 
@@ -84,7 +85,7 @@ export const REQUESTS = {
   }),
   write: request({ rows: Type.Array(row, { maxItems: ITEMS_MAX }) }),
   own: request({ owner }),
-  disown: request({ slice }),
+  disown: request({ slice, right: disownRight }),
   owners: request({}),
   lookup: request({ filters: Type.Array(text, { maxItems: ITEMS_MAX }), asker: count }),
   match: request({
@@ -211,9 +212,14 @@ export function bodyProblem(body: unknown): string | undefined {
     owner?: WireOwner;
     queries?: readonly { readonly slice: string }[];
   };
-  for (const filter of [...(rows ?? []).map((each) => each[0]), ...(filters ?? [])]) {
+  for (const [filter] of rows ?? []) {
     const problem = filterProblem(filter);
     if (problem !== undefined) return `a filter is not valid: ${problem}`;
+  }
+  // What is looked up may be a topic that somebody publishes to: it has no limit of levels.
+  for (const asked of filters ?? []) {
+    const problem = filterProblem(asked);
+    if (problem !== undefined && topicProblem(asked) !== undefined) return `a filter is not valid: ${problem}`;
   }
   const slices = [
     key,

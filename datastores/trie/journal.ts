@@ -9,22 +9,30 @@
 //       any state between gives the last state: a row yields to a higher version alone, an erasure erases.
 //   J4. At opening a torn frame at the end of the newest log is cut off (F1); anything else that does not fit is
 //       refused with STORE_CORRUPT (F2), a folder of another version with STORE_FORMAT.
+//   J5. What the disk refuses is STORE_UNAVAILABLE, never a bug: a full disk costs the write that met it and no more. A log or
+//       snapshot that cannot be begun or ended leaves the older ones as they are; it is told, and tried again some records
+//       later.
 
 import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../../schemas/errors.ts';
+import { isOfDisk } from '../disk-error.ts';
 import { type FolderLock, lockFolder } from './folder-lock.ts';
 import { corrupt, FRAME_HEADER_BYTES, frameOf, type JournalRecord, payloadBytes, recordIn } from './journal-records.ts';
 
 /** Ends in the version of the format. */
 const MAGIC = Buffer.from('fs-trie1');
 const READ_BYTES = 1024 * 1024;
+/** A snapshot that failed is not tried again before so much more was written. */
+const RETRY_BYTES_MIN = 64 * 1024;
 
 export interface JournalSettings {
   /** True: a change waits for the disk. False: it survives the process, but not a power cut. */
   readonly sync: boolean;
   /** A snapshot is due when the logs since the last one are longer than this. */
   readonly snapshotBytes: number;
+  /** Told of each snapshot that could not be taken (J5). */
+  readonly snapshotFailed: (failure: AppError) => void;
 }
 
 export class Journal {
@@ -37,6 +45,8 @@ export class Journal {
   #bytesSinceSnapshot: number;
   readonly #lock: FolderLock;
   #snapshot: Promise<void> | undefined;
+  /** After a failed snapshot: how long the logs are to be before the next is tried. */
+  #retryBytes = 0;
   #failure: unknown;
 
   private constructor(folder: string, settings: JournalSettings, lock: FolderLock, log: FileHandle, found: Found) {
@@ -56,13 +66,17 @@ export class Journal {
     replay: (record: JournalRecord) => void,
     admit: () => void = () => {},
   ): Promise<Journal> {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    const lock = await lockFolder(folder);
+    const lock = await refusedByDisk('cannot be opened', async () => {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      return lockFolder(folder);
+    });
     try {
-      const found = await recover(folder, replay);
-      admit();
-      const log = await openLog(folder, found.generation, found.logBytes);
-      return new Journal(folder, settings, lock, log, { ...found, logBytes: Math.max(found.logBytes, MAGIC.length) });
+      return await refusedByDisk('cannot be opened', async () => {
+        const found = await recover(folder, replay);
+        admit();
+        const log = await openLog(folder, found.generation, found.logBytes);
+        return new Journal(folder, settings, lock, log, { ...found, logBytes: Math.max(found.logBytes, MAGIC.length) });
+      });
     } catch (error) {
       await lock.release();
       throw error;
@@ -88,31 +102,64 @@ export class Journal {
   }
 
   get isSnapshotDue(): boolean {
-    return this.#snapshot === undefined && this.#bytesSinceSnapshot > this.#settings.snapshotBytes;
+    const dueBytes = Math.max(this.#settings.snapshotBytes, this.#retryBytes);
+    return this.#snapshot === undefined && this.#bytesSinceSnapshot > dueBytes;
   }
 
   /**
-   * Begins a new log and writes a snapshot beside it. Resolves when the new log stands; no `append` meanwhile. `records`
-   * gives the state as of whenever it is asked for the next piece. A snapshot that fails is tried again when due.
+   * Begins a new log and writes a snapshot beside it. Resolves when the new log stands, or cannot be had (J5); no `append`
+   * meanwhile. `records` gives the state as of whenever it is asked for the next piece.
    */
   async beginSnapshot(records: () => AsyncIterable<JournalRecord>): Promise<void> {
     const generation = this.#generation + 1;
-    await this.#log.datasync();
-    const log = await openLog(this.#folder, generation, 0);
-    await syncFolder(this.#folder);
-    await this.#log.close();
-    this.#log = log;
-    this.#generation = generation;
-    this.#logBytes = MAGIC.length;
+    const before = this.#bytesSinceSnapshot;
+    const failed = (error: unknown): void => {
+      this.#retryBytes = this.#bytesSinceSnapshot + Math.max(RETRY_BYTES_MIN, this.#settings.snapshotBytes / 8);
+      this.#settings.snapshotFailed(unavailable('a snapshot cannot be taken', error));
+    };
+    try {
+      await this.#begin(generation);
+    } catch (error) {
+      failed(error);
+      return;
+    }
     this.#bytesSinceSnapshot = 0;
     this.#snapshot = writeSnapshot(this.#folder, generation, records)
-      .catch(async () => {
-        // The older files are still there, so nothing is lost; a full disk shows in `append` too.
-        await rm(join(this.#folder, `snapshot.${generation}.new`), { force: true }).catch(() => {});
-      })
+      .then(
+        () => {
+          this.#retryBytes = 0;
+        },
+        async (error) => {
+          await rm(join(this.#folder, `snapshot.${generation}.new`), { force: true }).catch(() => {});
+          this.#bytesSinceSnapshot += before; // The older logs are still there, and read again at a start.
+          if (!(error instanceof AppError && error.code === 'STORE_CLOSED')) failed(error);
+        },
+      )
       .finally(() => {
         this.#snapshot = undefined;
       });
+  }
+
+  /** Goes over to a new log; where that fails, the one before it stays the newest. */
+  async #begin(generation: number): Promise<void> {
+    let log: FileHandle | undefined;
+    try {
+      await this.#log.datasync();
+      log = await openLog(this.#folder, generation, 0);
+      await syncFolder(this.#folder);
+    } catch (error) {
+      await log?.close().catch(() => {});
+      // Behind a newer log this one would have to be whole (J4).
+      await rm(join(this.#folder, `log.${generation}`), { force: true }).catch((failure) => {
+        this.#failure = failure;
+      });
+      throw error;
+    }
+    const before = this.#log;
+    this.#log = log;
+    this.#generation = generation;
+    this.#logBytes = MAGIC.length;
+    await before.close().catch(() => {}); // All of it is on the disk.
   }
 
   /** Resolves when no snapshot is being written. */
@@ -228,11 +275,16 @@ function pieces(file: FileHandle): { take(bytes: number): Promise<Buffer | undef
 async function openLog(folder: string, generation: number, wholeBytes: number): Promise<FileHandle> {
   const path = join(folder, `log.${generation}`);
   const log = await open(path, wholeBytes === 0 ? 'w' : 'r+', 0o600);
-  if (wholeBytes === 0) await writeAll(log, MAGIC, 0);
-  else await log.truncate(wholeBytes);
-  await log.datasync();
-  if (wholeBytes === 0) await syncFolder(folder);
-  return log;
+  try {
+    if (wholeBytes === 0) await writeAll(log, MAGIC, 0);
+    else await log.truncate(wholeBytes);
+    await log.datasync();
+    if (wholeBytes === 0) await syncFolder(folder);
+    return log;
+  } catch (error) {
+    await log.close().catch(() => {});
+    throw error;
+  }
 }
 
 /** J2. */
@@ -276,6 +328,15 @@ async function syncFolder(folder: string): Promise<void> {
     await handle.sync();
   } finally {
     await handle.close();
+  }
+}
+
+/** J5. */
+async function refusedByDisk<Result>(why: string, work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    throw isOfDisk(error) ? unavailable(why, error) : error;
   }
 }
 

@@ -9,7 +9,7 @@ import { randomInt } from 'node:crypto';
 import { setImmediate as pause } from 'node:timers/promises';
 import { AppError } from '../../schemas/errors.ts';
 import type { Epoch, EventTime, SliceKey } from '../../schemas/ids.ts';
-import type { Cursor, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
+import type { Cursor, DisownRight, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
 import { groupSlice } from '../../state/keys.ts';
 import { lacksIdentity, type Opening, type StoreIdentity } from '../identity.ts';
 import { lastAt, mergeRows, writeResult } from '../merge.ts';
@@ -29,6 +29,8 @@ export interface TrieStoreSettings {
   readonly sync?: boolean;
   /** A snapshot is taken when the log is longer than this; it bounds the time of a restart. */
   readonly snapshotBytes?: number;
+  /** Told of each snapshot that could not be taken; it is tried again. */
+  readonly snapshotFailed?: (failure: AppError) => void;
   /** What it must be (identity.ts); absent: whatever is there, or a new one. */
   readonly opening?: Opening;
 }
@@ -52,7 +54,11 @@ export async function openTrieStore(folder: string, settings: TrieStoreSettings)
   let isNew = false;
   const journal = await Journal.open(
     folder,
-    { sync: settings.sync ?? true, snapshotBytes: settings.snapshotBytes ?? SNAPSHOT_BYTES },
+    {
+      sync: settings.sync ?? true,
+      snapshotBytes: settings.snapshotBytes ?? SNAPSHOT_BYTES,
+      snapshotFailed: settings.snapshotFailed ?? (() => {}),
+    },
     (record) => apply(record, held),
     () => {
       isNew = opening !== undefined && lacksIdentity(held.identity, opening, held.owners.all().length > 0);
@@ -118,8 +124,12 @@ class TrieStore implements LocalShardStore {
     });
   }
 
-  disown(slice: SliceKey): Promise<void> {
-    return this.#changing(() => this.#change({ kind: 'disown', slice }));
+  disown(slice: SliceKey, right: DisownRight): Promise<boolean> {
+    return this.#changing(async () => {
+      if (!this.#owners.allowsDisown(slice, right)) return false;
+      await this.#change({ kind: 'disown', slice });
+      return true;
+    });
   }
 
   async owners(): Promise<readonly OwnerRecord[]> {
@@ -155,7 +165,7 @@ class TrieStore implements LocalShardStore {
   }
 
   async digest(range: SliceRange, after: Cursor | undefined, upTo: Cursor | undefined): Promise<RangeDigest> {
-    const digest = new RowDigest();
+    const digest = new RowDigest((filter) => this.#owners.finds(filter));
     for await (const rows of this.#pages(range, after, upTo)) for (const row of rows) digest.add(row);
     return digest.result();
   }

@@ -139,7 +139,7 @@ function splitSlice(rows: Rows<Row>, life: Life, command: Command, { slice, into
   if (stays) life.toCount.add(slice);
   else {
     life.remove(slice);
-    out.push(effect({ kind: 'disown', shard, slice }));
+    out.push(effect({ kind: 'disown', shard, slice, right: { state: 'owned', epoch: before } }));
   }
   rows.set(LIFE, life);
   return [...out, answer(life, command.id, true, '')];
@@ -161,8 +161,9 @@ function mergeSlices(rows: Rows<Row>, life: Life, command: Command, { slices, in
   }
   for (const slice of slices) {
     if (slice === into) continue;
+    const right = { state: 'owned', epoch: life.homeOf(slice).epoch } as const;
     life.remove(slice);
-    out.push(effect({ kind: 'disown', shard, slice }));
+    out.push(effect({ kind: 'disown', shard, slice, right }));
   }
   rows.set(LIFE, life);
   return [...out, answer(life, command.id, true, '')];

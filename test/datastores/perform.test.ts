@@ -13,6 +13,7 @@ import { erased, owned, row } from './shard-store-suite.ts';
 const FROM = shardId('shard-0001');
 const TO = shardId('shard-0002');
 const MOVE = moveId('move-1');
+const COMING = owned(hashSlice(0), 1, 'receiving');
 const WHOLE = { slice: hashSlice(0), except: [] };
 const MOVED = { state: 'moved', epoch: epoch(2) } as const;
 const SETTINGS = { rowsPerWrite: 3, kindOf: () => 'KEY_VALUE' as const };
@@ -66,12 +67,13 @@ describe('performing effects', () => {
       { kind: 'write', shard: FROM, rows },
       { kind: 'count', shard: FROM, range: WHOLE },
       { kind: 'own', shard: FROM, owner: owned(hashSlice(0), 2, 'moved') },
+      { kind: 'own', shard: TO, owner: COMING, move: MOVE },
       { kind: 'copy', move: MOVE, from: FROM, to: TO, range: WHOLE, cursor: undefined, limit: 100 },
       { kind: 'compare', move: MOVE, from: FROM, to: TO, range: WHOLE, cursor: undefined, limit: 100 },
       { kind: 'erase', move: MOVE, shard: FROM, range: WHOLE, limit: 7, right: MOVED },
       { kind: 'erase', move: MOVE, shard: FROM, range: WHOLE, limit: 7, right: MOVED },
       { kind: 'erase', move: MOVE, shard: TO, range: WHOLE, limit: 7, right: MOVED },
-      { kind: 'disown', shard: FROM, slice: hashSlice(0) },
+      { kind: 'disown', shard: FROM, slice: hashSlice(0), right: { state: 'moved', epoch: epoch(2) } },
       { kind: 'release', shard: shardId('shard-0003') },
       { kind: 'release', shard: shardId('shard-0003') },
     ];
@@ -128,7 +130,10 @@ describe('performing effects', () => {
 
   test('a copy in pieces, resumed by its cursor, is equal to its source', async () => {
     const effects = effectsOver(shards, SETTINGS);
-    await effects.perform([{ kind: 'write', shard: FROM, rows }]);
+    await effects.perform([
+      { kind: 'write', shard: FROM, rows },
+      { kind: 'own', shard: TO, owner: COMING, move: MOVE },
+    ]);
     const range = { slice: hashSlice(0), except: [pinSlice('t/1')] };
     const piece = async (kind: 'copy' | 'compare', cursor: Cursor | undefined): Promise<Outcome> =>
       (await effects.perform([{ kind, move: MOVE, from: FROM, to: TO, range, cursor, limit: 2 }]))[0]!;
@@ -148,7 +153,14 @@ describe('performing effects', () => {
   });
 
   for (const { name, spoil } of [
-    { name: 'a missing row', spoil: (to: ShardStore) => erased(to, WHOLE, 1) },
+    {
+      name: 'a missing row',
+      spoil: async (to: ShardStore) => {
+        await erased(to, WHOLE, 1);
+        await to.own(owned(hashSlice(0), 1_001));
+      },
+    },
+    { name: 'that a look-up would not find the rows', spoil: (to: ShardStore) => to.disown(hashSlice(0), COMING) },
     { name: 'a row too many in between', spoil: (to: ShardStore) => to.write([row('t/0', 'aa', 1)]) },
     {
       name: 'a row too many at the end',
@@ -161,6 +173,7 @@ describe('performing effects', () => {
       await effects.perform([
         { kind: 'write', shard: FROM, rows },
         { kind: 'write', shard: TO, rows, move: MOVE },
+        { kind: 'own', shard: TO, owner: COMING, move: MOVE },
       ]);
       await spoil(await shards.store(TO));
       const equal: boolean[] = [];

@@ -397,9 +397,38 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
         expect(await store.own(owned(slice, 5, 'owned'))).toBe(true);
         expect(await store.own(owned(slice, 6, 'moved'))).toBe(true);
         expect(await store.owners()).toEqual([owned(slice, 6, 'moved')]);
-        await store.disown(slice);
-        await store.disown(slice);
+        const right = { state: 'moved', epoch: epoch(6) } as const;
+        expect(await store.disown(slice, right)).toBe(true);
+        expect(await store.disown(slice, right)).toBe(true);
         expect(await store.owners()).toEqual([]);
+      });
+
+      for (const { name, state, at, forgotten } of [
+        { name: 'as the caller thinks it is', state: 'owned', at: 5, forgotten: true },
+        { name: 'of an epoch from before the caller’s', state: 'owned', at: 6, forgotten: true },
+        { name: 'of a later epoch: its successor’s', state: 'owned', at: 4, forgotten: false },
+        { name: 'in another state', state: 'receiving', at: 5, forgotten: false },
+      ] as const)
+        test(`D5: a record ${name} is ${forgotten ? '' : 'not '}forgotten`, async () => {
+          const store = await opened(await freshHome());
+          const slice = wholes[partitionOf(placeOf(first).routingKey, PARTITIONS)]!;
+          await store.own(owned(slice, 5));
+          expect(await store.disown(slice, { state, epoch: epoch(at) })).toBe(forgotten);
+          expect((await store.lookup([first], epoch(9)))[0]?.kind).toBe(forgotten ? 'moved' : 'found');
+        });
+
+      test('a digest counts the rows that no look-up would find', async () => {
+        const store = await opened(await freshHome());
+        const range = everything[partitionOf(placeOf(first).routingKey, PARTITIONS)]!;
+        await store.write([row(first, 'c1', 1), row(first, 'c2', 2)]);
+        const hidden = async () => (await store.digest(range, undefined, undefined)).hidden;
+        expect(await hidden()).toBe(2);
+        await store.own(owned(range.slice, 1, 'receiving'));
+        expect(await hidden()).toBe(0);
+        await store.own(owned(range.slice, 2));
+        expect(await hidden()).toBe(0);
+        await store.own(owned(range.slice, 3, 'moved'));
+        expect(await hidden()).toBe(2);
       });
 
       test('the most specific record decides', async () => {
@@ -427,6 +456,21 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
       ]);
       expect(await store.lookup([], epoch(1))).toEqual([]);
     });
+
+    for (const levels of [129, 1_000, 65_535])
+      test(`a topic of ${levels} levels is looked up like any other`, async () => {
+        const store = await fresh();
+        const topic = `${'/'.repeat(levels - 1)}${levels === 65_535 ? '' : 'x'}`;
+        if (options.kind === 'KEY_VALUE') {
+          expect(await store.lookup([topic], epoch(1))).toEqual([{ kind: 'found', subscribers: [] }]);
+          return;
+        }
+        await store.write([row('#', 'everything', 1), row('/+', 'two levels', 2)]);
+        const slice = groupSlice(partitionOf(placeOf('#').routingKey, PARTITIONS));
+        expect(await store.match([{ topic, slice, epoch: epoch(1) }])).toMatchObject([
+          { kind: 'found', subscribers: [{ clientId: 'everything' }] },
+        ]);
+      });
 
     describe('ranges', () => {
       test('pages of any size give each row of the range once, in one order', async () => {
@@ -598,7 +642,7 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
       const before = await home.open();
       for (const slice of wholes) await before.own(owned(slice, 3));
       await before.own(owned(wholes[1]!, 4, 'moved'));
-      await before.disown(wholes[2]!);
+      await before.disown(wholes[2]!, { state: 'owned', epoch: epoch(3) });
       await before.write(rows);
       await erased(before, everything[3]!, 2);
       const state = { rows: await all(before), owners: await before.owners() };
@@ -710,7 +754,7 @@ function matchingTests(fresh: () => Promise<ShardStore>): void {
     const store = await fresh();
     await store.write(['a/#', 'a/b/#'].map((filter, i) => row(filter, 'c', i)));
     await store.own(owned(groupSlice(own, 'a/b/'), 5));
-    await store.disown(groupSlice(own, 'a/b/'));
+    await store.disown(groupSlice(own, 'a/b/'), { state: 'owned', epoch: epoch(5) });
     const [answer] = await store.match([{ topic: 'a/b', slice: groupSlice(own, 'a/b/'), epoch: epoch(5) }]);
     expect(names(answer)).toEqual(['a/b/#']);
   });

@@ -9,7 +9,7 @@ import type { Config } from '../config.ts';
 import { readCatalog } from '../edge/catalog-file.ts';
 import { systemClock } from '../edge/system-clock.ts';
 import { createLogger } from '../edge/telemetry.ts';
-import { begin, shardFolders } from '../main.ts';
+import { begin, SNAPSHOT_FAILED, shardFolders } from '../main.ts';
 import type { Logger } from '../telemetry.ts';
 import type { Output } from './output.ts';
 
@@ -32,7 +32,9 @@ export async function runShardServer(config: Config, host: string, port: number,
   const token = config.shardServerToken.reveal();
   if (token === '' && !isLoopback(host))
     throw new AppError('CONFIG_INVALID', `${host} is reachable from outside: set FORESHARD_SHARD_SERVER_TOKEN`);
-  const provisioner = shardFolders(config, readCatalog(config.catalogPath), systemClock(), false);
+  const provisioner = shardFolders(config, readCatalog(config.catalogPath), systemClock(), false, (failure) =>
+    logger.warn({ error: failure }, SNAPSHOT_FAILED),
+  );
   const server = await startShardServer({
     provisioner,
     token: token === '' ? undefined : token,

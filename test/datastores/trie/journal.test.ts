@@ -1,8 +1,9 @@
-import { appendFile, copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, copyFile, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ShardStore } from '../../../datastores/shard-store.ts';
 import { openTrieStore } from '../../../datastores/trie/trie-store.ts';
+import type { AppError } from '../../../schemas/errors.ts';
 import { epoch, eventTime } from '../../../schemas/ids.ts';
 import { groupSlice } from '../../../state/keys.ts';
 import { type TempFolder, tempFolder } from '../../support/temp-folder.ts';
@@ -48,7 +49,7 @@ const CHANGES: readonly ((store: ShardStore) => Promise<unknown>)[] = [
   (store) => store.erase(range, 1, { state: 'moved', epoch: epoch(3) }),
   (store) => store.own(owned(groupSlice(1), 2, 'moved')),
   (store) => store.write([row('$share/g/a', 'c4', 5)]),
-  (store) => store.disown(groupSlice(0)),
+  (store) => store.disown(groupSlice(0), { state: 'moved', epoch: epoch(1_000) }),
   (store) => store.dropTombstones(eventTime(1e12)),
   (store) => store.write([row('a/#', 'c1', 2)]),
 ];
@@ -161,5 +162,45 @@ describe('the journal of a trie shard', () => {
     const again = await open(folder);
     expect(await again.lookup(['a/#'], epoch(4))).toEqual([{ kind: 'moved', epoch: 5 }]);
     await again.close();
+  });
+
+  describe('on a full disk', () => {
+    const FULL = '/dev/full'; // Refuses every byte, as a disk does that has no space left.
+    for (const { name, place } of [
+      { name: 'no new log can be begun', place: 'log.1' },
+      { name: 'no snapshot can be written', place: 'snapshot.1.new' },
+    ])
+      test(`${name}: nothing is lost, it is told, and tried again once there is room`, async () => {
+        const folder = await folderOfOwn();
+        const failures: string[] = [];
+        const snapshotFailed = (failure: AppError) => failures.push(`${failure.code} ${String(failure.cause)}`);
+        const opened = () => openTrieStore(folder, { partitions: PARTITIONS, snapshotBytes: 0, snapshotFailed });
+        const written = async (store: ShardStore, from: number) => {
+          for (let i = from; i < from + 40; i++)
+            expect(await store.write([row(`a/${'x'.repeat(2_000)}/+`, `c${i}`, i)])).toMatchObject({ applied: 1 });
+        };
+        const store = await opened();
+        await symlink(FULL, join(folder, place));
+        await store.write([row('a/#', 'c', 1)]);
+        await expect.poll(() => failures.length).toBe(1);
+        expect(failures[0]).toMatch(/^STORE_UNAVAILABLE .*ENOSPC/);
+        await store.write([row('b/#', 'c', 2)]);
+        const state = await stateOf(store);
+        await store.close();
+        await rm(join(folder, place), { force: true });
+        const again = await opened();
+        expect(await stateOf(again)).toBe(state);
+        await written(again, 100);
+        const last = await stateOf(again);
+        await again.close();
+        expect((await readdir(folder)).some((each) => each.startsWith('snapshot.'))).toBe(true);
+        expect(await reopened(folder)).toBe(last);
+      });
+
+    test('a shard whose log cannot be opened is unavailable, not a bug', async () => {
+      const folder = await folderOfOwn();
+      await mkdir(join(folder, 'log.0'));
+      await expect(open(folder)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    });
   });
 });

@@ -70,7 +70,11 @@ export class MemoryShards {
         return { kind: 'written', shard: effect.shard, applied: 0, stale: 0 };
       }
       case 'disown':
-        this.shard(effect.shard).owners.delete(effect.slice);
+        {
+          const { owners } = this.shard(effect.shard);
+          const known = owners.get(effect.slice);
+          if (known?.state === effect.right.state && known.epoch <= effect.right.epoch) owners.delete(effect.slice);
+        }
         return { kind: 'written', shard: effect.shard, applied: 0, stale: 0 };
       case 'copy': {
         const page = this.scan(effect.from, effect.range, effect.cursor, effect.limit);
