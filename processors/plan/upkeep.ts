@@ -5,7 +5,8 @@
 //       that slices are placed by: what goes is not bought again for the same load.
 //   V3. Nothing goes home to a shard that is being emptied, or that one of the last plans could do without: it would only
 //       have to leave again. Nor does what is emptied go to such a shard while there is room on another.
-//   V4. What is emptied goes where its own are, if there is room: from anywhere else it would go home when it is cold.
+//   V4. What is emptied goes where its own are, if there is room: from anywhere else it would go home when it is cold. So
+//       what was carved out of a slice on the same shard goes after that slice, or becomes one with it before.
 
 import type { ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
@@ -159,7 +160,7 @@ function halvesOf({ partition, bits }: Extract<Slice, { kind: 'hash' }>): [of: S
 /** The first half of a hash slice, a pin, the first part of a spread topic, and a group below the whole. */
 const MERGEABLE = /^(c\/\d+\/[01]*0$|t\/|s\/0of|w\/\d+\/.)/;
 
-/** A shard that is not needed, and where its slices go. */
+/** A shard that is not needed, and where those of its slices go that go first. */
 export interface Leaving {
   readonly shard: BoardShard;
   readonly homes: readonly (readonly [PlannedSlice, BoardShard])[];
@@ -232,8 +233,8 @@ export function* emptying(board: Board, { shard, homes }: Leaving): Generator<Ac
 }
 
 /**
- * Where each slice of the shard could go, but to `unwanted`, with no other shard getting fuller than slices are placed;
- * `undefined` when one has no place.
+ * Where the slices of the shard go that go first, when each could go somewhere, but to `unwanted`, with no other shard
+ * getting fuller than slices are placed; `undefined` when one has no place.
  */
 function homesWithout(
   board: Board,
@@ -255,7 +256,8 @@ function homesWithout(
     (a, b) => peakOf(b.load).perSecond - peakOf(a.load).perSecond || (a.slice < b.slice ? -1 : 1),
   );
   for (const slice of slices) {
-    let best = (kin(slice.slice)?.before ?? [])
+    const family = kin(slice.slice);
+    let best = (family?.before ?? [])
       .flatMap((key) => trial.get(all.get(key)?.shard.id ?? victim.id) ?? [])
       .find((shard) => board.outline(shard, slice).utilisation <= board.placeLimit); // V4
     let lowest = best === undefined ? board.placeLimit : Number.NEGATIVE_INFINITY;
@@ -268,7 +270,8 @@ function homesWithout(
     }
     if (best === undefined) return undefined;
     sumOnto(best, slice, 1);
-    homes.push([slice, board.shards.get(best.id)!]);
+    const isGuest = family?.isHosted === true && victim.slices.has(family.into);
+    if (!isGuest) homes.push([slice, board.shards.get(best.id)!]); // V4
   }
   return homes;
 }

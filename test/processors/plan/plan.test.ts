@@ -272,6 +272,16 @@ describe('actions', () => {
       expected: ['MOVE t/zz c>b'],
     },
     {
+      name: 'what was carved out of a slice leaves after it',
+      given: {
+        shards: [shard('a', { first: true }), shard('b')],
+        slices: [slice('c/1/', 'a', 100), slice('c/0/', 'b', 100), slice('t/zz', 'b', 50)],
+        settings: { ...SETTINGS, partitions: 2 },
+        plannedBefore: plansForOne(9),
+      },
+      expected: ['MOVE c/0/ b>a'],
+    },
+    {
       name: 'nor to another that is not needed, while there is room elsewhere',
       given: {
         shards: [shard('a', { first: true }), shard('b'), shard('c')],
