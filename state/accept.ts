@@ -112,8 +112,8 @@ export function refuseMetric(metric: Metric): Refusal | undefined {
         : no('TIMESTAMP_INVALID', 'timestamp must be milliseconds since 1970');
     case 'PlanRequest': {
       if (!isId(body.requestId)) return no('METRIC_INVALID', `requestId ${ID_WANTED}`);
-      const problem = topicProblem(body.topic);
-      return problem === undefined ? undefined : no('TOPIC_INVALID', problem);
+      const problem = filterProblem(body.topic);
+      return problem === undefined ? undefined : no('FILTER_INVALID', problem);
     }
     case 'PlanAnswer':
       if (!isId(body.requestId)) return no('METRIC_INVALID', `requestId ${ID_WANTED}`);

@@ -4,11 +4,12 @@
 
 import Type, { type TSchema } from 'typebox';
 import { AppError, type ErrorCode } from '../schemas/errors.ts';
-import { moveId, planId } from '../schemas/ids.ts';
+import { moveId, planId, type ShardId } from '../schemas/ids.ts';
 import type { Metric, MoveRequestAction, PlanVerdict, Signal } from '../schemas/records.ts';
-import { filterProblem, topicProblem } from '../state/topic-filter.ts';
+import { hasWildcard } from '../state/keys.ts';
+import { filterProblem } from '../state/topic-filter.ts';
 import { type BodyRefusal, metricOf } from './metric-body.ts';
-import type { Owned, TopicForecast, Views } from './views.ts';
+import type { Owned, TopicForecast, TopicPlace, Views } from './views.ts';
 
 /** `anyone` needs no token; `admin` may all that `read` may. */
 export type Role = 'anyone' | 'read' | 'admin';
@@ -61,6 +62,11 @@ const requestId = Type.String({
   pattern: '^[A-Za-z0-9._:-]{1,128}$',
   description: 'The same id twice has one effect.',
 });
+const client = Type.String({
+  minLength: 1,
+  maxLength: 65_535,
+  description: 'A client id: it decides the shard of a filter that is spread over several by client.',
+});
 const signal = Type.Union([Type.Literal('SUBSCRIPTIONS'), Type.Literal('PUBLISHES')]);
 
 export const ROUTES: readonly Route[] = [
@@ -68,7 +74,8 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/predict_load',
     role: 'read',
-    about: 'The rate that is forecast for a topic, as quantiles for each coming step.',
+    about:
+      'The rate that is forecast for a topic or filter, as quantiles for each coming step, and the clients and bytes counted last.',
     query: Type.Object(
       {
         topic,
@@ -93,15 +100,12 @@ export const ROUTES: readonly Route[] = [
     path: '/get_shard_id',
     role: 'read',
     about: 'The shard that holds the subscriptions of a topic or filter, and the shards that a message to it asks.',
-    query: Type.Object({ topic }, STRICT),
+    query: Type.Object({ topic, client: Type.Optional(client) }, STRICT),
     async handle(views, { query }) {
       const name = checkedFilter(query.topic as string);
-      return answered(await views.shardFor(name), (place) => {
-        const first = place?.shards[0];
-        if (place === undefined || first === undefined)
-          throw new AppError('NOT_FOUND', 'the pointer table has no entry for this topic yet');
-        return ok({ topic: name, shardId: first.shardId, ...place });
-      });
+      return answered(await views.shardFor(name, query.client as string | undefined), (place) =>
+        ok({ topic: name, ...placed(place) }),
+      );
     },
   },
   {
@@ -135,14 +139,31 @@ export const ROUTES: readonly Route[] = [
     path: '/predict_and_shard',
     role: 'admin',
     about:
-      'Asks the planner to judge one topic now. The answer is a decision with the request’s id: GET /decisions?requestId=…',
-    body: Type.Object({ topic, requestId: Type.Optional(requestId) }, STRICT),
+      'Has the planner judge one topic or filter now, and answers with its shard and the decision. 202 while there is none: GET /decisions?requestId=…',
+    body: Type.Object(
+      {
+        topic,
+        type: Type.Optional(
+          Type.Union([Type.Literal('concrete'), Type.Literal('wildcard')], {
+            description: 'Checked against the filter; a shared subscription is of the type that its filter is.',
+          }),
+        ),
+        client: Type.Optional(client),
+        requestId: Type.Optional(requestId),
+      },
+      STRICT,
+    ),
     async handle(views, { body }) {
-      const asked = body as { topic: string; requestId?: string };
-      const problem = topicProblem(asked.topic);
-      if (problem !== undefined) throw new FieldError('TOPIC_INVALID', 'topic', problem);
-      const id = await views.requestPlan(asked.topic, asked.requestId);
-      return { kind: 'json', status: 202, body: { requestId: id, topic: asked.topic } };
+      const asked = body as { topic: string; type?: string; client?: string; requestId?: string };
+      const name = checkedFilter(asked.topic);
+      const type = hasWildcard(name) ? 'wildcard' : 'concrete';
+      if (asked.type !== undefined && asked.type !== type)
+        throw new FieldError('REQUEST_INVALID', 'type', `this filter is ${type}`);
+      const { requestId: id, decision } = await views.requestPlan(name, asked.requestId);
+      if (decision === undefined) return { kind: 'json', status: 202, body: { requestId: id, topic: name, type } };
+      return answered(await views.shardFor(name, asked.client), (place) =>
+        ok({ requestId: id, topic: name, type, ...placed(place), decision }),
+      );
     },
   },
   {
@@ -308,6 +329,13 @@ function answered<Answer>(owned: Owned<Answer>, respond: (answer: Answer) => Api
   throw new AppError('NOT_READY', 'tasks are being dealt out among the instances: ask again in a moment');
 }
 
+function placed(place: TopicPlace | undefined): TopicPlace & { readonly shardId: ShardId } {
+  const first = place?.shards[0];
+  if (place === undefined || first === undefined)
+    throw new AppError('NOT_FOUND', 'the pointer table has no entry for this topic yet');
+  return { shardId: first.shardId, ...place };
+}
+
 function checkedFilter(filter: string): string {
   const problem = filterProblem(filter);
   if (problem !== undefined) throw new FieldError('FILTER_INVALID', 'topic', problem);
@@ -329,6 +357,9 @@ function predictionOf(name: string, { series, share, forecast }: TopicForecast, 
     ...{ dispersion: forecast.dispersion, peakToMean: forecast.peakToMean, seasonMs: forecast.seasonMs },
     stepsSeen: forecast.stepsSeen,
     currentPerSecond: forecast.currentPerSecond * share,
+    // As the last whole minute counted them; clients of a series that is shared are not told apart by topic.
+    distinctClients: forecast.distinctClients,
+    bytesPerSecond: forecast.bytesPerSecond * share,
     levels: forecast.levels,
     steps: Array.from({ length: steps }, (_, step) => ({
       from: madeAt + step * stepMs,

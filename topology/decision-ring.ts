@@ -1,5 +1,6 @@
 // Decision ring: the last decisions of the planner, as the one partition of the `decisions` topic has them, in pages from
-// the newest on. A cursor is the offset of the last decision that was shown, so it holds in every instance.
+// the newest on, and to whoever waits for the answer to a request. A cursor is the offset of the last decision that was
+// shown, so it holds in every instance.
 
 import { AppError } from '../schemas/errors.ts';
 import type { Offset } from '../schemas/ids.ts';
@@ -11,6 +12,8 @@ export const DECISIONS_MAX = 10_000;
 
 export class DecisionRing {
   readonly #decisionsMax: number;
+  /** By request. */
+  readonly #waiting = new Map<string, Set<(decision: Decision) => void>>();
   /** The oldest first. */
   readonly #kept: { readonly offset: Offset; readonly decision: Decision }[] = [];
 
@@ -23,6 +26,27 @@ export class DecisionRing {
     if (decision === null || offset <= this.#newest) return;
     this.#kept.push({ offset, decision });
     if (this.#kept.length > this.#decisionsMax) this.#kept.shift();
+    for (const tell of this.#waiting.get(decision.requestId) ?? []) tell(decision);
+  }
+
+  /** The answer to a request: that which is there, else the next one. Whoever waits no longer says so with `forget`. */
+  answerTo(requestId: string): { readonly answer: Promise<Decision>; forget(): void } {
+    const known = this.#kept.findLast(({ decision }) => decision.requestId === requestId);
+    if (known !== undefined) return { answer: Promise.resolve(known.decision), forget() {} };
+    const all = this.#waiting.get(requestId) ?? new Set();
+    this.#waiting.set(requestId, all);
+    let tell: (decision: Decision) => void = () => {};
+    const answer = new Promise<Decision>((resolve) => {
+      tell = resolve;
+    });
+    all.add(tell);
+    return {
+      answer,
+      forget: () => {
+        all.delete(tell);
+        if (all.size === 0) this.#waiting.delete(requestId);
+      },
+    };
   }
 
   /** Throws REQUEST_INVALID for a cursor that no page can have given. */

@@ -9,7 +9,7 @@ import { movesOf, proposalsOf, shardsOf } from '../processors/plan/views.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { AppError } from '../schemas/errors.ts';
 import { eventTime } from '../schemas/ids.ts';
-import type { Metric } from '../schemas/records.ts';
+import type { Decision, Metric } from '../schemas/records.ts';
 import { refuseMetric } from '../state/accept.ts';
 import { parseSlice, partitionOf, placeOf } from '../state/keys.ts';
 import { type Pointer, type PointerRefusal, PointerTable } from '../state/pointer-table.ts';
@@ -37,6 +37,8 @@ export interface RunningParts {
 
 /** Ticks come five times a second; no collection of garbage and no batch lasts as long as this. */
 const TICK_SILENT_MS = 30_000;
+/** The planner answers with its next commit, a fraction of a second later; below the time that a request to a peer may take. */
+const DECISION_WAIT_MS = 3_000;
 /** The planner's one task. */
 const PLAN_TASK = 0;
 
@@ -67,7 +69,7 @@ export async function runningViews(parts: RunningParts): Promise<Views & { close
 
   return {
     forecastFor: async (topic, signal) => ifRead(forecastsRead, () => cache.expected(topic, signal)),
-    shardFor: async (topic) => ifRead(pointersRead, () => placeIn(table, topic)),
+    shardFor: async (topic, clientId) => ifRead(pointersRead, () => placeIn(table, topic, clientId)),
     shards: async () => ofPlanner(running, shardViews),
     moves: async () => ofPlanner(running, moveViews),
     plans: async () => ofPlanner(running, proposalsOf),
@@ -83,7 +85,7 @@ export async function runningViews(parts: RunningParts): Promise<Views & { close
 
     async requestPlan(topic, requestId = parts.newId()) {
       await send([{ kind: 'PlanRequest', requestId, topic, timestamp: eventTime(clock.now()) }]);
-      return requestId;
+      return { requestId, decision: await answerInTime(ring, clock, requestId) };
     },
 
     async steerMove({ moveId, action, rowsPerSecond, requestId = parts.newId() }) {
@@ -137,6 +139,20 @@ const standingView = ({ group, task, topic, partition, records, standsSince, own
   ...{ topic, partition, task: `${group}-${task}`, records, since: eventTime(standsSince ?? 0), owner },
 });
 
+async function answerInTime(ring: DecisionRing, clock: Clock, requestId: string): Promise<Decision | undefined> {
+  const { answer, forget } = ring.answerTo(requestId);
+  let stop = (): void => {};
+  const over = new Promise<undefined>((resolve) => {
+    stop = clock.every(DECISION_WAIT_MS, () => resolve(undefined));
+  });
+  try {
+    return await Promise.race([answer, over]);
+  } finally {
+    stop();
+    forget();
+  }
+}
+
 /** R2 */
 function ifRead<Answer>(topic: Followed, answer: () => Answer): Owned<Answer> {
   return topic.caughtUp ? { kind: 'here', answer: answer() } : { kind: 'nobody' };
@@ -175,12 +191,13 @@ function shardViews(rows: PlanRows): ShardView[] {
 const moveViews = (rows: PlanRows): MoveView[] =>
   movesOf(rows).map(({ closedAt, ...move }) => ({ ...move, endedAt: closedAt }));
 
-function placeIn(table: PointerTable, filter: string): TopicPlace | undefined {
-  const first = table.resolve(filter, '');
+function placeIn(table: PointerTable, filter: string, clientId: string | undefined): TopicPlace | undefined {
+  const first = table.resolve(filter, clientId ?? '');
   if (first === undefined) return undefined;
   // Every other valid name is a topic that a message can go to.
   const stops = placeOf(filter).trie ? [] : table.route(filter);
-  const pointers = isPart(first) ? stops.flatMap((stop) => stop.pointers.filter(isPart)) : [first];
+  const isWhole = isPart(first) && clientId === undefined;
+  const pointers = isWhole ? stops.flatMap((stop) => stop.pointers.filter(isPart)) : [first];
   const shards = new Set(pointers.flatMap((pointer) => pointer.shards));
   return {
     slice: first.slice,

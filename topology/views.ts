@@ -131,11 +131,18 @@ export interface PlanAnswering {
   readonly requestId: string | undefined;
 }
 
+export interface PlanRequested {
+  /** The Decision has it, or will. */
+  readonly requestId: string;
+  /** `undefined` while the planner has not answered. */
+  readonly decision: Decision | undefined;
+}
+
 export interface Views {
   /** `undefined`: no series of this topic has a forecast yet. */
   forecastFor(topic: string, signal: Signal): Promise<Owned<TopicForecast | undefined>>;
-  /** `undefined`: the pointer table has no entry for it yet. */
-  shardFor(topic: string): Promise<Owned<TopicPlace | undefined>>;
+  /** `undefined`: the pointer table has no entry for it yet. Of a filter that is spread by client, the client's part alone. */
+  shardFor(topic: string, clientId?: string): Promise<Owned<TopicPlace | undefined>>;
   shards(): Promise<Owned<readonly ShardView[]>>;
   moves(): Promise<Owned<readonly MoveView[]>>;
   /** Newest first. `after` is a page's `next`; a foreign one throws REQUEST_INVALID. `requestId` keeps its answers alone. */
@@ -146,8 +153,8 @@ export interface Views {
   }): Promise<Owned<DecisionPage>>;
   /** Resolves when the log has them. They are checked (state/accept.ts). */
   sendMetrics(metrics: readonly Metric[]): Promise<void>;
-  /** Resolves with the id that the Decision will carry, when the log has the request. */
-  requestPlan(topic: string, requestId: string | undefined): Promise<string>;
+  /** Resolves with the planner's answer, or without it after a time; the log has the request then. */
+  requestPlan(topic: string, requestId: string | undefined): Promise<PlanRequested>;
   /** The request's id; `undefined` when there is no such move. */
   steerMove(steering: Steering): Promise<Owned<string | undefined>>;
   /** Newest first. */

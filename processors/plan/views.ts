@@ -10,6 +10,7 @@ import {
   type SliceKey,
 } from '../../schemas/ids.ts';
 import type { MoveState, ShardState, StoreKind } from '../../schemas/records.ts';
+import { isTrieFilter } from '../../state/keys.ts';
 import { type ShardMap, shardMapOf } from '../../state/shard-map.ts';
 import { SliceTree } from '../../state/slice-tree.ts';
 import { shardsOfSlice } from './moves.ts';
@@ -200,7 +201,7 @@ export function outlooksOf(
   return { subscriptions: row?.subscriptions, publishes: row?.publishes };
 }
 
-/** The slices a PUBLISH to the topic asks, with their epoch, once for each shard that may be asked. */
+/** The slices that a PUBLISH to the topic asks, or that hold the filter, with their epoch, once for each shard of them. */
 export function homesInRows(
   rows: PlanRows,
   partitions: number,
@@ -208,7 +209,9 @@ export function homesInRows(
 ): { readonly slice: SliceKey; readonly shard: ShardId; readonly epoch: Epoch }[] {
   const tree = new SliceTree(partitions);
   for (const [, row] of rowsOf(rows, 'slice')) tree.add(row.slice);
-  return tree.slicesForTopic(topic).flatMap((slice) => {
+  const slices = isTrieFilter(topic) ? [tree.sliceOf(topic, '')] : tree.slicesForTopic(topic);
+  return slices.flatMap((slice) => {
+    if (slice === undefined) return [];
     const row = rowOf(rows, 'slice', sliceRowKey(slice));
     if (row === undefined) return [];
     return shardsOfSlice(rows, row).map((shard) => ({ slice, shard, epoch: row.epoch }));

@@ -1,7 +1,8 @@
 // Views with one of everything, for tests of the API: what is asked is recorded, and any answer can be replaced.
 
+import { UNSAID } from '../../processors/plan/turn.ts';
 import { epoch, eventTime, moveId, planId, seriesId, shardId, sliceKey } from '../../schemas/ids.ts';
-import type { Forecast, Metric } from '../../schemas/records.ts';
+import type { Decision, Forecast, Metric } from '../../schemas/records.ts';
 import type { PlanAnswering, PlanView, Steering, Views } from '../../topology/views.ts';
 
 export const FORECAST: Forecast = {
@@ -53,6 +54,15 @@ const PLAN: PlanView = {
   promisedDollars: 50,
 };
 
+export const KEEP: Decision = {
+  id: 'decision-000009',
+  at: eventTime(1_700_000_000_000),
+  ...UNSAID,
+  kind: 'KEEP',
+  subject: 'a',
+  reason: 'shard-0001 is at most 40 % full within 60 min, by the forecast.',
+};
+
 export interface FakeViews extends Views {
   readonly sent: Metric[];
   readonly steered: Steering[];
@@ -75,7 +85,8 @@ export function fakeViews(changes: Partial<Views> = {}): FakeViews {
       const forecast = { ...FORECAST, signal };
       return { kind: 'here', answer: topic === 'none' ? undefined : { series: FORECAST.series, share: 0.5, forecast } };
     },
-    async shardFor(topic) {
+    async shardFor(topic, clientId) {
+      asked.push(`shard ${topic}${clientId === undefined ? '' : ` of ${clientId}`}`);
       const place = {
         slice: sliceKey('c/0/'),
         mode: 'SINGLE',
@@ -94,7 +105,10 @@ export function fakeViews(changes: Partial<Views> = {}): FakeViews {
     async sendMetrics(metrics) {
       sent.push(...metrics);
     },
-    requestPlan: async (_topic, requestId) => requestId ?? 'request-1',
+    requestPlan: async (topic, requestId = 'request-1') => {
+      asked.push(`plan ${topic}`);
+      return { requestId, decision: topic === 'slow' ? undefined : { ...KEEP, requestId, subject: topic } };
+    },
     async steerMove(steering) {
       steered.push(steering);
       return { kind: 'here', answer: steering.moveId === moveId('move-000001') ? 'request-2' : undefined };

@@ -317,14 +317,36 @@ describe('what is sent', () => {
   test('a request to plan is answered by a decision of its id', async () => {
     const { cell, views, passed } = await world();
     await passed(2_000);
-    expect(await views.requestPlan('a/b', undefined)).toBe('id-1');
-    expect(await views.requestPlan('a/b', 'mine')).toBe('mine');
+    const asked = [views.requestPlan('a/b', undefined), views.requestPlan('a/b', 'mine')];
     await passed(1_000);
+    expect(await Promise.all(asked)).toMatchObject([
+      { requestId: 'id-1', decision: { subject: 'a/b', kind: 'KEEP', requestId: 'id-1' } },
+      { requestId: 'mine', decision: { subject: 'a/b', kind: 'KEEP', requestId: 'mine' } },
+    ]);
     for (const requestId of ['id-1', 'mine']) {
       const page = await views.decisions({ after: undefined, limit: 10, requestId });
       expect(page).toMatchObject(here({ decisions: [{ subject: 'a/b', requestId }], next: undefined }));
     }
     expect(cell.read(decisions).length).toBeGreaterThan(2);
+  });
+
+  test('one that was answered before is answered again at once, by the same decision', async () => {
+    const { views, passed } = await world();
+    await passed(2_000);
+    const first = views.requestPlan('a/+', 'mine');
+    await passed(1_000);
+    expect(await views.requestPlan('a/+', 'mine')).toEqual(await first);
+  });
+
+  test('one that the planner does not answer in time has its id, and the waiting ends', async () => {
+    const { clock, open } = await bare(runnerElsewhere({ kind: 'unknown' }));
+    const views = await open();
+    const asked = views.requestPlan('a/b', 'mine');
+    await new Promise(setImmediate); // The log has it.
+    clock.advance(2_999);
+    expect(await Promise.race([asked, new Promise((resolve) => setImmediate(resolve, 'waits'))])).toBe('waits');
+    clock.advance(1);
+    expect(await asked).toEqual({ requestId: 'mine', decision: undefined });
   });
 });
 

@@ -399,6 +399,17 @@ describe('requests', () => {
     expect(answer.commandIds).toEqual(cell.commands.map(({ command }) => command.id));
   });
 
+  test('a wildcard filter is judged by the shard of its group', () => {
+    const cell = new Cell().genesis();
+    cell.send({ topic: 'forecasts', value: forecast('w/0/', 'PUBLISHES', T0, [2_000], [2_000], 2_000) });
+    for (const filter of ['a/+', '#', '$share/g/a/b']) ask(cell, filter.replaceAll(/\W/g, '.'), filter);
+    expect(cell.decisions.slice(1).map(({ kind, subject, reason }) => [kind, subject, reason.split(' ')[0]])).toEqual([
+      ['KEEP', 'a/+', 'shard-0002'],
+      ['KEEP', '#', 'shard-0002'],
+      ['KEEP', '$share/g/a/b', 'shard-0002'],
+    ]);
+  });
+
   test('more requests than one plan answers are refused', () => {
     const cell = new Cell({ planRequestsPerTickMax: 2 }).genesis();
     for (const id of ['a', 'b', 'c']) ask(cell, id);

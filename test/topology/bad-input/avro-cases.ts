@@ -317,11 +317,12 @@ export const FILTERS: readonly BadRecord[] = [
   traffic(60, 'a publish to a NUL', { topic: 'a\0' }, 'TOPIC_INVALID'),
   traffic(60, 'a publish to 65,536 bytes', { topic: 'f'.repeat(65_536) }, 'TOPIC_INVALID'),
   traffic(60, 'a publish to 65,535 levels', { topic: '/'.repeat(65_535) }, 'ACCEPTED'),
+  metric(60, 'a plan for a filter', { kind: 'PlanRequest', requestId: 'r', topic: 'a/+', timestamp: NOW }, 'ACCEPTED'),
   metric(
     60,
-    'a plan for a filter',
-    { kind: 'PlanRequest', requestId: 'r', topic: 'a/+', timestamp: NOW },
-    'TOPIC_INVALID',
+    'a plan for what is no filter',
+    { kind: 'PlanRequest', requestId: 'r', topic: 'a+', timestamp: NOW },
+    'FILTER_INVALID',
   ),
 ];
 

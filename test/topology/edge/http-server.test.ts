@@ -39,7 +39,7 @@ describe('who may do what', () => {
     'POST /update_metrics': { ask: { url: '/update_metrics', payload: heartbeat }, statuses: [401, 401, 403, 202] },
     'POST /predict_and_shard': {
       ask: { url: '/predict_and_shard', payload: { topic: 'a' } },
-      statuses: [401, 401, 403, 202],
+      statuses: [401, 401, 403, 200],
     },
     'GET /shards': { ask: { url: '/shards' }, statuses: [401, 401, 200, 200] },
     'GET /moves': { ask: { url: '/moves' }, statuses: [401, 401, 200, 200] },
@@ -153,6 +153,8 @@ describe('the answers', () => {
       signal: 'PUBLISHES',
       share: 0.5,
       currentPerSecond: 4,
+      distinctClients: 5,
+      bytesPerSecond: 50,
       levels: [0.5, 0.95],
     });
     expect(all.steps).toEqual([
@@ -175,6 +177,44 @@ describe('the answers', () => {
       shards: [{ datastoreType: 'level-small', instanceId: 'instance-1' }],
       publishAsks: ['shard-0001'],
     });
+  });
+
+  test('/predict_and_shard waits for the decision, and names the shard with it', async () => {
+    const views = fakeViews();
+    const app = await appOf(OPEN, views);
+    const ask = (payload: object) => app.inject({ method: 'POST', url: '/predict_and_shard', payload });
+    const answer = await ask({ topic: 'a/+', type: 'wildcard', client: 'me', requestId: 'mine' });
+    expect([answer.statusCode, answer.json()]).toMatchObject([
+      200,
+      {
+        requestId: 'mine',
+        topic: 'a/+',
+        type: 'wildcard',
+        shardId: 'shard-0001',
+        decision: { kind: 'KEEP', requestId: 'mine' },
+      },
+    ]);
+    expect(views.asked).toEqual(['plan a/+', 'shard a/+ of me']);
+    expect((await ask({ topic: '$share/g/a' })).json()).toMatchObject({ type: 'concrete', requestId: 'request-1' });
+    expect((await ask({ topic: 'none' })).statusCode).toBe(404);
+  });
+
+  test('/predict_and_shard answers 202 with the id when the planner takes its time', async () => {
+    const app = await appOf(OPEN);
+    const answer = await app.inject({ method: 'POST', url: '/predict_and_shard', payload: { topic: 'slow' } });
+    expect([answer.statusCode, answer.json()]).toEqual([
+      202,
+      { requestId: 'request-1', topic: 'slow', type: 'concrete' },
+    ]);
+  });
+
+  test('wildcard filters are asked for like topics', async () => {
+    const views = fakeViews();
+    const app = await appOf(OPEN, views);
+    for (const path of ['predict_load', 'get_shard_id'])
+      expect((await app.inject(`/${path}?topic=${encodeURIComponent('$share/g/a/+/#')}`)).statusCode).toBe(200);
+    expect((await app.inject('/get_shard_id?topic=a&client=me')).statusCode).toBe(200);
+    expect(views.asked).toEqual(['SUBSCRIPTIONS $share/g/a/+/#', 'shard $share/g/a/+/#', 'shard a of me']);
   });
 
   test('/update_metrics takes what is right and names what is wrong, by index, code and field', async () => {
@@ -429,12 +469,16 @@ describe('what is refused', () => {
     },
     { name: 'a field nobody knows', ask: post('{"topic":"a","epoch":9}'), status: 400, field: 'epoch' },
     {
-      name: 'a wildcard to plan for',
-      ask: post('{"topic":"a/#"}'),
+      name: 'what is no filter to plan for',
+      ask: post('{"topic":"a#"}'),
       status: 400,
-      code: 'TOPIC_INVALID',
+      code: 'FILTER_INVALID',
       field: 'topic',
     },
+    { name: 'a wildcard called concrete', ask: post('{"topic":"a/#","type":"concrete"}'), status: 400, field: 'type' },
+    { name: 'a topic called a wildcard', ask: post('{"topic":"a","type":"wildcard"}'), status: 400, field: 'type' },
+    { name: 'a type nobody knows', ask: post('{"topic":"a","type":"shared"}'), status: 400, field: 'type' },
+    { name: 'a client without a name', ask: post('{"topic":"a","client":""}'), status: 400, field: 'client' },
     { name: 'a list for an object', ask: post('[]'), status: 400 },
     { name: 'null', ask: post('null'), status: 400 },
     { name: 'no metrics', ask: { ...post('[]'), url: '/update_metrics' }, status: 400 },
