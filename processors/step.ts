@@ -81,4 +81,6 @@ export interface Tick {
   readonly eventTime: number;
   /** The host's clock: only for what is about people and machines being silent, never for the order of events. */
   readonly wallTime: number;
+  /** The epoch of the pointer table as this process reads it; absent where it does not, or is not done. */
+  readonly pointerEpoch?: number;
 }

@@ -40,7 +40,7 @@ import { reportGauges } from './gauges.ts';
 import { inlineFitter } from './inline-fitter.ts';
 import type { Clock, Log } from './ports.ts';
 import { type Running, run } from './runner.ts';
-import { runningViews } from './running-views.ts';
+import { type RunningViews, runningViews } from './running-views.ts';
 import { startingViews } from './starting-views.ts';
 import type { Logger, Meter } from './telemetry.ts';
 import { ALL_TOPICS } from './topics.ts';
@@ -127,6 +127,7 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
     const fitter =
       simulated || workerThreads === 0 ? inlineFitter : workerPool({ threads: workerThreads, answerMs: FIT_ANSWER_MS });
     closers.push(() => fitter.close());
+    let reading: RunningViews | undefined;
     const running = await run(
       topology,
       {
@@ -141,6 +142,8 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
           rowsPerWrite: 5_000, // About 50 ms of LevelDB.
           kindOf: (datastoreType) => typeNamed(catalog, datastoreType).kind,
         }),
+        // In simulated time nobody waits for a reader of the table.
+        ...(simulated ? {} : { pointerEpoch: () => reading?.pointerEpoch() }),
       },
       {
         app: config.applicationId,
@@ -170,6 +173,7 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
       },
       newId: () => randomUUID(),
     });
+    reading = views;
     closers.push(() => views.close());
     const stopSweeps = simulated ? () => {} : sweeping(provisioner, running, clock, logger, config.tombstoneMs);
     closers.push(async () => stopSweeps());

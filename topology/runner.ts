@@ -30,6 +30,8 @@ import { type AnyTopic, deadLetters } from './topics.ts';
 
 export interface RunnerPorts extends TaskPorts {
   readonly log: Log;
+  /** The epoch of the pointer table as this process reads it; absent where nobody reads it beside the tasks. */
+  readonly pointerEpoch?: () => number | undefined;
 }
 
 export interface RunnerSettings extends TaskSettings {
@@ -418,7 +420,8 @@ class Runner implements Running {
     const wallTime = this.#ports.clock.now();
     const silentMs = wallTime - this.#eventTimeAt - this.#settings.idleMs;
     const eventTime = this.#eventTime === 0 || silentMs <= 0 ? this.#eventTime : this.#eventTime + silentMs; // U2
-    return { eventTime, wallTime };
+    const pointerEpoch = this.#ports.pointerEpoch?.();
+    return pointerEpoch === undefined ? { eventTime, wallTime } : { eventTime, wallTime, pointerEpoch };
   }
 }
 

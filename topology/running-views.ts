@@ -42,8 +42,14 @@ const DECISION_WAIT_MS = 3_000;
 /** The planner's one task. */
 const PLAN_TASK = 0;
 
+export interface RunningViews extends Views {
+  /** Of the pointer table, once it was read to its end. */
+  pointerEpoch(): number | undefined;
+  close(): Promise<void>;
+}
+
 /** Resolves when the topics are being followed; `close` ends that. */
-export async function runningViews(parts: RunningParts): Promise<Views & { close(): Promise<void> }> {
+export async function runningViews(parts: RunningParts): Promise<RunningViews> {
   const { running, log, codec, clock, settings } = parts;
   const cache = new PredictionCache(settings);
   const ring = new DecisionRing();
@@ -128,6 +134,8 @@ export async function runningViews(parts: RunningParts): Promise<Views & { close
     },
 
     metricsText: () => parts.metricsText(),
+
+    pointerEpoch: () => (pointersRead.caughtUp ? table.epoch : undefined),
 
     async close() {
       await Promise.all(Object.values(topicsRead).map((each) => each.close()));

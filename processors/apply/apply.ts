@@ -10,7 +10,7 @@ import type { Command, Progress, SubscriptionEvent, WildcardEvents } from '../..
 import { integer, type ValuesOf, valuesOf } from '../../schemas/setting.ts';
 import type { Effect, Outcome } from '../../state/effects.ts';
 import { type Emit, type Input, NOTHING, type Rows, type Step, type Tick } from '../step.ts';
-import { type CommandSettings, carriedOn, contextOf, moveOf, onCommand } from './commands.ts';
+import { aheadNoMore, type CommandSettings, carriedOn, contextOf, moveOf, onCommand } from './commands.ts';
 import { COUNTS, LIFE, Life, lives, type Row } from './life.ts';
 import { MOVE_DEFAULTS, MOVE_SETTINGS, onOutcome, onRestart, onTick } from './move.ts';
 import { effect, type Out, routeEvent, routeEvents, tell } from './route.ts';
@@ -147,7 +147,8 @@ function ticked(rows: Rows<Row>, life: Life, tick: Tick, settings: ApplySettings
   const elapsedMs = life.wallTime === undefined ? FIRST_TICK_MS : tick.wallTime - life.wallTime;
   life.wallTime = tick.wallTime;
   life.eventTime = tick.eventTime as Life['eventTime'];
-  const out = askedAgain(life);
+  life.pointerEpoch = tick.pointerEpoch;
+  const out = [...askedAgain(life), ...aheadNoMore(rows, life, settings)];
   for (const id of [...life.active]) {
     const move = moveOf(rows, id);
     if (move === undefined) continue;

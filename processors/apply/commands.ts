@@ -7,14 +7,16 @@
 //       the slice around it, and must be given its rows too.
 //   C4. A slice that moves is neither split nor merged.
 //   C5. Only a planner is obeyed, and the newest alone (state/fence.ts): anything else is refused, told and remembered by
-//       nobody. Whatever a command says, its effects are held to what the stores and the pointer table prove.
+//       nobody.
+//   C6. A command about slices waits until the pointer table has reached its epoch: so nobody is taken to be owner from an
+//       epoch on that was never published, and no later one is refused for it.
 
 import { type Epoch, epoch as epochOf, type MoveId, type SliceKey } from '../../schemas/ids.ts';
 import type { Command, MergeSlices, MoveSlice, SplitSlice, SteerMove } from '../../schemas/records.ts';
 import { fenceRefusal, NOBODY } from '../../state/fence.ts';
 import { filterHash } from '../../state/keys.ts';
 import { NOTHING, type Rows } from '../step.ts';
-import { commandRow, type Done, FENCE, LIFE, type Life, moveRow, type Row } from './life.ts';
+import { aheadRow, commandRow, type Done, FENCE, LIFE, type Life, moveRow, type Row } from './life.ts';
 import {
   isSwitched,
   type Move,
@@ -47,6 +49,49 @@ export function onCommand(
   const refusal = fenced(rows, life, command);
   if (refusal !== undefined) return [refusal];
   remember(rows, life, command.id, { kind: 'command', offset, body: body32 }, settings);
+  return isAhead(life, command) ? held(rows, life, command) : obeyed(rows, life, command, settings);
+}
+
+/** On each tick: what the pointer table has caught up with is carried out, what waits for too long is given up (C6). */
+export function aheadNoMore(rows: Rows<Row>, life: Life, settings: CommandSettings): Out[] {
+  const out: Out[] = [];
+  for (const key of [...life.ahead]) {
+    const row = rows.get(key);
+    if (row?.kind !== 'ahead') continue;
+    const waits = isAhead(life, row.command);
+    if (waits && life.ahead.size <= AHEAD_MAX && (life.wallTime ?? 0) - row.sinceWallMs < AHEAD_MS) continue;
+    life.ahead.delete(key);
+    rows.delete(key);
+    out.push(...(waits ? [neverPublished(rows, life, row.command)] : obeyed(rows, life, row.command, settings)));
+  }
+  return out;
+}
+
+/** A few times what a reader of the pointer table may be behind. */
+const AHEAD_MS = 60_000;
+/** More than one partition's share of the moves that a fleet makes at once. */
+const AHEAD_MAX = 64;
+
+function isAhead({ pointerEpoch }: Life, { epoch, body }: Command): boolean {
+  if (pointerEpoch === undefined || epoch <= pointerEpoch) return false;
+  return body.kind === 'SplitSlice' || body.kind === 'MergeSlices' || body.kind === 'SteerMove';
+}
+
+function held(rows: Rows<Row>, life: Life, command: Command): readonly Out[] {
+  const key = aheadRow(command.id);
+  rows.set(key, { kind: 'ahead', command, sinceWallMs: life.wallTime ?? 0 });
+  life.ahead.add(key);
+  return NOTHING;
+}
+
+function neverPublished(rows: Rows<Row>, life: Life, { id, epoch, body }: Command): Out {
+  const row = rows.get(FENCE);
+  const term = row?.kind === 'fence' ? row.term : 0;
+  const reason = `${body.kind} of epoch ${epoch}, while the pointer table is at ${life.pointerEpoch}`;
+  return tell(life, id, { kind: 'CommandRefused', commandId: id, constraint: 'epoch-not-published', term, reason });
+}
+
+function obeyed(rows: Rows<Row>, life: Life, command: Command, settings: CommandSettings): readonly Out[] {
   const { body } = command;
   switch (body.kind) {
     case 'SplitSlice':

@@ -16,6 +16,7 @@ import {
   type ShardId,
   type SliceKey,
 } from '../../schemas/ids.ts';
+import type { Command } from '../../schemas/records.ts';
 import type { SliceRange } from '../../state/effects.ts';
 import type { Writer } from '../../state/fence.ts';
 import { FIRST_EPOCH, firstShardOf } from '../../state/genesis.ts';
@@ -58,13 +59,21 @@ export interface Fence extends Writer {
   readonly kind: 'fence';
 }
 
-export type Row = Life | Move | ShardWork | Done | Counts | Fence;
+/** A command that waits for the pointer table to reach its epoch. */
+export interface Ahead {
+  readonly kind: 'ahead';
+  readonly command: Command;
+  readonly sinceWallMs: number;
+}
+
+export type Row = Life | Move | ShardWork | Done | Counts | Fence | Ahead;
 
 export const LIFE = 'life';
 export const COUNTS = 'counts';
 export const FENCE = 'fence';
 export const moveRow = (id: MoveId): string => `move/${id}`;
 export const shardRow = (id: ShardId): string => `shard/${id}`;
+export const aheadRow = (command: string): string => `ahead/${command}`;
 export const commandRow = (id: string): string => `command/${id}`;
 
 export interface Wanted {
@@ -110,6 +119,10 @@ export class Life {
   /** Shards that are asked for at each tick until they are ready. */
   readonly unready = new Map<ShardId, Wanted>();
   readonly toCount = new Set<SliceKey>();
+  /** Of the pointer table when last told; `undefined` where nobody tells. */
+  pointerEpoch: number | undefined;
+  /** Rows of commands that wait for it, oldest first. */
+  readonly ahead = new Set<string>();
   readonly #ranges = new Map<SliceKey, SliceRange>();
 
   constructor(partitions: number, partition: Partition) {
@@ -182,6 +195,7 @@ export class Life {
     for (const [key, row] of rows.entries()) {
       if (row.kind === 'command') commands.push([key, row.offset]);
       else if (row.kind === 'move' && !isFinished(row)) moves.push(row);
+      else if (row.kind === 'ahead') this.ahead.add(key);
     }
     commands.sort((a, b) => a[1] - b[1]);
     this.commandOrder.push(...commands.map(([key]) => key));

@@ -5,11 +5,13 @@
 //   M2. RETIRE is asked once, after every live broker's heartbeat has passed the switch, or it fell silent, or there is
 //       none and `drainMs` have passed.
 //   M3. A step that NEXT does not allow changes nothing: progress is a topic, which may be replayed or forged.
+//       A move that we have not begun is given up: while it lasts, ours of that slice are refused.
 //   M4. A move that makes a replica is not switched but shared: the pointer names both shards, and the move stays open. It
 //       ends as one from the replica back to the slice's own shard, which has everything already.
 
 import { type Epoch, type EventTime, type MoveId, moveId, type ShardId, type SliceKey } from '../../schemas/ids.ts';
 import type { MoveProgress, MoveRequest, MoveState, PointerMode, SteerAction } from '../../schemas/records.ts';
+import { parseSlice } from '../../state/keys.ts';
 import { brokerKey, type MoveRow, moveKey, type PlanRows, rowOf, type SliceRow, sliceRowKey } from './rows.ts';
 import { pointerEntry, type Saying, type Turn } from './turn.ts';
 
@@ -94,6 +96,9 @@ export function takeMoveProgress(turn: Turn, progress: MoveProgress): void {
     turn.cell.ignored.progress++;
     turn.keepCell();
     turn.refuse(move?.id ?? 'progress', 'illegal-step', `Progress was ignored: ${problem ?? 'no such move'}.`);
+    const { moveId: id, slice, state } = progress;
+    if (move === undefined && isOpen(state) && parseSlice(slice) !== undefined)
+      steer(turn, { id, slice, switchEpoch: 0 }, 'ABORT', 'nobody here has begun it');
     return;
   }
   move.signs++;
@@ -330,7 +335,13 @@ export function remembered(turn: Turn, requestId: string): boolean {
   return false;
 }
 
-export const steer = (turn: Turn, move: MoveRow, action: SteerAction, reason: string, rowsPerSecond = 0): string =>
+export const steer = (
+  turn: Turn,
+  move: Pick<MoveRow, 'id' | 'slice' | 'switchEpoch'>,
+  action: SteerAction,
+  reason: string,
+  rowsPerSecond = 0,
+): string =>
   turn.commandSlice(
     move.slice,
     { kind: 'SteerMove', moveId: move.id, slice: move.slice, action, rowsPerSecond },

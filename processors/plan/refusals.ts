@@ -17,8 +17,10 @@ export function takeRefusal(turn: Turn, { commandId, constraint, term, reason }:
   if (rowOf(turn.rows, 'change', changeKey(commandId)) !== undefined)
     takeSliceProgress(turn, { kind: 'SliceProgress', commandId, done: false, reason });
   const own = turn.cell.term ?? 0;
-  if (term < own || (term === own && constraint !== 'another-planner')) return; // Not ours, or from before our term.
-  turn.newTerm(term);
+  if (constraint !== 'epoch-not-published') {
+    if (term < own || (term === own && constraint !== 'another-planner')) return; // Not ours, or from before our term.
+    turn.newTerm(term);
+  }
   sayAgain(turn);
 }
 

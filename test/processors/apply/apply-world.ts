@@ -137,7 +137,7 @@ export class ApplyWorld {
     const taken = this.#log.slice(this.#next, this.#next + inputs);
     this.#next += taken.length;
     this.#wallMs += 200;
-    const tick: Tick = { eventTime: 1_000 + this.#next, wallTime: this.#wallMs };
+    const tick: Tick = { eventTime: 1_000 + this.#next, wallTime: this.#wallMs, pointerEpoch: this.#epoch };
     const told = this.#run([...taken, { topic: 'clock', partition: 0, offset: 0, key: '', value: tick }], crash);
     if (crash !== 'none') {
       this.#rows = new Map([...this.#durable].map(([key, bytes]) => [key, lives.decode(bytes)]));
@@ -148,7 +148,7 @@ export class ApplyWorld {
     this.#committed = this.#next;
     this.progress.push(...told);
     if (!this.autopilot) return;
-    for (const { body } of told) if (body.kind === 'MoveProgress') this.#plan(body.state);
+    for (const { body } of told) if (body.kind === 'MoveProgress' && body.moveId === MOVE) this.#plan(body.state);
     if (this.state() === 'SHARED' && ++this.#sharedCycles === SHARED_CYCLES) {
       this.#epoch += 1;
       this.pointers.push({ epoch: this.#epoch, shard: this.source });
@@ -219,7 +219,7 @@ export class ApplyWorld {
   #lastMove(): MoveProgress | undefined {
     for (let i = this.progress.length - 1; i >= 0; i--) {
       const body = this.progress[i]!.body;
-      if (body.kind === 'MoveProgress') return body;
+      if (body.kind === 'MoveProgress' && body.moveId === MOVE) return body;
     }
     return undefined;
   }

@@ -498,6 +498,44 @@ describe('apply: who commands', () => {
   });
 });
 
+describe('apply: commands ahead of the pointer table', () => {
+  const split = { kind: 'SplitSlice', slice: sliceKey('c/3/'), into: [sliceKey('c/3/0'), sliceKey('c/3/1')] } as const;
+  const told = (pointerEpoch: number, wallTime: number, task: Task) =>
+    task.feed({ topic: 'clock', value: { eventTime: 77, wallTime, pointerEpoch } }).told;
+  const known = (): Task => {
+    const task = new Task(3);
+    told(7, 1_000, task);
+    return task;
+  };
+
+  test('one waits until its epoch was published, over a restart too', () => {
+    const task = known();
+    expect(task.command(split, 'first', 8).told).toEqual([]);
+    told(7, 2_000, task);
+    task.restart();
+    expect(told(7, 3_000, task)).toEqual([]);
+    expect(told(8, 4_000, task)).toMatchObject([{ kind: 'SliceProgress', commandId: 'first', done: true }]);
+    expect(told(8, 5_000, task)).toEqual([]);
+  });
+
+  test('an epoch that is never published changes nothing, is told, and stands in nobody’s way', () => {
+    const task = known();
+    task.command(split, 'forged', 2 ** 50);
+    expect(task.command({ ...split, slice: split.slice }, 'true', 7).told).toMatchObject([{ done: true }]);
+    expect(told(9, 60_000, task)).toEqual([]);
+    expect(told(9, 62_000, task)).toMatchObject([
+      { kind: 'CommandRefused', commandId: 'forged', constraint: 'epoch-not-published' },
+    ]);
+    expect(task.rows.get('ahead/forged')).toBeUndefined();
+  });
+
+  test('no more than a stated number of them wait', () => {
+    const task = known();
+    for (let i = 0; i < 100; i++) task.command(split, `forged-${i}`, 2 ** 50);
+    expect(told(7, 1_200, task)).toHaveLength(36);
+  });
+});
+
 describe('apply: sizes', () => {
   const counted = (entries: number): Outcome => ({ kind: 'counted', slice: sliceKey('c/3/'), entries, bytes: 0 });
 

@@ -198,6 +198,19 @@ describe('a move', () => {
       expect(refusals(cell)).toContain('illegal-step');
     });
 
+  test('a move that nobody here has begun is given up, so that it stands in the way of none', () => {
+    const cell = moving();
+    cell.moveProgress('COPYING', { moveId: moveId('move-x'), slice: 'c/3/' as SliceKey });
+    expect(cell.commands.at(-1)).toMatchObject({
+      partition: 3,
+      command: { body: { kind: 'SteerMove', moveId: 'move-x', slice: 'c/3/', action: 'ABORT' } },
+    });
+    const before = cell.commands.length;
+    cell.moveProgress('ABORTED', { moveId: moveId('move-x'), slice: 'c/3/' as SliceKey });
+    cell.moveProgress('COPYING', { moveId: moveId('move-y'), slice: 'no slice' as SliceKey });
+    expect(cell.commands.length).toBe(before);
+  });
+
   test('a person can pause it before the switch; the switch waits for RESUME; each request counts once', () => {
     const cell = moving();
     const request = (requestId: string, action: 'PAUSE' | 'RESUME' | 'ABORT' | 'THROTTLE'): void =>
