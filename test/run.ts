@@ -1,5 +1,5 @@
 // `npm test`: types, lint, generated files, then the tests; `--only system` runs the system tests alone. With
-// `--nodes 20,22,24` the unit tests that touch the platform run on those of them that this process does not run on, too.
+// `--nodes 20,22,24` the unit tests run on those of them, too, that this process does not run on.
 // What cannot run on this machine is named, loudly, at the end; under CI=true it is a failure instead. The last line
 // counts the tests.
 
@@ -24,23 +24,6 @@ interface Report {
   }[];
 }
 
-/**
- * What a release of Node can break: native modules and files, bytes and numbers, sockets, threads and processes, the
- * command line. Pure arithmetic, which takes the longest, is the same on all.
- */
-const ON_EVERY_NODE = [
-  'test/broker',
-  'test/datastores',
-  'test/schemas',
-  'test/state',
-  'test/topology/cli',
-  'test/topology/edge',
-  'test/topology/config.test.ts',
-  'test/topology/embedded',
-  'test/topology/lstm-weights.test.ts',
-  'test/topology/runner.test.ts',
-];
-
 const only = option('--only');
 const nodes = (option('--nodes')?.split(',') ?? []).filter((major) => !process.version.startsWith(`v${major}.`));
 const projects = only === undefined ? ['unit', 'system'] : [only];
@@ -63,7 +46,7 @@ for (const major of nodes) {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  if (found.status === 0) testsOf(`unit tests on Node ${major}`, 'unit', found.stdout.trim(), ON_EVERY_NODE);
+  if (found.status === 0) testsOf(`unit tests on Node ${major}`, 'unit', found.stdout.trim());
   else broken.push(`Node ${major} cannot be had: see above`);
 }
 rmSync(scratch, { recursive: true, force: true });
@@ -72,20 +55,16 @@ if (skipped.length > 0) {
   console.log(`\n!!! ${skipped.length} tests did NOT run here (each says why in its name or above):`);
   for (const name of skipped) console.log(`!!!   ${name}`);
 }
-if (nodes.length > 0)
-  console.log(
-    `\n!!! All tests ran on Node ${process.version}; on Node ${nodes.join(' and ')} these unit tests alone: ${ON_EVERY_NODE.join(' ')}`,
-  );
 for (const each of broken) console.log(`!!! FAILED ${each}`);
 const failures = broken.length + failedSteps;
 console.log(`${passed} passed, ${failures} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ''}`);
 process.exitCode = failures > 0 ? 1 : 0;
 
 /** Runs the tests of a project, on another node if one is given, and takes their results. */
-function testsOf(name: string, project: string, node?: string, files: readonly string[] = []): void {
+function testsOf(name: string, project: string, node?: string): void {
   const outputFile = join(scratch, `${name.replaceAll(' ', '-')}.json`);
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile=${outputFile}`, '--passWithNoTests'];
-  const status = step(name, ['vitest', 'run', '--project', project, ...reporters, ...files], node);
+  const status = step(name, ['vitest', 'run', '--project', project, ...reporters], node);
   if (!existsSync(outputFile)) return;
   const report = JSON.parse(readFileSync(outputFile, 'utf8')) as Report;
   const on = node === undefined ? '' : `${name}: `;
