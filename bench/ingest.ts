@@ -9,7 +9,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type Admin, Kafka, logLevel } from 'kafkajs';
-import { ingest as ingestStep } from '../processors/ingest/ingest.ts';
+import { ingestWith } from '../processors/ingest/ingest.ts';
 import { countRates, windows } from '../processors/rates/rates.ts';
 import { RATES_DEFAULTS } from '../processors/rates/settings.ts';
 import { embeddedCodec } from '../schemas/avro-codec.ts';
@@ -45,7 +45,7 @@ const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
 export function ingestAndRates(partitions: number): Topology {
   return defineTopology(
     [
-      stage('ingest', { reads: [subscriptions], emits: [wildcards], step: ingestStep }),
+      stage('ingest', { reads: [subscriptions], emits: [wildcards], step: ingestWith(0) }),
       stage('rates', {
         reads: [subscriptions, wildcards, metrics, clock],
         keeps: windows,

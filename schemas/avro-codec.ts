@@ -25,7 +25,7 @@ export const RECORD_NAMES = Object.keys(SCHEMAS) as readonly RecordName[];
  */
 export const LOCAL_SCHEMA_IDS: Readonly<Record<RecordName, number>> = {
   SubscriptionEvent: 1,
-  WildcardEvents: 2,
+  WildcardEvents: 21,
   Metric: 16,
   RateWindow: 4,
   Forecast: 17,
@@ -42,6 +42,7 @@ export const LOCAL_SCHEMA_IDS: Readonly<Record<RecordName, number>> = {
 const LOCAL_HISTORY: readonly { readonly id: number; readonly record: RecordName; readonly schema: unknown }[] = [
   { id: 3, record: 'Metric', schema: without('Metric', ['nodesPerLookup', 'matchesPerLookup']) },
   { id: 12, record: 'Metric', schema: without('Metric', ['nodesPerLookup', 'matchesPerLookup']) },
+  { id: 2, record: 'WildcardEvents', schema: without('WildcardEvents', ['incarnation']) },
   { id: 6, record: 'Command', schema: without('Command', ['term', 'planner']) },
   { id: 13, record: 'Command', schema: without('Command', ['term', 'planner']) },
   { id: 7, record: 'Progress', schema: SCHEMAS.Progress },
@@ -236,7 +237,11 @@ function without(record: RecordName, added: readonly string[]): unknown {
 /** The schema without fields of these names, at any depth. */
 function stripped(schema: unknown, names: readonly string[]): unknown {
   if (Array.isArray(schema)) return schema.map((branch) => stripped(branch, names));
-  const node = schema as { readonly fields?: readonly { readonly name: string; readonly type: unknown }[] };
+  const node = schema as {
+    readonly fields?: readonly { readonly name: string; readonly type: unknown }[];
+    readonly items?: unknown;
+  };
+  if (typeof schema === 'object' && node.items !== undefined) return { ...node, items: stripped(node.items, names) };
   if (typeof schema !== 'object' || node.fields === undefined) return schema;
   const kept = node.fields.filter(({ name }) => !names.includes(name));
   return { ...node, fields: kept.map((field) => ({ ...field, type: stripped(field.type, names) })) };

@@ -38,6 +38,8 @@ export function refuseWildcards(batch: WildcardEvents, place: Place): Refusal | 
       return no('KEY_MISMATCH', 'the record key is not the first literal level of every filter in it');
     if (!Number.isSafeInteger(event.offset) || event.offset < 0)
       return no('UNDECODABLE', 'the offset of an event must be a whole number of 0 or more');
+    if (!Number.isSafeInteger(event.incarnation) || event.incarnation < -1)
+      return no('UNDECODABLE', 'the incarnation of an event must be a whole number of -1 or more');
   }
   return refusePlace(place);
 }

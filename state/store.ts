@@ -23,6 +23,8 @@ export interface Mark {
   readonly inputs: Readonly<Record<string, Offset>>;
   /** The host's time of the write; absent in stores of an earlier release. */
   readonly writtenAt?: number;
+  /** Which life of the subscriptions topic its offsets are of. Absent in marks of an earlier release. */
+  readonly incarnation?: number;
 }
 
 /** Ordered keys of one task; one writer. */

@@ -152,6 +152,7 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
         commitIntervalMs: config.commitIntervalMs,
         commitRecordsMax: config.batchRecordsMax,
         effectRetryMs: 100,
+        incarnation: config.incarnation,
         tickMs: simulated ? Number.MAX_SAFE_INTEGER : 200,
         idleMs: 30_000,
       },

@@ -394,7 +394,8 @@ class Runner implements Running {
     try {
       return await work;
     } catch (error) {
-      if (!(error instanceof AppError) || error.code === 'INPUT_TRUNCATED') this.#fail(error);
+      if (!(error instanceof AppError) || error.code === 'INPUT_TRUNCATED' || error.code === 'CONFIG_INVALID')
+        this.#fail(error);
       throw error;
     }
   }

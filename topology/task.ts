@@ -13,6 +13,8 @@
 //       refuse it, or have it already (I6, I8).
 //   K8. A local store that was last written so long ago that its changelog may have dropped removals since is not caught up
 //       but made anew: what was removed meanwhile would be there for ever.
+//   K9. Positions are kept with the incarnation of the subscriptions topic. A raised one is read from its start; the other
+//       inputs go on where they were.
 
 import type { FitRequest } from '../processors/forecast/fits.ts';
 import type { Emit, Input, Tick } from '../processors/step.ts';
@@ -48,6 +50,7 @@ import {
   forecasts,
   outcomes as outcomesTopic,
   progress,
+  subscriptions,
 } from './topics.ts';
 
 export interface TaskPorts {
@@ -66,6 +69,8 @@ export interface TaskSettings {
   readonly commitIntervalMs: number;
   /** At most this many records between commits: bounds memory and what a crash repeats. */
   readonly commitRecordsMax: number;
+  /** Which life of the subscriptions topic this is; 0 by default. */
+  readonly incarnation?: number;
   /** First pause before an effect on an unreachable store is repeated; doubles up to 64 times this. */
   readonly effectRetryMs: number;
 }
@@ -101,6 +106,7 @@ export class Task {
   readonly #log: TaskLog;
   readonly #ports: TaskPorts;
   readonly #settings: TaskSettings;
+  readonly #incarnation: number;
   readonly #events: TaskEvents;
   readonly #runs: readonly StageRun[];
   readonly #readers = new Map<string, readonly StageRun[]>();
@@ -129,6 +135,7 @@ export class Task {
     this.#log = log;
     this.#ports = ports;
     this.#settings = settings;
+    this.#incarnation = settings.incarnation ?? 0;
     this.#events = events;
     this.name = `${group.name}-${log.partition}`;
     this.#runs = group.stages.map((stage) => ({ stage, rows: new RowTable(stage.keeps ?? NO_TABLE) }));
@@ -270,15 +277,15 @@ export class Task {
     const mark = await store.mark();
     const from = mark?.changelog ?? 0;
     const isOld = this.#mayMissRemovals(mark);
-    let inputs: Mark['inputs'] = mark?.inputs ?? {};
+    let { inputs, incarnation }: Position = mark ?? { inputs: {} };
     const end = await this.#log.restore(from, async (changes, next, total) => {
       if (isOld) throw this.#tooOld(mark);
       const rows: Change[] = [];
       for (const change of changes) {
         if (change.key !== MARK_KEY) rows.push(change);
-        else if (change.value !== undefined) inputs = JSON.parse(change.value.toString('utf8')) as Mark['inputs'];
+        else if (change.value !== undefined) ({ inputs, incarnation } = positionIn(change.value));
       }
-      await this.#write(rows, { changelog: next, inputs });
+      await this.#write(rows, markOf(next, { inputs, incarnation }));
       this.#restored = { done: next - from, total: total - from };
       this.#ports.meter.add('foreshard_restored_records_total', changes.length, { group: this.group.name });
     });
@@ -290,12 +297,29 @@ export class Task {
       );
     }
     if (isOld && end > from) throw this.#tooOld(mark);
-    await this.#write([], { changelog: end, inputs });
+    await this.#write([], markOf(end, { inputs, incarnation }));
     for (const { rows } of this.#runs) {
       if (rows.table === NO_TABLE) continue;
       for await (const [key, value] of store.entries(rows.prefix)) rows.load(key.slice(rows.prefix.length), value);
     }
-    this.#inputs = { ...inputs };
+    this.#inputs = this.#inputsOfThisLife({ inputs, incarnation });
+  }
+
+  /** K9. A position of an earlier life of the subscriptions topic says nothing about this one. */
+  #inputsOfThisLife({ inputs, incarnation = this.#incarnation }: Position): Record<string, Offset> {
+    if (incarnation > this.#incarnation) {
+      throw new AppError(
+        'CONFIG_INVALID',
+        `task ${this.name} has read the subscriptions topic as its incarnation ${incarnation}, but is told that it is ${this.#incarnation}: what comes would count as older than what is stored. The number is only ever raised`,
+        { task: this.name, found: incarnation, expected: this.#incarnation },
+      );
+    }
+    if (incarnation === this.#incarnation) return { ...inputs };
+    this.#ports.logger.warn(
+      { task: this.name, before: incarnation, incarnation: this.#incarnation },
+      'the subscriptions topic was made anew: it is read from its start',
+    );
+    return Object.fromEntries(Object.entries(inputs).filter(([place]) => !place.startsWith(`${subscriptions.name}/`)));
   }
 
   #write(changes: readonly Change[], mark: Mark): Promise<void> {
@@ -412,10 +436,11 @@ export class Task {
     for (const { rows } of this.#runs) rows.drain(changes);
     const inputs = { ...this.#inputs };
     const outputs = [...this.#encodeEmits(), ...this.#letters];
-    const mark: Change = { key: MARK_KEY, value: Buffer.from(JSON.stringify(inputs), 'utf8') };
+    const position = { inputs, incarnation: this.#incarnation };
+    const mark: Change = { key: MARK_KEY, value: Buffer.from(JSON.stringify(position), 'utf8') };
     try {
       const next = await this.#log.commit({ changelog: [...changes, mark], outputs, inputs });
-      await this.#write(changes, { changelog: next, inputs }); // K3
+      await this.#write(changes, markOf(next, position)); // K3
     } catch (error) {
       this.#dead = true; // K5
       throw error;
@@ -580,6 +605,18 @@ const FIT_FAILED =
 
 /** 256 KiB: records that join events stay well below Kafka's 1 MiB record limit. */
 const JOINED_BYTES_MAX = 1 << 18;
+
+/** What the changelog's mark says of a task's inputs. */
+type Position = Pick<Mark, 'inputs'> & { readonly incarnation?: number | undefined };
+
+const markOf = (changelog: Offset, { inputs, incarnation }: Position): Mark =>
+  incarnation === undefined ? { changelog, inputs } : { changelog, inputs, incarnation };
+
+/** An earlier release wrote the inputs alone. */
+function positionIn(value: Buffer): Position {
+  const parsed = JSON.parse(value.toString('utf8')) as Position | Mark['inputs'];
+  return typeof parsed.inputs === 'object' ? (parsed as Position) : { inputs: parsed as Mark['inputs'] };
+}
 
 const NO_TABLE = {
   name: '',

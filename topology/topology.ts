@@ -5,7 +5,7 @@
 import { type ApplySettings, carryOut, lives } from '../processors/apply/apply.ts';
 import { forecasting } from '../processors/forecast/forecast.ts';
 import type { ForecastSettings } from '../processors/forecast/settings.ts';
-import { ingest } from '../processors/ingest/ingest.ts';
+import { ingestWith } from '../processors/ingest/ingest.ts';
 import { cells, type PlanSettings, planWith } from '../processors/plan/plan-stage.ts';
 import { countRates, windows } from '../processors/rates/rates.ts';
 import type { RatesSettings } from '../processors/rates/settings.ts';
@@ -38,7 +38,7 @@ export interface TopologySettings {
 export function topologyOf(settings: TopologySettings): Topology {
   const forecast = forecasting(settings.forecast);
   return defineTopology([
-    stage('ingest',   { reads: [subscriptions],                                                       emits: [wildcards],                    step: ingest }),
+    stage('ingest',   { reads: [subscriptions],                                                       emits: [wildcards],                    step: ingestWith(settings.apply.incarnation) }),
     stage('rates',    { reads: [subscriptions, wildcards, metrics, clock],           keeps: windows,   emits: [rates],                        step: countRates(settings.rates) }),
     stage('forecast', { reads: [rates, clock, fitted],                               keeps: forecast.keeps, emits: [forecasts, fits],          step: forecast.step }),
     stage('plan',     { reads: [forecasts, rates, metrics, progress, pointers, clock], keeps: cells,   emits: [commands, pointers, decisions], step: planWith(settings.plan), scope: 'cell' }),

@@ -2,6 +2,7 @@
 //
 //   E1. An event is written to its slice's owner and, while the slice moves, to the other shard of the move too (M1).
 //   E2. Its version is its place in the subscriptions topic, whichever way it came: order on other topics means nothing.
+//       A trie event brings the life of that topic that it was read in.
 
 import { assert } from '../../schemas/errors.ts';
 import type { MoveId, Offset, ShardId, SliceKey } from '../../schemas/ids.ts';
@@ -37,7 +38,7 @@ export function routeEvents(life: Life, batch: WildcardEvents, incarnation: numb
       out.push(writing(home.shard, rows, undefined));
       if (home.second !== undefined) out.push(writing(home.second.shard, rows, home.second.move));
     }
-    rows.push(rowOf(event, event.offset, incarnation));
+    rows.push(rowOf(event, event.offset, event.incarnation >= 0 ? event.incarnation : incarnation));
   }
   return out;
 }

@@ -320,6 +320,16 @@ test('a forecast of an earlier release is read, what it did not tell yet by its 
   });
 });
 
+test('wildcard events of an earlier release are read, and do not say of which life of their topic they are', () => {
+  const event = { topicFilter: 'a/+', clientId: 'c', brokerId: 'b', qos: 1, timestamp: 5, offset: 42 };
+  const text = (value: string) => [value.length * 2, ...Buffer.from(value)];
+  const body = [...text('a'), 2, 0, ...text('a/+'), ...text('c'), ...text('b'), 2, 10, 84, 0];
+  expect(embeddedCodec().decode('WildcardEvents', Buffer.from([0, 0, 0, 0, 2, ...body]))).toEqual({
+    firstLevel: 'a',
+    events: [{ action: 'SUBSCRIBE', ...event, incarnation: -1 }],
+  });
+});
+
 test('metrics of a store of an earlier release are read, without how far its look-ups reach', () => {
   const body = (fields: readonly { readonly name: string; readonly type: unknown }[]) => ({
     ...SCHEMAS.Metric,
@@ -389,7 +399,7 @@ test('the schema behind each local id is the one it always was', () => {
       "Progress 19": "84736a687c55",
       "RateWindow 4": "9129c14e7ad0",
       "SubscriptionEvent 1": "864e4a81dcab",
-      "WildcardEvents 2": "be8a9b8b4f16",
+      "WildcardEvents 21": "59b9cb1f11f0",
     }
   `);
 });

@@ -12,6 +12,7 @@ const event = (topicFilter: string, offset = 7) => ({
   qos: 1,
   timestamp: eventTime(1_000),
   offset,
+  incarnation: 0,
 });
 
 describe('a record of wildcard events', () => {

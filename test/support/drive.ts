@@ -27,6 +27,7 @@ export interface DriveOptions {
   readonly commitIntervalMs?: number;
   /** How long the changelog is said to keep removals; absent: for ever. */
   readonly removalsKeptMs?: number;
+  readonly incarnation?: number;
 }
 
 export interface Read {
@@ -86,6 +87,7 @@ export async function drive(topology: Topology, options: DriveOptions = {}): Pro
       commitIntervalMs: options.commitIntervalMs ?? 0,
       commitRecordsMax: 10_000,
       effectRetryMs: 100,
+      incarnation: options.incarnation ?? 0,
       tickMs: Number.MAX_SAFE_INTEGER, // Ticks are given by `advance`.
       idleMs: 30_000,
     },

@@ -1,7 +1,7 @@
 // The runner's promises (K1 to K5 of topology/task.ts), on small topologies made for the purpose.
 
 import { describe, expect, test } from 'vitest';
-import { ingest } from '../../processors/ingest/ingest.ts';
+import { ingestWith } from '../../processors/ingest/ingest.ts';
 import { byKey, type Emit, type Input, jsonTable, type Step, type Tick } from '../../processors/step.ts';
 import { type Codec, jsonCodec } from '../../schemas/codec.ts';
 import { AppError } from '../../schemas/errors.ts';
@@ -230,7 +230,7 @@ describe('a task', () => {
 
   test('joins what one commit sends on under one key, in order', async () => {
     const run = await drive(
-      defineTopology([stage('ingest', { reads: [subscriptions], emits: [wildcards], step: ingest })], {
+      defineTopology([stage('ingest', { reads: [subscriptions], emits: [wildcards], step: ingestWith(0) })], {
         inputs: [subscriptions],
       }),
     );

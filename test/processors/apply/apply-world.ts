@@ -102,7 +102,7 @@ export class ApplyWorld {
     const at = { partition: 0, offset, key: filter };
     const trie = placeOf(filter).trie;
     if (trie) {
-      const value = { firstLevel: 'x', events: [{ ...event, offset }] };
+      const value = { firstLevel: 'x', events: [{ ...event, offset, incarnation: 1 }] };
       this.#log.push({ topic: 'wildcard-subscriptions', ...at, value });
     } else this.#log.push({ topic: 'subscriptions', ...at, value: event });
     const key = `${filter}\u0000${clientId}`;

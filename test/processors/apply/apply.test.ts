@@ -223,13 +223,22 @@ describe('apply: events', () => {
   test('a trie filter comes by its own topic, with the offset of its source', () => {
     expect(task.event('a/+').effects).toEqual([]);
     const event = { action: 'SUBSCRIBE', topicFilter: 'a/+', clientId: 'c', brokerId: 'b', qos: 0, timestamp: 5 };
-    const events = [40, 41, 42].map((offset) => ({ ...event, offset }));
+    const events = [40, 41, 42].map((offset) => ({ ...event, offset, incarnation: 2 }));
     const { effects } = task.feed({ topic: 'wildcard-subscriptions', value: { firstLevel: 'a', events } });
     expect(effects).toHaveLength(1);
     expect(effects[0]).toMatchObject({
       shard: 'shard-0002',
       rows: [40, 41, 42].map((offset) => ({ version: { offset } })),
     });
+  });
+
+  test('a trie event keeps the incarnation that it was read in; one of an earlier release has that of today', () => {
+    const event = { action: 'SUBSCRIBE', topicFilter: 'a/+', clientId: 'c', brokerId: 'b', qos: 0, timestamp: 5 };
+    const events = [1, 2, -1].map((incarnation) => ({ ...event, offset: 1_000_000, incarnation }));
+    const { effects } = task.feed({ topic: 'wildcard-subscriptions', value: { firstLevel: 'a', events } });
+    expect(effects).toMatchObject([
+      { rows: [1, 2, 2].map((incarnation) => ({ version: { incarnation, offset: 1_000_000 } })) },
+    ]);
   });
 });
 

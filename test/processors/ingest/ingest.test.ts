@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ingest } from '../../../processors/ingest/ingest.ts';
+import { ingestWith } from '../../../processors/ingest/ingest.ts';
 import { eventTime } from '../../../schemas/ids.ts';
 
 describe('ingest', () => {
@@ -26,7 +26,7 @@ describe('ingest', () => {
         qos: 1,
         timestamp: eventTime(5),
       } as const;
-      const emits = ingest(undefined as never, {
+      const emits = ingestWith(3)(undefined as never, {
         topic: 'subscriptions',
         partition: 0,
         offset: 42,
@@ -34,7 +34,7 @@ describe('ingest', () => {
         value,
       });
       expect(emits.map((emit) => [emit.topic, emit.key, emit.value?.events])).toEqual(
-        key === undefined ? [] : [['wildcard-subscriptions', key, [{ ...value, offset: 42 }]]],
+        key === undefined ? [] : [['wildcard-subscriptions', key, [{ ...value, offset: 42, incarnation: 3 }]]],
       );
     });
   }

@@ -48,6 +48,7 @@ function task(settings: RatesSettings = SETTINGS) {
         qos: 0,
         timestamp: (T0 + seconds * SECOND) as EventTime,
         offset: 0,
+        incarnation: 0,
       };
       take(
         step(rows, {
