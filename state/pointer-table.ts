@@ -81,7 +81,7 @@ export type PointerRefusal =
 
 export const pointerKey = (slice: SliceKey): string => `p:${slice}`;
 export const shardEntryKey = (shard: ShardId): string => `s:${shard}`;
-export const keyOfBody = (body: PointerRecord['body']): string =>
+export const keyOfBody = (body: Omit<PointerEntry, 'epoch'> | Omit<ShardEntry, 'epoch'>): string =>
   body.kind === 'PointerEntry' ? pointerKey(body.slice) : shardEntryKey(body.shardId);
 
 export class PointerTable {

@@ -17,7 +17,7 @@ import { endReplica, remembered, replicaOf, startMove } from './moves.ts';
 import { type Plan, plan } from './plan.ts';
 import { notePromise, onceDollars, reviewPromises } from './promises.ts';
 import { expireProposal, isApproved, propose, takePlanAnswer } from './proposals.ts';
-import { rowOf, rowsOf, type Spending, shardKey, sliceRowKey } from './rows.ts';
+import { type GoneRow, rowOf, rowsOf, type Spending, shardKey, sliceRowKey } from './rows.ts';
 import { saidOf, saidOfRefusal } from './saying.ts';
 import { startChange, startResize, startRetire, startShard } from './shards.ts';
 import { type Seen, SURGE_FRESH_MS, snapshotOf } from './snapshot.ts';
@@ -258,22 +258,27 @@ function count(turn: Turn, made: Plan): void {
 
 const COUNT_MAX = 10_000;
 
-/** Drops what is too old to matter: spendings, things said, surges, series that are no more. */
+/** Drops what is too old to matter: spendings, things said, surges, series that are no more, keys of what is gone. */
 function forget(turn: Turn): void {
   const { cell, rows, now } = turn;
   cell.ledger = cell.ledger.filter((entry) => now - entry.at < LEDGER_MS);
   for (const [type, until] of Object.entries(cell.avoided)) if (until <= now) delete cell.avoided[type];
   const old: string[] = [];
+  const gone: GoneRow[] = [];
   for (const [key, row] of rows.entries()) {
     if (row.kind === 'said' && now - row.at > 2 * SAID_MS) old.push(key);
     else if (row.kind === 'surge' && now - row.windowStart > SURGE_FRESH_MS) old.push(key);
     else if (row.kind === 'series' && now - newest(row.subscriptions?.madeAt, row.publishes?.madeAt) > SERIES_MS)
       old.push(key);
+    else if (row.kind === 'gone' && now - row.at > GONE_KEPT_MS) gone.push(row);
   }
   for (const key of old) rows.delete(key);
+  for (const row of gone) turn.removeKey(row);
 }
 
 /** A slice of all keys is paid off by the churn budget within about a day. */
 const LEDGER_MS = 86_400_000;
 const SERIES_MS = 86_400_000;
+/** Readers that are further behind learn of the removal itself, for as long as the topic keeps it. */
+const GONE_KEPT_MS = 86_400_000;
 const newest = (a: EventTime | undefined, b: EventTime | undefined): number => Math.max(a ?? 0, b ?? 0);

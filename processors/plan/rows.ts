@@ -216,6 +216,13 @@ export interface SaidRow {
   at: EventTime;
 }
 
+/** A key of the pointer table that was called GONE, and when; it is removed later (turn.ts). */
+export interface GoneRow {
+  readonly kind: 'gone';
+  readonly key: string;
+  readonly at: EventTime;
+}
+
 /** What actions for one shard promised, and what has come of it so far (promises.ts). */
 export interface PromiseRow {
   readonly kind: 'promise';
@@ -272,6 +279,7 @@ export type Row =
   | ChangeRow
   | BrokerRow
   | SaidRow
+  | GoneRow
   | PromiseRow
   | ProposalRow;
 
@@ -287,6 +295,7 @@ export const changeKey = (command: string): string => `change/${command}`;
 export const brokerKey = (broker: string): string => `broker/${broker}`;
 export const promiseKey = (shard: string): string => `promise/${shard}`;
 export const proposalKey = (plan: string): string => `proposal/${plan}`;
+export const goneKey = (key: string): string => `gone/${key}`;
 export const saidKey = (subject: string, constraint: string): string => `said/${constraint}/${subject}`;
 
 /** Shards are named in the order in which they were made. */

@@ -5,14 +5,17 @@
 //   U2. A command goes to the partition of its slice, or, for a shard, to the partition of the shard's id.
 //   U3. What is said carries the planner's term, which grows with the first thing that a planner says after its rows were
 //       loaded: in the same transaction, so no two that could commit share one (state/fence.ts).
+//   U4. The key of a slice or shard that is GONE is removed from the table a day later, unless it has come back: else the
+//       table would keep every pin there ever was. Its epochs grow on all the same: they are the cell's.
 
 import { assert } from '../../schemas/errors.ts';
 import { type Epoch, type EventTime, epoch, eventTime, type ShardId, type SliceKey } from '../../schemas/ids.ts';
 import type { Command, Decision, PointerEntry, PointerRecord, ShardEntry } from '../../schemas/records.ts';
 import { TERM_STEP_MAX, type Writer } from '../../state/fence.ts';
 import { parseSlice, partitionOf, partitionOfSlice } from '../../state/keys.ts';
+import { keyOfBody } from '../../state/pointer-table.ts';
 import type { Emit, Rows } from '../step.ts';
-import { type CellRow, type Row, type ShardRow, saidKey, setCell } from './rows.ts';
+import { type CellRow, type GoneRow, goneKey, type Row, type ShardRow, saidKey, setCell } from './rows.ts';
 import type { PlanSettings } from './settings.ts';
 
 export type PlanEmit = Emit<'commands', Command> | Emit<'pointer-table', PointerRecord> | Emit<'decisions', Decision>;
@@ -59,9 +62,13 @@ export class Turn {
   publish(entries: readonly Unpublished[]): Epoch {
     const next = epoch(this.cell.epoch + 1);
     for (const [index, entry] of entries.entries()) {
+      const key = keyOfBody(entry);
+      const isGone = entry.kind === 'PointerEntry' ? entry.mode === 'GONE' : entry.state === 'GONE';
+      if (isGone) this.rows.set(goneKey(key), { kind: 'gone', key, at: this.now });
+      else if (this.rows.get(goneKey(key)) !== undefined) this.rows.delete(goneKey(key));
       this.emits.push({
         topic: 'pointer-table',
-        key: entry.kind === 'PointerEntry' ? `p:${entry.slice}` : `s:${entry.shardId}`,
+        key,
         partition: 0,
         value: {
           change: { epoch: next, index, count: entries.length, ...this.#writer() },
@@ -72,6 +79,12 @@ export class Turn {
     this.cell.epoch = next;
     this.keepCell();
     return next;
+  }
+
+  /** Removes a key from the pointer table that was called GONE long ago (U4). */
+  removeKey({ key }: GoneRow): void {
+    this.rows.delete(goneKey(key));
+    this.emits.push({ topic: 'pointer-table', key, partition: 0, value: null });
   }
 
   /** The id of the decision that was said last in this cell. */

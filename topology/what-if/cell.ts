@@ -85,7 +85,7 @@ export class Cell {
     for (const emit of this.step(this.rows, full)) {
       if (emit.topic === 'commands') this.commands.push(emit.value!);
       else if (emit.topic === 'decisions') this.decisions.push(emit.value!);
-      else this.pointers.push(emit.value!);
+      else if (emit.value !== null) this.pointers.push(emit.value);
     }
   }
 

@@ -135,6 +135,8 @@ export class Cell {
   readonly commands: { command: Command; partition: number }[] = [];
   readonly decisions: Decision[] = [];
   readonly pointers: PointerRecord[] = [];
+  /** The pointer topic, removals of keys included. */
+  readonly table: { readonly key: string; readonly value: PointerRecord | null }[] = [];
   wallTime = 1_000;
   #step: ReturnType<typeof planWith>;
   #read = 0;
@@ -156,7 +158,10 @@ export class Cell {
     for (const emit of this.#step(this.rows, full)) {
       if (emit.topic === 'commands') this.commands.push({ command: emit.value!, partition: emit.partition! });
       else if (emit.topic === 'decisions') this.decisions.push(emit.value!);
-      else this.pointers.push(emit.value!);
+      else {
+        this.table.push({ key: emit.key, value: emit.value });
+        if (emit.value !== null) this.pointers.push(emit.value);
+      }
     }
   }
 
