@@ -1,13 +1,15 @@
 // `foreshard dead-letters`: records that were refused, why, and how they get back to where they came from once the reason
 // is gone. A letter is named by its offset in the dead-letters topic.
 
+import type { Codec } from '../../schemas/codec.ts';
 import { AppError } from '../../schemas/errors.ts';
-import type { Offset } from '../../schemas/ids.ts';
+import type { Offset, Partition } from '../../schemas/ids.ts';
+import type { SubscriptionEvent } from '../../schemas/records.ts';
 import type { Config } from '../config.ts';
 import type { OutRecord, RawRecord } from '../ports.ts';
-import { deadLetters } from '../topics.ts';
+import { deadLetters, subscriptions } from '../topics.ts';
 import type { Output } from './output.ts';
-import { readRaw, withLog } from './reading.ts';
+import { type Reading, readRaw, withLog } from './reading.ts';
 import { instantText, plain, table } from './text.ts';
 
 export interface Letter {
@@ -55,19 +57,77 @@ export async function showLetter(config: Config, number: Offset, output: Output)
   ]);
 }
 
-/** Appends the original records to their topics again. */
+/** Appends the original records to their topics again, but subscription events that a later one has overtaken. */
 export async function replayLetters(config: Config, numbers: readonly Offset[], output: Output): Promise<void> {
-  const replayed = await withLog(config, async ({ log }) => {
+  const { replayed, skipped } = await withLog(config, async (reading) => {
     const letters: RawRecord[] = [];
-    await readRaw(log, deadLetters, async (records) => {
+    await readRaw(reading.log, deadLetters, async (records) => {
       letters.push(...records);
     });
-    const records = numbers.map((number) => originalOf(numbered(letters, number)));
-    await log.append(records);
-    return records;
+    const chosen = numbers.map((number) => numbered(letters, number));
+    const originals = chosen.map((letter) => ({ number: letter.offset, ...originalOf(letter) }));
+    const late = await overtaken(reading, chosen);
+    const appended = originals.filter(({ number }) => !late.has(number));
+    await reading.log.append(appended.map(({ number: _, ...record }) => record));
+    return { replayed: appended.map(({ topic, partition }) => ({ topic, partition })), skipped: [...late] };
   });
-  output.json({ replayed: replayed.map(({ topic, partition }) => ({ topic, partition })) });
+  output.json({ replayed, skipped });
   output.line(`${replayed.length} records were appended to where they came from.`);
+  if (skipped.length > 0)
+    output.line(
+      `Left out: ${skipped.join(', ')}. The same client has said something newer of the same filter since, or what came after is no longer kept.`,
+    );
+}
+
+/**
+ * The numbers of those letters whose client has said something newer of the same filter since, or for which that cannot be
+ * known any more. Appended now they would count as the newest, and what was unsubscribed would be there again.
+ */
+export async function overtaken({ log, codec }: Reading, letters: readonly RawRecord[]): Promise<Set<Offset>> {
+  const refused = new Map<
+    string,
+    { readonly number: Offset; readonly partition: Partition; readonly offset: Offset }[]
+  >();
+  for (const record of letters) {
+    const { number, topic, partition, offset } = letterOf(record);
+    const event = topic === subscriptions.name ? await eventIn(codec, record) : undefined;
+    if (event === undefined) continue; // Nothing else can bring a subscription back.
+    refused.set(keyOf(event), [...(refused.get(keyOf(event)) ?? []), { number, partition, offset }]);
+  }
+  const late = new Set<Offset>();
+  if (refused.size === 0) return late;
+  const filters = new Set([...refused.keys()].map((key) => key.slice(key.indexOf(' ') + 1)));
+  const firsts = new Map<Partition, Offset>();
+  const follower = await log.follow(subscriptions.name, 'earliest', async ({ partition, records }) => {
+    if (records.length > 0 && !firsts.has(partition)) firsts.set(partition, records[0]!.offset);
+    for (const record of records) {
+      if (!filters.has(record.key?.toString('utf8') ?? '')) continue;
+      const event = await eventIn(codec, record);
+      for (const { number, offset } of (event && refused.get(keyOf(event))) ?? [])
+        if (record.offset > offset) late.add(number);
+    }
+  });
+  await follower.caughtUp;
+  await follower.close();
+  for (const { number, partition, offset } of [...refused.values()].flat())
+    if ((firsts.get(partition) ?? Number.POSITIVE_INFINITY) > offset) late.add(number);
+  return late;
+}
+
+/** Of a filter and a client; a client's name has any characters, so it comes in hexadecimal. */
+const keyOf = ({ topicFilter, clientId }: SubscriptionEvent): string =>
+  `${Buffer.from(clientId).toString('hex')} ${topicFilter}`;
+
+/** `undefined` for what cannot be read as one. */
+async function eventIn(codec: Codec, { value }: RawRecord): Promise<SubscriptionEvent | undefined> {
+  if (value === null) return undefined;
+  try {
+    await codec.prepare(subscriptions.record!, [value]);
+    return codec.decode(subscriptions.record!, value) as SubscriptionEvent;
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return undefined;
+  }
 }
 
 /** The record as it was before it was refused. Throws REQUEST_INVALID when not all of it was kept. */
