@@ -7,6 +7,8 @@
 //   P3. A provisioner that cannot be reached is a shard that is not ready yet: it is asked again at the next tick. A shard
 //       that was ready once is never given up: what is wrong with it makes it lost, and it is asked for until it is back.
 //   P4. Outcomes come in the order of the effects; joined writes give one, `own` and `disown` none.
+//   P5. A shard that has lost its data, is another fleet's, or is not there although something lives on it, is told to the
+//       watch at once: a task that waits for it can tell nobody itself.
 
 import { AppError } from '../schemas/errors.ts';
 import type { MoveId, ShardId } from '../schemas/ids.ts';
@@ -14,14 +16,25 @@ import type { StoreKind } from '../schemas/records.ts';
 import type { Effect, Outcome, SubscriptionRow } from '../state/effects.ts';
 import { writeResult } from './merge.ts';
 import { RowDigest, rowBytes } from './rows.ts';
-import type { Provisioner } from './shard-store.ts';
+import type { Provisioner, ShardStore } from './shard-store.ts';
+
+/** Hears of shards that are lost, and of those that are there (P5). Called for each effect: it keeps what it has heard. */
+export interface ShardWatch {
+  lost(shard: ShardId, reason: string): void;
+  /** `afterStart`: it was asked for because somebody who started anew knows it, so what was heard before may be old. */
+  found(shard: ShardId, afterStart: boolean): void;
+}
 
 export interface PerformSettings {
   /** Rows in one call of a store: bounds memory and the time until others have their turn. */
   readonly rowsPerWrite: number;
   /** The kind of store of a datastore type, for the outcome of a provisioner that could not be asked. */
   readonly kindOf: (datastoreType: string) => StoreKind;
+  readonly watch?: ShardWatch;
 }
+
+const NOBODY: ShardWatch = { lost() {}, found() {} };
+const LOSSES: ReadonlySet<string> = new Set(['SHARD_LOST', 'FLEET_MISMATCH', 'SHARD_UNKNOWN']);
 
 type Write = Extract<Effect, { kind: 'write' }>;
 type Other = Exclude<Effect, { kind: 'write' }>;
@@ -30,16 +43,17 @@ export function effectsOver(
   provisioner: Provisioner,
   settings: PerformSettings,
 ): { perform(effects: readonly Effect[]): Promise<readonly Outcome[]> } {
+  const stores = new Stores(provisioner, settings.watch ?? NOBODY);
   return {
     async perform(effects) {
       const outcomes: Outcome[] = [];
       for (let at = 0; at < effects.length; ) {
         const writes: Write[] = [];
         for (let next = effects[at]; next?.kind === 'write'; next = effects[++at]) writes.push(next);
-        if (writes.length > 0) outcomes.push(...(await performWrites(provisioner, settings, writes)));
+        if (writes.length > 0) outcomes.push(...(await performWrites(stores, settings, writes)));
         const other = effects[at];
         if (other === undefined || other.kind === 'write') continue;
-        const outcome = await performOne(provisioner, settings, other);
+        const outcome = await performOne(stores, provisioner, settings, other);
         if (outcome !== undefined) outcomes.push(outcome);
         at += 1;
       }
@@ -55,11 +69,29 @@ interface Batch {
   readonly rows: SubscriptionRow[];
 }
 
-async function performWrites(
-  provisioner: Provisioner,
-  settings: PerformSettings,
-  writes: readonly Write[],
-): Promise<Outcome[]> {
+/** The stores of a provisioner, watched (P5). */
+class Stores {
+  readonly #provisioner: Provisioner;
+  readonly #watch: ShardWatch;
+
+  constructor(provisioner: Provisioner, watch: ShardWatch) {
+    this.#provisioner = provisioner;
+    this.#watch = watch;
+  }
+
+  async on<Result>(shard: ShardId, work: (store: ShardStore) => Promise<Result>): Promise<Result> {
+    try {
+      const result = await work(await this.#provisioner.store(shard));
+      this.#watch.found(shard, false);
+      return result;
+    } catch (error) {
+      if (error instanceof AppError && LOSSES.has(error.code)) this.#watch.lost(shard, error.message);
+      throw error;
+    }
+  }
+}
+
+async function performWrites(stores: Stores, settings: PerformSettings, writes: readonly Write[]): Promise<Outcome[]> {
   const batches = new Map<string, Batch>();
   for (const { shard, move, rows } of writes) {
     const key = `${shard} ${move ?? ''}`;
@@ -69,11 +101,11 @@ async function performWrites(
   }
   const written = [...batches.values()].map((batch) =>
     settle('write', batch.shard, batch.move, async (): Promise<Outcome> => {
-      const store = await provisioner.store(batch.shard);
       let stale = 0;
       let foreign = 0;
       for (let from = 0; from < batch.rows.length; from += settings.rowsPerWrite) {
-        const result = await store.write(batch.rows.slice(from, from + settings.rowsPerWrite));
+        const some = batch.rows.slice(from, from + settings.rowsPerWrite);
+        const result = await stores.on(batch.shard, (store) => store.write(some));
         stale += result.stale;
         foreign += result.foreign ?? 0;
       }
@@ -88,7 +120,12 @@ async function performWrites(
   });
 }
 
-function performOne(provisioner: Provisioner, settings: PerformSettings, effect: Other): Promise<Outcome | undefined> {
+function performOne(
+  stores: Stores,
+  provisioner: Provisioner,
+  settings: PerformSettings,
+  effect: Other,
+): Promise<Outcome | undefined> {
   switch (effect.kind) {
     case 'provision':
       return provision(provisioner, settings, effect);
@@ -100,29 +137,29 @@ function performOne(provisioner: Provisioner, settings: PerformSettings, effect:
     case 'own':
       return settle(effect.kind, effect.shard, effect.move, async () => {
         // A refusal (D4) means that a later record is there: this one is a repetition or comes from a former owner.
-        await (await provisioner.store(effect.shard)).own(effect.owner);
+        await stores.on(effect.shard, (store) => store.own(effect.owner));
         return undefined;
       });
     case 'disown':
       return settle(effect.kind, effect.shard, undefined, async () => {
         // As with `own`: what is refused is not this task's to forget any more (D5).
-        await (await provisioner.store(effect.shard)).disown(effect.slice, effect.right);
+        await stores.on(effect.shard, (store) => store.disown(effect.slice, effect.right));
         return undefined;
       });
     case 'copy':
-      return settle(effect.kind, effect.to, effect.move, () => copy(provisioner, effect));
+      return settle(effect.kind, effect.to, effect.move, () => copy(stores, effect));
     case 'compare':
-      return settle(effect.kind, effect.to, effect.move, () => compare(provisioner, effect));
+      return settle(effect.kind, effect.to, effect.move, () => compare(stores, effect));
     case 'erase':
       return settle(effect.kind, effect.shard, effect.move, async () => {
         const { move, shard, range, limit, right } = effect;
-        const erased = await (await provisioner.store(shard)).erase(range, limit, right);
+        const erased = await stores.on(shard, (store) => store.erase(range, limit, right));
         const rows = erased ?? 0;
         return { kind: 'erased', move, shard, rows, done: rows < limit, refused: erased === undefined };
       });
     case 'count':
       return settle(effect.kind, effect.shard, undefined, async () => {
-        const { entries, bytes } = await (await provisioner.store(effect.shard)).count(effect.range);
+        const { entries, bytes } = await stores.on(effect.shard, (store) => store.count(effect.range));
         return { kind: 'counted', slice: effect.range.slice, entries, bytes };
       });
   }
@@ -133,17 +170,22 @@ async function provision(
   settings: PerformSettings,
   { shard, datastoreType, resize, create, instanceId }: Extract<Effect, { kind: 'provision' }>,
 ): Promise<Outcome> {
+  const watch = settings.watch ?? NOBODY;
   try {
     const known = create ? undefined : instanceId;
     const provisioned = await provisioner.ensure(shard, datastoreType, resize, known);
+    if (provisioned.state === 'ready') watch.found(shard, !create);
+    if (provisioned.state === 'lost') watch.lost(shard, provisioned.reason);
     return { kind: 'provisioned', shard, datastoreType, ...provisioned };
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
+    const isLost = !create && error.code !== 'STORE_UNAVAILABLE'; // P3
+    if (isLost) watch.lost(shard, error.message);
     return {
       kind: 'provisioned',
       shard,
       datastoreType,
-      state: error.code === 'STORE_UNAVAILABLE' ? 'pending' : create ? 'failed' : 'lost', // P3
+      state: error.code === 'STORE_UNAVAILABLE' ? 'pending' : isLost ? 'lost' : 'failed',
       storeKind: settings.kindOf(datastoreType),
       instanceId: '',
       address: '',
@@ -153,13 +195,11 @@ async function provision(
 }
 
 async function copy(
-  provisioner: Provisioner,
+  stores: Stores,
   { move, from, to, range, cursor, limit }: Extract<Effect, { kind: 'copy' }>,
 ): Promise<Outcome> {
-  const source = await provisioner.store(from);
-  const target = await provisioner.store(to);
-  const page = await source.scan(range, cursor, limit);
-  if (page.rows.length > 0) await target.write(page.rows);
+  const page = await stores.on(from, (source) => source.scan(range, cursor, limit));
+  if (page.rows.length > 0) await stores.on(to, (target) => target.write(page.rows));
   let bytes = 0;
   for (const row of page.rows) bytes += rowBytes(row);
   return { kind: 'copied', move, rows: page.rows.length, bytes, cursor: page.cursor ?? cursor, done: page.done };
@@ -170,16 +210,15 @@ async function copy(
  * Rows that are equal are not enough: a look-up at the target must find them.
  */
 async function compare(
-  provisioner: Provisioner,
+  stores: Stores,
   { move, from, to, range, cursor, limit }: Extract<Effect, { kind: 'compare' }>,
 ): Promise<Outcome> {
-  const source = await provisioner.store(from);
-  const target = await provisioner.store(to);
-  const page = await source.scan(range, cursor, limit);
+  const page = await stores.on(from, (source) => source.scan(range, cursor, limit));
   const digest = new RowDigest();
   for (const row of page.rows) digest.add(row);
   const expected = digest.result();
-  const found = await target.digest(range, cursor, page.done ? undefined : page.cursor);
+  const upTo = page.done ? undefined : page.cursor;
+  const found = await stores.on(to, (target) => target.digest(range, cursor, upTo));
   const equal = found.rows === expected.rows && found.digest === expected.digest && found.hidden === 0;
   return { kind: 'compared', move, rows: expected.rows, equal, cursor: page.cursor ?? cursor, done: page.done };
 }

@@ -38,6 +38,7 @@ import { readWeights } from './edge/weights-file.ts';
 import { workerPool } from './edge/worker-pool.ts';
 import { reportGauges } from './gauges.ts';
 import { inlineFitter } from './inline-fitter.ts';
+import { LostShards } from './lost-shards.ts';
 import type { Clock, Log } from './ports.ts';
 import { type Running, run } from './runner.ts';
 import { type RunningViews, runningViews } from './running-views.ts';
@@ -128,6 +129,7 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
       simulated || workerThreads === 0 ? inlineFitter : workerPool({ threads: workerThreads, answerMs: FIT_ANSWER_MS });
     closers.push(() => fitter.close());
     let reading: RunningViews | undefined;
+    const lostShards = new LostShards({ log, codec, logger, meter: telemetry.meter });
     const running = await run(
       topology,
       {
@@ -141,6 +143,7 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
         effects: effectsOver(provisioner, {
           rowsPerWrite: 5_000, // About 50 ms of LevelDB.
           kindOf: (datastoreType) => typeNamed(catalog, datastoreType).kind,
+          watch: lostShards,
         }),
         // In simulated time nobody waits for a reader of the table.
         ...(simulated ? {} : { pointerEpoch: () => reading?.pointerEpoch() }),
@@ -172,6 +175,7 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
         telemetry.meter.add('foreshard_refused_pointers_total', 1, { reason });
         logger.error({ reason, key: key.slice(0, 200) }, FOREIGN_POINTER);
       },
+      lostShards: () => lostShards.reasons(),
       newId: () => randomUUID(),
     });
     reading = views;

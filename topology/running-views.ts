@@ -31,6 +31,8 @@ export interface RunningParts {
   metricsText(): Promise<string>;
   /** Told of each record of the pointer table that no planner can have written. */
   onForeignPointer?(refusal: PointerRefusal, key: string): void;
+  /** What keeps shards from being used, for an operator. */
+  lostShards(): readonly string[];
   /** An id that nobody else makes. */
   newId(): string;
 }
@@ -121,7 +123,12 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
       const { reasons, restoredPercent, waiting, lagRecords, standing } = running.readiness();
       const unread = Object.entries(topicsRead).filter(([, { caughtUp }]) => !caughtUp);
       const schemas = codec.trouble === undefined ? [] : [codec.trouble];
-      const all = [...reasons, ...schemas, ...unread.map(([name]) => `reading the ${name} that are there`)]; // R2
+      const all = [
+        ...reasons,
+        ...parts.lostShards(),
+        ...schemas,
+        ...unread.map(([name]) => `reading the ${name} that are there`),
+      ]; // R2
       const held = waiting.map(({ task, shard, since }) => ({ task, shard, since: eventTime(since) }));
       return {
         ready: all.length === 0,

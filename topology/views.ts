@@ -44,7 +44,8 @@ export interface ShardView {
   readonly datastoreType: string;
   readonly instanceId: string;
   readonly address: string;
-  readonly state: ShardState | 'PROVISIONING';
+  /** `LOST`: its data is gone; nothing is read from it or written to it. */
+  readonly state: ShardState | 'PROVISIONING' | 'LOST';
   readonly epoch: Epoch;
   readonly slices: number;
   readonly entries: number;

@@ -231,6 +231,7 @@ function sayRefusals(turn: Turn, refusals: readonly Refusal[], seen: Seen): void
     const type = shard.resizingTo || shard.datastoreType;
     turn.refuse(shard.id, 'catalogue', `The catalogue has no type ${type}, so ${shard.id} is left alone.`);
   }
+  for (const { id, lost } of seen.lost) turn.refuse(id, 'lost', `${id} is lost, and left alone: ${lost}`);
 }
 
 function decisionKind(action: Action): DecisionKind {

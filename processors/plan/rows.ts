@@ -124,6 +124,8 @@ export interface ShardRow {
   askedWallTime: number;
   /** Plans in a row for which a cheaper type would do. */
   roomyPlans: number;
+  /** Why nothing can be had from its store; absent while it is there. */
+  lost?: string;
   /** Of look-ups in a trie that says so (reach.ts). */
   reach?: Reach;
   measured?: {

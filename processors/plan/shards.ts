@@ -4,19 +4,22 @@
 //   C2. A split or merge is published when apply has carried it out, all its entries in one change.
 //   C3. The first two shards are never retired: every process takes them for granted (state/genesis.ts).
 //   C4. A shard that went although nobody here asked it to is asked for again: it was empty, or its store would have refused.
+//   C4. From a shard that has lost its data nothing is moved, and nothing to it: moves on the way are given up, a replica there
+//       is ended. What lives there waits for it.
 
 import { epoch, eventTime, type ShardId, type SliceKey } from '../../schemas/ids.ts';
 import type { DatastoreMetrics, ShardProgress, SliceEntries, SliceProgress, StoreKind } from '../../schemas/records.ts';
 import { FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD, firstPlacement } from '../../state/genesis.ts';
 import type { Rows } from '../step.ts';
 import { typeNamed } from './catalog.ts';
-import { freeSlice } from './moves.ts';
+import { abort, endReplica, freeSlice } from './moves.ts';
 import { followChange } from './promises.ts';
 import { reachSaid } from './reach.ts';
 import {
   type CellRow,
   type ChangeRow,
   changeKey,
+  moveKey,
   type Row,
   rowOf,
   rowsOf,
@@ -124,6 +127,11 @@ export function takeShardProgress(turn: Turn, progress: ShardProgress): void {
     case 'FAILED':
       shardFailed(turn, shard, progress.reason || 'no reason was given');
       return;
+    case 'LOST':
+      shardLost(turn, shard, progress.reason || 'no reason was given');
+      return;
+    case 'FOUND':
+      shardFound(turn, shard);
   }
 }
 
@@ -284,6 +292,34 @@ function shardFailed(turn: Turn, shard: ShardRow, reason: string): void {
     shard.resizingTo = '';
     rows.set(shardKey(shard.id), shard);
   } else startRetire(turn, shard, 'it never became ready', {});
+}
+
+/** C4. */
+function shardLost(turn: Turn, shard: ShardRow, reason: string): void {
+  const { cell, rows } = turn;
+  const isNews = shard.lost === undefined;
+  shard.lost = reason;
+  rows.set(shardKey(shard.id), shard);
+  if (!isNews) return;
+  turn.decide({
+    kind: 'KEEP',
+    subject: shard.id,
+    reason: `${shard.id} is lost: nothing is moved from it or to it until it is back (${reason}).`,
+  });
+  for (const id of [...cell.openMoves]) {
+    const move = rowOf(rows, 'move', moveKey(id))!;
+    if (move.from !== shard.id && move.to !== shard.id) continue;
+    const why = `${shard.id} has lost its data`;
+    if (move.state !== 'SHARED') abort(turn, move, why);
+    else if (move.to === shard.id) endReplica(turn, move, `The replica of ${move.slice} goes: ${why}.`, {});
+  }
+}
+
+function shardFound(turn: Turn, shard: ShardRow): void {
+  if (shard.lost === undefined) return;
+  delete shard.lost;
+  turn.rows.set(shardKey(shard.id), shard);
+  turn.decide({ kind: 'KEEP', subject: shard.id, reason: `${shard.id} is back, with its data.` });
 }
 
 /** Publishes what a split or merge has made of its slices (C2). */

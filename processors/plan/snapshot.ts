@@ -37,6 +37,8 @@ export interface Seen {
   readonly reaches: ReadonlyMap<ShardId, Reach>;
   /** Shards on a type that the catalogue no longer has: left alone. */
   readonly unknownTypes: readonly ShardRow[];
+  /** Shards that have lost their data: left alone too. */
+  readonly lost: readonly ShardRow[];
 }
 
 export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings): Seen {
@@ -74,7 +76,7 @@ export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings
   const shards: PlannedShard[] = [];
   const unknownTypes: ShardRow[] = [];
   for (const row of shardRows) {
-    if (row.state === 'RETIRING') continue;
+    if (row.state === 'RETIRING' || row.lost !== undefined) continue;
     const type = settings.catalog.get(row.resizingTo || row.datastoreType);
     if (type === undefined) unknownTypes.push(row);
     else shards.push(plannedShard(row, type, cell, movesOf));
@@ -99,7 +101,7 @@ export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings
     nextShard: cell.nextShard,
     avoided: new Set(Object.keys(cell.avoided).filter((type) => cell.avoided[type]! > now)),
   };
-  return { snapshot, reaches, unknownTypes };
+  return { snapshot, reaches, unknownTypes, lost: shardRows.filter((row) => row.lost !== undefined) };
 }
 
 /** Filled in when all demand is known. */

@@ -34,7 +34,7 @@ export interface ShardSummary {
   readonly datastoreType: string;
   readonly instanceId: string;
   readonly address: string;
-  readonly state: ShardRow['state'];
+  readonly state: ShardRow['state'] | 'LOST';
   /** Of its last entry in the pointer table; 0 before the first. */
   readonly epoch: Epoch;
   readonly resizingTo: string;
@@ -112,7 +112,7 @@ export function shardsOf(rows: PlanRows): ShardSummary[] {
     datastoreType: row.datastoreType,
     instanceId: row.instanceId,
     address: row.address,
-    state: row.state,
+    state: row.lost === undefined ? row.state : ('LOST' as const),
     epoch: row.epoch,
     resizingTo: row.resizingTo,
     ...(sums.get(row.id) ?? { slices: 0, entries: 0, bytes: 0 }),

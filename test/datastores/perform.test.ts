@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { effectsOver } from '../../datastores/perform.ts';
+import { effectsOver, type ShardWatch } from '../../datastores/perform.ts';
 import type { Provisioner, ShardStore } from '../../datastores/shard-store.ts';
 import { AppError } from '../../schemas/errors.ts';
 import { epoch, moveId, type ShardId, shardId } from '../../schemas/ids.ts';
@@ -293,6 +293,35 @@ describe('performing effects', () => {
       ]);
       expect(outcomes).toMatchObject([{ kind: 'provisioned', state, storeKind: 'KEY_VALUE', reason: 'planted' }]);
     });
+
+  test('a shard that is lost is told to the watch, whichever side of a move it is, and so is one that is there', async () => {
+    const heard: string[] = [];
+    const watch: ShardWatch = {
+      lost: (shard) => heard.push(`${shard} lost`),
+      found: (shard, afterStart) => heard.push(`${shard} found${afterStart ? ' after a start' : ''}`),
+    };
+    const effects = effectsOver(shards, { ...SETTINGS, watch });
+    const gone = shardId('shard-0404');
+    const [, back] = await effects.perform([
+      { kind: 'provision', shard: gone, datastoreType: 'kv', resize: false, create: false, instanceId: 'i' },
+      { kind: 'provision', shard: FROM, datastoreType: 'kv', resize: false, create: false, instanceId: '' },
+      { kind: 'copy', move: MOVE, from: gone, to: TO, range: WHOLE, cursor: undefined, limit: 9 },
+      { kind: 'write', shard: gone, rows, move: MOVE },
+      { kind: 'count', shard: TO, range: WHOLE },
+    ]);
+    expect(back).toMatchObject({ state: 'ready' });
+    await expect(effects.perform([{ kind: 'write', shard: gone, rows }])).rejects.toMatchObject({
+      code: 'STORE_UNAVAILABLE',
+    });
+    expect(heard).toEqual([
+      `${gone} lost`,
+      `${FROM} found after a start`,
+      `${gone} lost`,
+      `${gone} lost`,
+      `${TO} found`,
+      `${gone} lost`,
+    ]);
+  });
 
   test('a bug is not an outcome', async () => {
     const provisioner: Provisioner = {

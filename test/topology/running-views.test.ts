@@ -72,6 +72,7 @@ async function world() {
   });
   cleanUps.push(() => cell.stop());
   let ids = 0;
+  const lost: string[] = [];
   const views = await runningViews({
     running: cell.running,
     log: cell.log,
@@ -79,6 +80,7 @@ async function world() {
     clock: cell.clock,
     settings: RATES,
     metricsText: async () => 'up 1\n',
+    lostShards: () => lost,
     newId: () => `id-${++ids}`,
   });
   await cell.log.settle();
@@ -87,7 +89,7 @@ async function world() {
   const passed = async (ms: number): Promise<void> => {
     for (let at = 0; at < ms; at += 1_000) await cell.advance(1_000);
   };
-  return { cell, views, passed, shards };
+  return { cell, views, passed, shards, lost };
 }
 
 /** A runner whose planner is not here. */
@@ -125,7 +127,8 @@ async function bare(running: Running, options: { readonly codec?: Codec; readonl
     })),
   );
   const codec = options.codec ?? jsonCodec;
-  const parts = { running, log, codec, clock, settings: RATES, metricsText: async () => '', newId: () => 'id-1' };
+  const texts = { metricsText: async () => '', lostShards: () => [], newId: () => 'id-1' };
+  const parts = { running, log, codec, clock, settings: RATES, ...texts };
   const open = async () => {
     const views = await runningViews(parts);
     cleanUps.push(() => views.close());
@@ -603,4 +606,12 @@ describe('following', () => {
     await clock.settle(log.settle());
     expect(log.health().ok).toBe(true);
   });
+});
+
+test('an instance that has looked for a shard in vain is not ready, and says what is to be done', async () => {
+  const { views, passed, lost } = await world();
+  await passed(2_000);
+  expect(views.ready().ready).toBe(true);
+  lost.push('shard-0001: its data is lost');
+  expect(views.ready()).toMatchObject({ ready: false, reasons: ['shard-0001: its data is lost'] });
 });

@@ -123,6 +123,7 @@ export const METRICS: Readonly<Record<string, Declared>> = {
     labels: ['topic'],
   },
   foreshard_effect_retries_total: { kind: 'counter', help: 'Effects repeated because a store did not answer.' },
+  foreshard_shards_lost: { kind: 'gauge', help: 'Shards whose data this process has looked for in vain.' },
   foreshard_snapshot_failures_total: { kind: 'counter', help: 'Snapshots of trie shards that the disk refused.' },
   foreshard_moves: { kind: 'gauge', help: 'Moves, by state.', labels: ['state'] },
   foreshard_operation_cost: {

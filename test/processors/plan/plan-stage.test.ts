@@ -356,6 +356,52 @@ describe('what is removed from the pointer table', () => {
   });
 });
 
+describe('a shard that has lost its data', () => {
+  const say = (cell: Cell, shard: string, state: 'LOST' | 'FOUND'): void =>
+    cell.progress({
+      kind: 'ShardProgress',
+      shardId: shard as ShardId,
+      datastoreType: '',
+      state,
+      instanceId: '',
+      address: '',
+      tookMs: 0,
+      reason: state === 'LOST' ? 'its store is empty' : '',
+    });
+  const stateOf = (cell: Cell, shard: string) => shardsOf(cell.rows).find(({ shardId }) => shardId === shard)?.state;
+
+  for (const shard of ['shard-0001', 'shard-0003'])
+    test(`gives up the move that touches it, and takes part in no other until it is back: ${shard}`, () => {
+      const cell = moving();
+      const before = cell.commands.length;
+      say(cell, shard, 'LOST');
+      say(cell, shard, 'LOST');
+      expect(stateOf(cell, shard)).toBe('LOST');
+      expect(steers(cell)).toEqual(['ABORT']);
+      expect(kinds(cell).filter((kind) => kind === 'KEEP')).toHaveLength(1);
+      cell.moveProgress('ABORTED');
+      for (let minute = 3; minute < 60; minute++) {
+        cell.at(T0 + minute * 60_000);
+        cell.tick();
+      }
+      for (const { command } of cell.commands.slice(before))
+        expect(JSON.stringify(command.body)).not.toContain(`"${shard}"`);
+      expect(refusals(cell)).toContain('lost');
+      say(cell, shard, 'FOUND');
+      say(cell, shard, 'FOUND');
+      expect(stateOf(cell, shard)).toBe('READY');
+      expect(cell.decisions.filter(({ reason }) => reason.includes('is back, with'))).toHaveLength(1);
+    });
+
+  test('FOUND of a shard that nobody missed says nothing', () => {
+    const cell = moving();
+    const before = cell.decisions.length;
+    say(cell, 'shard-0001', 'FOUND');
+    expect(cell.decisions.length).toBe(before);
+    expect(cellSummary(cell.rows)?.ignored.progress).toBe(0);
+  });
+});
+
 describe('shards', () => {
   test('one that never comes up is given up after its time, cleaned up, and tried again on what is left', () => {
     const cell = new Cell().genesis();
