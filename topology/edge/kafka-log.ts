@@ -25,6 +25,7 @@ import {
 import type { Logger, Meter } from '../telemetry.ts';
 import { Appender } from './kafka/appender.ts';
 import { backoffMs, Health, kafkaClient, openCluster, pauseFor, type RawCluster, refresh } from './kafka/client.ts';
+import { CONTROL_TOPICS, tellWriters } from './kafka/control-topics.ts';
 import { fateOf, isRefused, reasonOf } from './kafka/failure.ts';
 import { follow } from './kafka/follower.ts';
 import { KafkaMembership } from './kafka/membership.ts';
@@ -111,6 +112,8 @@ class KafkaLog implements Log {
 
   async prepare(topics: readonly TopicShape[]): Promise<void> {
     await this.#prepare(topics.map((shape) => ({ ...shape, topic: this.#physicalOf(shape.name) })));
+    const control = topics.filter(({ name }) => CONTROL_TOPICS.has(name)).map(({ name }) => this.#physicalOf(name));
+    await tellWriters(this.#kafka, control, this.#options.logger);
   }
 
   async join(group: GroupSpec, handler: TaskHandler): Promise<Membership> {
