@@ -1,14 +1,14 @@
 // Ahead: the load of all slices of one kind of store together, by slots of time: buckets up to the horizon, hours beyond.
 //
-//   A1. The measured rate is not forecast away before the horizon; without a trusted forecast it is what is measured, at
-//       every slot (as E3, demand.ts).
+//   A1. Before the horizon the measured rate is forecast away only by a forecast that has it in sight; without a trusted one
+//       it is what is measured, at every slot. A slot counts as the mean of its steps (as E3 and E4, demand.ts).
 //   A2. Spreads of series add up as those of slices do (F1, outline.ts).
 
 import type { EventTime } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
 import { parseSlice, partitionOf, ROOT_KEY } from '../../state/keys.ts';
 import { type Costs, lookupCost } from './coefficients.ts';
-import { eventCost, type SeriesFacts, STALE_MS } from './demand.ts';
+import { eventCost, isInSight, type SeriesFacts, STALE_MS } from './demand.ts';
 import { spreadOf } from './outline.ts';
 import type { Outlook as Rows } from './provisioning.ts';
 import type { Reach } from './reach.ts';
@@ -118,15 +118,16 @@ function add(
   total.now += measured * cost;
   const trusted = isFresh && outlook.trusted && outlook.median.length > 0 ? outlook : undefined;
   const bucketMs = horizonMs / horizonSteps;
+  const nearLeast = trusted !== undefined && isInSight(trusted, now, measured) ? 0 : measured;
   for (let slot = 0; slot < total.median.length; slot++) {
     const near = slot < horizonSteps;
     const from = now + (near ? slot * bucketMs : horizonMs + (slot - horizonSteps) * HOUR_MS);
-    const least = near || trusted === undefined ? measured : 0; // A1
-    const median = Math.max(least, highest(trusted, 'median', from, from + (near ? bucketMs : HOUR_MS)));
+    const least = trusted === undefined ? measured : near ? nearLeast : 0; // A1
+    const median = Math.max(least, meanWithin(trusted, 'median', from, from + (near ? bucketMs : HOUR_MS)));
     total.median[slot]! += median * cost;
     if (trusted === undefined) continue;
     for (const [l, level] of (['upper', 'top'] as const).entries()) {
-      const spread = Math.max(0, highest(trusted, level, from, from + (near ? bucketMs : HOUR_MS)) - median) * cost;
+      const spread = Math.max(0, meanWithin(trusted, level, from, from + (near ? bucketMs : HOUR_MS)) - median) * cost;
       const { sum, squares } = total.spreads[l]!;
       sum[slot]! += spread;
       squares[slot]! += spread * spread;
@@ -134,8 +135,8 @@ function add(
   }
 }
 
-/** The highest of the outlook's steps within a time, of the near ones where they reach, else of the far ones. */
-function highest(outlook: Outlook | undefined, level: 'median' | 'upper' | 'top', from: number, to: number): number {
+/** The mean of the outlook's steps within a time, of the near ones where they reach, else of the far ones. */
+function meanWithin(outlook: Outlook | undefined, level: 'median' | 'upper' | 'top', from: number, to: number): number {
   if (outlook === undefined) return 0;
   const { madeAt, stepMs, far } = outlook;
   const isNear = far === undefined || from < madeAt + outlook.median.length * stepMs;
@@ -145,7 +146,7 @@ function highest(outlook: Outlook | undefined, level: 'median' | 'upper' | 'top'
   const step = isNear ? stepMs : far.stepMs;
   const first = Math.min(steps.length - 1, Math.max(0, Math.floor((from - start) / step)));
   const last = Math.min(steps.length - 1, Math.max(first, Math.ceil((to - start) / step) - 1));
-  let most = 0;
-  for (let k = first; k <= last; k++) most = Math.max(most, steps[k]!);
-  return most;
+  let sum = 0;
+  for (let k = first; k <= last; k++) sum += steps[k]!;
+  return sum / (last - first + 1);
 }

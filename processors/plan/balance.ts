@@ -112,8 +112,9 @@ function usualShare(shard: BoardShard, { median }: { readonly median: Float32Arr
   return ((sum / median.length) * shard.calibration) / shard.type.operationsPerSecond;
 }
 
-/** What the load fills of the shard at the least, now and over the horizon, by the median of the forecast. */
+/** What the load fills of the shard at the least, now and over half the horizon, by the median of the forecast. */
 const leastShare = (shard: BoardShard, { now, median }: Load): number =>
-  (Math.min(now, ...median) * shard.calibration) / shard.type.operationsPerSecond;
+  (Math.min(now, ...median.subarray(0, Math.ceil(median.length / 2))) * shard.calibration) /
+  shard.type.operationsPerSecond;
 
 const percent = (share: number): string => `${Math.round(share * 100)} %`;

@@ -2,8 +2,11 @@
 //
 //   E1. The load of a slice is the sum of the leaf series inside it; a slice deeper than a leaf has its share of the leaf.
 //   E2. A heavy topic counts where it is: out of its leaf, and into the slice that holds it, pinned or not.
-//   E3. The measured rate is never forecast away: planned load is at least what is measured now. Without a trusted
-//       forecast it is what is measured, at every step.
+//   E3. The measured rate is forecast away only by a forecast that has it in sight: one whose upper quantile of now is
+//       below it did not foresee what is there, and does not know its end. Then planned load is at least what is measured,
+//       over all of the horizon. Without a trusted forecast it is what is measured, at every step.
+//   E4. A bucket counts as the mean of its steps: where one series ends and another begins within it, both at their highest
+//       would be a load that never is.
 //
 // Loads are operations of the catalogue per second (coefficients.ts), in buckets of the horizon, as a median and a spread
 // above it, so that a shard can add up its slices (board.ts). Arrays are shared and filled in place: 100,000 slices.
@@ -243,7 +246,13 @@ function distrustOf({ subscriptions, publishes }: SeriesFacts): string {
   return publishes !== undefined && !publishes.trusted ? publishes.distrust : '';
 }
 
-/** The buckets of one outlook, in operations (E3). */
+/** Whether the outlook foresees what is measured, so that it may foresee its end (E3). */
+export function isInSight({ madeAt, stepMs, upper }: Outlook, now: EventTime, measuredPerSecond: number): boolean {
+  const step = Math.min(upper.length - 1, Math.max(0, Math.floor((now - madeAt) / stepMs)));
+  return step >= 0 && upper[step]! >= measuredPerSecond;
+}
+
+/** The buckets of one outlook, in operations (E3, E4). */
 function fill(
   load: Load,
   outlook: Outlook | undefined,
@@ -253,11 +262,13 @@ function fill(
   now: EventTime,
 ): void {
   const isFresh = outlook !== undefined && now - outlook.madeAt < STALE_MS;
-  const measured = Math.max(isFresh ? outlook.current : 0, surgePerSecond) * cost;
+  const measuredPerSecond = Math.max(isFresh ? outlook.current : 0, surgePerSecond);
+  const measured = measuredPerSecond * cost;
   const steps = load.median.length;
   const bucketMs = settings.horizonMs / steps;
   const known = isFresh && outlook.trusted ? outlook.median.length : 0;
   load.now = measured;
+  const least = known > 0 && isInSight(outlook!, now, measuredPerSecond) ? 0 : measured;
   for (let k = 0; k < steps; k++) {
     let median = 0;
     let upper = 0;
@@ -266,12 +277,14 @@ function fill(
       const first = Math.min(known - 1, Math.max(0, Math.floor(from)));
       const last = Math.min(known - 1, Math.max(first, Math.ceil(from + bucketMs / outlook!.stepMs) - 1));
       for (let step = first; step <= last; step++) {
-        median = Math.max(median, outlook!.median[step]!);
-        upper = Math.max(upper, outlook!.upper[step]!);
+        median += outlook!.median[step]!;
+        upper += outlook!.upper[step]!;
       }
+      median /= last - first + 1;
+      upper /= last - first + 1;
     }
-    load.median[k] = Math.max(median * cost, measured);
-    load.spread[k] = Math.max(upper * cost, measured) - load.median[k]!;
+    load.median[k] = Math.max(median * cost, least);
+    load.spread[k] = Math.max(upper * cost, least) - load.median[k]!;
     if (load.spread[k]! < 0) load.spread[k] = 0;
   }
 }

@@ -78,7 +78,7 @@ export interface PlanSettings {
 
   readonly tickMs: number;
   readonly horizonMs: number;
-  /** Buckets that the horizon is cut into; a bucket counts as its highest step. */
+  /** Buckets that the horizon is cut into; a bucket counts as the mean of its steps. */
   readonly horizonSteps: number;
   /** How shortage is weighed against money when the number of shards is planned. */
   readonly policy: PlanPolicy;

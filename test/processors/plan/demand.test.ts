@@ -144,6 +144,33 @@ describe('the load of a slice', () => {
       const { loads } = demandOf([{ slice: HOME as SliceKey, entries: 0 }], [facts], COSTS, SETTINGS, now);
       expect(peakOf(loads.get(HOME as SliceKey)!).perSecond).toBe(peak);
     });
+
+  for (const { name, upper, surge, expected } of [
+    { name: 'what the forecast has in sight ends when it says so (E3)', upper: 100, surge: 0, expected: [50, 1, 1] },
+    { name: 'what it has not in sight stays over the horizon (E3)', upper: 90, surge: 0, expected: [100, 100, 100] },
+    { name: 'nor does a surge above it end (E3)', upper: 100, surge: 150, expected: [150, 150, 150] },
+  ])
+    test(name, () => {
+      const outlook = { ...flat(100)!, median: [99, 1, 1, 1, 1, 1], upper: [upper, 1, 1, 1, 1, 1] };
+      const surges = surge === 0 ? undefined : { subscriptionsPerSecond: 0, publishesPerSecond: surge };
+      const facts = [{ series: HOME, publishes: outlook, subscriptions: undefined, surge: surges }];
+      const { loads } = demandOf([{ slice: HOME as SliceKey, entries: 0 }], facts, COSTS, SETTINGS, NOW);
+      const { now, median } = loads.get(HOME as SliceKey)!;
+      expect(now).toBe(Math.max(100, surge));
+      expect([...median.slice(0, 3)].map(Math.round)).toEqual(expected);
+    });
+
+  test('of two that take turns is never that of both: a bucket is the mean of its steps (E4)', () => {
+    const turns = (median: number[]) => ({ ...flat(median[0]!)!, median, upper: median });
+    const facts = [
+      { ...fact(`c/${(PARTITION + 1) % 4}/`), publishes: turns([100, 100, 100, 0, 0, 0]) },
+      { ...fact('t/hot'), publishes: turns([0, 0, 0, 100, 100, 100]) },
+    ];
+    const slices = [`c/${(PARTITION + 1) % 4}/`, 't/hot'].map((key) => ({ slice: key as SliceKey, entries: 0 }));
+    const { loads } = demandOf(slices, facts, COSTS, SETTINGS, NOW);
+    const [one, other] = slices.map(({ slice }) => loads.get(slice)!.median);
+    expect([0, 1, 2].map((k) => one![k]! + other![k]!)).toEqual([100, 100, 100]);
+  });
 });
 
 describe('forecasts at the entry (I13)', () => {

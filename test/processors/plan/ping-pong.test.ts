@@ -7,7 +7,7 @@ import { randomFrom } from '../../../topology/random.ts';
 import { type Cell, type Forecaster, simulate, type World } from './simulator.ts';
 
 const SEEDS = 200;
-const SEEDS_PER_TEST = 20;
+const SEEDS_PER_TEST = 10;
 const MINUTES = 100;
 const COOL_DOWN_MS = 240_000;
 const FORECASTERS: readonly Forecaster[] = ['perfect', 'late', 'perfect', 'noise'];
