@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import { CACHE_FOLDER } from '../test/support/kafka-jars.ts';
 import { runProcess } from '../test/support/processes.ts';
 
-const SOURCES = resolve(import.meta.dirname, '../../shared/peers/kafka-streams');
+export const PEER_SOURCES = resolve(import.meta.dirname, '../../shared/peers/kafka-streams');
 const BUILT = join(CACHE_FOLDER, 'peers/kafka-streams');
 
 export interface KafkaStreamsPeer {
@@ -16,12 +16,12 @@ export interface KafkaStreamsPeer {
   rates(topic: string, events: number, threads: number, stateDir: string): Promise<number>;
 }
 
-/** `undefined` when its sources are not at hand. */
+/** `undefined` when its sources (a Maven project) are not at PEER_SOURCES. */
 export async function kafkaStreamsPeer(brokers: string): Promise<KafkaStreamsPeer | undefined> {
-  if (!existsSync(SOURCES)) return undefined;
+  if (!existsSync(join(PEER_SOURCES, 'pom.xml'))) return undefined;
   if (!existsSync(join(BUILT, 'target/lib'))) {
     await mkdir(BUILT, { recursive: true });
-    await cp(SOURCES, BUILT, { recursive: true });
+    await cp(PEER_SOURCES, BUILT, { recursive: true });
     await runProcess('mvn', ['-q', '-B', 'package'], BUILT);
   }
   const java = (...args: string[]): Promise<string> =>

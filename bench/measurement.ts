@@ -12,7 +12,7 @@ export interface Measurement {
   readonly ratio: number | null;
   /** The bar in words, for example `at least 5 x qlobber`. */
   readonly bar: string;
-  /** Whether the bar is met; `null` when this run cannot say. */
+  /** Whether the bar is met; `null` where there is none. A bar that this run could not judge is not met. */
   readonly met: boolean | null;
 }
 

@@ -1,5 +1,5 @@
 // `npm run bench -- NAME [--json]`: runs one measurement, or all of them by name when none is given.
-// Each prints one line: name, figure, unit, peer, its figure, ratio, bar, met.
+// Each prints one line: name, figure, unit, peer, its figure, ratio, bar, met. A bar that is missed makes the exit code 1.
 
 import type { Measurement } from './measurement.ts';
 
@@ -26,11 +26,24 @@ if (names.length === 0 || unknown !== undefined) {
   );
   process.exit(2);
 }
+let missed = 0;
 for (const name of names) {
-  for (const measurement of await BENCHES[name]!())
+  for (const measurement of await measured(name)) {
     console.log(json ? JSON.stringify(measurement) : inWords(measurement));
+    if (measurement.met === false) missed++;
+  }
 }
-process.exit(0);
+process.exit(missed === 0 ? 0 : 1);
+
+/** What stands in the way of a measurement is one line, and no stack. */
+async function measured(name: string): Promise<readonly Measurement[]> {
+  try {
+    return await BENCHES[name]!();
+  } catch (error) {
+    console.error(`${name} could not be measured: ${error instanceof Error ? error.message : String(error)}`);
+    process.exit(1);
+  }
+}
 
 function inWords({ name, figure, unit, peer, peerFigure, ratio, bar, met }: Measurement): string {
   const beside = peerFigure === null ? '' : `; ${peer}: ${rounded(peerFigure)} ${unit}; ratio ${rounded(ratio ?? 0)}`;

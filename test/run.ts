@@ -32,6 +32,7 @@ let failedSteps = 0;
 
 if (only === undefined) {
   step('types', ['tsc', '-p', 'tsconfig.json', '--noEmit']);
+  step('types of what the benches compile', ['tsc', '-p', 'bench/tsconfig.json', '--noEmit']);
   step('lint', ['biome', 'check', '.']);
   step('generated types', ['tsx', 'schemas/edge/generate.ts', '--check']);
   step('made parts of README.md', ['tsx', 'topology/cli/readme.ts', '--check']);

@@ -72,6 +72,20 @@ const signal = Type.Union([Type.Literal('SUBSCRIPTIONS'), Type.Literal('PUBLISHE
 export const ROUTES: readonly Route[] = [
   {
     method: 'GET',
+    path: '/',
+    role: 'anyone',
+    about: 'What can be asked here, and where it is described.',
+    query: Type.Object({}, STRICT),
+    handle: async () =>
+      ok({
+        name: 'Foreshard',
+        docs: '/docs',
+        openapi: '/docs/json',
+        routes: ROUTES.map(({ method, path, about }) => ({ method, path, about })),
+      }),
+  },
+  {
+    method: 'GET',
     path: '/predict_load',
     role: 'read',
     about:

@@ -17,7 +17,8 @@ import { Compile } from 'typebox/compile';
 import { AppError } from '../../schemas/errors.ts';
 import { isLoopback } from '../../schemas/loopback.ts';
 import { isHostPort } from '../../schemas/setting.ts';
-import { type ApiRequest, ErrorBody, FieldError, ROUTES, type Role, type Route, STATUS } from '../api.ts';
+import { type ApiRequest, FieldError, ROUTES, type Role, type Route, STATUS } from '../api.ts';
+import { publishedSchema, responsesOf } from '../api-document.ts';
 import { BadTokens } from '../bad-tokens.ts';
 import type { Logger, Meter } from '../telemetry.ts';
 import type { Views } from '../views.ts';
@@ -112,9 +113,7 @@ export async function httpApp(views: Views, options: HttpOptions): Promise<Fasti
   app.setValidatorCompiler(({ schema, httpPart }) => validator(schema as TSchema, httpPart ?? 'body'));
   app.setSerializerCompiler(() => (value) => JSON.stringify(value));
   app.setErrorHandler((error: FastifyError, request, reply) => answerError(error, request, reply, options));
-  app.setNotFoundHandler((request, reply) =>
-    answerError(new AppError('NOT_FOUND', 'there is nothing here'), request, reply, options),
-  );
+  app.setNotFoundHandler((request, reply) => answerError(nothingThere(request, options), request, reply, options));
   acceptJsonAlone(app);
   app.addHook('onRequest', async (request, reply) => {
     secureHeaders(reply, API_POLICY);
@@ -125,13 +124,13 @@ export async function httpApp(views: Views, options: HttpOptions): Promise<Fasti
     options.meter.add('foreshard_http_requests_total', 1, labels);
     options.meter.observe('foreshard_http_seconds', reply.elapsedTime / 1000, { route: labels.route });
   });
-  await documented(app);
+  await documented(app, options);
   const allowed = doorkeeper(options);
-  for (const route of ROUTES) {
+  for (const route of routesOf(options)) {
     app.route({
       method: route.method,
       url: route.path,
-      schema: schemaOf(route),
+      schema: schemaOf(route, options),
       onRequest: async (request) => allowed(request, route.role),
       handler: (request, reply) => answer(views, route, request, reply, options),
     });
@@ -185,7 +184,9 @@ function refuseOddRequest(request: FastifyRequest, options: HttpOptions): void {
   if (hosts.length !== 1) throw new AppError('REQUEST_INVALID', 'there must be one Host');
   if (options.adminToken === '' && !isOurHost(headers.host ?? '', options.advertised))
     // H1
-    throw new AppError('FORBIDDEN', 'without tokens this answers under the names of this machine alone');
+    throw new AppError('FORBIDDEN', 'without tokens this answers under the names of this machine alone', {
+      status: 421,
+    });
   const encoding = headers['content-encoding'];
   if (encoding !== undefined && encoding !== 'identity')
     throw new AppError('REQUEST_INVALID', 'a body must not be compressed', { status: 415 });
@@ -201,6 +202,22 @@ function isOurHost(host: string, advertised: string): boolean {
     .toLowerCase();
   return isLoopback(name) || (advertised !== '' && host === advertised);
 }
+
+/** The table of routes, where no page stands in a route's place. */
+const routesOf = ({ pages }: HttpOptions): readonly Route[] => ROUTES.filter(({ path }) => pages?.has(path) !== true);
+
+/** A path that is not there, or one that is there for other methods (RFC 9110, 15.5.6). */
+function nothingThere(request: FastifyRequest, options: HttpOptions): AppError {
+  const path = (request.raw.url ?? '').split('?')[0]!;
+  const methods = routesOf(options)
+    .filter((route) => pathPattern(route.path).test(path))
+    .map(({ method }) => method);
+  if (methods.length === 0) return new AppError('NOT_FOUND', 'there is nothing here; / tells what there is');
+  const allow = methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])).join(', ');
+  return new AppError('REQUEST_INVALID', `only ${allow} is answered here`, { status: 405, allow });
+}
+
+const pathPattern = (path: string): RegExp => new RegExp(`^${path.replace(/:\w+/g, '[^/]+')}$`);
 
 // ---- what is asked --------------------------------------------------------------------------------------------------
 
@@ -323,6 +340,7 @@ function answerError(error: unknown, request: FastifyRequest, reply: FastifyRepl
     options.logger.error({ error, route: request.routeOptions?.url }, 'an HTTP request met a fault of ours');
     return reply.status(500).send({ code: 'INTERNAL', message: 'this is a fault of ours; the log says more' }); // H3
   }
+  if (typeof known.facts.allow === 'string') reply.header('allow', known.facts.allow);
   if (status === 401) reply.header('www-authenticate', 'Bearer');
   if (known.code === 'TOO_MANY_REQUESTS') reply.header('retry-after', String(known.facts.retryAfterSeconds ?? 1));
   const field = known instanceof FieldError && known.field !== '' ? { field: known.field } : {};
@@ -370,7 +388,7 @@ function secureHeaders(reply: FastifyReply, policy: string): void {
 
 // ---- the documentation ----------------------------------------------------------------------------------------------
 
-async function documented(app: FastifyInstance): Promise<void> {
+async function documented(app: FastifyInstance, options: HttpOptions): Promise<void> {
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -379,19 +397,32 @@ async function documented(app: FastifyInstance): Promise<void> {
         version: '1',
         description: 'Forecasts subscription load and moves shards ahead of it.',
       },
-      components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } },
+      ...(hasTokens(options)
+        ? { components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } } }
+        : {}),
+    },
+    transform: ({ schema, url }) => {
+      const { querystring, body, ...rest } = schema as { readonly querystring?: TSchema; readonly body?: TSchema };
+      const published = {
+        ...rest,
+        ...(querystring === undefined ? {} : { querystring: publishedSchema(querystring) }),
+        ...(body === undefined ? {} : { body: publishedSchema(body) }),
+      };
+      return { schema: published, url };
     },
   });
   await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, uiConfig: { persistAuthorization: false } });
 }
 
-function schemaOf(route: Route) {
+const hasTokens = ({ adminToken }: HttpOptions): boolean => adminToken !== '';
+
+function schemaOf(route: Route, options: HttpOptions) {
   return {
     summary: route.about,
-    ...(route.role === 'anyone' ? {} : { security: [{ bearer: [] }] }),
+    ...(route.role === 'anyone' || !hasTokens(options) ? {} : { security: [{ bearer: [] }] }),
     ...(route.query === undefined ? {} : { querystring: route.query }),
     ...(route.params === undefined ? {} : { params: route.params }),
     ...(route.body === undefined ? {} : { body: route.body }),
-    response: { '4xx': ErrorBody, '5xx': ErrorBody },
+    response: responsesOf(route, hasTokens(options)),
   };
 }

@@ -53,6 +53,7 @@ describe('who may do what', () => {
       statuses: [401, 401, 403, 202],
     },
     'GET /decisions': { ask: { url: '/decisions' }, statuses: [401, 401, 200, 200] },
+    'GET /': { ask: { url: '/' }, statuses: [200, 200, 200, 200] },
     'GET /livez': { ask: { url: '/livez' }, statuses: [200, 200, 200, 200] },
     'GET /readyz': { ask: { url: '/readyz' }, statuses: [200, 200, 200, 200] },
     'GET /metrics': { ask: { url: '/metrics' }, statuses: [401, 401, 200, 200] },
@@ -134,9 +135,9 @@ describe('who may do what', () => {
     { host: '127.0.0.1', status: 200 },
     { host: '[::1]:8080', status: 200 },
     { host: 'fleet-1:8080', status: 200 },
-    { host: 'evil.example.org', status: 403 },
-    { host: '127.0.0.1.evil.example.org', status: 403 },
-    { host: 'localhost.evil.example.org:8080', status: 403 },
+    { host: 'evil.example.org', status: 421 },
+    { host: '127.0.0.1.evil.example.org', status: 421 },
+    { host: 'localhost.evil.example.org:8080', status: 421 },
   ])
     test(`without tokens, a request for the host '${host}' is ${status}`, async () => {
       const app = await appOf({ ...OPEN, advertised: 'fleet-1:8080' });

@@ -1,0 +1,82 @@
+// API document: what the published OpenAPI says of each route beyond what its table holds: every status that it answers
+// with, and topics as a pattern. It says of tokens only what is so: without any, nothing is 401, 403 or 429, and what is
+// asked under a foreign name is 421.
+
+import Type, { type TSchema } from 'typebox';
+import { ErrorBody, type Route } from './api.ts';
+
+/** Any object with at least these. */
+const open = (properties: Record<string, TSchema>) => Type.Object(properties, { additionalProperties: true });
+const listed = (name: string) => open({ [name]: Type.Array(open({})) });
+const asked = open({ requestId: Type.String() });
+
+/** What a route answers with where all went well, and other answers of its own; by method and path. */
+const ANSWERS: Readonly<Record<string, { readonly [status: number]: TSchema }>> = {
+  'GET /': { 200: open({ name: Type.String(), docs: Type.String() }) },
+  'GET /predict_load': { 200: open({ topic: Type.String(), steps: Type.Array(open({})) }), 404: ErrorBody },
+  'GET /get_shard_id': { 200: open({ topic: Type.String(), shardId: Type.String() }), 404: ErrorBody },
+  'POST /update_metrics': {
+    202: open({ accepted: Type.Integer(), refused: Type.Integer(), refusals: Type.Array(open({})) }),
+  },
+  'POST /predict_and_shard': { 200: asked, 202: asked, 404: ErrorBody },
+  'GET /shards': { 200: listed('shards') },
+  'GET /moves': { 200: listed('moves') },
+  'POST /moves/:id': { 202: asked, 404: ErrorBody },
+  'GET /plans': { 200: listed('plans') },
+  'POST /plans/:id': { 202: asked, 404: ErrorBody },
+  'GET /decisions': { 200: listed('decisions') },
+  'GET /livez': { 200: open({ live: Type.Boolean() }), 503: open({ live: Type.Boolean() }) },
+  'GET /readyz': { 200: open({ ready: Type.Boolean() }), 503: open({ ready: Type.Boolean() }) },
+  'GET /metrics': { 200: Type.String() },
+};
+
+const REASONS: Readonly<Record<number, string>> = {
+  200: 'The answer.',
+  202: 'Taken; what comes of it is told elsewhere.',
+  400: 'The request is not as described here.',
+  401: 'There is no token, or it is not known.',
+  403: 'The token may only read.',
+  404: 'There is no such thing (yet).',
+  408: 'The request took too long to arrive.',
+  413: 'The body is too large.',
+  414: 'The URL is too long.',
+  415: 'The body is not application/json in UTF-8, or is compressed.',
+  421: 'Without tokens this answers under the names of this machine alone.',
+  429: 'Too many wrong tokens from this address; Retry-After says how long to wait.',
+  431: 'The header is too large.',
+  500: 'A fault of ours.',
+  503: 'Not now: the owner, the log or a store does not answer.',
+};
+
+/** What any request may be answered with. */
+const ALWAYS = [400, 408, 414, 415, 431, 500];
+const WITH_TOKENS = [401, 429];
+
+export function responsesOf(route: Route, hasTokens: boolean): Record<string, object> {
+  const own = ANSWERS[`${route.method} ${route.path}`] ?? { 200: Type.Unknown() };
+  const failures = [...ALWAYS];
+  if (route.method === 'POST') failures.push(413);
+  if (!hasTokens) failures.push(421);
+  else if (route.role !== 'anyone') failures.push(...WITH_TOKENS);
+  if (hasTokens && route.role === 'admin') failures.push(403);
+  if (route.role !== 'anyone') failures.push(503);
+  const bodies = { ...Object.fromEntries(failures.map((status) => [status, ErrorBody])), ...own };
+  return Object.fromEntries(
+    Object.entries(bodies).map(([status, schema]) => {
+      const contentType = route.path === '/metrics' && status === '200' ? 'text/plain' : 'application/json';
+      return [status, { description: REASONS[Number(status)]!, content: { [contentType]: { schema } } }];
+    }),
+  );
+}
+
+const LEVEL = '[^+#/\\u0000]*';
+const LEVELS = `(?=[\\s\\S])(?:(?:${LEVEL}|\\+)/){0,127}(?:${LEVEL}|\\+|#)`;
+/** Topic filters as MQTT has them (state/topic-filter.ts), for those who make requests from the document. */
+export const FILTER_PATTERN = `^(?:\\$share/[^+#/\\u0000]+/|(?!\\$share/))${LEVELS}$`;
+
+/** The schema as it is published: a property `topic` says what a topic filter looks like. */
+export function publishedSchema(schema: TSchema): TSchema {
+  const { properties } = schema as { readonly properties?: Record<string, TSchema> };
+  if (properties?.topic === undefined) return schema;
+  return { ...schema, properties: { ...properties, topic: { ...properties.topic, pattern: FILTER_PATTERN } } };
+}
