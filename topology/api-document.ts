@@ -24,7 +24,7 @@ const ANSWERS: Readonly<Record<string, { readonly [status: number]: TSchema }>> 
   'POST /moves/:id': { 202: asked, 404: ErrorBody },
   'GET /plans': { 200: listed('plans') },
   'POST /plans/:id': { 202: asked, 404: ErrorBody },
-  'GET /decisions': { 200: listed('decisions') },
+  'GET /decisions': { 200: listed('decisions'), 404: ErrorBody },
   'GET /livez': { 200: open({ live: Type.Boolean() }), 503: open({ live: Type.Boolean() }) },
   'GET /readyz': { 200: open({ ready: Type.Boolean() }), 503: open({ ready: Type.Boolean() }) },
   'GET /metrics': { 200: Type.String() },
@@ -74,9 +74,37 @@ const LEVELS = `(?=[\\s\\S])(?:(?:${LEVEL}|\\+)/){0,127}(?:${LEVEL}|\\+|#)`;
 /** Topic filters as MQTT has them (state/topic-filter.ts), for those who make requests from the document. */
 export const FILTER_PATTERN = `^(?:\\$share/[^+#/\\u0000]+/|(?!\\$share/))${LEVELS}$`;
 
-/** The schema as it is published: a property `topic` says what a topic filter looks like. */
-export function publishedSchema(schema: TSchema): TSchema {
-  const { properties } = schema as { readonly properties?: Record<string, TSchema> };
-  if (properties?.topic === undefined) return schema;
-  return { ...schema, properties: { ...properties, topic: { ...properties.topic, pattern: FILTER_PATTERN } } };
+/** Of those, the ones with a wildcard, and the ones without. */
+const WILDCARD_PATTERN = FILTER_PATTERN.replace('^', '^(?=[\\s\\S]*[+#])');
+const CONCRETE_PATTERN = FILTER_PATTERN.replace('^', '^(?![\\s\\S]*[+#])');
+
+type Properties = Readonly<Record<string, TSchema>>;
+const propertiesOf = (schema: TSchema): Properties => (schema as { readonly properties?: Properties }).properties ?? {};
+const matching = (topic: TSchema, pattern: string): TSchema => ({ ...topic, pattern }) as TSchema;
+
+/** The query as it is published: a property `topic` says what a topic filter looks like. */
+export function publishedQuery(schema: TSchema): TSchema {
+  const { topic, ...others } = propertiesOf(schema);
+  if (topic === undefined) return schema;
+  return { ...schema, properties: { topic: matching(topic, FILTER_PATTERN), ...others } } as TSchema;
+}
+
+/** The body as it is published, which says of fields that go together what the route's code checks. */
+export function publishedBody(path: string, schema: TSchema): TSchema {
+  const { topic, type, action, rowsPerSecond, ...others } = propertiesOf(schema);
+  const strict = (properties: Record<string, TSchema>) =>
+    Type.Object({ ...properties, ...others }, { additionalProperties: false });
+  const literal = (value: string) => Type.Literal(value);
+  if (path === '/moves/:id' && rowsPerSecond !== undefined)
+    return Type.Union([
+      strict({ action: Type.Union(['ABORT', 'PAUSE', 'RESUME'].map(literal)) }),
+      strict({ action: literal('THROTTLE'), rowsPerSecond: Type.Integer({ minimum: 1, maximum: 10_000_000 }) }),
+    ]);
+  if (path === '/predict_and_shard' && topic !== undefined)
+    return Type.Union([
+      strict({ topic: matching(topic, FILTER_PATTERN) }),
+      strict({ topic: matching(topic, CONCRETE_PATTERN), type: literal('concrete') }),
+      strict({ topic: matching(topic, WILDCARD_PATTERN), type: literal('wildcard') }),
+    ]);
+  return schema;
 }

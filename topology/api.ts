@@ -58,6 +58,8 @@ const STRICT = { additionalProperties: false };
 const METRICS_MAX = 10_000;
 const HORIZON_MINUTES_MAX = 7 * 24 * 60;
 const topic = Type.String({ minLength: 1, maxLength: 65_535, description: 'An MQTT topic or topic filter.' });
+/** The same in a URL, of which there are 8 KiB. */
+const topicInUrl = Type.String({ ...topic, maxLength: 7_000 });
 const requestId = Type.String({
   pattern: '^[A-Za-z0-9._:-]{1,128}$',
   description: 'The same id twice has one effect.',
@@ -67,6 +69,7 @@ const client = Type.String({
   maxLength: 65_535,
   description: 'A client id: it decides the shard of a filter that is spread over several by client.',
 });
+const clientInUrl = Type.String({ ...client, maxLength: 1_000 });
 const signal = Type.Union([Type.Literal('SUBSCRIPTIONS'), Type.Literal('PUBLISHES')]);
 
 export const ROUTES: readonly Route[] = [
@@ -92,7 +95,7 @@ export const ROUTES: readonly Route[] = [
       'The rate that is forecast for a topic or filter, as quantiles for each coming step, and the clients and bytes counted last.',
     query: Type.Object(
       {
-        topic,
+        topic: topicInUrl,
         signal: Type.Optional(signal),
         horizon: Type.Optional(Type.Integer({ minimum: 1, maximum: HORIZON_MINUTES_MAX, description: 'Minutes.' })),
       },
@@ -114,7 +117,7 @@ export const ROUTES: readonly Route[] = [
     path: '/get_shard_id',
     role: 'read',
     about: 'The shard that holds the subscriptions of a topic or filter, and the shards that a message to it asks.',
-    query: Type.Object({ topic, client: Type.Optional(client) }, STRICT),
+    query: Type.Object({ topic: topicInUrl, client: Type.Optional(clientInUrl) }, STRICT),
     async handle(views, { query }) {
       const name = checkedFilter(query.topic as string);
       return answered(await views.shardFor(name, query.client as string | undefined), (place) =>
@@ -270,7 +273,7 @@ export const ROUTES: readonly Route[] = [
     query: Type.Object(
       {
         limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000 })),
-        cursor: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9._:-]{1,128}$' })),
+        cursor: Type.Optional(Type.String({ pattern: '^[0-9]{1,16}$', description: '`next` of the page before.' })),
         requestId: Type.Optional(requestId),
       },
       STRICT,

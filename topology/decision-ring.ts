@@ -49,7 +49,7 @@ export class DecisionRing {
     };
   }
 
-  /** Throws REQUEST_INVALID for a cursor that no page can have given. */
+  /** Throws REQUEST_INVALID for a cursor that no page can have given, NOT_FOUND for one that none has given yet. */
   page(query: {
     readonly after: string | undefined;
     readonly limit: number;
@@ -75,6 +75,7 @@ export class DecisionRing {
   #offsetIn(cursor: string): Offset {
     const offset = /^\d{1,16}$/.test(cursor) ? Number(cursor) : Number.NaN;
     if (offset <= this.#newest) return offset;
-    throw new AppError('REQUEST_INVALID', 'the cursor is not one that a page of decisions ended with');
+    const code = Number.isNaN(offset) ? 'REQUEST_INVALID' : 'NOT_FOUND'; // Or not yet: this instance may read behind.
+    throw new AppError(code, 'the cursor is not one that a page of decisions ended with');
   }
 }

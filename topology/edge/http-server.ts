@@ -18,7 +18,7 @@ import { AppError } from '../../schemas/errors.ts';
 import { isLoopback } from '../../schemas/loopback.ts';
 import { isHostPort } from '../../schemas/setting.ts';
 import { type ApiRequest, FieldError, ROUTES, type Role, type Route, STATUS } from '../api.ts';
-import { publishedSchema, responsesOf } from '../api-document.ts';
+import { publishedBody, publishedQuery, responsesOf } from '../api-document.ts';
 import { BadTokens } from '../bad-tokens.ts';
 import type { Logger, Meter } from '../telemetry.ts';
 import type { Views } from '../views.ts';
@@ -359,19 +359,31 @@ function translated({ statusCode }: Partial<FastifyError>): AppError | undefined
   return undefined;
 }
 
+const BROKEN: Readonly<Record<string, readonly [status: string, message: string]>> = {
+  HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'the header is too large'],
+  ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'the request took too long'],
+};
+
+const UNKNOWN_METHOD = ['405 Method Not Allowed', 'there is no such method here'] as const;
+/** A request line that is one but for its method, which Node does not know. */
+const REQUEST_LINE = /^[A-Z][A-Z-]{1,31} \/\S* HTTP\/1\.[01]\r?\n/;
+
 /** What is not even a request: answered on the bare socket, which is then closed. */
 function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();
     return;
   }
-  const tooLarge = error.code === 'HPE_HEADER_OVERFLOW';
-  const late = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
-  const status = tooLarge ? '431 Request Header Fields Too Large' : late ? '408 Request Timeout' : '400 Bad Request';
-  const message = tooLarge ? 'the header is too large' : late ? 'the request took too long' : 'the request is not HTTP';
+  const { rawPacket = [] } = error as { rawPacket?: Uint8Array };
+  const isOtherMethod =
+    error.code === 'HPE_INVALID_METHOD' && REQUEST_LINE.test(Buffer.from(rawPacket).toString('latin1'));
+  const [status, message] = isOtherMethod
+    ? UNKNOWN_METHOD
+    : (BROKEN[error.code ?? ''] ?? ['400 Bad Request', 'the request is not HTTP']);
   const body = JSON.stringify({ code: 'REQUEST_INVALID', message });
+  const allow = status.startsWith('405') ? 'Allow: GET, HEAD, POST\r\n' : '';
   socket.end(
-    `HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    `HTTP/1.1 ${status}\r\n${allow}Content-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
   );
 }
 
@@ -401,12 +413,12 @@ async function documented(app: FastifyInstance, options: HttpOptions): Promise<v
         ? { components: { securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } } } }
         : {}),
     },
-    transform: ({ schema, url }) => {
-      const { querystring, body, ...rest } = schema as { readonly querystring?: TSchema; readonly body?: TSchema };
+    transform: ({ schema, url, route }) => {
+      const { querystring, body, ...rest } = schema as Record<'querystring' | 'body', TSchema | undefined>;
       const published = {
         ...rest,
-        ...(querystring === undefined ? {} : { querystring: publishedSchema(querystring) }),
-        ...(body === undefined ? {} : { body: publishedSchema(body) }),
+        ...(querystring === undefined ? {} : { querystring: publishedQuery(querystring) }),
+        ...(body === undefined ? {} : { body: publishedBody(route.url, body) }),
       };
       return { schema: published, url };
     },

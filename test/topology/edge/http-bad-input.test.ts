@@ -116,7 +116,7 @@ describe('bad requests on a socket', () => {
     },
     { number: 88, name: 'two encodings', bytes: sized('{}', 'Content-Encoding: gzip, br\r\n'), status: 415 },
     { number: 90, name: 'a path of 9 KiB', bytes: get(`/${'a'.repeat(9_216)}`), status: 414 },
-    { number: 90, name: 'a parameter of 8,000 bytes', bytes: get(`/moves/${'a'.repeat(8_000)}`), status: 404 },
+    { number: 90, name: 'a parameter of 8,000 bytes', bytes: get(`/moves/${'a'.repeat(8_000)}`), status: 405 },
     { number: 90, name: 'an absolute URL elsewhere', bytes: get('http://169.254.169.254/latest'), status: 404 },
     {
       number: 90,
@@ -141,13 +141,13 @@ describe('bad requests on a socket', () => {
       number: 95,
       name: 'an empty Host',
       bytes: 'GET /livez HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n',
-      status: 403,
+      status: 421,
     },
     {
       number: 95,
       name: 'a Host that ends in ours',
       bytes: 'GET /livez HTTP/1.1\r\nHost: localhost.evil.example\r\nConnection: close\r\n\r\n',
-      status: 403,
+      status: 421,
     },
     { number: 95, name: 'no Host, in HTTP/1.0', bytes: 'GET /livez HTTP/1.0\r\n\r\n', status: 400 },
     {

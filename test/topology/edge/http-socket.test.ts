@@ -35,7 +35,7 @@ describe('bytes that are no proper request', () => {
     { name: 'a TLS hello', bytes: '\x16\x03\x01\x02\x00\x01\x00\x01', status: 400 },
     { name: 'no Host', bytes: get(''), status: 400 },
     { name: 'two Hosts', bytes: get(`${HOST}Host: evil.example\r\n`), status: 400 },
-    { name: 'a foreign Host', bytes: get('Host: evil.example\r\n'), status: 403 },
+    { name: 'a foreign Host', bytes: get('Host: evil.example\r\n'), status: 421 },
     { name: 'a header block over 16 KiB', bytes: get(`${HOST}X: ${'a'.repeat(17_000)}\r\n`), status: 431 },
     {
       name: '2,000 headers',
@@ -66,8 +66,8 @@ describe('bytes that are no proper request', () => {
       bytes: post('Transfer-Encoding: chunked\r\n', 'zz\r\n{}\r\n0\r\n\r\n'),
       status: 400,
     },
-    { name: 'TRACE', bytes: `TRACE /livez HTTP/1.1\r\n${HOST}Connection: close\r\n\r\n`, status: 404 },
-    { name: 'an unknown method', bytes: `HACK /livez HTTP/1.1\r\n${HOST}\r\n`, status: 400 },
+    { name: 'TRACE', bytes: `TRACE /livez HTTP/1.1\r\n${HOST}Connection: close\r\n\r\n`, status: 405 },
+    { name: 'an unknown method', bytes: `HACK /livez HTTP/1.1\r\n${HOST}\r\n`, status: 405 },
     {
       name: 'an upgrade to h2c',
       bytes: get(`${HOST}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n`),
