@@ -19,7 +19,7 @@ import { answerPlan, showPlans } from './cli/plans.ts';
 import { policyName, provision } from './cli/provision.ts';
 import { replay } from './cli/replay.ts';
 import { runProcess, runShardServer } from './cli/serve.ts';
-import { configFrom, share, speed, wholeNumber, withSettings } from './cli/settings.ts';
+import { configFrom, SHARD_SERVER_SETTINGS, share, speed, wholeNumber, withSettings } from './cli/settings.ts';
 import { plain, table } from './cli/text.ts';
 import { MADE_SERIES, ROUNDS, trainWeights } from './cli/train.ts';
 import { explain, showMoves, showPointers, showShards } from './cli/views.ts';
@@ -76,7 +76,10 @@ function programOf(exitWith: (code: number) => void): Command {
   /** The command's options when it runs; commander hands the command itself over last. */
   const outputOf = (of: Command): Output => new Output(of.opts().json === true);
 
-  command('demo', 'a day of a small fleet in simulated time: forecast, moves, cost, and whether anybody was missed')
+  command(
+    'demo',
+    'a day of a small fleet in simulated time: forecast, moves, cost, and whether anybody was missed; takes a minute or two',
+  )
     .option('--seed <n>', 'same seed, same day', wholeNumber(0), 7)
     .option('--days <n>', 'days; the stadium fills up on the last evening', wholeNumber(1), 1)
     .option('--data-dir <dir>', 'keep the log and the shards here; by default a temporary folder', '')
@@ -273,6 +276,7 @@ function programOf(exitWith: (code: number) => void): Command {
     command('shard-server', 'serve the shards of this machine to other processes')
       .option('--host <address>', 'address to listen on; any but a loopback one needs a token', '127.0.0.1')
       .option('--port <port>', 'port to listen on; 0 takes a free one', portNumber, 7070),
+    SHARD_SERVER_SETTINGS,
   ).action(async ({ host, port }, self: Command) =>
     runShardServer(configFrom(self).config, host, port, outputOf(self)),
   );

@@ -174,6 +174,10 @@ export const environmentName = (name: string): string =>
 export const flagName = (name: string): string => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 export const isSecret = (name: SettingName): boolean => (SETTINGS[name] as Setting<unknown>).fallback instanceof Secret;
 
+/** What a setting may be, in short; empty where that is any text. */
+export const rangeOf = ({ choices, min, max }: Setting<unknown>): string =>
+  choices?.join(' | ') ?? (min === undefined ? '' : `${min} to ${max}`);
+
 /** The setting whose name takes the fewest changes of letters. */
 export function nearestSetting(name: string): SettingName {
   const wanted = name.toLowerCase().slice(0, 64);
@@ -223,7 +227,7 @@ function contradictions(config: Config): string[] {
 function explained(config: Config, sources: ReadonlyMap<string, string>): Explained[] {
   return (Object.keys(SETTINGS) as SettingName[]).map((name) => {
     const setting: Setting<unknown> = SETTINGS[name];
-    const range = setting.choices?.join(' | ') ?? (setting.min === undefined ? '' : `${setting.min} to ${setting.max}`);
+    const range = rangeOf(setting);
     const source = sources.get(name)!;
     return {
       name,

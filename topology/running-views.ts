@@ -200,6 +200,7 @@ function shardViews(rows: PlanRows): ShardView[] {
     slices: shard.slices,
     entries: shard.entries,
     bytes: shard.bytes,
+    utilisation: shard.utilisation,
   }));
 }
 

@@ -50,6 +50,8 @@ export interface ShardView {
   readonly slices: number;
   readonly entries: number;
   readonly bytes: number;
+  /** Share of what the instance can do or hold that is in use, as its store last told; -1 when it has not. */
+  readonly utilisation: number;
 }
 
 /** Where a filter's subscriptions are, and what a message to it has to ask. */
@@ -58,7 +60,7 @@ export interface TopicPlace {
   readonly mode: PointerMode;
   readonly epoch: Epoch;
   /** The shards that hold it, first the one that a single read asks. */
-  readonly shards: readonly Omit<ShardView, 'slices' | 'entries' | 'bytes'>[];
+  readonly shards: readonly Omit<ShardView, 'slices' | 'entries' | 'bytes' | 'utilisation'>[];
   /** Every shard that a PUBLISH to this topic asks: its own and those of wildcard groups. Empty for a filter. */
   readonly publishAsks: readonly ShardId[];
 }

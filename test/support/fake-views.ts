@@ -96,7 +96,7 @@ export function fakeViews(changes: Partial<Views> = {}): FakeViews {
       } as const;
       return { kind: 'here', answer: topic === 'none' ? undefined : place };
     },
-    shards: async () => ({ kind: 'here', answer: [{ ...SHARD, slices: 1, entries: 2, bytes: 3 }] }),
+    shards: async () => ({ kind: 'here', answer: [{ ...SHARD, slices: 1, entries: 2, bytes: 3, utilisation: 0.5 }] }),
     moves: async () => ({ kind: 'here', answer: [] }),
     decisions: async ({ after, limit }) => {
       asked.push(`decisions ${after} ${limit}`);

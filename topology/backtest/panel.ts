@@ -103,14 +103,13 @@ export function panel(
   ];
 }
 
-/** A little above everything actual and what was thought likely. */
+/** A little above everything that is drawn: what was actual, and the highest line. */
 function topOf({ values }: Pictured, from: number, to: number, forecasts: readonly Forecast[]): number {
   let top = 0;
   for (let row = from; row < to; row++) top = Math.max(top, values[row]!);
-  const seen = top;
   for (const { quantiles } of forecasts)
-    for (let at = LEVEL_90; at < quantiles.length; at += LEVELS.length) top = Math.max(top, quantiles[at]!);
-  return (Math.min(top, seen > 0 ? 2 * seen : top) || 1) * 1.06;
+    for (let at = LEVEL_95; at < quantiles.length; at += LEVELS.length) top = Math.max(top, quantiles[at]!);
+  return (top || 1) * 1.06;
 }
 
 /** Every value, or the least and the greatest of each pixel where there are many to one. */

@@ -1,5 +1,6 @@
 // Demo text: the summary and the decisions as lines for a person.
 
+import { PLAN_DEFAULTS } from '../../processors/plan/settings.ts';
 import type { Decision } from '../../schemas/records.ts';
 import { type AllocationSummary, type DemoSummary, isSound } from './demo-summary.ts';
 import { bytesText, clockText, dollarsText, numberText, table } from './text.ts';
@@ -59,6 +60,7 @@ export function summaryLines(summary: DemoSummary): string[] {
         String(each.shardsMax),
       ]),
     ]).map((line) => `  ${line}`),
+    weighedText(cost),
     '  The other two are taken to balance perfectly and to move for free. Foreshard’s minutes are those of its worst shard.',
     '',
     'Was a subscription missed?',
@@ -66,6 +68,18 @@ export function summaryLines(summary: DemoSummary): string[] {
     `  At the end: ${numberText(check.final.liveChecked)} live ones asked for, ${check.final.misses} missed; ${numberText(check.final.removedChecked)} removed ones, ${check.final.ghosts} still there.`,
     isSound(summary) ? '  None.' : '  YES: this run failed.',
   ];
+}
+
+/** What being short and being dear come to beside reactive thresholds: by what the planner takes an overloaded hour for. */
+function weighedText({ foreshard, reactive }: DemoSummary['cost']): string {
+  const dearer = foreshard.dollars - reactive.dollars;
+  const minutes = reactive.overloadedMinutes - foreshard.overloadedMinutes;
+  const worth = (minutes / 60) * PLAN_DEFAULTS.dollarsPerOverloadedHour;
+  const price = `${dollarsText(Math.abs(dearer))} ${dearer < 0 ? 'less' : 'more'} than reactive`;
+  if (minutes === 0) return `  Foreshard cost ${price}, with as many minutes above safe capacity.`;
+  const spared = `${Math.abs(minutes)} minutes ${minutes > 0 ? 'fewer' : 'more'} above safe capacity`;
+  const sum = worth - dearer;
+  return `  Foreshard cost ${price}, with ${spared}, worth ${dollarsText(Math.abs(worth))} at ${dollarsText(PLAN_DEFAULTS.dollarsPerOverloadedHour)} an hour: ${dollarsText(Math.abs(sum))} ${sum < 0 ? 'worse' : 'better'} in all.`;
 }
 
 function allocationLines(each: AllocationSummary): string[] {

@@ -4,6 +4,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type Catalog, typeNamed } from '../../processors/plan/catalog.ts';
+import { PLAN_DEFAULTS } from '../../processors/plan/settings.ts';
 import { eventTime } from '../../schemas/ids.ts';
 import { partitionOf } from '../../state/keys.ts';
 import type { Config } from '../config.ts';
@@ -141,13 +143,24 @@ async function throughTopology(
     output.json({ events: sent, live: fleet.liveCount, refused, decisions: counts });
     const said = Object.entries(counts).map(([kind, count]) => `${count} ${kind}`);
     output.line(
-      `${numberText(sent)} events, ${numberText(fleet.liveCount)} subscriptions live, ${refused} refused; decisions: ${said.join(', ')}.`,
+      `${numberText(sent)} events, ${numberText(fleet.liveCount)} subscriptions live, ${refused} refused; decisions: ${said.length === 0 ? 'none' : said.join(', ')}.`,
     );
+    if (Object.keys(counts).every((kind) => kind === 'START' || kind === 'KEEP'))
+      output.line(quietText(sent, totalMs, simulation.foreshard.catalog, config));
   } finally {
     output.end();
     await simulation.stop();
     if (!command.keepsData) rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** Why nothing was decided: how little that was for the shards there are. */
+function quietText(events: number, totalMs: number, catalog: Catalog, { concreteType }: Config): string {
+  const { operationsPerSecond } = typeNamed(catalog, concreteType);
+  const perSecond = events / (totalMs / 1_000);
+  const { operationsPerSubscribe } = PLAN_DEFAULTS.coefficients;
+  const share = (100 * perSecond * operationsPerSubscribe) / operationsPerSecond;
+  return `Nothing had to be decided: ${numberText(perSecond, 1)} events/s in the mean are ${numberText(share, 2)} % of the ${numberText(operationsPerSecond)} operations/s of one ${concreteType}. Send more (--events), or name a catalogue of smaller types (--catalog-path).`;
 }
 
 const seriesOf = (trace: Trace, command: ReplayCommand): string => command.series ?? trace.series[0]!;

@@ -3,22 +3,45 @@
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Setting } from '../../schemas/setting.ts';
-import { flagName, isSecret, SETTINGS, type SettingName } from '../config.ts';
+import { flagName, isSecret, rangeOf, SETTINGS, type SettingName } from '../config.ts';
 import { readConfig } from '../edge/env-config.ts';
 
-const HEADING = 'Settings (also FORESHARD_… in the environment; `foreshard config explain` tells all):';
+const HEADING =
+  'Settings (also FORESHARD_… in the environment; `foreshard config explain` tells all) [default; range]:';
 
-/** Adds `--config` and a flag for each setting. */
-export function withSettings(command: Command): Command {
+/** What a shard server goes by; the rest are settings of the processes that ask it. */
+export const SHARD_SERVER_SETTINGS: readonly SettingName[] = [
+  'dataDir',
+  'logLevel',
+  'logPretty',
+  'partitions',
+  'catalogPath',
+  'shutdownDeadlineMs',
+  'shardServerToken',
+];
+
+/** Adds `--config` and a flag for each of these settings, with its default and bounds. */
+export function withSettings(
+  command: Command,
+  names: readonly SettingName[] = Object.keys(SETTINGS) as SettingName[],
+): Command {
   command.addOption(new Option('--config <file>', 'a flat JSON object of settings').helpGroup(HEADING));
-  for (const name of Object.keys(SETTINGS) as SettingName[]) {
+  for (const name of names) {
     if (isSecret(name) || command.options.some((option) => option.attributeName() === name)) continue;
     const setting: Setting<unknown> = SETTINGS[name];
     const isFlag = typeof setting.fallback === 'boolean';
-    const option = new Option(`${flagName(name)} ${isFlag ? '[bool]' : '<value>'}`, setting.about).helpGroup(HEADING);
-    command.addOption(isFlag ? option.preset('true') : option);
+    const about = `${setting.about} ${boundsText(setting)}`;
+    command.addOption(new Option(`${flagName(name)} ${isFlag ? '[bool]' : '<value>'}`, about).helpGroup(HEADING));
   }
   return command;
+}
+
+/** `[60000 ms; 1000 to 3600000]`: the default, and what it may be. */
+function boundsText(setting: Setting<unknown>): string {
+  const value = String(setting.fallback);
+  const usual = value === '' ? 'none' : `${value} ${setting.unit}`.trim();
+  const range = rangeOf(setting);
+  return `[${usual}${range === '' ? '' : `; ${range}`}]`;
 }
 
 /** The configuration that a command was given. Throws CONFIG_INVALID. */

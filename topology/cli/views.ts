@@ -6,6 +6,7 @@ import { placeOf } from '../../state/keys.ts';
 import { PointerTable } from '../../state/pointer-table.ts';
 import { filterProblem } from '../../state/topic-filter.ts';
 import type { Config } from '../config.ts';
+import { readCatalog } from '../edge/catalog-file.ts';
 import { decisions, pointers, progress } from '../topics.ts';
 import type { MoveView, ShardView, TopicPlace } from '../views.ts';
 import { askedFor, decisionsAbout, explanationLines, nothingText, slicesAround, subjectsOf } from './explain.ts';
@@ -79,19 +80,24 @@ export async function showShards(source: Source, output: Output): Promise<void> 
   if (source.url !== undefined) {
     const { shards } = await asked<{ readonly shards: readonly ShardView[] }>(source, '/shards');
     output.json(shards);
+    const catalog = readCatalog(source.config.catalogPath);
     output.lines(
       table([
-        ['shard', 'state', 'type', 'slices', 'entries', 'size'],
+        ['shard', 'state', 'type', 'slices', 'entries', 'of its most', 'size', 'in use'],
         ...shards.map((each) => [
           each.shardId,
           each.state,
           each.datastoreType,
           String(each.slices),
           numberText(each.entries),
+          shareText(each.entries, catalog.get(each.datastoreType)?.entriesMax),
           bytesText(each.bytes),
+          each.utilisation < 0 ? '' : shareText(each.utilisation, 1),
         ]),
       ]),
     );
+    if (shards.every(({ utilisation }) => utilisation < 0))
+      output.line('\nNo store has told how busy it is (DatastoreMetrics): only what was counted is known.');
     return;
   }
   const whole = (await withLog(source.config, (reading) => tableOf(reading, source.config))).snapshot();
@@ -108,6 +114,9 @@ export async function showShards(source: Source, output: Output): Promise<void> 
   );
 }
 
+const shareText = (part: number, whole: number | undefined): string =>
+  whole === undefined || whole <= 0 ? '' : `${numberText((100 * part) / whole, 1)} %`;
+
 export async function showMoves(source: Source, output: Output): Promise<void> {
   const moves =
     source.url !== undefined
@@ -123,7 +132,7 @@ export async function showMoves(source: Source, output: Output): Promise<void> {
       table([
         ['at', 'move', 'state', 'slice', 'from', 'to', 'rows', 'copied'],
         ...moves.map((each) => [
-          instantText(each.at),
+          each.at > 0 ? instantText(each.at) : 'not known yet',
           each.moveId,
           each.paused ? `${each.state} (paused)` : each.state,
           plain(each.slice),
@@ -201,10 +210,13 @@ async function tableOf(reading: Reading, config: Config): Promise<PointerTable> 
   return pointerTable;
 }
 
-/** The last that was said of each move, newest first. */
+/** The last that was said of each move, newest first. What is said right after a start knows no time: the one before does. */
 async function movesOf(reading: Reading): Promise<(MoveProgress & { readonly at: number })[]> {
   const last = new Map<string, MoveProgress & { readonly at: number }>();
   for (const { value } of await readTopic(reading, progress))
-    if (value?.body.kind === 'MoveProgress') last.set(value.body.moveId, { ...value.body, at: value.at });
+    if (value?.body.kind === 'MoveProgress') {
+      const { moveId } = value.body;
+      last.set(moveId, { ...value.body, at: Math.max(value.at, last.get(moveId)?.at ?? 0) });
+    }
   return [...last.values()].sort((a, b) => b.at - a.at);
 }

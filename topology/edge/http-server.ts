@@ -118,6 +118,7 @@ export async function httpApp(views: Views, options: HttpOptions): Promise<Fasti
   app.addHook('onRequest', async (request, reply) => {
     secureHeaders(reply, API_POLICY);
     refuseOddRequest(request, options);
+    if (request.is404) throw nothingThere(request, options); // Before fastify has a word on methods that it knows.
   });
   app.addHook('onResponse', async (request, reply) => {
     const labels = { route: request.routeOptions.url ?? 'none', status: String(reply.statusCode) };

@@ -49,6 +49,24 @@ describe('picture of a series', () => {
     expect(count(svg, '<path class="upper"')).toBe(1 + 3 + 3);
   });
 
+  test('the 0.95 line is inside its panel, however far above the rest it lies', () => {
+    const tall = 24 * LEVELS.length;
+    const quantiles = Float64Array.from({ length: tall }, (_, at) =>
+      LEVELS[at % LEVELS.length] === 0.95 ? 2_000 : 50,
+    );
+    const drawn = seriesPicture(pictured({ forecasts: [{ origin: 376, quantiles }] }));
+    const panels = [...drawn.matchAll(/<rect x="[\d.]+" y="([\d.]+)"/g)].map((found) => Number(found[1]));
+    const lines = [...drawn.matchAll(/<path class="upper" d="M(\d[^"]*)"/g)].filter(([, d]) => d !== '0 0h24');
+    for (const [, points] of lines)
+      for (const point of points!.split('L'))
+        expect(
+          panels.some((top) => Number(point.split(' ')[1]) >= top && Number(point.split(' ')[1]) < top + 400),
+        ).toBe(true);
+    expect(
+      Math.min(...lines.flatMap(([, d]) => d!.split('L').map((point) => Number(point.split(' ')[1])))),
+    ).toBeGreaterThan(Math.min(...panels));
+  });
+
   test('suits a light and a dark screen', () => {
     expect(svg).toContain('prefers-color-scheme: dark');
     expect(svg).toContain('<rect class="page"');

@@ -186,3 +186,28 @@ describe('the command line', () => {
     expect(err).toContain('NOT_FOUND: there is no dead letter 3');
   }, 60_000);
 });
+
+describe('the help', () => {
+  test('of run names each setting with its default and range, and no preset', async () => {
+    expect(await main(['run', '--help'])).toBe(0);
+    const said = out.replace(/\s+/g, ' ');
+    expect(said).toContain(
+      '--partitions <value> Partitions of the subscriptions topic; fixed once it exists. [8; 1 to 10000]',
+    );
+    expect(said).toContain('--kafka-tls [bool] TLS to Kafka. [false; true | false]');
+    expect(said).toContain('[60000 ms; 1000 to 3600000]');
+    expect(said).not.toContain('preset');
+  });
+
+  test('of shard-server names its own settings alone', async () => {
+    expect(await main(['shard-server', '--help'])).toBe(0);
+    for (const own of ['--data-dir', '--catalog-path', '--log-level', '--port']) expect(out).toContain(own);
+    for (const other of ['--brokers', '--models', '--moves-max', '--http-port']) expect(out).not.toContain(other);
+    expect(out).toContain('7070');
+  });
+
+  test('a flag without a word is true', async () => {
+    expect(await main(['config', 'explain', '--log-pretty', '--json'])).toBe(0);
+    expect(JSON.parse(out).find(({ name }: { name: string }) => name === 'logPretty').value).toBe('true');
+  });
+});

@@ -43,6 +43,7 @@ describe(`demo, seed ${SEED}`, () => {
     expect(summary.moves.finished).toBeGreaterThan(0);
     expect(said).toContain('allocates  shard-0003');
     expect(summaryLines(summary).join('\n')).toContain('In time, with');
+    expect(summaryLines(summary).join('\n')).toMatch(/Foreshard cost \$[\d.]+ (more|less) than reactive, with/);
 
     const again = await night();
     expect(again).toEqual({ summary, said });
