@@ -2,11 +2,13 @@
 // without any lag has it.
 
 import { PointerReader } from '../../broker/pointer-reader.ts';
-import { type MoveId, moveId } from '../../schemas/ids.ts';
+import { type MoveId, moveId, shardId } from '../../schemas/ids.ts';
 import type { Decision, MoveProgress, MoveState, Progress } from '../../schemas/records.ts';
 import type { PointerTable } from '../../state/pointer-table.ts';
 import { decisions, progress } from '../../topology/topics.ts';
 import type { Deployment } from './deployment.ts';
+
+const BEFORE_SWITCH: ReadonlySet<MoveState> = new Set(['PLANNED', 'PROVISIONING', 'COPYING', 'VERIFYING', 'VERIFIED']);
 
 export class PlanWatch {
   /** Each decision with what `now` said when it was seen. */
@@ -17,6 +19,8 @@ export class PlanWatch {
   onState: (move: MoveId, state: MoveState) => void = () => {};
   readonly #pointers: PointerReader;
   readonly #states = new Map<MoveId, MoveState>();
+  /** What `now` said when a move was first told of. */
+  readonly #toldAt = new Map<MoveId, number>();
   readonly #switched = new Set<MoveId>();
   #following: { close(): Promise<void> }[] = [];
 
@@ -40,6 +44,7 @@ export class PlanWatch {
         const { body } = told!;
         if (body.kind !== 'MoveProgress') return;
         watch.told.push(body);
+        if (!watch.#toldAt.has(body.moveId)) watch.#toldAt.set(body.moveId, now());
         const isNew = watch.#states.get(body.moveId) !== body.state;
         watch.#states.set(body.moveId, body.state);
         if (isNew) watch.onState(body.moveId, body.state);
@@ -64,6 +69,27 @@ export class PlanWatch {
   /** Moves that were told of and have not ended. */
   get open(): MoveId[] {
     return [...this.#states.keys()].filter((move) => !['RETIRED', 'ABORTED'].includes(this.stateOf(move)!));
+  }
+
+  /** What was decided before then and is not done: shards that no reader knows, and moves that no reader is sent after. */
+  overdue(time: number): string[] {
+    const decided = this.decisions.filter(({ seenAt }) => seenAt < time);
+    const allocations = decided.filter(
+      ({ kind, subject }) =>
+        kind === 'ALLOCATE' &&
+        this.table.shard(shardId(subject)) === undefined &&
+        !this.decisions.some((other) => other.kind === 'RETIRE' && other.subject === subject),
+    );
+    const unheard = decided.filter(
+      ({ kind, subject }) => kind === 'MOVE' && !this.told.some(({ slice }) => slice === subject),
+    );
+    const underWay = [...this.#toldAt].filter(
+      ([move, toldAt]) => toldAt < time && BEFORE_SWITCH.has(this.stateOf(move)!),
+    );
+    return [
+      ...[...allocations, ...unheard].map(({ kind, subject }) => `${kind} ${subject}`),
+      ...underWay.map(([move]) => `${move} ${this.stateOf(move)}`),
+    ];
   }
 
   async stop(): Promise<void> {
