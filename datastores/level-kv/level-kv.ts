@@ -6,6 +6,8 @@
 //   L4. Each value has a checksum over itself and its key (state/seal.ts), looked at whenever it is read: a flipped bit gives
 //       STORE_CORRUPT, never a wrong answer. LevelDB checks its blocks only where an option asks for it, which its Node
 //       binding does not pass on.
+//   L5. After a write that failed the folder is opened anew before the next one: LevelDB goes on writing behind the torn
+//       record that a full disk leaves in its log, and finds nothing behind it when it is opened again.
 
 import { access, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -111,6 +113,7 @@ class LevelKv implements LocalShardStore {
   readonly #brokers: string[];
   readonly #brokerIds: Map<string, number>;
   readonly #writes = new Serial();
+  #isTorn = false;
 
   constructor(database: Database, settings: LevelKvSettings, owners: OwnerIndex, brokers: string[]) {
     this.instanceId = settings.opening?.identity.instanceId ?? '';
@@ -293,7 +296,24 @@ class LevelKv implements LocalShardStore {
 
   /** L1. */
   #changing<Result>(work: () => Promise<Result>): Promise<Result> {
-    return this.#writes.run(() => reported(work));
+    return this.#writes.run(() =>
+      reported(async () => {
+        if (this.#isTorn) await this.#openAgain();
+        try {
+          return await work();
+        } catch (error) {
+          if (!(error instanceof AppError)) this.#isTorn = true;
+          throw error;
+        }
+      }),
+    );
+  }
+
+  /** L5. */
+  async #openAgain(): Promise<void> {
+    await this.#database.close();
+    await this.#database.open();
+    this.#isTorn = false;
   }
 
   /** The values of these keys. Two halves, since LevelDB reads each call's keys one after the other on one thread. */

@@ -1,5 +1,5 @@
 import { Level } from 'level';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { openLevelKv } from '../../../datastores/level-kv/level-kv.ts';
 import { epoch } from '../../../schemas/ids.ts';
 import { hashSlice } from '../../../state/keys.ts';
@@ -73,4 +73,27 @@ test('a flipped bit of a value, or a value under another key, is STORE_CORRUPT a
   await raw((database) => database.put(stored.at(-1)![0], stored.at(-2)![1]));
   await expect(asked()).rejects.toMatchObject({ code: 'STORE_CORRUPT' });
   await folder.remove();
+});
+
+test('after a write that the disk refused the folder is opened anew before the next: nothing is written behind a torn record', async () => {
+  const folder = await tempFolder();
+  const store = await openLevelKv(folder.path, { partitions: 1 });
+  await store.own(owned(hashSlice(0)));
+  const full = Object.assign(new Error('IO error: No space left on device'), { code: 'LEVEL_IO_ERROR' });
+  const batch = vi.spyOn(Level.prototype, 'batch').mockRejectedValueOnce(full as never);
+  const open = vi.spyOn(Level.prototype, 'open');
+  try {
+    await expect(store.write([row('a', 'c', 1)])).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    expect(open).not.toHaveBeenCalled();
+    expect(await store.write([row('a', 'c', 1)])).toEqual({ applied: 1, stale: 0 });
+    expect(open).toHaveBeenCalledTimes(1);
+    await store.write([row('a', 'c', 2)]);
+    expect(open).toHaveBeenCalledTimes(1);
+    expect(await store.lookup(['a'], epoch(1))).toMatchObject([{ kind: 'found', subscribers: [{ clientId: 'c' }] }]);
+  } finally {
+    batch.mockRestore();
+    open.mockRestore();
+    await store.close();
+    await folder.remove();
+  }
 });
