@@ -3,7 +3,8 @@
 //   X1. `open` fences every earlier owner of the task and completes or aborts what it left open.
 //   X2. Nothing is tried again except where the broker said that it did nothing. After any other failure the transaction
 //       is over: not committed when the failure came before its end was asked for, unknown when it came with that.
-//   X3. A failed transaction is never used again: the owner opens a new one.
+//   X3. A failed transaction is never used again: the owner opens a new one. Nothing of it is on its way by then, and what
+//       is written bears the epoch that its own commit began with, never that of the next.
 
 import { AppError } from '../../../schemas/errors.ts';
 import type { Offset } from '../../../schemas/ids.ts';
@@ -22,6 +23,13 @@ export interface Written extends Produced {
   readonly count: number;
 }
 
+/** What was taken over with one `open`: a later one fences it. */
+interface Session {
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  readonly sequences: Map<string, number>;
+}
+
 /** After a commit Kafka writes its markers and refuses the next transaction for a few ms meanwhile. */
 const BUSY_PAUSE_MS = 1;
 const BUSY_PAUSE_MAX_MS = 8;
@@ -33,9 +41,7 @@ export class Transaction {
   readonly #id: string;
   readonly #timeoutMs: number;
   readonly #batchBytesMax: number;
-  #producerId = -1;
-  #producerEpoch = -1;
-  #sequences = new Map<string, number>();
+  #session: Session | undefined;
   #coordinator: RawBroker | undefined;
   #groupCoordinator: RawBroker | undefined;
 
@@ -59,9 +65,7 @@ export class Transaction {
         transactionTimeout: this.#timeoutMs,
       }),
     );
-    this.#producerId = Number(producerId);
-    this.#producerEpoch = producerEpoch;
-    this.#sequences.clear();
+    this.#session = { producerId: Number(producerId), producerEpoch, sequences: new Map() };
   }
 
   /**
@@ -75,6 +79,7 @@ export class Transaction {
       readonly offsets: readonly { topic: string; partition: number; offset: Offset }[];
     },
   ): Promise<readonly Written[]> {
+    const session = this.#session!;
     let written: readonly Written[] = [];
     try {
       const topics = groupBy(
@@ -86,16 +91,19 @@ export class Transaction {
       if (topics.size > 0) {
         const partitions = [...topics].map(([topic, all]) => ({ topic, partitions: [...new Set(all)] }));
         await this.#whileBusy(async () =>
-          (await this.#findCoordinator()).addPartitionsToTxn({ ...this.#ref(), topics: partitions }),
+          (await this.#findCoordinator()).addPartitionsToTxn({ ...this.#ref(session), topics: partitions }),
         );
       }
-      [written] = await Promise.all([this.#produce(records), this.#commitOffsets(consumed.groupId, consumed.offsets)]);
+      [written] = await allOrNone([
+        this.#produce(records, session),
+        this.#commitOffsets(consumed.groupId, consumed.offsets, session),
+      ]);
     } catch (error) {
       throw this.#failureOf(error, 'LOG_UNAVAILABLE', 'a commit did not reach Kafka; it is rolled back'); // X2
     }
     try {
       await this.#whileBusy(async () =>
-        (await this.#findCoordinator()).endTxn({ ...this.#ref(), transactionResult: true }),
+        (await this.#findCoordinator()).endTxn({ ...this.#ref(session), transactionResult: true }),
       );
     } catch (error) {
       throw this.#failureOf(error, 'COMMIT_UNKNOWN', 'Kafka did not say whether a commit took effect'); // X2
@@ -103,12 +111,13 @@ export class Transaction {
     return written;
   }
 
-  #ref() {
-    return { transactionalId: this.#id, producerId: this.#producerId, producerEpoch: this.#producerEpoch };
+  #ref({ producerId, producerEpoch }: Session) {
+    return { transactionalId: this.#id, producerId, producerEpoch };
   }
 
   /** Sends batch after batch for each partition, all partitions of a leader in one request. */
-  async #produce(records: readonly Placed[]): Promise<Written[]> {
+  async #produce(records: readonly Placed[], session: Session): Promise<Written[]> {
+    const { producerId, producerEpoch, sequences } = session;
     const written: Written[] = [];
     for (const round of roundsOf(records, this.#batchBytesMax)) {
       const byLeader = new Map<string, ProduceBatch[]>();
@@ -117,18 +126,13 @@ export class Transaction {
         if (leader === undefined)
           throw new AppError('LOG_UNAVAILABLE', `topic ${topic} has no partition ${partition}`, { topic, partition });
         const key = `${topic}/${partition}`;
-        const baseSequence = this.#sequences.get(key) ?? 0;
-        const producer = {
-          producerId: this.#producerId,
-          producerEpoch: this.#producerEpoch,
-          baseSequence,
-          transactional: true,
-        };
-        this.#sequences.set(key, nextSequence(baseSequence, batch.length));
+        const baseSequence = sequences.get(key) ?? 0;
+        const producer = { producerId, producerEpoch, baseSequence, transactional: true };
+        sequences.set(key, nextSequence(baseSequence, batch.length));
         const bytes = encodeBatch(batch, producer, Date.now());
         byLeader.set(leader, [...(byLeader.get(leader) ?? []), { topic, partition, batch: bytes }]);
       }
-      const answers = await Promise.all(
+      const answers = await allOrNone(
         [...byLeader].map(async ([nodeId, batches]) =>
           produceBatches(await this.#cluster.findBroker({ nodeId }), this.#id, batches),
         ),
@@ -146,9 +150,12 @@ export class Transaction {
   async #commitOffsets(
     groupId: string,
     offsets: readonly { topic: string; partition: number; offset: Offset }[],
+    session: Session,
   ): Promise<void> {
     if (offsets.length === 0) return;
-    await this.#whileBusy(async () => (await this.#findCoordinator()).addOffsetsToTxn({ ...this.#ref(), groupId }));
+    await this.#whileBusy(async () =>
+      (await this.#findCoordinator()).addOffsetsToTxn({ ...this.#ref(session), groupId }),
+    );
     const topics = [
       ...groupBy(
         offsets,
@@ -160,7 +167,7 @@ export class Transaction {
       partitions: partitions.map(({ partition, offset }) => ({ partition, offset: String(offset), metadata: null })),
     }));
     await this.#whileBusy(async () =>
-      (await this.#findGroupCoordinator(groupId)).txnOffsetCommit({ ...this.#ref(), groupId, topics }),
+      (await this.#findGroupCoordinator(groupId)).txnOffsetCommit({ ...this.#ref(session), groupId, topics }),
     );
   }
 
@@ -210,6 +217,12 @@ export class Transaction {
       );
     return new AppError(code, `${message}: ${facts.reason}`, facts, error);
   }
+}
+
+/** Rejects with the first failure, and not before all have ended (X3). */
+async function allOrNone<const Work extends readonly Promise<unknown>[]>(work: Work) {
+  await Promise.allSettled(work);
+  return Promise.all(work);
 }
 
 export const SEQUENCES = 0x8000_0000;
