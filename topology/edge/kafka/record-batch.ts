@@ -60,8 +60,9 @@ const DECOMPRESSED_BYTES_MAX = 64 * 1024 * 1024;
 /** At 8 bytes, the smallest record, a batch of the largest size that topics take by default holds fewer. */
 const BATCH_RECORDS_MAX = 1_000_000;
 
-/** The committed records from `from` on. `aborted` is ascending by first offset, as brokers send it. */
-export function decodeRecords(bytes: Buffer, from: Offset, aborted: readonly AbortedTransaction[]): DecodedRecords {
+/** The committed records from `from` on. Brokers tell aborted transactions in the order of their ends, not their beginnings. */
+export function decodeRecords(bytes: Buffer, from: Offset, told: readonly AbortedTransaction[]): DecodedRecords {
+  const aborted = told.toSorted((a, b) => a.firstOffset - b.firstOffset);
   const records: RawRecord[] = [];
   const aborting = new Set<number>();
   let abortedNext = 0;

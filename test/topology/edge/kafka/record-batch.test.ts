@@ -171,6 +171,24 @@ describe('record batches', () => {
       next: 5,
     },
     {
+      name: 'two aborted transactions, the one that began first ended last',
+      bytes: [
+        batchOf(0, ['no'], { producerId: 1 }),
+        batchOf(1, ['no'], { producerId: 2 }),
+        marker(2, 2, 'abort'),
+        batchOf(3, ['no'], { producerId: 1 }),
+        marker(4, 1, 'abort'),
+        batchOf(5, ['yes'], { producerId: 2 }),
+      ],
+      from: 0,
+      aborted: [
+        { producerId: 2, firstOffset: 1 },
+        { producerId: 1, firstOffset: 0 },
+      ],
+      values: ['yes'],
+      next: 6,
+    },
+    {
       name: 'records outside transactions of a producer that aborted one',
       bytes: [batchOf(0, ['no'], { producerId: 2 }), batchOf(1, ['yes'], { producerId: 2, transactional: false })],
       from: 0,
