@@ -10,6 +10,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { AppError, type ErrorCode } from '../schemas/errors.ts';
 import { DEFAULT_CONTENDER } from './backtest/contenders.ts';
 import { ORIGIN_SETS } from './backtest/protocol.ts';
+import { acceptLoss } from './cli/accept-loss.ts';
 import { backtest, contender, workersByDefault } from './cli/backtest.ts';
 import { listLetters, replayLetters, showLetter } from './cli/dead-letters.ts';
 import { crowdOfLastDay, printDemo, runDemo } from './cli/demo.ts';
@@ -226,6 +227,13 @@ function programOf(exitWith: (code: number) => void): Command {
       .argument('<what>', 'a decision, request, command, move, plan, topic, filter, shard or slice')
       .option('--limit <n>', 'decisions that are shown', wholeNumber(1), 20),
   ).action(async (what: string, { limit }, self: Command) => explain(sourceOf(self), what, limit, outputOf(self)));
+
+  withSettings(
+    command(
+      'accept-loss',
+      'after INPUT_TRUNCATED, with every instance stopped: go on without the records that are gone; tells which shards to check',
+    ),
+  ).action(async (_options, self: Command) => acceptLoss(configFrom(self).config, outputOf(self)));
 
   const letters = program.command('dead-letters').description('records that were refused').exitOverride();
   const letterCommand = (name: string, about: string): Command =>

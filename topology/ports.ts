@@ -47,7 +47,12 @@ export interface Commit {
 export interface GroupSpec {
   readonly name: string;
   /** Topics that its tasks consume, without prefix and without local ones. */
-  readonly topics: readonly { readonly name: string; readonly partitions: 'all' | 'one' }[];
+  readonly topics: readonly {
+    readonly name: string;
+    readonly partitions: 'all' | 'one';
+    /** Records that are gone before they were read are told of, and no reason to stop. Absent: they are. */
+    readonly lossy?: boolean;
+  }[];
   /** True: a single task 0 consumes every partition. False: task i consumes partition i of each topic (`one`: task 0 alone). */
   readonly gathers: boolean;
   /** Shown to the other instances: `host:port` where this one answers queries; '' when it does not. */
@@ -130,9 +135,22 @@ export interface Log {
   /** Appends outside any task, durably, in the order given for each partition. */
   append(records: readonly OutRecord[]): Promise<void>;
   follow(topic: string, from: 'earliest' | 'latest', take: (batch: Batch) => Promise<void>): Promise<Follower>;
+  /**
+   * A person's word that a group, which must stand still, goes on without the records that it has lost. Resolves with what
+   * they are, none when nothing is lost. Absent where nothing can be: a log in the process keeps what was not read.
+   */
+  acceptLosses?(group: Pick<GroupSpec, 'name' | 'topics' | 'gathers'>): Promise<readonly Loss[]>;
   /** For /readyz. */
   health(): { readonly ok: boolean; readonly reason: string };
   close(): Promise<void>;
+}
+
+/** Records of `topic` from `from` on, and before `to`, that are gone without having been read. */
+export interface Loss {
+  readonly topic: string;
+  readonly partition: Partition;
+  readonly from: Offset;
+  readonly to: Offset;
 }
 
 export interface TopicShape {

@@ -176,7 +176,7 @@ class Runner implements Running {
       const membership = await this.#ports.log.join(
         {
           name: group.name,
-          topics: group.topics.map((topic) => ({ name: topic.name, partitions: topic.partitions })),
+          topics: group.topics.map(({ name, partitions, lossy }) => ({ name, partitions, lossy })),
           gathers: group.gathers,
           address: this.#settings.address,
         },

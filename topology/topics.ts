@@ -41,6 +41,11 @@ export interface Topic<Name extends string = string, Value = unknown> {
   readonly refuse: ((value: Value, place: Place) => Refusal | undefined) | undefined;
   /** Joins the values that one commit writes under one key into one record; by default each is a record of its own. */
   readonly merge: ((values: readonly Value[]) => Value) | undefined;
+  /**
+   * What is lost of it is measurements, which the next ones replace: where records are gone that were not read yet, its
+   * readers go on with those that are there, and tell. Of any other topic that is for a person to decide.
+   */
+  readonly lossy: boolean;
   /** The event time that a value proves to have passed; drives the clock topic. */
   readonly timeOf: ((value: Value) => number) | undefined;
   /** Type-level only. */
@@ -66,6 +71,7 @@ function topic<Value>() {
       readonly refuse?: (value: Value, place: Place) => Refusal | undefined;
       readonly merge?: (values: readonly Value[]) => Value;
       readonly timeOf?: (value: Value) => number;
+      readonly lossy?: boolean;
     } = {},
   ): Topic<Name, Value> => ({
     name,
@@ -77,6 +83,7 @@ function topic<Value>() {
     refuse: shape.refuse,
     merge: shape.merge,
     timeOf: shape.timeOf,
+    lossy: shape.lossy ?? false,
   });
 }
 
@@ -85,7 +92,12 @@ export const subscriptions = topic<SubscriptionEvent>()('subscriptions', {
   record: 'SubscriptionEvent',
   refuse: refuseSubscription,
 });
-export const metrics = topic<Metric>()('metrics', { record: 'Metric', retentionMs: DAY_MS, refuse: refuseMetric });
+export const metrics = topic<Metric>()('metrics', {
+  record: 'Metric',
+  retentionMs: DAY_MS,
+  refuse: refuseMetric,
+  lossy: true,
+});
 
 // Internal: between stages.
 export const wildcards = topic<WildcardEvents>()('wildcard-subscriptions', {
@@ -97,11 +109,17 @@ export const rates = topic<RateWindow>()('rates', {
   record: 'RateWindow',
   retentionMs: DAY_MS,
   timeOf: (window) => window.windowStart + window.windowMs,
+  lossy: true,
 });
-export const progress = topic<Progress>()('progress', { record: 'Progress', partitions: 'one', retentionMs: DAY_MS });
+export const progress = topic<Progress>()('progress', {
+  record: 'Progress',
+  partitions: 'one',
+  retentionMs: DAY_MS,
+  lossy: true,
+});
 
 // Outputs: read by brokers, dashboards and people.
-export const forecasts = topic<Forecast>()('forecasts', { record: 'Forecast', cleanup: 'compact' });
+export const forecasts = topic<Forecast>()('forecasts', { record: 'Forecast', cleanup: 'compact', lossy: true });
 export const commands = topic<Command>()('commands', { record: 'Command' });
 /** One partition, so that its offsets order all changes and a heartbeat's single offset says how far a broker has read. */
 export const pointers = topic<PointerRecord>()('pointer-table', {

@@ -92,6 +92,34 @@ if (tested !== undefined && kafka !== undefined) {
       await world.close();
     });
 
+    for (const way of ['the topic is lossy', 'a person has accepted it'] as const)
+      test(`where consumed records are gone and ${way}, reading goes on with the first one that is there`, async () => {
+        const world = await World.make(way === 'the topic is lossy' ? 'lossy' : 'accepted');
+        await world.append(Array.from({ length: 20 }, (_, i) => ({ partition: 0, value: `${i}` })));
+        const lossy = way === 'the topic is lossy';
+        if (!lossy) {
+          const instance = await world.instance('');
+          await until(async () => (await world.outputs()).length === 20);
+          await instance.membership.leave(10_000);
+          await world.append(Array.from({ length: 20 }, (_, i) => ({ partition: 0, value: `${i + 20}` })));
+        }
+        const admin = plainClient(kafka).admin();
+        await admin.connect();
+        await admin.fetchTopicOffsets(`${world.app}.in`);
+        const offset = lossy ? '10' : '30';
+        await admin.deleteTopicRecords({ topic: `${world.app}.in`, partitions: [{ partition: 0, offset }] });
+        await admin.disconnect();
+        if (!lossy) {
+          const spec = { name: 'work', topics: [{ name: 'in', partitions: 'all' as const }], gathers: false };
+          expect(await world.log.acceptLosses!(spec)).toEqual([{ topic: 'in', partition: 0, from: 20, to: 30 }]);
+        }
+        const before = (await world.outputs()).length;
+        await world.instance('', lossy ? { 'in/0': 5 } : {}, lossy);
+        await until(async () => (await world.outputs()).length === before + 10);
+        expect((await world.outputs()).at(before)).toBe(offset);
+        await world.close();
+      });
+
     test('the groups of one process see partitions that disagree before they start', async () => {
       const world = await World.make('uneven');
       await world.log.prepare([{ name: 'few', partitions: 2, cleanup: 'delete', retentionMs: 3_600_000 }]);
@@ -227,11 +255,11 @@ class World {
     );
   }
 
-  async instance(address: string, start?: Readonly<Record<string, Offset>>): Promise<Copier> {
+  async instance(address: string, start?: Readonly<Record<string, Offset>>, lossy = false): Promise<Copier> {
     const log = await openLog(this.app, kafka!.brokers);
     this.#logs.push(log);
     const copier = new Copier(log, start);
-    const topics = [{ name: 'in', partitions: 'all' as const }];
+    const topics = [{ name: 'in', partitions: 'all' as const, lossy }];
     copier.membership = await log.join({ name: 'work', topics, gathers: false, address }, copier);
     return copier;
   }

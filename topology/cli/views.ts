@@ -201,7 +201,7 @@ async function allDecisions(source: Source): Promise<Decision[]> {
   return all;
 }
 
-async function tableOf(reading: Reading, config: Config): Promise<PointerTable> {
+export async function tableOf(reading: Reading, config: Config): Promise<PointerTable> {
   const pointerTable = new PointerTable(config.partitions);
   const entries = await readTopic(reading, pointers);
   for (const { key, value, offset } of entries) pointerTable.apply(key, value, offset);

@@ -16,6 +16,7 @@ import {
   type Follower,
   type GroupSpec,
   type Log,
+  type Loss,
   type Membership,
   type OutRecord,
   type Standing,
@@ -28,10 +29,11 @@ import { backoffMs, Health, kafkaClient, openCluster, pauseFor, type RawCluster,
 import { CONTROL_TOPICS, tellWriters } from './kafka/control-topics.ts';
 import { fateOf, isRefused, reasonOf } from './kafka/failure.ts';
 import { follow } from './kafka/follower.ts';
+import { acceptLosses } from './kafka/loss.ts';
 import { KafkaMembership } from './kafka/membership.ts';
-import type { Place, ReadingSettings } from './kafka/reading.ts';
+import { offsetsOf, type Place, type ReadingSettings } from './kafka/reading.ts';
 import { standingsOf } from './kafka/standings.ts';
-import { placedOf, TaskLife, type TaskPlan } from './kafka/task-life.ts';
+import { type Input, placedOf, TaskLife, type TaskPlan } from './kafka/task-life.ts';
 import { type PhysicalTopic, prepareTopics, removalsKeptMs } from './kafka/topic-admin.ts';
 
 export interface KafkaLogOptions {
@@ -202,6 +204,29 @@ class KafkaLog implements Log {
     return follower;
   }
 
+  async acceptLosses(group: Pick<GroupSpec, 'name' | 'topics' | 'gathers'>): Promise<readonly Loss[]> {
+    const counts = await this.#partitionCounts(group.topics.map((each) => each.name));
+    const inputs = group.topics
+      .filter(({ lossy }) => !lossy)
+      .flatMap(({ name }) =>
+        Array.from({ length: counts.get(name)! }, (_, partition) => ({
+          name,
+          topic: this.#physicalOf(name),
+          partition,
+        })),
+      );
+    if (inputs.length === 0) return [];
+    const cluster = this.#metadata!;
+    const starts = await offsetsOf(cluster, inputs, 'start');
+    const losses = await acceptLosses(cluster, `${this.#options.app}-${group.name}`, starts);
+    return losses.map(({ topic, partition, offset, start }) => ({
+      topic: inputs.find((each) => each.topic === topic)!.name,
+      partition,
+      from: offset,
+      to: start,
+    }));
+  }
+
   health(): { readonly ok: boolean; readonly reason: string } {
     if (this.#closing.signal.aborted) return { ok: false, reason: 'the log is closed' };
     const reason = this.#health.reason();
@@ -322,11 +347,11 @@ function inputsOfTask(
   counts: ReadonlyMap<string, number>,
   task: Partition,
   physicalOf: (name: string) => string,
-): (Place & { name: string })[] {
-  return group.topics.flatMap(({ name, partitions }) => {
+): Input[] {
+  return group.topics.flatMap(({ name, partitions, lossy = false }) => {
     const all = Array.from({ length: counts.get(name)! }, (_, partition) => partition);
     const mine = group.gathers ? all : partitions === 'one' ? (task === 0 ? [0] : []) : [task];
-    return mine.map((partition) => ({ name, topic: physicalOf(name), partition }));
+    return mine.map((partition) => ({ name, topic: physicalOf(name), partition, lossy }));
   });
 }
 

@@ -61,10 +61,9 @@ export interface RawBroker {
     groupAssignment: { memberId: string; memberAssignment: Buffer }[];
   }): Promise<{ memberAssignment: Buffer }>;
   heartbeat(request: { groupId: string; groupGenerationId: number; memberId: string }): Promise<unknown>;
-  offsetFetch(request: {
-    groupId: string;
-    topics: { topic: string; partitions: { partition: number }[] }[];
-  }): Promise<{ responses: { topic: string; partitions: { partition: number; offset: string }[] }[] }>;
+  offsetFetch(request: { groupId: string; topics: { topic: string; partitions: { partition: number }[] }[] }): Promise<{
+    responses: { topic: string; partitions: { partition: number; offset: string; metadata: string | null }[] }[];
+  }>;
   leaveGroup(request: { groupId: string; memberId: string }): Promise<unknown>;
   initProducerId(request: {
     transactionalId: string | undefined;
@@ -78,6 +77,12 @@ export interface RawBroker {
       topics: { topic: string; partitions: { partition: number; offset: string; metadata: string | null }[] }[];
     },
   ): Promise<unknown>;
+  offsetCommit(request: {
+    groupId: string;
+    groupGenerationId: number;
+    memberId: string;
+    topics: { topic: string; partitions: { partition: number; offset: string; metadata: string }[] }[];
+  }): Promise<unknown>;
   endTxn(request: TransactionRef & { transactionResult: boolean }): Promise<unknown>;
   disconnect(): Promise<void>;
 }

@@ -39,7 +39,7 @@ export interface Reading {
   /** Takes a batch, of the topic's name in Kafka; the next one of any partition comes after it resolves. */
   readonly take: (batch: Batch) => Promise<void>;
   /** Where to go on from when `position` is not in the log, which holds `start` to `end`; throws to stop reading. */
-  readonly outOfRange: (position: Position, start: Offset, end: Offset) => Offset;
+  readonly outOfRange: (position: Position, start: Offset, end: Offset) => Offset | Promise<Offset>;
   readonly signal: AbortSignal;
   readonly health: Health;
   /** Who reads, in health reports. */
@@ -250,7 +250,7 @@ class Reader {
     const [end] = await offsetsOf(cluster, [position], 'end');
     if (position.offset >= start!.offset && position.offset <= end!.offset)
       throw new AppError('LOG_UNAVAILABLE', `the leader of ${position.topic} is still recovering`);
-    position.offset = outOfRange(position, start!.offset, end!.offset); // D3
+    position.offset = await outOfRange(position, start!.offset, end!.offset); // D3
   }
 
   async #takeAll(): Promise<void> {

@@ -7,6 +7,8 @@
 //   L2. The handler's calls never overlap: one loop makes them all.
 //   L3. After `lost` has resolved, or a commit has failed, that round's TaskLog commits nothing more.
 //   L4. Who was fenced asks the group before it takes the task again, so that a zombie does not fence its successor.
+//   L5. Where records of an input are gone before they were read, the task ends; of a lossy input, or with a person's word for
+//       that very loss, it goes on with the first one that is there, and tells.
 
 import { AppError } from '../../../schemas/errors.ts';
 import type { Offset, Partition } from '../../../schemas/ids.ts';
@@ -15,9 +17,16 @@ import type { Commit, OutRecord, TaskHandler, TaskLog } from '../../ports.ts';
 import type { Logger } from '../../telemetry.ts';
 import { backoffMs, type Health, pauseFor, type RawCluster, refresh } from './client.ts';
 import { fateOf, reasonOf } from './failure.ts';
+import { acceptedLoss } from './loss.ts';
 import { offsetsOf, type Place, type Position, type ReadingSettings, read } from './reading.ts';
 import type { WireRecord } from './record-batch.ts';
 import { type Placed, Transaction } from './transaction.ts';
+
+/** A partition that a task consumes; `name` is the topic's as the handler knows it. */
+export interface Input extends Place {
+  readonly name: string;
+  readonly lossy: boolean;
+}
 
 export interface TaskPlan {
   readonly group: string;
@@ -27,7 +36,7 @@ export interface TaskPlan {
   readonly changelog: Place;
   readonly removalsKeptMs: number;
   /** What it consumes, by the names that the handler knows. */
-  readonly inputs: readonly (Place & { readonly name: string })[];
+  readonly inputs: readonly Input[];
   readonly transactionalId: string;
   readonly physicalOf: (topic: string) => string;
 }
@@ -170,18 +179,29 @@ export class TaskLife {
       cluster,
       from: positions,
       take: (batch) => this.#handler.records(round, { ...batch, topic: names.get(batch.topic)! }),
-      outOfRange: ({ topic, partition, offset }, start, end) => {
-        throw new AppError(
-          'INPUT_TRUNCATED',
-          `partition ${partition} of topic ${topic} was consumed up to offset ${offset}, but now holds ${start} to ${end}: records are lost, or the topic was created anew`,
-          { topic, partition, offset, start, end },
-        );
-      },
+      outOfRange: (position, start, end) => this.#goOnAfterLoss(cluster, position, start, end),
       signal: round.interrupted,
       health: this.#health,
       name: `${this.#name} reading`,
       settings: this.#settings.reading,
     });
+  }
+
+  /** Records that were not read are gone. Where they were measurements, or a person has said so, reading goes on (L5). */
+  async #goOnAfterLoss(cluster: RawCluster, { topic, partition, offset }: Position, start: Offset, end: Offset) {
+    const input = this.#plan.inputs.find((each) => each.topic === topic && each.partition === partition);
+    const facts = { topic, partition, offset, start, end };
+    const what = `partition ${partition} of topic ${topic} was consumed up to offset ${offset}, but now holds ${start} to ${end}`;
+    const isAccepted = input?.lossy || (await acceptedLoss(cluster, this.#plan.groupId, { topic, partition }, offset));
+    if (!isAccepted)
+      throw new AppError(
+        'INPUT_TRUNCATED',
+        `${what}: records are lost, or the topic was created anew. To go on without them: foreshard accept-loss`,
+        facts,
+      );
+    const failure = new AppError('INPUT_TRUNCATED', `${what}: records are lost, and it goes on at ${start}`, facts);
+    this.#health.alarm(failure, input?.name ?? topic);
+    return start;
   }
 
   #report(error: unknown, attempt: number): void {
