@@ -9,6 +9,7 @@
 //   P4. Outcomes come in the order of the effects; joined writes give one, `own` and `disown` none.
 //   P5. A shard that has lost its data, is another fleet's, or is not there although something lives on it, is told to the
 //       watch at once: a task that waits for it can tell nobody itself.
+//   P6. Nothing waits for a count: one that fails has no outcome, and is asked for again some time later.
 
 import { AppError } from '../schemas/errors.ts';
 import type { MoveId, ShardId } from '../schemas/ids.ts';
@@ -158,10 +159,7 @@ function performOne(
         return { kind: 'erased', move, shard, rows, done: rows < limit, refused: erased === undefined };
       });
     case 'count':
-      return settle(effect.kind, effect.shard, undefined, async () => {
-        const { entries, bytes } = await stores.on(effect.shard, (store) => store.count(effect.range));
-        return { kind: 'counted', slice: effect.range.slice, entries, bytes };
-      });
+      return count(stores, effect);
   }
 }
 
@@ -203,6 +201,20 @@ async function copy(
   let bytes = 0;
   for (const row of page.rows) bytes += rowBytes(row);
   return { kind: 'copied', move, rows: page.rows.length, bytes, cursor: page.cursor ?? cursor, done: page.done };
+}
+
+/** P6. */
+async function count(
+  stores: Stores,
+  { shard, range, from, limit }: Extract<Effect, { kind: 'count' }>,
+): Promise<Outcome | undefined> {
+  try {
+    const counted = await stores.on(shard, (store) => store.count(range, from, limit));
+    return { kind: 'counted', slice: range.slice, ...counted };
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return undefined;
+  }
 }
 
 /**

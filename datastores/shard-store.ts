@@ -58,6 +58,13 @@ export interface RangeDigest {
   readonly hidden: number;
 }
 
+export interface Count {
+  readonly entries: number;
+  readonly bytes: number;
+  /** After the last row looked at, when the limit was reached; goes into the next call. Absent at the end of the range. */
+  readonly rest?: Cursor;
+}
+
 /** All methods throw STORE_UNAVAILABLE when the store cannot be reached: nothing or a prefix was done, repeat it. */
 export interface ShardStore {
   readonly kind: StoreKind;
@@ -82,7 +89,8 @@ export interface ShardStore {
   digest(range: SliceRange, after: Cursor | undefined, upTo: Cursor | undefined): Promise<RangeDigest>;
   /** Deletes at most `limit` rows of the range, tombstones included; how many, or `undefined` when the right is gone (D5). */
   erase(range: SliceRange, limit: number, right: EraseRight): Promise<number | undefined>;
-  count(range: SliceRange): Promise<{ readonly entries: number; readonly bytes: number }>;
+  /** The live ones of at most `limit` rows after `from`, and their weight: a call ends in time however large the range is. */
+  count(range: SliceRange, from?: Cursor, limit?: number): Promise<Count>;
   /** Forgets tombstones older than `before`. */
   dropTombstones(before: EventTime): Promise<number>;
   close(): Promise<void>;

@@ -123,8 +123,14 @@ export type Effect =
       readonly limit: number;
       readonly right: EraseRight;
     }
-  /** Count the live rows of a slice. */
-  | { readonly kind: 'count'; readonly shard: ShardId; readonly range: SliceRange };
+  /** Count the live ones of at most `limit` rows of a slice, from after `from`. One that cannot be done has no outcome. */
+  | {
+      readonly kind: 'count';
+      readonly shard: ShardId;
+      readonly range: SliceRange;
+      readonly from?: Cursor;
+      readonly limit: number;
+    };
 
 export type Outcome =
   | {
@@ -171,6 +177,13 @@ export type Outcome =
       /** Nothing was erased: the shard's record of the slice is another one, or there is none. */
       readonly refused: boolean;
     }
-  | { readonly kind: 'counted'; readonly slice: SliceKey; readonly entries: number; readonly bytes: number }
+  /** `rest` says where the count goes on; absent at the end of the slice. */
+  | {
+      readonly kind: 'counted';
+      readonly slice: SliceKey;
+      readonly entries: number;
+      readonly bytes: number;
+      readonly rest?: Cursor;
+    }
   /** A move's own effect could not be performed; an effect on an owner's shard is retried by the runner instead. */
   | { readonly kind: 'failed'; readonly move: MoveId; readonly effect: Effect['kind']; readonly reason: string };

@@ -23,7 +23,7 @@ import { lastAt, mergeRows, writeResult } from '../merge.ts';
 import { OwnerIndex } from '../owner-index.ts';
 import { cursorAt, placeAt, RowDigest, rowBytes } from '../rows.ts';
 import { Serial } from '../serial.ts';
-import type { Answer, LocalShardStore, Page, RangeDigest, Subscriber, WriteResult } from '../shard-store.ts';
+import type { Answer, Count, LocalShardStore, Page, RangeDigest, Subscriber, WriteResult } from '../shard-store.ts';
 import { residentOf } from '../vacancy.ts';
 import {
   BROKERS,
@@ -242,15 +242,18 @@ class LevelKv implements LocalShardStore {
     });
   }
 
-  count(range: SliceRange): Promise<{ readonly entries: number; readonly bytes: number }> {
+  count(range: SliceRange, from?: Cursor, limit = Number.POSITIVE_INFINITY): Promise<Count> {
     return reported(async () => {
       let count = 0;
       let bytes = 0;
-      for await (const entries of this.#entries(range, undefined, undefined, SCAN_ROWS)) {
+      let seen = 0;
+      for await (const entries of this.#entries(range, from, undefined, SCAN_ROWS)) {
         for (const [key, value] of entries) {
-          if (isGone(value)) continue;
-          count += 1;
-          bytes += rowBytes(decodeRow(placeOfKey(key), value, this.#brokers));
+          if (!isGone(value)) {
+            count += 1;
+            bytes += rowBytes(decodeRow(placeOfKey(key), value, this.#brokers));
+          }
+          if (++seen === limit) return { entries: count, bytes, rest: cursorAt(placeOfKey(key)) };
         }
       }
       return { entries: count, bytes };

@@ -18,6 +18,7 @@ import { rowBytes } from '../rows.ts';
 import { checkedShardName } from '../shard-name.ts';
 import type {
   Answer,
+  Count,
   Meant,
   Page,
   Provisioned,
@@ -217,8 +218,8 @@ class RemoteStore implements ShardStore {
     }
   }
 
-  count(range: SliceRange): Promise<{ readonly entries: number; readonly bytes: number }> {
-    return this.#call('count', { range });
+  count(range: SliceRange, from?: Cursor, limit?: number): Promise<Count> {
+    return this.#call('count', { range, cursor: from, limit });
   }
 
   dropTombstones(before: EventTime): Promise<number> {

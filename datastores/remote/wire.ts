@@ -94,7 +94,7 @@ export const REQUESTS = {
   scan: request({ range, cursor, limit }),
   digest: request({ range, after: cursor, upTo: cursor }),
   erase: request({ range, limit, right }),
-  count: request({ range }),
+  count: request({ range, cursor, limit: Type.Optional(count) }),
   dropTombstones: request({ before: Type.Number({ minimum: 0, maximum: 1e15 }) }),
 };
 

@@ -16,7 +16,7 @@ import { lastAt, mergeRows, writeResult } from '../merge.ts';
 import { OwnerIndex } from '../owner-index.ts';
 import { cursorAt, RowDigest, type RowPlace, rowBytes } from '../rows.ts';
 import { Serial } from '../serial.ts';
-import type { Answer, LocalShardStore, Page, RangeDigest, WriteResult } from '../shard-store.ts';
+import type { Answer, Count, LocalShardStore, Page, RangeDigest, WriteResult } from '../shard-store.ts';
 import { residentOf } from '../vacancy.ts';
 import { Journal } from './journal.ts';
 import type { JournalRecord } from './journal-records.ts';
@@ -180,14 +180,17 @@ class TrieStore implements LocalShardStore {
     });
   }
 
-  async count(range: SliceRange): Promise<{ readonly entries: number; readonly bytes: number }> {
+  async count(range: SliceRange, from?: Cursor, limit = Number.POSITIVE_INFINITY): Promise<Count> {
     let entries = 0;
     let bytes = 0;
-    for await (const rows of this.#pages(range, undefined, undefined)) {
+    let seen = 0;
+    for await (const rows of this.#pages(range, from, undefined)) {
       for (const row of rows) {
-        if (row.gone) continue;
-        entries += 1;
-        bytes += rowBytes(row);
+        if (!row.gone) {
+          entries += 1;
+          bytes += rowBytes(row);
+        }
+        if (++seen === limit) return { entries, bytes, rest: cursorAt(row) };
       }
     }
     return { entries, bytes };

@@ -55,6 +55,8 @@ export function applySettings(
 /** Writes after which a slice is counted again: a quarter of its rows, so that counting costs a few rows for each write. */
 const COUNT_SHARE = 0.25;
 const COUNT_WRITES_MIN = 1_000;
+/** Rows looked at by one effect, about 40 ms: a large slice is counted over many ticks, and writes go on in between. */
+const COUNT_ROWS_MAX = 20_000;
 /** The planner is told of a size that differs by a tenth from what it knows. */
 const TELL_SHARE = 0.1;
 /** The first tick after a start knows no elapsed time; ticks come about five times a second. */
@@ -158,15 +160,25 @@ function ticked(rows: Rows<Row>, life: Life, tick: Tick, settings: ApplySettings
   for (const slice of life.toCount) {
     if (left-- === 0) break;
     life.toCount.delete(slice);
-    const { shard } = life.homeOf(slice);
-    out.push(effect({ kind: 'count', shard, range: life.rangeOf(slice) }));
+    const home = life.homeOf(slice);
+    home.writesLeft = COUNT_WRITES_MIN; // When the count fails it is asked for again after these.
+    const from = home.counting === undefined ? {} : { from: home.counting.rest };
+    out.push(effect({ kind: 'count', shard: home.shard, range: life.rangeOf(slice), ...from, limit: COUNT_ROWS_MAX }));
   }
   return out;
 }
 
-function counted(life: Life, { slice, entries, bytes }: Extract<Outcome, { kind: 'counted' }>): readonly Out[] {
+function counted(life: Life, outcome: Extract<Outcome, { kind: 'counted' }>): readonly Out[] {
+  const { slice, rest } = outcome;
   const home = life.homes.get(slice);
   if (home === undefined) return NOTHING; // Merged or split away meanwhile.
+  const entries = outcome.entries + (home.counting?.entries ?? 0);
+  const bytes = outcome.bytes + (home.counting?.bytes ?? 0);
+  home.counting = rest === undefined ? undefined : { entries, bytes, rest };
+  if (rest !== undefined) {
+    life.toCount.add(slice);
+    return NOTHING;
+  }
   home.entries = entries;
   home.bytes = bytes;
   home.writesLeft = Math.max(COUNT_WRITES_MIN, Math.ceil(entries * COUNT_SHARE));

@@ -119,7 +119,10 @@ export function carriedOn(
     rows.set(moveRow(move.id), move);
     const home = life.homes.get(move.slice);
     if (home !== undefined && home.moving === move.id && home.epoch !== move.epoch) {
-      if (isSwitched(move)) home.shard = move.to;
+      if (isSwitched(move)) {
+        home.shard = move.to;
+        home.counting = undefined;
+      }
       home.epoch = move.epoch;
       rows.set(LIFE, life);
     }
@@ -181,7 +184,7 @@ function splitSlice(rows: Rows<Row>, life: Life, command: Command, { slice, into
     life.add(key, shard, epoch);
     if (!stays) out.push(effect({ kind: 'own', shard, owner: { slice: key, state: 'owned', epoch } })); // C3
   }
-  if (stays) life.toCount.add(slice);
+  if (stays) life.countAnew(slice);
   else {
     life.remove(slice);
     out.push(effect({ kind: 'disown', shard, slice, right: { state: 'owned', epoch: before } }));
@@ -199,7 +202,7 @@ function mergeSlices(rows: Rows<Row>, life: Life, command: Command, { slices, in
   const out: Out[] = [];
   if (slices.includes(into)) {
     life.homeOf(into).epoch = epoch; // Readers from before the merge are older than what is merged.
-    life.toCount.add(into);
+    life.countAnew(into);
   } else {
     life.add(into, shard, epoch);
     out.push(effect({ kind: 'own', shard, owner: { slice: into, state: 'owned', epoch } })); // C3

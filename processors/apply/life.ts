@@ -17,7 +17,7 @@ import {
   type SliceKey,
 } from '../../schemas/ids.ts';
 import type { Command } from '../../schemas/records.ts';
-import type { SliceRange } from '../../state/effects.ts';
+import type { Cursor, SliceRange } from '../../state/effects.ts';
 import type { Writer } from '../../state/fence.ts';
 import { FIRST_EPOCH, firstShardOf } from '../../state/genesis.ts';
 import { groupSlice, hashSlice, partitionOf } from '../../state/keys.ts';
@@ -99,6 +99,8 @@ export interface Home {
   entriesTold: number;
   /** Writes until the slice is counted again. */
   writesLeft: number;
+  /** What a count under way has found so far, and where it goes on. */
+  counting: { readonly entries: number; readonly bytes: number; readonly rest: Cursor } | undefined;
 }
 
 export class Life {
@@ -150,6 +152,12 @@ export class Life {
     this.homes.delete(slice);
     this.#ranges.clear();
     this.toCount.delete(slice);
+  }
+
+  /** Counts the slice from its first row: it holds other rows now, or lies elsewhere. */
+  countAnew(slice: SliceKey): void {
+    this.homeOf(slice).counting = undefined;
+    this.toCount.add(slice);
   }
 
   homeOf(slice: SliceKey | undefined): Home {
@@ -252,6 +260,7 @@ const homeOf = (shard: ShardId, epoch: Epoch): Home => ({
   bytes: 0,
   entriesTold: -1,
   writesLeft: Number.POSITIVE_INFINITY, // Counted at the next ticks in any case; then by the count.
+  counting: undefined,
 });
 
 /** True for the one task that reports about a shard: the others make sure that it exists, and say nothing. */

@@ -620,6 +620,32 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
         expect(counted.entries).toBe(2);
         expect(counted.bytes).toBe(2 * (32 + Buffer.byteLength(first) + 2 + 8));
       });
+
+      test('counts of so many rows at a time add up to that of the whole', async () => {
+        const store = await fresh();
+        await store.write(
+          filters.flatMap((filter, i) =>
+            CLIENTS.map((client, j) => row(filter, client, i * 10 + j, { gone: j === 3 })),
+          ),
+        );
+        for (const range of [...everything, ...carvedRanges(options.kind)]) {
+          const whole = await store.count(range);
+          for (const limit of [1, 3, 7, 1_000]) {
+            const sum = { entries: 0, bytes: 0 };
+            for (
+              let part = await store.count(range, undefined, limit);
+              ;
+              part = await store.count(range, part.rest, limit)
+            ) {
+              expect(part.entries).toBeLessThanOrEqual(limit);
+              sum.entries += part.entries;
+              sum.bytes += part.bytes;
+              if (part.rest === undefined) break;
+            }
+            expect(sum).toEqual(whole);
+          }
+        }
+      });
     });
 
     test('tombstones older than a time are forgotten, and nothing else', async () => {

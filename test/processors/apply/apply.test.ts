@@ -562,6 +562,35 @@ describe('apply: sizes', () => {
     expect(kinds(task.tick().effects)).toContain('count');
   });
 
+  test('a slice of millions is counted a bounded piece at a time, and told once', () => {
+    const task = new Task(3);
+    const counts = () =>
+      task.tick().effects.flatMap((each) => (each.kind === 'count' && each.range.slice === 'c/3/' ? [each] : []));
+    expect(counts()).toMatchObject([{ limit: 20_000 }]);
+    for (let i = 1; i <= 100; i++) {
+      expect(task.hear({ ...counted(20_000), rest: `cursor-${i}` } as Outcome).told).toEqual([]);
+      expect(counts()).toMatchObject([{ from: `cursor-${i}`, limit: 20_000 }]);
+    }
+    expect(task.hear(counted(5)).told).toMatchObject([{ kind: 'SliceEntries', entries: 2_000_005 }]);
+    expect(counts()).toEqual([]);
+  });
+
+  test('a count without an outcome is asked for again after some writes, and one of a changed slice begins anew', () => {
+    const task = new Task(3);
+    const counts = () =>
+      task.tick().effects.flatMap((each) => (each.kind === 'count' && each.range.slice === 'c/3/' ? [each] : []));
+    expect(counts()).toHaveLength(1);
+    expect(counts()).toEqual([]);
+    for (let i = 0; i < 1_000; i++) task.event(filterOf(3));
+    expect(counts()).toHaveLength(1);
+    task.hear({ ...counted(20_000), rest: 'cursor' } as Outcome);
+    const into = [sliceKey('c/3/'), sliceKey(`t/${filterOf(3)}`)];
+    task.command({ kind: 'SplitSlice', slice: sliceKey('c/3/'), into });
+    const [again] = counts();
+    expect(again).not.toHaveProperty('from');
+    expect(task.hear(counted(7)).told).toMatchObject([{ entries: 7 }]);
+  });
+
   test('what the stores applied and refused is summed up', () => {
     const task = new Task(3);
     task.tick();
