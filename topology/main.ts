@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { embeddedProvisioner } from '../datastores/embedded/embedded-provisioner.ts';
 import { openLevelKv } from '../datastores/level-kv/level-kv.ts';
 import { effectsOver } from '../datastores/perform.ts';
+import { reachOver } from '../datastores/reach.ts';
 import { remoteProvisioner } from '../datastores/remote/remote-provisioner.ts';
 import type { Provisioner } from '../datastores/shard-store.ts';
 import { openTrieStore } from '../datastores/trie/trie-store.ts';
@@ -171,6 +172,8 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
         reportGauges(running, fitter, telemetry.meter, clock.now());
         return telemetry.text();
       },
+      // In simulated time nobody is away, and asking would let time pass.
+      unreachable: simulated ? async () => new Set() : reachOver(provisioner, clock),
       onForeignPointer(reason, key) {
         telemetry.meter.add('foreshard_refused_pointers_total', 1, { reason });
         logger.error({ reason, key: key.slice(0, 200) }, FOREIGN_POINTER);

@@ -9,7 +9,9 @@
 //       that has to leave is given ORDERLY_MS to commit; then what it took is left to its next owner.
 //   U4. How far a group is behind is asked of the log, for every partition: `readiness` names those that stand still, also
 //       those of other instances, and is not ready while one stands still here or with nobody.
-//   U5. A bug (any error that is not an AppError) or a fatal log error ends the run; nobody goes on with half a state.
+//   U5. `liveness` fails only for what a restart may mend: ticks that no longer come, and a task that has had work for
+//       HUNG_MS without progress, unless it waits for a log that is away.
+//   U6. A bug (any error that is not an AppError) or a fatal log error ends the run; nobody goes on with half a state.
 
 import type { Tick } from '../processors/step.ts';
 import { AppError } from '../schemas/errors.ts';
@@ -59,8 +61,11 @@ export interface Running {
   where(group: Group['name'], partition: Partition): Found<undefined>;
   /** Tells every task the time now. The runner does so itself every `tickMs`; runs in simulated time do it by hand. */
   tick(): Promise<void>;
-  /** When the time was last told; the clock's time. Stands still once the run has failed. */
-  readonly lastTickAt: number;
+  /**
+   * Whether every loop makes progress. What waiting mends, a store or a log that is away, is no reason: a restart would
+   * only begin to wait anew.
+   */
+  liveness(): { readonly live: boolean; readonly reasons: readonly string[] };
   /** How far event time is proved by the tasks of this process; 0 before the first event. */
   readonly eventTime: number;
   /** Ready when the process has its tasks restored and they make progress; otherwise why not. */
@@ -129,6 +134,10 @@ const PATIENCE_MS = 60_000;
 const ORDERLY_MS = 10_000;
 /** Longer than a store's restart or a short fault of the network, which are nobody's business. */
 const STUCK_MS = 10_000;
+/** Ticks come five times a second; no collection of garbage and no batch lasts as long as this. */
+const TICK_SILENT_MS = 30_000;
+/** Far beyond what a batch, a page, a commit or an attempt of a store may take by their own limits. */
+const HUNG_MS = 300_000;
 /** How often the log is asked how far the groups are behind: two requests to Kafka for each group. */
 const LOOK_MS = 3_000;
 
@@ -224,8 +233,16 @@ class Runner implements Running {
     return this.#eventTime;
   }
 
-  get lastTickAt(): number {
-    return this.#lastTickAt;
+  liveness(): { readonly live: boolean; readonly reasons: readonly string[] } {
+    const now = this.#ports.clock.now();
+    const silentMs = now - this.#lastTickAt;
+    const reasons = silentMs > TICK_SILENT_MS ? [`the tasks have not been told the time for ${silentMs} ms`] : [];
+    const logIsWell = this.#ports.log.health().ok;
+    for (const { name, busy } of this.#tasks.values()) {
+      if (busy === undefined || now - busy.since <= HUNG_MS || (busy.at === 'log' && !logIsWell)) continue;
+      reasons.push(`task ${name} has made no progress for ${now - busy.since} ms (${busy.at})`);
+    }
+    return { live: reasons.length === 0, reasons };
   }
 
   read<Row>(group: Group['name'], table: string, partition: Partition, key: string): Found<Row> {
@@ -404,7 +421,7 @@ class Runner implements Running {
     this.#stopTicks();
     this.#stopLooks();
     for (const task of this.#tasks.values()) task.abandon();
-    this.#finish?.reject(error); // U5
+    this.#finish?.reject(error); // U6
   }
 
   #proveEventTime(millis: number): void {

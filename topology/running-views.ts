@@ -3,12 +3,13 @@
 //   R1. Forecasts, pointers and decisions are answered from the topics, which every instance follows; shards, moves and
 //       plans from the rows of the planner's task, or with the address of the instance that runs it.
 //   R2. Until a topic was read to the end that it had at the start, what it tells is `nobody`'s, and the instance not ready.
+//   R3. What the planner knows of a shard is of its last report: whether its store answers is asked when shards are asked for.
 
 import { cells, moveKey, type PlanRows, proposalKey, type Row, rowOf } from '../processors/plan/rows.ts';
 import { movesOf, proposalsOf, shardsOf } from '../processors/plan/views.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { AppError } from '../schemas/errors.ts';
-import { eventTime } from '../schemas/ids.ts';
+import { eventTime, type ShardId } from '../schemas/ids.ts';
 import type { Decision, Metric } from '../schemas/records.ts';
 import { refuseMetric } from '../state/accept.ts';
 import { parseSlice, partitionOf, placeOf } from '../state/keys.ts';
@@ -33,12 +34,12 @@ export interface RunningParts {
   onForeignPointer?(refusal: PointerRefusal, key: string): void;
   /** What keeps shards from being used, for an operator. */
   lostShards(): readonly string[];
+  /** Which of these shards do not answer a look-up now. */
+  unreachable(shards: readonly ShardId[]): Promise<ReadonlySet<ShardId>>;
   /** An id that nobody else makes. */
   newId(): string;
 }
 
-/** Ticks come five times a second; no collection of garbage and no batch lasts as long as this. */
-const TICK_SILENT_MS = 30_000;
 /** The planner answers with its next commit, a fraction of a second later; below the time that a request to a peer may take. */
 const DECISION_WAIT_MS = 3_000;
 /** The planner's one task. */
@@ -78,7 +79,13 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
   return {
     forecastFor: async (topic, signal) => ifRead(forecastsRead, () => cache.expected(topic, signal)),
     shardFor: async (topic, clientId) => ifRead(pointersRead, () => placeIn(table, topic, clientId)),
-    shards: async () => ofPlanner(running, shardViews),
+    async shards() {
+      const found = ofPlanner(running, shardViews);
+      if (found.kind !== 'here') return found;
+      const away = await parts.unreachable(found.answer.filter(isServing).map(({ shardId }) => shardId));
+      const told = found.answer.map((each) => (away.has(each.shardId) ? { ...each, state: UNREACHABLE } : each));
+      return { kind: 'here', answer: told }; // R3
+    },
     moves: async () => ofPlanner(running, moveViews),
     plans: async () => ofPlanner(running, proposalsOf),
     decisions: async (query) => ifRead(decisionsRead, () => ring.page(query)),
@@ -113,11 +120,7 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
       return { kind: 'here', answer: requestId };
     },
 
-    live() {
-      const silentMs = clock.now() - running.lastTickAt;
-      const reasons = silentMs > TICK_SILENT_MS ? [`the tasks have not been told the time for ${silentMs} ms`] : [];
-      return { live: reasons.length === 0, reasons };
-    },
+    live: () => running.liveness(),
 
     ready() {
       const { reasons, restoredPercent, waiting, lagRecords, standing } = running.readiness();
@@ -187,6 +190,9 @@ function ofPlanner<Answer>(running: Running, answer: (rows: PlanRows) => Answer)
   };
   return { kind: 'here', answer: answer(rows) };
 }
+
+const UNREACHABLE = 'UNREACHABLE' as const;
+const isServing = ({ state }: ShardView): boolean => state === 'READY' || state === 'DRAINING';
 
 function shardViews(rows: PlanRows): ShardView[] {
   return shardsOf(rows).map((shard) => ({

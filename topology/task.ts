@@ -95,6 +95,13 @@ export interface Waiting {
   readonly reason: string;
 }
 
+/** What a task is at. */
+export interface Busy {
+  /** When it last made progress: an attempt of a store that ended in a refusal is progress, as it can be made again. */
+  readonly since: number;
+  readonly at: 'stages' | 'store' | 'log';
+}
+
 interface StageRun {
   readonly stage: Stage;
   readonly rows: RowTable;
@@ -118,6 +125,7 @@ export class Task {
   #queue: Promise<unknown> = Promise.resolve();
   #dead = false;
   #bug: unknown;
+  #busy: Busy | undefined;
   #waiting: Waiting | undefined;
   #stopWaiting: () => void = () => {};
   #inputs: Record<string, Offset> = {};
@@ -159,6 +167,11 @@ export class Task {
 
   get alive(): boolean {
     return !this.#dead;
+  }
+
+  /** `undefined` while it has nothing to do. */
+  get busy(): Busy | undefined {
+    return this.#busy;
   }
 
   /** The store that it waits for, when one does not answer. */
@@ -248,9 +261,20 @@ export class Task {
   }
 
   #exclusive<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#queue.then(work);
+    const result = this.#queue.then(async () => {
+      this.#isAt('stages');
+      try {
+        return await work();
+      } finally {
+        this.#busy = undefined;
+      }
+    });
     this.#queue = result.catch(() => {});
     return result;
+  }
+
+  #isAt(at: Busy['at']): void {
+    this.#busy = { at, since: this.#ports.clock.now() };
   }
 
   async #openStore(): Promise<Store> {
@@ -278,7 +302,9 @@ export class Task {
     const from = mark?.changelog ?? 0;
     const isOld = this.#mayMissRemovals(mark);
     let { inputs, incarnation }: Position = mark ?? { inputs: {} };
+    this.#isAt('log');
     const end = await this.#log.restore(from, async (changes, next, total) => {
+      this.#isAt('log');
       if (isOld) throw this.#tooOld(mark);
       const rows: Change[] = [];
       for (const change of changes) {
@@ -439,6 +465,7 @@ export class Task {
     const position = { inputs, incarnation: this.#incarnation };
     const mark: Change = { key: MARK_KEY, value: Buffer.from(JSON.stringify(position), 'utf8') };
     try {
+      this.#isAt('log');
       const next = await this.#log.commit({ changelog: [...changes, mark], outputs, inputs });
       await this.#write(changes, markOf(next, position)); // K3
     } catch (error) {
@@ -485,6 +512,7 @@ export class Task {
     try {
       while (!this.#dead) {
         try {
+          this.#isAt('store');
           return (await this.#unlessAbandoned(stores.perform(effects))) ?? [];
         } catch (error) {
           if (!(error instanceof AppError) || error.code !== 'STORE_UNAVAILABLE') throw error;

@@ -44,8 +44,11 @@ export interface ShardView {
   readonly datastoreType: string;
   readonly instanceId: string;
   readonly address: string;
-  /** `LOST`: its data is gone; nothing is read from it or written to it. */
-  readonly state: ShardState | 'PROVISIONING' | 'LOST';
+  /**
+   * `LOST`: its data is gone; nothing is read from it or written to it. `UNREACHABLE`: it should serve, and its store does not
+   * answer a look-up.
+   */
+  readonly state: ShardState | 'PROVISIONING' | 'LOST' | 'UNREACHABLE';
   readonly epoch: Epoch;
   readonly slices: number;
   readonly entries: number;

@@ -73,6 +73,7 @@ async function world() {
   cleanUps.push(() => cell.stop());
   let ids = 0;
   const lost: string[] = [];
+  const away = new Set<string>();
   const views = await runningViews({
     running: cell.running,
     log: cell.log,
@@ -81,6 +82,7 @@ async function world() {
     settings: RATES,
     metricsText: async () => 'up 1\n',
     lostShards: () => lost,
+    unreachable: async (asked) => new Set(asked.filter((shard) => away.has(shard))),
     newId: () => `id-${++ids}`,
   });
   await cell.log.settle();
@@ -89,7 +91,7 @@ async function world() {
   const passed = async (ms: number): Promise<void> => {
     for (let at = 0; at < ms; at += 1_000) await cell.advance(1_000);
   };
-  return { cell, views, passed, shards, lost };
+  return { cell, views, passed, shards, lost, away };
 }
 
 /** A runner whose planner is not here. */
@@ -98,7 +100,7 @@ const runnerElsewhere = (where: ReturnType<Running['where']>): Running => ({
   *rows() {},
   where: () => where,
   tick: async () => {},
-  lastTickAt: 0,
+  liveness: () => ({ live: true, reasons: [] }),
   eventTime: 0,
   readiness: () => ({
     ready: true,
@@ -128,7 +130,8 @@ async function bare(running: Running, options: { readonly codec?: Codec; readonl
   );
   const codec = options.codec ?? jsonCodec;
   const texts = { metricsText: async () => '', lostShards: () => [], newId: () => 'id-1' };
-  const parts = { running, log, codec, clock, settings: RATES, ...texts };
+  const unreachable = async () => new Set<never>();
+  const parts = { running, log, codec, clock, settings: RATES, unreachable, ...texts };
   const open = async () => {
     const views = await runningViews(parts);
     cleanUps.push(() => views.close());
@@ -211,6 +214,19 @@ describe('a cell that has just begun', () => {
         publishAsks: [],
       }),
     );
+  });
+
+  test('shows a shard whose store does not answer as unreachable, until it answers again', async () => {
+    const { views, passed, away } = await world();
+    await passed(2_000);
+    const states = async () => {
+      const found = await views.shards();
+      return found.kind === 'here' ? found.answer.map(({ shardId, state }) => `${shardId} ${state}`) : [];
+    };
+    away.add('shard-0002');
+    expect(await states()).toEqual(['shard-0001 READY', 'shard-0002 UNREACHABLE']);
+    away.clear();
+    expect(await states()).toEqual(['shard-0001 READY', 'shard-0002 READY']);
   });
 
   test('is ready and live, and its first decision can be read', async () => {

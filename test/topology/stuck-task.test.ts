@@ -58,6 +58,30 @@ class AskedLog extends MemoryLog {
   /** Who has every task, whatever the truth is. */
   owner: ReturnType<Membership['ownerOf']> | undefined;
   silent = false;
+  /** Why it says that it is away; '' when it is well. */
+  ill = '';
+
+  #held: (() => void)[] | undefined;
+
+  /** Commits neither end nor fail until `release`. */
+  hang(): void {
+    this.#held = [];
+  }
+
+  release(): void {
+    for (const write of this.#held ?? []) write();
+    this.#held = undefined;
+  }
+
+  override async write(...given: Parameters<MemoryLog['write']>): Promise<number> {
+    const held = this.#held;
+    if (held !== undefined && given[0] !== undefined) await new Promise<void>((resolve) => held.push(resolve));
+    return super.write(...given);
+  }
+
+  override health(): { readonly ok: boolean; readonly reason: string } {
+    return this.ill === '' ? super.health() : { ok: false, reason: this.ill };
+  }
 
   override async join(group: GroupSpec, handler: TaskHandler): Promise<Membership> {
     const membership = await super.join(group, handler);
@@ -261,6 +285,58 @@ describe('how far the tasks are behind', () => {
         ready ? '0 other' : '0 nobody',
       ]);
       expect(running.readiness().reasons.some((reason) => reason.includes('no instance'))).toBe(!ready);
+    });
+});
+
+describe('a process is alive', () => {
+  test('while a task waits for a store that refuses, however long: a restart would not mend it', async () => {
+    const { answers, clock, running, send, pass } = await world();
+    answers['shard-0'] = 'unavailable';
+    await send(0);
+    for (let minute = 0; minute < 20; minute++) {
+      clock.advance(60_000);
+      await pass(TICK_MS);
+    }
+    expect(running.readiness().ready).toBe(false);
+    expect(running.liveness()).toEqual({ live: true, reasons: [] });
+  });
+
+  test('while its tasks have nothing to do', async () => {
+    const { clock, running, pass } = await world();
+    clock.advance(3_600_000);
+    await pass(TICK_MS);
+    expect(running.liveness()).toEqual({ live: true, reasons: [] });
+  });
+
+  test('until a call that must end has not ended for five minutes', async () => {
+    const { answers, clock, running, send, pass } = await world();
+    answers['shard-0'] = 'silent';
+    await send(0);
+    await turns();
+    clock.advance(299_800);
+    await pass(TICK_MS);
+    expect(running.liveness().live).toBe(true);
+    await pass(TICK_MS);
+    expect(running.liveness()).toEqual({
+      live: false,
+      reasons: ['task work-0 has made no progress for 300200 ms (store)'],
+    });
+  });
+
+  for (const { name, ill, live } of [
+    { name: 'while a commit waits for a log that says that it is away', ill: 'Kafka is away', live: true },
+    { name: 'until a commit hangs on a log that says that it is well', ill: '', live: false },
+  ])
+    test(name, async () => {
+      const { log, clock, running, send, pass } = await world();
+      log.hang();
+      await send(0);
+      await turns();
+      log.ill = ill;
+      clock.advance(400_000);
+      await pass(TICK_MS);
+      expect(running.liveness().live).toBe(live);
+      log.release();
     });
 });
 
