@@ -72,7 +72,7 @@ export const METRICS: Readonly<Record<string, Declared>> = {
   foreshard_refused_total: { kind: 'counter', help: 'Records refused, by reason.', labels: ['topic', 'code'] },
   foreshard_refused_commands_total: {
     kind: 'counter',
-    help: 'Commands that changed nothing, since no planner can have sent them or what they would destroy is in use.',
+    help: 'Commands left undone, since no planner can have sent them or what they would destroy is in use.',
     labels: ['reason'],
   },
   foreshard_refused_pointers_total: {
