@@ -11,7 +11,7 @@ import { integer, type ValuesOf, valuesOf } from '../../schemas/setting.ts';
 import type { Effect, Outcome } from '../../state/effects.ts';
 import { type Emit, type Input, NOTHING, type Rows, type Step, type Tick } from '../step.ts';
 import { aheadNoMore, type CommandSettings, carriedOn, contextOf, moveOf, onCommand } from './commands.ts';
-import { COUNTS, LIFE, Life, lives, type Row } from './life.ts';
+import { COUNTS, keepLife, LIFE, Life, lives, type Row } from './life.ts';
 import { MOVE_DEFAULTS, MOVE_SETTINGS, onOutcome, onRestart, onTick } from './move.ts';
 import { effect, type Out, routeEvent, routeEvents, tell } from './route.ts';
 import { askedAgain, firstShards, onProvisioned, onReleased, type ShardSettings, shardsAgain } from './shards.ts';
@@ -97,7 +97,7 @@ function handle(rows: Rows<Row>, life: Life, input: In, settings: ApplySettings)
 /** The first input ever: the partition's slices are where genesis says. */
 function born(rows: Rows<Row>, life: Life, settings: ApplySettings): Out[] {
   life.awake = true;
-  rows.set(LIFE, life);
+  keepLife(rows, life);
   const out = firstShards(rows, life, settings);
   for (const [slice, { shard, epoch }] of life.homes)
     out.push(effect({ kind: 'own', shard, owner: { slice, state: 'owned', epoch } }));

@@ -16,7 +16,7 @@ import type { Command, MergeSlices, MoveSlice, SplitSlice, SteerMove } from '../
 import { fenceRefusal, NOBODY } from '../../state/fence.ts';
 import { filterHash } from '../../state/keys.ts';
 import { NOTHING, type Rows } from '../step.ts';
-import { aheadRow, commandRow, type Done, FENCE, LIFE, type Life, moveRow, type Row } from './life.ts';
+import { aheadRow, commandRow, type Done, FENCE, keepLife, type Life, moveRow, type Row } from './life.ts';
 import {
   isSwitched,
   type Move,
@@ -119,17 +119,13 @@ export function carriedOn(
     rows.set(moveRow(move.id), move);
     const home = life.homes.get(move.slice);
     if (home !== undefined && home.moving === move.id && home.epoch !== move.epoch) {
-      if (isSwitched(move)) {
-        home.shard = move.to;
-        home.counting = undefined;
-      }
-      home.epoch = move.epoch;
-      rows.set(LIFE, life);
+      life.rehome(move.slice, isSwitched(move) ? move.to : home.shard, move.epoch);
+      keepLife(rows, life);
     }
     const finishedBefore = life.finished.length;
     const forgotten = life.follow(move, settings.finishedMovesKept);
     for (const id of forgotten) rows.delete(moveRow(id));
-    if (forgotten.length > 0 || life.finished.length !== finishedBefore) rows.set(LIFE, life);
+    if (forgotten.length > 0 || life.finished.length !== finishedBefore) keepLife(rows, life);
   }
   const out = effects.map(effect);
   if (report !== undefined) out.push(tell(life, move.id, report));
@@ -189,7 +185,7 @@ function splitSlice(rows: Rows<Row>, life: Life, command: Command, { slice, into
     life.remove(slice);
     out.push(effect({ kind: 'disown', shard, slice, right: { state: 'owned', epoch: before } }));
   }
-  rows.set(LIFE, life);
+  keepLife(rows, life);
   return [...out, answer(life, command.id, true, '')];
 }
 
@@ -201,7 +197,7 @@ function mergeSlices(rows: Rows<Row>, life: Life, command: Command, { slices, in
   const epoch = latest([command.epoch, ...homes.map((home) => home.epoch)]);
   const out: Out[] = [];
   if (slices.includes(into)) {
-    life.homeOf(into).epoch = epoch; // Readers from before the merge are older than what is merged.
+    life.rehome(into, shard, epoch); // Readers from before the merge are older than what is merged.
     life.countAnew(into);
   } else {
     life.add(into, shard, epoch);
@@ -213,7 +209,7 @@ function mergeSlices(rows: Rows<Row>, life: Life, command: Command, { slices, in
     life.remove(slice);
     out.push(effect({ kind: 'disown', shard, slice, right }));
   }
-  rows.set(LIFE, life);
+  keepLife(rows, life);
   return [...out, answer(life, command.id, true, '')];
 }
 

@@ -1,6 +1,7 @@
 // Life: what one apply task remembers, as the rows of its table, and the indexes it keeps beside them in memory.
 //
-//   L1. The row `life` says where each slice of the partition lives; it is `set` again after each change of that.
+//   L1. A row for each slice says where it lives; `keepLife` writes those that have changed. A pin's key may have 64 KiB, so
+//       that one row for all of them could outgrow the largest record of a log.
 //   L2. What is not encoded (indexes, sizes, the time of the last tick) is built or measured anew after a start.
 //
 // A mutable index with a pure face: the hot path finds a slice and its shards without allocating. Only the task that
@@ -66,11 +67,20 @@ export interface Ahead {
   readonly sinceWallMs: number;
 }
 
-export type Row = Life | Move | ShardWork | Done | Counts | Fence | Ahead;
+/** Where a slice lives (L1). */
+export interface SliceRow {
+  readonly kind: 'slice';
+  readonly slice: SliceKey;
+  readonly shard: ShardId;
+  readonly epoch: Epoch;
+}
+
+export type Row = Life | SliceRow | Move | ShardWork | Done | Counts | Fence | Ahead;
 
 export const LIFE = 'life';
 export const COUNTS = 'counts';
 export const FENCE = 'fence';
+export const sliceRow = (slice: SliceKey): string => `slice/${slice}`;
 export const moveRow = (id: MoveId): string => `move/${id}`;
 export const shardRow = (id: ShardId): string => `shard/${id}`;
 export const aheadRow = (command: string): string => `ahead/${command}`;
@@ -125,6 +135,8 @@ export class Life {
   pointerEpoch: number | undefined;
   /** Rows of commands that wait for it, oldest first. */
   readonly ahead = new Set<string>();
+  /** Slices that came, went or have another home since `keepLife`. */
+  readonly changed = new Set<SliceKey>();
   readonly #ranges = new Map<SliceKey, SliceRange>();
 
   constructor(partitions: number, partition: Partition) {
@@ -143,13 +155,24 @@ export class Life {
   add(slice: SliceKey, shard: ShardId, epoch: Epoch): void {
     this.tree.add(slice);
     this.homes.set(slice, homeOf(shard, epoch));
+    this.changed.add(slice);
     this.#ranges.clear();
     this.toCount.add(slice);
+  }
+
+  /** The slice lives there from that epoch on. */
+  rehome(slice: SliceKey, shard: ShardId, epoch: Epoch): void {
+    const home = this.homeOf(slice);
+    if (home.shard !== shard) home.counting = undefined;
+    home.shard = shard;
+    home.epoch = epoch;
+    this.changed.add(slice);
   }
 
   remove(slice: SliceKey): void {
     this.tree.remove(slice);
     this.homes.delete(slice);
+    this.changed.add(slice);
     this.#ranges.clear();
     this.toCount.delete(slice);
   }
@@ -202,6 +225,7 @@ export class Life {
     const commands: [id: string, offset: number][] = [];
     for (const [key, row] of rows.entries()) {
       if (row.kind === 'command') commands.push([key, row.offset]);
+      else if (row.kind === 'slice') this.#load(row);
       else if (row.kind === 'move' && !isFinished(row)) moves.push(row);
       else if (row.kind === 'ahead') this.ahead.add(key);
     }
@@ -210,6 +234,22 @@ export class Life {
     this.awake = true;
     return moves.sort((a, b) => (a.id < b.id ? -1 : 1));
   }
+
+  #load({ slice, shard, epoch }: SliceRow): void {
+    this.add(slice, shard, epoch);
+    this.changed.delete(slice);
+  }
+}
+
+/** Writes what has changed of a life (L1). */
+export function keepLife(rows: Rows<Row>, life: Life): void {
+  rows.set(LIFE, life);
+  for (const slice of life.changed) {
+    const home = life.homes.get(slice);
+    if (home === undefined) rows.delete(sliceRow(slice));
+    else rows.set(sliceRow(slice), { kind: 'slice', slice, shard: home.shard, epoch: home.epoch });
+  }
+  life.changed.clear();
 }
 
 export const lives: Table<Row> = {
@@ -227,7 +267,8 @@ interface PlainLife {
   readonly kind: 'life';
   readonly partitions: number;
   readonly partition: Partition;
-  readonly slices: readonly (readonly [SliceKey, ShardId, Epoch])[];
+  /** Of an earlier release alone, which kept no rows of slices. */
+  readonly slices?: readonly (readonly [SliceKey, ShardId, Epoch])[];
   readonly finished: readonly MoveId[];
   readonly eventTime: EventTime;
 }
@@ -237,7 +278,6 @@ function plain(life: Life): PlainLife {
     kind: 'life',
     partitions: life.partitions,
     partition: life.partition,
-    slices: [...life.homes].map(([slice, home]) => [slice, home.shard, home.epoch] as const),
     finished: life.finished,
     eventTime: life.eventTime,
   };
@@ -245,7 +285,7 @@ function plain(life: Life): PlainLife {
 
 function lifeFrom(row: PlainLife): Life {
   const life = new Life(row.partitions, row.partition);
-  for (const [slice, shard, epoch] of row.slices) life.add(slice, shard, epoch);
+  for (const [slice, shard, epoch] of row.slices ?? []) life.add(slice, shard, epoch);
   life.finished.push(...row.finished);
   life.eventTime = row.eventTime;
   return life;

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { APPLY_DEFAULTS, carryOut, lives, type Row } from '../../../processors/apply/apply.ts';
+import type { Life } from '../../../processors/apply/life.ts';
 import { epoch, eventTime, moveId, type ShardId, shardId, sliceKey } from '../../../schemas/ids.ts';
 import type { Command, Progress } from '../../../schemas/records.ts';
 import type { Effect, Outcome } from '../../../state/effects.ts';
-import { partitionOf } from '../../../state/keys.ts';
+import { groupSlice, partitionOf } from '../../../state/keys.ts';
 
 const PARTITIONS = 4;
 const settings = {
@@ -279,6 +280,39 @@ describe('apply: splits and merges', () => {
     expect(kinds(effects).slice(-3)).toEqual(['own', 'disown', 'disown']);
     expect(told).toMatchObject([{ done: true }]);
     expect(task.event(filterOf(0)).effects).toMatchObject([{ kind: 'write', shard: 'shard-0001' }]);
+  });
+
+  test('no row grows with the number of pins, however long these are', () => {
+    const task = fresh();
+    const pins = Array.from({ length: 40 }, (_, i) => `${filterOf(task.partition, i * 1_000)}/${'x'.repeat(60_000)}`);
+    const own = pins.filter((filter) => partitionOf(filter, PARTITIONS) === task.partition);
+    for (const filter of own)
+      task.command({ kind: 'SplitSlice', slice: c, into: [c, sliceKey(`t/${filter}`)] }, filter.slice(0, 20));
+    expect(own.length).toBeGreaterThan(4);
+    const sizes = [...task.rows].map(([, row]) => lives.encode(row).length);
+    expect(Math.max(...sizes)).toBeLessThan(64 * 1024);
+    task.restart();
+    task.tick();
+    const { effects } = task.command({ kind: 'MergeSlices', slices: [c, sliceKey(`t/${own[0]}`)], into: c });
+    expect(effects).toMatchObject([{ kind: 'disown', shard: firstShard, slice: `t/${own[0]}` }]);
+  });
+
+  test('the slices of an earlier release, all in one row, are read, and then have their own', () => {
+    const task = fresh();
+    task.command({ kind: 'SplitSlice', slice: c, into: [c, pin] });
+    const slices = [...task.rows.values()].flatMap((row) =>
+      row.kind === 'slice' ? [[row.slice, row.shard, row.epoch]] : [],
+    );
+    const { kind, partitions, partition, finished, eventTime } = task.rows.get('life') as Life;
+    const earlier = { kind, partitions, partition, slices, finished, eventTime };
+    for (const key of [...task.rows.keys()]) if (key.startsWith('slice/')) task.rows.delete(key);
+    task.rows.set('life', lives.decode(Buffer.from(JSON.stringify(earlier))));
+    task.tick();
+    task.command({ kind: 'SplitSlice', slice: c, into: halves });
+    task.restart();
+    task.tick();
+    const left = [...task.rows.values()].flatMap((row) => (row.kind === 'slice' ? [row.slice] : []));
+    expect(left.sort()).toEqual([pin, ...halves, groupSlice(task.partition)].sort());
   });
 
   test('the same command twice has one effect, also after a restart', () => {
