@@ -14,8 +14,9 @@
 //        epochs: a planner that goes on below the table's epoch, in a new term, says that what lies above was not its own.
 //   W3   A change that would leave a hash without owner or with two, or name a shard that is not known, is refused whole. Of
 //        a first load, or where changes were lost to compaction, those entries are that fit with no other.
-//   W4   A removal of a slice that is known means that its GONE was lost to compaction: so a change must be missing too.
-//        A removal of a shard that slices are on is refused.
+//   W4   A removal of a slice that is known means that its GONE was lost to compaction: so a change must be missing too. It
+//        is judged by the next change, which shows whether one is, or at the end of the topic. A removal of a shard that
+//        slices are on is refused.
 //
 // What is refused changes nothing and is counted; the planner reads the topic back and puts right what was damaged.
 //
@@ -157,7 +158,7 @@ export class PointerTable {
       else if (isNew) this.#onRefusal(refusal, key); // What is read again was judged before.
     }
     if (this.#pending.size + this.#removed.size === 0) this.#position = Math.max(this.#position, offset + 1);
-    else if (!this.#holding && this.#isWhole()) this.#commit(offset + 1);
+    else if (!this.#holding && this.#newest !== undefined && this.#isWhole()) this.#commit(offset + 1);
   }
 
   /**

@@ -271,7 +271,7 @@ function forget(turn: Turn): void {
     else if (row.kind === 'surge' && now - row.windowStart > SURGE_FRESH_MS) old.push(key);
     else if (row.kind === 'series' && now - newest(row.subscriptions?.madeAt, row.publishes?.madeAt) > SERIES_MS)
       old.push(key);
-    else if (row.kind === 'gone' && now - row.at > GONE_KEPT_MS) gone.push(row);
+    else if (row.kind === 'gone' && now - row.at > GONE_KEPT_MS && row.epoch < cell.epoch) gone.push(row);
   }
   for (const key of old) rows.delete(key);
   for (const row of gone) turn.removeKey(row);

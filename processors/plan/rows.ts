@@ -222,6 +222,7 @@ export interface SaidRow {
 export interface GoneRow {
   readonly kind: 'gone';
   readonly key: string;
+  readonly epoch: Epoch;
   readonly at: EventTime;
 }
 

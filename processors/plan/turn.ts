@@ -6,7 +6,8 @@
 //   U3. What is said carries the planner's term, which grows with the first thing that a planner says after its rows were
 //       loaded: in the same transaction, so no two that could commit share one (state/fence.ts).
 //   U4. The key of a slice or shard that is GONE is removed from the table a day later, unless it has come back: else the
-//       table would keep every pin there ever was. Its epochs grow on all the same: they are the cell's.
+//       table would keep every pin there ever was. Its epochs grow on all the same: they are the cell's. The last change
+//       keeps its keys: a reader that finds one removed, whose GONE it never saw, must see that a change is missing.
 
 import { assert } from '../../schemas/errors.ts';
 import { type Epoch, type EventTime, epoch, eventTime, type ShardId, type SliceKey } from '../../schemas/ids.ts';
@@ -64,7 +65,7 @@ export class Turn {
     for (const [index, entry] of entries.entries()) {
       const key = keyOfBody(entry);
       const isGone = entry.kind === 'PointerEntry' ? entry.mode === 'GONE' : entry.state === 'GONE';
-      if (isGone) this.rows.set(goneKey(key), { kind: 'gone', key, at: this.now });
+      if (isGone) this.rows.set(goneKey(key), { kind: 'gone', key, epoch: next, at: this.now });
       else if (this.rows.get(goneKey(key)) !== undefined) this.rows.delete(goneKey(key));
       this.emits.push({
         topic: 'pointer-table',
