@@ -8,7 +8,8 @@
 //       has no store. A resize takes that time too, and the shard goes on serving meanwhile.
 //   E3. No path is made of a name that shard-name.ts has not checked.
 //   E4. A store is made, with its identity (../identity.ts), before shard.json calls the shard ready. A ready shard whose
-//       store is gone, empty or another's is refused with SHARD_LOST; it never comes back empty.
+//       store is gone, empty or another's is refused with SHARD_LOST; it never comes back empty. Of this process's own fleet
+//       one task knows the instance and says it to `ensure`; from then on no other is given to any task.
 //   E5. A shard keeps the key space that it was made for; whoever asks by another is refused with FLEET_MISMATCH.
 //   E6. What the disk refuses is STORE_UNAVAILABLE: it is asked again, and ends no process.
 
@@ -76,6 +77,8 @@ class EmbeddedProvisioner implements Provisioner {
   readonly #stores = new Map<ShardId, Opened>();
   /** One thing at a time for each shard. */
   readonly #work = new Map<ShardId, Serial>();
+  /** The instances that shards of this process's fleet are known to be (E4). */
+  readonly #instances = new Map<ShardId, string>();
   #closed = false;
 
   constructor(settings: EmbeddedSettings) {
@@ -91,6 +94,7 @@ class EmbeddedProvisioner implements Provisioner {
   ): Promise<Provisioned> {
     return this.#of(shard, async () => {
       const type = this.#settings.types.get(datastoreType);
+      if (known && this.#settings.keySpace !== undefined) this.#instances.set(shard, known);
       const found = await this.#read(shard);
       const kind = found?.kind ?? type?.kind ?? 'KEY_VALUE';
       const answer = (
@@ -128,8 +132,9 @@ class EmbeddedProvisioner implements Provisioner {
 
   async store(shard: ShardId, meant: Meant = {}): Promise<ShardStore> {
     const opened = this.#stores.get(shard) ?? (await this.#of(shard, () => this.#opened(shard, meant.keySpace)));
-    if (meant.instanceId && meant.instanceId !== opened.identity.instanceId)
-      throw lost(meant.instanceId, `${opened.identity.instanceId} is there, another instance`);
+    const instanceId = meant.instanceId || this.#instances.get(shard);
+    if (instanceId && instanceId !== opened.identity.instanceId)
+      throw lost(instanceId, `${opened.identity.instanceId} is there, another instance`);
     this.#checkKeySpace(opened.identity, meant.keySpace);
     return opened.store;
   }
@@ -139,6 +144,7 @@ class EmbeddedProvisioner implements Provisioner {
       const resident = await this.#residentOf(shard);
       if (resident !== undefined) return resident;
       this.#stores.delete(shard);
+      this.#instances.delete(shard);
       await rm(this.#filePath(shard), { force: true }); // E1
       await rm(this.#folder(shard), { recursive: true, force: true });
       return undefined;

@@ -203,6 +203,17 @@ describe('embedded provisioner', () => {
         await restarted();
         expect((await provisioner.ensure(SHARD, type, false, instanceId)).state).toBe('lost');
         await expect(provisioner.store(SHARD, { instanceId })).rejects.toMatchObject({ code: 'SHARD_LOST' });
+        // One task has said which instance it was: nobody else is given the other one.
+        await expect(provisioner.store(SHARD)).rejects.toMatchObject({ code: 'SHARD_LOST' });
+      });
+
+      test('but a new shard of its name is another instance', async () => {
+        expect((await provisioner.ensure(SHARD, type, false, instanceId)).state).toBe('ready');
+        await (await provisioner.store(SHARD)).own({ slice, state: 'moved', epoch: epoch(2), movedTo: OTHER });
+        expect(await provisioner.release(SHARD)).toBeUndefined();
+        const again = await provisioner.ensure(SHARD, type, false);
+        expect(again.instanceId).not.toBe(instanceId);
+        expect((await provisioner.store(SHARD)).instanceId).toBe(again.instanceId);
       });
 
       test('and a store of an earlier release gets its identity once, if it holds owner records', async () => {
