@@ -10,11 +10,15 @@
 //   P5. A shard that has lost its data, is another fleet's, or is not there although something lives on it, is told to the
 //       watch at once: a task that waits for it can tell nobody itself.
 //   P6. Nothing waits for a count: one that fails has no outcome, and is asked for again some time later.
+//   P7. A slice is copied from a store that says it owns the slice, and compared with no other. One that has come in the place
+//       of another knows nothing of the slice, and no row of it would differ from an empty target.
 
 import { AppError } from '../schemas/errors.ts';
-import type { MoveId, ShardId } from '../schemas/ids.ts';
+import type { MoveId, ShardId, SliceKey } from '../schemas/ids.ts';
 import type { StoreKind } from '../schemas/records.ts';
 import type { Effect, Outcome, SubscriptionRow } from '../state/effects.ts';
+import { isWithin } from '../state/keys.ts';
+import { lost } from './identity.ts';
 import { writeResult } from './merge.ts';
 import { RowDigest, rowBytes } from './rows.ts';
 import type { Provisioner, ShardStore } from './shard-store.ts';
@@ -29,6 +33,8 @@ export interface ShardWatch {
 export interface PerformSettings {
   /** Rows in one call of a store: bounds memory and the time until others have their turn. */
   readonly rowsPerWrite: number;
+  /** Of the fleet's key space. */
+  readonly partitions: number;
   /** The kind of store of a datastore type, for the outcome of a provisioner that could not be asked. */
   readonly kindOf: (datastoreType: string) => StoreKind;
   readonly watch?: ShardWatch;
@@ -148,9 +154,9 @@ function performOne(
         return undefined;
       });
     case 'copy':
-      return settle(effect.kind, effect.to, effect.move, () => copy(stores, effect));
+      return settle(effect.kind, effect.to, effect.move, () => copy(stores, settings, effect));
     case 'compare':
-      return settle(effect.kind, effect.to, effect.move, () => compare(stores, effect));
+      return settle(effect.kind, effect.to, effect.move, () => compare(stores, settings, effect));
     case 'erase':
       return settle(effect.kind, effect.shard, effect.move, async () => {
         const { move, shard, range, limit, right } = effect;
@@ -194,9 +200,13 @@ async function provision(
 
 async function copy(
   stores: Stores,
+  settings: PerformSettings,
   { move, from, to, range, cursor, limit }: Extract<Effect, { kind: 'copy' }>,
 ): Promise<Outcome> {
-  const page = await stores.on(from, (source) => source.scan(range, cursor, limit));
+  const page = await stores.on(from, async (source) => {
+    if (cursor === undefined) await checkOwner(source, range.slice, settings.partitions);
+    return source.scan(range, cursor, limit);
+  });
   if (page.rows.length > 0) await stores.on(to, (target) => target.write(page.rows));
   let bytes = 0;
   for (const row of page.rows) bytes += rowBytes(row);
@@ -223,9 +233,13 @@ async function count(
  */
 async function compare(
   stores: Stores,
+  settings: PerformSettings,
   { move, from, to, range, cursor, limit }: Extract<Effect, { kind: 'compare' }>,
 ): Promise<Outcome> {
-  const page = await stores.on(from, (source) => source.scan(range, cursor, limit));
+  const page = await stores.on(from, async (source) => {
+    if (cursor === undefined) await checkOwner(source, range.slice, settings.partitions);
+    return source.scan(range, cursor, limit);
+  });
   const digest = new RowDigest();
   for (const row of page.rows) digest.add(row);
   const expected = digest.result();
@@ -233,6 +247,14 @@ async function compare(
   const found = await stores.on(to, (target) => target.digest(range, cursor, upTo));
   const equal = found.rows === expected.rows && found.digest === expected.digest && found.hidden === 0;
   return { kind: 'compared', move, rows: expected.rows, equal, cursor: page.cursor ?? cursor, done: page.done };
+}
+
+/** P7. Throws SHARD_LOST when the store has no word of the slice. Another word than ours may be that of a later task. */
+async function checkOwner(source: ShardStore, slice: SliceKey, partitions: number): Promise<void> {
+  const around = (await source.owners()).filter((record) => isWithin(slice, record.slice, partitions));
+  if (around.some(({ state }) => state === 'owned')) return;
+  if (around.length === 0) throw lost(source.instanceId, `it has no owner record of ${slice}`);
+  throw new AppError('STORE_UNAVAILABLE', `${slice} is ${around[0]!.state} there`, { slice });
 }
 
 /** P2. Anything but an AppError is a bug and goes on up. */

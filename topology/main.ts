@@ -143,6 +143,7 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
         fitter,
         effects: effectsOver(provisioner, {
           rowsPerWrite: 5_000, // About 50 ms of LevelDB.
+          partitions: config.partitions,
           kindOf: (datastoreType) => typeNamed(catalog, datastoreType).kind,
           watch: lostShards,
         }),

@@ -16,7 +16,7 @@ const MOVE = moveId('move-1');
 const COMING = owned(hashSlice(0), 1, 'receiving');
 const WHOLE = { slice: hashSlice(0), except: [] };
 const MOVED = { state: 'moved', epoch: epoch(2) } as const;
-const SETTINGS = { rowsPerWrite: 3, kindOf: () => 'KEY_VALUE' as const };
+const SETTINGS = { rowsPerWrite: 3, partitions: 1, kindOf: () => 'KEY_VALUE' as const };
 
 describe('performing effects', () => {
   let folder: TempFolder;
@@ -26,6 +26,7 @@ describe('performing effects', () => {
     shards = localShards(folder.path, 1);
     await shards.ensure(FROM, 'kv', false);
     await shards.ensure(TO, 'kv', false);
+    await (await shards.store(FROM)).own(owned(hashSlice(0)));
   });
   afterEach(async () => {
     await shards.close();
@@ -66,10 +67,10 @@ describe('performing effects', () => {
       { kind: 'own', shard: FROM, owner: owned(hashSlice(0)) },
       { kind: 'write', shard: FROM, rows },
       { kind: 'count', shard: FROM, range: WHOLE, limit: 100 },
-      { kind: 'own', shard: FROM, owner: owned(hashSlice(0), 2, 'moved') },
       { kind: 'own', shard: TO, owner: COMING, move: MOVE },
       { kind: 'copy', move: MOVE, from: FROM, to: TO, range: WHOLE, cursor: undefined, limit: 100 },
       { kind: 'compare', move: MOVE, from: FROM, to: TO, range: WHOLE, cursor: undefined, limit: 100 },
+      { kind: 'own', shard: FROM, owner: owned(hashSlice(0), 2, 'moved') },
       { kind: 'erase', move: MOVE, shard: FROM, range: WHOLE, limit: 7, right: MOVED },
       { kind: 'erase', move: MOVE, shard: FROM, range: WHOLE, limit: 7, right: MOVED },
       { kind: 'erase', move: MOVE, shard: TO, range: WHOLE, limit: 7, right: MOVED },
@@ -224,6 +225,42 @@ describe('performing effects', () => {
         { kind: 'counted', entries: 6 },
       ]);
     });
+
+  for (const { says, record, code, heard } of [
+    { says: 'nothing', record: owned(hashSlice(0, '0')), code: 'SHARD_LOST', heard: [FROM] },
+    { says: 'that it has moved', record: owned(hashSlice(0), 2, 'moved'), code: 'STORE_UNAVAILABLE', heard: [] },
+  ])
+    test(`nothing is copied from, or equal to, a source whose records say ${says} of the slice`, async () => {
+      const source = await shards.store(FROM);
+      await source.disown(hashSlice(0), { state: 'owned', epoch: epoch(1) });
+      await source.own(record);
+      await (await shards.store(TO)).own(COMING);
+      const lost: ShardId[] = [];
+      const watch: ShardWatch = { lost: (shard) => lost.push(shard), found() {} };
+      for (const kind of ['copy', 'compare'] as const)
+        expect(
+          await effectsOver(shards, { ...SETTINGS, watch }).perform([
+            { kind, move: MOVE, from: FROM, to: TO, range: WHOLE, cursor: undefined, limit: 9 },
+          ]),
+        ).toMatchObject([{ kind: 'failed', effect: kind, reason: expect.stringMatching(new RegExp(`^${code}`)) }]);
+      expect([...new Set(lost)]).toEqual(heard);
+    });
+
+  test('what was carved out and has no record yet is copied as the slice around it says', async () => {
+    await (await shards.store(FROM)).write(rows);
+    const range = { slice: pinSlice('t/0'), except: [] };
+    await (await shards.store(TO)).own(owned(range.slice, 1, 'receiving'));
+    const effect = { move: MOVE, from: FROM, to: TO, range, cursor: undefined, limit: 9 };
+    expect(
+      await effectsOver(shards, SETTINGS).perform([
+        { kind: 'copy', ...effect },
+        { kind: 'compare', ...effect },
+      ]),
+    ).toMatchObject([
+      { kind: 'copied', rows: 3 },
+      { kind: 'compared', equal: true },
+    ]);
+  });
 
   for (const when of ['before', 'half', 'after'] as const)
     for (const call of [1, 2, 3])

@@ -58,7 +58,11 @@ describe('the subscriptions topic made anew', () => {
       plan: { ...PLAN_DEFAULTS, partitions: 1, genesis, catalog },
       apply: { ...APPLY_DEFAULTS, partitions: 1, genesis, incarnation },
     });
-    const effects = effectsOver(shards, { rowsPerWrite: 1_000, kindOf: (type) => catalog.get(type)!.kind });
+    const effects = effectsOver(shards, {
+      rowsPerWrite: 1_000,
+      partitions: 1,
+      kindOf: (type) => catalog.get(type)!.kind,
+    });
     const codec = embeddedCodec();
     run = await drive(topology, { start: START, codec, effects, shelf: shelf.current, stores, incarnation });
     for (let i = 0; i < 5; i++) await run.advance(200);

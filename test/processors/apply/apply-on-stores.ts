@@ -40,7 +40,7 @@ export class ApplyOnStores {
     this.shards = shards;
     this.#settings = { ...DEFAULTS, ...settings };
     const kindOf = (type: string) => (type === 'trie' ? ('TRIE' as const) : ('KEY_VALUE' as const));
-    this.#effects = effectsOver(used, { rowsPerWrite: 100, kindOf, ...settings });
+    this.#effects = effectsOver(used, { rowsPerWrite: 100, partitions: 1, kindOf, ...settings });
     this.#remove = remove;
   }
 

@@ -118,6 +118,7 @@ class Task {
   #client() {
     return effectsOver(client(), {
       rowsPerWrite: 1_000,
+      partitions: PARTITIONS,
       kindOf: (type) => (type === 'trie' ? 'TRIE' : 'KEY_VALUE'),
       watch: {
         lost: (shard) => this.heard.push(`${shard} lost`),

@@ -68,7 +68,11 @@ export async function openWorld(codec: Codec, models: ModelSet = FORECAST_DEFAUL
     plan: { ...PLAN_DEFAULTS, partitions: PARTITIONS, genesis, catalog },
     apply: { ...APPLY_DEFAULTS, partitions: PARTITIONS, incarnation: 0, genesis },
   });
-  const effects = effectsOver(shards, { rowsPerWrite: 5_000, kindOf: (type) => catalog.get(type)!.kind });
+  const effects = effectsOver(shards, {
+    rowsPerWrite: 5_000,
+    partitions: PARTITIONS,
+    kindOf: (type) => catalog.get(type)!.kind,
+  });
   const run = await drive(topology, { partitions: PARTITIONS, start: START, codec, effects });
   let failure: unknown;
   let ended = false;
