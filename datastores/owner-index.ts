@@ -47,13 +47,14 @@ export class OwnerIndex {
   /** D4. */
   accepts(owner: OwnerRecord): boolean {
     const known = this.#records.get(owner.slice);
-    return known === undefined || owner.epoch >= known.epoch;
+    if (known === undefined || owner.epoch > known.epoch) return true;
+    return owner.epoch === known.epoch && (owner.turn ?? 0) >= (known.turn ?? 0);
   }
 
   /** D5. */
-  allowsErase(slice: SliceKey, { state, epoch: at }: EraseRight): boolean {
+  allowsErase(slice: SliceKey, { state, epoch: at, turn = 0 }: EraseRight): boolean {
     const known = this.#records.get(slice);
-    return known?.state === state && known.epoch === at;
+    return known?.state === state && known.epoch === at && (known.turn ?? 0) === turn;
   }
 
   /** D5. */

@@ -46,6 +46,8 @@ export interface OwnerRecord {
   readonly epoch: Epoch;
   /** For `moved`: where to. */
   readonly movedTo?: ShardId;
+  /** Which of several words of one epoch is later; absent for 0, as in records of an earlier release. */
+  readonly turn?: number;
 }
 
 /** What a shard's record of a slice says when it is forgotten: the same state, and no later epoch. */
@@ -55,6 +57,7 @@ export type DisownRight = Pick<OwnerRecord, 'state' | 'epoch'>;
 export interface EraseRight {
   readonly state: 'receiving' | 'moved';
   readonly epoch: Epoch;
+  readonly turn?: number;
 }
 
 /** Where a bounded scan goes on; opaque to all but the store that made it. */

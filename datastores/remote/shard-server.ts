@@ -70,7 +70,7 @@ const CALLS: Calls = {
   },
   digest: (store, body) => store.digest(rangeOf(body.range), body.after, body.upTo),
   erase: async (store, { range, limit, right }) =>
-    (await store.erase(rangeOf(range), limit, { state: right.state, epoch: epoch(right.epoch) })) ?? null,
+    (await store.erase(rangeOf(range), limit, { ...right, epoch: epoch(right.epoch) })) ?? null,
   count: (store, body) => store.count(rangeOf(body.range), body.cursor, body.limit),
   dropTombstones: (store, body) => store.dropTombstones(eventTime(body.before)),
 };

@@ -61,6 +61,7 @@ const owner = Type.Object(
     state: Type.Union([Type.Literal('owned'), Type.Literal('receiving'), Type.Literal('moved')]),
     epoch: count,
     movedTo: Type.Optional(Type.String({ minLength: 1, maxLength: 128 })),
+    turn: Type.Optional(count),
   },
   { additionalProperties: false },
 );
@@ -69,7 +70,7 @@ const range = Type.Object(
   { additionalProperties: false },
 );
 const right = Type.Object(
-  { state: Type.Union([Type.Literal('receiving'), Type.Literal('moved')]), epoch: count },
+  { state: Type.Union([Type.Literal('receiving'), Type.Literal('moved')]), epoch: count, turn: Type.Optional(count) },
   { additionalProperties: false },
 );
 const disownRight = Type.Object({ state: owner.properties.state, epoch: count }, { additionalProperties: false });
@@ -188,6 +189,7 @@ export const ownerOf = (wire: WireOwner): OwnerRecord => ({
   state: wire.state,
   epoch: epoch(wire.epoch),
   ...(wire.movedTo === undefined ? {} : { movedTo: shardId(wire.movedTo) }),
+  ...(wire.turn === undefined ? {} : { turn: wire.turn }),
 });
 
 export const rangeOf = (wire: WireRange): SliceRange => ({

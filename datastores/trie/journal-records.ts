@@ -28,6 +28,8 @@ export const FRAME_HEADER_BYTES = 12;
 
 const KINDS = ['rows', 'erased', 'own', 'disown', 'end', 'identity'] as const;
 const OWNER_STATES = ['owned', 'receiving', 'moved'] as const;
+/** Added to an owner's state: a turn follows. Records of an earlier release have none. */
+const HAS_TURN = 4;
 const GONE = 4;
 /** The version of the removed subscription follows. */
 const SINCE = 8;
@@ -82,8 +84,10 @@ function encode(record: JournalRecord): Buffer {
       for (const place of record.places) writer.text(place.filter).text(place.clientId);
       break;
     case 'own':
-      writer.text(record.owner.slice).count(OWNER_STATES.indexOf(record.owner.state)).count(record.owner.epoch);
-      writer.text(record.owner.movedTo ?? '');
+      writer.text(record.owner.slice);
+      writer.count(OWNER_STATES.indexOf(record.owner.state) | (record.owner.turn === undefined ? 0 : HAS_TURN));
+      writer.count(record.owner.epoch).text(record.owner.movedTo ?? '');
+      if (record.owner.turn !== undefined) writer.count(record.owner.turn);
       break;
     case 'disown':
       writer.text(record.slice);
@@ -166,9 +170,17 @@ function removalIn(reader: BinaryReader): Removal {
 
 function ownerIn(reader: BinaryReader): OwnerRecord {
   const slice = sliceKey(reader.text());
-  const state = OWNER_STATES[reader.count()];
+  const flags = reader.count();
+  const state = OWNER_STATES[flags & ~HAS_TURN];
   if (state === undefined) throw corrupt('an owner record is in no known state');
   const at = epoch(reader.count());
   const movedTo = reader.text();
-  return movedTo === '' ? { slice, state, epoch: at } : { slice, state, epoch: at, movedTo: shardId(movedTo) };
+  const turn = (flags & HAS_TURN) === 0 ? undefined : reader.count();
+  return {
+    slice,
+    state,
+    epoch: at,
+    ...(movedTo === '' ? {} : { movedTo: shardId(movedTo) }),
+    ...(turn === undefined ? {} : { turn }),
+  };
 }

@@ -111,9 +111,10 @@ function started(rows: Rows<Row>, life: Life, settings: ApplySettings): Out[] {
   for (const move of moves) {
     const home = life.homes.get(move.slice);
     if (home !== undefined) home.moving = move.id;
-    const turn = onRestart(move, contextOf(life, move.slice, settings));
+    const turn = onRestart({ ...move, turn: life.nextTurn() }, contextOf(life, move.slice, settings));
     out.push(...carriedOn(rows, life, move, turn, settings));
   }
+  if (moves.length > 0) keepLife(rows, life);
   return [...shardsAgain(rows, life, settings), ...out];
 }
 

@@ -217,9 +217,10 @@ function moveSlice(rows: Rows<Row>, life: Life, command: Command, body: MoveSlic
   const { moveId: id, slice, from, to, rowsPerSecond } = body;
   const home = life.homes.get(slice);
   const epoch = home?.epoch ?? command.epoch;
-  const move = newMove({ id, slice, from, to, epoch, rowsPerSecond, reason: command.reason });
+  const move = newMove({ id, slice, from, to, epoch, rowsPerSecond, reason: command.reason, turn: life.nextTurn() });
   const context = contextOf(life, slice, settings);
   const refusal = moveRefusal(rows, life, body);
+  keepLife(rows, life);
   if (refusal === undefined)
     return carriedOn(rows, life, undefined, { move, effects: [], report: progressOf(move, context) }, settings);
   return [tell(life, id, progressOf({ ...move, phase: 'aborted', reason: refusal }, context))];

@@ -24,7 +24,7 @@ import { FIRST_EPOCH, firstShardOf } from '../../state/genesis.ts';
 import { groupSlice, hashSlice, partitionOf } from '../../state/keys.ts';
 import { SliceTree } from '../../state/slice-tree.ts';
 import type { Rows, Table } from '../step.ts';
-import { isFinished, type Move, secondShardOf } from './move.ts';
+import { isFinished, type Move, secondShardOf, TURNS } from './move.ts';
 
 /** A shard that this task provisions and reports about. */
 export interface ShardWork {
@@ -121,6 +121,8 @@ export class Life {
   readonly homes = new Map<SliceKey, Home>();
   /** Finished moves whose rows are kept to answer late steering, oldest first. */
   readonly finished: MoveId[] = [];
+  /** The last turn that was given to a move. */
+  turn = 0;
 
   // Not encoded (L2).
   awake = false;
@@ -158,6 +160,13 @@ export class Life {
     this.changed.add(slice);
     this.#ranges.clear();
     this.toCount.add(slice);
+  }
+
+  /** The first turn of a move that begins, or goes on after a start (M8 of move.ts). */
+  nextTurn(): number {
+    const turn = this.turn + 1;
+    this.turn += TURNS;
+    return turn;
   }
 
   /** The slice lives there from that epoch on. */
@@ -271,6 +280,8 @@ interface PlainLife {
   readonly slices?: readonly (readonly [SliceKey, ShardId, Epoch])[];
   readonly finished: readonly MoveId[];
   readonly eventTime: EventTime;
+  /** Absent in a row of an earlier release. */
+  readonly turn?: number;
 }
 
 function plain(life: Life): PlainLife {
@@ -280,6 +291,7 @@ function plain(life: Life): PlainLife {
     partition: life.partition,
     finished: life.finished,
     eventTime: life.eventTime,
+    turn: life.turn,
   };
 }
 
@@ -288,6 +300,7 @@ function lifeFrom(row: PlainLife): Life {
   for (const [slice, shard, epoch] of row.slices ?? []) life.add(slice, shard, epoch);
   life.finished.push(...row.finished);
   life.eventTime = row.eventTime;
+  life.turn = row.turn ?? 0;
   return life;
 }
 

@@ -14,6 +14,9 @@
 //   M6. After a restart a move goes on from its row, but compares anew: an erase that was not committed may have happened.
 //   M7. From SHARE on the target is as good as the source, and readers ask either: a replica. UNSHARE ends it as a move
 //       from the replica back to the source, of which there is nothing to copy.
+//   M8. What a move says of its slice within one epoch has a turn, above those of what was said before; a start takes new
+//       ones. A task that lost its partition and wakes, or a call that is carried out after it was given up, says and
+//       erases nothing any more: it would take what has been copied and compared since.
 //
 // At most one chunk effect of a move is under way (`awaiting`), and outcomes come in the order of their effects, before
 // the next tick.
@@ -122,6 +125,8 @@ export interface Move {
   readonly phase: Phase;
   /** The slice's epoch at the source; after SWITCH its epoch at the target. */
   readonly epoch: Epoch;
+  /** The first of the TURNS that are this move's (M8); absent in a row of an earlier release. */
+  readonly turn?: number;
   readonly paused: boolean;
   /** 0 means the configured rate. */
   readonly rowsPerSecond: number;
@@ -173,6 +178,7 @@ export function newMove(parts: {
   readonly from: ShardId;
   readonly to: ShardId;
   readonly epoch: Epoch;
+  readonly turn?: number;
   readonly rowsPerSecond: number;
   readonly reason: string;
 }): Move {
@@ -398,7 +404,8 @@ function working(before: Move, move: Move, effects: readonly Effect[], context: 
   const limit = move.recopying ? move.chunkRows : Math.min(context.settings.chunkRowsMax, Math.floor(move.budgetRows));
   const chunk = limit < 1 ? undefined : chunkOf(move, limit, context.range);
   if (chunk === undefined) return turn(before, move, effects, context);
-  const asked: readonly Effect[] = move.phase === 'provisioning' ? [receiving(move), chunk] : [chunk];
+  const isFirst = move.phase !== 'retiring' && chunk.kind !== 'compare' && move.cursor === undefined;
+  const asked: readonly Effect[] = isFirst && !move.recopying ? [receiving(move), chunk] : [chunk];
   return turn(before, { ...move, awaiting: chunk.kind, chunkRows: limit }, [...effects, ...asked], context);
 }
 
@@ -407,13 +414,20 @@ function chunkOf(move: Move, limit: number, range: SliceRange): (Effect & { read
   switch (move.phase) {
     case 'provisioning':
     case 'aborting':
-      return { kind: 'erase', move: id, shard: to, range, limit, right: { state: 'receiving', epoch } };
+      return {
+        kind: 'erase',
+        move: id,
+        shard: to,
+        range,
+        limit,
+        right: { state: 'receiving', epoch, ...turnOf(move) },
+      };
     case 'copying':
       return { kind: 'copy', move: id, from, to, range, cursor, limit };
     case 'verifying':
       return { kind: move.recopying ? 'copy' : 'compare', move: id, from, to, range, cursor, limit };
     case 'retiring':
-      return { kind: 'erase', move: id, shard: from, range, limit, right: { state: 'moved', epoch } };
+      return { kind: 'erase', move: id, shard: from, range, limit, right: { state: 'moved', epoch, ...turnOf(move) } };
     default:
       return undefined;
   }
@@ -471,7 +485,11 @@ function failed(move: Move, effect: Effect['kind'], reason: string): Move {
       return { ...entered(freed, 'copying'), failing: true, reason };
     return freed;
   }
-  if (effect === 'own') return move.phase === 'provisioning' ? { ...freed, failing: true, reason } : freed;
+  if (effect === 'own') {
+    if (move.phase === 'copying')
+      return { ...freed, failing: true, cursor: undefined, discard: freed.awaiting !== undefined, reason };
+    return move.phase === 'provisioning' ? { ...freed, failing: true, reason } : freed;
+  }
   return move.awaiting === effect && !move.discard ? { ...freed, failing: true, reason } : freed;
 }
 
@@ -513,11 +531,20 @@ const aborting = (move: Move, reason: string): Move => ({
 
 // ---- owner records -------------------------------------------------------------------------------------------------
 
-const receiving = ({ id, to, slice, epoch }: Move): Effect => ({
+/** How many a move takes (M8): before its copy, from the copy on, and at its end. */
+export const TURNS = 3;
+
+function turnOf({ turn, phase }: Move): { readonly turn?: number } {
+  if (turn === undefined) return {};
+  if (phase === 'retiring' || phase === 'retired' || phase === 'aborted') return { turn: turn + 2 };
+  return { turn: phase === 'planned' || phase === 'provisioning' ? turn : turn + 1 };
+}
+
+const receiving = (move: Move): Effect => ({
   kind: 'own',
-  shard: to,
-  owner: { slice, state: 'receiving', epoch },
-  move: id,
+  shard: move.to,
+  owner: { slice: move.slice, state: 'receiving', epoch: move.epoch, ...turnOf(move) },
+  move: move.id,
 });
 
 const owned = ({ to, slice, epoch }: Move): Effect => ({
@@ -526,16 +553,16 @@ const owned = ({ to, slice, epoch }: Move): Effect => ({
   owner: { slice, state: 'owned', epoch },
 });
 
-const moved = ({ from, to, slice, epoch }: Move): Effect => ({
+const moved = (move: Move): Effect => ({
   kind: 'own',
-  shard: from,
-  owner: { slice, state: 'moved', epoch, movedTo: to },
+  shard: move.from,
+  owner: { slice: move.slice, state: 'moved', epoch: move.epoch, movedTo: move.to, ...turnOf(move) },
 });
 
-const stayed = ({ from, to, slice, epoch }: Move): Effect => ({
+const stayed = (move: Move): Effect => ({
   kind: 'own',
-  shard: to,
-  owner: { slice, state: 'moved', epoch, movedTo: from },
+  shard: move.to,
+  owner: { slice: move.slice, state: 'moved', epoch: move.epoch, movedTo: move.from, ...turnOf(move) },
 });
 
 const rateOf = (move: Move, context: MoveContext): number =>

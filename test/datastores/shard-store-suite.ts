@@ -347,6 +347,26 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
     });
 
     describe('D3 and D4: owners', () => {
+      test('D4: a word of the same epoch is refused after one of a higher turn, also after a restart', async () => {
+        const home = await freshHome();
+        const { slice } = everything[0]!;
+        const says = (state: 'owned' | 'receiving' | 'moved', at: number, turn: number) => ({
+          ...owned(slice, at, state),
+          turn,
+        });
+        const before = await home.open();
+        expect(await before.own(owned(slice, 4))).toBe(true);
+        expect(await before.own(says('moved', 5, 300))).toBe(true);
+        await before.close();
+        const store = await opened(home);
+        for (const late of [owned(slice, 5, 'moved'), says('receiving', 5, 299)])
+          expect(await store.own(late)).toBe(false);
+        expect(await store.owners()).toEqual([says('moved', 5, 300)]);
+        expect(await store.own(says('moved', 5, 300))).toBe(true);
+        expect(await store.own(says('receiving', 5, 301))).toBe(true);
+        expect(await store.own(owned(slice, 6))).toBe(true);
+      });
+
       test('without a record that covers the filter the asker is sent on', async () => {
         const store = await opened(await freshHome());
         await store.write([row(first, 'c', 1)]);
@@ -583,14 +603,26 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
         { name: 'a slice that is on its way back', record: ['receiving', 5], right: ['moved', 5], takes: false },
         { name: 'a slice that a later move brings', record: ['receiving', 6], right: ['receiving', 5], takes: false },
         { name: 'a slice without a record', record: undefined, right: ['receiving', 5], takes: false },
+        { name: 'the record of its own turn', record: ['moved', 5, 2], right: ['moved', 5, 2], takes: true },
+        {
+          name: 'a slice that a later turn brings',
+          record: ['receiving', 5, 2],
+          right: ['receiving', 5, 1],
+          takes: false,
+        },
+        { name: 'a slice that has turns by now', record: ['receiving', 5, 2], right: ['receiving', 5], takes: false },
       ] as const)
         test(`D5: a late erase meets ${name}: ${takes ? 'rows go' : 'nothing happens'}`, async () => {
           const store = await opened(await freshHome());
           const range = everything[partitionOf(placeOf(first).routingKey, PARTITIONS)]!;
-          if (record !== undefined) await store.own(owned(range.slice, record[1], record[0]));
+          if (record !== undefined) {
+            const [state, at, turn] = record;
+            await store.own({ ...owned(range.slice, at, state), ...(turn === undefined ? {} : { turn }) });
+          }
           await store.write([row(first, 'c', 1)]);
-          const [state, at] = right;
-          expect(await store.erase(range, 10, { state, epoch: epoch(at) })).toBe(takes ? 1 : undefined);
+          const [state, at, turn] = right;
+          const said = { state, epoch: epoch(at), ...(turn === undefined ? {} : { turn }) };
+          expect(await store.erase(range, 10, said)).toBe(takes ? 1 : undefined);
           expect(await all(store)).toHaveLength(takes ? 0 : 1);
         });
 

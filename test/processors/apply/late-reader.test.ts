@@ -39,7 +39,7 @@ describe('apply: a reader from before an aborted move is sent on', () => {
     await task.move('back', 't/alarm', B, A, 7, 'ABORT');
     expect(await task.ask(A, 'alarm', 4)).toEqual({ kind: 'moved', epoch: 5 });
     const records = await (await task.shards.store(A)).owners();
-    expect(records).toContainEqual({ slice: 't/alarm', state: 'moved', epoch: 5, movedTo: B });
+    expect(records).toContainEqual({ turn: 6, slice: 't/alarm', state: 'moved', epoch: 5, movedTo: B });
   });
 
   test('and a later move to the same shard ends well, as does a merge', async () => {
