@@ -103,7 +103,7 @@ function axes({ top, highest, minutes }: Frame): string[] {
 const line = (policy: string, values: Float64Array, frame: Frame): string =>
   `<path class="line${policy === 'foreshard' ? ' ours' : ''}" stroke="${colourOf(policy)}" d="M${points(values, frame).join('L')}"/>`;
 
-/** One point for each pixel at most; what lies above the frame is drawn at its edge. */
+/** One point for each pixel at most; a line that leaves the frame ends where it does, since at its edge it would seem level. */
 function points(values: Float64Array, { top, highest }: Frame): string[] {
   const width = WIDTH - LEFT - RIGHT;
   const every = Math.max(1, Math.floor(values.length / width));
@@ -112,6 +112,7 @@ function points(values: Float64Array, { top, highest }: Frame): string[] {
     const value = Math.min(values[at]!, highest);
     const x = LEFT + (at / Math.max(1, values.length - 1)) * width;
     found.push(`${n(x)} ${n(top + PANEL_HEIGHT - (value / highest) * PANEL_HEIGHT)}`);
+    if (values[at]! > highest) break;
   }
   return found;
 }

@@ -59,6 +59,23 @@ describe('the picture of a what-if', () => {
     expect(svg.match(/class="line/g)).toHaveLength(3 * POLICIES.length);
   });
 
+  test('a line that leaves the frame ends there', () => {
+    const dear = all.results.map(({ policy, score, course }) => {
+      const factor = policy === 'static_peak' ? 100 : 1;
+      const dollars = course.dollars.map((each) => each * factor);
+      return { policy, score: { ...score, dollars: score.dollars * factor }, course: { ...course, dollars } };
+    });
+    const [, sums] = whatIfPicture({ ...all, results: dear }, 'made').split('dollars so far');
+    const pointsOf = (policy: string) => {
+      const index = all.results.findIndex((each) => each.policy === policy);
+      const lines = [...sums!.matchAll(/class="line[^"]*" stroke="[^"]*" d="M([^"]*)"/g)];
+      return lines[index]![1]!.split('L').map((point) => point.split(' ')[1]);
+    };
+    expect(pointsOf('static_mean')).toHaveLength(PAID);
+    expect(pointsOf('static_peak').length).toBeLessThan(PAID);
+    expect(pointsOf('static_peak').filter((y) => y === '436')).toHaveLength(1);
+  });
+
   test('is well-formed whatever the title and the load', () => {
     const silent = runOf({ played: played({ none: () => 0 }, LEARN + PAID), policies: ['static_peak', 'reactive'] });
     const svg = whatIfPicture(silent, '<&">');
