@@ -273,8 +273,16 @@ function fieldError(problems: readonly SchemaProblem[]): FieldError {
       ? 'is not known here'
       : missing !== undefined
         ? 'is missing'
-        : (problem?.message ?? 'is wrong');
+        : (oneOf(problems, problem) ?? problem?.message ?? 'is wrong');
   return new FieldError('REQUEST_INVALID', field, `${field === '' ? 'the request' : field} ${what}`);
+}
+
+/** What a value must be when it is none of those that are listed: the alternatives themselves, not that there are some. */
+function oneOf(problems: readonly SchemaProblem[], problem: SchemaProblem | undefined): string | undefined {
+  const allowed = problems
+    .filter(({ instancePath }) => instancePath === problem?.instancePath)
+    .flatMap(({ params }) => ('allowedValue' in params ? [String(params.allowedValue)] : []));
+  return problem?.keyword === 'anyOf' && allowed.length > 0 ? `must be one of ${allowed.join(', ')}` : undefined;
 }
 
 // ---- the answer -----------------------------------------------------------------------------------------------------

@@ -537,6 +537,19 @@ describe('what is refused', () => {
       expect(({} as Record<string, unknown>).polluted).toBeUndefined();
     });
 
+  for (const { url, body, message } of [
+    {
+      url: '/moves/move-000001',
+      body: '{"action":"stop"}',
+      message: 'action must be one of ABORT, PAUSE, RESUME, THROTTLE',
+    },
+    { url: '/plans/plan-000001', body: '{"answer":"yes"}', message: 'answer must be one of APPROVE, REJECT' },
+  ])
+    test(`${url} of ${body} is told what there is`, async () => {
+      const answer = await (await appOf(OPEN)).inject({ ...post(body), url });
+      expect([answer.statusCode, answer.json().message]).toEqual([400, message]);
+    });
+
   test('HEAD is GET without a body', async () => {
     const answer = await (await appOf(OPEN)).inject({ method: 'HEAD', url: '/shards' });
     expect([answer.statusCode, answer.body]).toEqual([200, '']);
