@@ -75,7 +75,7 @@ const CALLS: Calls = {
   dropTombstones: (store, body) => store.dropTombstones(eventTime(body.before)),
 };
 
-/** Resolves when the server listens. Throws CONFIG_INVALID (H1). */
+/** Resolves when the server listens. Throws CONFIG_INVALID (H1), also for a port that cannot be had. */
 export async function startShardServer(settings: ShardServerSettings): Promise<ShardServer> {
   const { provisioner, token, host, port, log } = settings;
   if (!token && !isLoopback(host)) {
@@ -161,7 +161,12 @@ export async function startShardServer(settings: ShardServerSettings): Promise<S
       },
     );
   }
-  return { address: await server.listen({ host, port }), close: () => server.close() };
+  try {
+    return { address: await server.listen({ host, port }), close: () => server.close() };
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new AppError('CONFIG_INVALID', `cannot listen on ${host}:${port}: ${code}`, { code }, cause);
+  }
 }
 
 interface Named {

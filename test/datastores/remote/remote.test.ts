@@ -109,6 +109,14 @@ describe('shard server', () => {
       ).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
   });
 
+  test('a port that cannot be had is said to be one', async () => {
+    const { address } = await started();
+    const { hostname: host, port } = new URL(address);
+    await expect(
+      startShardServer({ provisioner: localShards('/nowhere', 1), token: TOKEN, host, port: Number(port) }),
+    ).rejects.toMatchObject({ code: 'CONFIG_INVALID', message: `cannot listen on ${host}:${port}: EADDRINUSE` });
+  });
+
   test('every route but /livez wants the token', async () => {
     const host = await started();
     for (const authorization of ['', 'Bearer', 'Bearer nope', `Basic ${TOKEN}`, `Bearer ${TOKEN}x`]) {
