@@ -10,7 +10,7 @@ import { settingsOf } from '../main.ts';
 import type { Loss, OutRecord } from '../ports.ts';
 import { topologyOf } from '../topology.ts';
 import type { Output } from './output.ts';
-import { withLog } from './reading.ts';
+import { type Reading, withLog } from './reading.ts';
 import { tableOf } from './views.ts';
 
 export interface AcceptedLoss extends Loss {
@@ -21,7 +21,7 @@ export interface AcceptedLoss extends Loss {
 
 export async function acceptLoss(config: Config, output: Output): Promise<void> {
   const { groups } = topologyOf(settingsOf(config, readCatalog(config.catalogPath)));
-  const accepted = await withLog(config, async (reading) => {
+  const accept = async (reading: Reading): Promise<AcceptedLoss[]> => {
     const found: AcceptedLoss[] = [];
     for (const group of groups)
       for (const loss of (await reading.log.acceptLosses?.(group)) ?? [])
@@ -31,7 +31,8 @@ export async function acceptLoss(config: Config, output: Output): Promise<void> 
     const marked = found.map((loss) => ({ ...loss, shards: shardsOf(table, loss.partition, config.partitions) }));
     await reading.log.append(marked.map((loss) => letterOfLoss(loss, Date.now())));
     return marked;
-  });
+  };
+  const accepted = await withLog(config, accept, { asks: false });
   output.json(accepted);
   if (accepted.length === 0) output.line('Nothing that was to be read is gone.');
   for (const loss of accepted) output.line(`${lossText(loss)}. It goes on with the next start.`);

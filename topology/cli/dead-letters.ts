@@ -59,7 +59,7 @@ export async function showLetter(config: Config, number: Offset, output: Output)
 
 /** Appends the original records to their topics again, but subscription events that a later one has overtaken. */
 export async function replayLetters(config: Config, numbers: readonly Offset[], output: Output): Promise<void> {
-  const { replayed, skipped } = await withLog(config, async (reading) => {
+  const read = async (reading: Reading) => {
     const letters: RawRecord[] = [];
     await readRaw(reading.log, deadLetters, async (records) => {
       letters.push(...records);
@@ -70,7 +70,8 @@ export async function replayLetters(config: Config, numbers: readonly Offset[], 
     const appended = originals.filter(({ number }) => !late.has(number));
     await reading.log.append(appended.map(({ number: _, ...record }) => record));
     return { replayed: appended.map(({ topic, partition }) => ({ topic, partition })), skipped: [...late] };
-  });
+  };
+  const { replayed, skipped } = await withLog(config, read, { asks: false });
   output.json({ replayed, skipped });
   output.line(`${replayed.length} records were appended to where they came from.`);
   if (skipped.length > 0)
@@ -156,13 +157,14 @@ export function letterOf(record: RawRecord): Letter {
 }
 
 async function lettersIn(config: Config): Promise<RawRecord[]> {
-  return withLog(config, async ({ log }) => {
+  const read = async ({ log }: Reading): Promise<RawRecord[]> => {
     const letters: RawRecord[] = [];
     await readRaw(log, deadLetters, async (records) => {
       letters.push(...records);
     });
     return letters;
-  });
+  };
+  return withLog(config, read, { asks: false });
 }
 
 function numbered(letters: readonly RawRecord[], number: Offset): RawRecord {

@@ -18,12 +18,16 @@ export interface Reading {
   readonly codec: Codec;
 }
 
-/** Opens the log that the configuration names, hands it over, and closes it again. */
-export async function withLog<Result>(config: Config, use: (reading: Reading) => Promise<Result>): Promise<Result> {
+/** Opens the log that the configuration names, hands it over, and closes it again. `asks`: the command has --url. */
+export async function withLog<Result>(
+  config: Config,
+  use: (reading: Reading) => Promise<Result>,
+  { asks = true } = {},
+): Promise<Result> {
   if (config.runtime === 'embedded' && !existsSync(join(config.dataDir, 'log')))
     throw new AppError(
       'NOT_FOUND',
-      `there is no log in ${config.dataDir}: name the folder with --data-dir, or ask a running process with --url`,
+      `there is no log in ${config.dataDir}: name the folder with --data-dir${asks ? ', or ask a running process with --url' : ''}`,
       {
         dataDir: config.dataDir,
       },
@@ -31,7 +35,7 @@ export async function withLog<Result>(config: Config, use: (reading: Reading) =>
   const codec = await codecOf(config);
   const log = await openLog(config, silentLogger, systemClock()).catch((error: unknown) => {
     throw config.runtime === 'embedded' && error instanceof AppError && error.code === 'LOG_UNAVAILABLE'
-      ? heldBack(config, error)
+      ? heldBack(config, asks, error)
       : error;
   });
   try {
@@ -41,10 +45,10 @@ export async function withLog<Result>(config: Config, use: (reading: Reading) =>
   }
 }
 
-const heldBack = (config: Config, cause: AppError): AppError =>
+const heldBack = (config: Config, asks: boolean, cause: AppError): AppError =>
   new AppError(
     'LOG_UNAVAILABLE',
-    `the log in ${config.dataDir} cannot be opened: an embedded log has one process at a time. If that process runs, ask it: --url http://127.0.0.1:${config.httpPort}`,
+    `the log in ${config.dataDir} cannot be opened: an embedded log has one process at a time. ${asks ? `If that process runs, ask it: --url http://127.0.0.1:${config.httpPort}` : 'If that process runs, stop it first'}`,
     { dataDir: config.dataDir },
     cause,
   );
@@ -88,9 +92,10 @@ const ANSWER_MS = 10_000;
 
 /** A running process's answer, to a POST when there is a body. Throws OWNER_UNREACHABLE, or the code that it answers with. */
 export async function ask(url: string, path: string, token: string, body?: unknown): Promise<unknown> {
+  const base = /^https?:\/\//i.test(url) ? url : `http://${url}`;
   let response: Response;
   try {
-    response = await fetch(`${url.replace(/\/+$/, '')}${path}`, {
+    response = await fetch(`${base.replace(/\/+$/, '')}${path}`, {
       ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
       headers: {
         ...(token === '' ? {} : { authorization: `Bearer ${token}` }),

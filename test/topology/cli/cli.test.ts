@@ -113,6 +113,12 @@ describe('the command line', () => {
       code: 1,
       says: 'NOT_FOUND: there is no log in /nowhere',
     },
+    {
+      name: 'a folder without a log, by a command that asks no process',
+      argv: ['dead-letters', 'list', '--data-dir', '/nowhere'],
+      code: 1,
+      says: 'NOT_FOUND: there is no log in /nowhere: name the folder with --data-dir\n',
+    },
     { name: 'an invalid filter', argv: ['pointers', '--filter', 'a/#/b'], code: 1, says: 'FILTER_INVALID' },
     {
       name: 'a process that is not there',
