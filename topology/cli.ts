@@ -83,7 +83,7 @@ function programOf(exitWith: (code: number) => void): Command {
   )
     .option('--seed <n>', 'same seed, same day', wholeNumber(0), 7)
     .option('--days <n>', 'days; the stadium fills up on the last evening', wholeNumber(1), 1)
-    .option('--data-dir <dir>', 'keep the log and the shards here; by default a temporary folder', '')
+    .addOption(new Option('--data-dir <dir>', 'keep the log and the shards here').default('', 'a temporary folder'))
     .option('--serve', 'serve the HTTP API meanwhile, and afterwards until Ctrl-C')
     .option('--http-port <port>', 'port of --serve', wholeNumber(0), 8080)
     .action(async (_options, self: Command) => {
@@ -119,7 +119,11 @@ function programOf(exitWith: (code: number) => void): Command {
       .option('--series <name>', 'by default the first one')
       .option('--from <row>', 'first row, counted from 0', wholeNumber(0))
       .option('--to <row>', 'the row after the last', wholeNumber(1))
-      .option('--speed <times>', 'times as fast as the trace, or max', speed, Number.POSITIVE_INFINITY)
+      .addOption(
+        new Option('--speed <times>', 'to Kafka: times as fast as the trace, or max')
+          .argParser(speed)
+          .default(Number.POSITIVE_INFINITY, 'max'),
+      )
       .option('--events <n>', 'events in all', wholeNumber(1), 100_000)
       .option('--filters <n>', 'distinct topic filters', wholeNumber(1), 20_000)
       .option('--wildcards <share>', 'share of filters with a wildcard, 0 to 1', share, 0.1)
@@ -180,7 +184,7 @@ function programOf(exitWith: (code: number) => void): Command {
     'what a fleet with the load of your traces would cost: our planner, other policies, a perfect forecast',
   )
     .argument('<trace.csv|dir>', 't,<series>[,<series>...], t in Unix seconds; of a folder every trace at once')
-    .option('--catalog <file>', 'datastore types and prices; by default the example', '')
+    .addOption(new Option('--catalog <file>', 'datastore types and prices').default('', 'the example'))
     .option('--policy <name>', 'foreshard, perfect, a reference, or all of them', whatIfPolicy, 'all')
     .option('--seed <n>', 'same seed, same fleet', wholeNumber(0), 7)
     .option(
