@@ -114,7 +114,10 @@ function programOf(exitWith: (code: number) => void): Command {
   );
 
   withSettings(
-    command('replay', 'a rate trace as subscription events: to Kafka, or embedded in simulated time')
+    command(
+      'replay',
+      'a rate trace as subscription events: to Kafka, or embedded in simulated time, some seconds for each hour of it',
+    )
       .argument('<trace.csv>', 't,<series>[,<series>...], t in Unix seconds')
       .option('--series <name>', 'by default the first one')
       .option('--from <row>', 'first row, counted from 0', wholeNumber(0))
