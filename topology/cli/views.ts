@@ -2,7 +2,7 @@
 
 import { AppError } from '../../schemas/errors.ts';
 import type { Decision, MoveProgress } from '../../schemas/records.ts';
-import { placeOf } from '../../state/keys.ts';
+import { parseSlice, placeOf } from '../../state/keys.ts';
 import { PointerTable } from '../../state/pointer-table.ts';
 import { filterProblem } from '../../state/topic-filter.ts';
 import type { Config } from '../config.ts';
@@ -202,12 +202,22 @@ async function allDecisions(source: Source): Promise<Decision[]> {
 }
 
 export async function tableOf(reading: Reading, config: Config): Promise<PointerTable> {
-  const pointerTable = new PointerTable(config.partitions);
   const entries = await readTopic(reading, pointers);
+  const pointerTable = new PointerTable(partitionsIn(entries) ?? config.partitions);
   for (const { key, value, offset } of entries) pointerTable.apply(key, value, offset);
   const end = (entries.at(-1)?.offset ?? -1) + 1;
   pointerTable.reached(end, end);
   return pointerTable;
+}
+
+/** As many as the table has hash slices of, from its first change on: by another number a topic is looked for where it is not. */
+function partitionsIn(entries: readonly { readonly key: string }[]): number | undefined {
+  let most = 0;
+  for (const { key } of entries) {
+    const slice = key.startsWith('p:') ? parseSlice(key.slice(2)) : undefined;
+    if (slice?.kind === 'hash') most = Math.max(most, slice.partition + 1);
+  }
+  return most === 0 ? undefined : most;
 }
 
 /** The last that was said of each move, newest first. What is said right after a start knows no time: the one before does. */

@@ -176,6 +176,11 @@ describe('the command line', () => {
       shards: [{ shardId: 'shard-0001' }],
       publishAsks: ['shard-0001', 'shard-0002'],
     });
+    const place = ['pointers', '--topic', 'site-0/line-0/device-0/temperature'];
+    const known = await answer(...place);
+    out = '';
+    expect(await main([...place, '--json', '--data-dir', dataDir, '--partitions', '64'])).toBe(0);
+    expect(JSON.parse(out)).toEqual(known); // The log knows better.
     expect(await answer('shards')).toMatchObject([
       { shardId: 'shard-0001', slices: 2 },
       { shardId: 'shard-0002', slices: 2 },
