@@ -157,37 +157,21 @@ describe('bad input on a real Kafka', () => {
       else expect(letter.value!.equals(value.subarray(0, 1 << 20))).toBe(true);
     });
 
-  test('what the topic does not take is refused by the broker: 10 MB, also as a bomb of 10 KB', async ({ skip }) => {
+  test('what the topic does not take is refused by the broker: 10 MB', async ({ skip }) => {
     if (kafka === undefined || registry === undefined) return skip();
     const before = letters.length;
-    for (const compression of [CompressionTypes.None, CompressionTypes.GZIP])
-      await expect(
-        send([{ key: GOOD, value: Buffer.alloc(10_000_000), partition: PARTITION }], { compression }),
-      ).rejects.toThrow();
+    const compression = CompressionTypes.None;
+    await expect(
+      send([{ key: GOOD, value: Buffer.alloc(10_000_000), partition: PARTITION }], { compression }),
+    ).rejects.toThrow();
     await goesOn();
     expect(letters).toHaveLength(before);
   });
 
-  test('a bomb on a topic that keeps its producers’ compression is inflated here, and a dead letter', async ({
+  test('a bomb of 10 KB, which topics take as it was compressed, is inflated here, and a dead letter', async ({
     skip,
   }) => {
     if (kafka === undefined || registry === undefined) return skip();
-    const admin = client.admin();
-    await admin.connect();
-    await admin.alterConfigs({
-      validateOnly: false,
-      resources: [
-        {
-          type: 2,
-          name: SUBSCRIPTIONS,
-          configEntries: [
-            { name: 'compression.type', value: 'producer' },
-            { name: 'max.message.bytes', value: '8388608' },
-          ],
-        },
-      ],
-    });
-    await admin.disconnect();
     const before = letters.length;
     await send([{ key: GOOD, value: Buffer.alloc(10_000_000), partition: PARTITION }], {
       compression: CompressionTypes.GZIP,
@@ -207,7 +191,7 @@ describe('bad input on a real Kafka', () => {
     const began = performance.now();
     await send([{ key: GOOD, value, partition: PARTITION }]);
     await goesOn();
-    expect(performance.now() - began).toBeGreaterThan(3_000); // 0.5, 1 and 2 seconds of back-off.
+    expect(performance.now() - began).toBeGreaterThan(1_750); // 0.5, 1 and 2 seconds, of which jitter leaves half.
     await until(async () => letters.length > before);
     expect(letters.at(-1)).toMatchObject({ code: 'SCHEMA_UNKNOWN', headers: { 'foreshard.schema-id': '2000000000' } });
     expect(letters.at(-1)!.value!.equals(value)).toBe(true);
