@@ -194,8 +194,9 @@ describe.skipIf(services === undefined)('three brokers, of which one dies, and t
     isPaused = true;
     await until('every event is due', () => ledger.dueCount === ledger.sentCount, PATIENCE_MS);
     await until('all moves have ended', () => watch.open.length === 0, PATIENCE_MS);
-    const check = await fullCheck(deployment, watch.table, fleet.live);
-    isPaused = false;
+    const check = await fullCheck(deployment, watch.table, fleet.live).finally(() => {
+      isPaused = false;
+    });
     const asked = askedBy(brokers);
     process.stdout.write(
       `${what}: ${ledger.sentCount} events, ${watch.moveCount} moves, ${check.rows} rows in ${check.shards} shards; ${asked.questions} questions, ${asked.misses.length} missed, ${asked.ghosts.length} ghosts\n`,
