@@ -28,19 +28,18 @@ const only = option('--only');
 const nodes = (option('--nodes')?.split(',') ?? []).filter((major) => !process.version.startsWith(`v${major}.`));
 const projects = only === undefined ? ['unit', 'system'] : [only];
 const scratch = mkdtempSync(join(tmpdir(), 'foreshard-test-'));
-let failedSteps = 0;
-
-if (only === undefined) {
-  step('types', ['tsc', '-p', 'tsconfig.json', '--noEmit']);
-  step('types of what the benches compile', ['tsc', '-p', 'bench/tsconfig.json', '--noEmit']);
-  step('lint', ['biome', 'check', '.']);
-  step('generated types', ['tsx', 'schemas/edge/generate.ts', '--check']);
-  step('made parts of README.md', ['tsx', 'topology/cli/readme.ts', '--check']);
-}
-
-let passed = 0;
 const skipped: string[] = [];
 const broken: string[] = [];
+let passed = 0;
+
+if (only === undefined) {
+  check('types', ['tsc', '-p', 'tsconfig.json', '--noEmit']);
+  check('types of what the benches compile', ['tsc', '-p', 'bench/tsconfig.json', '--noEmit']);
+  check('lint', ['biome', 'check', '.']);
+  check('generated types', ['tsx', 'schemas/edge/generate.ts', '--check']);
+  check('made parts of README.md', ['tsx', 'topology/cli/readme.ts', '--check']);
+}
+
 for (const project of projects) testsOf(`${project} tests`, project);
 for (const major of nodes) {
   const found = spawnSync('bash', [join(import.meta.dirname, 'setup/node.sh'), major], {
@@ -57,20 +56,27 @@ if (skipped.length > 0) {
   for (const name of skipped) console.log(`!!!   ${name}`);
 }
 for (const each of broken) console.log(`!!! FAILED ${each}`);
-const failures = broken.length + failedSteps;
-console.log(`${passed} passed, ${failures} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ''}`);
-process.exitCode = failures > 0 ? 1 : 0;
+console.log(`${passed} passed, ${broken.length} failed${skipped.length > 0 ? `, ${skipped.length} skipped` : ''}`);
+process.exitCode = broken.length > 0 ? 1 : 0;
+
+/** Runs a tool that has no tests of its own: it counts as one. */
+function check(name: string, command: readonly string[]): void {
+  const status = step(name, command);
+  if (status !== 0) broken.push(`${name}: ${command.join(' ')} ended with ${status}: see above`);
+}
 
 /** Runs the tests of a project, on another node if one is given, and takes their results. */
 function testsOf(name: string, project: string, node?: string): void {
   const outputFile = join(scratch, `${name.replaceAll(' ', '-')}.json`);
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile=${outputFile}`, '--passWithNoTests'];
   const status = step(name, ['vitest', 'run', '--project', project, ...reporters], node);
-  if (!existsSync(outputFile)) return;
+  if (!existsSync(outputFile)) {
+    broken.push(`the ${name} ended with ${status} and left no report: see above`);
+    return;
+  }
   const report = JSON.parse(readFileSync(outputFile, 'utf8')) as Report;
   const on = node === undefined ? '' : `${name}: `;
   passed += report.numPassedTests;
-  if (status !== 0) failedSteps--; // Its failures are counted one by one.
   const before = broken.length;
   for (const file of report.testResults) {
     const path = `${on}${relative(cwd(), file.name)}`;
@@ -96,7 +102,6 @@ function step(name: string, command: readonly string[], node?: string): number {
     stdio: 'inherit',
     env: { ...process.env, PATH: path },
   });
-  if (status !== 0) failedSteps++;
   console.log(`== ${name}: ${Math.round((performance.now() - startedAt) / 1_000)} s`);
   return status ?? 1;
 }
