@@ -35,6 +35,8 @@ interface Import {
   readonly file: string;
   readonly target: string;
   readonly typeOnly: boolean;
+  /** Loaded when it is needed, not with the file. */
+  readonly lazy: boolean;
 }
 
 const FILES = Object.keys(MAY_IMPORT).flatMap((folder) => sourcesUnder(join(ROOT, folder)));
@@ -50,11 +52,22 @@ function sourcesUnder(folder: string): string[] {
 
 function importsOf(file: string): Import[] {
   const source = readFileSync(join(ROOT, file), 'utf8');
-  return [...source.matchAll(/^(import|export)( type)?\b[^;]*?\bfrom '([^']+)'/gms)].map((match) => ({
-    file,
-    target: match[3]!.startsWith('.') ? normalize(join(dirname(file), match[3]!)) : match[3]!,
-    typeOnly: match[2] !== undefined,
-  }));
+  const target = (name: string): string => (name.startsWith('.') ? normalize(join(dirname(file), name)) : name);
+  const first = [...source.matchAll(/^(import|export)( type)?\b[^;]*?\bfrom '([^']+)'/gms)];
+  const later = [...source.matchAll(/\bimport\('([^'$]+)'\)/g)];
+  return [
+    ...first.map((match) => ({ file, target: target(match[3]!), typeOnly: match[2] !== undefined, lazy: false })),
+    ...later.map((match) => ({ file, target: target(match[1]!), typeOnly: false, lazy: true })),
+  ];
+}
+
+/** Everything that is loaded with a file. */
+function loadedWith(file: string): Set<string> {
+  const loaded = new Set([file]);
+  for (const each of loaded) // A set that grows is walked to its end.
+    for (const { target, typeOnly, lazy } of IMPORTS.filter((found) => found.file === each))
+      if (!typeOnly && !lazy) loaded.add(target);
+  return loaded;
 }
 
 const topFolder = (file: string): string => file.split('/')[0]!;
@@ -91,6 +104,19 @@ describe('architecture', () => {
       return code.split('\n').flatMap((line) => (WORLD.test(line) ? [`${file}: ${line.trim()}`] : []));
     });
     expect(wrong).toEqual([]);
+  });
+
+  for (const file of ['topology/cli.ts', 'topology/cli/views.ts', 'topology/cli/plans.ts'])
+    test(`${file}: help, and a question to a running process, load no client, server or store`, () => {
+      const loaded = loadedWith(file);
+      expect([...loaded].length).toBeGreaterThan(5);
+      expect(['fastify', 'kafkajs', 'level', 'pino', 'topology/main.ts'].filter((heavy) => loaded.has(heavy))).toEqual(
+        [],
+      );
+    });
+
+  test('what reads a log loads no HTTP server', () => {
+    expect(loadedWith('topology/main.ts')).not.toContain('fastify');
   });
 
   test('only edges import libraries that do I/O', () => {

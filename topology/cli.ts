@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// The command line. Each command is a function under cli/; here they get their names, arguments and exit codes.
+// The command line. Each command is a function under cli/; here they get their names, arguments and exit codes. What a
+// command needs is loaded when it runs: help, and a question to a running process, wait for no client or server of ours.
 //
 //   0  done    1  failed: one line `CODE: message` on standard error    2  the command line or the configuration is wrong
 
@@ -10,22 +11,18 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { AppError, type ErrorCode } from '../schemas/errors.ts';
 import { DEFAULT_CONTENDER } from './backtest/contenders.ts';
 import { ORIGIN_SETS } from './backtest/protocol.ts';
-import { acceptLoss } from './cli/accept-loss.ts';
-import { backtest, contender, workersByDefault } from './cli/backtest.ts';
-import { listLetters, replayLetters, showLetter } from './cli/dead-letters.ts';
-import { crowdOfLastDay, printDemo, runDemo } from './cli/demo.ts';
-import { isSound } from './cli/demo-summary.ts';
 import { Output } from './cli/output.ts';
-import { answerPlan, showPlans } from './cli/plans.ts';
-import { policyName, provision } from './cli/provision.ts';
-import { replay } from './cli/replay.ts';
-import { runProcess, runShardServer } from './cli/serve.ts';
-import { configFrom, SHARD_SERVER_SETTINGS, share, speed, wholeNumber, withSettings } from './cli/settings.ts';
+import {
+  configFrom,
+  SHARD_SERVER_SETTINGS,
+  share,
+  speed,
+  wholeNumber,
+  withSettings,
+  workersByDefault,
+} from './cli/settings.ts';
 import { plain, table } from './cli/text.ts';
 import { MADE_SERIES, ROUNDS, trainWeights } from './cli/train.ts';
-import { explain, showMoves, showPointers, showShards } from './cli/views.ts';
-import { runWhatIf, whatIfPolicy } from './cli/what-if.ts';
-import { createLogger } from './edge/telemetry.ts';
 
 const FAILED = 1;
 const WRONG_USAGE = 2;
@@ -89,6 +86,9 @@ function programOf(exitWith: (code: number) => void): Command {
     .action(async (_options, self: Command) => {
       const { seed, days, dataDir, serve, httpPort } = self.opts();
       const output = outputOf(self);
+      const { crowdOfLastDay, printDemo, runDemo } = await import('./cli/demo.ts');
+      const { isSound } = await import('./cli/demo-summary.ts');
+      const { createLogger } = await import('./edge/telemetry.ts');
       const run = await runDemo(
         {
           seed,
@@ -110,7 +110,11 @@ function programOf(exitWith: (code: number) => void): Command {
     });
 
   withSettings(command('run', 'start a process of the fleet from its configuration; serves HTTP')).action(
-    async (_options, self: Command) => runProcess(configFrom(self).config, outputOf(self)),
+    async (_options, self: Command) => {
+      const { config } = configFrom(self);
+      const { runProcess } = await import('./cli/serve.ts');
+      await runProcess(config, outputOf(self));
+    },
   );
 
   withSettings(
@@ -135,7 +139,9 @@ function programOf(exitWith: (code: number) => void): Command {
       .option('--now', 'shift the trace so that it ends now'),
   ).action(async (file: string, options, self: Command) => {
     const command = { ...options, file, now: options.now === true, keepsData: options.dataDir !== undefined };
-    await replay(command, configFrom(self).config, outputOf(self));
+    const { config } = configFrom(self);
+    const { replay } = await import('./cli/replay.ts');
+    await replay(command, config, outputOf(self));
   });
 
   command('backtest', 'how good the forecasts are: over the series of a protocol, or over a trace of your own')
@@ -143,7 +149,7 @@ function programOf(exitWith: (code: number) => void): Command {
     .option('--series <name>', 'of the trace; by default all of them')
     .option('--protocol <file>', 'what is forecast and scored, instead of a trace')
     .option('--traces <dir>', "the protocol's traces; by default they lie beside it")
-    .option('--model <name>', 'a model on its own, a reference, or all of them', contender, DEFAULT_CONTENDER)
+    .option('--model <name>', 'a model on its own, a reference, or all of them', DEFAULT_CONTENDER)
     .addOption(new Option('--set <origins>', 'all origins, or every third one').choices(ORIGIN_SETS).default('all'))
     .option('--out <file.csv>', 'write the rows here')
     .option('--baselines <file.csv>', 'scores to compare with, as --out writes them; needs --protocol')
@@ -155,6 +161,8 @@ function programOf(exitWith: (code: number) => void): Command {
       if (trace === undefined && options.series !== undefined) self.error('--series needs a trace');
       for (const name of ['traces', 'baselines'])
         if (trace !== undefined && options[name] !== undefined) self.error(`--${name} needs --protocol`);
+      const { backtest, contenderProblem } = await import('./cli/backtest.ts');
+      refuse(self, '--model', contenderProblem(options.model));
       await backtest({ ...options, ...(trace === undefined ? {} : { trace }) }, outputOf(self));
     });
   command('train', 'train or refine the global LSTM: on made series, on your traces, or both')
@@ -177,18 +185,22 @@ function programOf(exitWith: (code: number) => void): Command {
   command('provision', 'what traces would have cost, and how often shards were short, by our settings and by others')
     .requiredOption('--protocol <file>', 'which series, from which row on, with what shards and lead time')
     .option('--traces <dir>', "the protocol's traces; by default they lie beside it")
-    .option('--policy <name>', 'balanced, cautious, a reference, or all of them', policyName, 'all')
+    .option('--policy <name>', 'balanced, cautious, a reference, or all of them', 'all')
     .option('--out <file.csv>', 'write the rows here')
     .option('--baselines <file.csv>', 'scores to print beside, as --out writes them')
     .option('--except <names...>', 'data sets whose names begin so are left out of the means', [])
-    .action(async (options, self: Command) => provision(options, outputOf(self)));
+    .action(async (options, self: Command) => {
+      const { policyProblem, provision } = await import('./cli/provision.ts');
+      refuse(self, '--policy', policyProblem(options.policy));
+      await provision(options, outputOf(self));
+    });
   command(
     'what-if',
     'what a fleet with the load of your traces would cost: our planner, other policies, a perfect forecast',
   )
     .argument('<trace.csv|dir>', 't,<series>[,<series>...], t in Unix seconds; of a folder every trace at once')
     .addOption(new Option('--catalog <file>', 'datastore types and prices').default('', 'the example'))
-    .option('--policy <name>', 'foreshard, perfect, a reference, or all of them', whatIfPolicy, 'all')
+    .option('--policy <name>', 'foreshard, perfect, a reference, or all of them', 'all')
     .option('--seed <n>', 'same seed, same fleet', wholeNumber(0), 7)
     .option(
       '--hours <n>',
@@ -199,10 +211,16 @@ function programOf(exitWith: (code: number) => void): Command {
     .option('--except <names...>', 'files of the folder whose names begin so are left out', [])
     .option('--out <file.csv>', 'write the rows here')
     .option('--svg <file>', 'write a picture here')
-    .action(async (traces: string, options, self: Command) => runWhatIf({ ...options, traces }, outputOf(self)));
+    .action(async (traces: string, options, self: Command) => {
+      const { runWhatIf, whatIfPolicyProblem } = await import('./cli/what-if.ts');
+      refuse(self, '--policy', whatIfPolicyProblem(options.policy));
+      await runWhatIf({ ...options, traces }, outputOf(self));
+    });
 
   const asking = (of: Command): Command =>
     withSettings(of.option('--url <address>', 'ask this running process over HTTP instead of reading topics'));
+  const views = () => import('./cli/views.ts');
+  const plans = () => import('./cli/plans.ts');
   const sourceOf = (self: Command) => ({ config: configFrom(self).config, url: self.opts().url as string | undefined });
 
   asking(
@@ -211,47 +229,54 @@ function programOf(exitWith: (code: number) => void): Command {
       .option('--filter <filter>', 'a topic filter that clients subscribe to'),
   ).action(async ({ topic, filter }, self: Command) => {
     if (topic !== undefined && filter !== undefined) self.error('--topic and --filter exclude each other');
-    await showPointers(sourceOf(self), topic ?? filter, outputOf(self));
+    await (await views()).showPointers(sourceOf(self), topic ?? filter, outputOf(self));
   });
   asking(command('shards', 'the shards, what they are on and how full they are')).action(
-    async (_options, self: Command) => showShards(sourceOf(self), outputOf(self)),
+    async (_options, self: Command) => (await views()).showShards(sourceOf(self), outputOf(self)),
   );
   asking(command('moves', 'moves under way and ended, newest first')).action(async (_options, self: Command) =>
-    showMoves(sourceOf(self), outputOf(self)),
+    (await views()).showMoves(sourceOf(self), outputOf(self)),
   );
   asking(command('plans', 'plans that wait for approval, and what became of the last ones')).action(
-    async (_options, self: Command) => showPlans(sourceOf(self), outputOf(self)),
+    async (_options, self: Command) => (await plans()).showPlans(sourceOf(self), outputOf(self)),
   );
   for (const [name, answer, about] of [
     ['approve', 'APPROVE', 'agree to a plan that waits: what is still needed of it is done, and what follows from it'],
     ['reject', 'REJECT', 'say no to a plan that waits: the same is not proposed again for a while'],
   ] as const)
     asking(command(name, about).argument('<plan>', 'as `foreshard plans` names it')).action(
-      async (plan: string, _options, self: Command) => answerPlan(sourceOf(self), plan, answer, outputOf(self)),
+      async (plan: string, _options, self: Command) =>
+        (await plans()).answerPlan(sourceOf(self), plan, answer, outputOf(self)),
     );
   asking(
     command('explain', 'what was decided about something, and why; newest first')
       .argument('<what>', 'a decision, request, command, move, plan, topic, filter, shard or slice')
       .option('--limit <n>', 'decisions that are shown', wholeNumber(1), 20),
-  ).action(async (what: string, { limit }, self: Command) => explain(sourceOf(self), what, limit, outputOf(self)));
+  ).action(async (what: string, { limit }, self: Command) =>
+    (await views()).explain(sourceOf(self), what, limit, outputOf(self)),
+  );
 
   withSettings(
     command(
       'accept-loss',
       'after INPUT_TRUNCATED, with every instance stopped: go on without the records that are gone; tells which shards to check',
     ),
-  ).action(async (_options, self: Command) => acceptLoss(configFrom(self).config, outputOf(self)));
+  ).action(async (_options, self: Command) => {
+    const { acceptLoss } = await import('./cli/accept-loss.ts');
+    await acceptLoss(configFrom(self).config, outputOf(self));
+  });
 
   const letters = program.command('dead-letters').description('records that were refused').exitOverride();
+  const letterViews = () => import('./cli/dead-letters.ts');
   const letterCommand = (name: string, about: string): Command =>
     withSettings(letters.command(name).description(about).option('--json', 'print one JSON value').exitOverride());
   letterCommand('list', 'all of them, with their codes').action(async (_options, self: Command) =>
-    listLetters(configFrom(self).config, outputOf(self)),
+    (await letterViews()).listLetters(configFrom(self).config, outputOf(self)),
   );
   letterCommand('show', 'one of them, with its bytes')
     .argument('<number>', 'as `list` names it', wholeNumber(0))
     .action(async (number: number, _options, self: Command) =>
-      showLetter(configFrom(self).config, number, outputOf(self)),
+      (await letterViews()).showLetter(configFrom(self).config, number, outputOf(self)),
     );
   letterCommand('replay', 'append the original records to their topics again')
     .argument('<number...>', 'as `list` names them', (text: string, before: number[] | undefined) => [
@@ -259,7 +284,7 @@ function programOf(exitWith: (code: number) => void): Command {
       wholeNumber(0)(text),
     ])
     .action(async (numbers: number[], _options, self: Command) =>
-      replayLetters(configFrom(self).config, numbers, outputOf(self)),
+      (await letterViews()).replayLetters(configFrom(self).config, numbers, outputOf(self)),
     );
 
   const config = program.command('config').description('the configuration').exitOverride();
@@ -292,11 +317,18 @@ function programOf(exitWith: (code: number) => void): Command {
       .option('--host <address>', 'address to listen on; any but a loopback one needs a token', '127.0.0.1')
       .option('--port <port>', 'port to listen on; 0 takes a free one', portNumber, 7070),
     SHARD_SERVER_SETTINGS,
-  ).action(async ({ host, port }, self: Command) =>
-    runShardServer(configFrom(self).config, host, port, outputOf(self)),
-  );
+  ).action(async ({ host, port }, self: Command) => {
+    const { config } = configFrom(self);
+    const { runShardServer } = await import('./cli/serve.ts');
+    await runShardServer(config, host, port, outputOf(self));
+  });
 
   return program;
+}
+
+/** Ends the command when there is something wrong with the value of one of its options. */
+function refuse(command: Command, option: string, problem: string | undefined): void {
+  if (problem !== undefined) command.error(`error: option '${option}': ${problem}`);
 }
 
 function portNumber(text: string): number {

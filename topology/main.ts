@@ -31,7 +31,7 @@ import { type KeySpace, keySpaceOf } from '../state/keys.ts';
 import type { Config } from './config.ts';
 import { readCatalog } from './edge/catalog-file.ts';
 import { embeddedLog } from './edge/embedded-log.ts';
-import { type HttpServer, serveHttp } from './edge/http-server.ts';
+import type { HttpServer } from './edge/http-server.ts';
 import { kafkaLog } from './edge/kafka-log.ts';
 import { systemClock } from './edge/system-clock.ts';
 import { createTelemetry } from './edge/telemetry.ts';
@@ -429,12 +429,13 @@ function tlsOf(config: Config) {
   };
 }
 
-function httpOver(
+async function httpOver(
   views: Views,
   config: Config,
   logger: Logger,
   meter: ReturnType<typeof createTelemetry>['meter'],
 ): Promise<HttpServer> {
+  const { serveHttp } = await import('./edge/http-server.ts'); // Half of what a command waits for that serves nothing.
   return serveHttp(views, {
     host: config.httpHost,
     port: config.httpPort,

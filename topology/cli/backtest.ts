@@ -5,9 +5,7 @@
 //   R2. What cannot be written is told before the forecasts are made, which takes minutes.
 
 import { mkdirSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { InvalidArgumentError } from 'commander';
 import { LSTM_NAME } from '../../processors/forecast/models/lstm.ts';
 import { AppError } from '../../schemas/errors.ts';
 import { CONTENDER_NAMES, REFERENCE_NAMES } from '../backtest/contenders.ts';
@@ -56,15 +54,11 @@ export interface BacktestCommand {
   readonly workers: number;
 }
 
-/** One is left for this thread, which scores and draws. */
-export const workersByDefault = (): number => Math.max(1, availableParallelism() - 1);
-
-/** `all`, or a contender's name, as an argument parser. */
-export function contender(text: string): string {
-  if (text !== 'all' && !CONTENDER_NAMES.includes(text))
-    throw new InvalidArgumentError(`It must be all or one of: ${CONTENDER_NAMES.join(', ')}.`);
-  return text;
-}
+/** What is wrong with a name that is neither `all` nor a contender's. */
+export const contenderProblem = (name: string): string | undefined =>
+  name === 'all' || CONTENDER_NAMES.includes(name)
+    ? undefined
+    : `it must be all or one of: ${CONTENDER_NAMES.join(', ')}`;
 
 type Case = SeriesCase<SeriesProtocol>;
 

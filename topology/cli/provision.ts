@@ -5,7 +5,6 @@
 //   R2. What cannot be written is told before the forecasts are made, which takes minutes.
 
 import { dirname } from 'node:path';
-import { InvalidArgumentError } from 'commander';
 import { planned, SETTING_NAMES } from '../provision/planned.ts';
 import { type ProvisionSeries, parseProtocol } from '../provision/protocol.ts';
 import { REFERENCES } from '../provision/references.ts';
@@ -33,12 +32,9 @@ export interface ProvisionCommand {
 
 const POLICIES: readonly string[] = [...SETTING_NAMES, ...REFERENCES.keys()];
 
-/** `all`, or the name of a policy, as an argument parser. */
-export function policyName(text: string): string {
-  if (text !== 'all' && !POLICIES.includes(text))
-    throw new InvalidArgumentError(`It must be all, or one of ${POLICIES.join(', ')}.`);
-  return text;
-}
+/** What is wrong with a name that is neither `all` nor a policy's. */
+export const policyProblem = (name: string): string | undefined =>
+  name === 'all' || POLICIES.includes(name) ? undefined : `it must be all, or one of ${POLICIES.join(', ')}`;
 
 type Case = SeriesCase<ProvisionSeries>;
 

@@ -8,7 +8,6 @@ import { AppError, type ErrorCode } from '../../schemas/errors.ts';
 import type { Offset } from '../../schemas/ids.ts';
 import type { Config } from '../config.ts';
 import { systemClock } from '../edge/system-clock.ts';
-import { codecOf, openLog } from '../main.ts';
 import type { Log, RawRecord } from '../ports.ts';
 import { silentLogger } from '../telemetry.ts';
 import type { AnyTopic, Topic } from '../topics.ts';
@@ -32,6 +31,7 @@ export async function withLog<Result>(
         dataDir: config.dataDir,
       },
     );
+  const { codecOf, openLog } = await import('../main.ts'); // With the clients of Kafka, which a question over HTTP needs none of.
   const codec = await codecOf(config);
   const log = await openLog(config, silentLogger, systemClock()).catch((error: unknown) => {
     throw config.runtime === 'embedded' && error instanceof AppError && error.code === 'LOG_UNAVAILABLE'

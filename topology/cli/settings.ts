@@ -1,6 +1,7 @@
 // Settings on the command line: every setting but secrets is a flag, under the name that config.ts gives it. Secrets come
 // from the environment or a file: a flag would stand in every list of processes.
 
+import { availableParallelism } from 'node:os';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Setting } from '../../schemas/setting.ts';
 import { flagName, isSecret, rangeOf, SETTINGS, type SettingName } from '../config.ts';
@@ -84,3 +85,6 @@ export function speed(text: string): number {
   if (text.trim() === '' || !(value > 0)) throw new InvalidArgumentError('It must be "max" or a number above 0.');
   return value;
 }
+
+/** Threads for a long computation: one is left for this thread, which scores and draws. */
+export const workersByDefault = (): number => Math.max(1, availableParallelism() - 1);

@@ -6,7 +6,6 @@
 
 import { readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { InvalidArgumentError } from 'commander';
 import { PLAN_DEFAULTS } from '../../processors/plan/settings.ts';
 import { AppError } from '../../schemas/errors.ts';
 import { readCatalog } from '../edge/catalog-file.ts';
@@ -41,12 +40,9 @@ const BAR = '{bar} {percentage} %  {policy}';
 /** Minutes between two looks at the bar. */
 const BAR_EVERY = 16;
 
-/** `all`, or the name of a policy, as an argument parser. */
-export function whatIfPolicy(text: string): string {
-  if (text !== 'all' && !POLICIES.includes(text))
-    throw new InvalidArgumentError(`It must be all, or one of ${POLICIES.join(', ')}.`);
-  return text;
-}
+/** What is wrong with a name that is neither `all` nor a policy's. */
+export const whatIfPolicyProblem = (name: string): string | undefined =>
+  name === 'all' || POLICIES.includes(name) ? undefined : `it must be all, or one of ${POLICIES.join(', ')}`;
 
 export async function runWhatIf(command: WhatIfCommand, output: Output): Promise<void> {
   const catalog = readCatalog(command.catalog);

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { REFERENCE_NAMES } from '../../../topology/backtest/contenders.ts';
 import { MEASURES } from '../../../topology/backtest/score.ts';
 import { parseScores } from '../../../topology/backtest/score-file.ts';
-import { type BacktestCommand, backtest, contender } from '../../../topology/cli/backtest.ts';
+import { type BacktestCommand, backtest, contenderProblem } from '../../../topology/cli/backtest.ts';
 import { Output } from '../../../topology/cli/output.ts';
 import { type TempFolder, tempFolder } from '../../support/temp-folder.ts';
 import { hours, SMALL_FILE, traceText } from '../backtest/made.ts';
@@ -148,9 +148,9 @@ describe('over a protocol', () => {
     });
 
   test('a model that there is not is refused with the names of those that there are', () => {
-    expect(contender('all')).toBe('all');
-    expect(contender('Foreshard')).toBe('Foreshard');
-    expect(() => contender('foo')).toThrow(/all or one of: Foreshard, .*SeasonalNaiveWeek/);
+    expect(contenderProblem('all')).toBeUndefined();
+    expect(contenderProblem('Foreshard')).toBeUndefined();
+    expect(contenderProblem('foo')).toMatch(/all or one of: Foreshard, .*SeasonalNaiveWeek/);
   });
 });
 
