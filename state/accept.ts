@@ -14,8 +14,8 @@ export const STRING_BYTES_MAX = 65_535;
 /** Above any real counter, and far enough below 2^53 for sums to stay exact. */
 export const COUNT_MAX = 1e15;
 /** What the planner remembers by name: each is part of a row that is written often. */
-const NAME_BYTES_MAX = 128;
-const TIMESTAMP_MAX = 253_402_300_799_999; // 9999-12-31T23:59:59.999Z
+export const NAME_BYTES_MAX = 128;
+export const TIMESTAMP_MAX = 253_402_300_799_999; // 9999-12-31T23:59:59.999Z
 
 interface Place {
   readonly key: string;

@@ -4,20 +4,36 @@
 
 import Type, { type TSchema } from 'typebox';
 import { ErrorBody, type Route } from './api.ts';
+import { MEASUREMENT_SCHEMAS } from './metric-body.ts';
+
+type Properties = Readonly<Record<string, TSchema>>;
+const propertiesOf = (schema: TSchema): Properties => (schema as { readonly properties?: Properties }).properties ?? {};
 
 /** Any object with at least these. */
 const open = (properties: Record<string, TSchema>) => Type.Object(properties, { additionalProperties: true });
 const listed = (name: string) => open({ [name]: Type.Array(open({})) });
 const asked = open({ requestId: Type.String() });
+const metricsTaken = {
+  accepted: Type.Integer({ minimum: 0 }),
+  refused: Type.Integer({ minimum: 0 }),
+  refusals: Type.Array(
+    Type.Object({
+      index: Type.Integer({ minimum: 0, description: 'In the list that was sent, from 0 on.' }),
+      code: Type.String(),
+      field: Type.String({ description: 'Empty when no single field is wrong.' }),
+      message: Type.String(),
+    }),
+  ),
+};
+/** The first refusal's code, message and field stand for the whole. */
+const metricsRefused = Type.Union([Type.Object({ ...propertiesOf(ErrorBody), ...metricsTaken }), ErrorBody]);
 
 /** What a route answers with where all went well, and other answers of its own; by method and path. */
 const ANSWERS: Readonly<Record<string, { readonly [status: number]: TSchema }>> = {
   'GET /': { 200: open({ name: Type.String(), docs: Type.String() }) },
   'GET /predict_load': { 200: open({ topic: Type.String(), steps: Type.Array(open({})) }), 404: ErrorBody },
   'GET /get_shard_id': { 200: open({ topic: Type.String(), shardId: Type.String() }), 404: ErrorBody },
-  'POST /update_metrics': {
-    202: open({ accepted: Type.Integer(), refused: Type.Integer(), refusals: Type.Array(open({})) }),
-  },
+  'POST /update_metrics': { 202: Type.Object(metricsTaken), 400: metricsRefused },
   'POST /predict_and_shard': { 200: asked, 202: asked, 404: ErrorBody },
   'GET /shards': { 200: listed('shards') },
   'GET /moves': { 200: listed('moves') },
@@ -78,8 +94,6 @@ export const FILTER_PATTERN = `^(?:\\$share/[^+#/\\u0000]+/|(?!\\$share/))${LEVE
 const WILDCARD_PATTERN = FILTER_PATTERN.replace('^', '^(?=[\\s\\S]*[+#])');
 const CONCRETE_PATTERN = FILTER_PATTERN.replace('^', '^(?![\\s\\S]*[+#])');
 
-type Properties = Readonly<Record<string, TSchema>>;
-const propertiesOf = (schema: TSchema): Properties => (schema as { readonly properties?: Properties }).properties ?? {};
 const matching = (topic: TSchema, pattern: string): TSchema => ({ ...topic, pattern }) as TSchema;
 
 /** The query as it is published: a property `topic` says what a topic filter looks like. */
@@ -95,6 +109,11 @@ export function publishedBody(path: string, schema: TSchema): TSchema {
   const strict = (properties: Record<string, TSchema>) =>
     Type.Object({ ...properties, ...others }, { additionalProperties: false });
   const literal = (value: string) => Type.Literal(value);
+  if (path === '/update_metrics') {
+    const [, list] = (schema as { readonly anyOf?: readonly TSchema[] }).anyOf ?? [];
+    const one = Type.Union([...MEASUREMENT_SCHEMAS]);
+    return Type.Union([one, { ...list, items: one } as TSchema]);
+  }
   if (path === '/moves/:id' && rowsPerSecond !== undefined)
     return Type.Union([
       strict({ action: Type.Union(['ABORT', 'PAUSE', 'RESUME'].map(literal)) }),

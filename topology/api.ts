@@ -130,25 +130,29 @@ export const ROUTES: readonly Route[] = [
     path: '/update_metrics',
     role: 'admin',
     about:
-      'Takes one Metric body or a list: TopicTraffic, DatastoreMetrics, BrokerHeartbeat. Tells which were refused.',
+      'Takes one Metric body or a list: TopicTraffic, DatastoreMetrics, BrokerHeartbeat. Tells which were refused, and why; 400 when all were.',
     body: Type.Union([
       Type.Object({}, { additionalProperties: true }),
       Type.Array(Type.Object({}, { additionalProperties: true }), { minItems: 1, maxItems: METRICS_MAX }),
     ]),
     async handle(views, { body }) {
       const accepted: Metric[] = [];
-      const refused: (BodyRefusal & { index: number })[] = [];
+      const refusals: (BodyRefusal & { index: number })[] = [];
       for (const [index, given] of (Array.isArray(body) ? body : [body]).entries()) {
         const judged = metricOf(given);
         if ('metric' in judged) accepted.push(judged.metric);
-        else refused.push({ index, ...judged.refusal });
+        else refusals.push({ index, ...judged.refusal });
       }
-      if (accepted.length > 0) await views.sendMetrics(accepted);
-      return {
-        kind: 'json',
-        status: 202,
-        body: { accepted: accepted.length, refused: refused.length, refusals: refused },
-      };
+      const counts = { accepted: accepted.length, refused: refusals.length, refusals };
+      const [first] = refusals;
+      if (accepted.length === 0 && first !== undefined) {
+        const { code, field } = first;
+        const message =
+          refusals.length === 1 ? first.message : `all ${refusals.length} were refused: ${first.message}, …`;
+        return { kind: 'json', status: 400, body: { code, message, field, ...counts } };
+      }
+      await views.sendMetrics(accepted);
+      return { kind: 'json', status: 202, body: counts };
     },
   },
   {

@@ -4,9 +4,10 @@
 //   M1. Only measurements are taken: what a person asks for (PlanRequest, MoveRequest) has routes and roles of its own.
 //   M2. A field that the schema does not have is dropped; nothing else of the given object is kept.
 
+import Type, { type TSchema } from 'typebox';
 import type { ErrorCode } from '../schemas/errors.ts';
 import { type Metric, SCHEMAS } from '../schemas/records.ts';
-import { refuseMetric } from '../state/accept.ts';
+import { COUNT_MAX, NAME_BYTES_MAX, refuseMetric, STRING_BYTES_MAX, TIMESTAMP_MAX } from '../state/accept.ts';
 
 export interface BodyRefusal {
   readonly code: ErrorCode;
@@ -19,6 +20,7 @@ interface Field {
   readonly type: string;
   /** What it is where it is left out; a field without one must be there. */
   readonly default?: unknown;
+  readonly doc?: string;
 }
 
 const MEASUREMENTS = ['TopicTraffic', 'DatastoreMetrics', 'BrokerHeartbeat'] as const;
@@ -31,6 +33,7 @@ const FIELDS: ReadonlyMap<string, readonly Field[]> = new Map(
         name: field.name,
         type: typeof field.type === 'string' ? field.type : field.type.type,
         ...('default' in field && { default: field.default }),
+        ...('doc' in field && { doc: field.doc }),
       })),
     ]),
 );
@@ -59,6 +62,42 @@ export function metricOf(given: unknown): { readonly metric: Metric } | { readon
   if (refusal === undefined) return { metric };
   const named = fields.find(({ name }) => refusal.reason.startsWith(`${name} `))?.name;
   return refused(refusal.code, named ?? FIELD_OF[refusal.code] ?? '', refusal.reason);
+}
+
+const INSTANT = { maximum: TIMESTAMP_MAX, description: 'Milliseconds since 1970.' };
+/** What state/accept.ts takes, by field; of any other number 0 to COUNT_MAX. */
+const BOUNDS: Readonly<Record<string, object>> = {
+  topic: { pattern: '^[^+#\\u0000]+$', maxLength: STRING_BYTES_MAX, description: 'An MQTT topic, without wildcards.' },
+  brokerId: { maxLength: STRING_BYTES_MAX },
+  'BrokerHeartbeat.brokerId': { pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f]+$', maxLength: NAME_BYTES_MAX },
+  shardId: { pattern: '^[A-Za-z0-9_.-]{1,128}$' },
+  cpu: { maximum: 1 },
+  windowMs: { minimum: 1, maximum: 3_600_000 },
+  pointerOffset: { maximum: Number.MAX_SAFE_INTEGER - 1 },
+  windowStart: INSTANT,
+  timestamp: INSTANT,
+};
+
+/** What a caller may send, as a schema for each kind of measurement: what fits it is accepted, but for the length in bytes. */
+export const MEASUREMENT_SCHEMAS: readonly TSchema[] = [...FIELDS].map(([kind, fields]) =>
+  Type.Object(
+    {
+      kind: Type.Literal(kind),
+      ...Object.fromEntries(fields.map((field) => [field.name, schemaOf(kind, field)])),
+    },
+    { additionalProperties: true }, // M2
+  ),
+);
+
+function schemaOf(kind: string, { name, type, default: fallback, doc }: Field): TSchema {
+  const told = doc === undefined ? {} : { description: doc };
+  const bounds = BOUNDS[`${kind}.${name}`] ?? BOUNDS[name];
+  if (type === 'string') return Type.String({ ...told, ...bounds });
+  const amount = (more: Record<string, unknown>): TSchema =>
+    type === 'double' ? Type.Number(more) : Type.Integer(more);
+  const range = { minimum: 0, maximum: COUNT_MAX, ...bounds };
+  if (fallback === undefined) return amount({ ...told, ...range });
+  return Type.Optional(Type.Union([Type.Literal(fallback as number), amount(range)], { ...told, default: fallback }));
 }
 
 const WANTED: Readonly<Record<string, string>> = {

@@ -290,7 +290,8 @@ function oneOf(problems: readonly SchemaProblem[], problem: SchemaProblem | unde
 async function answer(views: Views, route: Route, request: FastifyRequest, reply: FastifyReply, options: HttpOptions) {
   const asked = { query: request.query, params: request.params, body: request.body } as ApiRequest;
   const response = await route.handle(views, asked);
-  if (route.role === 'admin') audit(route, request, asked, options);
+  const isTaken = response.kind === 'elsewhere' || response.status < 400;
+  if (route.role === 'admin' && isTaken) audit(route, request, asked, options);
   if (response.kind === 'text') return reply.status(response.status).type(response.type).send(response.body);
   if (response.kind === 'json') return reply.status(response.status).send(response.body);
   const { status, body } = await askOwner(response.address, request, options);

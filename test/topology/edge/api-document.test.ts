@@ -2,11 +2,14 @@
 
 import fc from 'fast-check';
 import type { FastifyInstance } from 'fastify';
+import type { TSchema } from 'typebox';
+import { Compile } from 'typebox/compile';
 import { afterEach, describe, expect, test } from 'vitest';
 import { filterProblem } from '../../../state/topic-filter.ts';
 import { ROUTES } from '../../../topology/api.ts';
 import { FILTER_PATTERN } from '../../../topology/api-document.ts';
 import { type HttpOptions, httpApp } from '../../../topology/edge/http-server.ts';
+import { metricOf } from '../../../topology/metric-body.ts';
 import { silentLogger, silentMeter } from '../../../topology/telemetry.ts';
 import { fakeViews } from '../../support/fake-views.ts';
 
@@ -33,6 +36,7 @@ async function appOf(options: HttpOptions): Promise<FastifyInstance> {
 }
 
 interface Operation {
+  readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema: TSchema }>> };
   readonly responses: Readonly<Record<string, object>>;
   readonly security?: unknown;
 }
@@ -76,6 +80,51 @@ describe('the published document', () => {
         Object.keys(responses).some((status) => status.startsWith('2')),
         route,
       ).toBe(true);
+  });
+
+  const text = fc.constantFrom('a', 'a/b', '', '+', 'a/#', 'x\u0001', '\u0000', '../etc');
+  const bounds = [-1, 0, 1, 2, 128, 3_600_000, 3_600_001, 253_402_300_799_999, 253_402_300_800_000, 1e15, 1e15 + 1];
+  const value = fc.oneof(fc.constantFrom(...bounds, 0.5, 2 ** 53), text, fc.constantFrom(null, true));
+  const right = {
+    TopicTraffic: { brokerId: 'b', topic: 'a', publishes: 1, bytes: 2, windowStart: 3, windowMs: 4 },
+    DatastoreMetrics: {
+      ...{ shardId: 's', instanceId: 'i', cpu: 0.5, memoryBytes: 1, memoryLimitBytes: 2, iops: 3, iopsLimit: 4 },
+      ...{ entries: 5, lookupP99Ms: 6, timestamp: 7, nodesPerLookup: 8, matchesPerLookup: 9 },
+    },
+    BrokerHeartbeat: { brokerId: 'b', pointerOffset: 1, timestamp: 5 },
+  };
+  const bodies = fc
+    .constantFrom(...Object.entries(right))
+    .chain(([kind, fields]) =>
+      fc
+        .tuple(fc.constantFrom('kind', ...Object.keys(fields)), fc.option(value, { nil: undefined }))
+        .map(([field, wrong]) => JSON.parse(JSON.stringify({ kind, ...fields, [field]: wrong }))),
+    );
+  test('its metrics are those that we take, field by field', async () => {
+    const { requestBody } = (await operationsOf(OPEN)).get('POST /update_metrics')!;
+    const published = Compile(requestBody!.content['application/json']!.schema);
+    for (const [kind, fields] of Object.entries(right)) expect(metricOf({ kind, ...fields })).toHaveProperty('metric');
+    fc.assert(
+      fc.property(bodies, (body) => {
+        expect([published.Check(body), published.Check([body])]).toEqual(Array(2).fill('metric' in metricOf(body)));
+      }),
+      { numRuns: 3_000 },
+    );
+  });
+
+  test('it says what becomes of metrics when all are taken, and when none is', async () => {
+    const { responses } = (await operationsOf(OPEN)).get('POST /update_metrics')!;
+    const app = await appOf(OPEN);
+    for (const [status, payload] of [
+      [202, { kind: 'BrokerHeartbeat', ...right.BrokerHeartbeat }],
+      [400, {}],
+      [400, []],
+    ] as const) {
+      const answer = await app.inject({ method: 'POST', url: '/update_metrics', payload });
+      const { content } = responses[status] as NonNullable<Operation['requestBody']>;
+      expect(answer.statusCode).toBe(status);
+      expect(Compile(content['application/json']!.schema).Check(answer.json())).toBe(true);
+    }
   });
 
   const filters = fc.oneof(

@@ -283,6 +283,35 @@ describe('the answers', () => {
     expect(views.sent).toEqual([{ body: traffic }, { body: { ...load, ...unsaid } }]);
   });
 
+  describe('/update_metrics with nothing that is right', () => {
+    const heartbeat = { kind: 'BrokerHeartbeat', brokerId: '', pointerOffset: 1, timestamp: 5 };
+    const refusal = { code: 'BROKER_INVALID', field: 'brokerId' };
+    test.each([
+      {
+        name: 'one metric',
+        payload: heartbeat,
+        says: { ...refusal, message: 'brokerId must have 1 to 128 bytes and no control characters', refused: 1 },
+        codes: ['BROKER_INVALID'],
+      },
+      {
+        name: 'a list',
+        payload: [heartbeat, { kind: 'TopicTraffic' }, {}],
+        says: { ...refusal, message: expect.stringMatching(/^all 3 were refused: brokerId must/), refused: 3 },
+        codes: ['BROKER_INVALID', 'METRIC_INVALID', 'METRIC_INVALID'],
+      },
+    ])('$name is 400 with the codes, and nobody is told that it was taken', async ({ payload, says, codes }) => {
+      const views = fakeViews();
+      const lines: object[] = [];
+      const app = await appOf({ ...OPEN, logger: { ...silentLogger, info: (facts) => void lines.push(facts) } }, views);
+      const answer = await app.inject({ method: 'POST', url: '/update_metrics', payload });
+      expect(answer.statusCode).toBe(400);
+      expect(answer.json()).toMatchObject({ accepted: 0, ...says });
+      expect(answer.json().refusals.map(({ code }: { code: string }) => code)).toEqual(codes);
+      expect(views.sent).toEqual([]);
+      expect(lines).toEqual([]);
+    });
+  });
+
   test('a move is steered once for each request id, and the audit line says who did what', async () => {
     const views = fakeViews();
     const lines: Record<string, unknown>[] = [];
