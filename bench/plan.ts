@@ -21,7 +21,8 @@ const SLICES_PER_SHARD = 100;
 /** A shard in trouble has so many times the slices of another: half as much again as is safe. */
 const TROUBLE = 2;
 const TROUBLED_SHARDS = 10;
-const ROUNDS = 8;
+/** The engine compiles a small cell's plan in dozens of rounds, a big one's in a few: before that its own work is measured. */
+const roundsOf = (slices: number): number => Math.max(8, Math.min(60, 300_000 / slices));
 const BAR_MS = 1_000;
 const BAR_BYTES_PER_SLICE = 2_000;
 const PARTITIONS = 64;
@@ -86,9 +87,10 @@ interface Measured {
 
 function measure(slices: number, mood: Mood): Measured {
   const { rows, cell, settings } = madeCell(slices, mood);
+  const rounds = roundsOf(slices);
   const times: number[] = [];
   let made: Plan | undefined;
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < rounds; round++) {
     const start = process.cpuUsage();
     made = plan(snapshotOf(rows, cell, settings).snapshot);
     const { user, system } = process.cpuUsage(start);
