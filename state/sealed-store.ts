@@ -13,7 +13,7 @@
 import { AppError } from '../schemas/errors.ts';
 import { type Checksum, seal, unseal } from './seal.ts';
 import { type Change, type Mark, STORE_FORMAT_VERSION, type Store } from './store.ts';
-import { type StoreFiles, TableSums } from './table-sums.ts';
+import { type EngineName, type StoreFiles, TableSums } from './table-sums.ts';
 import { isWhole, type JournalHead, WriteJournal } from './write-journal.ts';
 
 export type Operation =
@@ -48,6 +48,7 @@ export async function sealedStore(
   checksum: Checksum,
 ): Promise<Store> {
   const tables = new TableSums(files, checksum);
+  await trusted(name, () => checkEngine(name, files));
   await trusted(name, () => tables.compare());
   const engine = await trusted(name, openEngine);
   try {
@@ -58,6 +59,23 @@ export async function sealedStore(
     await engine.close();
     throw error;
   }
+}
+
+/** Either engine opens the other's folder, and then takes rows for missing or damaged. */
+async function checkEngine(name: string, files: StoreFiles): Promise<void> {
+  const found = engineOf(await files.list());
+  if (found === undefined || found === files.engine) return;
+  throw new AppError(
+    'STORE_FORMAT',
+    `the local store ${name} was made by the engine ${found}, and FORESHARD_STORE_ENGINE is ${files.engine}: it is rebuilt from the changelog, once; there is nothing to do`,
+    { store: name, found, expected: files.engine },
+  );
+}
+
+/** By files that an engine makes before any other: CURRENT is in the folders of both, IDENTITY in those of RocksDB. */
+function engineOf(files: readonly string[]): EngineName | undefined {
+  if (files.includes('IDENTITY')) return 'rocksdb';
+  return files.includes('CURRENT') ? 'level' : undefined;
 }
 
 class SealedStore implements Store {

@@ -11,8 +11,11 @@
 import { AppError } from '../schemas/errors.ts';
 import { type Checksum, seal, unseal } from './seal.ts';
 
+export type EngineName = 'level' | 'rocksdb';
+
 /** The folder of one store: the calls of Node's file system that are needed. */
 export interface StoreFiles {
+  readonly engine: EngineName;
   readonly tableSuffix: string;
   list(): Promise<readonly string[]>;
   /** `undefined` when there is no such file. */

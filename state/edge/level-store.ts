@@ -62,6 +62,7 @@ function entriesOf(db: Level<Buffer, Buffer>, from: Buffer, to: Buffer): AsyncIt
 
 /** The store's folder, for table-sums.ts. */
 const filesOf = (dir: string): StoreFiles => ({
+  engine: 'level',
   tableSuffix: '.ldb',
   list: () => orAbsent(readdir(dir), []),
   read: (name) => orAbsent(readFile(join(dir, name)), undefined),

@@ -130,6 +130,7 @@ function entriesOf(
 
 /** The store's folder, for table-sums.ts. */
 const filesOf = (dir: string): StoreFiles => ({
+  engine: 'rocksdb',
   tableSuffix: '.sst',
   list: () => orAbsent(readdir(dir), []),
   read: (name) => orAbsent(readFile(join(dir, name)), undefined),

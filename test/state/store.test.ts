@@ -53,6 +53,34 @@ storeSuite('rocksdb', rocksdb);
 damageSuite('level', level, '.ldb');
 damageSuite('rocksdb', rocksdb, '.sst');
 
+describe('a folder of the other engine', () => {
+  for (const [made, asked, fixtureOf, other] of [
+    ['level', 'rocksdb', level, rocksdbFolder],
+    ['rocksdb', 'level', rocksdb, levelFolder],
+  ] as const)
+    test(`made by ${made} and asked for as ${asked}: it says so, and is not taken for damaged`, async () => {
+      const { folder, dir, dispose } = await fixtureOf();
+      try {
+        const store = await folder.open('work-0');
+        await store.write([{ key: 'a', value: Buffer.from('1') }], { changelog: 1, inputs: {} });
+        await store.close();
+        await expect(other(dir!).open('work-0')).rejects.toMatchObject({
+          code: 'STORE_FORMAT',
+          message: expect.stringMatching(
+            `made by the engine ${made}, and FORESHARD_STORE_ENGINE is ${asked}: it is rebuilt`,
+          ),
+        });
+        const again = await folder.open('work-0');
+        expect(await again.get('a')).toEqual(Buffer.from('1'));
+        await again.close();
+        await other(dir!).destroy('work-0');
+        await (await other(dir!).open('work-0')).close();
+      } finally {
+        await dispose();
+      }
+    });
+});
+
 describe('rocksdb', () => {
   test('it is loaded only when it is asked for', () => {
     // In a process of its own: this one has it already.
