@@ -40,7 +40,7 @@ export function checkKeySpace(made: KeySpace, asked: KeySpace): void {
   if (made.partitions === asked.partitions && made.keyFormat === asked.keyFormat) return;
   throw new AppError(
     'FLEET_MISMATCH',
-    `the shard was made for ${spaceText(made)} and is asked by a fleet of ${spaceText(asked)}`,
+    `the shard was made for ${spaceText(made)} and is asked by a fleet of ${spaceText(asked)}: set FORESHARD_PARTITIONS to what the shard was made for if it is this fleet’s, and give the fleet a shard server of its own if it is not`,
     { made: spaceText(made), asked: spaceText(asked) },
   );
 }

@@ -39,7 +39,10 @@ export class LostShards implements ShardWatch {
     const before = this.#heard.get(shard);
     if (before?.state !== 'LOST') {
       this.#hear(shard, { state: 'LOST', reason, told: 'no' });
-      this.#parts.logger.error({ shard, reason }, 'a shard is lost: what lives on it waits until it is back');
+      this.#parts.logger.error(
+        { shard, reason },
+        'a shard is lost to this fleet: the reason says what to do, and what lives on it waits',
+      );
     }
     this.#tell(shard);
   }

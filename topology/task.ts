@@ -291,8 +291,8 @@ export class Task {
 
   #warnRebuild(error: AppError): void {
     this.#ports.logger.warn(
-      { task: this.name, code: error.code, ...error.facts },
-      'the local state cannot be trusted; it is rebuilt from the changelog, nothing is lost',
+      { task: this.name, code: error.code, reason: error.message, ...error.facts },
+      `the local state ${error.code === 'STORE_FORMAT' ? 'is of another engine or format' : 'cannot be trusted'}; it is rebuilt from the changelog, nothing is lost`,
     );
   }
 
@@ -520,7 +520,7 @@ export class Task {
           meter.add('foreshard_effect_retries_total', 1);
           logger.warn(
             { task: this.name, pauseMs, reason: error.message, ...error.facts },
-            'a shard’s store does not answer; this partition waits for it and loses nothing',
+            `${storeTrouble(error)}; this partition waits for it and loses nothing`,
           );
           await this.#unlessAbandoned(clock.sleep(pauseMs));
           pauseMs = Math.min(pauseMs * 2, this.#settings.effectRetryMs * 64);
@@ -622,6 +622,20 @@ export class Task {
     meter.add('foreshard_stepped_total', counts.stepped, labels);
     if (counts.duplicate > 0) meter.add('foreshard_duplicate_total', counts.duplicate, labels);
     if (counts.refused > 0) meter.add('foreshard_refused_records_total', counts.refused, labels);
+  }
+}
+
+/** By the code that the store itself gave (datastores/perform.ts P2). */
+function storeTrouble({ facts }: AppError): string {
+  switch (facts.code) {
+    case 'FLEET_MISMATCH':
+      return 'a shard’s store is another fleet’s';
+    case 'SHARD_LOST':
+      return 'a shard’s store has lost its data';
+    case 'SHARD_UNKNOWN':
+      return 'a shard’s store is not there';
+    default:
+      return 'a shard’s store does not answer';
   }
 }
 

@@ -3,7 +3,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { type Emit, type Input, jsonTable, type Step, type Tick } from '../../processors/step.ts';
 import { jsonCodec } from '../../schemas/codec.ts';
-import { AppError } from '../../schemas/errors.ts';
+import { AppError, type ErrorCode } from '../../schemas/errors.ts';
 import { eventTime } from '../../schemas/ids.ts';
 import type { SubscriptionEvent } from '../../schemas/records.ts';
 import type { Effect, Outcome } from '../../state/effects.ts';
@@ -97,7 +97,10 @@ class AskedLog extends MemoryLog {
   }
 }
 
-type Answer = 'done' | 'unavailable' | 'silent';
+type Answer = 'done' | 'unavailable' | 'silent' | 'another fleet’s' | 'lost';
+
+/** What a store says itself, beside that it cannot be used now. */
+const CODES: Partial<Record<Answer, ErrorCode>> = { 'another fleet’s': 'FLEET_MISMATCH', lost: 'SHARD_LOST' };
 
 /** A running process of two partitions over stores that answer as they are told to. */
 async function world(shelf?: MemoryShelf) {
@@ -110,6 +113,7 @@ async function world(shelf?: MemoryShelf) {
     ...(shelf === undefined ? {} : { shelf }),
   });
   let attempts = 0;
+  const warnings: string[] = [];
   const running = await run(
     topology,
     {
@@ -118,7 +122,7 @@ async function world(shelf?: MemoryShelf) {
       stores: memoryFolder(),
       clock,
       meter: new CountingMeter(),
-      logger: silentLogger,
+      logger: { ...silentLogger, warn: (_facts, message) => void warnings.push(message) },
       fitter: inlineFitter,
       effects: {
         async perform(asked) {
@@ -126,8 +130,9 @@ async function world(shelf?: MemoryShelf) {
             const { shard } = effect as Extract<Effect, { kind: 'write' }>;
             attempts++;
             if (answers[shard] === 'silent') await new Promise(() => {});
-            if (answers[shard] === 'unavailable')
-              throw new AppError('STORE_UNAVAILABLE', 'the store cannot be reached', { shard });
+            const answer = answers[shard]!;
+            if (answer !== 'done')
+              throw new AppError('STORE_UNAVAILABLE', 'the store cannot be reached', { shard, code: CODES[answer] });
           }
           return [];
         },
@@ -177,7 +182,7 @@ async function world(shelf?: MemoryShelf) {
       await turns();
     }
   };
-  return { answers, clock, log, running, tally, send, pass, attempts: () => attempts };
+  return { answers, clock, log, running, tally, send, pass, warnings, attempts: () => attempts };
 }
 
 /** Lets all that can go on without time go on. */
@@ -235,6 +240,23 @@ describe('a task whose store does not answer', () => {
     answers['shard-1'] = 'done';
     await pass(7_000);
     expect(running.readiness()).toMatchObject({ ready: true, reasons: [], waiting: [] });
+  });
+});
+
+describe('what the log says of a store that holds a task up', () => {
+  test.each([
+    { answer: 'unavailable', says: 'a shard’s store does not answer; this partition waits for it and loses nothing' },
+    {
+      answer: 'another fleet’s',
+      says: 'a shard’s store is another fleet’s; this partition waits for it and loses nothing',
+    },
+    { answer: 'lost', says: 'a shard’s store has lost its data; this partition waits for it and loses nothing' },
+  ] as const)('$answer: $says', async ({ answer, says }) => {
+    const { answers, warnings, send, pass } = await world();
+    answers['shard-0'] = answer;
+    await send(0);
+    await pass(1_000);
+    expect(new Set(warnings)).toEqual(new Set([says]));
   });
 });
 
