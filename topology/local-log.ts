@@ -178,6 +178,11 @@ export class LocalLog implements Log {
     return follower;
   }
 
+  /** How many partitions a topic has; `undefined` when there is no such topic yet. */
+  partitionsOf(topic: string): number | undefined {
+    return this.#topics.get(topic)?.shape.partitions;
+  }
+
   health(): { readonly ok: boolean; readonly reason: string } {
     if (this.#failure !== undefined) return { ok: false, reason: this.#failure.message };
     return this.#closing === undefined ? { ok: true, reason: '' } : { ok: false, reason: 'the log is closed' };

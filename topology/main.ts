@@ -30,7 +30,7 @@ import { rocksdbFolder } from '../state/edge/rocksdb-store.ts';
 import { type KeySpace, keySpaceOf } from '../state/keys.ts';
 import type { Config } from './config.ts';
 import { readCatalog } from './edge/catalog-file.ts';
-import { embeddedLog } from './edge/embedded-log.ts';
+import { EmbeddedLog, embeddedLog } from './edge/embedded-log.ts';
 import type { HttpServer } from './edge/http-server.ts';
 import { kafkaLog } from './edge/kafka-log.ts';
 import { systemClock } from './edge/system-clock.ts';
@@ -45,7 +45,7 @@ import { type Running, run } from './runner.ts';
 import { type RunningViews, runningViews } from './running-views.ts';
 import { startingViews } from './starting-views.ts';
 import type { Logger, Meter } from './telemetry.ts';
-import { ALL_TOPICS } from './topics.ts';
+import { ALL_TOPICS, subscriptions } from './topics.ts';
 import { type TopologySettings, topologyOf } from './topology.ts';
 import type { Views } from './views.ts';
 
@@ -107,6 +107,7 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
     logger.warn({ error: failure }, SNAPSHOT_FAILED);
   });
   const log = await openLog(config, logger, clock, simulated, telemetry.meter);
+  await checkPartitions(log, config);
   const closers: (() => Promise<void>)[] = [() => provisioner.close(), () => log.close()]; // The last one first.
   let isStopping = false;
   let isWhole = false;
@@ -216,6 +217,18 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
     return stopping;
   };
   return { httpPort: http?.port ?? 0, started, stop };
+}
+
+/** Closes an embedded log of another number of partitions, which never changes, and throws CONFIG_INVALID. */
+async function checkPartitions(log: Log, { partitions, dataDir }: Config): Promise<void> {
+  const made = log instanceof EmbeddedLog ? log.partitionsOf(subscriptions.name) : undefined;
+  if (made === undefined || made === partitions) return;
+  await log.close();
+  throw new AppError(
+    'CONFIG_INVALID',
+    `the folder ${dataDir} was made with ${made} partitions, which cannot be changed, and ${partitions} are asked for: set FORESHARD_PARTITIONS=${made}, or name another folder with FORESHARD_DATA_DIR`,
+    { dataDir, made, partitions },
+  );
 }
 
 /** Waits for a registry that does not answer; one that refuses who we are is told at once. */

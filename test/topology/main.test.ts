@@ -68,3 +68,22 @@ test('a schema registry that refuses the credentials ends the start', async () =
   const { starting } = await beginning(await registryAnswering(401, {}));
   await expect(starting.started).rejects.toMatchObject({ code: 'REGISTRY_UNAVAILABLE' });
 });
+
+test('a folder that was made with another number of partitions is refused before anything starts, in the words of the setting', async () => {
+  const folder = await tempFolder();
+  onTestFinished(() => folder.remove());
+  const beginWith = (partitions: number) => {
+    const values = { dataDir: folder.path, httpPort: 0, workerThreads: 0, partitions };
+    return begin(configOf([{ source: 'test', values }]).config, { logger: silentLogger });
+  };
+  const first = await beginWith(2);
+  await first.started;
+  await first.stop();
+  await expect(beginWith(4)).rejects.toMatchObject({
+    code: 'CONFIG_INVALID',
+    message: `the folder ${folder.path} was made with 2 partitions, which cannot be changed, and 4 are asked for: set FORESHARD_PARTITIONS=2, or name another folder with FORESHARD_DATA_DIR`,
+  });
+  const again = await beginWith(2); // The one that was refused has left nothing open.
+  await again.started;
+  await again.stop();
+});

@@ -28,7 +28,7 @@ export async function acceptLoss(config: Config, output: Output): Promise<void> 
         found.push({ ...loss, group: group.name, shards: [] });
     if (found.length === 0) return found;
     const table = await tableOf(reading, config);
-    const marked = found.map((loss) => ({ ...loss, shards: shardsOf(table, loss.partition, config.partitions) }));
+    const marked = found.map((loss) => ({ ...loss, shards: shardsOf(table, loss.partition) }));
     await reading.log.append(marked.map((loss) => letterOfLoss(loss, Date.now())));
     return marked;
   };
@@ -38,12 +38,12 @@ export async function acceptLoss(config: Config, output: Output): Promise<void> 
   for (const loss of accepted) output.line(`${lossText(loss)}. It goes on with the next start.`);
 }
 
-/** Shards that the pointer table names for slices of a partition. */
-export function shardsOf(table: PointerTable, partition: number, partitions: number): string[] {
+/** Shards that the pointer table names for slices of a partition, of as many as the table knows. */
+export function shardsOf(table: PointerTable, partition: number): string[] {
   const shards = new Set<string>();
   for (const pointer of table.snapshot().pointers) {
     const slice = parseSlice(pointer.slice);
-    if (slice !== undefined && partitionOfSlice(slice, partitions) === partition)
+    if (slice !== undefined && partitionOfSlice(slice, table.partitions) === partition)
       for (const shard of pointer.shards) shards.add(shard);
   }
   return [...shards].sort();

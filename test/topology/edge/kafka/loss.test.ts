@@ -73,25 +73,26 @@ describe('a loss that a person accepts', () => {
   test('names the shards to check, and is kept as a dead letter that cannot be replayed', () => {
     const table = new PointerTable(4);
     const record = (slice: string, shard: string, index: number) => ({
-      change: { epoch: 1, index, count: 3 },
+      change: { epoch: 1, index, count: 4 },
       body: { kind: 'PointerEntry', slice: sliceKey(slice), epoch: 1, mode: 'SINGLE', shards: [shardId(shard)] },
     });
     for (const [index, [slice, shard]] of [
       ['c/3/', 'shard-b'],
       ['w/3/', 'shard-a'],
       ['c/2/', 'shard-c'],
+      ['t/f', 'shard-d'], // Of as many partitions as the table has, it is in 3.
     ].entries())
       table.apply(`p:${slice}`, record(slice!, shard!, index) as never, index);
-    table.reached(3, 3);
-    const shards = shardsOf(table, 3, 4);
-    expect(shards).toEqual(['shard-a', 'shard-b']);
+    table.reached(4, 4);
+    const shards = shardsOf(table, 3);
+    expect(shards).toEqual(['shard-a', 'shard-b', 'shard-d']);
     const letter = letterOfLoss(
       { topic: 'subscriptions', partition: 3, from: 5, to: 10, group: 'work', shards },
       1_000,
     );
     const raw = { ...letter, key: null, offset: 0, timestamp: 1_000, headers: letter.headers };
     expect(letterOf(raw)).toMatchObject({ code: 'INPUT_TRUNCATED', topic: 'subscriptions', partition: 3, offset: 5 });
-    expect(letterOf(raw).reason).toMatch(/records 5 to 9 are gone.*check shards shard-a shard-b/);
+    expect(letterOf(raw).reason).toMatch(/records 5 to 9 are gone.*check shards shard-a shard-b shard-d/);
     expect(() => originalOf(raw)).toThrow(/cannot be replayed/);
   });
 });
