@@ -25,5 +25,5 @@ EXPOSE 8080 7070
 # Of `run`. Liveness, not readiness: an instance that restores its state is not to be restarted for it.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.FORESHARD_HTTP_PORT ?? 8080}/livez`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
-ENTRYPOINT ["node", "dist/topology/cli.js"]
+ENTRYPOINT ["node", "dist/cli/cli.js"]
 CMD ["run"]

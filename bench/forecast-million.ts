@@ -3,12 +3,12 @@
 // million, it says how many it reaches in a minute.
 
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import { LEVELS } from '../processors/forecast/calibration.ts';
+import { LEVELS } from '../processors/forecast/combine/calibration.ts';
 import { Forecaster, type SeriesMemory } from '../processors/forecast/forecaster.ts';
 import { NEAR_STEPS } from '../processors/forecast/grid.ts';
-import { COMPACT } from '../processors/forecast/history.ts';
+import { COMPACT } from '../processors/forecast/history/history.ts';
 import { CHEAP_MODELS } from '../processors/forecast/models/models.ts';
-import { threadScript } from '../topology/thread-script.ts';
+import { threadScript } from '../runtime/thread-script.ts';
 import { CHEAP_GRID } from './forecast.ts';
 import { madeRates } from './made-rates.ts';
 import type { Measurement } from './measurement.ts';

@@ -5,10 +5,10 @@
 
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { LEVELS } from '../processors/forecast/calibration.ts';
+import { LEVELS } from '../processors/forecast/combine/calibration.ts';
 import { Forecaster, type ModelSet, type SeriesMemory } from '../processors/forecast/forecaster.ts';
 import { type Grid, MINUTE_GRID, NEAR_STEPS } from '../processors/forecast/grid.ts';
-import { COMPACT, type HistoryShape, shapeOfHours } from '../processors/forecast/history.ts';
+import { COMPACT, type HistoryShape, shapeOfHours } from '../processors/forecast/history/history.ts';
 import { CHEAP_MODELS, DEFAULT_MODELS } from '../processors/forecast/models/models.ts';
 import { FORECAST_DEFAULTS } from '../processors/forecast/settings.ts';
 import { BinaryWriter } from '../state/binary.ts';

@@ -1,13 +1,13 @@
 // One instance of the ingest bench: a process of its own, as in production. Says when it was given its first events.
 
+import { kafkaLog } from '../log/kafka/kafka-log.ts';
+import { systemClock } from '../runtime/edge/system-clock.ts';
+import { inlineFitter } from '../runtime/inline-fitter.ts';
+import { run } from '../runtime/runner.ts';
+import { silentLogger, silentMeter } from '../runtime/telemetry.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { registryCodec, subjectOf } from '../schemas/edge/registry-codec.ts';
 import { levelFolder } from '../state/edge/level-store.ts';
-import { kafkaLog } from '../topology/edge/kafka-log.ts';
-import { systemClock } from '../topology/edge/system-clock.ts';
-import { inlineFitter } from '../topology/inline-fitter.ts';
-import { run } from '../topology/runner.ts';
-import { silentLogger, silentMeter } from '../topology/telemetry.ts';
 import { metrics, rates, subscriptions, wildcards } from '../topology/topics.ts';
 import { ingestAndRates, PARTITIONS, runnerSettings } from './ingest.ts';
 

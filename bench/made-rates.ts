@@ -1,6 +1,6 @@
 // Made rates: minutes of a series with a day and a week, noise, and now and then a burst, from a seed.
 
-import { randomFrom } from '../topology/random.ts';
+import { randomFrom } from '../evaluation/random.ts';
 
 const DAY = 1_440;
 

@@ -4,16 +4,23 @@
 
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { type Catalog, catalogOf } from '../processors/plan/catalog.ts';
+import { randomFrom } from '../evaluation/random.ts';
+import { type Catalog, catalogOf } from '../processors/plan/cluster/catalog.ts';
 import { type Plan, plan } from '../processors/plan/plan.ts';
-import { PLAN_DEFAULTS, type PlanSettings } from '../processors/plan/plan-stage.ts';
-import { type CellRow, type Row, seriesKey, shardKey, shardNumbered, sliceRowKey } from '../processors/plan/rows.ts';
-import { beginCell } from '../processors/plan/shards.ts';
-import { snapshotOf } from '../processors/plan/snapshot.ts';
+import { PLAN_DEFAULTS, type PlanSettings } from '../processors/plan/stage/plan-stage.ts';
+import {
+  type CellRow,
+  type Row,
+  seriesKey,
+  shardKey,
+  shardNumbered,
+  sliceRowKey,
+} from '../processors/plan/stage/rows.ts';
+import { beginCell } from '../processors/plan/stage/shards.ts';
+import { snapshotOf } from '../processors/plan/stage/snapshot.ts';
 import type { Rows } from '../processors/step.ts';
 import { epoch, eventTime } from '../schemas/ids.ts';
 import { hashSlice, leafSeries } from '../state/keys.ts';
-import { randomFrom } from '../topology/random.ts';
 import type { Measurement } from './measurement.ts';
 
 const SIZES = [1_000, 10_000, 100_000];

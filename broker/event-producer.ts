@@ -7,13 +7,13 @@
 //       log stays away, the caller is told with LOG_UNAVAILABLE.
 //   V3. Measurements are shed before subscriptions: they are not repeated, and topics beyond a limit are not counted.
 
+import type { Clock, Log, OutRecord } from '../runtime/ports.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { AppError } from '../schemas/errors.ts';
 import { type EventTime, eventTime, type Offset } from '../schemas/ids.ts';
 import type { Action, Metric, SubscriptionEvent } from '../schemas/records.ts';
 import { refuseMetric, refuseSubscription } from '../state/accept.ts';
 import { partitionOf } from '../state/keys.ts';
-import type { Clock, Log, OutRecord } from '../topology/ports.ts';
 import { metrics as metricsTopic, subscriptions as subscriptionsTopic } from '../topology/topics.ts';
 
 export interface EventProducerPorts {

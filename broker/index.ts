@@ -1,8 +1,8 @@
 // Foreshard for brokers: embed this, give it a log and the stores, and it tells where each subscription is, who a PUBLISH
 // goes to, and reports what the broker's clients do.
 
+import type { Clock, Log } from '../runtime/ports.ts';
 import type { Codec } from '../schemas/codec.ts';
-import type { Clock, Log } from '../topology/ports.ts';
 import { EVENT_PRODUCER_DEFAULTS, EventProducer, type EventProducerSettings } from './event-producer.ts';
 import { PointerReader, type PointerReaderSettings } from './pointer-reader.ts';
 import { ROUTER_DEFAULTS, Router, type RouterPorts, type RouterSettings } from './router.ts';

@@ -7,13 +7,13 @@
 //   B3. A record that cannot be read is counted and passed over; it stops nobody.
 //   B4. While the schema registry cannot be asked, the table stays as it is, and grows on by itself afterwards.
 
+import type { Batch, Clock, Follower, Log } from '../runtime/ports.ts';
+import { preparePatiently } from '../runtime/registry-patience.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { AppError } from '../schemas/errors.ts';
 import type { Epoch, Offset } from '../schemas/ids.ts';
 import type { PointerRecord } from '../schemas/records.ts';
 import { type PointerRefusal, type PointerSnapshot, PointerTable } from '../state/pointer-table.ts';
-import type { Batch, Clock, Follower, Log } from '../topology/ports.ts';
-import { preparePatiently } from '../topology/registry-patience.ts';
 import { pointers as pointerTopic } from '../topology/topics.ts';
 
 export interface PointerReaderPorts {

@@ -1,5 +1,5 @@
 // Step: the only contract a processor meets. A step is synchronous, total and free of I/O: the same rows and input give
-// the same rows and emits. The runner (topology/runner.ts) loads the rows, writes the dirty ones with the input's offset
+// the same rows and emits. The runner (runtime/runner.ts) loads the rows, writes the dirty ones with the input's offset
 // in one commit, and may run a step again after a crash, with the same result, but never skip one.
 
 import type { Offset, Partition } from '../schemas/ids.ts';

@@ -1,5 +1,5 @@
 // Setting: one kind of value that a configuration holds, and how it is read from JSON (the type itself) or from the
-// environment and flags (its text). Each stage exports its own; topology/config.ts lays them together.
+// environment and flags (its text). Each stage exports its own; config/config.ts lays them together.
 //
 //   S1. A value that is read is in bounds; one that is not has a problem in words.
 //   S2. A secret is never part of those words, nor printed by JSON or the console.

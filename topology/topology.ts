@@ -6,7 +6,7 @@ import { type ApplySettings, carryOut, lives } from '../processors/apply/apply.t
 import { forecasting } from '../processors/forecast/forecast.ts';
 import type { ForecastSettings } from '../processors/forecast/settings.ts';
 import { ingestWith } from '../processors/ingest/ingest.ts';
-import { cells, type PlanSettings, planWith } from '../processors/plan/plan-stage.ts';
+import { cells, type PlanSettings, planWith } from '../processors/plan/stage/plan-stage.ts';
 import { countRates, windows } from '../processors/rates/rates.ts';
 import type { RatesSettings } from '../processors/rates/settings.ts';
 import { defineTopology, stage, type Topology } from './graph.ts';

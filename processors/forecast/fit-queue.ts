@@ -7,7 +7,7 @@
 //   Q3. Bounded: `CANDIDATES_MAX` wait, `CLUSTERS_MAX` shapes are remembered. Nothing here is stored: after a restart the
 //       series that are due offer themselves again.
 
-import type { History } from './history.ts';
+import type { History } from './history/history.ts';
 import type { Parameters } from './model.ts';
 
 export interface Candidate {

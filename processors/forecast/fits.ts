@@ -3,7 +3,7 @@
 
 import { BinaryReader, BinaryWriter } from '../../state/binary.ts';
 import { type Grid, MINUTE_GRID } from './grid.ts';
-import { History, type HistoryShape } from './history.ts';
+import { History, type HistoryShape } from './history/history.ts';
 import type { Parameters } from './model.ts';
 import { MODELS } from './models/models.ts';
 

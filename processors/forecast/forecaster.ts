@@ -11,15 +11,15 @@
 
 import type { BinaryReader, BinaryWriter } from '../../state/binary.ts';
 import { LOG_MAX } from '../../state/log-ring.ts';
-import { type Anchors, anchorsOf } from './anchors.ts';
-import { Calibration, LEVELS, offsetAt } from './calibration.ts';
-import { Combination } from './combination.ts';
+import { type Anchors, anchorsOf } from './combine/anchors.ts';
+import { Calibration, LEVELS, offsetAt } from './combine/calibration.ts';
+import { Combination } from './combine/combination.ts';
+import { Runaway } from './combine/runaway.ts';
+import { Waiting } from './combine/waiting.ts';
 import { type Grid, type Place, placesOf } from './grid.ts';
-import { BRIDGE_STEPS_MAX, History, type HistoryShape, RATE_MAX } from './history.ts';
+import { BRIDGE_STEPS_MAX, History, type HistoryShape, RATE_MAX } from './history/history.ts';
+import { lookEvery, regimeBegin } from './history/regime.ts';
 import { type Model, NO_PARAMETERS, NO_STATE, type Parameters } from './model.ts';
-import { lookEvery, regimeBegin } from './regime.ts';
-import { Runaway } from './runaway.ts';
-import { Waiting } from './waiting.ts';
 
 export interface SeriesMemory {
   readonly history: History;

@@ -13,7 +13,7 @@
 // Whatever a model says, NaN and 1e308 included, is checked before it is used (combination.ts).
 
 import type { Grid } from './grid.ts';
-import type { History } from './history.ts';
+import type { History } from './history/history.ts';
 
 export type State = Float32Array;
 export type Parameters = Float32Array;

@@ -8,7 +8,7 @@ import type { RateWindow, Signal as SignalName } from '../../schemas/records.ts'
 import { BinaryReader, BinaryWriter } from '../../state/binary.ts';
 import type { Forecaster } from './forecaster.ts';
 import { MINUTE_GRID } from './grid.ts';
-import { RATE_MAX } from './history.ts';
+import { RATE_MAX } from './history/history.ts';
 import { Signal } from './signal.ts';
 
 export const SIGNALS: readonly SignalName[] = ['SUBSCRIPTIONS', 'PUBLISHES'];

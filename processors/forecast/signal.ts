@@ -6,11 +6,11 @@
 
 import type { Forecast } from '../../schemas/records.ts';
 import type { BinaryReader, BinaryWriter } from '../../state/binary.ts';
-import { LEVELS } from './calibration.ts';
+import { LEVELS } from './combine/calibration.ts';
 import type { Forecaster, SeriesMemory } from './forecaster.ts';
 import { NEAR_STEPS } from './grid.ts';
-import { RATE_MAX } from './history.ts';
-import { type Pattern, patternOf, UNKNOWN_PATTERN } from './patterns.ts';
+import { RATE_MAX } from './history/history.ts';
+import { type Pattern, patternOf, UNKNOWN_PATTERN } from './history/patterns.ts';
 
 export interface TrustSettings {
   /** Closed steps before any forecast is trusted. */

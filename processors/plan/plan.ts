@@ -10,15 +10,15 @@
 
 import type { ShardId } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
-import type { Action, Constraint, Facts, Goal, Refusal } from './actions.ts';
-import { balancing } from './balance.ts';
-import { Board, type BoardShard, type Snapshot } from './board.ts';
-import { type Trouble, troubledShards, troubleOf, troubleText } from './capacity.ts';
-import { type FleetPlan, fleetPlan, growing, sparePerSecond } from './fleet.ts';
-import { firstRefusal, GOALS } from './goals/goals.ts';
-import { reliefs } from './placement.ts';
-import { smallerTypes } from './sizing.ts';
-import { emptying, leavingShard, merging, spareShard, unreplicating, unwantedShards } from './upkeep.ts';
+import type { Action, Constraint, Facts, Goal, Refusal } from './cluster/actions.ts';
+import { Board, type BoardShard, type Snapshot } from './cluster/board.ts';
+import { type FleetPlan, fleetPlan, growing, sparePerSecond } from './cluster/fleet.ts';
+import { firstRefusal, GOALS } from './constraints/goals.ts';
+import { type Trouble, troubledShards, troubleOf, troubleText } from './demand/capacity.ts';
+import { balancing } from './search/balance.ts';
+import { reliefs } from './search/placement.ts';
+import { smallerTypes } from './search/sizing.ts';
+import { emptying, leavingShard, merging, spareShard, unreplicating, unwantedShards } from './search/upkeep.ts';
 
 export interface Plan {
   /** In the order in which they are to be carried out; WAIT is never among them. */

@@ -3,8 +3,8 @@
 
 import { choice, fallbacksOf, integer, number, type ValuesOf, valuesOf } from '../../schemas/setting.ts';
 import type { GenesisSettings } from '../../state/genesis.ts';
-import type { Catalog } from './catalog.ts';
-import type { PlanPolicy } from './provisioning.ts';
+import type { Catalog } from './cluster/catalog.ts';
+import type { PlanPolicy } from './search/provisioning.ts';
 
 /** `observe`: says what it would do. `approve`: proposes, and does what a person agrees to. `auto`: does it. */
 export type PlanMode = 'observe' | 'approve' | 'auto';

@@ -1,10 +1,10 @@
 // Fakes for the broker library: a topic fed by hand, a clock moved by hand, and a fleet's pointers.
 
+import type { Batch, Clock, Follower, OutRecord } from '../../runtime/ports.ts';
 import { jsonCodec } from '../../schemas/codec.ts';
 import { epoch, shardId, sliceKey } from '../../schemas/ids.ts';
 import type { PointerMode, PointerRecord } from '../../schemas/records.ts';
 import { keyOfBody } from '../../state/pointer-table.ts';
-import type { Batch, Clock, Follower, OutRecord } from '../../topology/ports.ts';
 
 export const PARTITIONS = 2;
 

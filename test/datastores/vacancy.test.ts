@@ -1,9 +1,9 @@
 // A shard goes when nothing of any partition lives in it (D6), whoever asks: through both provisioners, with real stores.
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { remoteProvisioner } from '../../datastores/remote/remote-provisioner.ts';
-import { type ShardServer, startShardServer } from '../../datastores/remote/shard-server.ts';
+import { type ShardServer, startShardServer } from '../../datastores/protocol/shard-server.ts';
 import type { Provisioner, ShardStore } from '../../datastores/shard-store.ts';
+import { remoteProvisioner } from '../../provisioners/remote/remote-provisioner.ts';
 import { shardId } from '../../schemas/ids.ts';
 import { groupSlice, hashSlice, partitionOf, pinSlice, placeOf, spreadSlice } from '../../state/keys.ts';
 import { localShards } from '../support/shards.ts';

@@ -18,9 +18,9 @@
 //   cell NAME                          what follows is of that cell alone; each has a result
 //   run 120m
 
-import { catalogOf } from '../../processors/plan/catalog.ts';
-import { cellOf } from '../../processors/plan/rows.ts';
-import { shardsOf } from '../../processors/plan/views.ts';
+import { catalogOf } from '../../processors/plan/cluster/catalog.ts';
+import { cellOf } from '../../processors/plan/stage/rows.ts';
+import { shardsOf } from '../../processors/plan/stage/views.ts';
 import { eventTime, planId, shardId } from '../../schemas/ids.ts';
 import type { Decision, PlanVerdict } from '../../schemas/records.ts';
 import {

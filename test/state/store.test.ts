@@ -87,7 +87,7 @@ describe('rocksdb', () => {
     const program = `
       const { createRequire } = await import('node:module');
       const loaded = () => Object.keys(createRequire(import.meta.url).cache).some((each) => each.includes('rocksdb-native'));
-      await import('${join(import.meta.dirname, '../../topology/main.ts')}');
+      await import('${join(import.meta.dirname, '../../app/main.ts')}');
       const before = loaded();
       const { rocksdbFolder } = await import('${join(import.meta.dirname, '../../state/edge/rocksdb-store.ts')}');
       rocksdbFolder('never-opened');

@@ -10,8 +10,8 @@ import { EVENT_PRODUCER_DEFAULTS, EventProducer } from '../../broker/event-produ
 import { PointerReader } from '../../broker/pointer-reader.ts';
 import { Router } from '../../broker/router.ts';
 import type { Subscriber } from '../../datastores/shard-store.ts';
+import { randomFrom } from '../../evaluation/random.ts';
 import { AppError } from '../../schemas/errors.ts';
-import { randomFrom } from '../../topology/random.ts';
 import type { Deployment } from './deployment.ts';
 import type { EventLedger } from './event-ledger.ts';
 

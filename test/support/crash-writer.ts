@@ -1,9 +1,9 @@
 // A process that commits to an embedded log and a local store until it is killed: `crash-writer.ts <dir>`. It prints the
 // number of each commit once the log has taken it.
 
+import { embeddedLog } from '../../log/embedded/embedded-log.ts';
+import { MARK_KEY, type TaskLog } from '../../runtime/ports.ts';
 import { levelFolder } from '../../state/edge/level-store.ts';
-import { embeddedLog } from '../../topology/edge/embedded-log.ts';
-import { MARK_KEY, type TaskLog } from '../../topology/ports.ts';
 
 const dir = process.argv[2]!;
 const log = await embeddedLog({ dir: `${dir}/log`, app: 'crash', partitions: 1, cleanEveryMs: 5, dirtyBytesMin: 2000 });

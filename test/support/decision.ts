@@ -1,6 +1,6 @@
 // A decision in which nothing applies, for tests to say what does.
 
-import { UNSAID } from '../../processors/plan/turn.ts';
+import { UNSAID } from '../../processors/plan/stage/turn.ts';
 import { eventTime } from '../../schemas/ids.ts';
 import type { Decision } from '../../schemas/records.ts';
 

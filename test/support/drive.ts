@@ -1,6 +1,11 @@
 // Drive: a topology run whole, in memory, by hand. Time passes when `advance` says so; after each call everything that
 // follows from it has happened and is committed.
 
+import { inlineFitter } from '../../runtime/inline-fitter.ts';
+import type { Effects } from '../../runtime/ports.ts';
+import { type Running, run } from '../../runtime/runner.ts';
+import { SimulatedClock } from '../../runtime/simulated-clock.ts';
+import { type Labels, type Meter, silentLogger } from '../../runtime/telemetry.ts';
 import type { Codec } from '../../schemas/codec.ts';
 import { jsonCodec } from '../../schemas/codec.ts';
 import type { Partition } from '../../schemas/ids.ts';
@@ -8,11 +13,6 @@ import { partitionOf } from '../../state/keys.ts';
 import { memoryFolder } from '../../state/memory-store.ts';
 import type { StoreFolder } from '../../state/store.ts';
 import type { Group, Topology } from '../../topology/graph.ts';
-import { inlineFitter } from '../../topology/inline-fitter.ts';
-import type { Effects } from '../../topology/ports.ts';
-import { type Running, run } from '../../topology/runner.ts';
-import { SimulatedClock } from '../../topology/simulated-clock.ts';
-import { type Labels, type Meter, silentLogger } from '../../topology/telemetry.ts';
 import { type AnyTopic, deadLetters } from '../../topology/topics.ts';
 import { MemoryLog, type MemoryShelf } from './memory-log.ts';
 

@@ -8,11 +8,11 @@
 
 import { type Admin, Kafka, logLevel } from 'kafkajs';
 import type { Subscriber } from '../../datastores/shard-store.ts';
+import type { LiveSubscription } from '../../evaluation/fleet.ts';
 import type { Offset } from '../../schemas/ids.ts';
 import type { SubscriptionEvent } from '../../schemas/records.ts';
 import { partitionOf, placeOf } from '../../state/keys.ts';
 import { matches } from '../../state/topic-filter.ts';
-import type { LiveSubscription } from '../../topology/fleet.ts';
 import { subscriptions, wildcards } from '../../topology/topics.ts';
 import type { Deployment } from './deployment.ts';
 

@@ -1,9 +1,9 @@
 // Views with one of everything, for tests of the API: what is asked is recorded, and any answer can be replaced.
 
-import { UNSAID } from '../../processors/plan/turn.ts';
+import type { PlanAnswering, PlanView, Steering, Views } from '../../api/views.ts';
+import { UNSAID } from '../../processors/plan/stage/turn.ts';
 import { epoch, eventTime, moveId, planId, seriesId, shardId, sliceKey } from '../../schemas/ids.ts';
 import type { Decision, Forecast, Metric } from '../../schemas/records.ts';
-import type { PlanAnswering, PlanView, Steering, Views } from '../../topology/views.ts';
 
 export const FORECAST: Forecast = {
   series: seriesId('c/0/0000'),

@@ -1,11 +1,11 @@
 // Full check: every row of every shard, held against what must be there.
 
+import type { LiveSubscription } from '../../evaluation/fleet.ts';
 import type { AppError } from '../../schemas/errors.ts';
 import type { ShardId } from '../../schemas/ids.ts';
 import type { SubscriptionRow } from '../../state/effects.ts';
 import { groupSlice, hashSlice } from '../../state/keys.ts';
 import type { PointerTable } from '../../state/pointer-table.ts';
-import type { LiveSubscription } from '../../topology/fleet.ts';
 import { type Deployment, until } from './deployment.ts';
 
 export interface FullCheck {

@@ -1,9 +1,9 @@
 // Instance: one Foreshard process for system tests, as `foreshard run` starts it: settings from the environment, lines to
 // standard error, and `listens <port>` to standard output once it serves.
 
-import { readConfig } from '../../topology/edge/env-config.ts';
-import { createLogger } from '../../topology/edge/telemetry.ts';
-import { begin } from '../../topology/main.ts';
+import { begin } from '../../app/main.ts';
+import { readConfig } from '../../config/edge/env-config.ts';
+import { createLogger } from '../../runtime/edge/telemetry.ts';
 
 const { config } = readConfig({ environment: process.env });
 const logger = createLogger({ level: config.logLevel, pretty: false });

@@ -3,10 +3,10 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ConfigResourceTypes, Kafka, logLevel } from 'kafkajs';
-import { kafkaLog } from '../../topology/edge/kafka-log.ts';
-import type { GroupSpec, Log } from '../../topology/ports.ts';
-import { silentLogger } from '../../topology/telemetry.ts';
-import { logSuite } from '../topology/log-suite.ts';
+import { kafkaLog } from '../../log/kafka/kafka-log.ts';
+import type { GroupSpec, Log } from '../../runtime/ports.ts';
+import { silentLogger } from '../../runtime/telemetry.ts';
+import { logSuite } from '../log/log-suite.ts';
 import { END_TRANSACTION, type KafkaProxy, kafkaProxy } from './kafka-proxy.ts';
 import { freePort } from './processes.ts';
 import type { RealKafka, RealKafkaOptions } from './real-kafka.ts';

@@ -1,8 +1,8 @@
 // Made trace: stands in for a recorded one where that is not at hand: a quiet night, a morning that fills slowly, and an
 // afternoon crowd that more than trebles the rate within an hour. One value a minute.
 
-import { randomFrom } from '../../topology/random.ts';
-import type { Trace } from '../../topology/trace.ts';
+import { randomFrom } from '../../evaluation/random.ts';
+import type { Trace } from '../../evaluation/trace.ts';
 
 /** Share by which a minute wanders from the curve. */
 const NOISE = 0.02;

@@ -1,11 +1,11 @@
 // Memory log: the local log over arrays, for tests. Delivery, groups, commits and fencing are those of the embedded log
-// (topology/local-log.ts); what is added is knowing when all is quiet, and faults on demand. The same calls give the same
+// (log/local/local-log.ts); what is added is knowing when all is quiet, and faults on demand. The same calls give the same
 // deliveries: nothing waits for time, and time is a count of the writes unless a clock is given.
 
+import { type Append, type Extent, LocalLog, type Position, type Shelf } from '../../log/local/local-log.ts';
+import type { RawRecord, TopicShape } from '../../runtime/ports.ts';
 import { AppError } from '../../schemas/errors.ts';
 import type { Offset, Partition } from '../../schemas/ids.ts';
-import { type Append, type Extent, LocalLog, type Position, type Shelf } from '../../topology/local-log.ts';
-import type { RawRecord, TopicShape } from '../../topology/ports.ts';
 
 export interface MemoryLogOptions {
   readonly app: string;

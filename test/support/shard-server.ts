@@ -1,11 +1,11 @@
 // Shard server: one process with shards in a folder, for system tests: instances come and go, shards stay.
 // FORESHARD_CATALOG_PATH names the catalogue, SHARD_FOLDER where shards lie.
 
-import { embeddedProvisioner } from '../../datastores/embedded/embedded-provisioner.ts';
+import { readCatalog } from '../../config/edge/catalog-file.ts';
 import { openLevelKv } from '../../datastores/level-kv/level-kv.ts';
-import { startShardServer } from '../../datastores/remote/shard-server.ts';
+import { startShardServer } from '../../datastores/protocol/shard-server.ts';
 import { openTrieStore } from '../../datastores/trie/trie-store.ts';
-import { readCatalog } from '../../topology/edge/catalog-file.ts';
+import { embeddedProvisioner } from '../../provisioners/embedded/embedded-provisioner.ts';
 
 const catalog = readCatalog(process.env.FORESHARD_CATALOG_PATH!);
 const provisioner = embeddedProvisioner({

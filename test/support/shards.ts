@@ -1,9 +1,9 @@
 // Shards for tests: real stores in a folder of the test's own, without waiting for the disk.
 
-import { type EmbeddedType, embeddedProvisioner } from '../../datastores/embedded/embedded-provisioner.ts';
 import { openLevelKv } from '../../datastores/level-kv/level-kv.ts';
 import type { Provisioner } from '../../datastores/shard-store.ts';
 import { openTrieStore } from '../../datastores/trie/trie-store.ts';
+import { type EmbeddedType, embeddedProvisioner } from '../../provisioners/embedded/embedded-provisioner.ts';
 import { keySpaceOf } from '../../state/keys.ts';
 
 export const TYPES: ReadonlyMap<string, EmbeddedType> = new Map([

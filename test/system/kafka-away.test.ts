@@ -4,9 +4,9 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, expect, onTestFinished, test } from 'vitest';
+import { Fleet } from '../../evaluation/fleet.ts';
 import { eventTime } from '../../schemas/ids.ts';
 import type { RateWindow, SubscriptionEvent } from '../../schemas/records.ts';
-import { Fleet } from '../../topology/fleet.ts';
 import { rates } from '../../topology/topics.ts';
 import { allDue, Counted, closersAt } from '../support/counted.ts';
 import { Deployment, type Instance, until } from '../support/deployment.ts';

@@ -3,8 +3,6 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, test } from 'vitest';
-import { AppError } from '../../schemas/errors.ts';
-import type { Offset, Partition } from '../../schemas/ids.ts';
 import {
   type Batch,
   type Log,
@@ -12,7 +10,9 @@ import {
   type Membership,
   type TaskHandler,
   type TaskLog,
-} from '../../topology/ports.ts';
+} from '../../runtime/ports.ts';
+import { AppError } from '../../schemas/errors.ts';
+import type { Offset, Partition } from '../../schemas/ids.ts';
 import { kafkaLogSuite, openLog, plainClient, underTest } from '../support/kafka-under-test.ts';
 import { startKafka } from '../support/real-kafka.ts';
 

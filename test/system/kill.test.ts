@@ -7,11 +7,11 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, onTestFailed, test } from 'vitest';
+import { Fleet } from '../../evaluation/fleet.ts';
+import { randomFrom } from '../../evaluation/random.ts';
 import { eventTime, type MoveId, type SliceKey } from '../../schemas/ids.ts';
 import type { MoveProgress, MoveState, SubscriptionEvent } from '../../schemas/records.ts';
 import { placeOf } from '../../state/keys.ts';
-import { Fleet } from '../../topology/fleet.ts';
-import { randomFrom } from '../../topology/random.ts';
 import { AskingBroker, askedBy } from '../support/asking-broker.ts';
 import { Deployment, type Instance, type Services, startServices, until } from '../support/deployment.ts';
 import { EventLedger } from '../support/event-ledger.ts';

@@ -6,7 +6,7 @@
 //       distance counts alike, and for more in the busy hours, where a shard too few hurts.
 
 import type { Grid } from '../grid.ts';
-import { History, RATE_MAX, shapeOfTrace } from '../history.ts';
+import { History, RATE_MAX, shapeOfTrace } from '../history/history.ts';
 import { SPREAD, SPREAD_MIN, SUMS, writeInputs } from './inputs.ts';
 import { INPUTS, PLACE, TERMS, writePlace } from './network.ts';
 import { emptyStanding, readStanding } from './standing.ts';

@@ -1,7 +1,7 @@
 // Standing: where a series stands at a step, as far as its history tells: the newest logs, means of the last ones, and the
 // same places on the days before. All spans are told in seasons, so that steps of a minute and of an hour read alike.
 
-import type { History } from '../history.ts';
+import type { History } from '../history/history.ts';
 
 export interface Standing {
   step: number;

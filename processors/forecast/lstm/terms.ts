@@ -4,7 +4,7 @@
 // mixed between them, while every step keeps its own counterparts on the days before. (A network that gives the coefficients
 // of a plain model: Smyl, 2020; Rangapuram et al., 2018.)
 
-import type { History } from '../history.ts';
+import type { History } from '../history/history.ts';
 import { BEATS, type Standing } from './standing.ts';
 
 /** Shares of the usual day, yesterday and a week ago in the base; as in the direct regression. */

@@ -13,7 +13,7 @@
 //   A2. A forecast is at most RISE_MAX above the highest log lately seen.
 
 import ARIMA from 'arima';
-import type { History } from '../history.ts';
+import type { History } from '../history/history.ts';
 import { type Model, type Parameters, stateless } from '../model.ts';
 
 interface Orders {

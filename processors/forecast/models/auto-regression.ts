@@ -5,7 +5,7 @@
 // ask it for the coefficients alone, and run the recursion here.
 
 import timeseries from 'timeseries-analysis';
-import type { History } from '../history.ts';
+import type { History } from '../history/history.ts';
 import { type Model, stateless } from '../model.ts';
 
 const DEGREE = 12;

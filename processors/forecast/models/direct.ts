@@ -4,12 +4,12 @@
 //   D1. Without a fit the coefficients are zero and the forecast is its base: a rule that needs no learning.
 //   D2. A forecast is at most RISE_MAX above the highest log lately seen: a line knows no limits.
 
-import { FlatHistory } from '../flat-history.ts';
 import type { Grid } from '../grid.ts';
-import type { History } from '../history.ts';
-import type { LogReader } from '../log-reader.ts';
+import { FlatHistory } from '../history/flat-history.ts';
+import type { History } from '../history/history.ts';
+import type { LogReader } from '../history/log-reader.ts';
 import { type Model, type Parameters, stateless } from '../model.ts';
-import { robustRidge } from '../robust-ridge.ts';
+import { robustRidge } from './robust-ridge.ts';
 
 interface Fixed {
   readonly from: number;

@@ -8,7 +8,7 @@
 
 import { assert } from '../../../schemas/errors.ts';
 import { type Grid, type Place, placesOf } from '../grid.ts';
-import type { History } from '../history.ts';
+import type { History } from '../history/history.ts';
 import { SEEN, SPREAD, SPREAD_MIN, SUMS, writeInputs } from '../lstm/inputs.ts';
 import {
   DENSE,

@@ -4,7 +4,7 @@
 // towards its base: the usual shape of the day, moved by how far the series is off it now, fading as the distance grows.
 
 import type { Grid } from '../grid.ts';
-import type { LogReader } from '../log-reader.ts';
+import type { LogReader } from '../history/log-reader.ts';
 import { fadingOf } from './damped.ts';
 import { direct, type Features } from './direct.ts';
 

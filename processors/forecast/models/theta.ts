@@ -2,7 +2,7 @@
 // smoothing with a drift of half the slope of a straight line through the series. The line is fitted to logarithms beside
 // their season by least squares with fading memory, so that a step costs the same whatever came before.
 
-import type { History } from '../history.ts';
+import type { History } from '../history/history.ts';
 import { type Model, unfitted } from '../model.ts';
 
 const LEVEL_GAIN = 0.5;

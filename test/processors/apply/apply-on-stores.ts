@@ -5,11 +5,11 @@ import { effectsOver, type PerformSettings } from '../../../datastores/perform.t
 import type { Answer, Provisioner } from '../../../datastores/shard-store.ts';
 import { APPLY_DEFAULTS, type ApplySettings, carryOut, lives } from '../../../processors/apply/apply.ts';
 import type { Rows } from '../../../processors/step.ts';
+import { RowTable } from '../../../runtime/row-table.ts';
 import { epoch, eventTime, moveId, type ShardId, shardId, sliceKey } from '../../../schemas/ids.ts';
 import type { Command, MoveProgress, Progress, SubscriptionEvent } from '../../../schemas/records.ts';
 import type { Effect } from '../../../state/effects.ts';
 import { isTrieFilter, placeOf } from '../../../state/keys.ts';
-import { RowTable } from '../../../topology/row-table.ts';
 import { localShards } from '../../support/shards.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { FitQueue } from '../../../processors/forecast/fit-queue.ts';
 import { MINUTE_GRID } from '../../../processors/forecast/grid.ts';
-import { History } from '../../../processors/forecast/history.ts';
+import { History } from '../../../processors/forecast/history/history.ts';
 import { DAY_STEPS, daily, noiseFrom, type Shape } from './shapes.ts';
 
 const keys = (candidates: readonly { readonly key: string }[]): string[] => candidates.map(({ key }) => key);

@@ -3,10 +3,10 @@ import { type FitRequest, fitted } from '../../../processors/forecast/fits.ts';
 import { forecasting, type Row } from '../../../processors/forecast/forecast.ts';
 import { FORECAST_DEFAULTS, type ForecastSettings } from '../../../processors/forecast/settings.ts';
 import type { Emit, Rows, Table } from '../../../processors/step.ts';
+import { RowTable } from '../../../runtime/row-table.ts';
 import type { EventTime, SeriesId } from '../../../schemas/ids.ts';
 import type { Forecast, RateWindow } from '../../../schemas/records.ts';
 import type { Change } from '../../../state/store.ts';
-import { RowTable } from '../../../topology/row-table.ts';
 import { noiseFrom } from './shapes.ts';
 
 const T0 = 1_704_067_200_000;

@@ -1,7 +1,7 @@
 // What the forecaster foresees of made series, and whether its quantiles hold what they say.
 
 import { beforeAll, describe, expect, test } from 'vitest';
-import { LEVELS } from '../../../processors/forecast/calibration.ts';
+import { LEVELS } from '../../../processors/forecast/combine/calibration.ts';
 import {
   constant,
   DAY_STEPS,

@@ -1,8 +1,8 @@
 // Made series: rates by step, each from a seed, so that every failure can be played again.
 
+import { randomFrom } from '../../../evaluation/random.ts';
 import { gridOf, MINUTE_GRID } from '../../../processors/forecast/grid.ts';
-import { History } from '../../../processors/forecast/history.ts';
-import { randomFrom } from '../../../topology/random.ts';
+import { History } from '../../../processors/forecast/history/history.ts';
 
 export type Rates = (step: number) => number;
 export type Made = (seed: number, season: number) => Rates;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { LEVELS } from '../../../processors/forecast/calibration.ts';
+import { LEVELS } from '../../../processors/forecast/combine/calibration.ts';
 import { Forecaster, type ModelSet } from '../../../processors/forecast/forecaster.ts';
 import { MINUTE_GRID, NEAR_STEPS } from '../../../processors/forecast/grid.ts';
 import { level } from '../../../processors/forecast/models/level.ts';

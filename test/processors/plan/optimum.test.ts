@@ -6,8 +6,8 @@
 
 import * as solver from 'highs';
 import { beforeAll, expect, test } from 'vitest';
-import { typeNamed, typesOfKind } from '../../../processors/plan/catalog.ts';
-import { randomFrom } from '../../../topology/random.ts';
+import { randomFrom } from '../../../evaluation/random.ts';
+import { typeNamed, typesOfKind } from '../../../processors/plan/cluster/catalog.ts';
 import { type Cluster, genesisOf, roundOf } from './rounds.ts';
 import { CATALOG } from './simulator.ts';
 

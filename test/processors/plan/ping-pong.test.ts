@@ -2,8 +2,8 @@
 // two cool-downs unless an overload is forecast or measured. A failure names its seed.
 
 import { describe, expect, test } from 'vitest';
+import { randomFrom } from '../../../evaluation/random.ts';
 import type { ShardId, SliceKey } from '../../../schemas/ids.ts';
-import { randomFrom } from '../../../topology/random.ts';
 import { type Cell, type Forecaster, simulate, type World } from './simulator.ts';
 
 const SEEDS = 200;

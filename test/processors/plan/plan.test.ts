@@ -1,14 +1,14 @@
 // The plan as a pure function: each action, each goal and its refusal, over small snapshots.
 
 import { describe, expect, test } from 'vitest';
-import type { Action } from '../../../processors/plan/actions.ts';
-import { emptyTotal } from '../../../processors/plan/ahead.ts';
-import { Board, type PlannedShard, type PlannedSlice, type Snapshot } from '../../../processors/plan/board.ts';
-import { troubleOf } from '../../../processors/plan/capacity.ts';
-import { typeNamed } from '../../../processors/plan/catalog.ts';
-import { emptyLoad, type Load } from '../../../processors/plan/demand.ts';
-import { firstRefusal, GOALS } from '../../../processors/plan/goals/goals.ts';
-import { riskAt } from '../../../processors/plan/outline.ts';
+import type { Action } from '../../../processors/plan/cluster/actions.ts';
+import { Board, type PlannedShard, type PlannedSlice, type Snapshot } from '../../../processors/plan/cluster/board.ts';
+import { typeNamed } from '../../../processors/plan/cluster/catalog.ts';
+import { firstRefusal, GOALS } from '../../../processors/plan/constraints/goals.ts';
+import { emptyTotal } from '../../../processors/plan/demand/ahead.ts';
+import { troubleOf } from '../../../processors/plan/demand/capacity.ts';
+import { emptyLoad, type Load } from '../../../processors/plan/demand/demand.ts';
+import { riskAt } from '../../../processors/plan/demand/outline.ts';
 import { plan } from '../../../processors/plan/plan.ts';
 import { eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
 import { CATALOG, FOOTPRINTS, SETTINGS, T0 } from './simulator.ts';

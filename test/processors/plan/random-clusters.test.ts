@@ -2,7 +2,7 @@
 // steady, plans fall silent. A failure names its seed.
 
 import { describe, expect, test } from 'vitest';
-import { randomFrom } from '../../../topology/random.ts';
+import { randomFrom } from '../../../evaluation/random.ts';
 import { type Cluster, genesisOf, problemsBetween, ROUND_MS, roundOf, steadily } from './rounds.ts';
 
 const RESTLESS_ROUNDS = 90;

@@ -3,11 +3,11 @@
 // never torn (I4, I5); caps hold (I12), whatever a forecaster says (I13). A failure names its seed.
 
 import { describe, expect, test } from 'vitest';
-import { shardMapOfRows, shardsOf } from '../../../processors/plan/views.ts';
+import { randomFrom } from '../../../evaluation/random.ts';
+import { shardMapOfRows, shardsOf } from '../../../processors/plan/stage/views.ts';
 import type { ShardId } from '../../../schemas/ids.ts';
 import type { Command } from '../../../schemas/records.ts';
 import { partitionOf } from '../../../state/keys.ts';
-import { randomFrom } from '../../../topology/random.ts';
 import { type Cell, type Forecaster, simulate, type World } from './simulator.ts';
 
 const MINUTES = 120;

@@ -1,7 +1,7 @@
 // Replicas: a slice whose look-ups are too many for any instance is served by two shards, for as long as that is needed.
 
 import { describe, expect, test } from 'vitest';
-import { movesOf, shardMapOfRows, shardsOf } from '../../../processors/plan/views.ts';
+import { movesOf, shardMapOfRows, shardsOf } from '../../../processors/plan/stage/views.ts';
 import { eventTime, type SliceKey } from '../../../schemas/ids.ts';
 import type { SteerAction } from '../../../schemas/records.ts';
 import { type Cell, type Result, simulate, T0, type World } from './simulator.ts';

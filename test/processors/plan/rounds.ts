@@ -1,14 +1,14 @@
 // Rounds of plans over a made cluster, without stage or time-outs: what a plan says is done before the next one. Shows what
 // the planner's decisions lead to, thousands of rounds in a second. All randomness is an argument.
 
-import type { Action } from '../../../processors/plan/actions.ts';
-import { emptyTotal, type TotalLoads } from '../../../processors/plan/ahead.ts';
-import type { PlannedShard, PlannedSlice, Snapshot } from '../../../processors/plan/board.ts';
-import { typeNamed } from '../../../processors/plan/catalog.ts';
-import { emptyLoad, type Load, wholeLoad } from '../../../processors/plan/demand.ts';
+import type { Action } from '../../../processors/plan/cluster/actions.ts';
+import type { PlannedShard, PlannedSlice, Snapshot } from '../../../processors/plan/cluster/board.ts';
+import { typeNamed } from '../../../processors/plan/cluster/catalog.ts';
+import { emptyTotal, type TotalLoads } from '../../../processors/plan/demand/ahead.ts';
+import { emptyLoad, type Load, wholeLoad } from '../../../processors/plan/demand/demand.ts';
 import { type Plan, plan } from '../../../processors/plan/plan.ts';
-import type { Spending } from '../../../processors/plan/rows.ts';
 import type { PlanSettings } from '../../../processors/plan/settings.ts';
+import type { Spending } from '../../../processors/plan/stage/rows.ts';
 import { eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
 import type { StoreKind } from '../../../schemas/records.ts';
 import { isTrieSlice } from '../../../state/keys.ts';

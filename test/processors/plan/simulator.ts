@@ -1,9 +1,10 @@
 // A small world around the plan stage: an apply that carries commands out in stated times, brokers that follow the
 // pointer table, and a forecaster that knows the load, or lies. Everything by hand-moved time; no randomness of its own.
 
-import { catalogOf } from '../../../processors/plan/catalog.ts';
-import { type Costs, priorCosts } from '../../../processors/plan/coefficients.ts';
-import { BARE } from '../../../processors/plan/footprint.ts';
+import { catalogOf } from '../../../processors/plan/cluster/catalog.ts';
+import { type Costs, priorCosts } from '../../../processors/plan/demand/coefficients.ts';
+import { BARE } from '../../../processors/plan/demand/footprint.ts';
+import { usualReach } from '../../../processors/plan/demand/reach.ts';
 import {
   cells,
   PLAN_DEFAULTS,
@@ -11,9 +12,8 @@ import {
   type PlanSettings,
   planWith,
   type Row,
-} from '../../../processors/plan/plan-stage.ts';
-import { usualReach } from '../../../processors/plan/reach.ts';
-import { shardMapOfRows, shardsOf } from '../../../processors/plan/views.ts';
+} from '../../../processors/plan/stage/plan-stage.ts';
+import { shardMapOfRows, shardsOf } from '../../../processors/plan/stage/views.ts';
 import type { Rows } from '../../../processors/step.ts';
 import { eventTime, type ShardId, type SliceKey, seriesId, shardId } from '../../../schemas/ids.ts';
 import type {

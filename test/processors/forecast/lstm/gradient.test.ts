@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
+import { randomFrom } from '../../../../evaluation/random.ts';
 import { gridOf } from '../../../../processors/forecast/grid.ts';
 import { goOver, type Losses, Workspace } from '../../../../processors/forecast/lstm/gradient.ts';
 import { lessonOf } from '../../../../processors/forecast/lstm/lesson.ts';
 import { freshWeights, MEMORY, WEIGHTS } from '../../../../processors/forecast/lstm/network.ts';
-import { randomFrom } from '../../../../topology/random.ts';
 
 const STEPS = 12;
 /** Half the distance between the two losses that a slope is taken from. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { randomFrom } from '../../../../evaluation/random.ts';
 import { FAMILY_NAMES, madeSeries } from '../../../../processors/forecast/lstm/made-series.ts';
-import { randomFrom } from '../../../../topology/random.ts';
 
 const made = (count: number, seed: number) => {
   const random = randomFrom(seed);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { randomFrom } from '../../../../evaluation/random.ts';
 import { type Grid, gridOf } from '../../../../processors/forecast/grid.ts';
-import { History } from '../../../../processors/forecast/history.ts';
+import { History } from '../../../../processors/forecast/history/history.ts';
 import { type Lesson, lessonOf, type RateSeries } from '../../../../processors/forecast/lstm/lesson.ts';
 import { freshWeights } from '../../../../processors/forecast/lstm/network.ts';
 import {
@@ -12,7 +13,6 @@ import {
 import type { Model } from '../../../../processors/forecast/model.ts';
 import { lstmOf } from '../../../../processors/forecast/models/lstm.ts';
 import { seasonalNaiveDay } from '../../../../processors/forecast/models/seasonal-naive.ts';
-import { randomFrom } from '../../../../topology/random.ts';
 
 const HOURS: Grid = gridOf({ stepMs: 3_600_000, horizonSteps: 24 });
 

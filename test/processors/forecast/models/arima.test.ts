@@ -1,7 +1,7 @@
 import ARIMA from 'arima';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { type Grid, gridOf } from '../../../../processors/forecast/grid.ts';
-import { History } from '../../../../processors/forecast/history.ts';
+import { History } from '../../../../processors/forecast/history/history.ts';
 import { NO_PARAMETERS } from '../../../../processors/forecast/model.ts';
 import { arima } from '../../../../processors/forecast/models/arima.ts';
 import { noiseFrom, type Shape, wave } from '../shapes.ts';

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
+import { randomFrom } from '../../../../evaluation/random.ts';
 import { type Grid, gridOf, MINUTE_GRID } from '../../../../processors/forecast/grid.ts';
-import { COMPACT, History, type HistoryShape } from '../../../../processors/forecast/history.ts';
+import { COMPACT, History, type HistoryShape } from '../../../../processors/forecast/history/history.ts';
 import { freshWeights, WEIGHTS } from '../../../../processors/forecast/lstm/network.ts';
 import { lstmOf } from '../../../../processors/forecast/models/lstm.ts';
 import { BinaryReader, BinaryWriter } from '../../../../state/binary.ts';
-import { randomFrom } from '../../../../topology/random.ts';
 
 const NONE = new Float32Array(0);
 /** Weights that do say something: random in every layer. */

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest';
 import { type Grid, gridOf } from '../../../../processors/forecast/grid.ts';
-import { History } from '../../../../processors/forecast/history.ts';
+import { History } from '../../../../processors/forecast/history/history.ts';
 import { type Model, NO_PARAMETERS, type Parameters } from '../../../../processors/forecast/model.ts';
 import { DEFAULT_MODELS, MODELS } from '../../../../processors/forecast/models/models.ts';
 import { bursts, constant, noiseFrom, type Shape, wave, zero } from '../shapes.ts';

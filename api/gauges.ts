@@ -1,0 +1,120 @@
+// Gauges: numbers that are looked up when somebody asks for metrics, since they would cost a scan at every change.
+
+import { type SeriesRow, SIGNALS } from '../processors/forecast/series-row.ts';
+import { FORECAST_DEFAULTS } from '../processors/forecast/settings.ts';
+import { costsOfCell, footprintsOfCell } from '../processors/plan/demand/lessons.ts';
+import { PLAN_DEFAULTS } from '../processors/plan/settings.ts';
+import type { CellRow, Row as PlanRow } from '../processors/plan/stage/rows.ts';
+import type { Fitter } from '../runtime/ports.ts';
+import type { Running } from '../runtime/runner.ts';
+import type { Meter, Sample } from '../runtime/telemetry.ts';
+import type { MoveState } from '../schemas/records.ts';
+
+const MOVE_STATES: readonly MoveState[] = [
+  'PLANNED',
+  'PROVISIONING',
+  'COPYING',
+  'VERIFYING',
+  'VERIFIED',
+  'SHARED',
+  'SWITCHED',
+  'DRAINING',
+  'RETIRED',
+  'ABORTED',
+];
+
+/** Of the tasks of this process: what belongs to a task that has moved away is no longer told here. */
+export function reportGauges(
+  running: Pick<Running, 'rows' | 'readiness' | 'lags'>,
+  fitter: Pick<Fitter, 'pending'>,
+  meter: Meter,
+  now: number,
+): void {
+  reportProgress(running, meter, now);
+  meter.set('foreshard_fits_pending', fitter.pending);
+  reportForecasts(running, meter);
+  const moves = new Map<MoveState, number>(MOVE_STATES.map((state) => [state, 0]));
+  let cell: CellRow | undefined;
+  for (const [, row] of running.rows<PlanRow>('plan', 'cells')) {
+    if (row.kind === 'move') moves.set(row.state, (moves.get(row.state) ?? 0) + 1);
+    if (row.kind === 'cell') cell = row;
+  }
+  reportCosts(cell, meter);
+  for (const [state, count] of moves) meter.set('foreshard_moves', count, { state });
+}
+
+/** How far the tasks are, and what holds them up. */
+function reportProgress(running: Pick<Running, 'readiness' | 'lags'>, meter: Meter, now: number): void {
+  const { restoredPercent, waiting, standing } = running.readiness();
+  const lags = running.lags();
+  meter.set('foreshard_restore_percent', restoredPercent);
+  meter.replace(
+    'foreshard_store_waiting_seconds',
+    waiting.map(({ group, partition, since }) => ({
+      value: (now - since) / 1000,
+      labels: { group, partition: String(partition) },
+    })),
+  );
+  const told = lags.filter(({ owner }) => owner !== 'other');
+  meter.replace(
+    'foreshard_lag_records',
+    told.map(({ group, topic, partition, records }) => ({
+      value: records,
+      labels: { group, topic, partition: String(partition) },
+    })),
+  );
+  const groups = [...new Set(lags.map(({ group }) => group))];
+  meter.replace(
+    'foreshard_standing_partitions',
+    groups.map((group) => ({ value: standing.filter((each) => each.group === group).length, labels: { group } })),
+  );
+}
+
+/** What the planner has learned of stores, where it runs. */
+function reportCosts(cell: CellRow | undefined, meter: Meter): void {
+  const samplesOf = (name: string, all: Record<'KEY_VALUE' | 'TRIE', object>): Sample[] =>
+    (['KEY_VALUE', 'TRIE'] as const).flatMap((store_kind) =>
+      Object.entries(all[store_kind]).map(([part, value]) => ({ value, labels: { store_kind, [name]: part } })),
+    );
+  const costs = cell === undefined ? [] : samplesOf('operation', costsOfCell(cell, PLAN_DEFAULTS));
+  const footprints = cell === undefined ? [] : samplesOf('part', footprintsOfCell(cell));
+  meter.replace('foreshard_operation_cost', costs);
+  meter.replace('foreshard_memory_footprint', footprints);
+}
+
+/** How well the series are foreseen; those of which nothing is known yet are left out of the means. */
+function reportForecasts(running: Pick<Running, 'rows'>, meter: Meter): void {
+  let series = 0;
+  const known = SIGNALS.map(() => ({ errors: [] as number[], coverages: [] as number[], distrusted: 0 }));
+  for (const [, row] of running.rows<SeriesRow | { readonly kind: 'stored' | 'past' | 'time' }>('work', 'histories')) {
+    if (row.kind === 'series' || row.kind === 'stored') series++;
+    if (row.kind !== 'series') continue;
+    for (const [index, signal] of row.signals.entries()) {
+      if (signal === undefined) continue;
+      const { errors, coverages } = known[index]!;
+      if (signal.recentError() >= 0) errors.push(signal.recentError());
+      if (signal.coverage() >= 0) coverages.push(signal.coverage());
+      if (signal.distrust(FORECAST_DEFAULTS.trust) !== '') known[index]!.distrusted++;
+    }
+  }
+  meter.set('foreshard_series', series);
+  const samples = (measure: (signal: (typeof known)[number]) => number | undefined): Sample[] =>
+    known.flatMap((signal, index) => {
+      const value = measure(signal);
+      return value === undefined ? [] : [{ value, labels: { signal: SIGNALS[index]! } }];
+    });
+  meter.replace(
+    'foreshard_series_distrusted',
+    samples(({ distrusted }) => distrusted),
+  );
+  meter.replace(
+    'foreshard_forecast_error_ratio',
+    samples(({ errors }) => errors.sort((a, b) => a - b)[errors.length >> 1]),
+  );
+  meter.replace(
+    'foreshard_forecast_coverage',
+    samples(({ coverages }) =>
+      coverages.length === 0 ? undefined : coverages.reduce((sum, each) => sum + each, 0) / coverages.length,
+    ),
+  );
+}

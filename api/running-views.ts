@@ -1,0 +1,256 @@
+// Running views: the views of a running instance (views.ts), over its tasks and the topics that it follows.
+//
+//   R1. Forecasts, pointers and decisions are answered from the topics, which every instance follows; shards, moves and
+//       plans from the rows of the planner's task, or with the address of the instance that runs it.
+//   R2. Until a topic was read to the end that it had at the start, what it tells is `nobody`'s, and the instance not ready.
+//   R3. What the planner knows of a shard is of its last report: whether its store answers is asked when shards are asked for.
+
+import { cells, moveKey, type PlanRows, proposalKey, type Row, rowOf } from '../processors/plan/stage/rows.ts';
+import { movesOf, proposalsOf, shardsOf } from '../processors/plan/stage/views.ts';
+import type { Clock, Log } from '../runtime/ports.ts';
+import type { OwnedLag, Running } from '../runtime/runner.ts';
+import type { Codec } from '../schemas/codec.ts';
+import { AppError } from '../schemas/errors.ts';
+import { eventTime, type ShardId } from '../schemas/ids.ts';
+import type { Decision, Metric } from '../schemas/records.ts';
+import { refuseMetric } from '../state/accept.ts';
+import { parseSlice, partitionOf, placeOf } from '../state/keys.ts';
+import { type Pointer, type PointerRefusal, PointerTable } from '../state/pointer-table.ts';
+import { decisions, forecasts, metrics, pointers } from '../topology/topics.ts';
+import { DecisionRing } from './decision-ring.ts';
+import { type Followed, followed } from './followed.ts';
+import { PredictionCache, type SeriesSettings } from './prediction-cache.ts';
+import type { MoveView, Owned, ShardView, TopicPlace, Views } from './views.ts';
+
+export interface RunningParts {
+  readonly running: Running;
+  readonly log: Log;
+  readonly codec: Codec;
+  readonly clock: Clock;
+  /** As the rates stage has them. */
+  readonly settings: SeriesSettings;
+  metricsText(): Promise<string>;
+  /** Told of each record of the pointer table that no planner can have written. */
+  onForeignPointer?(refusal: PointerRefusal, key: string): void;
+  /** What keeps shards from being used, for an operator. */
+  lostShards(): readonly string[];
+  /** Which of these shards do not answer a look-up now. */
+  unreachable(shards: readonly ShardId[]): Promise<ReadonlySet<ShardId>>;
+  /** An id that nobody else makes. */
+  newId(): string;
+}
+
+/** The planner answers with its next commit, a fraction of a second later; below the time that a request to a peer may take. */
+const DECISION_WAIT_MS = 3_000;
+/** The planner's one task. */
+const PLAN_TASK = 0;
+
+export interface RunningViews extends Views {
+  /** Of the pointer table, once it was read to its end. */
+  pointerEpoch(): number | undefined;
+  close(): Promise<void>;
+}
+
+/** Resolves when the topics are being followed; `close` ends that. */
+export async function runningViews(parts: RunningParts): Promise<RunningViews> {
+  const { running, log, codec, clock, settings } = parts;
+  const cache = new PredictionCache(settings);
+  const ring = new DecisionRing();
+  const table = new PointerTable(settings.partitions, (refusal, key) => parts.onForeignPointer?.(refusal, key));
+  const [forecastsRead, decisionsRead, pointersRead] = await Promise.all([
+    followed(parts, forecasts, { take: (key, forecast) => cache.take(key, forecast) }),
+    followed(parts, decisions, { take: (_key, decision, offset) => ring.take(decision, offset) }),
+    followed(parts, pointers, {
+      take: (key, record, offset) => table.apply(key, record, offset),
+      reached: (next, end) => table.reached(next, end),
+    }),
+  ]);
+  const topicsRead = { forecasts: forecastsRead, decisions: decisionsRead, pointers: pointersRead };
+
+  const send = (bodies: readonly Metric['body'][]): Promise<void> =>
+    log.append(
+      bodies.map((body) => {
+        const key = keyOf(body);
+        const partition = partitionOf(key, settings.partitions);
+        return { topic: metrics.name, partition, key, value: codec.encode(metrics.record!, { body }) };
+      }),
+    );
+
+  return {
+    forecastFor: async (topic, signal) => ifRead(forecastsRead, () => cache.expected(topic, signal)),
+    shardFor: async (topic, clientId) => ifRead(pointersRead, () => placeIn(table, topic, clientId)),
+    async shards() {
+      const found = ofPlanner(running, shardViews);
+      if (found.kind !== 'here') return found;
+      const away = await parts.unreachable(found.answer.filter(isServing).map(({ shardId }) => shardId));
+      const told = found.answer.map((each) => (away.has(each.shardId) ? { ...each, state: UNREACHABLE } : each));
+      return { kind: 'here', answer: told }; // R3
+    },
+    moves: async () => ofPlanner(running, moveViews),
+    plans: async () => ofPlanner(running, proposalsOf),
+    decisions: async (query) => ifRead(decisionsRead, () => ring.page(query)),
+
+    async sendMetrics(all) {
+      for (const metric of all) {
+        const refusal = refuseMetric(metric);
+        if (refusal !== undefined) throw new AppError(refusal.code, refusal.reason);
+      }
+      await send(all.map(({ body }) => body));
+    },
+
+    async requestPlan(topic, requestId = parts.newId()) {
+      await send([{ kind: 'PlanRequest', requestId, topic, timestamp: eventTime(clock.now()) }]);
+      return { requestId, decision: await answerInTime(ring, clock, requestId) };
+    },
+
+    async steerMove({ moveId, action, rowsPerSecond, requestId = parts.newId() }) {
+      const known = ofPlanner(running, (rows) => rowOf(rows, 'move', moveKey(moveId)) !== undefined);
+      if (known.kind !== 'here') return known;
+      if (!known.answer) return { kind: 'here', answer: undefined };
+      const timestamp = eventTime(clock.now());
+      await send([{ kind: 'MoveRequest', requestId, moveId, action, rowsPerSecond, timestamp }]);
+      return { kind: 'here', answer: requestId };
+    },
+
+    async answerPlan({ planId, answer, requestId = parts.newId() }) {
+      const known = ofPlanner(running, (rows) => rowOf(rows, 'proposal', proposalKey(planId)) !== undefined);
+      if (known.kind !== 'here') return known;
+      if (!known.answer) return { kind: 'here', answer: undefined };
+      await send([{ kind: 'PlanAnswer', requestId, planId, answer, timestamp: eventTime(clock.now()) }]);
+      return { kind: 'here', answer: requestId };
+    },
+
+    live: () => running.liveness(),
+
+    ready() {
+      const { reasons, restoredPercent, waiting, lagRecords, standing } = running.readiness();
+      const unread = Object.entries(topicsRead).filter(([, { caughtUp }]) => !caughtUp);
+      const schemas = codec.trouble === undefined ? [] : [codec.trouble];
+      const all = [
+        ...reasons,
+        ...parts.lostShards(),
+        ...schemas,
+        ...unread.map(([name]) => `reading the ${name} that are there`),
+      ]; // R2
+      const held = waiting.map(({ task, shard, since }) => ({ task, shard, since: eventTime(since) }));
+      return {
+        ready: all.length === 0,
+        reasons: all,
+        restorePercent: restoredPercent,
+        waiting: held,
+        lagRecords,
+        standing: standing.map(standingView),
+      };
+    },
+
+    metricsText: () => parts.metricsText(),
+
+    pointerEpoch: () => (pointersRead.caughtUp ? table.epoch : undefined),
+
+    async close() {
+      await Promise.all(Object.values(topicsRead).map((each) => each.close()));
+    },
+  };
+}
+
+const standingView = ({ group, task, topic, partition, records, standsSince, owner }: OwnedLag) => ({
+  ...{ topic, partition, task: `${group}-${task}`, records, since: eventTime(standsSince ?? 0), owner },
+});
+
+async function answerInTime(ring: DecisionRing, clock: Clock, requestId: string): Promise<Decision | undefined> {
+  const { answer, forget } = ring.answerTo(requestId);
+  let stop = (): void => {};
+  const over = new Promise<undefined>((resolve) => {
+    stop = clock.every(DECISION_WAIT_MS, () => resolve(undefined));
+  });
+  try {
+    return await Promise.race([answer, over]);
+  } finally {
+    stop();
+    forget();
+  }
+}
+
+/** R2 */
+function ifRead<Answer>(topic: Followed, answer: () => Answer): Owned<Answer> {
+  return topic.caughtUp ? { kind: 'here', answer: answer() } : { kind: 'nobody' };
+}
+
+/** Answers from the planner's rows where they are here (R1). */
+function ofPlanner<Answer>(running: Running, answer: (rows: PlanRows) => Answer): Owned<Answer> {
+  const owner = running.where('plan', PLAN_TASK);
+  if (owner.kind === 'elsewhere') return owner;
+  if (owner.kind === 'unknown') return { kind: 'nobody' };
+  const rows: PlanRows = {
+    get(key) {
+      const found = running.read<Row>('plan', cells.name, PLAN_TASK, key);
+      return found.kind === 'here' ? found.row : undefined;
+    },
+    entries: () => running.rows<Row>('plan', cells.name),
+  };
+  return { kind: 'here', answer: answer(rows) };
+}
+
+const UNREACHABLE = 'UNREACHABLE' as const;
+const isServing = ({ state }: ShardView): boolean => state === 'READY' || state === 'DRAINING';
+
+function shardViews(rows: PlanRows): ShardView[] {
+  return shardsOf(rows).map((shard) => ({
+    shardId: shard.shardId,
+    storeKind: shard.storeKind,
+    datastoreType: shard.datastoreType,
+    instanceId: shard.instanceId,
+    address: shard.address,
+    state: shard.state === 'RETIRING' ? 'DRAINING' : shard.state,
+    epoch: shard.epoch,
+    slices: shard.slices,
+    entries: shard.entries,
+    bytes: shard.bytes,
+    utilisation: shard.utilisation,
+  }));
+}
+
+const moveViews = (rows: PlanRows): MoveView[] =>
+  movesOf(rows).map(({ closedAt, ...move }) => ({ ...move, endedAt: closedAt }));
+
+function placeIn(table: PointerTable, filter: string, clientId: string | undefined): TopicPlace | undefined {
+  const first = table.resolve(filter, clientId ?? '');
+  if (first === undefined) return undefined;
+  // Every other valid name is a topic that a message can go to.
+  const stops = placeOf(filter).trie ? [] : table.route(filter);
+  const isWhole = isPart(first) && clientId === undefined;
+  const pointers = isWhole ? stops.flatMap((stop) => stop.pointers.filter(isPart)) : [first];
+  const shards = new Set(pointers.flatMap((pointer) => pointer.shards));
+  return {
+    slice: first.slice,
+    mode: pointers.length > 1 ? 'SPREAD' : first.mode,
+    epoch: first.epoch,
+    shards: [...shards].flatMap((id) => {
+      const entry = table.shard(id);
+      if (entry === undefined) return []; // Named by a pointer, but never published: there is nobody to ask.
+      const { kind: _, ...shard } = entry;
+      return [shard];
+    }),
+    publishAsks: stops.map((stop) => stop.shard),
+  };
+}
+
+/** Whether it points to one of the parts of a filter that is spread over several slices by client. */
+const isPart = ({ slice }: Pointer): boolean => parseSlice(slice)?.kind === 'spread';
+
+/** Every record of one subject goes to one partition, in order. */
+function keyOf(body: Metric['body']): string {
+  switch (body.kind) {
+    case 'TopicTraffic':
+    case 'PlanRequest':
+      return body.topic;
+    case 'DatastoreMetrics':
+      return body.shardId;
+    case 'BrokerHeartbeat':
+      return body.brokerId;
+    case 'PlanAnswer':
+      return body.planId;
+    case 'MoveRequest':
+      return body.moveId;
+  }
+}

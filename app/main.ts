@@ -1,0 +1,462 @@
+// Main: the composition root. Everything is wired here, in plain code, from one checked configuration; what is opened
+// last is closed first.
+
+import { randomUUID } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import type { HttpServer } from '../api/edge/http-server.ts';
+import { reportGauges } from '../api/gauges.ts';
+import { type RunningViews, runningViews } from '../api/running-views.ts';
+import { startingViews } from '../api/starting-views.ts';
+import type { Views } from '../api/views.ts';
+import type { Config } from '../config/config.ts';
+import { readCatalog } from '../config/edge/catalog-file.ts';
+import { readWeights } from '../config/edge/weights-file.ts';
+import { openLevelKv } from '../datastores/level-kv/level-kv.ts';
+import { effectsOver } from '../datastores/perform.ts';
+import { reachOver } from '../datastores/reach.ts';
+import type { Provisioner } from '../datastores/shard-store.ts';
+import { openTrieStore } from '../datastores/trie/trie-store.ts';
+import { EmbeddedLog, embeddedLog } from '../log/embedded/embedded-log.ts';
+import { kafkaLog } from '../log/kafka/kafka-log.ts';
+import { applySettings } from '../processors/apply/apply.ts';
+import type { ModelSet } from '../processors/forecast/forecaster.ts';
+import { lstmOf } from '../processors/forecast/models/lstm.ts';
+import { DEFAULT_MODELS, modelSetOf } from '../processors/forecast/models/models.ts';
+import { forecastSettings } from '../processors/forecast/settings.ts';
+import { type Catalog, typeNamed } from '../processors/plan/cluster/catalog.ts';
+import { planSettings } from '../processors/plan/settings.ts';
+import { ratesSettings } from '../processors/rates/settings.ts';
+import { embeddedProvisioner } from '../provisioners/embedded/embedded-provisioner.ts';
+import { remoteProvisioner } from '../provisioners/remote/remote-provisioner.ts';
+import { systemClock } from '../runtime/edge/system-clock.ts';
+import { createTelemetry } from '../runtime/edge/telemetry.ts';
+import { workerPool } from '../runtime/edge/worker-pool.ts';
+import { inlineFitter } from '../runtime/inline-fitter.ts';
+import { LostShards } from '../runtime/lost-shards.ts';
+import type { Clock, Log } from '../runtime/ports.ts';
+import { type Running, run } from '../runtime/runner.ts';
+import type { Logger, Meter } from '../runtime/telemetry.ts';
+import { embeddedCodec } from '../schemas/avro-codec.ts';
+import type { Codec } from '../schemas/codec.ts';
+import { registryCodec, subjectOf } from '../schemas/edge/registry-codec.ts';
+import { AppError } from '../schemas/errors.ts';
+import { eventTime } from '../schemas/ids.ts';
+import { levelFolder } from '../state/edge/level-store.ts';
+import { rocksdbFolder } from '../state/edge/rocksdb-store.ts';
+import { type KeySpace, keySpaceOf } from '../state/keys.ts';
+import { ALL_TOPICS, subscriptions } from '../topology/topics.ts';
+import { type TopologySettings, topologyOf } from '../topology/topology.ts';
+
+/** The parts of a process that were started, and how to stop them. */
+export interface Foreshard {
+  readonly running: Running;
+  readonly log: Log;
+  readonly codec: Codec;
+  readonly provisioner: Provisioner;
+  readonly catalog: Catalog;
+  readonly views: Views;
+  /** The HTTP API's port; 0 when it is not served. */
+  readonly httpPort: number;
+  /** Rejects when the run cannot go on. */
+  readonly done: Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface StartOptions {
+  readonly logger: Logger;
+  readonly serveHttp?: boolean;
+  /**
+   * Simulated time: ticks and time are given by hand, provisioning takes as long as the catalogue says, and nothing waits
+   * for the disk.
+   */
+  readonly simulated?: Clock;
+}
+
+/** A process from its first moment on: it serves HTTP, and waits for Kafka and the registry as long as it takes. */
+export interface Starting {
+  /** The HTTP API's port; 0 when it is not served. */
+  readonly httpPort: number;
+  /** Resolves when everything runs; rejects with what waiting does not mend. */
+  readonly started: Promise<Foreshard>;
+  /** Idempotent, and the same as that of what has started. */
+  stop(): Promise<void>;
+}
+
+/** Resolves when everything runs. */
+export async function start(config: Config, options: StartOptions): Promise<Foreshard> {
+  const starting = await begin(config, options);
+  return starting.started.catch(async (error: unknown) => {
+    await starting.stop();
+    throw error;
+  });
+}
+
+/** Resolves when HTTP is served. Throws what is wrong with the configuration, the folder or the port. */
+export async function begin(config: Config, options: StartOptions): Promise<Starting> {
+  const { logger } = options;
+  const clock = options.simulated ?? systemClock();
+  const simulated = options.simulated !== undefined;
+  const catalog = readCatalog(config.catalogPath);
+  const telemetry = createTelemetry(logger, options.serveHttp ?? true);
+  const settings = settingsOf(config, catalog);
+  const topology = topologyOf(settings);
+  const provisioner = provisionerOf(config, catalog, clock, simulated, (failure) => {
+    telemetry.meter.add('foreshard_snapshot_failures_total', 1);
+    logger.warn({ error: failure }, SNAPSHOT_FAILED);
+  });
+  const log = await openLog(config, logger, clock, simulated, telemetry.meter);
+  await checkPartitions(log, config);
+  const closers: (() => Promise<void>)[] = [() => provisioner.close(), () => log.close()]; // The last one first.
+  let isStopping = false;
+  let isWhole = false;
+  let waitsFor: string | undefined;
+  const reasons = (): string[] => [log.health().reason, waitsFor ?? ''].filter((reason) => reason !== '');
+  const answers = startingViews(reasons, () => telemetry.text());
+  const http = (options.serveHttp ?? true) ? await httpOver(answers.views, config, logger, telemetry.meter) : undefined;
+
+  const startAll = async (): Promise<Foreshard> => {
+    const codec = await patientCodec(
+      config,
+      clock,
+      () => isStopping,
+      (reason) => {
+        waitsFor = reason;
+        if (reason !== undefined) logger.warn({ reason }, 'the start waits for the schema registry');
+      },
+    );
+    const { workerThreads } = config;
+    const fitter =
+      simulated || workerThreads === 0 ? inlineFitter : workerPool({ threads: workerThreads, answerMs: FIT_ANSWER_MS });
+    closers.push(() => fitter.close());
+    let reading: RunningViews | undefined;
+    const lostShards = new LostShards({ log, codec, logger, meter: telemetry.meter });
+    const running = await run(
+      topology,
+      {
+        log,
+        codec,
+        clock,
+        logger,
+        meter: telemetry.meter,
+        stores: storesOf(config),
+        fitter,
+        effects: effectsOver(provisioner, {
+          rowsPerWrite: 5_000, // About 50 ms of LevelDB.
+          partitions: config.partitions,
+          kindOf: (datastoreType) => typeNamed(catalog, datastoreType).kind,
+          watch: lostShards,
+        }),
+        // In simulated time nobody waits for a reader of the table.
+        ...(simulated ? {} : { pointerEpoch: () => reading?.pointerEpoch() }),
+      },
+      {
+        app: config.applicationId,
+        partitions: config.partitions,
+        address: config.httpAdvertised,
+        commitIntervalMs: config.commitIntervalMs,
+        commitRecordsMax: config.batchRecordsMax,
+        effectRetryMs: 100,
+        incarnation: config.incarnation,
+        tickMs: simulated ? Number.MAX_SAFE_INTEGER : 200,
+        idleMs: 30_000,
+      },
+    );
+    closers.push(() => running.stop(config.shutdownDeadlineMs));
+    const views = await runningViews({
+      running,
+      log,
+      codec,
+      clock,
+      settings: settings.rates,
+      metricsText: () => {
+        reportGauges(running, fitter, telemetry.meter, clock.now());
+        return telemetry.text();
+      },
+      // In simulated time nobody is away, and asking would let time pass.
+      unreachable: simulated ? async () => new Set() : reachOver(provisioner, clock),
+      onForeignPointer(reason, key) {
+        telemetry.meter.add('foreshard_refused_pointers_total', 1, { reason });
+        logger.error({ reason, key: key.slice(0, 200) }, FOREIGN_POINTER);
+      },
+      lostShards: () => lostShards.reasons(),
+      newId: () => randomUUID(),
+    });
+    reading = views;
+    closers.push(() => views.close());
+    const stopSweeps = simulated ? () => {} : sweeping(provisioner, running, clock, logger, config.tombstoneMs);
+    closers.push(async () => stopSweeps());
+    answers.handOver(views);
+    isWhole = true;
+    return {
+      running,
+      log,
+      codec,
+      provisioner,
+      catalog,
+      views,
+      httpPort: http?.port ?? 0,
+      done: running.done,
+      stop,
+    };
+  };
+
+  const started = startAll();
+  started.catch(() => {}); // Whoever awaits it sees the error.
+  let stopping: Promise<void> | undefined;
+  const stopAll = async (): Promise<void> => {
+    isStopping = true;
+    await http?.close(config.shutdownDeadlineMs);
+    if (!isWhole) await log.close(); // Ends whatever waits for Kafka.
+    await started.catch(() => {});
+    for (const close of closers.reverse()) await close();
+  };
+  const stop = (): Promise<void> => {
+    stopping ??= stopAll();
+    return stopping;
+  };
+  return { httpPort: http?.port ?? 0, started, stop };
+}
+
+/** Closes an embedded log of another number of partitions, which never changes, and throws CONFIG_INVALID. */
+async function checkPartitions(log: Log, { partitions, dataDir }: Config): Promise<void> {
+  const made = log instanceof EmbeddedLog ? log.partitionsOf(subscriptions.name) : undefined;
+  if (made === undefined || made === partitions) return;
+  await log.close();
+  throw new AppError(
+    'CONFIG_INVALID',
+    `the folder ${dataDir} was made with ${made} partitions, which cannot be changed, and ${partitions} are asked for: set FORESHARD_PARTITIONS=${made}, or name another folder with FORESHARD_DATA_DIR`,
+    { dataDir, made, partitions },
+  );
+}
+
+/** Waits for a registry that does not answer; one that refuses who we are is told at once. */
+async function patientCodec(
+  config: Config,
+  clock: Clock,
+  isOver: () => boolean,
+  told: (reason: string | undefined) => void,
+): Promise<Codec> {
+  for (;;) {
+    try {
+      const codec = await codecOf(config);
+      told(undefined);
+      return codec;
+    } catch (error) {
+      if (!(error instanceof AppError) || error.code !== 'REGISTRY_UNAVAILABLE') throw error;
+      if (error.facts.status === 401 || error.facts.status === 403) throw error;
+      told(error.message);
+    }
+    await clock.sleep(REGISTRY_RETRY_MS);
+    if (isOver()) throw new AppError('STOPPED', 'stopped while the schema registry did not answer');
+  }
+}
+
+/** Beside the pauses that the codec makes itself. */
+const REGISTRY_RETRY_MS = 1_000;
+
+const FOREIGN_POINTER =
+  'somebody who is no planner writes to pointer-table: the record was refused, and the planner repairs what it damaged; allow Foreshard alone to write to the control topics';
+
+/** A hundred times what a fit takes on a busy machine. */
+const FIT_ANSWER_MS = 60_000;
+/** Often enough that a shard keeps few tombstones beyond their time, seldom enough that scanning it costs nothing. */
+const SWEEP_MS = 3_600_000;
+
+/**
+ * Forgets old tombstones now and then. Their age is in event time, as far as the events that were applied prove it: while
+ * old events are caught up with, their tombstones stay. A client whose clock is ahead does not shorten it: the host's
+ * time counts where it is the earlier one.
+ */
+export function sweeping(
+  provisioner: Pick<Provisioner, 'sweep'>,
+  running: Pick<Running, 'eventTime'>,
+  clock: Clock,
+  logger: Logger,
+  tombstoneMs: number,
+): () => void {
+  let busy = false;
+  const sweep = async (): Promise<void> => {
+    const before = Math.min(running.eventTime, clock.now()) - tombstoneMs;
+    if (busy || before <= 0) return;
+    busy = true;
+    try {
+      const dropped = await provisioner.sweep(eventTime(before));
+      if (dropped > 0) logger.info({ dropped }, 'old tombstones were forgotten');
+    } catch (error) {
+      logger.warn({ error }, 'old tombstones could not be forgotten everywhere; the next sweep tries again');
+    } finally {
+      busy = false;
+    }
+  };
+  return clock.every(SWEEP_MS, () => void sweep());
+}
+
+/** Every stage's settings, from the configuration and the catalogue. */
+export function settingsOf(config: Config, catalog: Catalog): TopologySettings {
+  const { partitions, concreteType, trieType } = config;
+  const genesis = { concreteType, trieType };
+  for (const name of [concreteType, trieType]) typeNamed(catalog, name);
+  return {
+    rates: ratesSettings(config, partitions),
+    forecast: forecastSettings(config, modelsOf(config), config.rateGraceMs),
+    plan: planSettings(config, { partitions, genesis, catalog, planner: `${hostname()}/${process.pid}` }),
+    apply: applySettings(config, { partitions, genesis }),
+  };
+}
+
+function modelsOf({ models, lstmWeightsPath }: Config): ModelSet {
+  if (models.length === 0) return DEFAULT_MODELS;
+  return modelSetOf(models, () => lstmOf(readWeights(lstmWeightsPath).weights));
+}
+
+export async function codecOf(config: Config): Promise<Codec> {
+  if (config.runtime === 'embedded') return embeddedCodec();
+  const subjects = ALL_TOPICS.flatMap((topic) =>
+    topic.record === undefined ? [] : [subjectOf(config.topicPrefix, { ...topic, record: topic.record })],
+  );
+  const username = config.registryUsername;
+  return registryCodec({
+    url: config.registryUrl,
+    subjects,
+    register: config.registerSchemas,
+    ...(username === '' ? {} : { auth: { username, password: config.registryPassword.reveal() } }),
+  });
+}
+
+export async function openLog(
+  config: Config,
+  logger: Logger,
+  clock: Clock,
+  simulated = false,
+  meter?: Meter,
+): Promise<Log> {
+  if (config.runtime === 'embedded') {
+    return embeddedLog({
+      dir: join(config.dataDir, 'log'),
+      app: config.applicationId,
+      partitions: config.partitions,
+      tombstoneMs: config.changelogRetentionMs,
+      sync: !simulated,
+      now: () => clock.now(),
+    });
+  }
+  const { saslMechanism, saslUsername, saslPassword } = config;
+  return kafkaLog({
+    brokers: config.brokers,
+    app: config.applicationId,
+    logger,
+    ...(meter === undefined ? {} : { meter }),
+    topicPrefix: config.topicPrefix,
+    replicationFactor: config.replicationFactor,
+    createTopics: config.createTopics,
+    deleteRetentionMs: config.changelogRetentionMs,
+    sessionTimeoutMs: config.sessionTimeoutMs,
+    heldTasks: (group) => heldTasks(join(config.dataDir, 'state'), group),
+    ...(config.kafkaTls ? { ssl: tlsOf(config) } : {}),
+    ...(saslMechanism === 'none'
+      ? {}
+      : { sasl: { mechanism: saslMechanism, username: saslUsername, password: saslPassword.reveal() } as never }),
+  });
+}
+
+/** Of a trie shard, for whoever reads the log. */
+export const SNAPSHOT_FAILED =
+  'a trie shard could not take a snapshot; nothing is lost, its log grows until one can be taken: look at the disk';
+
+type SnapshotFailed = (failure: AppError) => void;
+
+export function provisionerOf(
+  config: Config,
+  catalog: Catalog,
+  clock: Clock,
+  simulated: boolean,
+  snapshotFailed: SnapshotFailed,
+): Provisioner {
+  if (config.shardServers.length > 0) {
+    const token = config.shardServerToken.reveal();
+    return remoteProvisioner({
+      addresses: config.shardServers.map((server) => (server.includes('://') ? server : `http://${server}`)),
+      token: token === '' ? undefined : token,
+      partitions: config.partitions,
+    });
+  }
+  return shardFolders(config, catalog, clock, simulated, snapshotFailed, keySpaceOf(config.partitions));
+}
+
+/** Shards in folders of this process; without a key space they are whatever fleet's that asks (a shard server). */
+export function shardFolders(
+  config: Config,
+  catalog: Catalog,
+  clock: Clock,
+  simulated: boolean,
+  snapshotFailed: SnapshotFailed,
+  keySpace?: KeySpace,
+): Provisioner {
+  // A committed position is never ahead of a durable effect (I9): shards in this process wait for the disk.
+  const sync = !simulated;
+  return embeddedProvisioner({
+    ...(keySpace === undefined ? {} : { keySpace }),
+    folder: join(config.dataDir, 'shards'),
+    types: new Map(
+      [...catalog].map(([name, { kind, provisioningMs }]) => [
+        name,
+        { kind, provisioningMs: simulated ? provisioningMs : 0 },
+      ]),
+    ),
+    open: {
+      KEY_VALUE: (folder, opening) => openLevelKv(folder, { partitions: opening.identity.partitions, sync, opening }),
+      TRIE: (folder, opening) =>
+        openTrieStore(folder, { partitions: opening.identity.partitions, sync, opening, snapshotFailed }),
+    },
+    now: () => clock.now(),
+  });
+}
+
+function storesOf(config: Config) {
+  const folder = join(config.dataDir, 'state');
+  return config.storeEngine === 'rocksdb' ? rocksdbFolder(folder) : levelFolder(folder);
+}
+
+/** Tasks whose state lies in this folder: `<group>-<partition>`. */
+function heldTasks(folder: string, group: string): number[] {
+  try {
+    return readdirSync(folder).flatMap((name) =>
+      name.startsWith(`${group}-`) ? [Number(name.slice(group.length + 1))] : [],
+    );
+  } catch {
+    return []; // No folder yet: nothing is held.
+  }
+}
+
+function tlsOf(config: Config) {
+  const read = (path: string): Buffer[] => (path === '' ? [] : [readFileSync(path)]);
+  const [cert] = read(config.kafkaTlsCertFile);
+  const [key] = read(config.kafkaTlsKeyFile);
+  const ca = read(config.kafkaTlsCaFile);
+  return {
+    ...(ca.length > 0 ? { ca } : {}),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+  };
+}
+
+async function httpOver(
+  views: Views,
+  config: Config,
+  logger: Logger,
+  meter: ReturnType<typeof createTelemetry>['meter'],
+): Promise<HttpServer> {
+  const { serveHttp } = await import('../api/edge/http-server.ts'); // Half of what a command waits for that serves nothing.
+  return serveHttp(views, {
+    host: config.httpHost,
+    port: config.httpPort,
+    readToken: config.httpReadToken.reveal(),
+    adminToken: config.httpAdminToken.reveal(),
+    advertised: config.httpAdvertised,
+    peerTimeoutMs: config.httpPeerTimeoutMs,
+    logger,
+    meter,
+  });
+}

@@ -1,0 +1,360 @@
+#!/usr/bin/env node
+// The command line. Each command is a function under cli/; here they get their names, arguments and exit codes. What a
+// command needs is loaded when it runs: help, and a question to a running process, wait for no client or server of ours.
+//
+//   0  done    1  failed: one line `CODE: message` on standard error    2  the command line or the configuration is wrong
+
+import { readFileSync, realpathSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { DEFAULT_CONTENDER } from '../evaluation/backtest/contenders.ts';
+import { ORIGIN_SETS } from '../evaluation/backtest/protocol.ts';
+import { AppError, type ErrorCode } from '../schemas/errors.ts';
+import { Output } from './output.ts';
+import {
+  configFrom,
+  SHARD_SERVER_SETTINGS,
+  share,
+  speed,
+  wholeNumber,
+  withSettings,
+  workersByDefault,
+} from './settings.ts';
+import { plain, table } from './text.ts';
+import { MADE_SERIES, ROUNDS, trainWeights } from './train.ts';
+
+const FAILED = 1;
+const WRONG_USAGE = 2;
+
+/** What to do about a failure, where its own message does not say. */
+const ADVICE: Partial<Record<ErrorCode, string>> = {
+  CONFIG_INVALID: '`foreshard config explain` tells every setting, its bounds and where it came from',
+  CATALOG_INVALID: 'compare the file with catalog/example.json',
+  REGISTRY_UNAVAILABLE: 'check --registry-url, and that the registry can be reached from here',
+  TRACE_INVALID: 'a trace is a CSV: t,<series>[,<series>...], t in Unix seconds, equally spaced',
+  PROTOCOL_INVALID:
+    'a protocol lists each series with its file, seasons, test rows and scale; scores are a CSV as --out writes',
+  OUTPUT_UNWRITABLE: 'check that the folder exists and may be written to',
+  WEIGHTS_INVALID: 'write one anew with `foreshard train --out FILE`',
+  UNAUTHORIZED:
+    'set FORESHARD_HTTP_READ_TOKEN, and for approve and reject FORESHARD_HTTP_ADMIN_TOKEN, to those of the process',
+  OWNER_UNREACHABLE: 'check the address given with --url',
+};
+
+/** Runs one command line; resolves with the exit code. */
+export async function main(argv: readonly string[]): Promise<number> {
+  let exitCode = 0;
+  const program = programOf((code) => {
+    exitCode = code;
+  });
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : WRONG_USAGE; // Commander has told why.
+    if (!(error instanceof AppError)) {
+      process.stderr.write(`a bug: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+      return FAILED;
+    }
+    const advice = ADVICE[error.code];
+    process.stderr.write(`${error.code}: ${plain(error.message)}${advice === undefined ? '' : ` (${advice})`}\n`);
+    return error.code === 'CONFIG_INVALID' ? WRONG_USAGE : FAILED;
+  }
+}
+
+function programOf(exitWith: (code: number) => void): Command {
+  const program = new Command('foreshard')
+    .description('Predictive sharding manager for publish/subscribe fleets.')
+    .version(version())
+    .exitOverride()
+    .configureHelp({ showGlobalOptions: false });
+  const command = (name: string, about: string): Command =>
+    program.command(name).description(about).option('--json', 'print one JSON value on standard output').exitOverride();
+  /** The command's options when it runs; commander hands the command itself over last. */
+  const outputOf = (of: Command): Output => new Output(of.opts().json === true);
+
+  command(
+    'demo',
+    'a day of a small fleet in simulated time: forecast, moves, cost, and whether anybody was missed; takes a minute or two',
+  )
+    .option('--seed <n>', 'same seed, same day', wholeNumber(0), 7)
+    .option('--days <n>', 'days; the stadium fills up on the last evening', wholeNumber(1), 1)
+    .addOption(new Option('--data-dir <dir>', 'keep the log and the shards here').default('', 'a temporary folder'))
+    .option('--serve', 'serve the HTTP API meanwhile, and afterwards until Ctrl-C')
+    .option('--http-port <port>', 'port of --serve', wholeNumber(0), 8080)
+    .action(async (_options, self: Command) => {
+      const { seed, days, dataDir, serve, httpPort } = self.opts();
+      const output = outputOf(self);
+      const { crowdOfLastDay, printDemo, runDemo } = await import('./demo/demo.ts');
+      const { isSound } = await import('./demo/demo-summary.ts');
+      const { createLogger } = await import('../runtime/edge/telemetry.ts');
+      const run = await runDemo(
+        {
+          seed,
+          minutes: days * 1_440,
+          crowdFromMinute: crowdOfLastDay(days),
+          dataDir,
+          httpPort: serve === true ? httpPort : undefined,
+          logger: createLogger({ level: 'error', pretty: false }),
+        },
+        output,
+      );
+      printDemo(run, output);
+      if (run.httpPort !== 0) {
+        output.line(`\nhttp://127.0.0.1:${run.httpPort} answers until Ctrl-C.`);
+        await new Promise<void>((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve));
+      }
+      await run.stop();
+      if (!isSound(run.summary)) exitWith(FAILED);
+    });
+
+  withSettings(command('run', 'start a process of the fleet from its configuration; serves HTTP')).action(
+    async (_options, self: Command) => {
+      const { config } = configFrom(self);
+      const { runProcess } = await import('./serve.ts');
+      await runProcess(config, outputOf(self));
+    },
+  );
+
+  withSettings(
+    command(
+      'replay',
+      'a rate trace as subscription events: to Kafka, or embedded in simulated time, some seconds for each hour of it',
+    )
+      .argument('<trace.csv>', 't,<series>[,<series>...], t in Unix seconds')
+      .option('--series <name>', 'by default the first one')
+      .option('--from <row>', 'first row, counted from 0', wholeNumber(0))
+      .option('--to <row>', 'the row after the last', wholeNumber(1))
+      .addOption(
+        new Option('--speed <times>', 'to Kafka: times as fast as the trace, or max')
+          .argParser(speed)
+          .default(Number.POSITIVE_INFINITY, 'max'),
+      )
+      .option('--events <n>', 'events in all', wholeNumber(1), 100_000)
+      .option('--filters <n>', 'distinct topic filters', wholeNumber(1), 20_000)
+      .option('--wildcards <share>', 'share of filters with a wildcard, 0 to 1', share, 0.1)
+      .option('--clients <n>', 'clients', wholeNumber(1), 100_000)
+      .option('--seed <n>', 'same seed, same events', wholeNumber(0), 7)
+      .option('--now', 'shift the trace so that it ends now'),
+  ).action(async (file: string, options, self: Command) => {
+    const command = { ...options, file, now: options.now === true, keepsData: options.dataDir !== undefined };
+    const { config } = configFrom(self);
+    const { replay } = await import('./replay.ts');
+    await replay(command, config, outputOf(self));
+  });
+
+  command('backtest', 'how good the forecasts are: over the series of a protocol, or over a trace of your own')
+    .argument('[trace.csv]', 't,<series>[,<series>...], t in Unix seconds; its last quarter is forecast')
+    .option('--series <name>', 'of the trace; by default all of them')
+    .option('--protocol <file>', 'what is forecast and scored, instead of a trace')
+    .option('--traces <dir>', "the protocol's traces; by default they lie beside it")
+    .option('--model <name>', 'a model on its own, a reference, or all of them', DEFAULT_CONTENDER)
+    .addOption(new Option('--set <origins>', 'all origins, or every third one').choices(ORIGIN_SETS).default('all'))
+    .option('--out <file.csv>', 'write the rows here')
+    .option('--baselines <file.csv>', 'scores to compare with, as --out writes them; needs --protocol')
+    .option('--svg <path>', 'pictures: one file (.svg), or a folder with one for each series and an overview')
+    .option('--weights <file>', 'weights of the model lstm; by default those that come along')
+    .option('--workers <n>', 'threads; 0 for none but this one', wholeNumber(0), workersByDefault())
+    .action(async (trace: string | undefined, options, self: Command) => {
+      if ((trace === undefined) === (options.protocol === undefined)) self.error('give either a trace or --protocol');
+      if (trace === undefined && options.series !== undefined) self.error('--series needs a trace');
+      for (const name of ['traces', 'baselines'])
+        if (trace !== undefined && options[name] !== undefined) self.error(`--${name} needs --protocol`);
+      const { backtest, contenderProblem } = await import('./backtest.ts');
+      refuse(self, '--model', contenderProblem(options.model));
+      await backtest({ ...options, ...(trace === undefined ? {} : { trace }) }, outputOf(self));
+    });
+  command('train', 'train or refine the global LSTM: on made series, on your traces, or both')
+    .argument('[trace.csv...]', 't,<series>[,<series>...], t in Unix seconds')
+    .option('--out <file>', 'where the weights go', 'lstm.json')
+    .option('--from <file>', 'weights to begin with; `shipped` takes those of this package')
+    .option(
+      '--made <n>',
+      `made series to learn from; by default ${MADE_SERIES}, and none beside traces`,
+      wholeNumber(0),
+    )
+    .option(
+      '--trust <share>',
+      'share of what was learned that is kept; by default 0.5 on made series alone, else 1',
+      share,
+    )
+    .option('--rounds <n>', 'rounds of learning, a few seconds each', wholeNumber(1), ROUNDS)
+    .option('--seed <n>', 'same seed, same weights', wholeNumber(0), 7)
+    .action(async (files: string[], options, self: Command) => trainWeights({ ...options, files }, outputOf(self)));
+  command('provision', 'what traces would have cost, and how often shards were short, by our settings and by others')
+    .requiredOption('--protocol <file>', 'which series, from which row on, with what shards and lead time')
+    .option('--traces <dir>', "the protocol's traces; by default they lie beside it")
+    .option('--policy <name>', 'balanced, cautious, a reference, or all of them', 'all')
+    .option('--out <file.csv>', 'write the rows here')
+    .option('--baselines <file.csv>', 'scores to print beside, as --out writes them')
+    .option('--except <names...>', 'data sets whose names begin so are left out of the means', [])
+    .action(async (options, self: Command) => {
+      const { policyProblem, provision } = await import('./provision.ts');
+      refuse(self, '--policy', policyProblem(options.policy));
+      await provision(options, outputOf(self));
+    });
+  command(
+    'what-if',
+    'what a fleet with the load of your traces would cost: our planner, other policies, a perfect forecast',
+  )
+    .argument('<trace.csv|dir>', 't,<series>[,<series>...], t in Unix seconds; of a folder every trace at once')
+    .addOption(new Option('--catalog <file>', 'datastore types and prices').default('', 'the example'))
+    .option('--policy <name>', 'foreshard, perfect, a reference, or all of them', 'all')
+    .option('--seed <n>', 'same seed, same fleet', wholeNumber(0), 7)
+    .option(
+      '--hours <n>',
+      'the last hours of the traces are run; forecasts learn from what is before',
+      wholeNumber(1),
+      24,
+    )
+    .option('--except <names...>', 'files of the folder whose names begin so are left out', [])
+    .option('--out <file.csv>', 'write the rows here')
+    .option('--svg <file>', 'write a picture here')
+    .action(async (traces: string, options, self: Command) => {
+      const { runWhatIf, whatIfPolicyProblem } = await import('./what-if.ts');
+      refuse(self, '--policy', whatIfPolicyProblem(options.policy));
+      await runWhatIf({ ...options, traces }, outputOf(self));
+    });
+
+  const asking = (of: Command): Command =>
+    withSettings(of.option('--url <address>', 'ask this running process over HTTP instead of reading topics'));
+  const views = () => import('./views.ts');
+  const plans = () => import('./plans.ts');
+  const sourceOf = (self: Command) => ({ config: configFrom(self).config, url: self.opts().url as string | undefined });
+
+  asking(
+    command('pointers', 'the pointer table, or where one topic or filter is')
+      .option('--topic <topic>', 'a topic that messages go to')
+      .option('--filter <filter>', 'a topic filter that clients subscribe to'),
+  ).action(async ({ topic, filter }, self: Command) => {
+    if (topic !== undefined && filter !== undefined) self.error('--topic and --filter exclude each other');
+    await (await views()).showPointers(sourceOf(self), topic ?? filter, outputOf(self));
+  });
+  asking(command('shards', 'the shards, what they are on and how full they are')).action(
+    async (_options, self: Command) => (await views()).showShards(sourceOf(self), outputOf(self)),
+  );
+  asking(command('moves', 'moves under way and ended, newest first')).action(async (_options, self: Command) =>
+    (await views()).showMoves(sourceOf(self), outputOf(self)),
+  );
+  asking(command('plans', 'plans that wait for approval, and what became of the last ones')).action(
+    async (_options, self: Command) => (await plans()).showPlans(sourceOf(self), outputOf(self)),
+  );
+  for (const [name, answer, about] of [
+    ['approve', 'APPROVE', 'agree to a plan that waits: what is still needed of it is done, and what follows from it'],
+    ['reject', 'REJECT', 'say no to a plan that waits: the same is not proposed again for a while'],
+  ] as const)
+    asking(command(name, about).argument('<plan>', 'as `foreshard plans` names it')).action(
+      async (plan: string, _options, self: Command) =>
+        (await plans()).answerPlan(sourceOf(self), plan, answer, outputOf(self)),
+    );
+  asking(
+    command('explain', 'what was decided about something, and why; newest first')
+      .argument('<what>', 'a decision, request, command, move, plan, topic, filter, shard or slice')
+      .option('--limit <n>', 'decisions that are shown', wholeNumber(1), 20),
+  ).action(async (what: string, { limit }, self: Command) =>
+    (await views()).explain(sourceOf(self), what, limit, outputOf(self)),
+  );
+
+  withSettings(
+    command(
+      'accept-loss',
+      'after INPUT_TRUNCATED, with every instance stopped: go on without the records that are gone; tells which shards to check',
+    ),
+  ).action(async (_options, self: Command) => {
+    const { acceptLoss } = await import('./accept-loss.ts');
+    await acceptLoss(configFrom(self).config, outputOf(self));
+  });
+
+  const letters = program.command('dead-letters').description('records that were refused').exitOverride();
+  const letterViews = () => import('./dead-letters.ts');
+  const letterCommand = (name: string, about: string): Command =>
+    withSettings(letters.command(name).description(about).option('--json', 'print one JSON value').exitOverride());
+  letterCommand('list', 'all of them, with their codes').action(async (_options, self: Command) =>
+    (await letterViews()).listLetters(configFrom(self).config, outputOf(self)),
+  );
+  letterCommand('show', 'one of them, with its bytes')
+    .argument('<number>', 'as `list` names it', wholeNumber(0))
+    .action(async (number: number, _options, self: Command) =>
+      (await letterViews()).showLetter(configFrom(self).config, number, outputOf(self)),
+    );
+  letterCommand('replay', 'append the original records to their topics again')
+    .argument('<number...>', 'as `list` names them', (text: string, before: number[] | undefined) => [
+      ...(before ?? []),
+      wholeNumber(0)(text),
+    ])
+    .action(async (numbers: number[], _options, self: Command) =>
+      (await letterViews()).replayLetters(configFrom(self).config, numbers, outputOf(self)),
+    );
+
+  const config = program.command('config').description('the configuration').exitOverride();
+  withSettings(
+    config
+      .command('explain')
+      .description('every setting: its value, where it came from, its bounds and what it means')
+      .option('--json', 'print one JSON value')
+      .exitOverride(),
+  ).action(async (_options, self: Command) => {
+    const explained = configFrom(self).explain();
+    const output = outputOf(self);
+    output.json(explained);
+    output.lines(
+      table([
+        ['setting', 'value', 'from', 'bounds', 'meaning'],
+        ...explained.map(({ name, value, source, range, unit, about }) => [
+          name,
+          plain(value),
+          source,
+          unit === '' ? range : `${range} ${unit}`,
+          about,
+        ]),
+      ]),
+    );
+  });
+
+  withSettings(
+    command('shard-server', 'serve the shards of this machine to other processes')
+      .option('--host <address>', 'address to listen on; any but a loopback one needs a token', '127.0.0.1')
+      .option('--port <port>', 'port to listen on; 0 takes a free one', portNumber, 7070),
+    SHARD_SERVER_SETTINGS,
+  ).action(async ({ host, port }, self: Command) => {
+    const { config } = configFrom(self);
+    const { runShardServer } = await import('./serve.ts');
+    await runShardServer(config, host, port, outputOf(self));
+  });
+
+  return program;
+}
+
+/** Ends the command when there is something wrong with the value of one of its options. */
+function refuse(command: Command, option: string, problem: string | undefined): void {
+  if (problem !== undefined) command.error(`error: option '${option}': ${problem}`);
+}
+
+function portNumber(text: string): number {
+  const port = wholeNumber(0)(text);
+  if (port > 65_535) throw new InvalidArgumentError('It must be at most 65535.');
+  return port;
+}
+
+/** Of the package that this file is in: two folders up from the sources, three from the build. */
+function version(): string {
+  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
+    try {
+      return (JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version: string }).version;
+    } catch {
+      if (folder === dirname(folder)) return '0.0.0';
+    }
+  }
+}
+
+/** Started as a program, and not imported by a test; through a link too, as npm installs it. */
+const isProgram = process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url);
+if (isProgram) {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0); // Whoever read our lines has had enough of them.
+    throw error;
+  });
+  const code = await main(process.argv.slice(2));
+  process.exit(code);
+}

@@ -1,0 +1,195 @@
+// `foreshard dead-letters`: records that were refused, why, and how they get back to where they came from once the reason
+// is gone. A letter is named by its offset in the dead-letters topic.
+
+import type { Config } from '../config/config.ts';
+import type { OutRecord, RawRecord } from '../runtime/ports.ts';
+import type { Codec } from '../schemas/codec.ts';
+import { AppError } from '../schemas/errors.ts';
+import type { Offset, Partition } from '../schemas/ids.ts';
+import type { SubscriptionEvent } from '../schemas/records.ts';
+import { deadLetters, subscriptions } from '../topology/topics.ts';
+import type { Output } from './output.ts';
+import { type Reading, readRaw, withLog } from './reading.ts';
+import { instantText, plain, table } from './text.ts';
+
+export interface Letter {
+  readonly number: Offset;
+  readonly code: string;
+  readonly reason: string;
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: Offset;
+  readonly timestamp: number;
+  readonly key: string | null;
+  readonly sizeBytes: number;
+}
+
+export async function listLetters(config: Config, output: Output): Promise<void> {
+  const letters = (await lettersIn(config)).map(letterOf);
+  output.json(letters);
+  if (letters.length === 0) output.line('No record was refused.');
+  else
+    output.lines(
+      table([
+        ['number', 'at', 'code', 'from', 'key', 'bytes'],
+        ...letters.map((letter) => [
+          String(letter.number),
+          instantText(letter.timestamp),
+          letter.code,
+          `${letter.topic}/${letter.partition}@${letter.offset}`,
+          plain(letter.key ?? '').slice(0, 60),
+          String(letter.sizeBytes),
+        ]),
+      ]),
+    );
+}
+
+export async function showLetter(config: Config, number: Offset, output: Output): Promise<void> {
+  const record = numbered(await lettersIn(config), number);
+  const letter = letterOf(record);
+  output.json({ ...letter, valueBase64: record.value?.toString('base64') ?? null });
+  output.lines([
+    `${letter.code}: ${plain(letter.reason)}`,
+    `from ${letter.topic}, partition ${letter.partition}, offset ${letter.offset}, at ${instantText(letter.timestamp)}`,
+    `key: ${plain(letter.key ?? '(none)')}`,
+    `value, ${letter.sizeBytes} bytes${record.value === null ? '' : ':'}`,
+    ...hexLines(record.value ?? Buffer.alloc(0)),
+  ]);
+}
+
+/** Appends the original records to their topics again, but subscription events that a later one has overtaken. */
+export async function replayLetters(config: Config, numbers: readonly Offset[], output: Output): Promise<void> {
+  const read = async (reading: Reading) => {
+    const letters: RawRecord[] = [];
+    await readRaw(reading.log, deadLetters, async (records) => {
+      letters.push(...records);
+    });
+    const chosen = numbers.map((number) => numbered(letters, number));
+    const originals = chosen.map((letter) => ({ number: letter.offset, ...originalOf(letter) }));
+    const late = await overtaken(reading, chosen);
+    const appended = originals.filter(({ number }) => !late.has(number));
+    await reading.log.append(appended.map(({ number: _, ...record }) => record));
+    return { replayed: appended.map(({ topic, partition }) => ({ topic, partition })), skipped: [...late] };
+  };
+  const { replayed, skipped } = await withLog(config, read, { asks: false });
+  output.json({ replayed, skipped });
+  output.line(`${replayed.length} records were appended to where they came from.`);
+  if (skipped.length > 0)
+    output.line(
+      `Left out: ${skipped.join(', ')}. The same client has said something newer of the same filter since, or what came after is no longer kept.`,
+    );
+}
+
+/**
+ * The numbers of those letters whose client has said something newer of the same filter since, or for which that cannot be
+ * known any more. Appended now they would count as the newest, and what was unsubscribed would be there again.
+ */
+export async function overtaken({ log, codec }: Reading, letters: readonly RawRecord[]): Promise<Set<Offset>> {
+  const refused = new Map<
+    string,
+    { readonly number: Offset; readonly partition: Partition; readonly offset: Offset }[]
+  >();
+  for (const record of letters) {
+    const { number, topic, partition, offset } = letterOf(record);
+    const event = topic === subscriptions.name ? await eventIn(codec, record) : undefined;
+    if (event === undefined) continue; // Nothing else can bring a subscription back.
+    refused.set(keyOf(event), [...(refused.get(keyOf(event)) ?? []), { number, partition, offset }]);
+  }
+  const late = new Set<Offset>();
+  if (refused.size === 0) return late;
+  const filters = new Set([...refused.keys()].map((key) => key.slice(key.indexOf(' ') + 1)));
+  const firsts = new Map<Partition, Offset>();
+  const follower = await log.follow(subscriptions.name, 'earliest', async ({ partition, records }) => {
+    if (records.length > 0 && !firsts.has(partition)) firsts.set(partition, records[0]!.offset);
+    for (const record of records) {
+      if (!filters.has(record.key?.toString('utf8') ?? '')) continue;
+      const event = await eventIn(codec, record);
+      for (const { number, offset } of (event && refused.get(keyOf(event))) ?? [])
+        if (record.offset > offset) late.add(number);
+    }
+  });
+  await follower.caughtUp;
+  await follower.close();
+  for (const { number, partition, offset } of [...refused.values()].flat())
+    if ((firsts.get(partition) ?? Number.POSITIVE_INFINITY) > offset) late.add(number);
+  return late;
+}
+
+/** Of a filter and a client; a client's name has any characters, so it comes in hexadecimal. */
+const keyOf = ({ topicFilter, clientId }: SubscriptionEvent): string =>
+  `${Buffer.from(clientId).toString('hex')} ${topicFilter}`;
+
+/** `undefined` for what cannot be read as one. */
+async function eventIn(codec: Codec, { value }: RawRecord): Promise<SubscriptionEvent | undefined> {
+  if (value === null) return undefined;
+  try {
+    await codec.prepare(subscriptions.record!, [value]);
+    return codec.decode(subscriptions.record!, value) as SubscriptionEvent;
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return undefined;
+  }
+}
+
+/** The record as it was before it was refused. Throws REQUEST_INVALID when not all of it was kept. */
+export function originalOf(record: RawRecord): OutRecord {
+  const { number, topic, partition } = letterOf(record);
+  const kept = Object.entries(record.headers ?? {}).filter(([name]) => !isOurs(name));
+  if (topic === '' || header(record, 'foreshard.value-bytes') !== '')
+    throw new AppError('REQUEST_INVALID', `letter ${number} does not hold the whole record: it cannot be replayed`, {
+      number,
+    });
+  return { topic, partition, key: record.key, value: record.value, headers: Object.fromEntries(kept) };
+}
+
+export function letterOf(record: RawRecord): Letter {
+  return {
+    number: record.offset,
+    code: header(record, 'foreshard.code'),
+    reason: header(record, '__streams.errors.message'),
+    topic: header(record, '__streams.errors.topic'),
+    partition: Number(header(record, '__streams.errors.partition')),
+    offset: Number(header(record, '__streams.errors.offset')),
+    timestamp: Number(header(record, 'foreshard.timestamp')),
+    key: record.key?.toString('utf8') ?? null,
+    sizeBytes: record.value?.length ?? 0,
+  };
+}
+
+async function lettersIn(config: Config): Promise<RawRecord[]> {
+  const read = async ({ log }: Reading): Promise<RawRecord[]> => {
+    const letters: RawRecord[] = [];
+    await readRaw(log, deadLetters, async (records) => {
+      letters.push(...records);
+    });
+    return letters;
+  };
+  return withLog(config, read, { asks: false });
+}
+
+function numbered(letters: readonly RawRecord[], number: Offset): RawRecord {
+  const found = letters.find(({ offset }) => offset === number);
+  if (found === undefined) throw new AppError('NOT_FOUND', `there is no dead letter ${number}`, { number });
+  return found;
+}
+
+const isOurs = (name: string): boolean => name.startsWith('__streams.errors.') || name.startsWith('foreshard.');
+const header = (record: RawRecord, name: string): string => {
+  const value = record.headers?.[name];
+  return value === undefined ? '' : String(Array.isArray(value) ? value[0] : value);
+};
+
+const HEX_BYTES_MAX = 512;
+
+/** The head of the bytes, sixteen in a line, with what of it is ASCII beside. */
+function hexLines(bytes: Buffer): string[] {
+  const lines: string[] = [];
+  for (let at = 0; at < Math.min(bytes.length, HEX_BYTES_MAX); at += 16) {
+    const row = bytes.subarray(at, Math.min(at + 16, HEX_BYTES_MAX));
+    const hex = [...row].map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
+    const text = [...row].map((byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '.')).join('');
+    lines.push(`  ${at.toString(16).padStart(4, '0')}  ${hex.padEnd(47)}  ${text}`);
+  }
+  if (bytes.length > HEX_BYTES_MAX) lines.push(`  … and ${bytes.length - HEX_BYTES_MAX} bytes more`);
+  return lines;
+}

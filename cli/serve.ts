@@ -1,0 +1,94 @@
+// `foreshard run` and `foreshard shard-server`: processes that stay until they are told to go. The first signal stops in
+// order under the deadline, a second one at once.
+
+import closeWithGrace from 'close-with-grace';
+import { begin, SNAPSHOT_FAILED, shardFolders } from '../app/main.ts';
+import type { Config } from '../config/config.ts';
+import { readCatalog } from '../config/edge/catalog-file.ts';
+import { startShardServer } from '../datastores/protocol/shard-server.ts';
+import { systemClock } from '../runtime/edge/system-clock.ts';
+import { createLogger } from '../runtime/edge/telemetry.ts';
+import type { Logger } from '../runtime/telemetry.ts';
+import { AppError } from '../schemas/errors.ts';
+import { isLoopback } from '../schemas/loopback.ts';
+import type { Output } from './output.ts';
+
+/** Above the deadline of the parts, so that theirs is the one that is met. */
+const FORCED_AFTER_MS = 2_000;
+
+/** Resolves when the process has stopped in order; rejects with what ended it. */
+export async function runProcess(config: Config, output: Output): Promise<void> {
+  const logger = createLogger({ level: config.logLevel, pretty: config.logPretty });
+  const starting = await begin(config, { logger });
+  const address = `http://${config.httpHost}:${starting.httpPort}`;
+  output.line(`Foreshard listens on ${address}; the API is described at ${address}/docs`);
+  output.json({ address });
+  const done = starting.started.then((foreshard) => foreshard.done);
+  await untilStopped(config, logger, done, () => starting.stop());
+}
+
+export async function runShardServer(config: Config, host: string, port: number, output: Output): Promise<void> {
+  const logger = createLogger({ level: config.logLevel, pretty: config.logPretty });
+  const token = config.shardServerToken.reveal();
+  if (token === '' && !isLoopback(host))
+    throw new AppError('CONFIG_INVALID', `${host} is reachable from outside: set FORESHARD_SHARD_SERVER_TOKEN`);
+  const provisioner = shardFolders(config, readCatalog(config.catalogPath), systemClock(), false, (failure) =>
+    logger.warn({ error: failure }, SNAPSHOT_FAILED),
+  );
+  const server = await startShardServer({
+    provisioner,
+    token: token === '' ? undefined : token,
+    host,
+    port,
+    log: (failure) => logger.error({ ...failure }, 'a shard could not do what was asked'),
+  });
+  // The host that was asked for: of 0.0.0.0 the server itself would tell the loopback address alone.
+  const address = `http://${host}:${new URL(server.address).port}`;
+  output.line(`The shard server listens on ${address}`);
+  output.json({ address });
+  await untilStopped(config, logger, new Promise(() => {}), async () => {
+    await server.close();
+    await provisioner.close();
+  });
+}
+
+async function untilStopped(
+  config: Config,
+  logger: Logger,
+  ended: Promise<void>,
+  stop: () => Promise<void>,
+): Promise<void> {
+  let told = (): void => {};
+  const signalled = new Promise<void>((resolve) => {
+    told = resolve;
+  });
+  const stopping = new Promise<void>((resolve, reject) => {
+    closeWithGrace(
+      {
+        delay: config.shutdownDeadlineMs + FORCED_AFTER_MS,
+        logger: { error: (message: unknown) => logger.error({}, String(message)) },
+      },
+      async ({ signal, err }) => {
+        if (err !== undefined) logger.error({ error: err }, 'a bug ends the process');
+        else logger.info({ signal }, 'stopping in order; a second signal stops at once');
+        told();
+        try {
+          await stop();
+          resolve();
+        } catch (error) {
+          reject(error);
+          throw error;
+        }
+      },
+    );
+  });
+  stopping.catch(() => {});
+  try {
+    await Promise.race([ended, signalled]);
+  } catch (error) {
+    logger.error({ error }, 'the run cannot go on');
+    await stop();
+    throw error;
+  }
+  await stopping;
+}

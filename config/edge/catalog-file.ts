@@ -1,0 +1,42 @@
+// Reads the catalogue of datastore types: the user's file, or the example that comes with the package.
+
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Catalog, catalogOf } from '../../processors/plan/cluster/catalog.ts';
+import { AppError } from '../../schemas/errors.ts';
+
+/** `path` empty: the example. Throws CATALOG_INVALID naming the file, and the line or the field. */
+export function readCatalog(path: string): Catalog {
+  const file = path === '' ? exampleFile() : path;
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (cause) {
+    throw new AppError('CATALOG_INVALID', `the catalogue ${file} cannot be read`, { file }, cause);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new AppError(
+      'CATALOG_INVALID',
+      `the catalogue ${file} is not JSON: ${(cause as Error).message}`,
+      { file },
+      cause,
+    );
+  }
+  try {
+    return catalogOf(value);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    throw new AppError(error.code, `${file}: ${error.message}`, { ...error.facts, file }, error);
+  }
+}
+
+/** Beside package.json, which is two folders up from the sources and three from the build. */
+function exampleFile(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, 'package.json')) && folder !== dirname(folder)) folder = dirname(folder);
+  return join(folder, 'catalog', 'example.json');
+}

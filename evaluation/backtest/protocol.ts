@@ -1,0 +1,113 @@
+// Protocol: which series a backtest is made over, at which rows it forecasts, how far, and by what errors are divided.
+// Read from a file that others score by too, or made on the spot for a trace of one's own, by the same rules.
+//
+//   P1. An origin is the row of the first value forecast; what lies before it is all that may be known there.
+//   P2. Every origin has a season to look back to for each step ahead, and ends within the trace.
+
+import { LEVELS } from '../../processors/forecast/combine/calibration.ts';
+import { gridOf } from '../../processors/forecast/grid.ts';
+import { AppError } from '../../schemas/errors.ts';
+import { Fields } from '../fields.ts';
+import { listedSeries, type ProtocolSeries, protocolSeriesOf } from '../protocol-series.ts';
+import type { Trace } from '../trace.ts';
+
+export interface SeriesProtocol extends ProtocolSeries {
+  readonly origins: readonly number[];
+  /** Three, ascending: a score at one of them is over the steps 1 .. it. */
+  readonly horizons: readonly number[];
+  /** What errors are divided by: the mean error of the seasonal naive forecast over the training rows. */
+  readonly scale: number;
+}
+
+/** `sub` is every third origin: what slow models are scored on. */
+export type OriginSet = 'all' | 'sub';
+export const ORIGIN_SETS = ['all', 'sub'] as const;
+const SUB_STRIDE = 3;
+
+export const HORIZON_COUNT = 3;
+export const horizonMax = ({ horizons }: SeriesProtocol): number => horizons.at(-1)!;
+
+export const originsOf = ({ origins }: SeriesProtocol, set: OriginSet): readonly number[] =>
+  set === 'all' ? origins : origins.filter((_, index) => index % SUB_STRIDE === 0);
+
+/** The series of a protocol file, in its order. Throws PROTOCOL_INVALID naming the file and the field. */
+export function parseProtocol(text: string, file: string): readonly SeriesProtocol[] {
+  const fields = Fields.of(text, file);
+  const quantiles = fields.list('quantiles');
+  if (quantiles.length !== LEVELS.length || quantiles.some((level, l) => level !== LEVELS[l]))
+    fields.fail('quantiles', `must be ${LEVELS.join(', ')}`);
+  const series = listedSeries(fields, file).map(seriesOf);
+  for (const [index, { dataset, series: name }] of series.entries())
+    if (series.findIndex((other) => other.dataset === dataset && other.series === name) !== index)
+      fields.fail(`series[${index}]`, `says ${dataset}/${name} a second time`);
+  return series;
+}
+
+const ORIGINS = 24;
+const MIDDLE_HORIZON = 12;
+/** A day ahead, but as many steps as mean something for steps of a second or a week. */
+const LONG_HORIZON_MIN = 24;
+const LONG_HORIZON_MAX = 288;
+/** Share of the rows that come before the test rows. */
+const TRAINING_SHARE = 0.75;
+
+/** A protocol for one series of a trace. Throws TRACE_INVALID when it is too short, or flat. */
+export function protocolFor(trace: Trace, file: string, dataset: string, name: string): SeriesProtocol {
+  const values = trace.values[trace.series.indexOf(name)]!;
+  const { stepSeconds } = trace;
+  const { season, longSeason } = gridOf({ stepMs: stepSeconds * 1000, horizonSteps: 1 });
+  const long = Math.min(Math.max(season, LONG_HORIZON_MIN), LONG_HORIZON_MAX);
+  // Two seasons to learn from, and one to look back to from every step ahead (P2); then room for the origins.
+  const trainingMin = Math.max(2 * season, season * Math.ceil(long / season));
+  const rowsMin = Math.max(Math.ceil(trainingMin / TRAINING_SHARE), 4 * (long + ORIGINS - 2) + 1);
+  const rows = values.length;
+  if (rows < rowsMin)
+    throw new AppError(
+      'TRACE_INVALID',
+      `${file} has ${rows} rows; a backtest at a step of ${stepSeconds} s needs ${rowsMin}`,
+      { file, rows, rowsMin },
+    );
+  const testStart = Math.floor(TRAINING_SHARE * rows);
+  let scale = 0;
+  for (let row = season; row < testStart; row++) scale += Math.abs(values[row]! - values[row - season]!);
+  scale /= testStart - season;
+  if (scale === 0)
+    throw new AppError(
+      'TRACE_INVALID',
+      `${file}: ${name} says the same every season up to line ${testStart + 1}: there is nothing to foresee`,
+      { file, series: name },
+    );
+  let stride = Math.floor((rows - long - testStart) / (ORIGINS - 1));
+  while (stride > 1 && divisor(stride, season) > season / 8) stride--; // Else all origins were at a few times of the day.
+  return {
+    dataset,
+    file,
+    series: name,
+    rows,
+    stepSeconds,
+    season,
+    longSeason,
+    fitWindow: 2 * longSeason,
+    testStart,
+    origins: Array.from({ length: ORIGINS }, (_, index) => testStart + index * stride),
+    horizons: [1, MIDDLE_HORIZON, long],
+    scale,
+  };
+}
+
+function seriesOf(fields: Fields): SeriesProtocol {
+  const base = protocolSeriesOf(fields);
+  const { rows, season } = base;
+  const horizons = fields.wholes('horizons', 1, rows);
+  if (horizons.length !== HORIZON_COUNT) fields.fail('horizons', `must be ${HORIZON_COUNT} numbers of steps`);
+  const long = horizons.at(-1)!;
+  return {
+    ...base,
+    origins: fields.wholes('origins', season * Math.ceil(long / season), rows - long), // P2
+    horizons,
+    scale: fields.positive('mase_scale'),
+  };
+}
+
+/** The greatest common one (Euclid). */
+const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b));

@@ -1,0 +1,143 @@
+// Backtest worker: makes the forecasts of a backtest, in threads or in this one. The same file is the pool and what its
+// threads run.
+//
+//   W1. What comes of a task does not depend on the thread that it ran in, nor on what ran beside it.
+
+import { parentPort, Worker, workerData } from 'node:worker_threads';
+import { type LstmWeights, lstmOf } from '../../processors/forecast/models/lstm.ts';
+import { threadScript } from '../../runtime/thread-script.ts';
+import { forecastsOf } from '../backtest/contenders.ts';
+import type { SeriesProtocol } from '../backtest/protocol.ts';
+
+export interface BacktestTask {
+  readonly contender: string;
+  readonly series: SeriesProtocol;
+  readonly values: Float64Array;
+  readonly origins: readonly number[];
+  /** Weights of the LSTM, for the contender of that name. */
+  readonly weights?: LstmWeights;
+}
+
+export interface BacktestForecasts {
+  /** One array for each origin, as the contender made it. */
+  readonly quantiles: readonly Float64Array[];
+  /** Mean CPU seconds of an origin's share of everything: closing rows, fits, forecasts. */
+  readonly secondsPerOrigin: number;
+}
+
+export interface BacktestListener {
+  /** An origin of a task is done. */
+  origin(task: number): void;
+  /** A task is; they may come in any order. */
+  done(task: number, forecasts: BacktestForecasts): void;
+}
+
+/** What a thread of this pool is started with; any other thread that loads this file is none of it. */
+interface Role {
+  readonly backtest: true;
+  /** No other thread works beside it. */
+  readonly isAlone: boolean;
+}
+
+/** Of this thread; none in the one that the pool is in. */
+const role = (workerData as Role | null)?.backtest ? (workerData as Role) : undefined;
+
+type Message = { readonly kind: 'origin' } | { readonly kind: 'done'; readonly forecasts: BacktestForecasts };
+
+/** Runs all tasks in so many threads; 0: in this one. Resolves when all are done. */
+export async function runBacktest(
+  tasks: readonly BacktestTask[],
+  workers: number,
+  listener: BacktestListener,
+): Promise<void> {
+  if (workers === 0) return runHere(tasks, listener);
+  const count = Math.min(workers, tasks.length);
+  const given: Role = { backtest: true, isAlone: count === 1 };
+  const threads = Array.from({ length: count }, () => new Worker(threadScript(import.meta.url), { workerData: given }));
+  let next = 0;
+  try {
+    await Promise.all(
+      threads.map(async (thread) => {
+        while (next < tasks.length) {
+          const task = next++;
+          listener.done(task, await runIn(thread, tasks[task]!, () => listener.origin(task)));
+        }
+      }),
+    );
+  } finally {
+    await Promise.all(threads.map((thread) => thread.terminate()));
+  }
+}
+
+async function runHere(tasks: readonly BacktestTask[], listener: BacktestListener): Promise<void> {
+  for (const [task, each] of tasks.entries()) {
+    const running = steps(each);
+    for (let step = running.next(); ; step = running.next()) {
+      if (step.done === true) {
+        listener.done(task, step.value);
+        break;
+      }
+      listener.origin(task);
+      await new Promise<void>((resolve) => setImmediate(resolve)); // For the progress bar, and for Ctrl-C.
+    }
+  }
+}
+
+function runIn(thread: Worker, task: BacktestTask, origin: () => void): Promise<BacktestForecasts> {
+  return new Promise((resolve, reject) => {
+    const hear = (said: Message): void => {
+      if (said.kind === 'done') end(() => resolve(said.forecasts));
+      else origin();
+    };
+    const fail = (error: Error): void => end(() => reject(error));
+    const exit = (code: number): void => fail(new Error(`a backtest thread ended with code ${code}`));
+    const end = (settle: () => void): void => {
+      thread.off('message', hear).off('error', fail).off('exit', exit); // Its own alone: Node listens there too.
+      settle();
+    };
+    thread.on('message', hear).on('error', fail).on('exit', exit);
+    thread.postMessage(task);
+  });
+}
+
+/** Yields after every origin. */
+function* steps({
+  contender,
+  series,
+  values,
+  origins,
+  weights = new Float32Array(),
+}: BacktestTask): Generator<void, BacktestForecasts> {
+  const quantiles: Float64Array[] = [];
+  let seconds = 0;
+  let from = cpuSeconds();
+  for (const each of forecastsOf(contender, values, series, origins, () => lstmOf(weights))) {
+    seconds += cpuSeconds() - from;
+    quantiles.push(each);
+    yield;
+    from = cpuSeconds();
+  }
+  return { quantiles, secondsPerOrigin: seconds / origins.length };
+}
+
+/**
+ * CPU seconds of this thread. Where Node does not tell them (before 23.9), those of the process, if no other thread works;
+ * else the time that passes, which is the same as long as every thread has a core.
+ */
+function cpuSeconds(): number {
+  const { threadCpuUsage } = process as { threadCpuUsage?: typeof process.cpuUsage };
+  if (threadCpuUsage === undefined && role?.isAlone === false) return performance.now() / 1000;
+  const { user, system } = (threadCpuUsage ?? process.cpuUsage)();
+  return (user + system) / 1e6;
+}
+
+if (role !== undefined) {
+  parentPort?.on('message', (task: BacktestTask) => {
+    const running = steps(task);
+    const say = (message: Message): void => parentPort?.postMessage(message);
+    for (let step = running.next(); ; step = running.next()) {
+      if (step.done === true) return void say({ kind: 'done', forecasts: step.value });
+      say({ kind: 'origin' });
+    }
+  });
+}

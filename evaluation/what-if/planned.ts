@@ -1,0 +1,123 @@
+// Planned: the whole planner over a made fleet, minute by minute: what the outlooks tell, what is measured, what it decides.
+//
+//   P1. At the end of a minute the planner is told of that minute and of nothing after it, but by the outlooks.
+//   P2. It begins with the two shards of genesis, and has `settleMinutes` to grow before anything counts.
+
+import type { Catalog } from '../../processors/plan/cluster/catalog.ts';
+import { PLAN_DEFAULTS, type PlanSettings } from '../../processors/plan/settings.ts';
+import { type EventTime, eventTime, type SliceKey } from '../../schemas/ids.ts';
+import type { Account, ServingShard } from './account.ts';
+import { Cell, genesisOf } from './cell.ts';
+import { type CountedSeries, type MadeFleet, type SliceWeights, UNSUBSCRIBE_SHARE } from './fleet.ts';
+import type { Outlooks } from './outlooks.ts';
+import { PACE, STEP_SECONDS, STEPS_PER_MINUTE } from './pace.ts';
+
+export interface PlannedRun {
+  readonly fleet: MadeFleet;
+  readonly counted: readonly CountedSeries[];
+  readonly catalog: Catalog;
+  readonly outlooks: Outlooks;
+  readonly account: Account;
+  /** Of both clocks, at minute 0. */
+  readonly startAt: number;
+  /** The planner begins here; before it the outlooks learn. */
+  readonly settleFrom: number;
+}
+
+const MINUTE_MS = 60_000;
+
+/** Runs to the end of the fleet's load; yields after each minute. */
+export function* runPlanner(run: PlannedRun): Generator<number, Cell> {
+  const { fleet, catalog, outlooks, account, startAt, settleFrom } = run;
+  for (let minute = 0; minute < settleFrom; minute++) {
+    outlooks.close(minute);
+    yield minute;
+  }
+  const { partitions, coefficients } = fleet.settings;
+  const settings: PlanSettings = {
+    ...PLAN_DEFAULTS,
+    coefficients,
+    partitions,
+    catalog,
+    genesis: genesisOf({ catalog }),
+  };
+  const timeOf = (minute: number): EventTime => eventTime(startAt + minute * MINUTE_MS);
+  const cell = new Cell(settings, PACE, account, timeOf(settleFrom));
+  const load = new CellLoad(cell, fleet);
+  for (let minute = settleFrom; minute < fleet.minutes; minute++) {
+    for (let step = 1; step < STEPS_PER_MINUTE; step++) {
+      account.step(minute, cell.paid(), load.serving(minute));
+      cell.tick(timeOf(minute) + step * STEP_SECONDS * 1000);
+    }
+    account.step(minute, cell.paid(), load.serving(minute));
+    outlooks.close(minute);
+    tell(run, cell, minute, timeOf(minute + 1));
+    load.measure(minute, timeOf(minute + 1));
+    cell.tick(timeOf(minute + 1));
+    yield minute;
+  }
+  return cell;
+}
+
+/** P1 */
+function tell({ fleet, counted, outlooks }: PlannedRun, cell: Cell, minute: number, now: EventTime): void {
+  for (const value of outlooks.forecasts(minute, now)) cell.send({ topic: 'forecasts', value });
+  for (const { series, shares, eventsPerMessage } of counted) {
+    const publishes = fleet.sum(shares, minute) * 60;
+    const events = publishes * eventsPerMessage;
+    const unsubscribes = events * UNSUBSCRIBE_SHARE;
+    const window = { series, source: 0, windowStart: eventTime(now - MINUTE_MS), windowMs: MINUTE_MS };
+    const counts = { publishes, subscribes: events - unsubscribes, unsubscribes };
+    cell.send({ topic: 'rates', value: { ...window, ...counts, bytes: 0, distinctClients: 0, lateEvents: 0 } });
+  }
+}
+
+/** What the shards of a cell are asked for; worked out anew when the pointer table has changed. */
+class CellLoad {
+  private readonly cell: Cell;
+  private readonly fleet: MadeFleet;
+  private version = -1;
+  private weights: ReadonlyMap<SliceKey, SliceWeights> = new Map();
+  private shards: readonly {
+    readonly home: ReturnType<Cell['homes']>['shards'][0];
+    readonly operations: Float64Array;
+  }[] = [];
+
+  constructor(cell: Cell, fleet: MadeFleet) {
+    this.cell = cell;
+    this.fleet = fleet;
+  }
+
+  serving(minute: number): ServingShard[] {
+    this.refresh();
+    return this.shards.map(({ home, operations }) => ({
+      type: home.type,
+      perSecond: this.fleet.sum(operations, minute),
+    }));
+  }
+
+  measure(minute: number, at: EventTime): void {
+    this.refresh();
+    for (const { home, operations } of this.shards)
+      this.cell.measured(home.shard, this.fleet.sum(operations, minute) / home.type.operationsPerSecond, at);
+  }
+
+  private refresh(): void {
+    if (this.version === this.cell.version) return;
+    this.version = this.cell.version;
+    const { shards, slices } = this.cell.homes();
+    if (slices.size !== this.weights.size || [...slices.keys()].some((slice) => !this.weights.has(slice))) {
+      this.weights = this.fleet.weights(slices.keys());
+      for (const [slice, { entries }] of this.weights) this.cell.count(slice, entries);
+    }
+    const operations = new Map(shards.map(({ shard }) => [shard, this.fleet.zeros()]));
+    for (const [slice, at] of slices) {
+      const { operations: asked, lookups } = this.weights.get(slice)!;
+      const elsewhere = 1 - 1 / at.length;
+      for (const sum of at.flatMap((shard) => operations.get(shard) ?? []))
+        for (let series = 0; series < sum.length; series++)
+          sum[series]! += asked[series]! - elsewhere * lookups[series]!;
+    }
+    this.shards = shards.map((home) => ({ home, operations: operations.get(home.shard)! }));
+  }
+}

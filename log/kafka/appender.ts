@@ -1,0 +1,188 @@
+// Appender: writes outside any task, through one idempotent producer (KIP-98). What is asked for while a request is on its
+// way goes out together with the next.
+//
+//   P1. Each partition gets its records in the order of the calls, once, however often a request has to be sent again.
+//   P2. A call resolves when all replicas in sync have its records; it rejects with LOG_UNAVAILABLE when that could not be
+//       learnt in time, and then any of its records may be there or not.
+
+import { AppError } from '../../schemas/errors.ts';
+import { backoffMs, type Health, pauseFor, type RawCluster, refresh } from './client.ts';
+import { fateOf, isAnswer, reasonOf } from './failure.ts';
+import { encodeBatch, recordSizeMax } from './record-batch.ts';
+import { ERROR, type Produced, produceBatches } from './requests.ts';
+import { failOn, nextSequence, type PartitionRecords, type Placed, roundsOf } from './transaction.ts';
+
+interface Call {
+  readonly records: readonly Placed[];
+  readonly bytes: number;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface Prepared {
+  readonly topic: string;
+  readonly partition: number;
+  readonly batch: Buffer;
+}
+
+export interface AppenderSettings {
+  readonly batchBytesMax: number;
+  /** How much of what waits is sent together. */
+  readonly requestBytesMax: number;
+  readonly patienceMs: number;
+}
+
+/** Kafka says these when it has written nothing and may do so a moment later. */
+const AGAIN: ReadonlySet<number> = new Set([
+  ERROR.unknownTopicOrPartition,
+  ERROR.leaderNotAvailable,
+  ERROR.notLeader,
+  7, // Timed out: sent again under the same sequence, so written once.
+  19, // Not enough replicas.
+  20,
+  56, // Storage error: the partition moves to another replica.
+]);
+
+export class Appender {
+  readonly #cluster: RawCluster;
+  readonly #settings: AppenderSettings;
+  readonly #health: Health;
+  readonly #closing = new AbortController();
+  readonly #waiting: Call[] = [];
+  #sending: Promise<void> | undefined;
+  #producerId = -1;
+  #producerEpoch = -1;
+  #sequences = new Map<string, number>();
+
+  constructor(cluster: RawCluster, settings: AppenderSettings, health: Health) {
+    this.#cluster = cluster;
+    this.#settings = settings;
+    this.#health = health;
+  }
+
+  append(records: readonly Placed[]): Promise<void> {
+    if (this.#closing.signal.aborted) return Promise.reject(new AppError('STOPPED', 'the log is closed'));
+    if (records.length === 0) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const bytes = records.reduce((sum, each) => sum + recordSizeMax(each.record), 0);
+      this.#waiting.push({ records, bytes, resolve, reject });
+      this.#sending ??= this.#sendAll();
+    });
+  }
+
+  /** Gives up what still waits. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#sending;
+    await this.#cluster.disconnect();
+  }
+
+  async #sendAll(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      let bytes = 0;
+      let count = 0;
+      for (; count < this.#waiting.length && (count === 0 || bytes < this.#settings.requestBytesMax); count++)
+        bytes += this.#waiting[count]!.bytes;
+      const calls = this.#waiting.splice(0, count);
+      try {
+        for (const round of roundsOf(
+          calls.flatMap((call) => call.records),
+          this.#settings.batchBytesMax,
+        ))
+          await this.#sendRound(round);
+        for (const call of calls) call.resolve();
+      } catch (error) {
+        this.#producerId = -1; // The sequences are no longer known: a new producer starts from 0.
+        for (const call of calls) call.reject(error);
+      }
+    }
+    this.#sending = undefined; // In the turn that saw nothing waiting: a call from now on starts the next.
+  }
+
+  async #sendRound(round: readonly PartitionRecords[]): Promise<void> {
+    const deadline = performance.now() + this.#settings.patienceMs;
+    let prepared: readonly Prepared[] | undefined;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await this.#open(round);
+        prepared ??= round.map((each) => this.#prepare(each));
+        prepared = await this.#send(prepared);
+        if (prepared.length === 0) {
+          this.#health.well('append');
+          return;
+        }
+      } catch (error) {
+        if (fateOf(error) === 'final' || isAnswer(error)) throw error;
+        this.#health.ill('append', reasonOf(error));
+        if (performance.now() > deadline || this.#closing.signal.aborted)
+          throw new AppError('LOG_UNAVAILABLE', `records could not be written: ${reasonOf(error)}`, {}, error);
+        await refresh(this.#cluster, error);
+      }
+      if (performance.now() > deadline || this.#closing.signal.aborted)
+        throw new AppError('LOG_UNAVAILABLE', 'records could not be written: their partitions have no leader');
+      await pauseFor(backoffMs(attempt), this.#closing.signal);
+    }
+  }
+
+  async #open(round: readonly PartitionRecords[]): Promise<void> {
+    if (!this.#cluster.isConnected()) await this.#cluster.connect();
+    await this.#cluster.addMultipleTargetTopics([...new Set(round.map((each) => each.topic))]);
+    if (this.#producerId >= 0) return;
+    const broker = await this.#cluster.findControllerBroker();
+    const { producerId, producerEpoch } = await broker.initProducerId({
+      transactionalId: undefined,
+      transactionTimeout: 60_000,
+    });
+    this.#producerId = Number(producerId);
+    this.#producerEpoch = producerEpoch;
+    this.#sequences.clear();
+  }
+
+  #prepare({ topic, partition, records }: PartitionRecords): Prepared {
+    const key = `${topic}/${partition}`;
+    const baseSequence = this.#sequences.get(key) ?? 0;
+    this.#sequences.set(key, nextSequence(baseSequence, records.length));
+    const producer = {
+      producerId: this.#producerId,
+      producerEpoch: this.#producerEpoch,
+      baseSequence,
+      transactional: false,
+    };
+    return { topic, partition, batch: encodeBatch(records, producer, Date.now()) };
+  }
+
+  /** Resolves with those that have to be sent again, unchanged (P1). */
+  async #send(prepared: readonly Prepared[]): Promise<Prepared[]> {
+    const byLeader = new Map<string, Prepared[]>();
+    const again = new Set(prepared);
+    for (const each of prepared) {
+      const [leader] = Object.keys(this.#cluster.findLeaderForPartitions(each.topic, [each.partition]));
+      if (leader === undefined)
+        throw new AppError(
+          'TOPIC_MISCONFIGURED',
+          `topic ${each.topic} has no partition ${each.partition}: create it first`,
+        );
+      byLeader.set(leader, [...(byLeader.get(leader) ?? []), each]);
+    }
+    const answers = await Promise.allSettled(
+      [...byLeader].map(
+        async ([nodeId, batches]): Promise<Produced[]> =>
+          produceBatches(await this.#cluster.findBroker({ nodeId }), undefined, batches),
+      ),
+    );
+    let failure: unknown;
+    for (const answer of answers) {
+      if (answer.status === 'rejected') failure = answer.reason;
+      else
+        for (const produced of answer.value) {
+          if (AGAIN.has(produced.errorCode)) continue;
+          failOn(produced);
+          for (const each of prepared)
+            if (each.topic === produced.topic && each.partition === produced.partition) again.delete(each);
+        }
+    }
+    if (failure !== undefined) await refresh(this.#cluster, failure);
+    else if (again.size > 0) await refresh(this.#cluster, undefined);
+    return [...again];
+  }
+}

@@ -1,0 +1,70 @@
+// Control topics: who may write to what Foreshard acts by. Asked once at the start and told to the operator; nothing
+// depends on the answer, and no question of it ends a start.
+
+import kafkajs, { type Admin, type Kafka } from 'kafkajs';
+import type { Logger } from '../../runtime/telemetry.ts';
+import { guarded, reasonOf } from './failure.ts';
+
+const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ResourcePatternTypes } = kafkajs;
+
+/** Whoever writes to these commands Foreshard, as far as their readers believe it. */
+export const CONTROL_TOPICS: ReadonlySet<string> = new Set(['commands', 'pointer-table', 'progress']);
+
+export async function tellWriters(kafka: Kafka, topics: readonly string[], logger: Logger): Promise<void> {
+  if (topics.length === 0) return;
+  const admin = guarded(kafka.admin());
+  try {
+    await admin.connect();
+    await tellWritersBy(admin, topics, logger);
+  } catch (error) {
+    logger.info({ topics, reason: reasonOf(error) }, 'who may write to the control topics could not be asked');
+  } finally {
+    await admin.disconnect().catch(() => {});
+  }
+}
+
+export async function tellWritersBy(
+  admin: Pick<Admin, 'describeAcls'>,
+  topics: readonly string[],
+  logger: Logger,
+): Promise<void> {
+  for (const topic of topics) {
+    let writers: readonly string[];
+    try {
+      writers = await writersOf(admin, topic);
+    } catch (error) {
+      const { type } = error as { readonly type?: string };
+      if (type === 'SECURITY_DISABLED') {
+        logger.warn({ topics }, OPEN);
+        return;
+      }
+      if (type !== 'CLUSTER_AUTHORIZATION_FAILED') throw error;
+      logger.info({ topics }, MAY_NOT_ASK);
+      return;
+    }
+    if (writers.length > 1 || writers.includes('User:*')) logger.warn({ topic, writers }, MORE_THAN_ONE);
+  }
+}
+
+/** Principals that an ACL lets write to the topic; superusers are not among them. */
+async function writersOf(admin: Pick<Admin, 'describeAcls'>, topic: string): Promise<readonly string[]> {
+  const { resources } = await admin.describeAcls({
+    resourceType: AclResourceTypes.TOPIC,
+    resourceName: topic,
+    resourcePatternType: ResourcePatternTypes.MATCH,
+    operation: AclOperationTypes.ANY,
+    permissionType: AclPermissionTypes.ALLOW,
+  });
+  const writers = resources
+    .flatMap(({ acls }) => acls)
+    .filter(({ operation }) => operation === AclOperationTypes.WRITE || operation === AclOperationTypes.ALL)
+    .map(({ principal }) => principal);
+  return [...new Set(writers)].sort();
+}
+
+const OPEN =
+  'this Kafka has no authorizer: whoever reaches it can write to the control topics, and what they write is told from a planner’s by its term alone; see "Who may write" in the README';
+const MAY_NOT_ASK =
+  'who may write to the control topics cannot be told: Foreshard would need DESCRIBE on the cluster to ask';
+const MORE_THAN_ONE =
+  'more than one principal may write to a control topic: allow Foreshard’s alone, see "Who may write" in the README';

@@ -1,0 +1,362 @@
+// Kafka log: the Log port over Apache Kafka 2.5 or later. One consumer group for each group of stages, one transactional
+// id for each task, one compacted changelog for each group. The parts are under kafka/, and are one edge with this file.
+//
+//   F1. What a task reads, keeps and writes lies in one transaction of its own transactional id; who takes the task over
+//       takes that id over first, so two owners never both commit (kafka/task-life.ts, kafka/transaction.ts).
+//   F2. A task's positions are those of its changelog; the offsets in the consumer group are for lag tools.
+//   F3. Topics are never created by writing to them: `prepare` makes them, and refuses those that are made otherwise.
+//   F4. While Kafka cannot be reached nothing ends: everything waits, tries again, and `health` says why.
+
+import type { KafkaConfig } from 'kafkajs';
+import {
+  type Batch,
+  changelogOf,
+  type Follower,
+  type GroupSpec,
+  type Log,
+  type Loss,
+  type Membership,
+  type OutRecord,
+  type Standing,
+  type TaskHandler,
+  type TopicShape,
+} from '../../runtime/ports.ts';
+import type { Logger, Meter } from '../../runtime/telemetry.ts';
+import { AppError } from '../../schemas/errors.ts';
+import type { Partition } from '../../schemas/ids.ts';
+import { Appender } from './appender.ts';
+import { backoffMs, Health, kafkaClient, openCluster, pauseFor, type RawCluster, refresh } from './client.ts';
+import { CONTROL_TOPICS, tellWriters } from './control-topics.ts';
+import { fateOf, isRefused, reasonOf } from './failure.ts';
+import { follow } from './follower.ts';
+import { acceptLosses } from './loss.ts';
+import { KafkaMembership } from './membership.ts';
+import { offsetsOf, type Place, type ReadingSettings } from './reading.ts';
+import { standingsOf } from './standings.ts';
+import { type Input, placedOf, TaskLife, type TaskPlan } from './task-life.ts';
+import { type PhysicalTopic, prepareTopics, removalsKeptMs } from './topic-admin.ts';
+
+export interface KafkaLogOptions {
+  readonly brokers: readonly string[];
+  /** Names the consumer groups, transactional ids and changelogs; two fleets on one Kafka take two names. */
+  readonly app: string;
+  readonly logger: Logger;
+  /** Counts what is alarmed about. */
+  readonly meter?: Pick<Meter, 'add'>;
+  /** Before every topic's name but the changelogs'; default `foreshard.`. */
+  readonly topicPrefix?: string;
+  readonly clientId?: string;
+  readonly ssl?: KafkaConfig['ssl'];
+  readonly sasl?: KafkaConfig['sasl'];
+  /** For topics that are created; -1, the default, leaves it to the cluster. */
+  readonly replicationFactor?: number;
+  /** Off: topics that are missing are refused by name. Default on. */
+  readonly createTopics?: boolean;
+  /** How long a compacted topic that is created keeps the mark of a removed key; default seven days. */
+  readonly deleteRetentionMs?: number;
+  /** Tasks whose state is on this host's disk, so that they come back to it. */
+  readonly heldTasks?: (group: string) => readonly Partition[];
+  /** An instance that is silent for so long loses its tasks. At least Kafka's group.min.session.timeout.ms (6 s). */
+  readonly sessionTimeoutMs?: number;
+  readonly heartbeatMs?: number;
+  /** A transaction that its owner has left open blocks readers for at most this long. */
+  readonly transactionTimeoutMs?: number;
+  /** The largest record that topics created here take. */
+  readonly messageBytesMax?: number;
+}
+
+const SESSION_TIMEOUT_MS = 15_000;
+/** So a rebalance is noticed within a second. */
+const HEARTBEAT_MS = 1_000;
+const REBALANCE_TIMEOUT_MS = 30_000;
+const TRANSACTION_TIMEOUT_MS = 30_000;
+const MESSAGE_BYTES_MAX = 8 * 1024 * 1024;
+const DELETE_RETENTION_MS = 7 * 86_400_000;
+/** Below the 1 MiB that topics of others accept. */
+const BATCH_BYTES_MAX = 900_000;
+const REQUEST_BYTES_MAX = 4 * 1024 * 1024;
+const APPEND_PATIENCE_MS = 120_000;
+const CLOSE_DEADLINE_MS = 10_000;
+
+/** Large fetches for throughput; short waits, so that a task which has just caught up is not held up. */
+const READING: ReadingSettings = {
+  maxWaitMs: 100,
+  maxBytes: 16 * 1024 * 1024,
+  maxBytesPerPartition: 2 * 1024 * 1024,
+  queueBytesMax: 4 * 1024 * 1024,
+  recordsMax: 5_000,
+};
+
+/** Opens the log. Does not wait for Kafka: what needs it does (F4). */
+export async function kafkaLog(options: KafkaLogOptions): Promise<Log> {
+  return new KafkaLog(options);
+}
+
+class KafkaLog implements Log {
+  readonly #options: KafkaLogOptions;
+  readonly #prefix: string;
+  readonly #kafka: ReturnType<typeof kafkaClient>;
+  readonly #health: Health;
+  readonly #closing = new AbortController();
+  readonly #memberships = new Set<Membership>();
+  readonly #followers = new Set<Follower>();
+  #appender: Appender | undefined;
+  #metadata: RawCluster | undefined;
+  /** Kafka has let us in before: what it says of our credentials since then is its own trouble, and may pass. */
+  #accepted = false;
+
+  constructor(options: KafkaLogOptions) {
+    this.#options = options;
+    this.#health = new Health(options.logger, options.meter);
+    this.#prefix = options.topicPrefix ?? 'foreshard.';
+    this.#kafka = kafkaClient({ ...options, clientId: options.clientId ?? options.app });
+  }
+
+  async prepare(topics: readonly TopicShape[]): Promise<void> {
+    await this.#prepare(topics.map((shape) => ({ ...shape, topic: this.#physicalOf(shape.name) })));
+    const control = topics.filter(({ name }) => CONTROL_TOPICS.has(name)).map(({ name }) => this.#physicalOf(name));
+    await tellWriters(this.#kafka, control, this.#options.logger);
+  }
+
+  async join(group: GroupSpec, handler: TaskHandler): Promise<Membership> {
+    this.#assertOpen();
+    const { app, logger } = this.#options;
+    const counts = await this.#partitionCounts(group.topics.map((each) => each.name));
+    const taskCount = taskCountOf(group, counts);
+    const changelog = changelogOf(app, group.name);
+    await this.#prepare([{ topic: changelog, partitions: taskCount, cleanup: 'compact', retentionMs: -1 }]);
+    const keptMs = await this.#whenReachable('topics', undefined, () => removalsKeptMs(this.#kafka, changelog));
+    const groupId = `${app}-${group.name}`;
+    const inputsOf = (task: Partition) => inputsOfTask(group, counts, task, (name) => this.#physicalOf(name));
+    const planOf = (partition: Partition): TaskPlan => ({
+      group: group.name,
+      groupId,
+      partition,
+      changelog: { topic: changelog, partition },
+      removalsKeptMs: keptMs,
+      inputs: inputsOf(partition),
+      transactionalId: `${app}-${group.name}-${partition}`,
+      physicalOf: (name) => this.#physicalOf(name),
+    });
+    const membership = new KafkaMembership({
+      cluster: openCluster(this.#kafka),
+      group: {
+        groupId,
+        taskCount,
+        address: group.address,
+        topics: group.topics.map((each) => this.#physicalOf(each.name)),
+        partitionsOf: (task) => byTopic(inputsOf(task)),
+        sessionTimeoutMs: this.#options.sessionTimeoutMs ?? SESSION_TIMEOUT_MS,
+        heartbeatMs: this.#options.heartbeatMs ?? HEARTBEAT_MS,
+        rebalanceTimeoutMs: REBALANCE_TIMEOUT_MS,
+      },
+      held: this.#options.heldTasks?.(group.name) ?? [],
+      lifeOf: (partition, owner) =>
+        new TaskLife(
+          planOf(partition),
+          {
+            reading: READING,
+            transactionTimeoutMs: this.#options.transactionTimeoutMs ?? TRANSACTION_TIMEOUT_MS,
+            batchBytesMax: BATCH_BYTES_MAX,
+          },
+          handler,
+          () => openCluster(this.#kafka),
+          { confirm: () => owner.confirm(), fatal: (error) => owner.fail(error) },
+          this.#health,
+          logger,
+        ),
+      standings: () => this.#standings(groupId, taskCount, inputsOf),
+      health: this.#health,
+      logger,
+    });
+    this.#memberships.add(membership);
+    return membership;
+  }
+
+  append(records: readonly OutRecord[]): Promise<void> {
+    this.#appender ??= new Appender(
+      openCluster(this.#kafka),
+      { batchBytesMax: BATCH_BYTES_MAX, requestBytesMax: REQUEST_BYTES_MAX, patienceMs: APPEND_PATIENCE_MS },
+      this.#health,
+    );
+    return this.#appender.append(records.map((each) => placedOf(each, (name) => this.#physicalOf(name))));
+  }
+
+  async follow(topic: string, from: 'earliest' | 'latest', take: (batch: Batch) => Promise<void>): Promise<Follower> {
+    this.#assertOpen();
+    const counts = await this.#partitionCounts([topic]);
+    const physical = this.#physicalOf(topic);
+    const places = Array.from({ length: counts.get(topic)! }, (_, partition) => ({ topic: physical, partition }));
+    const cluster = openCluster(this.#kafka);
+    const follower = await this.#whenReachable(`following ${topic}`, cluster, () =>
+      follow({
+        cluster,
+        places,
+        from,
+        take: (batch) => take({ ...batch, topic }),
+        settings: READING,
+        health: this.#health,
+        logger: this.#options.logger,
+        name: `following ${topic}`,
+      }),
+    );
+    this.#followers.add(follower);
+    return follower;
+  }
+
+  async acceptLosses(group: Pick<GroupSpec, 'name' | 'topics' | 'gathers'>): Promise<readonly Loss[]> {
+    const counts = await this.#partitionCounts(group.topics.map((each) => each.name));
+    const inputs = group.topics
+      .filter(({ lossy }) => !lossy)
+      .flatMap(({ name }) =>
+        Array.from({ length: counts.get(name)! }, (_, partition) => ({
+          name,
+          topic: this.#physicalOf(name),
+          partition,
+        })),
+      );
+    if (inputs.length === 0) return [];
+    const cluster = this.#metadata!;
+    const starts = await offsetsOf(cluster, inputs, 'start');
+    const losses = await acceptLosses(cluster, `${this.#options.app}-${group.name}`, starts);
+    return losses.map(({ topic, partition, offset, start }) => ({
+      topic: inputs.find((each) => each.topic === topic)!.name,
+      partition,
+      from: offset,
+      to: start,
+    }));
+  }
+
+  health(): { readonly ok: boolean; readonly reason: string } {
+    if (this.#closing.signal.aborted) return { ok: false, reason: 'the log is closed' };
+    const reason = this.#health.reason();
+    return { ok: reason === undefined, reason: reason ?? '' };
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await Promise.all([...this.#memberships].map((each) => each.leave(CLOSE_DEADLINE_MS)));
+    await Promise.all([...this.#followers].map((each) => each.close()));
+    await this.#appender?.close();
+    await this.#metadata?.disconnect();
+  }
+
+  /** Over the connections for metadata: those of members wait for their groups. */
+  async #standings(
+    groupId: string,
+    taskCount: number,
+    inputsOf: (task: Partition) => readonly (Place & { readonly name: string })[],
+  ): Promise<readonly Standing[]> {
+    this.#assertOpen();
+    const inputs = Array.from({ length: taskCount }, (_, task) => inputsOf(task).map((place) => ({ ...place, task })));
+    this.#metadata ??= openCluster(this.#kafka);
+    const cluster = this.#metadata;
+    try {
+      if (!cluster.isConnected()) await cluster.connect();
+      return await standingsOf(cluster, groupId, inputs.flat());
+    } catch (error) {
+      await refresh(cluster, error);
+      throw error;
+    }
+  }
+
+  /** Changelogs bear the app's name already. */
+  #physicalOf(name: string): string {
+    const isChangelog = name.startsWith(`${this.#options.app}-`) && name.endsWith('-changelog');
+    return isChangelog ? name : `${this.#prefix}${name}`;
+  }
+
+  async #prepare(topics: readonly PhysicalTopic[]): Promise<void> {
+    this.#assertOpen();
+    const settings = {
+      create: this.#options.createTopics ?? true,
+      deleteRetentionMs: this.#options.deleteRetentionMs ?? DELETE_RETENTION_MS,
+      differs: (topic: string, advice: string) =>
+        this.#options.logger.warn({ topic }, `topic ${topic} is not as configured, which is left alone: ${advice}`),
+      replicationFactor: this.#options.replicationFactor ?? -1,
+      messageBytesMax: this.#options.messageBytesMax ?? MESSAGE_BYTES_MAX,
+    };
+    await this.#whenReachable('topics', undefined, () => prepareTopics(this.#kafka, topics, settings));
+  }
+
+  /** By the topics' names without prefix. */
+  async #partitionCounts(names: readonly string[]): Promise<Map<string, number>> {
+    this.#metadata ??= openCluster(this.#kafka);
+    const cluster = this.#metadata;
+    return this.#whenReachable('topics', cluster, async () => {
+      if (!cluster.isConnected()) await cluster.connect();
+      await cluster.addMultipleTargetTopics(names.map((name) => this.#physicalOf(name)));
+      const counts = new Map<string, number>();
+      for (const name of names) {
+        const count = cluster.findTopicPartitionMetadata(this.#physicalOf(name)).length;
+        if (count === 0) throw new AppError('LOG_UNAVAILABLE', `topic ${this.#physicalOf(name)} does not exist`);
+        counts.set(name, count);
+      }
+      return counts;
+    });
+  }
+
+  /** Tries until it works, or the log is closed (F4). */
+  async #whenReachable<Result>(
+    part: string,
+    cluster: RawCluster | undefined,
+    work: () => Promise<Result>,
+  ): Promise<Result> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const result = await work();
+        this.#accepted = true;
+        this.#health.well(part);
+        return result;
+      } catch (error) {
+        if (fateOf(error) === 'final') throw error;
+        if (isRefused(error) && !this.#accepted)
+          throw new AppError('CONFIG_INVALID', `Kafka refuses the credentials: ${reasonOf(error)}`, {}, error);
+        this.#assertOpen();
+        this.#health.ill(part, reasonOf(error));
+        this.#options.logger.warn({ part, attempt, reason: reasonOf(error) }, 'Kafka does not answer; trying again');
+        if (cluster !== undefined) await refresh(cluster, error);
+        await pauseFor(backoffMs(attempt), this.#closing.signal);
+        this.#assertOpen();
+      }
+    }
+  }
+
+  #assertOpen(): void {
+    if (this.#closing.signal.aborted) throw new AppError('STOPPED', 'the log is closed');
+  }
+}
+
+/** A task for each partition of the group's topics, which have to agree (graph.ts, G3). */
+function taskCountOf(group: GroupSpec, counts: ReadonlyMap<string, number>): number {
+  if (group.gathers) return 1;
+  const shared = group.topics.filter((each) => each.partitions === 'all');
+  const taskCount = Math.max(1, ...shared.map((each) => counts.get(each.name)!));
+  for (const { name } of shared)
+    if (counts.get(name) !== taskCount)
+      throw new AppError(
+        'TOPIC_MISCONFIGURED',
+        `the topics of group ${group.name} need as many partitions each: ${name} has ${counts.get(name)}, another has ${taskCount}`,
+        { topic: name, found: counts.get(name), expected: taskCount },
+      );
+  return taskCount;
+}
+
+function inputsOfTask(
+  group: GroupSpec,
+  counts: ReadonlyMap<string, number>,
+  task: Partition,
+  physicalOf: (name: string) => string,
+): Input[] {
+  return group.topics.flatMap(({ name, partitions, lossy = false }) => {
+    const all = Array.from({ length: counts.get(name)! }, (_, partition) => partition);
+    const mine = group.gathers ? all : partitions === 'one' ? (task === 0 ? [0] : []) : [task];
+    return mine.map((partition) => ({ name, topic: physicalOf(name), partition, lossy }));
+  });
+}
+
+function byTopic(places: readonly Place[]): Record<string, Partition[]> {
+  const found: Record<string, Partition[]> = {};
+  for (const { topic, partition } of places) found[topic] = [...(found[topic] ?? []), partition];
+  return found;
+}

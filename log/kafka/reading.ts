@@ -1,0 +1,284 @@
+// Reading: fetches partitions from where one stands and hands over what is committed, one batch at a time. Tasks,
+// restores and followers all read this way, outside Kafka's own consumer, because a position has to move over transaction
+// markers and emptied batches too, and because nobody but us may decide where reading goes on after a loss of records.
+//
+//   D1. Positions only grow, by what was handed over; a batch is handed over once, in the order of its partition.
+//   D2. Fetching goes on while a batch is being taken, until `queueBytesMax` wait; then it rests.
+//   D3. An offset that the log no longer (or not yet) has is never skipped in silence: `outOfRange` decides.
+//   D4. A batch that is damaged is fetched again, for as long as it takes: it may be whole on the way the next time, or at
+//       another leader. Other partitions go on meanwhile. After a few tries health tells of it, until it is whole.
+
+import type { Batch } from '../../runtime/ports.ts';
+import { AppError } from '../../schemas/errors.ts';
+import type { Offset, Partition } from '../../schemas/ids.ts';
+import { backoffMs, type Health, pauseFor, type RawCluster, refresh } from './client.ts';
+import { fateOf, reasonOf } from './failure.ts';
+import { decodeRecords } from './record-batch.ts';
+import { ERROR, type Fetched, type FetchSettings, fetchRecords } from './requests.ts';
+
+export interface Place {
+  readonly topic: string;
+  readonly partition: Partition;
+}
+
+export interface Position extends Place {
+  offset: Offset;
+}
+
+/** A position while it is read. */
+interface Fetching extends Position {
+  /** How often the batch here was found damaged, one time after the other (D4). */
+  damaged: number;
+  /** Not to be fetched before; `performance.now()`. */
+  restsUntil: number;
+}
+
+export interface Reading {
+  readonly cluster: RawCluster;
+  readonly from: readonly Position[];
+  /** Takes a batch, of the topic's name in Kafka; the next one of any partition comes after it resolves. */
+  readonly take: (batch: Batch) => Promise<void>;
+  /** Where to go on from when `position` is not in the log, which holds `start` to `end`; throws to stop reading. */
+  readonly outOfRange: (position: Position, start: Offset, end: Offset) => Offset | Promise<Offset>;
+  readonly signal: AbortSignal;
+  readonly health: Health;
+  /** Who reads, in health reports. */
+  readonly name: string;
+  readonly settings: ReadingSettings;
+}
+
+export interface ReadingSettings extends FetchSettings {
+  /** Fetched and not yet taken. */
+  readonly queueBytesMax: number;
+  /** A batch is handed over in parts of at most this many records, so that its taker can commit in between. */
+  readonly recordsMax: number;
+}
+
+interface Waiting {
+  readonly batch: Batch;
+  readonly sizeBytes: number;
+}
+
+/** So many tries are damage on the way; then it lies in the log. */
+const DAMAGED_ALARM = 3;
+/** How often it is looked at whether a partition that rests is due. */
+const REST_MS = 50;
+/** More than what is ever fetched at once, if nobody compresses 10:1 and better. Bounds what such a one costs. */
+const HELD_BYTES_MAX = 128 * 1024 * 1024;
+
+/** Reads until the signal aborts; rejects with what `take` or `outOfRange` threw. */
+export async function read(reading: Reading): Promise<void> {
+  await new Reader(reading).run();
+}
+
+/** The offsets after the last committed record, or of the first record kept. Rejects when Kafka cannot be asked. */
+export async function offsetsOf(
+  cluster: RawCluster,
+  places: readonly Place[],
+  which: 'start' | 'end',
+): Promise<Position[]> {
+  const byTopic = new Map<string, Partition[]>();
+  for (const { topic, partition } of places) byTopic.set(topic, [...(byTopic.get(topic) ?? []), partition]);
+  await cluster.addMultipleTargetTopics([...byTopic.keys()]);
+  const found = await cluster.fetchTopicsOffset(
+    [...byTopic].map(([topic, partitions]) => ({
+      topic,
+      partitions: partitions.map((partition) => ({ partition })),
+      fromBeginning: which === 'start',
+    })),
+  );
+  const positions = found.flatMap(({ topic, partitions }) =>
+    partitions.map(({ partition, offset }) => ({ topic, partition, offset: Number(offset) })),
+  );
+  if (positions.length < places.length)
+    throw new AppError(
+      'LOG_UNAVAILABLE',
+      `Kafka did not tell the ${which} of all partitions of ${[...byTopic.keys()]}`,
+    );
+  return positions;
+}
+
+class Reader {
+  readonly #reading: Reading;
+  /** Where to fetch next: ahead of what was taken, by what waits in the queue. */
+  readonly #positions: readonly Fetching[];
+  readonly #queue: Waiting[] = [];
+  /** Ends reading, from outside or by a failure. */
+  readonly #stop = new AbortController();
+  #queueBytes = 0;
+  #wakeTaker = (): void => {};
+  #wakeFetchers: (() => void)[] = [];
+
+  constructor(reading: Reading) {
+    this.#reading = reading;
+    this.#positions = reading.from.map((each) => ({ ...each, damaged: 0, restsUntil: 0 }));
+  }
+
+  async run(): Promise<void> {
+    const { signal, health, name } = this.#reading;
+    if (signal.aborted || this.#positions.length === 0) return;
+    const stop = (): void => {
+      this.#stop.abort();
+      this.#wakeTaker();
+      for (const wake of this.#wakeFetchers.splice(0)) wake();
+    };
+    signal.addEventListener('abort', stop, { once: true });
+    try {
+      // Whichever loop ends takes the other along.
+      const ends = await Promise.allSettled([this.#fetchAll().finally(stop), this.#takeAll().finally(stop)]);
+      for (const end of ends) if (end.status === 'rejected') throw end.reason;
+    } finally {
+      signal.removeEventListener('abort', stop);
+      health.well(name);
+      for (const position of this.#positions) health.well(this.#damageName(position));
+    }
+  }
+
+  /** A loop for each leader; formed again when one of them fails, as it does when leaders move. */
+  async #fetchAll(): Promise<void> {
+    const { cluster, health, name } = this.#reading;
+    for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {
+      try {
+        await cluster.addMultipleTargetTopics([...new Set(this.#positions.map((each) => each.topic))]);
+        const round = new AbortController();
+        const loops = [...this.#byLeader()].map(([nodeId, positions]) =>
+          this.#fetchFrom(nodeId, positions, round.signal, () => {
+            attempt = 0;
+          }).finally(() => round.abort()),
+        );
+        const ends = await Promise.allSettled(loops);
+        for (const end of ends) if (end.status === 'rejected') throw end.reason;
+      } catch (error) {
+        if (fateOf(error) === 'final') throw error;
+        if (this.#stop.signal.aborted) return;
+        health.ill(name, reasonOf(error));
+        await refresh(cluster, error);
+        await pauseFor(backoffMs(attempt), this.#stop.signal);
+      }
+    }
+  }
+
+  #byLeader(): Map<string, Fetching[]> {
+    const byLeader = new Map<string, Fetching[]>();
+    for (const position of this.#positions) {
+      const { topic, partition } = position;
+      const [leader] = Object.keys(this.#reading.cluster.findLeaderForPartitions(topic, [partition]));
+      if (leader === undefined || leader === '-1')
+        throw new AppError('LOG_UNAVAILABLE', `partition ${partition} of topic ${topic} has no leader`);
+      byLeader.set(leader, [...(byLeader.get(leader) ?? []), position]);
+    }
+    return byLeader;
+  }
+
+  async #fetchFrom(nodeId: string, positions: Fetching[], round: AbortSignal, answered: () => void): Promise<void> {
+    const { cluster, settings, health, name } = this.#reading;
+    while (!this.#stop.signal.aborted && !round.aborted) {
+      if (this.#queueBytes >= settings.queueBytesMax) {
+        await new Promise<void>((resolve) => this.#wakeFetchers.push(resolve)); // D2
+        continue;
+      }
+      const now = performance.now();
+      const due = positions.filter((each) => each.restsUntil <= now);
+      if (due.length === 0) {
+        await pauseFor(REST_MS, round);
+        continue;
+      }
+      await cluster.refreshMetadataIfNecessary();
+      const broker = await cluster.findBroker({ nodeId });
+      const answers = await fetchRecords(broker, due, settings);
+      if (this.#stop.signal.aborted) return;
+      answered();
+      health.well(name);
+      const nothing = answers.every((each) => each.records.length === 0);
+      for (const answer of answers) {
+        const position = positions.find((each) => each.topic === answer.topic && each.partition === answer.partition);
+        if (this.#queueBytes >= HELD_BYTES_MAX) break; // What is left is fetched again.
+        if (position !== undefined) await this.#accept(answer, position, nothing);
+      }
+      positions.push(positions.shift()!); // Another partition is the first to fill the next answer.
+    }
+  }
+
+  async #accept(answer: Fetched, position: Fetching, nothing: boolean): Promise<void> {
+    if (answer.errorCode === ERROR.offsetOutOfRange) return this.#decideOutOfRange(position);
+    if (answer.errorCode !== ERROR.none)
+      throw new AppError(
+        'LOG_UNAVAILABLE',
+        `partition ${answer.partition} of topic ${answer.topic} cannot be read now: Kafka error ${answer.errorCode}`,
+        { topic: answer.topic, partition: answer.partition, errorCode: answer.errorCode },
+      );
+    let { records, nextOffset, isCorrupt } = decodeRecords(answer.records, position.offset, answer.aborted);
+    if (isCorrupt && nextOffset === position.offset) return this.#restAt(position); // D4
+    if (position.damaged > 0) this.#mended(position);
+    // Below the end, and yet nothing to read: compaction has left a gap there, with no batch behind it.
+    if (nothing && answer.stableOffset > nextOffset) nextOffset = answer.stableOffset;
+    if (nextOffset === position.offset) return;
+    position.offset = nextOffset; // D1
+    const endOffset = Math.max(answer.stableOffset, nextOffset);
+    const batch: Batch = { topic: answer.topic, partition: answer.partition, records, nextOffset, endOffset };
+    this.#queue.push({ batch, sizeBytes: answer.records.length });
+    this.#queueBytes += answer.records.length;
+    this.#wakeTaker();
+  }
+
+  #restAt(position: Fetching): void {
+    const { topic, partition, offset } = position;
+    const damaged = ++position.damaged;
+    position.restsUntil = performance.now() + backoffMs(damaged);
+    if (damaged < DAMAGED_ALARM) return;
+    const failure = new AppError(
+      'RECORDS_CORRUPT',
+      `the batch at offset ${offset} of partition ${partition} of topic ${topic} is damaged: its checksum does not match`,
+      { topic, partition, offset, tries: damaged },
+    );
+    this.#reading.health.ill(this.#damageName(position), failure.message);
+    if (damaged === DAMAGED_ALARM) this.#reading.health.alarm(failure, topic);
+  }
+
+  #mended(position: Fetching): void {
+    position.damaged = 0;
+    this.#reading.health.well(this.#damageName(position));
+  }
+
+  #damageName({ topic, partition }: Position): string {
+    return `${this.#reading.name} of ${topic}/${partition}`;
+  }
+
+  async #decideOutOfRange(position: Position): Promise<void> {
+    const { cluster, outOfRange } = this.#reading;
+    const [start] = await offsetsOf(cluster, [position], 'start');
+    const [end] = await offsetsOf(cluster, [position], 'end');
+    if (position.offset >= start!.offset && position.offset <= end!.offset)
+      throw new AppError('LOG_UNAVAILABLE', `the leader of ${position.topic} is still recovering`);
+    position.offset = await outOfRange(position, start!.offset, end!.offset); // D3
+  }
+
+  async #takeAll(): Promise<void> {
+    const { take, settings } = this.#reading;
+    while (!this.#stop.signal.aborted) {
+      const next = this.#queue.shift();
+      if (next === undefined) {
+        await new Promise<void>((resolve) => {
+          this.#wakeTaker = resolve;
+        });
+        continue;
+      }
+      for (const part of partsOf(next.batch, settings.recordsMax)) {
+        if (this.#stop.signal.aborted) return;
+        await take(part);
+      }
+      this.#queueBytes -= next.sizeBytes;
+      for (const wake of this.#wakeFetchers.splice(0)) wake();
+    }
+  }
+}
+
+function* partsOf(batch: Batch, recordsMax: number): Generator<Batch> {
+  const { records } = batch;
+  if (records.length <= recordsMax) return yield batch;
+  for (let at = 0; at < records.length; at += recordsMax) {
+    const last = at + recordsMax >= records.length;
+    const nextOffset = last ? batch.nextOffset : records[at + recordsMax - 1]!.offset + 1;
+    yield { ...batch, records: records.slice(at, at + recordsMax), nextOffset };
+  }
+}

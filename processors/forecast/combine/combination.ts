@@ -1,0 +1,186 @@
+// Combination: how much each model is believed, at each distance, by the forecasts it made for this series. Three things
+// multiply: what experience with many series says; how small the model's own recent errors are (Bates and Granger, 1969);
+// and what it adds to the others, learned by the exponentiated gradient of the combined forecast's error (Kivinen and
+// Warmuth, 1997): a model gains when moving towards it would have helped, not by being right alone. In that gradient a
+// forecast that was short costs more than one that was long: a shard too few hurts more than one too many. What it leans
+// the combination upwards by, calibration takes out of the median again.
+//
+//   E1. A forecast is judged by the step it spoke of, once, when that step has closed.
+//   E2. Weights are shares of one over the models that spoke. What was learned fades, towards experience.
+//   E3. The leader at a distance, by which the forecast is named, gives way only to a model that is a tenth heavier.
+
+import type { Grid } from '../grid.ts';
+
+/** Shares of belief one step ahead, and 64 or more ahead: from the traces of the backtest. Others have `UNKNOWN`. */
+const EXPERIENCE: Readonly<Record<string, readonly [near: number, far: number]>> = {
+  level: [0.03, 0.01],
+  'seasonal-naive-day': [0.01, 0.02],
+  'seasonal-naive-week': [0.01, 0.02],
+  'damped-trend': [0.02, 0.002],
+  'holt-winters': [0.03, 0.02],
+  'auto-regression': [0.2, 0.03],
+  regression: [0.7, 0.9],
+  spar: [0.1, 0.1],
+};
+const UNKNOWN = [0.02, 0.02] as const;
+/** Before there is a day to compare with, a ramp is all that can be foreseen far ahead. */
+const YOUNG: typeof EXPERIENCE = { ...EXPERIENCE, 'damped-trend': [0.1, 0.1] };
+const DAY_MODEL = 'seasonal-naive-day';
+const FAR_STEPS = 64;
+
+/** Belief goes with this power of a model's recent error; with less of it while few forecasts were judged. */
+const ERROR_POWER = 3;
+const ERROR_POWER_FROM = 30;
+/** The last ten or so judged forecasts make a model's recent error; one wild step counts for so many usual ones. */
+const MODEL_ERROR_GAIN = 0.1;
+const MODEL_ERROR_CLIP = 4;
+const LOG_ERROR_MIN = 1e-4;
+/** Being short by something costs so many times what being long by it does. */
+const SHORT_COST = 1.5;
+/** Moves of what is learned, and its fading, by each judged forecast. */
+const LEARNING = 0.01;
+const FADING = 0.001;
+/** One forecast's pull, in usual errors. */
+const PULL_MAX = 2;
+/** The usual error of the combination is that of the last fifty or so; one wild step counts for so many of it. */
+const USUAL_GAIN = 0.02;
+const USUAL_CLIP = 4;
+/** The mean error that is told is that of the last fifty or so, as they were. */
+const ERROR_GAIN = 0.02;
+const LEADER_BONUS = 1.1;
+
+export class Combination {
+  readonly size: number;
+  private readonly count: number;
+  private readonly width: number;
+  // Of each distance: for each model what the gradient has taught, and its recent error in logs; then these.
+  private readonly errorsAt: number;
+  private readonly usualAt: number;
+  private readonly judgedAt: number;
+  private readonly leaderAt: number;
+  private readonly errorAt: number;
+  private readonly priors: readonly Float64Array[];
+  private readonly youngPriors: readonly Float64Array[];
+  /** The model that is silent while there is no day to compare with; -1 without one. */
+  private readonly dayModel: number;
+  private readonly scratch: Float64Array;
+
+  constructor(grid: Grid, models: readonly { readonly name: string }[]) {
+    this.count = models.length;
+    this.errorsAt = this.count;
+    this.usualAt = 2 * this.count;
+    this.judgedAt = this.usualAt + 1;
+    this.leaderAt = this.judgedAt + 1;
+    this.errorAt = this.leaderAt + 1;
+    this.width = this.errorAt + 1;
+    this.size = grid.distances.length * this.width;
+    this.scratch = new Float64Array(this.count);
+    this.priors = priorsOf(grid, models, EXPERIENCE);
+    this.youngPriors = priorsOf(grid, models, YOUNG);
+    this.dayModel = models.findIndex(({ name }) => name === DAY_MODEL);
+  }
+
+  /** Writes each model's weight at distance `d`; those whose `logs` are NaN have none. False when no model spoke. */
+  weigh(state: Float32Array, at: number, d: number, logs: Float64Array, into: Float64Array): boolean {
+    const from = at + d * this.width;
+    const isYoung = this.dayModel >= 0 && Number.isNaN(logs[this.dayModel]!);
+    const prior = (isYoung ? this.youngPriors : this.priors)[d]!;
+    const judged = state[from + this.judgedAt]!;
+    const power = (ERROR_POWER * judged) / (judged + ERROR_POWER_FROM);
+    let most = Number.NEGATIVE_INFINITY;
+    for (let m = 0; m < this.count; m++) {
+      into[m] = Number.NEGATIVE_INFINITY;
+      if (Number.isNaN(logs[m]!)) continue;
+      const error = Math.max(state[from + this.errorsAt + m]!, LOG_ERROR_MIN);
+      into[m] = prior[m]! + state[from + m]! - power * Math.log(error);
+      if (into[m]! > most) most = into[m]!;
+    }
+    if (most === Number.NEGATIVE_INFINITY) {
+      into.fill(0);
+      return false;
+    }
+    let sum = 0;
+    for (let m = 0; m < this.count; m++) sum += into[m] = Math.exp(into[m]! - most);
+    for (let m = 0; m < this.count; m++) into[m]! /= sum;
+    return true;
+  }
+
+  /**
+   * Learns from forecasts of the step that has now closed with `rate`: `logs` of them by model, in the history's `unit`.
+   * Returns what they combine to, NaN when no model spoke.
+   */
+  learn(state: Float32Array, at: number, d: number, logs: Float64Array, rate: number, unit: number): number {
+    const weights = this.scratch;
+    if (!this.weigh(state, at, d, logs, weights)) return Number.NaN;
+    const from = at + d * this.width;
+    let combined = 0;
+    for (let m = 0; m < this.count; m++) if (weights[m]! > 0) combined += weights[m]! * logs[m]!;
+    const judged = ++state[from + this.judgedAt]!;
+    this.learnErrors(state, from, logs, Math.log1p(rate / unit), combined);
+    const foreseen = unit * Math.expm1(combined);
+    const error = Math.abs(rate - foreseen);
+    state[from + this.errorAt]! += Math.max(ERROR_GAIN, 1 / judged) * (error - state[from + this.errorAt]!);
+    const usual = state[from + this.usualAt]!;
+    const counted = judged > USUAL_CLIP ? Math.min(error, USUAL_CLIP * usual) : error;
+    const followed = usual + Math.max(USUAL_GAIN, 1 / judged) * (counted - usual);
+    state[from + this.usualAt] = followed;
+    if (!(followed > 0)) return combined;
+    const slope = ((foreseen < rate ? -SHORT_COST : 1) * (foreseen + unit)) / followed;
+    for (let m = 0; m < this.count; m++) {
+      const pull = weights[m]! > 0 ? slope * (logs[m]! - combined) : 0;
+      const move = LEARNING * Math.min(Math.max(pull, -PULL_MAX), PULL_MAX);
+      state[from + m] = (1 - FADING) * state[from + m]! - move;
+    }
+    return combined;
+  }
+
+  /** Number of the model that leads at distance `d`, given the weights there (E3). */
+  lead(state: Float32Array, at: number, d: number, weights: Float64Array): number {
+    const slot = at + d * this.width + this.leaderAt;
+    let best = state[slot]!;
+    for (let m = 0; m < this.count; m++) if (weights[m]! > weights[best]! * LEADER_BONUS) best = m;
+    state[slot] = best;
+    return best;
+  }
+
+  /** Mean absolute error of the combination at distance `d` lately, in rates; NaN before the first. */
+  meanError(state: Float32Array, at: number, d: number): number {
+    const from = at + d * this.width;
+    return state[from + this.judgedAt]! > 0 ? state[from + this.errorAt]! : Number.NaN;
+  }
+
+  /** Errors are forgotten, what the gradient has taught stays: for a series that begins where another one stands. */
+  forget(state: Float32Array, at: number): void {
+    for (let from = at; from < at + this.size; from += this.width) {
+      state[from + this.usualAt] = 0;
+      state[from + this.errorAt] = 0;
+      state[from + this.judgedAt] = 0;
+    }
+  }
+
+  /** A model that was silent is taken to be as wrong as the others together. */
+  private learnErrors(state: Float32Array, from: number, logs: Float64Array, log: number, combined: number): void {
+    const gain = Math.max(MODEL_ERROR_GAIN, 1 / state[from + this.judgedAt]!);
+    for (let m = 0; m < this.count; m++) {
+      const at = from + this.errorsAt + m;
+      const was = state[at]!;
+      const now = Math.abs(log - (Number.isNaN(logs[m]!) ? combined : logs[m]!));
+      state[at] = was === 0 ? now : was + gain * (Math.min(now, MODEL_ERROR_CLIP * was + 0.01) - was);
+    }
+  }
+}
+
+/** Logarithms of the shares at each distance, by model. */
+function priorsOf(
+  grid: Grid,
+  models: readonly { readonly name: string }[],
+  experience: typeof EXPERIENCE,
+): readonly Float64Array[] {
+  return grid.distances.map((ahead) => {
+    const share = Math.min(1, Math.log(ahead) / Math.log(FAR_STEPS));
+    return Float64Array.from(models, ({ name }) => {
+      const [near, far] = experience[name] ?? UNKNOWN;
+      return Math.log(near) + share * (Math.log(far) - Math.log(near));
+    });
+  });
+}

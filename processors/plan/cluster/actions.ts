@@ -1,0 +1,160 @@
+// Actions: what a plan may do, with the facts that its decision record shows, and refusals: what it did not do and why.
+
+import { type EventTime, eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
+import type { Alternative, StoreKind } from '../../../schemas/records.ts';
+import type { Cost } from '../costs/cost.ts';
+import type { Trouble } from '../demand/capacity.ts';
+import type { Board, BoardShard, PlannedSlice } from './board.ts';
+import type { DatastoreType } from './catalog.ts';
+
+/** What the planner knew; goes into the Decision record. */
+export interface Facts {
+  readonly reason: string;
+  readonly forecastPerSecond: number;
+  readonly capacityPerSecond: number;
+  /** 0 when capacity is not crossed. */
+  readonly crossingAt: EventTime;
+  readonly leadTimeMs: number;
+  /** Change of running cost. */
+  readonly dollarsPerHour: number;
+  /** What is paid for it, once and over the horizon; compared by goals/cost.ts with `savesDollars`. */
+  readonly dollars: number;
+  /** The same by what is paid for, and the overload it comes too late for; absent where nothing is paid. */
+  readonly cost?: Cost;
+  readonly savesDollars: number;
+  readonly alternatives: readonly Alternative[];
+  /** An overload is forecast or measured: budgets that are about comfort do not hold it back. */
+  readonly urgent: boolean;
+  /** The shard whose trouble this answers; the slice's own for upkeep. */
+  readonly concerns: ShardId;
+}
+
+export type Action = Facts &
+  (
+    | Moving<'MOVE'>
+    | {
+        readonly kind: 'SPLIT' | 'MERGE';
+        readonly shard: ShardId;
+        readonly before: readonly PlannedSlice[];
+        readonly after: readonly PlannedSlice[];
+      }
+    | {
+        readonly kind: 'ALLOCATE';
+        readonly shard: ShardId;
+        readonly storeKind: StoreKind;
+        readonly type: DatastoreType;
+      }
+    | { readonly kind: 'RESIZE'; readonly shard: ShardId; readonly type: DatastoreType }
+    | { readonly kind: 'RETIRE'; readonly shard: ShardId }
+    | { readonly kind: 'UNREPLICATE'; readonly slice: PlannedSlice }
+    /** A move whose slice or target is not there yet: counted as done, asked for later. */
+    | Moving<'WAIT'>
+  );
+
+interface Moving<Kind extends 'MOVE' | 'WAIT'> {
+  readonly kind: Kind;
+  readonly slice: PlannedSlice;
+  readonly to: ShardId;
+  /** A replica is made there, and the slice stays; `slice.load` is what either is asked for then. */
+  readonly replicates: boolean;
+}
+
+/** The rule that said no. */
+export type Constraint =
+  | 'busy'
+  | 'cool-down'
+  | 'return'
+  | 'moves-at-once'
+  | 'moves-per-shard'
+  | 'shards-per-hour'
+  | 'shards-max'
+  | 'slices-max'
+  | 'dollars-per-hour'
+  | 'churn'
+  | 'capacity'
+  | 'cost'
+  | 'timing'
+  | 'no-relief'
+  | 'hot-key'
+  | 'catalogue';
+
+export interface Refusal {
+  readonly subject: string;
+  readonly by: Constraint;
+  readonly reason: string;
+  readonly facts: Facts | undefined;
+}
+
+/** Answers why not, or `undefined`. Pure: looks at the board, never changes it. */
+export type Goal = (board: Board, action: Action) => Refusal | undefined;
+
+/** What an action is about: the subject of its decision. */
+export function subjectOf(action: Action): SliceKey | ShardId {
+  switch (action.kind) {
+    case 'MOVE':
+    case 'WAIT':
+    case 'UNREPLICATE':
+      return action.slice.slice;
+    case 'SPLIT':
+    case 'MERGE':
+      return action.before[0]!.slice;
+    default:
+      return action.shard;
+  }
+}
+
+/** An action in words, for alternatives and refusals. */
+export function describe(action: Action): string {
+  switch (action.kind) {
+    case 'MOVE':
+    case 'WAIT':
+      return `${action.replicates ? 'replicate' : 'move'} ${action.slice.slice} ${action.replicates ? 'on' : 'to'} ${action.to}`;
+    case 'UNREPLICATE':
+      return `end the replica of ${action.slice.slice} on ${action.slice.replica}`;
+    case 'SPLIT':
+    case 'MERGE':
+      return `${action.kind.toLowerCase()} ${action.before.map((slice) => slice.slice).join(', ')}`;
+    case 'ALLOCATE':
+      return `allocate ${action.shard} on ${action.type.name}`;
+    case 'RESIZE':
+      return `resize ${action.shard} to ${action.type.name}`;
+    case 'RETIRE':
+      return `retire ${action.shard}`;
+  }
+}
+
+export const refusal = (action: Action, by: Constraint, reason: string): Refusal => ({
+  subject: subjectOf(action),
+  by,
+  reason: `Not done: ${describe(action)}. ${reason}`,
+  facts: action,
+});
+
+/** Facts of an action that answers no trouble. */
+export function calmFacts(board: Board, shard: BoardShard, reason: string): Omit<Facts, 'leadTimeMs' | 'dollars'> {
+  return {
+    reason,
+    forecastPerSecond: board.outline(shard).peakPerSecond,
+    capacityPerSecond: board.settings.safeUtilisation * shard.type.operationsPerSecond,
+    crossingAt: eventTime(0),
+    dollarsPerHour: 0,
+    savesDollars: 0,
+    alternatives: [],
+    urgent: false,
+    concerns: shard.id,
+  };
+}
+
+/** Facts of an action that answers a trouble. */
+export function factsOfTrouble(trouble: Trouble, shard: BoardShard): Omit<Facts, 'leadTimeMs' | 'dollars' | 'reason'> {
+  return {
+    forecastPerSecond: trouble.peakPerSecond,
+    capacityPerSecond: trouble.capacityPerSecond,
+    crossingAt: trouble.crossingAt,
+    dollarsPerHour: 0,
+    savesDollars: trouble.overloadDollars,
+    alternatives: [],
+    urgent: true,
+    concerns: shard.id,
+  };
+}

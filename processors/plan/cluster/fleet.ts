@@ -1,0 +1,260 @@
+// Fleet: how much capacity there is to be of one kind of store: the dynamic programme (provisioning.ts) over the forecast of
+// the cell's whole load, counted in shards of the cheapest type.
+//
+//   F1. What is bought here is needed by the quantiles of the forecast at the end of the lead time; what is needed by one
+//       shard alone, or by measurement, is bought by the reliefs (placement.ts), beside it and whatever it says.
+//   F2. A shard carries what is placed on it: less than its safe capacity, for slices fit no shard exactly.
+//   F3. Entries and memory are counted as they are: nothing forecasts them.
+//   F4. A slice that no type can carry and that cannot be halved has a shard to itself, as far as this goes: more shards
+//       would not help it.
+//   F5. More shards are bought for what can go to them. The load of a topic that is too hot for the cheapest type is a
+//       matter of its own shard: the reliefs compare bigger types for it in money.
+
+import { type EventTime, eventTime } from '../../../schemas/ids.ts';
+import type { StoreKind } from '../../../schemas/records.ts';
+import { allocationCost, type Cargo, type Cost, moveCost, outlayOf } from '../costs/cost.ts';
+import { rowsAhead } from '../demand/ahead.ts';
+import { peakOf } from '../demand/demand.ts';
+import { instancesHolding } from '../demand/footprint.ts';
+import { outlookRows, planShards, SHORTAGE_RATIOS, shardChange } from '../search/provisioning.ts';
+import { shardNumbered } from '../stage/rows.ts';
+import type { Action } from './actions.ts';
+import { type Board, type BoardShard, cargoOfShard } from './board.ts';
+import { type DatastoreType, typesOfKind } from './catalog.ts';
+import { allocationLeadMs, moveLeadMs } from './lead-time.ts';
+
+/** What is planned for one kind of store. */
+export interface FleetPlan {
+  /** Operations per second that the shards are to carry (F2). */
+  readonly capacityPerSecond: number;
+  /** More than the shards of the snapshot carry; 0 when they are enough. */
+  readonly missingPerSecond: number;
+  /** The top quantile of the total when what is bought now serves, and when that is. */
+  readonly forecastPerSecond: number;
+  readonly servesAt: EventTime;
+  /** Dollars that the missing capacity saves over what it costs. */
+  readonly saves: number;
+}
+
+/** The plan for the kind; `undefined` when the catalogue has no type of it that may be bought. */
+export function fleetPlan(board: Board, kind: StoreKind): FleetPlan | undefined {
+  const { settings, snapshot } = board;
+  const unit = typesToBuy(board, kind)[0];
+  const shards = board.ofKind(kind);
+  if (unit === undefined || shards.length === 0) return undefined;
+  const unitPerSecond = carriedBy(board, unit);
+  const largest = Math.max(...typesToBuy(board, kind).map((type) => carriedBy(board, type)));
+  const lost = lostTo(board, shards, largest);
+  const carried = sum(shards, (shard) => carriedBy(board, shard.type)) - lost.carriedPerSecond;
+  const decided = Math.max(1, Math.floor(carried / unitPerSecond + EPSILON));
+
+  const cargo = cargoOfAll(shards, 1 / (shards.length + 1));
+  const leadMs = allocationLeadMs(unit, cargo.bytes, snapshot.measured, settings) + settings.tickMs;
+  // What a shard costs once, as the time that it runs for the same money; its slices come, and go again.
+  const moveMs = moveLeadMs(cargo.bytes, snapshot.measured, settings);
+  const once = unit.dollarsPerProvisioning + 2 * outlayOf(moveCost(cargo, unit, unit, { moveMs, settings }));
+  const onceMs = Math.min(ONCE_MS_MAX, (once / Math.max(unit.dollarsPerHour, EPSILON)) * HOUR_MS);
+  const rowMs = Math.max(settings.tickMs, (leadMs + onceMs) / ORDER_ROWS_MAX);
+  const orderRows = (leadMs + onceMs) / rowMs;
+
+  const total = snapshot.totals[kind];
+  // Shards that are hotter than their load explains (B2), and slices that several shards are asked for.
+  const measured = sum(shards, (shard) => shard.nowPerSecond * shard.calibration);
+  const factor = (total.now > 0 ? measured / total.now : 1) * (1 - lost.share);
+  const ahead = { fromMs: leadMs, rowMs, rows: outlookRows(orderRows), factor };
+  const outlook = rowsAhead(total, settings, ahead);
+  const day = rowsAhead(total, settings, { fromMs: 0, rowMs: HOUR_MS, rows: 24, factor });
+  const shortagePrice = SHORTAGE_RATIOS[settings.policy] * meanNeed(day, unitPerSecond);
+  const made = planShards(outlook, { capacity: unitPerSecond, orderRows, shortagePrice }, decided);
+
+  const units = Math.max(made.shards, heldUnits(board, shards, unit));
+  return {
+    capacityPerSecond: units * unitPerSecond + lost.carriedPerSecond,
+    missingPerSecond: Math.max(0, units - decided) * unitPerSecond,
+    forecastPerSecond: outlook.quantiles[2]!,
+    servesAt: eventTime(snapshot.now + leadMs),
+    saves: (made.saves * unit.dollarsPerHour * rowMs) / HOUR_MS,
+  };
+}
+
+/** Shards to buy for what is planned, the cheapest way; each counts the ones before it. */
+export function* growing(board: Board, kind: StoreKind, fleet: FleetPlan): Generator<Action> {
+  const { settings, snapshot } = board;
+  const [unit] = typesToBuy(board, kind);
+  if (fleet.missingPerSecond === 0 || unit === undefined) return;
+  const movable = movablePerSecond(board, kind, unit);
+  while (true) {
+    const shards = board.ofKind(kind);
+    const carried = sum(shards, (shard) => carriedBy(board, shard.type));
+    const missing = Math.min(fleet.missingPerSecond, fleet.capacityPerSecond - carried);
+    if (missing <= EPSILON * fleet.capacityPerSecond || movable < missing) return; // F5
+    const offers = typesToBuy(board, kind)
+      .filter((type) => shards.some((shard) => holdsOneOf(board, type, shard)))
+      .map((type) => {
+        const count = Math.ceil(missing / carriedBy(board, type) - EPSILON);
+        const cost = growthCost(board, shards, type, count);
+        return { type, count, cost, dollars: outlayOf(cost) };
+      })
+      .sort((a, b) => a.dollars - b.dollars || (a.type.name < b.type.name ? -1 : 1));
+    const [best, ...others] = offers;
+    if (best === undefined) return;
+    const { type, count, cost, dollars } = best;
+    const inMinutes = Math.round((fleet.servesAt - snapshot.now) / 60_000);
+    yield {
+      kind: 'ALLOCATE',
+      shard: shardNumbered(board.nextShard),
+      storeKind: kind,
+      type,
+      reason: `In ${inMinutes} min all ${NAMES[kind]} shards together will be asked for up to ${Math.round(fleet.forecastPerSecond)} operations/s by the forecast; those there are carry ${Math.round(carried)}, and ${Math.round(fleet.capacityPerSecond)} cost the least with what a shortage would (${settings.policy}).`,
+      forecastPerSecond: fleet.forecastPerSecond,
+      capacityPerSecond: (carried * settings.safeUtilisation) / board.placeLimit,
+      crossingAt: fleet.servesAt,
+      leadTimeMs: fleet.servesAt - snapshot.now,
+      dollarsPerHour: type.dollarsPerHour,
+      dollars,
+      cost,
+      savesDollars: dollars + fleet.saves,
+      alternatives: [
+        { what: 'KEEP', dollars: dollars + fleet.saves, whyNot: 'a shortage is probable enough to cost more' },
+        ...others.slice(0, 5).map((other) => ({
+          what: `ALLOCATE ${other.count} ${other.type.name}`,
+          dollars: other.dollars,
+          whyNot: `it costs more over the horizon than ${count} ${type.name}`,
+        })),
+      ],
+      urgent: true,
+      concerns: fullestOf(board, shards).id,
+    };
+    if (board.ofKind(kind).length === shards.length) return; // It was refused.
+  }
+}
+
+/** Operations per second that the last plans in a row could all do without; 0 while something is on its way. */
+export function surplusPerSecond(board: Board, kind: StoreKind, fleet: FleetPlan): number {
+  const carried = (ready: boolean): number =>
+    sum(
+      board.ofKind(kind).filter((shard) => shard.ready === ready),
+      (shard) => carriedBy(board, shard.type),
+    );
+  const plans = [...board.snapshot.plannedBefore[kind], fleet.capacityPerSecond];
+  const count = { serving: carried(true), ordered: carried(false), removing: 0 };
+  return Math.max(0, -shardChange(plans, board.settings.agreeingPlans, count));
+}
+
+/** Operations per second that this plan could do without, whatever those before it wanted. */
+export const sparePerSecond = (board: Board, kind: StoreKind, { capacityPerSecond }: FleetPlan): number =>
+  Math.max(0, sum(board.ofKind(kind), (shard) => carriedBy(board, shard.type)) - capacityPerSecond);
+
+/** Operations per second that one of the last plans, or this one, could do without. */
+export const unwantedPerSecond = (board: Board, kind: StoreKind, fleet: FleetPlan): number =>
+  sparePerSecond(board, kind, {
+    ...fleet,
+    capacityPerSecond: Math.min(...board.snapshot.plannedBefore[kind], fleet.capacityPerSecond),
+  });
+
+/** F2 */
+export const carriedBy = (board: Board, type: DatastoreType): number => board.placeLimit * type.operationsPerSecond;
+
+/** Not above, but for rounding. */
+export const isWithin = (perSecond: number, limit: number): boolean => perSecond <= limit * (1 + EPSILON);
+
+const HOUR_MS = 3_600_000;
+const EPSILON = 1e-9;
+const NAMES: Readonly<Record<StoreKind, string>> = { KEY_VALUE: 'key-value', TRIE: 'trie' };
+/** An order is weighed over so many rows: more would be no more exact than the forecast is. */
+const ORDER_ROWS_MAX = 12;
+/** Nothing is known beyond a day: whatever a shard costs once, it is bought when it is needed for longer than that. */
+const ONCE_MS_MAX = 8 * HOUR_MS;
+
+const sum = (shards: readonly BoardShard[], of: (shard: BoardShard) => number): number =>
+  shards.reduce((total, shard) => total + of(shard), 0);
+
+const typesToBuy = (board: Board, kind: StoreKind): DatastoreType[] =>
+  typesOfKind(board.snapshot.catalog, kind).filter((type) => !board.snapshot.avoided.has(type.name));
+
+/** What slices take out of the reckoning that no type can carry (F4): their share of all load, and what their shards carry. */
+function lostTo(
+  board: Board,
+  shards: readonly BoardShard[],
+  largestPerSecond: number,
+): { readonly share: number; readonly carriedPerSecond: number } {
+  let lost = 0;
+  let carriedPerSecond = 0;
+  for (const shard of shards) {
+    const before = lost;
+    for (const { slice, load } of shard.slices.values()) {
+      if (slice.startsWith('c/')) continue;
+      const peak = peakOf(load).perSecond * shard.calibration;
+      if (peak > largestPerSecond) lost += peak;
+    }
+    if (lost > before) carriedPerSecond += carriedBy(board, shard.type);
+  }
+  if (lost === 0) return { share: 0, carriedPerSecond };
+  let all = 0;
+  for (const shard of shards)
+    for (const { load } of shard.slices.values()) all += peakOf(load).perSecond * shard.calibration;
+  return { share: lost / all, carriedPerSecond };
+}
+
+/** Shards of a type that the median load of a day asks for, on average. */
+function meanNeed({ levels, quantiles }: ReturnType<typeof rowsAhead>, unitPerSecond: number): number {
+  let needs = 0;
+  for (let at = 0; at < quantiles.length; at += levels.length)
+    needs += Math.max(1, Math.ceil(quantiles[at]! / unitPerSecond));
+  return (needs * levels.length) / quantiles.length;
+}
+
+/** So many shards of the type, and what moves to them from the others: as much to each as stays on those. */
+function growthCost(board: Board, shards: readonly BoardShard[], type: DatastoreType, count: number): Cost {
+  const { settings, snapshot } = board;
+  const cargo = cargoOfAll(shards, count / (shards.length + count));
+  const moveMs = moveLeadMs(cargo.bytes / count, snapshot.measured, settings);
+  return allocationCost(cargo, fullestOf(board, shards).type, type, { moveMs, settings }, count);
+}
+
+/** A share of all that is on the shards. */
+const cargoOfAll = (shards: readonly BoardShard[], share: number): Cargo => {
+  const cargoes = shards.map((shard) => cargoOfShard(shard, share));
+  const total = (of: (cargo: Cargo) => number): number => cargoes.reduce((all, cargo) => all + of(cargo), 0);
+  return {
+    bytes: total(({ bytes }) => bytes),
+    entries: total(({ entries }) => entries),
+    perSecond: total(({ perSecond }) => perSecond),
+  };
+};
+
+/** F3 */
+function heldUnits(board: Board, shards: readonly BoardShard[], unit: DatastoreType): number {
+  const held = { entries: sum(shards, ({ entries }) => entries), bytes: sum(shards, ({ bytes }) => bytes) };
+  return instancesHolding(held, unit, board.snapshot.footprints[unit.kind], board.placeLimit);
+}
+
+/** What of the load could go to empty shards of the type: hash slices split, but not the hot topics in them. */
+function movablePerSecond(board: Board, kind: StoreKind, type: DatastoreType): number {
+  const limit = carriedBy(board, type);
+  const shards = board.ofKind(kind);
+  let movable = 0;
+  for (const { slices, calibration } of shards)
+    for (const { slice, load } of slices.values()) {
+      const perSecond = peakOf(load).perSecond * calibration;
+      if (slice.startsWith('c/') || perSecond <= limit) movable += perSecond;
+    }
+  for (const { load, slice } of board.snapshot.heavyTopics) {
+    const calibration = shards.find(({ slices }) => slices.has(slice))?.calibration;
+    const perSecond = peakOf(load).perSecond * (calibration ?? 0);
+    if (perSecond > limit) movable -= perSecond;
+  }
+  return movable;
+}
+
+/** True when an empty shard of the type has room for some slice that can leave the shard. */
+function holdsOneOf(board: Board, type: DatastoreType, shard: BoardShard): boolean {
+  if (shard.slices.size < 2) return false;
+  for (const slice of shard.slices.values()) if (board.fitsEmpty(type, slice, shard.calibration)) return true;
+  return false;
+}
+
+function fullestOf(board: Board, shards: readonly BoardShard[]): BoardShard {
+  const fullness = shards.map((shard) => board.outline(shard).utilisation);
+  return shards[fullness.indexOf(Math.max(...fullness))]!;
+}

@@ -1,0 +1,29 @@
+// Lead time: how long an action takes from now until its effect, computed from what was measured and never configured as
+// one number: provisioning + copying + propagation of the pointer + a margin. In whole milliseconds, as a decision has it.
+
+import type { PlanSettings } from '../settings.ts';
+import type { DatastoreType } from './catalog.ts';
+
+/** What has been measured so far; each begins at the setting or catalogue figure. */
+export interface Measured {
+  readonly copyBytesPerSecond: number;
+  readonly propagationMs: number;
+  readonly provisioningMs: Readonly<Record<string, number>>;
+}
+
+/** A move to a shard that is there. Copying and verifying both read all of it. */
+export function moveLeadMs(bytes: number, measured: Measured, settings: PlanSettings): number {
+  const passMs = (bytes / Math.max(1, measured.copyBytesPerSecond)) * 1000;
+  return Math.ceil(2 * passMs + measured.propagationMs + settings.leadMarginMs);
+}
+
+export const provisionLeadMs = (type: DatastoreType, measured: Measured): number =>
+  Math.ceil(measured.provisioningMs[type.name] ?? type.provisioningMs);
+
+/** A new shard, and moving that many bytes to it. */
+export const allocationLeadMs = (
+  type: DatastoreType,
+  bytes: number,
+  measured: Measured,
+  settings: PlanSettings,
+): number => provisionLeadMs(type, measured) + moveLeadMs(bytes, measured, settings);

@@ -1,0 +1,12 @@
+// Cost: an action must save more dollars than it costs; for an overload that is the price of the overload itself.
+
+import { type Goal, refusal } from '../cluster/actions.ts';
+
+export const cost: Goal = (_board, action) =>
+  action.dollars <= action.savesDollars
+    ? undefined
+    : refusal(
+        action,
+        'cost',
+        `It costs $${action.dollars.toFixed(4)} and saves $${action.savesDollars.toFixed(4)} over its time.`,
+      );

@@ -1,0 +1,17 @@
+// Timing: act when the crossing is no further away than the lead time and one tick. Earlier is paying too soon, on an
+// older forecast. The last goal: what it refuses is right, and only has time.
+
+import { type Goal, refusal } from '../cluster/actions.ts';
+
+export const timing: Goal = (board, action) => {
+  if (!action.urgent || action.crossingAt === 0) return undefined;
+  const { snapshot, settings } = board;
+  const latest = action.crossingAt - action.leadTimeMs - settings.tickMs;
+  return snapshot.now >= latest
+    ? undefined
+    : refusal(
+        action,
+        'timing',
+        `It takes ${Math.round(action.leadTimeMs / 1000)} s and is needed in ${Math.round((action.crossingAt - snapshot.now) / 1000)} s; there is time.`,
+      );
+};

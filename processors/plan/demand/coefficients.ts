@@ -1,0 +1,135 @@
+// Coefficients: what look-ups, subscribes, unsubscribes and stored entries cost a store, learned from what stores measure
+// beside what they were asked for: one estimate (estimate.ts) for each kind of store and each resource, in operations of
+// the catalogue. What entries take of memory is in footprint.ts.
+//
+//   K1. A look-up costs by how far it reaches (reach.ts): by the places that it looks at and by the subscriptions that it
+//       finds in a trie.
+//   K2. A store that a move or a resize disturbs teaches nothing, nor does one for a while after it: copying costs it what
+//       no subscriber asked for.
+//   K3. An operation costs what it costs the scarcer resource: a shard planned by that is short of neither.
+//   K4. A store at its limit only says that it is asked for more: it teaches nobody that operations are cheap.
+
+import type { StoreKind } from '../../../schemas/records.ts';
+import { type Catalog, typesOfKind } from '../cluster/catalog.ts';
+import type { CostCoefficients } from '../settings.ts';
+import { type Bounds, type Estimate, expectedOf, freshEstimate, learnFrom } from './estimate.ts';
+import { type Reach, usualReach } from './reach.ts';
+
+/** In operations of the catalogue. */
+export interface OperationCosts {
+  /** Of each place that a look-up looks at: a key, or a node of a trie. */
+  readonly visit: number;
+  /** Of each subscription that a look-up finds in a trie. */
+  readonly match: number;
+  readonly subscribe: number;
+  readonly unsubscribe: number;
+  /** Of one stored entry, in each second: what a store does by itself grows with what it holds. */
+  readonly entry: number;
+}
+
+export type Costs = Readonly<Record<StoreKind, OperationCosts>>;
+
+/** By resource; one that no store has measured is absent. */
+export interface Learned {
+  cpu?: Estimate;
+  iops?: Estimate;
+  /** Of the footprint (footprint.ts). */
+  memory?: Estimate;
+}
+
+/** What a store was asked for, and how much of it that took. */
+export interface Lesson {
+  readonly lookupsPerSecond: number;
+  readonly reach: Reach;
+  readonly subscribesPerSecond: number;
+  readonly unsubscribesPerSecond: number;
+  readonly entries: number;
+  /** Of an instance: operations per second at full load. */
+  readonly operationsPerSecond: number;
+  readonly shares: Readonly<Record<'cpu' | 'iops', number | undefined>>;
+}
+
+/** What one look-up costs (K1). */
+export const lookupCost = ({ visit, match }: OperationCosts, { nodes, matches }: Reach): number =>
+  visit * nodes + match * matches;
+
+/** What is known before anything is measured. */
+export function priorCosts(kind: StoreKind, settings: CostCoefficients): OperationCosts {
+  const lookup = kind === 'TRIE' ? settings.operationsPerWildcardLookup : settings.operationsPerConcreteLookup;
+  return {
+    visit: lookup / usualReach(kind, settings).nodes,
+    match: 0,
+    subscribe: settings.operationsPerSubscribe,
+    unsubscribe: settings.operationsPerUnsubscribe,
+    entry: 0,
+  };
+}
+
+/** What operations cost by all that was learned (K3). */
+export function costsOf(kind: StoreKind, learned: Learned, settings: CostCoefficients): OperationCosts {
+  const known = [learned.cpu, learned.iops].filter(isOfNow);
+  if (known.length === 0) return priorCosts(kind, settings);
+  const most = (i: number): number => Math.max(...known.map(({ coefficients }) => coefficients[i]!));
+  return { visit: most(0), match: most(1), subscribe: most(2), unsubscribe: most(3), entry: most(4) };
+}
+
+/** Takes one lesson in, for each resource that was measured. */
+export function learn(
+  learned: Learned,
+  kind: StoreKind,
+  lesson: Lesson,
+  settings: CostCoefficients,
+  catalog: Catalog,
+): void {
+  const bounds = boundsOf(kind, settings, catalog);
+  const { lookupsPerSecond, reach, subscribesPerSecond, unsubscribesPerSecond, entries, operationsPerSecond } = lesson;
+  const asked = [
+    lookupsPerSecond * reach.nodes,
+    lookupsPerSecond * reach.matches,
+    subscribesPerSecond,
+    unsubscribesPerSecond,
+    entries,
+  ].map((amount) => amount / operationsPerSecond);
+  if (!asked.every((amount) => Number.isFinite(amount) && amount >= 0)) return;
+  for (const resource of ['cpu', 'iops'] as const) {
+    const share = lesson.shares[resource];
+    if (share === undefined || !(share >= 0 && share <= SHARE_MAX)) continue;
+    const before = learned[resource];
+    const estimate = isOfNow(before) ? before : freshEstimate(bounds);
+    learned[resource] = estimate;
+    if (share >= FULL && expectedOf(estimate, asked) > share) continue; // K4
+    learnFrom(estimate, asked, Math.min(share, 1), bounds);
+  }
+}
+
+/** What an earlier release has learned had other coefficients, and is learned anew. */
+const isOfNow = (estimate: Estimate | undefined): estimate is Estimate => estimate?.coefficients.length === SIZE;
+const SIZE = 5;
+
+/** Being short costs more than having too much, so less is believed of what costs less than was said. */
+const LEAST_FACTOR = 0.5;
+const MOST_FACTOR = 8;
+/** What a full store does by itself is at most half of what it can do. */
+const ENTRIES_SHARE_MAX = 0.5;
+/** A subscription that is found is only passed on: about a tenth of looking at a place, when it costs anything. */
+const MATCH_DEVIATION = 0.1;
+/** A share above it is no share; a little above 1 is a rounded one. */
+const SHARE_MAX = 1.5;
+/** From here on a store may be asked for more than it says (K4). */
+const FULL = 0.95;
+
+/** In the order of `OperationCosts`. */
+function boundsOf(kind: StoreKind, settings: CostCoefficients, catalog: Catalog): Bounds[] {
+  const { visit, subscribe, unsubscribe } = priorCosts(kind, settings);
+  const around = (prior: number): Bounds => ({
+    prior,
+    least: prior * LEAST_FACTOR,
+    most: prior * MOST_FACTOR,
+    deviation: prior,
+  });
+  const match = { prior: 0, least: 0, most: visit, deviation: kind === 'TRIE' ? visit * MATCH_DEVIATION : 0 };
+  const perEntry = typesOfKind(catalog, kind).map((type) => type.operationsPerSecond / type.entriesMax);
+  const most = ENTRIES_SHARE_MAX * Math.min(...perEntry);
+  const entry = { prior: 0, least: 0, most, deviation: most / 4 };
+  return [around(visit), match, around(subscribe), around(unsubscribe), entry];
+}

@@ -1,0 +1,439 @@
+// Demand: what each slice asks of the shard it is on, from the forecasts of the series inside it.
+//
+//   E1. The load of a slice is the sum of the leaf series inside it; a slice deeper than a leaf has its share of the leaf.
+//   E2. A heavy topic counts where it is: out of its leaf, and into the slice that holds it, pinned or not.
+//   E3. The measured rate is forecast away only by a forecast that has it in sight: one whose upper quantile of now is
+//       below it did not foresee what is there, and does not know its end. Then planned load is at least what is measured,
+//       over all of the horizon. Without a trusted forecast it is what is measured, at every step.
+//   E4. A bucket counts as the mean of its steps: where one series ends and another begins within it, both at their highest
+//       would be a load that never is.
+//
+// Loads are operations of the catalogue per second (coefficients.ts), in buckets of the horizon, as a median and a spread
+// above it, so that a shard can add up its slices (board.ts). Arrays are shared and filled in place: 100,000 slices.
+
+import type { EventTime, SliceKey } from '../../../schemas/ids.ts';
+import {
+  filterHash,
+  isTrieSlice,
+  leadingBits,
+  parseSlice,
+  partitionOf,
+  ROOT_KEY,
+  spreadSlices,
+} from '../../../state/keys.ts';
+import { SliceTree } from '../../../state/slice-tree.ts';
+import type { PlanSettings } from '../settings.ts';
+import type { Outlook } from '../stage/rows.ts';
+import { type Costs, lookupCost, type OperationCosts } from './coefficients.ts';
+import { type Reach, usualReach } from './reach.ts';
+
+/** Load over the horizon: `median[k]` and `spread[k]` (upper quantile less median) for bucket k, and as measured now. */
+export interface Load {
+  now: number;
+  /** What of `now` are look-ups, and what unsubscribes; the rest but for what entries cost are subscribes. */
+  lookups: number;
+  unsubscribes: number;
+  readonly median: Float32Array;
+  readonly spread: Float32Array;
+}
+
+/** What is known of one series: forecasts of its two signals, and the latest surge above them. */
+export interface SeriesFacts {
+  readonly series: string;
+  readonly subscriptions: Outlook | undefined;
+  /** Of the events that `subscriptions` foresees; absent while nobody has counted them apart. */
+  readonly unsubscribeShare?: number | undefined;
+  readonly publishes: Outlook | undefined;
+  readonly surge: Surge | undefined;
+}
+
+/** Rates as they are counted now. */
+export interface Surge {
+  /** Subscribes and unsubscribes. */
+  readonly subscriptionsPerSecond: number;
+  /** Absent while nobody has counted them apart. */
+  readonly unsubscribesPerSecond?: number | undefined;
+  readonly publishesPerSecond: number;
+}
+
+/** A heavy topic in a hash range, and its load, for pinning. */
+export interface HeavyTopic {
+  readonly filter: string;
+  readonly slice: SliceKey;
+  readonly load: Load;
+}
+
+/** A heavy group that is not a slice of its own yet, with what it writes: look-ups stay where they were when it is carved. */
+export interface HeavyGroup {
+  readonly key: SliceKey;
+  readonly slice: SliceKey;
+  readonly load: Load;
+}
+
+export interface Demand {
+  readonly loads: ReadonlyMap<SliceKey, Load>;
+  readonly heavyTopics: readonly HeavyTopic[];
+  readonly heavyGroups: readonly HeavyGroup[];
+  /** Why some loads are measured alone; empty when every forecast is trusted. */
+  readonly distrust: string;
+}
+
+/** A series that no forecast has spoken of for so long has no rate any more. */
+export const STALE_MS = 600_000;
+
+export const emptyLoad = (steps: number): Load => ({
+  now: 0,
+  lookups: 0,
+  unsubscribes: 0,
+  median: new Float32Array(steps),
+  spread: new Float32Array(steps),
+});
+
+/** So many that share two arrays: a plan has one for each slice, and 200,000 small buffers take longer to collect than to fill. */
+export function emptyLoads(count: number, steps: number): Load[] {
+  const medians = new Float32Array(count * steps);
+  const spreads = new Float32Array(count * steps);
+  return Array.from({ length: count }, (_, i) => ({
+    now: 0,
+    lookups: 0,
+    unsubscribes: 0,
+    median: medians.subarray(i * steps, (i + 1) * steps),
+    spread: spreads.subarray(i * steps, (i + 1) * steps),
+  }));
+}
+
+/** target += source x factor, never below zero. */
+export function addLoad(target: Load, source: Load, factor = 1): void {
+  const { median, spread } = target;
+  const { median: addedMedian, spread: addedSpread } = source;
+  target.now = Math.max(0, target.now + source.now * factor);
+  target.lookups = Math.max(0, target.lookups + source.lookups * factor);
+  target.unsubscribes = Math.max(0, target.unsubscribes + source.unsubscribes * factor);
+  for (let k = 0; k < median.length; k++) {
+    median[k] = Math.max(0, median[k]! + addedMedian[k]! * factor);
+    spread[k] = Math.max(0, spread[k]! + addedSpread[k]! * factor);
+  }
+}
+
+/** What each of two is asked for that share the look-ups of a slice: half of them, and every write. */
+export function halfLoad(load: Load): Load {
+  const { lookups, unsubscribes } = load;
+  return { ...scaledLoad(load, 1 - lookupShare(load) / 2), lookups: lookups / 2, unsubscribes };
+}
+
+/** What `halfLoad` has made a half of. */
+export function wholeLoad(half: Load): Load {
+  const { lookups, unsubscribes } = half;
+  return { ...scaledLoad(half, 1 + lookupShare(half)), lookups: lookups * 2, unsubscribes };
+}
+
+/** The share of a load that is look-ups; all of it while nothing is asked. */
+export const lookupShare = ({ now, lookups }: Load): number => (now > 0 ? Math.min(1, lookups / now) : 1);
+
+/** A copy of the load, scaled. */
+export function scaledLoad(load: Load, factor: number): Load {
+  const scaled = emptyLoad(load.median.length);
+  addLoad(scaled, load, factor);
+  return scaled;
+}
+
+/** The highest planned load of one slice over the horizon, with the bucket it falls in. */
+export function peakOf(load: Load): { readonly perSecond: number; readonly step: number } {
+  let step = 0;
+  let perSecond = load.now;
+  for (let k = 0; k < load.median.length; k++) {
+    const value = load.median[k]! + load.spread[k]!;
+    if (value > perSecond) {
+      perSecond = value;
+      step = k;
+    }
+  }
+  return { perSecond, step };
+}
+
+/** A slice that is asked; `reach` is that of look-ups in its trie, where the trie has said. */
+export interface AskedSlice {
+  readonly slice: SliceKey;
+  readonly entries: number;
+  readonly reach?: Reach | undefined;
+}
+
+/** What is unsubscribed has been subscribed before: of all events in the long run, half. */
+export const USUAL_UNSUBSCRIBE_SHARE = 0.5;
+
+/** What an event that subscribes or unsubscribes costs, by how many of them do the one and the other. */
+export function eventCost(costs: OperationCosts, fact: SeriesFacts): EventCost {
+  const share = unsubscribeShareOf(fact);
+  const unsubscribe = costs.unsubscribe * share;
+  return { perEvent: costs.subscribe * (1 - share) + unsubscribe, unsubscribe };
+}
+
+interface EventCost {
+  readonly perEvent: number;
+  /** What of it is of unsubscribes. */
+  readonly unsubscribe: number;
+}
+
+function unsubscribeShareOf({ subscriptions, unsubscribeShare, surge }: SeriesFacts): number {
+  const { subscriptionsPerSecond = 0, unsubscribesPerSecond } = surge ?? {};
+  if (unsubscribesPerSecond !== undefined && subscriptionsPerSecond > (subscriptions?.current ?? 0))
+    return unsubscribesPerSecond / subscriptionsPerSecond;
+  return unsubscribeShare ?? USUAL_UNSUBSCRIBE_SHARE;
+}
+
+export function demandOf(
+  slices: readonly AskedSlice[],
+  facts: Iterable<SeriesFacts>,
+  costs: Costs,
+  settings: PlanSettings,
+  now: EventTime,
+): Demand {
+  const { horizonSteps: steps } = settings;
+  const tree = new SliceTree(
+    settings.partitions,
+    slices.map(({ slice }) => slice),
+  );
+  const empty = emptyLoads(slices.length, steps);
+  const loads = new Map<SliceKey, Load>(slices.map(({ slice }, i) => [slice, empty[i]!]));
+  const leaves: { partition: number; bits: string; load: Load }[] = [];
+  const topics: { filter: string; writes: Load; lookups: Load }[] = [];
+  const groups = new Map<string, { partition: number; prefix: string; writes: Load; lookups: Load }>();
+  let distrust = '';
+
+  for (const fact of facts) {
+    const slice = parseSlice(fact.series);
+    if (slice === undefined || slice.kind === 'spread') continue;
+    distrust ||= distrustOf(fact);
+    const kind = slice.kind === 'group' ? 'TRIE' : 'KEY_VALUE';
+    const writes = emptyLoad(steps);
+    const lookups = emptyLoad(steps);
+    const surge = fact.surge;
+    const { perEvent, unsubscribe } = eventCost(costs[kind], fact);
+    const perLookup = lookupCost(costs[kind], usualReach(kind, settings.coefficients));
+    fill(writes, fact.subscriptions, surge?.subscriptionsPerSecond ?? 0, perEvent, settings, now);
+    fill(lookups, fact.publishes, surge?.publishesPerSecond ?? 0, perLookup, settings, now);
+    if (perEvent > 0) writes.unsubscribes = writes.now * (unsubscribe / perEvent);
+    lookups.lookups = lookups.now;
+    if (slice.kind === 'hash') {
+      addLoad(writes, lookups);
+      leaves.push({ partition: slice.partition, bits: slice.bits, load: writes });
+    } else if (slice.kind === 'pin') topics.push({ filter: slice.filter, writes, lookups });
+    else groups.set(fact.series, { partition: slice.partition, prefix: slice.prefix, writes, lookups });
+  }
+
+  const heavyTopics = spreadTopics(topics, leaves, tree, loads, steps);
+  spreadLeaves(leaves, tree, loads);
+  const perUsual = lookupCost(costs.TRIE, usualReach('TRIE', settings.coefficients));
+  const reaches = new Map<SliceKey, number>();
+  for (const { slice, reach } of slices)
+    if (reach !== undefined && isTrieSlice(slice)) reaches.set(slice, lookupCost(costs.TRIE, reach) / perUsual);
+  const heavyGroups = spreadGroups(groups, slices, tree, loads, (slice) => reaches.get(slice) ?? 1);
+  for (const { slice, entries } of slices) {
+    const perSecond = entries * (isTrieSlice(slice) ? costs.TRIE : costs.KEY_VALUE).entry;
+    if (perSecond > 0) addStanding(loads.get(slice)!, perSecond);
+  }
+  return { loads, heavyTopics, heavyGroups, distrust };
+}
+
+/** What entries cost by being there; no forecast changes that. */
+function addStanding(load: Load, perSecond: number): void {
+  load.now += perSecond;
+  for (let k = 0; k < load.median.length; k++) load.median[k]! += perSecond;
+}
+
+function distrustOf({ subscriptions, publishes }: SeriesFacts): string {
+  if (subscriptions !== undefined && !subscriptions.trusted) return subscriptions.distrust;
+  return publishes !== undefined && !publishes.trusted ? publishes.distrust : '';
+}
+
+/** Whether the outlook foresees what is measured, so that it may foresee its end (E3). */
+export function isInSight({ madeAt, stepMs, upper }: Outlook, now: EventTime, measuredPerSecond: number): boolean {
+  const step = Math.min(upper.length - 1, Math.max(0, Math.floor((now - madeAt) / stepMs)));
+  return step >= 0 && upper[step]! >= measuredPerSecond;
+}
+
+/** The buckets of one outlook, in operations (E3, E4). */
+function fill(
+  load: Load,
+  outlook: Outlook | undefined,
+  surgePerSecond: number,
+  cost: number,
+  settings: PlanSettings,
+  now: EventTime,
+): void {
+  const isFresh = outlook !== undefined && now - outlook.madeAt < STALE_MS;
+  const measuredPerSecond = Math.max(isFresh ? outlook.current : 0, surgePerSecond);
+  const measured = measuredPerSecond * cost;
+  const steps = load.median.length;
+  const bucketMs = settings.horizonMs / steps;
+  const known = isFresh && outlook.trusted ? outlook.median.length : 0;
+  load.now = measured;
+  const least = known > 0 && isInSight(outlook!, now, measuredPerSecond) ? 0 : measured;
+  for (let k = 0; k < steps; k++) {
+    let median = 0;
+    let upper = 0;
+    if (known > 0) {
+      const from = (now + k * bucketMs - outlook!.madeAt) / outlook!.stepMs;
+      const first = Math.min(known - 1, Math.max(0, Math.floor(from)));
+      const last = Math.min(known - 1, Math.max(first, Math.ceil(from + bucketMs / outlook!.stepMs) - 1));
+      for (let step = first; step <= last; step++) {
+        median += outlook!.median[step]!;
+        upper += outlook!.upper[step]!;
+      }
+      median /= last - first + 1;
+      upper /= last - first + 1;
+    }
+    load.median[k] = Math.max(median * cost, least);
+    load.spread[k] = Math.max(upper * cost, least) - load.median[k]!;
+    if (load.spread[k]! < 0) load.spread[k] = 0;
+  }
+}
+
+/** Takes heavy topics out of their leaves and puts them into the slices that hold them (E2). */
+function spreadTopics(
+  topics: readonly { filter: string; writes: Load; lookups: Load }[],
+  leaves: readonly { partition: number; bits: string; load: Load }[],
+  tree: SliceTree,
+  loads: ReadonlyMap<SliceKey, Load>,
+  steps: number,
+): HeavyTopic[] {
+  const leafAt = new Map(leaves.map((leaf) => [`${leaf.partition}/${leaf.bits}`, leaf.load]));
+  const depths = [...new Set(leaves.map((leaf) => leaf.bits.length))];
+  const heavy: HeavyTopic[] = [];
+  for (const { filter, writes, lookups } of topics) {
+    const partition = partitionOf(filter, tree.partitions);
+    const both = emptyLoad(steps);
+    addLoad(both, writes);
+    addLoad(both, lookups);
+    const hash = filterHash(filter);
+    for (const depth of depths) {
+      const leaf = leafAt.get(`${partition}/${leadingBits(hash, depth)}`);
+      if (leaf !== undefined) addLoad(leaf, both, -1);
+    }
+    const slice = tree.concreteSliceOf(filter, partition, '');
+    if (slice === undefined) continue;
+    const parsed = parseSlice(slice);
+    if (parsed?.kind === 'spread') {
+      // Each part has its share of the writes, but a PUBLISH asks all of them.
+      for (const key of spreadSlices(filter, parsed.of)) {
+        const part = loads.get(key);
+        if (part === undefined) continue;
+        addLoad(part, writes, 1 / parsed.of);
+        addLoad(part, lookups);
+      }
+      continue;
+    }
+    addLoad(loads.get(slice)!, both);
+    if (parsed?.kind === 'hash') heavy.push({ filter, slice, load: both });
+  }
+  return heavy;
+}
+
+/** Leaves go to the one slice around them, or in even shares to the deeper slices inside them (E1). */
+function spreadLeaves(
+  leaves: readonly { partition: number; bits: string; load: Load }[],
+  tree: SliceTree,
+  loads: ReadonlyMap<SliceKey, Load>,
+): void {
+  const deeper = new Map<string, { key: SliceKey; bits: string }[]>();
+  for (const key of tree.keys()) {
+    const slice = parseSlice(key);
+    if (slice?.kind !== 'hash') continue;
+    const list = deeper.get(String(slice.partition));
+    if (list === undefined) deeper.set(String(slice.partition), [{ key, bits: slice.bits }]);
+    else list.push({ key, bits: slice.bits });
+  }
+  for (const list of deeper.values()) list.sort((a, b) => (a.bits < b.bits ? -1 : 1));
+  for (const leaf of leaves) {
+    const around = ancestorOf(leaf, tree);
+    if (around !== undefined) {
+      addLoad(loads.get(around)!, leaf.load);
+      continue;
+    }
+    for (const slice of within(deeper.get(String(leaf.partition)) ?? [], leaf.bits))
+      addLoad(loads.get(slice.key)!, leaf.load, 2 ** (leaf.bits.length - slice.bits.length));
+  }
+}
+
+function ancestorOf(leaf: { partition: number; bits: string }, tree: SliceTree): SliceKey | undefined {
+  for (let length = leaf.bits.length; length >= 0; length--) {
+    const key = `c/${leaf.partition}/${leaf.bits.slice(0, length)}` as SliceKey;
+    if (tree.has(key)) return key;
+  }
+  return undefined;
+}
+
+/** The run of a sorted list whose bits begin with `prefix`. */
+function within<Slice extends { bits: string }>(sorted: readonly Slice[], prefix: string): Slice[] {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (sorted[middle]!.bits < prefix) low = middle + 1;
+    else high = middle;
+  }
+  const found: Slice[] = [];
+  for (let at = low; at < sorted.length && sorted[at]!.bits.startsWith(prefix); at++) found.push(sorted[at]!);
+  return found;
+}
+
+/**
+ * Each trie event is in one series: that of its first level when it is heavy, else the rest of its partition. Writes go
+ * to the group that holds them. A PUBLISH asks every group along its levels, so the look-ups of a first level count in
+ * its own group and in the partition's too; the partition of filters without a literal first level has them all in its
+ * rest. Carving a group out therefore takes its writes away from the partition, not its look-ups. A look-up costs the
+ * trie that it is asked in: `reachFactorOf` says how much more than a usual one.
+ */
+function spreadGroups(
+  groups: ReadonlyMap<string, { partition: number; prefix: string; writes: Load; lookups: Load }>,
+  slices: readonly AskedSlice[],
+  tree: SliceTree,
+  loads: ReadonlyMap<SliceKey, Load>,
+  reachFactorOf: (slice: SliceKey) => number,
+): HeavyGroup[] {
+  const heavy: HeavyGroup[] = [];
+  const asksAll = partitionOf(ROOT_KEY, tree.partitions);
+  const carved = carvedUnder(slices);
+  for (const [series, { partition, prefix, writes, lookups }] of groups) {
+    const rootKey = `w/${partition}/` as SliceKey;
+    const root = loads.get(rootKey);
+    if (root === undefined) continue;
+    if (prefix === '' || partition !== asksAll) addLoad(root, lookups, reachFactorOf(rootKey));
+    const under = carved.get(series);
+    if (prefix === '' || under === undefined) {
+      addLoad(root, writes);
+      if (prefix !== '') heavy.push({ key: series as SliceKey, slice: rootKey, load: writes });
+      continue;
+    }
+    // Groups deeper than any series have their share of the first level, by entries.
+    const total = under.reduce((sum, each) => sum + each.entries + 1, 0);
+    for (const { slice, entries } of under) {
+      addLoad(loads.get(slice)!, writes, (entries + 1) / total);
+      addLoad(loads.get(slice)!, lookups, (slice === series ? 1 : (entries + 1) / total) * reachFactorOf(slice));
+    }
+  }
+  return heavy;
+}
+
+/** Carved groups by their first level, which is the series around them. */
+function carvedUnder(
+  slices: readonly { readonly slice: SliceKey; readonly entries: number }[],
+): Map<string, { slice: SliceKey; entries: number }[]> {
+  const carved = new Map<string, { slice: SliceKey; entries: number }[]>();
+  for (const each of slices) {
+    const level = firstLevelOf(each.slice);
+    if (level === undefined) continue;
+    const list = carved.get(level);
+    if (list === undefined) carved.set(level, [each]);
+    else list.push(each);
+  }
+  return carved;
+}
+
+/** `w/<p>/<first level>/` of a carved group; `undefined` for other slices. */
+function firstLevelOf(slice: SliceKey): string | undefined {
+  if (!slice.startsWith('w/')) return undefined;
+  const prefix = slice.indexOf('/', 2) + 1;
+  const end = slice.indexOf('/', prefix);
+  return end < 0 ? undefined : slice.slice(0, end + 1);
+}

@@ -1,0 +1,80 @@
+// Footprint: what a store takes of its memory by itself, for each entry and for each byte of its rows, learned from what
+// stores measure beside what they hold (estimate.ts). It counts where entries are kept in memory; what a disk holds is
+// counted in the bytes of the rows.
+//
+//   M1. Before anything is measured a row takes its bytes and nothing else.
+//   M2. An instance whose memory is another one than its type's teaches nothing: it is not what was planned with.
+
+import type { DatastoreType } from '../cluster/catalog.ts';
+import type { Learned } from './coefficients.ts';
+import { type Bounds, freshEstimate, learnFrom } from './estimate.ts';
+
+export interface Footprint {
+  /** Share of an instance's memory that is taken before the first entry. */
+  readonly base: number;
+  /** Bytes of memory for each entry, beside those of its row. */
+  readonly entry: number;
+  /** Bytes of memory for each byte of rows. */
+  readonly byte: number;
+}
+
+/** What an instance holds. */
+export interface Holding {
+  readonly entries: number;
+  readonly bytes: number;
+}
+
+/** M1 */
+export const BARE: Footprint = { base: 0, entry: 0, byte: 1 };
+
+/** The footprint by all that was learned. */
+export function footprintOf({ memory }: Learned): Footprint {
+  if (memory === undefined) return BARE;
+  const [base, entry, byte] = memory.coefficients;
+  return { base: base!, entry: entry!, byte: byte! };
+}
+
+/** Share of an instance that these entries fill, by their number or by what they take, whichever is more. */
+export const heldShare = (holding: Holding, type: DatastoreType, footprint: Footprint): number =>
+  Math.max(holding.entries / type.entriesMax, baseShare(type, footprint) + takenShare(holding, type, footprint));
+
+/** Instances of the type that these entries fill to `limit`. */
+export const instancesHolding = (holding: Holding, type: DatastoreType, footprint: Footprint, limit: number): number =>
+  Math.ceil(
+    Math.max(
+      holding.entries / type.entriesMax / limit,
+      takenShare(holding, type, footprint) / (limit - baseShare(type, footprint)),
+    ),
+  );
+
+/** Share of the disk, or of the memory where there is none, that is taken before the first entry. */
+export const baseShare = (type: DatastoreType, { base }: Footprint): number => (type.storageBytes > 0 ? 0 : base);
+
+/** Share of the disk that these entries take, or of the memory where there is none. */
+export const takenShare = ({ entries, bytes }: Holding, type: DatastoreType, { entry, byte }: Footprint): number =>
+  type.storageBytes > 0 ? bytes / type.storageBytes : (entries * entry + bytes * byte) / type.memoryBytes;
+
+/** Takes in what an instance of the type measures of its memory. */
+export function learnMemory(
+  learned: Learned,
+  { entries, bytes }: Holding,
+  type: DatastoreType,
+  memory: { readonly usedBytes: number; readonly limitBytes: number },
+): void {
+  const share = memory.usedBytes / memory.limitBytes;
+  const other = Math.abs(memory.limitBytes / type.memoryBytes - 1) > SAME_WITHIN; // M2
+  if (type.storageBytes > 0 || other || !(share >= 0 && share <= 1)) return;
+  const held = [1, entries / type.memoryBytes, bytes / type.memoryBytes];
+  if (!held.every((amount) => Number.isFinite(amount) && amount >= 0)) return;
+  learned.memory ??= freshEstimate(BOUNDS);
+  learnFrom(learned.memory, held, share, BOUNDS);
+}
+
+/** In the order of `Footprint`. Rows may be packed, but being short of memory costs more than having too much. */
+const BOUNDS: readonly Bounds[] = [
+  { prior: BARE.base, least: 0, most: 0.3, deviation: 0.1 },
+  { prior: BARE.entry, least: 0, most: 2_048, deviation: 256 },
+  { prior: BARE.byte, least: 0.5, most: 8, deviation: 1 },
+];
+/** A limit is given in round numbers on one side and to the byte on the other. */
+const SAME_WITHIN = 0.1;

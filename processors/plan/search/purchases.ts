@@ -1,0 +1,156 @@
+// Purchases: capacity to be bought for one shard in trouble: another shard, or a bigger type for this one, with all that
+// either costs.
+
+import type { Alternative } from '../../../schemas/records.ts';
+import type { Action, Facts, factsOfTrouble } from '../cluster/actions.ts';
+import { type Board, type BoardShard, cargoOfShard, type PlannedSlice } from '../cluster/board.ts';
+import { bytesMax, type DatastoreType, typesOfKind } from '../cluster/catalog.ts';
+import { allocationLeadMs, moveLeadMs, provisionLeadMs } from '../cluster/lead-time.ts';
+import { allocationCost, type Cost, outlayOf, resizeCost, runningDollarsPerHour, totalOf } from '../costs/cost.ts';
+import { expectedOverloadDollars, type Trouble } from '../demand/capacity.ts';
+import { shardNumbered } from '../stage/rows.ts';
+
+/** Something to buy, and all that it costs. */
+export type Offer = Action & { readonly kind: 'ALLOCATE' | 'RESIZE'; readonly cost: Cost };
+
+interface Candidate {
+  readonly offer: Offer;
+  /** It ends the trouble by itself. */
+  readonly isEnough: boolean;
+}
+
+/**
+ * Capacity that is bought: another shard, or a bigger type for this one; what ends the trouble before what does not, then
+ * the cheapest first, each naming the others.
+ */
+export function purchases(
+  board: Board,
+  shard: BoardShard,
+  trouble: Trouble,
+  ranked: readonly PlannedSlice[],
+  half: PlannedSlice | undefined,
+  facts: ReturnType<typeof factsOfTrouble>,
+  why: string,
+): Offer[] {
+  const { snapshot } = board;
+  const candidates: Candidate[] = [];
+  // A slice that fits nowhere is no reason to buy a shard: it must fit the new one.
+  const movable = shard.slices.size > 1 ? ranked : [];
+  const placed = half === undefined ? movable : [...movable, half];
+  for (const type of typesOfKind(snapshot.catalog, shard.kind)) {
+    if (snapshot.avoided.has(type.name)) continue;
+    if (placed.some((slice) => board.fitsEmpty(type, slice, shard.calibration)))
+      candidates.push({
+        isEnough: half !== undefined || relievedBy(board, shard, trouble, type),
+        offer: {
+          ...facts,
+          ...allocationOf(board, shard, trouble, type, placed[0]!.bytes),
+          kind: 'ALLOCATE',
+          shard: shardNumbered(board.nextShard),
+          storeKind: shard.kind,
+          type,
+          reason: `${why}, and no shard has room for what must go.`,
+        },
+      });
+    const bigger =
+      type.operationsPerSecond > shard.type.operationsPerSecond ||
+      type.entriesMax > shard.type.entriesMax ||
+      bytesMax(type) > bytesMax(shard.type);
+    if (!bigger || shard.resizing || !shard.ready) continue;
+    candidates.push({
+      isEnough: board.outline({ ...shard, type }).utilisation <= board.settings.safeUtilisation,
+      offer: {
+        ...facts,
+        ...resizeOf(board, shard, trouble, type),
+        kind: 'RESIZE',
+        shard: shard.id,
+        type,
+        reason: `${why}; ${type.name} is big enough for it.`,
+      },
+    });
+  }
+  candidates.sort(
+    ({ offer: a, isEnough }, { offer: b, isEnough: isOtherEnough }) =>
+      Number(isOtherEnough) - Number(isEnough) || totalOf(a.cost) - totalOf(b.cost) || (a.kind < b.kind ? -1 : 1),
+  );
+  return candidates.map(({ offer }) => ({ ...offer, alternatives: alternativesTo(offer, candidates, trouble) }));
+}
+
+/** Whether the slices that an empty shard of the type could take are all that is too much. */
+function relievedBy(board: Board, shard: BoardShard, { excess, dimension }: Trouble, type: DatastoreType): boolean {
+  let left = excess;
+  for (const slice of shard.slices.values()) {
+    if (board.fitsEmpty(type, slice, shard.calibration)) left -= board.shareOf(shard, slice, dimension);
+    if (left <= 0) return true;
+  }
+  return false;
+}
+
+type Price = Pick<Facts, 'leadTimeMs' | 'dollars' | 'dollarsPerHour'> & { readonly cost: Cost };
+
+/** As many shards of the type as take what is too much, which moves to them; the first slice is there after the lead time. */
+function allocationOf(
+  board: Board,
+  shard: BoardShard,
+  trouble: Trouble,
+  type: DatastoreType,
+  firstBytes: number,
+): Price {
+  const { settings, snapshot } = board;
+  const excessPerSecond = trouble.excess * shard.type.operationsPerSecond;
+  const instances = Math.max(1, Math.ceil(excessPerSecond / (type.operationsPerSecond * board.placeLimit)));
+  const leadTimeMs = allocationLeadMs(type, firstBytes, snapshot.measured, settings);
+  const handover = { moveMs: moveLeadMs(firstBytes, snapshot.measured, settings), settings };
+  const cargo = cargoOfShard(shard, Math.min(1, trouble.excess / trouble.utilisation));
+  const cost = {
+    ...allocationCost(cargo, shard.type, type, handover, instances),
+    violation: expectedOverloadDollars(board, shard, trouble, leadTimeMs),
+  };
+  return { leadTimeMs, dollars: outlayOf(cost), dollarsPerHour: type.dollarsPerHour, cost };
+}
+
+function resizeOf(board: Board, shard: BoardShard, trouble: Trouble, type: DatastoreType): Price {
+  const { settings, snapshot } = board;
+  const moveMs = moveLeadMs(shard.bytes, snapshot.measured, settings);
+  const leadTimeMs = provisionLeadMs(type, snapshot.measured) + moveMs;
+  const cost = {
+    ...resizeCost(cargoOfShard(shard, 1), shard.type, type, { moveMs, settings }),
+    violation: expectedOverloadDollars(board, shard, trouble, leadTimeMs),
+  };
+  const { nowPerSecond } = shard;
+  const dollarsPerHour = runningDollarsPerHour(type, nowPerSecond) - runningDollarsPerHour(shard.type, nowPerSecond);
+  return { leadTimeMs, dollars: outlayOf(cost), dollarsPerHour, cost };
+}
+
+export const keeping = (trouble: Trouble): Alternative => ({
+  what: 'KEEP',
+  dollars: trouble.overloadDollars,
+  whyNot: 'the overload would cost more',
+});
+
+export const movingInstead = (dollars: number): Alternative => ({
+  what: 'MOVE',
+  dollars,
+  whyNot: 'to copy what must go costs more than a bigger type',
+});
+
+/** An offer beside one of so many dollars. */
+export const insteadOf = ({ kind, type, cost }: Offer, dollars: number): Alternative => ({
+  what: `${kind} ${type.name}`,
+  dollars: totalOf(cost),
+  whyNot: totalOf(cost) >= dollars ? 'it costs more over the horizon' : 'it was refused by another goal',
+});
+
+function alternativesTo(chosen: Offer, candidates: readonly Candidate[], trouble: Trouble): readonly Alternative[] {
+  const dollars = totalOf(chosen.cost);
+  const others = candidates
+    .filter(({ offer }) => offer !== chosen)
+    .map(({ offer, isEnough }): Alternative => {
+      const alternative = insteadOf(offer, dollars);
+      return isEnough ? alternative : { ...alternative, whyNot: 'it would not be enough' };
+    });
+  return [keeping(trouble), ...others].slice(0, ALTERNATIVES_MAX);
+}
+
+/** As many as an operator reads. */
+export const ALTERNATIVES_MAX = 6;

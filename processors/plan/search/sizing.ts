@@ -1,0 +1,100 @@
+// Sizing: which type a shard should be on, by what each would cost over the horizon: running, the shortage that its load makes
+// probable, and the change itself. As Autopilot (Rzadca et al., EuroSys 2020) weighs limits that are too low, too high and
+// changed, but with prices for weights.
+//
+//   Z1. A bigger type is a relief of a shard in trouble, at once (placement.ts). Here shards get smaller, and only after
+//       several plans in a row: to have too little costs more than to have too much.
+//   Z2. A change to a smaller type is paid for twice, with the way back, and leaves the shard as full as slices are
+//       placed, at most.
+//   Z3. What a shard gives up, the plans of the whole kind can do without (fleet.ts).
+
+import type { ShardId } from '../../../schemas/ids.ts';
+import type { StoreKind } from '../../../schemas/records.ts';
+import { type Action, calmFacts } from '../cluster/actions.ts';
+import { type Board, type BoardShard, cargoOfShard } from '../cluster/board.ts';
+import { type DatastoreType, typesOfKind } from '../cluster/catalog.ts';
+import { carriedBy, type FleetPlan, isWithin, surplusPerSecond } from '../cluster/fleet.ts';
+import { moveLeadMs, provisionLeadMs } from '../cluster/lead-time.ts';
+import { outlayOf, resizeCost, runningDollarsPerHour } from '../costs/cost.ts';
+import { spreadOf } from '../demand/outline.ts';
+import { Risk } from '../demand/risk.ts';
+import { SHORTAGE_RATIOS } from './provisioning.ts';
+
+/** The shard to put on a smaller type, when there is one; notes in `roomy` which shards a smaller type would serve. */
+export function* smallerTypes(
+  board: Board,
+  kind: StoreKind,
+  fleet: FleetPlan | undefined,
+  roomy: ShardId[],
+): Generator<Action> {
+  const { settings, snapshot } = board;
+  const shards = board.ofKind(kind);
+  if (fleet === undefined || shards.some((shard) => !shard.ready || shard.resizing)) return;
+  const surplus = surplusPerSecond(board, kind, fleet);
+  for (const shard of shards) {
+    const best = smallerThan(board, shard)
+      .map((type) => ({ type, dollars: sizeDollars(board, shard, type) + 2 * changeDollars(board, shard, type) }))
+      .sort((a, b) => a.dollars - b.dollars || (a.type.name < b.type.name ? -1 : 1))[0];
+    if (best === undefined) continue;
+    const keep = sizeDollars(board, shard, shard.type);
+    if (best.dollars >= keep) continue;
+    roomy.push(shard.id);
+    const { type } = best;
+    const givenUp = carriedBy(board, shard.type) - carriedBy(board, type);
+    if (shard.roomyPlans < settings.agreeingPlans || !isWithin(givenUp, surplus)) continue; // Z1, Z3
+    yield {
+      ...calmFacts(
+        board,
+        shard,
+        `${type.name} has been enough for ${shard.id} in ${shard.roomyPlans} plans: $${best.dollars.toFixed(2)} over the horizon, with the change and the way back, beside $${keep.toFixed(2)} on ${shard.type.name}.`,
+      ),
+      kind: 'RESIZE',
+      shard: shard.id,
+      type,
+      leadTimeMs: provisionLeadMs(type, snapshot.measured) + moveLeadMs(shard.bytes, snapshot.measured, settings),
+      dollarsPerHour: runningOn(shard, type) - runningOn(shard, shard.type),
+      dollars: best.dollars,
+      savesDollars: keep,
+      alternatives: [{ what: `KEEP ${shard.type.name}`, dollars: keep, whyNot: 'it costs more over the horizon' }],
+    };
+    return;
+  }
+}
+
+/** Running, and the shortage that the load makes probable, over the horizon. */
+export function sizeDollars(board: Board, shard: BoardShard, type: DatastoreType): number {
+  const { settings } = board;
+  const { horizonMs, horizonSteps: steps, errorCorrelation: r, safeUtilisation, upperQuantile, policy } = settings;
+  const hours = horizonMs / HOUR_MS;
+  const safe = safeUtilisation * type.operationsPerSecond;
+  let short = 0;
+  for (let k = 0; k < steps; k++) {
+    const median = shard.median[k]! * shard.calibration;
+    const spread = spreadOf(shard.spread[k]!, shard.spreadSquares[k]!, r) * shard.calibration;
+    short += new Risk([0.5, upperQuantile], Float64Array.of(median, median + spread), FEW * safe).above(safe) / steps;
+  }
+  return hours * (runningOn(shard, type) + short * SHORTAGE_RATIOS[policy] * runningOn(shard, shard.type));
+}
+
+/** Instance and requests, for an hour at the mean of the horizon. */
+const runningOn = (shard: BoardShard, type: DatastoreType): number =>
+  runningDollarsPerHour(type, cargoOfShard(shard, 1).perSecond);
+
+/** The change alone: what it saves in running is in `sizeDollars`. */
+function changeDollars({ settings, snapshot }: Board, shard: BoardShard, type: DatastoreType): number {
+  const moveMs = moveLeadMs(shard.bytes, snapshot.measured, settings);
+  return outlayOf({ ...resizeCost(cargoOfShard(shard, 1), shard.type, type, { moveMs, settings }), running: 0 });
+}
+
+const HOUR_MS = 3_600_000;
+/** Loads below this share of a shard are as good as none (provisioning.ts). */
+const FEW = 0.05;
+
+/** Cheaper types that would hold what is on the shard (Z2). */
+const smallerThan = (board: Board, shard: BoardShard): DatastoreType[] =>
+  typesOfKind(board.snapshot.catalog, shard.kind).filter(
+    (type) =>
+      runningOn(shard, type) < runningOn(shard, shard.type) &&
+      !board.snapshot.avoided.has(type.name) &&
+      board.outline({ ...shard, type }).utilisation <= board.placeLimit,
+  );

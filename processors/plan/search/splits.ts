@@ -1,0 +1,133 @@
+// Splits: how a slice that is too much for its shard is made smaller. Carved: a hot topic or heavy group gets a slice of its
+// own. Halved: a hash range by one more bit. What cannot be cut is spread by client when its clients are too many for any
+// instance, or shared with a replica when its look-ups are.
+
+import type { SliceKey } from '../../../schemas/ids.ts';
+import { hashSlice, isTrieSlice, parseSlice, pinSlice, spreadSlices } from '../../../state/keys.ts';
+import type { Board, BoardShard, PlannedSlice } from '../cluster/board.ts';
+import { type DatastoreType, typesOfKind } from '../cluster/catalog.ts';
+import type { Trouble } from '../demand/capacity.ts';
+import { addLoad, halfLoad, type Load, lookupShare, peakOf, scaledLoad } from '../demand/demand.ts';
+
+/** A topic with this share of its slice's load is pinned; a group with this share of its slice's is carved out. */
+const HEAVY_SHARE = 0.4;
+/** Bits of the second hash that a slice may use; deeper slices hold single topics, which are pinned instead. */
+const BITS_MAX = 24;
+/** A PUBLISH that asks more slices than this is dearer than an overload. */
+const PARTS_MAX = 16;
+/** Parts that are so many times as large must still fit an instance. */
+const PART_GROWTH = 1.5;
+
+export interface Split {
+  readonly before: readonly PlannedSlice[];
+  readonly after: readonly PlannedSlice[];
+  readonly how: string;
+}
+
+/** A slice without what is carved out of it, and that as a slice of its own; how many entries it has is not known yet. */
+export function carvedOut(slice: PlannedSlice, key: SliceKey, load: Load): readonly [PlannedSlice, PlannedSlice] {
+  const rest = scaledLoad(slice.load, 1);
+  addLoad(rest, load, -1);
+  return [
+    { ...slice, load: rest },
+    { ...slice, slice: key, load, entries: 0, bytes: 0 },
+  ];
+}
+
+/** How a slice may be made smaller; `undefined` when it may not. */
+export function splitOf(board: Board, shard: BoardShard, slice: PlannedSlice, trouble: Trouble): Split | undefined {
+  const total = peakOf(slice.load).perSecond;
+  const part = (key: SliceKey, load: Load, share: number): PlannedSlice => ({
+    ...slice,
+    slice: key,
+    load,
+    entries: slice.entries * share,
+    bytes: slice.bytes * share,
+  });
+  const carved = (key: SliceKey, load: Load, how: string): Split => ({
+    before: [slice],
+    after: carvedOut(slice, key, load),
+    how,
+  });
+  if (isTrieSlice(slice.slice)) {
+    const group = heaviest(board.snapshot.heavyGroups.filter((each) => isStillIn(each, slice, shard)));
+    return group !== undefined && peakOf(group.load).perSecond > HEAVY_SHARE * Math.min(total, trouble.peakPerSecond)
+      ? carved(group.key, group.load, `the group ${group.key} is carved out`)
+      : undefined;
+  }
+  const topic = heaviest(
+    board.snapshot.heavyTopics
+      .map((each) => ({ ...each, key: pinSlice(each.filter) }))
+      .filter((each) => isStillIn(each, slice, shard)),
+  );
+  if (topic !== undefined && peakOf(topic.load).perSecond > HEAVY_SHARE * total)
+    return carved(topic.key, topic.load, `the hot topic ${topic.filter} gets a slice of its own`);
+  const parsed = parseSlice(slice.slice);
+  if (parsed?.kind === 'pin') return spreadOf(board, shard, slice, parsed.filter);
+  if (parsed?.kind !== 'hash' || parsed.bits.length >= BITS_MAX) return undefined;
+  const half = (bit: string): PlannedSlice =>
+    part(hashSlice(parsed.partition, parsed.bits + bit), scaledLoad(slice.load, 0.5), 0.5);
+  return { before: [slice], after: [half('0'), half('1')], how: 'it is split in two' };
+}
+
+/**
+ * A pinned topic that no instance can hold is spread by client over as few slices as can be held, with room to grow: parts
+ * are not spread again. Each part has its share of the entries and writes, but every PUBLISH asks all of them.
+ */
+function spreadOf(board: Board, shard: BoardShard, slice: PlannedSlice, filter: string): Split | undefined {
+  if (holderOf(board, shard, slice) !== undefined) return undefined;
+  const lookups = lookupShare(slice.load);
+  for (let of = 2; of <= PARTS_MAX; of++) {
+    const share = { entries: slice.entries / of, bytes: slice.bytes / of };
+    const asked = { lookups: slice.load.lookups, unsubscribes: slice.load.unsubscribes / of };
+    const load = { ...scaledLoad(slice.load, lookups + (1 - lookups) / of), ...asked };
+    const grown = { entries: share.entries * PART_GROWTH, bytes: share.bytes * PART_GROWTH };
+    const type = holderOf(board, shard, { ...slice, ...grown, load: scaledLoad(load, PART_GROWTH) });
+    if (type === undefined) continue;
+    const after = spreadSlices(filter, of).map((key) => ({ ...slice, ...share, slice: key, load }));
+    return {
+      before: [slice],
+      after,
+      how: `its clients are spread over ${of} slices, each of which a ${type.name} can hold`,
+    };
+  }
+  return undefined;
+}
+
+/** The cheapest type whose instance can hold the slice alone. */
+const holderOf = (board: Board, shard: BoardShard, slice: PlannedSlice): DatastoreType | undefined =>
+  typesOfKind(board.snapshot.catalog, shard.kind).find(
+    (type) => !board.snapshot.avoided.has(type.name) && board.fitsEmpty(type, slice, shard.calibration),
+  );
+
+/** The half that a replica would take of the look-ups that are too many for any instance; `undefined` when that is no help. */
+export function halfOf(
+  board: Board,
+  shard: BoardShard,
+  slice: PlannedSlice,
+  { dimension }: Trouble,
+): PlannedSlice | undefined {
+  if (dimension !== 'operations' || slice.busy || holderOf(board, shard, slice) !== undefined) return undefined;
+  const half = { ...slice, load: halfLoad(slice.load) };
+  return holderOf(board, shard, half) === undefined ? undefined : half;
+}
+
+/** Of this slice, and not carved out earlier in this plan. */
+const isStillIn = (
+  each: { readonly key: SliceKey; readonly slice: SliceKey },
+  slice: PlannedSlice,
+  shard: BoardShard,
+): boolean => each.slice === slice.slice && !shard.slices.has(each.key);
+
+function heaviest<Heavy extends { readonly load: Load }>(candidates: readonly Heavy[]): Heavy | undefined {
+  let best: Heavy | undefined;
+  let peak = 0;
+  for (const each of candidates) {
+    const own = peakOf(each.load).perSecond;
+    if (own > peak) {
+      best = each;
+      peak = own;
+    }
+  }
+  return best;
+}

@@ -1,0 +1,289 @@
+// Upkeep: what is done when nothing is in trouble: take home what is cold, give back what is not needed (and balance.ts).
+//
+//   V1. Nothing here is urgent: churn, cool-down and cost hold all of it back.
+//   V2. A shard goes when the fleet's plans agree (fleet.ts) and every slice of it has a place where it stays by the rule
+//       that slices are placed by: what goes is not bought again for the same load.
+//   V3. Nothing goes home to a shard that is being emptied, or that one of the last plans could do without: it would only
+//       have to leave again. Nor does what is emptied go to such a shard while there is room on another.
+//   V4. What is emptied goes where its own are, if there is room: from anywhere else it would go home when it is cold. So
+//       what was carved out of a slice on the same shard goes after that slice, or becomes one with it before.
+
+import type { ShardId, SliceKey } from '../../../schemas/ids.ts';
+import type { StoreKind } from '../../../schemas/records.ts';
+import { hashSlice, parseSlice, partitionOf, pinSlice, type Slice, spreadSlices } from '../../../state/keys.ts';
+import { SliceTree } from '../../../state/slice-tree.ts';
+import { type Action, calmFacts } from '../cluster/actions.ts';
+import { type Board, type BoardShard, type PlannedSlice, sumOnto } from '../cluster/board.ts';
+import { carriedBy, type FleetPlan, isWithin, surplusPerSecond, unwantedPerSecond } from '../cluster/fleet.ts';
+import { addLoad, emptyLoad, lookupShare, peakOf, scaledLoad } from '../demand/demand.ts';
+import { moveAction } from './placement.ts';
+
+const HOUR_MS = 3_600_000;
+/** Slices that fill less of their shard than this are cold. */
+export const COLD_SHARE = 0.02;
+const MERGES_MAX = 2;
+
+/** Cold neighbours, and cold parts of a spread topic, become one slice again; cold pins and groups go home, but not to `spare` (V3). */
+export function* merging(board: Board, spare: ReadonlySet<ShardId>): Generator<Action> {
+  const all = allPlaced(board);
+  const kin = kinship(board, all);
+  const isCold = ({ slice, shard }: Placed): boolean =>
+    !slice.busy &&
+    slice.coolUntil <= board.snapshot.now &&
+    shard.ready &&
+    board.shareOf(shard, slice, board.outline(shard).dimension) < COLD_SHARE;
+  let found = 0;
+  for (const [key, one] of all) {
+    if (found === MERGES_MAX) return;
+    if (!MERGEABLE.test(key) || !isCold(one)) continue;
+    const family = kin(key);
+    if (family === undefined) continue;
+    const { into, isHosted } = family;
+    const before = family.before.flatMap((each) => all.get(each) ?? []);
+    if (before.length < family.before.length || !before.every(isAsBefore)) continue;
+    if (isHosted) {
+      const { slice: host } = before[0]!;
+      if (host.busy || host.coolUntil > board.snapshot.now) continue;
+    } else if (!before.every(isCold)) continue;
+    // Equals meet where one of them may stay; a guest goes to its host.
+    const first = (isHosted ? undefined : before.find(({ shard }) => !spare.has(shard.id))) ?? before[0]!;
+    if (spare.has(first.shard.id) && before.some(({ shard }) => shard !== first.shard)) continue; // V3
+    found++;
+    const facts = calmFacts(
+      board,
+      one.shard,
+      `${before.map(({ slice }) => slice.slice).join(' and ')} are cold; fewer slices are fewer pointers.`,
+    );
+    const apart = before.find(({ shard }) => shard !== first.shard);
+    if (apart !== undefined) {
+      if (!first.shard.ready || !board.fits(first.shard, apart.slice)) continue;
+      yield moveAction(board, apart.slice, first.shard, {
+        ...facts,
+        reason: `${apart.slice.slice} is cold and goes back to ${first.slice.slice}.`,
+        savesDollars: Number.POSITIVE_INFINITY,
+      });
+      continue;
+    }
+    const merged = { ...first.slice, slice: into, load: emptyLoad(board.settings.horizonSteps), entries: 0, bytes: 0 };
+    for (const { slice } of before) {
+      addLoad(merged.load, slice.load);
+      merged.entries += slice.entries;
+      merged.bytes += slice.bytes;
+    }
+    yield {
+      ...facts,
+      kind: 'MERGE',
+      shard: first.shard.id,
+      before: before.map(({ slice }) => slice),
+      after: [merged],
+      leadTimeMs: 0,
+      dollars: 0,
+      savesDollars: 0,
+    };
+  }
+}
+
+/** Replicas that are not needed any more, with much room to spare: what is ended is not made again soon. */
+export function* unreplicating(board: Board): Generator<Action> {
+  const limit = board.placeLimit * ALONE_SHARE;
+  for (const { slice: key, shard: id, replica } of board.snapshot.slices) {
+    const shard = replica === undefined ? undefined : board.shards.get(id);
+    const slice = shard?.slices.get(key);
+    if (shard === undefined || slice?.replica === undefined || slice.coolUntil > board.snapshot.now) continue;
+    const lookups = scaledLoad(slice.load, lookupShare(slice.load));
+    const { utilisation } = board.outline(shard, { ...slice, entries: 0, bytes: 0, load: lookups });
+    if (utilisation > limit) continue;
+    const reason = `${shard.id} is at most ${percent(utilisation)} full when it serves ${slice.slice} alone; its replica on ${slice.replica} goes.`;
+    yield { ...calmFacts(board, shard, reason), kind: 'UNREPLICATE', slice, leadTimeMs: 0, dollars: 0 };
+  }
+}
+
+/** Of what may be placed on a shard, the share to which it is filled at most when it serves a slice alone again. */
+const ALONE_SHARE = 0.6;
+
+interface Placed {
+  readonly slice: PlannedSlice;
+  readonly shard: BoardShard;
+}
+
+/** No action of this plan has taken it: `all` is as the plan found it. */
+const isAsBefore = ({ slice, shard }: Placed): boolean => shard.slices.get(slice.slice) === slice;
+
+function allPlaced(board: Board): Map<SliceKey, Placed> {
+  const all = new Map<SliceKey, Placed>();
+  for (const shard of board.shards.values())
+    for (const slice of shard.slices.values()) if (!slice.isReplica) all.set(slice.slice, { slice, shard });
+  return all;
+}
+
+/** Slices that may become one. */
+interface Family {
+  /** With the slice asked for; a host comes first. */
+  readonly before: readonly SliceKey[];
+  readonly into: SliceKey;
+  /** The first is what the other was carved out of, and stays. */
+  readonly isHosted: boolean;
+}
+
+/** What a slice may become one with: its other half, the other parts of a topic, or what it was carved out of. */
+function kinship(board: Board, all: ReadonlyMap<SliceKey, Placed>): (key: SliceKey) => Family | undefined {
+  let known: SliceTree | undefined;
+  return (key) => {
+    const parsed = parseSlice(key);
+    if (parsed === undefined) return undefined;
+    if (parsed.kind === 'hash') {
+      if (parsed.bits === '') return undefined;
+      const [before, into] = halvesOf(parsed);
+      return { before, into, isHosted: false };
+    }
+    if (parsed.kind === 'spread') {
+      const { filter, of } = parsed;
+      return { before: spreadSlices(filter, of), into: pinSlice(filter), isHosted: false };
+    }
+    known ??= new SliceTree(board.settings.partitions, all.keys());
+    const tree = known;
+    tree.remove(key);
+    const host =
+      parsed.kind === 'group'
+        ? tree.groupOf(parsed.partition, parsed.prefix)
+        : tree.concreteSliceOf(parsed.filter, partitionOf(parsed.filter, tree.partitions), '');
+    tree.add(key);
+    return host === undefined ? undefined : { before: [host, key], into: host, isHosted: true };
+  };
+}
+
+function halvesOf({ partition, bits }: Extract<Slice, { kind: 'hash' }>): [of: SliceKey[], into: SliceKey] {
+  const above = bits.slice(0, -1);
+  return [[hashSlice(partition, `${above}0`), hashSlice(partition, `${above}1`)], hashSlice(partition, above)];
+}
+
+/** The first half of a hash slice, a pin, the first part of a spread topic, and a group below the whole. */
+const MERGEABLE = /^(c\/\d+\/[01]*0$|t\/|s\/0of|w\/\d+\/.)/;
+
+/** A shard that is not needed, and where those of its slices go that go first. */
+export interface Leaving {
+  readonly shard: BoardShard;
+  readonly homes: readonly (readonly [PlannedSlice, BoardShard])[];
+}
+
+/** The least needed shard, when its kind has done without what it carries for several plans. */
+export function leavingShard(board: Board, kind: StoreKind, fleet: FleetPlan): Leaving | undefined {
+  const shards = board.ofKind(kind);
+  if (shards.some((shard) => !shard.ready || shard.resizing)) return undefined;
+  const shard = spareShard(board, kind, surplusPerSecond(board, kind, fleet));
+  if (shard === undefined) return undefined;
+  const unwanted = unwantedShards(board, kind, fleet);
+  const homes = homesWithout(board, shard, unwanted) ?? homesWithout(board, shard, NONE);
+  return homes && { shard, homes };
+}
+
+const NONE: ReadonlySet<ShardId> = new Set();
+
+/** All shards that one of the last plans, or this one, could do without, were the emptiest given back first (V3). */
+export function unwantedShards(board: Board, kind: StoreKind, fleet: FleetPlan): ReadonlySet<ShardId> {
+  let left = unwantedPerSecond(board, kind, fleet);
+  const unwanted = new Set<ShardId>();
+  const emptiest = board
+    .ofKind(kind)
+    .filter((each) => !each.first)
+    .map((each) => ({ each, peak: board.outline(each).utilisation }))
+    .sort((a, b) => a.peak - b.peak || (a.each.id < b.each.id ? 1 : -1));
+  for (const { each } of emptiest) {
+    const carried = carriedBy(board, each.type);
+    if (!isWithin(carried, left)) continue;
+    unwanted.add(each.id);
+    left -= carried;
+  }
+  return unwanted;
+}
+
+/** The emptiest shard that so much surplus could do without. */
+export function spareShard(board: Board, kind: StoreKind, surplusPerSecond: number): BoardShard | undefined {
+  return board
+    .ofKind(kind)
+    .filter((each) => !each.first && isWithin(carriedBy(board, each.type), surplusPerSecond) && !isSharing(each))
+    .map((each) => ({ each, peak: board.outline(each).utilisation }))
+    .sort((a, b) => a.peak - b.peak || (a.each.id < b.each.id ? 1 : -1))[0]?.each;
+}
+
+/** A replica is ended, not moved: its shard is not emptied before. */
+function isSharing({ slices }: BoardShard): boolean {
+  for (const { replica, isReplica } of slices.values()) if (replica !== undefined || isReplica) return true;
+  return false;
+}
+
+/** Empties the shard, and retires it when it is empty. */
+export function* emptying(board: Board, { shard, homes }: Leaving): Generator<Action> {
+  const { agreeingPlans, paybackMs } = board.settings;
+  const facts = {
+    ...calmFacts(board, shard, `${agreeingPlans} plans in a row could do without ${shard.id}.`),
+    savesDollars: (shard.type.dollarsPerHour * paybackMs) / HOUR_MS,
+  };
+  if (shard.slices.size === 0)
+    yield {
+      ...facts,
+      kind: 'RETIRE',
+      shard: shard.id,
+      leadTimeMs: 0,
+      dollars: 0,
+      dollarsPerHour: -shard.type.dollarsPerHour,
+    };
+  for (const [slice, target] of homes)
+    if (!slice.busy) yield moveAction(board, slice, target, { ...facts, reason: `${facts.reason} It is emptied.` });
+}
+
+/**
+ * Where the slices of the shard go that go first, when each could go somewhere, but to `unwanted`, with no other shard
+ * getting fuller than slices are placed; `undefined` when one has no place.
+ */
+function homesWithout(
+  board: Board,
+  victim: BoardShard,
+  unwanted: ReadonlySet<ShardId>,
+): [PlannedSlice, BoardShard][] | undefined {
+  if (victim.slices.size > EMPTYING_SLICES_MAX) return undefined;
+  const trial = new Map(
+    board
+      .ofKind(victim.kind)
+      .filter((shard) => shard !== victim && !unwanted.has(shard.id))
+      .map((shard) => [shard.id, copyOf(shard)]),
+  );
+  if (trial.size === 0) return undefined;
+  const all = victim.slices.size === 0 ? new Map<SliceKey, Placed>() : allPlaced(board);
+  const kin = kinship(board, all);
+  const homes: [PlannedSlice, BoardShard][] = [];
+  const slices = [...victim.slices.values()].sort(
+    (a, b) => peakOf(b.load).perSecond - peakOf(a.load).perSecond || (a.slice < b.slice ? -1 : 1),
+  );
+  for (const slice of slices) {
+    const family = kin(slice.slice);
+    let best = (family?.before ?? [])
+      .flatMap((key) => trial.get(all.get(key)?.shard.id ?? victim.id) ?? [])
+      .find((shard) => board.outline(shard, slice).utilisation <= board.placeLimit); // V4
+    let lowest = best === undefined ? board.placeLimit : Number.NEGATIVE_INFINITY;
+    for (const shard of trial.values()) {
+      const { utilisation } = board.outline(shard, slice);
+      if (utilisation <= lowest) {
+        best = shard;
+        lowest = utilisation;
+      }
+    }
+    if (best === undefined) return undefined;
+    sumOnto(best, slice, 1);
+    const isGuest = family?.isHosted === true && victim.slices.has(family.into);
+    if (!isGuest) homes.push([slice, board.shards.get(best.id)!]); // V4
+  }
+  return homes;
+}
+
+/** Emptying takes a move for each slice; with more it would never end within a quiet time. */
+const EMPTYING_SLICES_MAX = 256;
+
+const copyOf = (shard: BoardShard): BoardShard => ({
+  ...shard,
+  median: shard.median.slice(),
+  spread: shard.spread.slice(),
+  spreadSquares: shard.spreadSquares.slice(),
+});
+
+const percent = (share: number): string => `${Math.round(share * 100)} %`;

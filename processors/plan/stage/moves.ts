@@ -1,0 +1,385 @@
+// Moves: the life of a move as the planner sees it. Apply copies, verifies and erases; the planner alone switches the
+// pointer, and alone says when every reader has passed the switch.
+//
+//   M1. The pointer of a moving slice changes once, in the step that takes VERIFIED; nothing aborts a move after it.
+//   M2. RETIRE is asked once, after every live broker's heartbeat has passed the switch, or it fell silent, or there is
+//       none and `drainMs` have passed.
+//   M3. A step that NEXT does not allow changes nothing: progress is a topic, which may be replayed or forged.
+//       A move that we have not begun is given up: while it lasts, ours of that slice are refused.
+//   M4. A move that makes a replica is not switched but shared: the pointer names both shards, and the move stays open. It
+//       ends as one from the replica back to the slice's own shard, which has everything already.
+
+import { type Epoch, type EventTime, type MoveId, moveId, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
+import type { MoveProgress, MoveRequest, MoveState, PointerMode, SteerAction } from '../../../schemas/records.ts';
+import { parseSlice } from '../../../state/keys.ts';
+import { brokerKey, type MoveRow, moveKey, type PlanRows, rowOf, type SliceRow, sliceRowKey } from './rows.ts';
+import { pointerEntry, type Saying, type Turn } from './turn.ts';
+
+/** Where a move may go from each state. Apply may be a state ahead of what it last said, so steps before the switch may be skipped. */
+export const NEXT: Record<MoveState, readonly MoveState[]> = {
+  PLANNED: ['PROVISIONING', 'COPYING', 'VERIFYING', 'VERIFIED', 'ABORTED'],
+  PROVISIONING: ['COPYING', 'VERIFYING', 'VERIFIED', 'ABORTED'],
+  COPYING: ['VERIFYING', 'VERIFIED', 'ABORTED'],
+  VERIFYING: ['COPYING', 'VERIFIED', 'ABORTED'], // A difference is copied again.
+  // A restarted apply compares anew, and one that gives up reports rows until it has.
+  VERIFIED: ['COPYING', 'VERIFYING', 'SWITCHED', 'SHARED', 'ABORTED'],
+  SHARED: ['SWITCHED'],
+  SWITCHED: ['DRAINING', 'RETIRED'], // There is no way back.
+  DRAINING: ['RETIRED'],
+  RETIRED: [],
+  ABORTED: [],
+};
+
+export const isOpen = (state: MoveState): boolean => NEXT[state].length > 0;
+export const isSwitched = (state: MoveState): boolean =>
+  state === 'SWITCHED' || state === 'DRAINING' || state === 'RETIRED';
+
+/** Starts a move, or the making of a replica; its id. */
+export function startMove(
+  turn: Turn,
+  slice: SliceRow,
+  to: ShardId,
+  reason: string,
+  saying: Partial<Saying>,
+  replicates = false,
+): MoveId {
+  const { cell, rows } = turn;
+  const id = moveId(`move-${String(cell.nextMove++).padStart(6, '0')}`);
+  const from = slice.shard;
+  slice.busyWith = id;
+  rows.set(sliceRowKey(slice.slice), slice);
+  cell.openMoves.push(id);
+  turn.keepCell();
+  rows.set(moveKey(id), { ...newMove(id, slice.slice, from, to, turn.now, reason), ...(replicates && { replicates }) });
+  const command = turn.commandSlice(
+    slice.slice,
+    { kind: 'MoveSlice', moveId: id, slice: slice.slice, from, to, rowsPerSecond: 0 },
+    reason,
+  );
+  const kind = replicates ? 'REPLICATE' : 'MOVE';
+  turn.decide({ ...saying, kind, subject: slice.slice, reason: `${reason} (${id})`, commandIds: [command] });
+  return id;
+}
+
+/** The open move that keeps the slice's replica, once readers ask both shards. */
+export function replicaOf(rows: PlanRows, { busyWith }: SliceRow): MoveRow | undefined {
+  const move = rowOf(rows, 'move', moveKey(busyWith));
+  return move?.state === 'SHARED' ? move : undefined;
+}
+
+/** The shards that readers may ask for the slice: its own, then that of its replica. */
+export function shardsOfSlice(rows: PlanRows, row: SliceRow): readonly [ShardId, ...ShardId[]] {
+  const replica = row.busyWith === '' ? undefined : replicaOf(rows, row);
+  return replica === undefined ? [row.shard] : [row.shard, replica.to];
+}
+
+/** Ends a replica: readers are sent to the slice's own shard, and what the other holds is erased once they all know (M4). */
+export function endReplica(turn: Turn, shared: MoveRow, reason: string, saying: Partial<Saying>): void {
+  const move: MoveRow = {
+    ...shared,
+    from: shared.to,
+    to: shared.from,
+    state: 'SWITCHED',
+    switchOffset: -1,
+    outcome: reason,
+  };
+  point(turn, move, 'SINGLE', [move.to]);
+  const command = steer(turn, move, 'UNSHARE', reason);
+  turn.decide({ ...saying, kind: 'UNREPLICATE', subject: move.slice, reason, commandIds: [command] });
+}
+
+/** Takes what apply reports of a move. */
+export function takeMoveProgress(turn: Turn, progress: MoveProgress): void {
+  const move = rowOf(turn.rows, 'move', moveKey(progress.moveId));
+  const problem = moveProblem(move, progress);
+  if (move === undefined || problem !== undefined) {
+    turn.cell.ignored.progress++;
+    turn.keepCell();
+    turn.refuse(move?.id ?? 'progress', 'illegal-step', `Progress was ignored: ${problem ?? 'no such move'}.`);
+    const { moveId: id, slice, state } = progress;
+    if (move === undefined && isOpen(state) && parseSlice(slice) !== undefined)
+      steer(turn, { id, slice, switchEpoch: 0 }, 'ABORT', 'nobody here has begun it');
+    return;
+  }
+  move.signs++;
+  move.rowsCopied = progress.rowsCopied;
+  move.bytesCopied = progress.bytesCopied;
+  move.rowsVerified = progress.rowsVerified;
+  move.rowsErased = progress.rowsErased;
+  move.etaMs = progress.etaMs;
+  move.state = progress.state;
+  turn.rows.set(moveKey(move.id), move);
+  if (progress.state === 'VERIFIED') switchWhenFree(turn, move);
+  else if (progress.state === 'RETIRED') finish(turn, move);
+  else if (progress.state === 'ABORTED') closeAborted(turn, move, progress.reason);
+}
+
+/** Carries out what a person asks of a move, once for each request id. */
+export function takeMoveRequest(turn: Turn, request: MoveRequest): void {
+  const move = rowOf(turn.rows, 'move', moveKey(request.moveId));
+  const answer = (reason: string): void =>
+    turn.decide({
+      kind: 'REFUSE',
+      subject: request.moveId,
+      reason,
+      constraint: 'request',
+      requestId: request.requestId,
+    });
+  if (move === undefined) {
+    if (remembered(turn, request.requestId)) return;
+    turn.cell.ignored.requests++;
+    answer('There is no such move.');
+    return;
+  }
+  if (move.requests.includes(request.requestId)) return;
+  move.requests = [...move.requests, request.requestId].slice(-REQUESTS_KEPT);
+  turn.rows.set(moveKey(move.id), move);
+  if (!isOpen(move.state)) {
+    answer(`The move has ended: ${move.state}.`);
+    return;
+  }
+  if (request.action === 'ABORT') {
+    if (isSwitched(move.state)) answer('The pointer has been switched; there is no way back.');
+    else if (move.state === 'SHARED')
+      endReplica(turn, move, `The replica of ${move.slice} on ${move.to} goes: a person asked for it.`, {
+        requestId: request.requestId,
+      });
+    else abort(turn, move, 'a person asked for it', request.requestId);
+    return;
+  }
+  if (request.action === 'PAUSE') move.paused = true;
+  if (request.action === 'RESUME') move.paused = false;
+  const command = steer(turn, move, request.action, `request ${request.requestId}`, request.rowsPerSecond);
+  turn.decide({
+    kind: 'KEEP',
+    subject: move.id,
+    reason: `${request.action} was asked for and passed on.`,
+    requestId: request.requestId,
+    commandIds: [command],
+  });
+  switchWhenFree(turn, move);
+}
+
+/** Asks apply to give the move up; it ends with its ABORTED. */
+export function abort(turn: Turn, move: MoveRow, reason: string, requestId = ''): void {
+  if (move.asked !== '' || !NEXT[move.state].includes('ABORTED')) return;
+  move.asked = 'ABORT';
+  move.outcome = reason;
+  turn.rows.set(moveKey(move.id), move);
+  const command = steer(turn, move, 'ABORT', reason);
+  turn.decide({
+    kind: 'ABORT',
+    subject: move.id,
+    reason: `The move of ${move.slice} is given up: ${reason}.`,
+    requestId,
+    commandIds: [command],
+  });
+}
+
+/** On each tick: gives up moves that apply is silent about, and retires the source of those that every reader has passed. */
+export function watchMoves(turn: Turn, wallTime: number): void {
+  for (const id of [...turn.cell.openMoves]) {
+    const move = rowOf(turn.rows, 'move', moveKey(id))!;
+    if (isSwitched(move.state)) retireWhenPassed(turn, move, wallTime);
+    else if (move.state === 'SHARED')
+      continue; // Apply is silent about it; it goes on for as long as it is of use.
+    else if (move.signs !== move.seenSigns) {
+      if (move.startedWallTime === 0) move.startedWallTime = wallTime;
+      move.seenSigns = move.signs;
+      move.seenWallTime = wallTime;
+      turn.rows.set(moveKey(id), move);
+    } else if (!move.paused && wallTime - move.seenWallTime > turn.settings.moveSilentMs)
+      abort(turn, move, `no progress for ${turn.settings.moveSilentMs / 1000} s`);
+  }
+}
+
+/** Why this progress cannot be (M3). */
+function moveProblem(move: MoveRow | undefined, progress: MoveProgress): string | undefined {
+  if (move === undefined) return `there is no move ${progress.moveId.slice(0, 64)}`;
+  if (progress.slice !== move.slice || progress.from !== move.from || progress.to !== move.to)
+    return 'it speaks of another slice or other shards';
+  if (progress.state === 'RETIRED' && move.asked !== 'RETIRE') return 'nobody has asked to retire the source';
+  if (progress.state === move.state) return isOpen(move.state) ? undefined : `the move is ${move.state}`;
+  // SWITCHED and SHARED are ours to say: apply confirms them.
+  const isOurs = progress.state === 'SWITCHED' || progress.state === 'SHARED';
+  if (isOurs && !isSwitched(move.state)) return 'the pointer has not been switched';
+  return NEXT[move.state].includes(progress.state) ? undefined : `${progress.state} cannot follow ${move.state}`;
+}
+
+/** A verified move that nobody holds back is switched. `paused` is what people asked for: apply pauses at our word alone. */
+function switchWhenFree(turn: Turn, move: MoveRow): void {
+  if (move.state !== 'VERIFIED' || move.asked !== '' || move.paused) return;
+  const { slice, from, to, rowsVerified } = move;
+  const isShared = move.replicates === true;
+  move.state = isShared ? 'SHARED' : 'SWITCHED';
+  const epoch = isShared ? point(turn, move, 'REPLICAS', [from, to]) : point(turn, move, 'SINGLE', [to]);
+  const command = steer(turn, move, isShared ? 'SHARE' : 'SWITCH', 'both sides are equal');
+  turn.decide({
+    kind: 'SWITCH',
+    subject: move.id,
+    reason: `${slice} is served by ${isShared ? `${from} and by ` : ''}${to} from epoch ${epoch} on; ${rowsVerified} rows were equal.`,
+    commandIds: [command],
+  });
+}
+
+/** Publishes who serves the moving slice from the next epoch on (M1): its own shard first. */
+function point(turn: Turn, move: MoveRow, mode: PointerMode, shards: readonly [ShardId, ...ShardId[]]): Epoch {
+  const epoch = turn.publish([pointerEntry(move.slice, mode, shards)]);
+  const slice = rowOf(turn.rows, 'slice', sliceRowKey(move.slice))!;
+  slice.shard = shards[0];
+  slice.epoch = epoch;
+  if (mode === 'REPLICAS') slice.coolUntil = (turn.now + turn.settings.coolDownMs) as EventTime;
+  turn.rows.set(sliceRowKey(move.slice), slice);
+  move.switchEpoch = epoch;
+  turn.rows.set(moveKey(move.id), move);
+  return epoch;
+}
+
+function retireWhenPassed(turn: Turn, move: MoveRow, wallTime: number): void {
+  if (move.switchedWallTime === 0) {
+    move.switchedWallTime = wallTime;
+    turn.rows.set(moveKey(move.id), move);
+    if (!move.replicates) learnCopyRate(turn, move, wallTime);
+  }
+  if (move.asked !== '' || move.switchOffset < 0) return;
+  const { brokerSilentMs, drainMs } = turn.settings;
+  let live = 0;
+  for (const name of turn.cell.brokers) {
+    const broker = rowOf(turn.rows, 'broker', brokerKey(name))!;
+    if (wallTime - broker.seenWallTime > brokerSilentMs && broker.beats === broker.seenBeats) continue;
+    if (broker.pointerOffset <= move.switchOffset) return;
+    live++;
+  }
+  const sinceMs = wallTime - move.switchedWallTime;
+  if (live === 0 && sinceMs < drainMs) return;
+  move.asked = 'RETIRE';
+  turn.rows.set(moveKey(move.id), move);
+  steer(turn, move, 'RETIRE', live === 0 ? 'no broker reads the table' : `${live} brokers have passed the switch`);
+  if (live > 0) {
+    turn.cell.measured.propagationMs = smoothed(turn.cell.measured.propagationMs, Math.max(1, sinceMs));
+    turn.keepCell();
+  }
+}
+
+function learnCopyRate(turn: Turn, move: MoveRow, wallTime: number): void {
+  const tookMs = wallTime - move.startedWallTime;
+  if (move.bytesCopied < COPY_SAMPLE_BYTES || tookMs <= 0 || move.startedWallTime === 0) return;
+  const { measured } = turn.cell;
+  measured.copyBytesPerSecond = smoothed(measured.copyBytesPerSecond, (move.bytesCopied / tookMs) * 1000);
+  turn.keepCell();
+}
+
+/** Below it a copy's time is that of its set-up, and says nothing of the rate. */
+const COPY_SAMPLE_BYTES = 1024 * 1024;
+const smoothed = (before: number, sample: number): number => before * 0.7 + sample * 0.3;
+
+function finish(turn: Turn, move: MoveRow): void {
+  close(turn, move, turn.now);
+  const reason = move.replicates
+    ? `The replica of ${move.slice} on ${move.from} is gone: ${move.rowsErased} rows erased. It was made because: ${move.reason}`
+    : `${move.slice} has moved from ${move.from} to ${move.to}: ${move.rowsCopied} rows and ${move.bytesCopied} bytes copied, ${move.rowsErased} erased at the source. It was moved because: ${move.reason}`;
+  turn.decide({ kind: 'FINISH', subject: move.id, reason });
+}
+
+function closeAborted(turn: Turn, move: MoveRow, reason: string): void {
+  const said = move.asked === 'ABORT';
+  if (!said) move.outcome = reason;
+  close(turn, move, turn.now);
+  if (!said)
+    turn.decide({
+      kind: 'ABORT',
+      subject: move.id,
+      reason: `The move of ${move.slice} from ${move.from} to ${move.to} was given up: ${reason || 'no reason was given'}.`,
+    });
+}
+
+/** The slice is free again, after a cool-down; the move stays to be looked at for a while. */
+function close(turn: Turn, move: MoveRow, at: EventTime): void {
+  const { cell, rows, settings } = turn;
+  move.closedAt = at;
+  rows.set(moveKey(move.id), move);
+  if (move.state === 'RETIRED' && !move.replicates) noteLeft(turn, move, at);
+  freeSlice(turn, move.slice, at + settings.coolDownMs);
+  cell.openMoves = cell.openMoves.filter((id) => id !== move.id);
+  cell.closedMoves.push(move.id);
+  while (cell.closedMoves.length > CLOSED_MOVES_KEPT) rows.delete(moveKey(cell.closedMoves.shift()!));
+  turn.keepCell();
+}
+
+/** The slice does not come back for two cool-downs (goals/return.ts). */
+function noteLeft({ rows, settings }: Turn, { slice: key, from }: MoveRow, at: EventTime): void {
+  const slice = rowOf(rows, 'slice', sliceRowKey(key));
+  if (slice === undefined) return;
+  const until = (at + RETURN_COOL_DOWNS * settings.coolDownMs) as EventTime;
+  const others = (slice.left ?? []).filter((left) => left.shard !== from && left.until > at);
+  rows.set(sliceRowKey(key), { ...slice, left: [...others, { shard: from, until }] });
+}
+
+const RETURN_COOL_DOWNS = 2;
+const CLOSED_MOVES_KEPT = 200;
+const REQUESTS_KEPT = 32;
+
+export function freeSlice(turn: Turn, key: SliceKey, coolUntil: number): void {
+  const slice = rowOf(turn.rows, 'slice', sliceRowKey(key));
+  if (slice === undefined) return;
+  slice.busyWith = '';
+  slice.coolUntil = coolUntil as EventTime;
+  turn.rows.set(sliceRowKey(key), slice);
+}
+
+/** True when this request was answered before; remembers it otherwise. */
+export function remembered(turn: Turn, requestId: string): boolean {
+  if (turn.cell.requests.includes(requestId)) return true;
+  turn.cell.requests = [...turn.cell.requests, requestId].slice(-256);
+  turn.keepCell();
+  return false;
+}
+
+export const steer = (
+  turn: Turn,
+  move: Pick<MoveRow, 'id' | 'slice' | 'switchEpoch'>,
+  action: SteerAction,
+  reason: string,
+  rowsPerSecond = 0,
+): string =>
+  turn.commandSlice(
+    move.slice,
+    { kind: 'SteerMove', moveId: move.id, slice: move.slice, action, rowsPerSecond },
+    reason,
+    (move.switchEpoch || turn.cell.epoch) as typeof turn.cell.epoch,
+  );
+
+const newMove = (
+  id: MoveId,
+  slice: SliceKey,
+  from: ShardId,
+  to: ShardId,
+  startedAt: EventTime,
+  reason: string,
+): MoveRow => ({
+  kind: 'move',
+  id,
+  slice,
+  from,
+  to,
+  startedAt,
+  reason,
+  state: 'PLANNED',
+  paused: false,
+  asked: '',
+  rowsCopied: 0,
+  bytesCopied: 0,
+  rowsVerified: 0,
+  rowsErased: 0,
+  etaMs: -1,
+  outcome: '',
+  closedAt: 0 as EventTime,
+  switchEpoch: 0,
+  switchOffset: -1,
+  signs: 0,
+  seenSigns: -1,
+  seenWallTime: 0,
+  startedWallTime: 0,
+  switchedWallTime: 0,
+  requests: [],
+});

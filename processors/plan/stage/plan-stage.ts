@@ -1,0 +1,132 @@
+// Plan: forecasts, rates, measurements and progress in; commands, pointers and decisions out. One task sees the whole
+// cell. This file only says which input goes where:
+//
+//   intake.ts   forecasts and rates become rows           watch.ts    brokers, the table read back, wall time
+//   cell-clock.ts  event time
+//   moves.ts    the life of a move                        shards.ts   genesis, shards, splits and merges
+//   round.ts    one planning round: snapshot -> plan -> commands (plan.ts and what it imports are pure)
+//   proposals.ts   plans that wait for a person          promises.ts   what actions promised, and what came of it
+//   views.ts    what people may ask of the rows
+//
+//   L1. What one change needs (pointers, commands, decisions, rows) comes out of one call: it is in one transaction.
+//   L2. Nothing is planned before genesis has been published.
+
+import type {
+  Command,
+  Decision,
+  Forecast,
+  Metric,
+  PointerRecord,
+  Progress,
+  RateWindow,
+} from '../../../schemas/records.ts';
+import type { Emit, Input, Step, Tick } from '../../step.ts';
+import { NOTHING } from '../../step.ts';
+import { typeNamed } from '../cluster/catalog.ts';
+import type { PlanSettings } from '../settings.ts';
+import { watchTime } from './cell-clock.ts';
+import { takeForecast, takeRates } from './intake.ts';
+import { takeMoveProgress, takeMoveRequest, watchMoves } from './moves.ts';
+import { takeRefusal } from './refusals.ts';
+import { planRound, takeAnswer, takePlanRequest } from './round.ts';
+import { cellOf, type Row } from './rows.ts';
+import {
+  beginCell,
+  takeShardProgress,
+  takeSliceEntries,
+  takeSliceProgress,
+  takeStoreMetrics,
+  watchShards,
+} from './shards.ts';
+import { Turn } from './turn.ts';
+import { takeHeartbeat, takePointer, watchBrokers, watchClock } from './watch.ts';
+
+export { PLAN_DEFAULTS, type PlanMode, type PlanSettings } from '../settings.ts';
+export { cells, type Row } from './rows.ts';
+
+export type PlanInput =
+  | Input<'forecasts', Forecast>
+  | Input<'rates', RateWindow>
+  | Input<'metrics', Metric>
+  | Input<'progress', Progress>
+  | Input<'pointer-table', PointerRecord | null>
+  | Input<'clock', Tick>;
+
+type PlanStep = Step<
+  PlanInput,
+  Row,
+  Emit<'commands', Command> | Emit<'pointer-table', PointerRecord> | Emit<'decisions', Decision>
+>;
+
+/** The step of the plan stage. Throws CATALOG_INVALID when the first shards' types are not in the catalogue. */
+export function planWith(settings: PlanSettings): PlanStep {
+  typeNamed(settings.catalog, settings.genesis.concreteType);
+  typeNamed(settings.catalog, settings.genesis.trieType);
+  return (rows, input) => {
+    const cell = cellOf(rows) ?? beginCell(rows, settings);
+    if (input.topic === 'rates') {
+      takeRates(rows, cell, input.value);
+      return NOTHING;
+    }
+    if (input.topic === 'forecasts') {
+      takeForecast(rows, cell, settings, input.value);
+      return NOTHING;
+    }
+    const turn = new Turn(rows, settings, cell);
+    if (input.topic === 'clock') onTick(turn, input.value.wallTime);
+    else if (input.topic === 'metrics') onMetric(turn, input.value);
+    else if (input.topic === 'progress') onProgress(turn, input.value);
+    else takePointer(turn, input.key, input.value, input.offset);
+    return turn.emits;
+  };
+}
+
+function onTick(turn: Turn, wallTime: number): void {
+  watchClock(turn, wallTime);
+  watchTime(turn, wallTime);
+  watchBrokers(turn, wallTime);
+  watchMoves(turn, wallTime);
+  watchShards(turn, wallTime);
+  const { cell, settings } = turn;
+  if (cell.started && cell.now - cell.plannedAt >= settings.tickMs) planRound(turn); // L2
+}
+
+function onMetric(turn: Turn, { body }: Metric): void {
+  switch (body.kind) {
+    case 'TopicTraffic':
+      return; // Counted by the rates stage.
+    case 'DatastoreMetrics':
+      takeStoreMetrics(turn, body);
+      return;
+    case 'BrokerHeartbeat':
+      takeHeartbeat(turn, body);
+      return;
+    case 'PlanRequest':
+      takePlanRequest(turn, body);
+      return;
+    case 'PlanAnswer':
+      takeAnswer(turn, body);
+      return;
+    case 'MoveRequest':
+      takeMoveRequest(turn, body);
+  }
+}
+
+function onProgress(turn: Turn, { body }: Progress): void {
+  switch (body.kind) {
+    case 'MoveProgress':
+      takeMoveProgress(turn, body);
+      return;
+    case 'ShardProgress':
+      takeShardProgress(turn, body);
+      return;
+    case 'SliceProgress':
+      takeSliceProgress(turn, body);
+      return;
+    case 'SliceEntries':
+      takeSliceEntries(turn, body);
+      return;
+    case 'CommandRefused':
+      takeRefusal(turn, body);
+  }
+}

@@ -1,0 +1,226 @@
+// Proposals: plans that wait for a person's word, in mode `approve`.
+//
+//   Q1. One proposal of a cell is open at most. It has all that the plan wants and nobody has agreed to, with what follows
+//       from it; its price; and each shard before and after.
+//   Q2. It is made anew when the plan wants something that is not in it, or when nobody has answered by its end.
+//   Q3. An approval agrees to deeds and not to a state of the cluster: each is done when a plan of today still wants it,
+//       as judged by every goal, until the approval ends. Of a move the slice is agreed to, and the shards that were shown.
+//   Q4. What was rejected is not proposed again before the rejection ends.
+
+import { eventTime, type PlanId, planId } from '../../../schemas/ids.ts';
+import type { PlanAnswer, ShardChange } from '../../../schemas/records.ts';
+import { onceDollars } from '../audit/promises.ts';
+import { saidOf } from '../audit/saying.ts';
+import { type Action, describe } from '../cluster/actions.ts';
+import { Board, type BoardShard, type Snapshot } from '../cluster/board.ts';
+import { afterAction, type Plan } from '../plan.ts';
+import { remembered } from './moves.ts';
+import { type ProposalRow, proposalKey, rowOf } from './rows.ts';
+import type { Turn } from './turn.ts';
+
+/** Answered and expired proposals that can still be looked at. */
+const PROPOSALS_KEPT = 20;
+/** Shards and steps that a proposal shows, so that its record stays small; a plan with more says so. */
+const SHOWN_MAX = 50;
+
+/** What an action does, by which it is known again in a later plan; a move that waits is the move. */
+function deedOf(action: Action): string {
+  if (action.kind === 'MOVE' || action.kind === 'WAIT')
+    return `${action.replicates ? 'replicate' : 'move'} ${action.slice.slice}`;
+  const into = action.kind === 'SPLIT' || action.kind === 'MERGE' ? action.after.map(({ slice }) => slice) : [];
+  return [describe(action), ...into].join(' ');
+}
+
+/** True when a person has agreed to this, and the approval has not ended (Q3). */
+export const isApproved = (turn: Turn, action: Action): boolean => isAnswered(turn, action, 'APPROVED');
+
+/** On each plan, before anything is proposed: closes the offer whose time is over. */
+export function expireProposal(turn: Turn): void {
+  const open = openProposal(turn);
+  if (open === undefined || turn.now < open.expiresAt) return;
+  open.state = 'EXPIRED';
+  turn.rows.set(proposalKey(open.id), open);
+  turn.decide({
+    kind: 'EXPIRE',
+    subject: open.id,
+    reason: `Nobody answered ${open.id} in time; nothing of it was done. What is still needed is proposed anew.`,
+  });
+}
+
+/** Puts before a person what the plan wants and nobody has agreed to (Q1); `wanted` are those of its actions. */
+export function propose(turn: Turn, wanted: readonly Action[], plan: Plan, before: Snapshot): void {
+  const asked = wanted.filter((action) => !isAnswered(turn, action, 'REJECTED')); // Q4
+  if (asked.length === 0) return;
+  const open = openProposal(turn);
+  if (open !== undefined && asked.every((action) => covers(open, action))) return; // Q2
+  const { cell, settings, now } = turn;
+  const id = planId(`plan-${String(cell.nextPlan ?? 1).padStart(6, '0')}`);
+  cell.nextPlan = (cell.nextPlan ?? 1) + 1;
+  if (open !== undefined) replace(turn, open, id);
+  const row = proposalOf(id, turn, asked, plan.later, before);
+  turn.rows.set(proposalKey(id), row);
+  cell.proposals = [...(cell.proposals ?? []), id];
+  while (cell.proposals.length > PROPOSALS_KEPT) turn.rows.delete(proposalKey(cell.proposals.shift()!));
+  turn.keepCell();
+  turn.decide({
+    ...saidOf(asked[0]!),
+    kind: 'PROPOSE',
+    subject: id,
+    reason: `${row.reason} Approve or reject ${id} within ${minutes(settings.approvalMs)}.`,
+    dollarsPerHour: row.dollarsPerHour,
+    dollarsOnce: row.dollarsOnce,
+    promisedDollars: row.promisedDollars,
+    expiresAt: eventTime(now + settings.approvalMs),
+    steps: row.steps,
+    changes: row.changes,
+  });
+}
+
+/** Takes a person's word. The proposal when it was approved: the caller plans now, and says what came of it. */
+export function takePlanAnswer(turn: Turn, { requestId, planId: id, answer }: PlanAnswer): ProposalRow | undefined {
+  if (remembered(turn, requestId)) return undefined;
+  const row = rowOf(turn.rows, 'proposal', proposalKey(id));
+  const problem = row === undefined ? `there is no plan ${id.slice(0, 64)}` : answerProblem(row, turn);
+  if (row === undefined || problem !== undefined) {
+    if (row === undefined) turn.cell.ignored.requests++;
+    const reason = `Nothing was done: ${problem}. \`foreshard plans\` shows what waits.`;
+    turn.decide({ kind: 'REFUSE', subject: row?.id ?? 'plan', constraint: 'request', requestId, reason });
+    return undefined;
+  }
+  row.state = answer === 'APPROVE' ? 'APPROVED' : 'REJECTED';
+  row.expiresAt = eventTime(turn.now + turn.settings.approvalMs);
+  turn.rows.set(proposalKey(id), row);
+  if (answer === 'APPROVE') return row;
+  turn.decide({
+    kind: 'REJECT',
+    subject: row.id,
+    requestId,
+    reason: `${row.id} was rejected; what it would have done is not proposed again for ${minutes(turn.settings.approvalMs)}.`,
+    expiresAt: row.expiresAt,
+  });
+  return undefined;
+}
+
+function answerProblem(row: ProposalRow, { cell, settings, now }: Turn): string | undefined {
+  if (settings.mode !== 'approve') return `the mode is ${settings.mode}, in which no plan waits`;
+  if (row.state === 'REPLACED')
+    return `${row.id} was replaced by ${cell.proposals?.at(-1)}, which wants something else`;
+  if (row.state !== 'OPEN') return `${row.id} is ${row.state.toLowerCase()} already`;
+  return now >= row.expiresAt ? `${row.id} has expired` : undefined;
+}
+
+function isAnswered(turn: Turn, action: Action, state: ProposalRow['state']): boolean {
+  return (turn.cell.proposals ?? []).some((id) => {
+    const row = rowOf(turn.rows, 'proposal', proposalKey(id));
+    return row?.state === state && turn.now < row.expiresAt && covers(row, action);
+  });
+}
+
+/** A move may also go to another of the shards that the proposal shows: where there is room changes by the minute. */
+const covers = ({ deeds, changes }: ProposalRow, action: Action): boolean =>
+  deeds.includes(deedOf(action)) && (action.kind !== 'MOVE' || changes.some(({ shardId }) => shardId === action.to));
+
+/** The last one made is the only one that can be open (Q1). */
+function openProposal({ cell, rows }: Turn): ProposalRow | undefined {
+  const row = rowOf(rows, 'proposal', proposalKey(cell.proposals?.at(-1) ?? ''));
+  return row?.state === 'OPEN' ? row : undefined;
+}
+
+function replace(turn: Turn, open: ProposalRow, by: PlanId): void {
+  open.state = 'REPLACED';
+  turn.rows.set(proposalKey(open.id), open);
+  turn.decide({
+    kind: 'EXPIRE',
+    subject: open.id,
+    constraint: 'replaced',
+    reason: `${open.id} is replaced by ${by}: the plan of today wants something that was not in it.`,
+  });
+}
+
+function proposalOf(
+  id: PlanId,
+  { now, settings }: Turn,
+  asked: readonly Action[],
+  later: readonly Action[],
+  before: Snapshot,
+): ProposalRow {
+  const old = new Board(before);
+  const board = new Board(before);
+  const done: Action[] = [];
+  for (const action of [...asked, ...later]) {
+    if (!isPossible(board, action)) continue;
+    afterAction(board, action);
+    done.push(action);
+  }
+  const first = done[0]!;
+  const dollarsPerHour = done.reduce((sum, action) => sum + action.dollarsPerHour, 0);
+  const dollarsOnce = done.reduce((sum, action) => sum + onceDollars(action, before), 0);
+  const more = done.length > SHOWN_MAX ? [`and ${done.length - SHOWN_MAX} more`] : [];
+  const steps = done
+    .slice(0, SHOWN_MAX)
+    .map((each) => (asked.includes(each) ? describe(each) : `then ${describe(each)}`));
+  return {
+    kind: 'proposal',
+    id,
+    madeAt: now,
+    expiresAt: eventTime(now + settings.approvalMs),
+    state: 'OPEN',
+    deeds: done.map(deedOf),
+    steps: [...steps, ...more],
+    changes: changesBetween(old, board).slice(0, SHOWN_MAX),
+    reason: `${first.reason} ${done.length === 1 ? '1 action waits' : `${done.length} actions wait`} for approval.`,
+    dollarsPerHour,
+    dollarsOnce,
+    promisedDollars: promisedBy(done),
+  };
+}
+
+/** What follows can be shown only where what it follows from is in the proposal. */
+function isPossible(board: Board, action: Action): boolean {
+  if (action.kind === 'ALLOCATE') return !board.shards.has(action.shard);
+  if (action.kind === 'RESIZE' || action.kind === 'RETIRE') return board.shards.has(action.shard);
+  if (action.kind === 'MOVE' || action.kind === 'WAIT')
+    return (
+      board.shards.has(action.to) && (board.shards.get(action.slice.shard)?.slices.has(action.slice.slice) ?? false)
+    );
+  if (action.kind === 'UNREPLICATE')
+    return board.shards.get(action.slice.shard)?.slices.has(action.slice.slice) ?? false;
+  const shard = board.shards.get(action.shard);
+  return shard !== undefined && action.before.every(({ slice }) => shard.slices.has(slice));
+}
+
+/** Actions against the same trouble promise the same; each trouble counts once. */
+function promisedBy(actions: readonly Action[]): number {
+  const byShard = new Map<string, number>();
+  for (const { concerns, savesDollars } of actions)
+    if (Number.isFinite(savesDollars)) byShard.set(concerns, Math.max(byShard.get(concerns) ?? 0, savesDollars));
+  return [...byShard.values()].reduce((sum, dollars) => sum + dollars, 0);
+}
+
+/** Shards that differ. */
+function changesBetween(before: Board, after: Board): ShardChange[] {
+  const ids = [...new Set([...before.shards.keys(), ...after.shards.keys()])].sort();
+  const side = (board: Board, shard: BoardShard | undefined) => ({
+    type: shard?.type.name ?? '',
+    slices: shard?.slices.size ?? 0,
+    full: shard === undefined ? 0 : board.outline(shard).utilisation,
+  });
+  return ids.flatMap((shardId) => {
+    const old = side(before, before.shards.get(shardId));
+    const now = side(after, after.shards.get(shardId));
+    if (old.type === now.type && old.slices === now.slices && old.full === now.full) return [];
+    return [
+      {
+        shardId,
+        typeBefore: old.type,
+        typeAfter: now.type,
+        slicesBefore: old.slices,
+        slicesAfter: now.slices,
+        fullBefore: old.full,
+        fullAfter: now.full,
+      },
+    ];
+  });
+}
+
+const minutes = (ms: number): string => `${Math.round(ms / 60_000)} min`;

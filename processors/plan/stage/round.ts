@@ -1,0 +1,285 @@
+// Round: one planning round of the stage. Takes the snapshot, makes the plan, and carries out what the mode allows.
+//
+//   O1. Every action and every new refusal is a decision record; an unchanged refusal is not said again.
+//   O2. In `observe` nothing is commanded. In `approve` an action is carried out when a person has approved it or asks for
+//       the topic it concerns, or when `approves` agrees; the rest is proposed (proposals.ts).
+
+import { type EventTime, eventTime, type ShardId } from '../../../schemas/ids.ts';
+import type { DecisionKind, PlanAnswer, PlanRequest } from '../../../schemas/records.ts';
+import { notePromise, onceDollars, reviewPromises } from '../audit/promises.ts';
+import { saidOf, saidOfRefusal } from '../audit/saying.ts';
+import { type Action, describe, type Refusal, subjectOf } from '../cluster/actions.ts';
+import type { BoardShard, Snapshot } from '../cluster/board.ts';
+import { moveLeadMs } from '../cluster/lead-time.ts';
+import { moveDollars } from '../costs/cost.ts';
+import { troubleOf, troubleText } from '../demand/capacity.ts';
+import { peakOf } from '../demand/demand.ts';
+import { learnCosts } from '../demand/lessons.ts';
+import { type Plan, plan } from '../plan.ts';
+import { endReplica, remembered, replicaOf, startMove } from './moves.ts';
+import { expireProposal, isApproved, propose, takePlanAnswer } from './proposals.ts';
+import { type GoneRow, rowOf, rowsOf, type Spending, shardKey, sliceRowKey } from './rows.ts';
+import { startChange, startResize, startRetire, startShard } from './shards.ts';
+import { type Seen, SURGE_FRESH_MS, snapshotOf } from './snapshot.ts';
+import { SAID_MS, type Turn } from './turn.ts';
+import { homesInRows } from './views.ts';
+
+/** The round of a tick. */
+export function planRound(turn: Turn): void {
+  const { cell, rows, settings } = turn;
+  cell.plannedAt = cell.now;
+  cell.requestsThisTick = 0;
+  forget(turn);
+  turn.keepCell();
+  const seen = snapshotOf(rows, cell, settings);
+  learnCosts(turn, seen.snapshot, seen.reaches);
+  reviewPromises(turn, seen.snapshot);
+  const made = plan(seen.snapshot);
+  count(turn, made);
+  const { waiting } = carryOut(turn, made.actions, seen.snapshot, () => false);
+  expireProposal(turn);
+  if (settings.mode === 'approve') propose(turn, waiting, made, seen.snapshot);
+  sayRefusals(turn, made.refusals, seen);
+}
+
+/** A person's word on a proposed plan; what was approved and is still wanted is done at once. */
+export function takeAnswer(turn: Turn, answer: PlanAnswer): void {
+  const approved = takePlanAnswer(turn, answer);
+  if (approved === undefined) return;
+  const { snapshot } = snapshotOf(turn.rows, turn.cell, turn.settings);
+  const made = plan(snapshot);
+  const { commandIds } = carryOut(turn, made.actions, snapshot, () => false);
+  const begun =
+    commandIds.length === 0 ? 'nothing of it is wanted at the moment' : `${commandIds.length} commands are under way`;
+  turn.decide({
+    kind: 'APPROVE',
+    subject: approved.id,
+    requestId: answer.requestId,
+    commandIds,
+    reason: `${approved.id} was approved: ${begun}. What follows from it is done without asking again.`,
+    expiresAt: approved.expiresAt,
+  });
+}
+
+/** Judges one topic now, acts where needed, and answers with a decision that carries the request's id. */
+export function takePlanRequest(turn: Turn, request: PlanRequest): void {
+  const { cell, rows, settings } = turn;
+  if (remembered(turn, request.requestId)) return;
+  const answer = { subject: request.topic, requestId: request.requestId } as const;
+  if (!cell.started) {
+    turn.decide({ ...answer, kind: 'REFUSE', constraint: 'genesis', reason: 'The first shards are not ready yet.' });
+    return;
+  }
+  if (cell.requestsThisTick >= settings.planRequestsPerTickMax) {
+    const reason = `At most ${settings.planRequestsPerTickMax} requests are answered for each plan; ask again later.`;
+    turn.decide({ ...answer, kind: 'REFUSE', constraint: 'requests-per-tick', reason });
+    return;
+  }
+  cell.requestsThisTick++;
+  turn.keepCell();
+  const { snapshot } = snapshotOf(rows, cell, settings);
+  const made = plan(snapshot);
+  const shards = new Set(homesInRows(rows, settings.partitions, request.topic).map((home) => home.shard));
+  const wanted = made.actions.filter((action) => shards.has(action.concerns));
+  const { commandIds } = carryOut(turn, wanted, snapshot, () => true);
+  const first = wanted[0];
+  if (first !== undefined) {
+    const kind = decisionKind(first);
+    turn.decide({ ...answer, ...saidOf(first), kind, reason: first.reason, commandIds });
+    return;
+  }
+  const refused = made.refusals.find((each) => shards.has(each.subject as ShardId));
+  if (refused !== undefined) {
+    turn.decide({
+      ...answer,
+      ...saidOfRefusal(refused),
+      kind: 'REFUSE',
+      constraint: refused.by,
+      reason: refused.reason,
+    });
+    return;
+  }
+  keep(turn, made, [...shards], answer);
+}
+
+function keep(
+  turn: Turn,
+  made: Plan,
+  shards: readonly ShardId[],
+  answer: { subject: string; requestId: string },
+): void {
+  const { settings } = turn;
+  const fullest = shards
+    .flatMap((id) => made.board.shards.get(id) ?? [])
+    .map((shard) => ({ shard, outline: made.board.outline(shard) }))
+    .sort((a, b) => b.outline.utilisation - a.outline.utilisation)[0];
+  if (fullest === undefined) {
+    turn.decide({ ...answer, kind: 'KEEP', reason: 'No shard holds this topic, or its datastore type is unknown.' });
+    return;
+  }
+  const { shard, outline } = fullest;
+  const trouble = troubleOf(made.board, shard);
+  const distrust = made.board.snapshot.distrust;
+  const how = distrust === '' ? 'by the forecast' : `as measured (${distrust})`;
+  const reason =
+    trouble === undefined
+      ? `${shard.id} is at most ${Math.round(outline.utilisation * 100)} % full within ${settings.horizonMs / 60_000} min, ${how}.`
+      : `${troubleText(trouble, shard, turn.now)}; what helps is under way.`;
+  turn.decide({
+    ...answer,
+    kind: 'KEEP',
+    reason,
+    forecastPerSecond: outline.peakPerSecond,
+    capacityPerSecond: settings.safeUtilisation * shard.type.operationsPerSecond,
+    crossingAt: trouble?.crossingAt ?? eventTime(0),
+    leadTimeMs: moveLeadMs(biggestBytes(shard), made.board.snapshot.measured, settings),
+  });
+}
+
+function biggestBytes(shard: BoardShard): number {
+  let bytes = 0;
+  let peak = -1;
+  for (const slice of shard.slices.values()) {
+    const own = peakOf(slice.load).perSecond;
+    if (own > peak) {
+      peak = own;
+      bytes = slice.bytes;
+    }
+  }
+  return bytes;
+}
+
+/** What the mode allows is commanded; the rest is said, and waits. */
+function carryOut(
+  turn: Turn,
+  actions: readonly Action[],
+  snapshot: Snapshot,
+  isAsked: (action: Action) => boolean,
+): { readonly commandIds: string[]; readonly waiting: Action[] } {
+  const { settings } = turn;
+  const before = turn.emits.length;
+  const waiting: Action[] = [];
+  for (const action of actions) {
+    const subject = subjectOf(action);
+    const approved =
+      isAsked(action) || isApproved(turn, action) || (settings.approves?.({ kind: action.kind, subject }) ?? false);
+    if (settings.mode === 'auto' || (settings.mode === 'approve' && approved)) {
+      command(turn, action, snapshot);
+      notePromise(turn, action, snapshot);
+    } else {
+      waiting.push(action);
+      const constraint = settings.mode === 'observe' ? 'observe' : 'approval';
+      const what = settings.mode === 'observe' ? 'Only observed' : 'Waits for approval';
+      turn.refuse(subject, constraint, `${what}: ${describe(action)}. ${action.reason}`, saidOf(action));
+    }
+  }
+  const commandIds = turn.emits
+    .slice(before)
+    .flatMap((emit) => (emit.topic === 'commands' && emit.value ? [emit.value.id] : []));
+  return { commandIds, waiting };
+}
+
+function command(turn: Turn, action: Action, snapshot: Snapshot): void {
+  const { rows } = turn;
+  const saying = { ...saidOf(action), dollarsOnce: onceDollars(action, snapshot) };
+  switch (action.kind) {
+    case 'MOVE': {
+      const target = rowOf(rows, 'shard', shardKey(action.to))!;
+      const slice = rowOf(rows, 'slice', sliceRowKey(action.slice.slice))!;
+      startMove(turn, slice, action.to, action.reason, saying, action.replicates);
+      const type = turn.settings.catalog.get(target.datastoreType);
+      const dollars = type === undefined ? 0 : moveDollars(action.slice.bytes, type);
+      spend(turn, { keys: action.slice.entries, urgent: action.urgent, shards: 0, dollars });
+      return;
+    }
+    case 'UNREPLICATE': {
+      const slice = rowOf(rows, 'slice', sliceRowKey(action.slice.slice))!;
+      const shared = replicaOf(rows, slice);
+      if (shared !== undefined) endReplica(turn, shared, action.reason, saying);
+      return;
+    }
+    case 'SPLIT':
+    case 'MERGE': {
+      const keys = (slices: typeof action.before): (typeof action.before)[number]['slice'][] =>
+        slices.map((slice) => slice.slice);
+      startChange(turn, action.kind, action.shard, keys(action.before), keys(action.after), action.reason, saying);
+      return;
+    }
+    case 'ALLOCATE':
+      startShard(turn, action.storeKind, action.type.name, action.reason, saying);
+      spend(turn, { keys: 0, urgent: false, shards: 1, dollars: action.type.dollarsPerProvisioning });
+      return;
+    case 'RESIZE':
+      startResize(turn, rowOf(rows, 'shard', shardKey(action.shard))!, action.type.name, action.reason, saying);
+      spend(turn, { keys: 0, urgent: false, shards: 0, dollars: action.type.dollarsPerProvisioning });
+      return;
+    case 'RETIRE':
+      startRetire(turn, rowOf(rows, 'shard', shardKey(action.shard))!, action.reason, saying);
+      return;
+    case 'WAIT':
+  }
+}
+
+function spend(turn: Turn, spending: Omit<Spending, 'at'>): void {
+  turn.cell.ledger.push({ at: turn.now, ...spending });
+  turn.keepCell();
+}
+
+function sayRefusals(turn: Turn, refusals: readonly Refusal[], seen: Seen): void {
+  for (const each of refusals) turn.refuse(each.subject, each.by, each.reason, saidOfRefusal(each));
+  for (const shard of seen.unknownTypes) {
+    const type = shard.resizingTo || shard.datastoreType;
+    turn.refuse(shard.id, 'catalogue', `The catalogue has no type ${type}, so ${shard.id} is left alone.`);
+  }
+  for (const { id, lost } of seen.lost) turn.refuse(id, 'lost', `${id} is lost, and left alone: ${lost}`);
+}
+
+function decisionKind(action: Action): DecisionKind {
+  if (action.kind === 'WAIT') return 'KEEP';
+  return action.kind === 'MOVE' && action.replicates ? 'REPLICATE' : action.kind;
+}
+
+/** Notes what was planned, and counts plans in a row that found a shard roomy; a plan that did not starts again. */
+function count(turn: Turn, made: Plan): void {
+  const { cell, settings } = turn;
+  for (const kind of ['KEY_VALUE', 'TRIE'] as const) {
+    const planned = made.fleet[kind];
+    if (planned === undefined) cell.planned[kind] = [];
+    else cell.planned[kind] = [...cell.planned[kind], planned.capacityPerSecond].slice(-settings.agreeingPlans);
+  }
+  turn.keepCell();
+  const roomy = new Set(made.roomy);
+  for (const [key, shard] of rowsOf(turn.rows, 'shard')) {
+    const roomyPlans = roomy.has(shard.id) ? Math.min(shard.roomyPlans + 1, COUNT_MAX) : 0;
+    if (roomyPlans === shard.roomyPlans) continue;
+    shard.roomyPlans = roomyPlans;
+    turn.rows.set(key, shard);
+  }
+}
+
+const COUNT_MAX = 10_000;
+
+/** Drops what is too old to matter: spendings, things said, surges, series that are no more, keys of what is gone. */
+function forget(turn: Turn): void {
+  const { cell, rows, now } = turn;
+  cell.ledger = cell.ledger.filter((entry) => now - entry.at < LEDGER_MS);
+  for (const [type, until] of Object.entries(cell.avoided)) if (until <= now) delete cell.avoided[type];
+  const old: string[] = [];
+  const gone: GoneRow[] = [];
+  for (const [key, row] of rows.entries()) {
+    if (row.kind === 'said' && now - row.at > 2 * SAID_MS) old.push(key);
+    else if (row.kind === 'surge' && now - row.windowStart > SURGE_FRESH_MS) old.push(key);
+    else if (row.kind === 'series' && now - newest(row.subscriptions?.madeAt, row.publishes?.madeAt) > SERIES_MS)
+      old.push(key);
+    else if (row.kind === 'gone' && now - row.at > GONE_KEPT_MS && row.epoch < cell.epoch) gone.push(row);
+  }
+  for (const key of old) rows.delete(key);
+  for (const row of gone) turn.removeKey(row);
+}
+
+/** A slice of all keys is paid off by the churn budget within about a day. */
+const LEDGER_MS = 86_400_000;
+const SERIES_MS = 86_400_000;
+/** Readers that are further behind learn of the removal itself, for as long as the topic keeps it. */
+const GONE_KEPT_MS = 86_400_000;
+const newest = (a: EventTime | undefined, b: EventTime | undefined): number => Math.max(a ?? 0, b ?? 0);

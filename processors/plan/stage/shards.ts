@@ -1,0 +1,417 @@
+// Shards and slices: genesis, shards coming up, being resized and going, and slices split and merged.
+//
+//   C1. A shard is in the pointer table before any slice points at it, and goes only when none does.
+//   C2. A split or merge is published when apply has carried it out, all its entries in one change.
+//   C3. The first two shards are never retired: every process takes them for granted (state/genesis.ts).
+//   C4. A shard that went although nobody here asked it to is asked for again: it was empty, or its store would have refused.
+//   C4. From a shard that has lost its data nothing is moved, and nothing to it: moves on the way are given up, a replica there
+//       is ended. What lives there waits for it.
+
+import { epoch, eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
+import type {
+  DatastoreMetrics,
+  ShardProgress,
+  SliceEntries,
+  SliceProgress,
+  StoreKind,
+} from '../../../schemas/records.ts';
+import { FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD, firstPlacement } from '../../../state/genesis.ts';
+import type { Rows } from '../../step.ts';
+import { followChange } from '../audit/promises.ts';
+import { typeNamed } from '../cluster/catalog.ts';
+import { reachSaid } from '../demand/reach.ts';
+import type { PlanSettings } from '../settings.ts';
+import { abort, endReplica, freeSlice } from './moves.ts';
+import {
+  type CellRow,
+  type ChangeRow,
+  changeKey,
+  moveKey,
+  type Row,
+  rowOf,
+  rowsOf,
+  type ShardRow,
+  type SliceRow,
+  setCell,
+  shardKey,
+  shardNumbered,
+  sliceRowKey,
+} from './rows.ts';
+import { pointerEntry, type Saying, shardEntry, type Turn } from './turn.ts';
+
+/** The rows of a cell of which nothing is known but genesis; on the first input, whatever it is. */
+export function beginCell(rows: Rows<Row>, settings: PlanSettings): CellRow {
+  const cell = newCell(settings);
+  for (const [id, type] of [
+    [FIRST_CONCRETE_SHARD, settings.genesis.concreteType],
+    [FIRST_TRIE_SHARD, settings.genesis.trieType],
+  ] as const)
+    rows.set(shardKey(id), newShard(id, typeNamed(settings.catalog, type).kind, type, 0));
+  for (const [slice, shard] of firstPlacement(settings.partitions))
+    rows.set(sliceRowKey(slice), newSlice(slice, shard));
+  setCell(rows, cell);
+  return cell;
+}
+
+/** Asks for a new shard of the type; its id. */
+export function startShard(
+  turn: Turn,
+  kind: StoreKind,
+  type: string,
+  reason: string,
+  saying: Partial<Saying>,
+): ShardId {
+  const { cell, rows } = turn;
+  const id = shardNumbered(cell.nextShard++);
+  rows.set(shardKey(id), newShard(id, kind, type, cell.wallTime));
+  cell.openShards.push(id);
+  turn.keepCell();
+  const command = turn.commandShard(id, { kind: 'AllocateShard', shardId: id, datastoreType: type }, reason);
+  turn.decide({ ...saying, kind: 'ALLOCATE', subject: id, reason, commandIds: [command] });
+  return id;
+}
+
+export function startResize(turn: Turn, shard: ShardRow, type: string, reason: string, saying: Partial<Saying>): void {
+  shard.resizingTo = type;
+  shard.askedWallTime = turn.cell.wallTime;
+  turn.rows.set(shardKey(shard.id), shard);
+  turn.cell.openShards.push(shard.id);
+  turn.keepCell();
+  const command = turn.commandShard(shard.id, { kind: 'ResizeShard', shardId: shard.id, datastoreType: type }, reason);
+  turn.decide({ ...saying, kind: 'RESIZE', subject: shard.id, reason, commandIds: [command] });
+}
+
+/** An empty shard leaves the table as DRAINING, and as GONE when apply has released it. */
+export function startRetire(turn: Turn, shard: ShardRow, reason: string, saying: Partial<Saying>): void {
+  if (shard.state === 'READY') turn.publish([shardEntry(shard, 'DRAINING')]);
+  shard.state = 'RETIRING';
+  turn.rows.set(shardKey(shard.id), shard);
+  const command = turn.commandShard(shard.id, { kind: 'RetireShard', shardId: shard.id }, reason);
+  turn.decide({ ...saying, kind: 'RETIRE', subject: shard.id, reason, commandIds: [command] });
+}
+
+/** Asks for a split or merge of slices that share a shard. */
+export function startChange(
+  turn: Turn,
+  change: 'SPLIT' | 'MERGE',
+  shard: ShardId,
+  before: readonly SliceKey[],
+  after: readonly SliceKey[],
+  reason: string,
+  saying: Partial<Saying>,
+): void {
+  const body =
+    change === 'SPLIT'
+      ? ({ kind: 'SplitSlice', slice: before[0]!, into: after } as const)
+      : ({ kind: 'MergeSlices', slices: before, into: after[0]! } as const);
+  const id = turn.commandSlice(before[0]!, body, reason);
+  turn.rows.set(changeKey(id), { kind: 'change', id, change, shard, before: [...before], after: [...after] });
+  for (const key of before) {
+    const slice = rowOf(turn.rows, 'slice', sliceRowKey(key))!;
+    slice.busyWith = id;
+    turn.rows.set(sliceRowKey(key), slice);
+  }
+  turn.decide({ ...saying, kind: change, subject: before[0]!, reason, commandIds: [id] });
+}
+
+export function takeShardProgress(turn: Turn, progress: ShardProgress): void {
+  const shard = rowOf(turn.rows, 'shard', shardKey(progress.shardId));
+  if (shard === undefined) {
+    ignore(turn, `there is no shard ${progress.shardId.slice(0, 64)}`);
+    return;
+  }
+  switch (progress.state) {
+    case 'PROVISIONING':
+      return;
+    case 'READY':
+    case 'RESIZED':
+      shardReady(turn, shard, progress);
+      return;
+    case 'RELEASED':
+      shardReleased(turn, shard);
+      return;
+    case 'FAILED':
+      shardFailed(turn, shard, progress.reason || 'no reason was given');
+      return;
+    case 'LOST':
+      shardLost(turn, shard, progress.reason || 'no reason was given');
+      return;
+    case 'FOUND':
+      shardFound(turn, shard);
+  }
+}
+
+/** On each tick: gives up shards that do not come up. */
+export function watchShards(turn: Turn, wallTime: number): void {
+  for (const id of [...turn.cell.openShards]) {
+    const shard = rowOf(turn.rows, 'shard', shardKey(id))!;
+    if (wallTime - shard.askedWallTime <= turn.settings.provisionSilentMs) continue;
+    if (isFirst(id)) continue; // Nothing can take their place; apply asks for them until they are there.
+    shardFailed(turn, shard, `it was not ready after ${turn.settings.provisionSilentMs / 1000} s`);
+  }
+}
+
+export function takeSliceProgress(turn: Turn, progress: SliceProgress): void {
+  const change = rowOf(turn.rows, 'change', changeKey(progress.commandId));
+  if (change === undefined) {
+    ignore(turn, `no split or merge ${progress.commandId.slice(0, 64)} is open`);
+    return;
+  }
+  turn.rows.delete(changeKey(change.id));
+  if (!progress.done) {
+    for (const key of change.before) freeSlice(turn, key, turn.now + turn.settings.coolDownMs);
+    turn.decide({
+      kind: 'ABORT',
+      subject: change.before[0]!,
+      reason: `Apply refused the ${change.change.toLowerCase()}: ${progress.reason || 'no reason was given'}.`,
+      commandIds: [change.id],
+    });
+    return;
+  }
+  publishChange(turn, change);
+}
+
+export function takeSliceEntries(turn: Turn, { slice: key, entries, bytes }: SliceEntries): void {
+  const slice = rowOf(turn.rows, 'slice', sliceRowKey(key));
+  if (slice === undefined || !(entries >= 0 && bytes >= 0)) return;
+  slice.entries = entries;
+  slice.bytes = bytes;
+  turn.rows.set(sliceRowKey(key), slice);
+}
+
+export function takeStoreMetrics(turn: Turn, metrics: DatastoreMetrics): void {
+  const shard = rowOf(turn.rows, 'shard', shardKey(metrics.shardId));
+  if (shard === undefined) return;
+  const share = (used: number, limit: number): number => (limit > 0 ? used / limit : 0);
+  shard.measured = {
+    utilisation: Math.max(metrics.cpu, share(metrics.iops, metrics.iopsLimit)),
+    cpu: metrics.cpu,
+    ...(metrics.iopsLimit > 0 && { iops: metrics.iops / metrics.iopsLimit }),
+    entries: metrics.entries,
+    memoryBytes: metrics.memoryBytes,
+    memoryLimitBytes: metrics.memoryLimitBytes,
+    lookupP99Ms: metrics.lookupP99Ms,
+    at: metrics.timestamp,
+  };
+  const reach = shard.storeKind === 'TRIE' ? reachSaid(shard.reach, metrics, turn.settings.coefficients) : undefined;
+  if (reach !== undefined) shard.reach = reach;
+  turn.rows.set(shardKey(shard.id), shard);
+}
+
+export const isFirst = (shard: ShardId): boolean => shard === FIRST_CONCRETE_SHARD || shard === FIRST_TRIE_SHARD;
+
+function shardReady(turn: Turn, shard: ShardRow, progress: ShardProgress): void {
+  const { cell, rows, settings } = turn;
+  if (shard.state === 'RETIRING') return; // It came up after it had been given up.
+  const resized = shard.resizingTo !== '' && progress.datastoreType === shard.resizingTo;
+  const isNew = shard.state === 'PROVISIONING';
+  const isMoved = shard.instanceId !== progress.instanceId || shard.address !== progress.address;
+  if (!isNew && !resized && !isMoved) return; // Said again.
+  if (settings.catalog.has(progress.datastoreType)) shard.datastoreType = progress.datastoreType;
+  shard.instanceId = progress.instanceId;
+  shard.address = progress.address;
+  shard.state = 'READY';
+  if (resized) {
+    shard.resizingTo = '';
+    shard.roomyPlans = 0;
+  }
+  rows.set(shardKey(shard.id), shard);
+  cell.openShards = cell.openShards.filter((id) => id !== shard.id || shard.resizingTo !== '');
+  if (progress.tookMs > 0 && Number.isFinite(progress.tookMs)) {
+    const before = cell.measured.provisioningMs[shard.datastoreType] ?? progress.tookMs;
+    cell.measured.provisioningMs[shard.datastoreType] = before * 0.7 + progress.tookMs * 0.3;
+  }
+  turn.keepCell();
+  if (!cell.started) {
+    start(turn);
+    return;
+  }
+  shard.epoch = turn.publish([shardEntry(shard, 'READY')]);
+}
+
+/** The first change: every first slice and the two first shards (genesis). */
+function start(turn: Turn): void {
+  const { cell, rows } = turn;
+  const shards = [...rowsOf(rows, 'shard')].map(([, shard]) => shard);
+  if (shards.some((shard) => shard.state !== 'READY')) return;
+  const slices = [...rowsOf(rows, 'slice')].map(([, slice]) => slice);
+  cell.started = true;
+  cell.plannedAt = cell.now;
+  const first = turn.publish([
+    ...shards.map((shard) => shardEntry(shard, 'READY')),
+    ...slices.map((slice) => pointerEntry(slice.slice, 'SINGLE', [slice.shard])),
+  ]);
+  for (const shard of shards) {
+    shard.epoch = first;
+    rows.set(shardKey(shard.id), shard);
+  }
+  for (const slice of slices) {
+    slice.epoch = first;
+    rows.set(sliceRowKey(slice.slice), slice);
+  }
+  turn.decide({
+    kind: 'START',
+    subject: 'cell',
+    reason: `${slices.length} slices on ${shards.map((shard) => shard.id).join(' and ')}: the pointer table begins at epoch ${first}.`,
+  });
+}
+
+function shardReleased(turn: Turn, shard: ShardRow): void {
+  if (shard.state !== 'RETIRING') {
+    ignore(turn, `nobody asked ${shard.id} to go`);
+    const type = shard.datastoreType;
+    if (shard.state === 'READY')
+      turn.commandShard(
+        shard.id,
+        { kind: 'AllocateShard', shardId: shard.id, datastoreType: type },
+        'it was taken away',
+      ); // C4
+    return;
+  }
+  turn.rows.delete(shardKey(shard.id));
+  if (shard.epoch > 0) turn.publish([shardEntry(shard, 'GONE')]);
+}
+
+function shardFailed(turn: Turn, shard: ShardRow, reason: string): void {
+  const { cell, rows, settings } = turn;
+  const type = shard.resizingTo || shard.datastoreType;
+  if (isFirst(shard.id) && shard.state === 'PROVISIONING') {
+    turn.refuse(shard.id, 'genesis', `${type} for ${shard.id} is not there yet (${reason}); apply asks for it again.`);
+    return;
+  }
+  if (shard.state === 'RETIRING' && shard.epoch > 0) {
+    shard.state = 'READY';
+    rows.set(shardKey(shard.id), shard);
+    turn.publish([shardEntry(shard, 'READY')]);
+    turn.decide({ kind: 'ABORT', subject: shard.id, reason: `${shard.id} stays: ${reason}.` });
+    return;
+  }
+  if (!cell.openShards.includes(shard.id)) {
+    ignore(turn, `${shard.id} was not waited for`);
+    return;
+  }
+  cell.openShards = cell.openShards.filter((id) => id !== shard.id);
+  cell.avoided[type] = eventTime(turn.now + settings.coolDownMs);
+  turn.keepCell();
+  turn.decide({ kind: 'ABORT', subject: shard.id, reason: `${type} for ${shard.id} was given up: ${reason}.` });
+  if (shard.resizingTo !== '') {
+    shard.resizingTo = '';
+    rows.set(shardKey(shard.id), shard);
+  } else startRetire(turn, shard, 'it never became ready', {});
+}
+
+/** C4. */
+function shardLost(turn: Turn, shard: ShardRow, reason: string): void {
+  const { cell, rows } = turn;
+  const isNews = shard.lost === undefined;
+  shard.lost = reason;
+  rows.set(shardKey(shard.id), shard);
+  if (!isNews) return;
+  turn.decide({
+    kind: 'KEEP',
+    subject: shard.id,
+    reason: `${shard.id} is lost: nothing is moved from it or to it until it is back (${reason}).`,
+  });
+  for (const id of [...cell.openMoves]) {
+    const move = rowOf(rows, 'move', moveKey(id))!;
+    if (move.from !== shard.id && move.to !== shard.id) continue;
+    const why = `${shard.id} has lost its data`;
+    if (move.state !== 'SHARED') abort(turn, move, why);
+    else if (move.to === shard.id) endReplica(turn, move, `The replica of ${move.slice} goes: ${why}.`, {});
+  }
+}
+
+function shardFound(turn: Turn, shard: ShardRow): void {
+  if (shard.lost === undefined) return;
+  delete shard.lost;
+  turn.rows.set(shardKey(shard.id), shard);
+  turn.decide({ kind: 'KEEP', subject: shard.id, reason: `${shard.id} is back, with its data.` });
+}
+
+/** Publishes what a split or merge has made of its slices (C2). */
+function publishChange(turn: Turn, change: ChangeRow): void {
+  const { rows, settings } = turn;
+  const before = change.before.map((key) => rowOf(rows, 'slice', sliceRowKey(key))!);
+  const gone = change.before.filter((key) => !change.after.includes(key));
+  const made = change.after.filter((key) => !change.before.includes(key));
+  const next = turn.publish([
+    ...gone.map((key) => pointerEntry(key, 'GONE', [])),
+    ...made.map((key) => pointerEntry(key, 'SINGLE', [change.shard])),
+  ]);
+  const total = (of: (slice: SliceRow) => number): number => before.reduce((sum, slice) => sum + of(slice), 0);
+  // A guess until apply has counted: halves of a hash slice are even, and a carved slice is small beside what stays.
+  const share = gone.length > 0 ? 1 / made.length : 0;
+  const entries = total((slice) => slice.entries) * share;
+  const bytes = total((slice) => slice.bytes) * share;
+  const coolUntil = eventTime(change.change === 'MERGE' ? turn.now + settings.coolDownMs : turn.now);
+  followChange(turn, change);
+  // What one of them has left, all have (goals/return.ts).
+  const left = before.flatMap((slice) => slice.left ?? []).filter(({ until }) => until > turn.now);
+  for (const key of gone) rows.delete(sliceRowKey(key));
+  for (const key of made) {
+    const slice = { ...newSlice(key, change.shard), epoch: next, entries, bytes, coolUntil };
+    rows.set(sliceRowKey(key), left.length === 0 ? slice : { ...slice, left });
+  }
+  for (const key of change.before) freeSlice(turn, key, coolUntil);
+}
+
+function ignore(turn: Turn, what: string): void {
+  turn.cell.ignored.progress++;
+  turn.keepCell();
+  turn.refuse('progress', 'illegal-step', `Progress was ignored: ${what}.`);
+}
+
+const newSlice = (slice: SliceKey, shard: ShardId): SliceRow => ({
+  kind: 'slice',
+  slice,
+  shard,
+  epoch: epoch(0),
+  entries: 0,
+  bytes: 0,
+  coolUntil: eventTime(0),
+  busyWith: '',
+});
+
+const newShard = (id: ShardId, storeKind: StoreKind, datastoreType: string, wallTime: number): ShardRow => ({
+  kind: 'shard',
+  id,
+  storeKind,
+  datastoreType,
+  instanceId: '',
+  address: '',
+  state: 'PROVISIONING',
+  epoch: epoch(0),
+  resizingTo: '',
+  askedWallTime: wallTime,
+  roomyPlans: 0,
+});
+
+const newCell = (settings: PlanSettings): CellRow => ({
+  kind: 'cell',
+  started: false,
+  epoch: epoch(0),
+  read: { epoch: 0, index: -1, count: 0 },
+  nextShard: 3, // After the two of genesis.
+  nextMove: 1,
+  nextCommand: 1,
+  nextDecision: 1,
+  now: eventTime(0),
+  plannedAt: eventTime(0),
+  wallTime: 0,
+  requestsThisTick: 0,
+  requests: [],
+  openMoves: [],
+  closedMoves: [],
+  openShards: [],
+  brokers: [],
+  ledger: [],
+  measured: {
+    copyBytesPerSecond: settings.copyBytesPerSecond,
+    propagationMs: settings.propagationMs,
+    provisioningMs: {},
+  },
+  planned: { KEY_VALUE: [], TRIE: [] },
+  learned: { KEY_VALUE: {}, TRIE: {} },
+  avoided: {},
+  ignored: { forecasts: 0, progress: 0, pointers: 0, requests: 0 },
+});

@@ -1,0 +1,190 @@
+// Turn: what the planner changes and says while it handles one input. All of it is one step call, so one transaction:
+// a command and the pointer change it belongs to are both in the log, or neither.
+//
+//   U1. Epochs grow by one with each change; every record of a change carries {epoch, index, count}.
+//   U2. A command goes to the partition of its slice, or, for a shard, to the partition of the shard's id.
+//   U3. What is said carries the planner's term, which grows with the first thing that a planner says after its rows were
+//       loaded: in the same transaction, so no two that could commit share one (state/fence.ts).
+//   U4. The key of a slice or shard that is GONE is removed from the table a day later, unless it has come back: else the
+//       table would keep every pin there ever was. Its epochs grow on all the same: they are the cell's. The last change
+//       keeps its keys: a reader that finds one removed, whose GONE it never saw, must see that a change is missing.
+
+import { assert } from '../../../schemas/errors.ts';
+import { type Epoch, type EventTime, epoch, eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
+import type { Command, Decision, PointerEntry, PointerRecord, ShardEntry } from '../../../schemas/records.ts';
+import { TERM_STEP_MAX, type Writer } from '../../../state/fence.ts';
+import { parseSlice, partitionOf, partitionOfSlice } from '../../../state/keys.ts';
+import { keyOfBody } from '../../../state/pointer-table.ts';
+import type { Emit, Rows } from '../../step.ts';
+import type { PlanSettings } from '../settings.ts';
+import { type CellRow, type GoneRow, goneKey, type Row, type ShardRow, saidKey, setCell } from './rows.ts';
+
+export type PlanEmit = Emit<'commands', Command> | Emit<'pointer-table', PointerRecord> | Emit<'decisions', Decision>;
+
+/** A decision as its maker writes it; what is left out does not apply. */
+export type Saying = Pick<Decision, 'kind' | 'subject' | 'reason'> & Partial<Omit<Decision, 'id' | 'at'>>;
+
+export type Unpublished = Omit<PointerEntry, 'epoch'> | Omit<ShardEntry, 'epoch'>;
+
+export class Turn {
+  readonly rows: Rows<Row>;
+  readonly settings: PlanSettings;
+  readonly cell: CellRow;
+  readonly emits: PlanEmit[] = [];
+
+  constructor(rows: Rows<Row>, settings: PlanSettings, cell: CellRow) {
+    this.rows = rows;
+    this.settings = settings;
+    this.cell = cell;
+  }
+
+  /** Keeps the cell's changes; call after any. */
+  keepCell(): void {
+    setCell(this.rows, this.cell);
+  }
+
+  get now(): EventTime {
+    return this.cell.now;
+  }
+
+  /** Sends a command about a slice (U2); `at` is the epoch it speaks of, by default that of the last change. */
+  commandSlice(slice: SliceKey, body: Command['body'], reason: string, at: Epoch = this.cell.epoch): string {
+    const parsed = parseSlice(slice);
+    assert(parsed !== undefined, `${slice} is not a slice key`);
+    return this.#command(slice, partitionOfSlice(parsed, this.settings.partitions), body, reason, at);
+  }
+
+  /** Sends a command about a shard (U2). */
+  commandShard(shard: ShardId, body: Command['body'], reason: string): string {
+    return this.#command(shard, partitionOf(shard, this.settings.partitions), body, reason, this.cell.epoch);
+  }
+
+  /** Publishes one change of the pointer table (U1); its epoch. */
+  publish(entries: readonly Unpublished[]): Epoch {
+    const next = epoch(this.cell.epoch + 1);
+    for (const [index, entry] of entries.entries()) {
+      const key = keyOfBody(entry);
+      const isGone = entry.kind === 'PointerEntry' ? entry.mode === 'GONE' : entry.state === 'GONE';
+      if (isGone) this.rows.set(goneKey(key), { kind: 'gone', key, epoch: next, at: this.now });
+      else if (this.rows.get(goneKey(key)) !== undefined) this.rows.delete(goneKey(key));
+      this.emits.push({
+        topic: 'pointer-table',
+        key,
+        partition: 0,
+        value: {
+          change: { epoch: next, index, count: entries.length, ...this.#writer() },
+          body: { ...entry, epoch: next },
+        },
+      });
+    }
+    this.cell.epoch = next;
+    this.keepCell();
+    return next;
+  }
+
+  /** Removes a key from the pointer table that was called GONE long ago (U4). */
+  removeKey({ key }: GoneRow): void {
+    this.rows.delete(goneKey(key));
+    this.emits.push({ topic: 'pointer-table', key, partition: 0, value: null });
+  }
+
+  /** The id of the decision that was said last in this cell. */
+  get lastDecision(): string {
+    return decisionId(this.cell.nextDecision - 1);
+  }
+
+  decide(saying: Saying): void {
+    const id = decisionId(this.cell.nextDecision++);
+    this.keepCell();
+    const value: Decision = { id, at: this.now, ...UNSAID, ...saying };
+    this.emits.push({ topic: 'decisions', key: id, partition: 0, value });
+  }
+
+  /** Says a refusal unless the same was said of the same subject and still stands. True when it was said. */
+  refuse(subject: string, constraint: string, reason: string, facts: Partial<Saying> = {}): boolean {
+    const key = saidKey(subject, constraint);
+    const said = this.rows.get(key);
+    const { now } = this;
+    if (said?.kind === 'said' && now - said.at < SAID_MS) {
+      if (now - said.at > SAID_MS / 2) this.rows.set(key, { kind: 'said', at: now });
+      return false;
+    }
+    this.rows.set(key, { kind: 'said', at: now });
+    this.decide({ ...facts, kind: 'REFUSE', subject, constraint, reason });
+    return true;
+  }
+
+  #command(key: string, partition: number, body: Command['body'], reason: string, at: Epoch): string {
+    const id = `command-${String(this.cell.nextCommand++).padStart(6, '0')}`;
+    this.keepCell();
+    const deadline = eventTime(this.now + DEADLINE_MS);
+    const value = { id, epoch: at, reason, deadline, body, ...this.#writer() };
+    this.emits.push({ topic: 'commands', key, partition, value });
+    return id;
+  }
+
+  /** U3 */
+  #writer(): Writer {
+    if (!spoken.has(this.cell)) {
+      this.cell.term = (this.cell.term ?? 0) + 1;
+      spoken.add(this.cell);
+      this.keepCell();
+    }
+    return { term: this.cell.term!, planner: this.settings.planner };
+  }
+
+  /** What is said from here on is above all that was said in any earlier term, and in `counted` (F4) if one can be. */
+  newTerm(counted = 0): void {
+    const { cell } = this;
+    const term = cell.term ?? 0;
+    cell.term = counted > term && counted <= term + TERM_STEP_MAX ? counted : term;
+    spoken.delete(cell);
+    this.keepCell();
+  }
+}
+
+/** Cells whose planner has said something since they were loaded: a row that is loaded anew is another object. */
+const spoken = new WeakSet<CellRow>();
+
+/** A decision in which nothing applies but what is said. */
+export const UNSAID: Omit<Decision, 'id' | 'at' | 'kind' | 'subject' | 'reason'> = {
+  constraint: '',
+  requestId: '',
+  commandIds: [],
+  forecastPerSecond: -1,
+  capacityPerSecond: -1,
+  crossingAt: eventTime(0),
+  leadTimeMs: 0,
+  dollarsPerHour: 0,
+  alternatives: [],
+  dollarsOnce: 0,
+  promisedDollars: -1,
+  realisedDollars: -1,
+  expiresAt: eventTime(0),
+  steps: [],
+  changes: [],
+};
+
+const decisionId = (number: number): string => `decision-${String(number).padStart(6, '0')}`;
+
+/** A refusal that has not come up again for so long is news when it does. */
+export const SAID_MS = 900_000;
+/** By when the effect of a command is wanted; a wish in event time, the time limits of moves are wall time. */
+const DEADLINE_MS = 600_000;
+
+/** A shard as the pointer table shows it. */
+export const shardEntry = (shard: ShardRow, state: ShardEntry['state']): Omit<ShardEntry, 'epoch'> => ({
+  kind: 'ShardEntry',
+  shardId: shard.id,
+  storeKind: shard.storeKind,
+  datastoreType: shard.datastoreType,
+  instanceId: shard.instanceId,
+  address: shard.address,
+  state,
+});
+
+export const pointerEntry = (
+  slice: SliceKey,
+  mode: PointerEntry['mode'],
+  shards: readonly ShardId[],
+): Omit<PointerEntry, 'epoch'> => ({ kind: 'PointerEntry', slice, mode, shards });

@@ -1,0 +1,237 @@
+// Views: what people may ask of the planner's rows. Read-only; they never change a row.
+
+import {
+  type Epoch,
+  type EventTime,
+  epoch,
+  type MoveId,
+  type PlanId,
+  type ShardId,
+  type SliceKey,
+} from '../../../schemas/ids.ts';
+import type { MoveState, ShardState, StoreKind } from '../../../schemas/records.ts';
+import { isTrieFilter } from '../../../state/keys.ts';
+import { type ShardMap, shardMapOf } from '../../../state/shard-map.ts';
+import { SliceTree } from '../../../state/slice-tree.ts';
+import { shardsOfSlice } from './moves.ts';
+import {
+  cellOf,
+  type MoveRow,
+  type Outlook,
+  type PlanRows,
+  type ProposalRow,
+  rowOf,
+  rowsOf,
+  type ShardRow,
+  seriesKey,
+  shardKey,
+  sliceRowKey,
+} from './rows.ts';
+
+export interface ShardSummary {
+  readonly shardId: ShardId;
+  readonly storeKind: StoreKind;
+  readonly datastoreType: string;
+  readonly instanceId: string;
+  readonly address: string;
+  readonly state: ShardRow['state'] | 'LOST';
+  /** Of its last entry in the pointer table; 0 before the first. */
+  readonly epoch: Epoch;
+  readonly resizingTo: string;
+  readonly slices: number;
+  readonly entries: number;
+  readonly bytes: number;
+  /** As the store last measured itself, 0..1; -1 when it never did. */
+  readonly utilisation: number;
+}
+
+export interface MoveSummary {
+  readonly moveId: MoveId;
+  readonly slice: SliceKey;
+  readonly from: ShardId;
+  readonly to: ShardId;
+  readonly state: MoveState;
+  readonly paused: boolean;
+  readonly rowsCopied: number;
+  readonly bytesCopied: number;
+  readonly rowsVerified: number;
+  readonly rowsErased: number;
+  readonly etaMs: number;
+  readonly startedAt: EventTime;
+  /** 0 while it is open. */
+  readonly closedAt: EventTime;
+  readonly reason: string;
+  readonly outcome: string;
+}
+
+export type ProposalSummary = Omit<ProposalRow, 'kind' | 'id' | 'deeds'> & { readonly planId: PlanId };
+
+export interface SliceSummary {
+  readonly slice: SliceKey;
+  /** Its own, then that of its replica. */
+  readonly shards: readonly [ShardId, ...ShardId[]];
+  readonly epoch: Epoch;
+  readonly entries: number;
+  readonly bytes: number;
+  readonly busyWith: string;
+}
+
+export interface CellSummary {
+  readonly started: boolean;
+  readonly epoch: Epoch;
+  readonly now: EventTime;
+  readonly openMoves: number;
+  readonly brokers: readonly { readonly brokerId: string; readonly pointerOffset: number }[];
+  readonly ignored: Readonly<Record<string, number>>;
+}
+
+export function cellSummary(rows: PlanRows): CellSummary | undefined {
+  const cell = cellOf(rows);
+  if (cell === undefined) return undefined;
+  const { started, epoch: last, now, openMoves, ignored } = cell;
+  const brokers = cell.brokers.map((brokerId) => ({
+    brokerId,
+    pointerOffset: rowOf(rows, 'broker', `broker/${brokerId}`)?.pointerOffset ?? 0,
+  }));
+  return { started, epoch: last, now, openMoves: openMoves.length, brokers, ignored: { ...ignored } };
+}
+
+export function shardsOf(rows: PlanRows): ShardSummary[] {
+  const sums = new Map<ShardId, { slices: number; entries: number; bytes: number }>();
+  for (const [, slice] of rowsOf(rows, 'slice'))
+    for (const shard of shardsOfSlice(rows, slice)) {
+      const sum = sums.get(shard) ?? { slices: 0, entries: 0, bytes: 0 };
+      sum.slices++;
+      sum.entries += slice.entries;
+      sum.bytes += slice.bytes;
+      sums.set(shard, sum);
+    }
+  const shards = [...rowsOf(rows, 'shard')].map(([, row]) => ({
+    shardId: row.id,
+    storeKind: row.storeKind,
+    datastoreType: row.datastoreType,
+    instanceId: row.instanceId,
+    address: row.address,
+    state: row.lost === undefined ? row.state : ('LOST' as const),
+    epoch: row.epoch,
+    resizingTo: row.resizingTo,
+    ...(sums.get(row.id) ?? { slices: 0, entries: 0, bytes: 0 }),
+    utilisation: row.measured?.utilisation ?? -1,
+  }));
+  return shards.sort((a, b) => (a.shardId < b.shardId ? -1 : 1));
+}
+
+/** Open moves and the last closed ones, newest first. */
+export function movesOf(rows: PlanRows): MoveSummary[] {
+  const moves = [...rowsOf(rows, 'move')].map(([, move]) => moveSummary(move));
+  return moves.sort((a, b) => (a.moveId < b.moveId ? 1 : -1));
+}
+
+/** Plans that wait for a person's word or have had it, newest first. */
+export function proposalsOf(rows: PlanRows): ProposalSummary[] {
+  return [...rowsOf(rows, 'proposal')]
+    .map(([, { kind: _, deeds: __, id, ...shown }]) => ({ planId: id, ...shown }))
+    .sort((a, b) => (a.planId < b.planId ? 1 : -1));
+}
+
+export function slicesOf(rows: PlanRows): SliceSummary[] {
+  const slices = [...rowsOf(rows, 'slice')].map(([, row]) => ({
+    slice: row.slice,
+    shards: shardsOfSlice(rows, row),
+    epoch: row.epoch,
+    entries: row.entries,
+    bytes: row.bytes,
+    busyWith: row.busyWith,
+  }));
+  return slices.sort((a, b) => (a.slice < b.slice ? -1 : 1));
+}
+
+/** Where a topic's subscriptions are, the concrete slice first, with the shard that serves each. */
+export function pointerOf(
+  rows: PlanRows,
+  partitions: number,
+  topic: string,
+): {
+  readonly slice: SliceKey;
+  readonly epoch: Epoch;
+  readonly shard: ShardId;
+  readonly datastoreType: string;
+  readonly instanceId: string;
+  readonly address: string;
+}[] {
+  return homesInRows(rows, partitions, topic).map(({ slice, shard, epoch: since }) => {
+    const home = rowOf(rows, 'shard', shardKey(shard));
+    return {
+      slice,
+      epoch: since,
+      shard,
+      datastoreType: home?.datastoreType ?? '',
+      instanceId: home?.instanceId ?? '',
+      address: home?.address ?? '',
+    };
+  });
+}
+
+/** The Shard Map that the planner has published. */
+export function shardMapOfRows(rows: PlanRows, partitions: number): ShardMap {
+  const slices = [...rowsOf(rows, 'slice')].map(([, row]) => {
+    const held = shardsOfSlice(rows, row);
+    const mode = held.length > 1 ? ('REPLICAS' as const) : ('SINGLE' as const);
+    return { slice: row.slice, mode, shards: held, epoch: row.epoch };
+  });
+  const shards = [...rowsOf(rows, 'shard')]
+    .filter(([, row]) => row.epoch > epoch(0))
+    .map(([, row]) => ({
+      shardId: row.id,
+      storeKind: row.storeKind,
+      datastoreType: row.datastoreType,
+      instanceId: row.instanceId,
+      address: row.address,
+      state: (row.state === 'RETIRING' ? 'DRAINING' : 'READY') satisfies ShardState as ShardState,
+    }));
+  return shardMapOf(partitions, slices, shards);
+}
+
+/** What is known of the coming rates of a topic: its own series, or that of the leaf or slice around it. */
+export function outlooksOf(
+  rows: PlanRows,
+  series: string,
+): { readonly subscriptions: Outlook | undefined; readonly publishes: Outlook | undefined } {
+  const row = rowOf(rows, 'series', seriesKey(series));
+  return { subscriptions: row?.subscriptions, publishes: row?.publishes };
+}
+
+/** The slices that a PUBLISH to the topic asks, or that hold the filter, with their epoch, once for each shard of them. */
+export function homesInRows(
+  rows: PlanRows,
+  partitions: number,
+  topic: string,
+): { readonly slice: SliceKey; readonly shard: ShardId; readonly epoch: Epoch }[] {
+  const tree = new SliceTree(partitions);
+  for (const [, row] of rowsOf(rows, 'slice')) tree.add(row.slice);
+  const slices = isTrieFilter(topic) ? [tree.sliceOf(topic, '')] : tree.slicesForTopic(topic);
+  return slices.flatMap((slice) => {
+    if (slice === undefined) return [];
+    const row = rowOf(rows, 'slice', sliceRowKey(slice));
+    if (row === undefined) return [];
+    return shardsOfSlice(rows, row).map((shard) => ({ slice, shard, epoch: row.epoch }));
+  });
+}
+
+const moveSummary = (move: MoveRow): MoveSummary => ({
+  moveId: move.id,
+  slice: move.slice,
+  from: move.from,
+  to: move.to,
+  state: move.state,
+  paused: move.paused,
+  rowsCopied: move.rowsCopied,
+  bytesCopied: move.bytesCopied,
+  rowsVerified: move.rowsVerified,
+  rowsErased: move.rowsErased,
+  etaMs: move.etaMs,
+  startedAt: move.startedAt,
+  closedAt: move.closedAt,
+  reason: move.reason,
+  outcome: move.outcome,
+});

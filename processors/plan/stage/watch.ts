@@ -1,0 +1,181 @@
+// Watch: brokers, the pointer table read back, and time passing.
+//
+//   W1. Nobody is called silent for a time in which the planner itself was away or the host's clock jumped.
+//   W2. A record of the pointer table that is not the next one of ours is never taken for ours: what it speaks of is
+//       published again, since a reader may have believed it, and compaction may have dropped ours for it. Where its epoch
+//       or its term is above ours, that is done in a new term, which readers put above everything before it.
+
+import type { Offset, SliceKey } from '../../../schemas/ids.ts';
+import type { BrokerHeartbeat, PointerRecord } from '../../../schemas/records.ts';
+import { hashSlice, parseSlice } from '../../../state/keys.ts';
+import { keyOfBody } from '../../../state/pointer-table.ts';
+import { shardsOfSlice } from './moves.ts';
+import { brokerKey, moveKey, rowOf, shardKey, sliceRowKey } from './rows.ts';
+import { pointerEntry, shardEntry, type Turn, type Unpublished } from './turn.ts';
+
+export function takeHeartbeat(turn: Turn, beat: BrokerHeartbeat): void {
+  const key = brokerKey(beat.brokerId);
+  const broker = rowOf(turn.rows, 'broker', key);
+  if (broker === undefined) {
+    if (turn.cell.brokers.length >= BROKERS_MAX) {
+      turn.refuse(
+        'brokers',
+        'brokers-max',
+        `More than ${BROKERS_MAX} brokers send heartbeats; new ones are not waited for.`,
+      );
+      return;
+    }
+    turn.cell.brokers.push(beat.brokerId);
+    turn.keepCell();
+  }
+  turn.rows.set(key, {
+    kind: 'broker',
+    // As it says, lower ones included: a broker that starts again has read nothing yet.
+    pointerOffset: beat.pointerOffset,
+    beats: (broker?.beats ?? 0) + 1,
+    seenBeats: broker?.seenBeats ?? 0,
+    seenWallTime: broker?.seenWallTime ?? 0,
+  });
+}
+
+/** On each tick, before anything else that looks at wall time (W1). */
+export function watchClock(turn: Turn, wallTime: number): void {
+  const { cell, rows, settings } = turn;
+  const sinceMs = wallTime - cell.wallTime;
+  const wasAway = sinceMs < -CLOCK_SLACK_MS || sinceMs > settings.brokerSilentMs / 2;
+  if (wasAway) {
+    for (const name of cell.brokers) {
+      const broker = rowOf(rows, 'broker', brokerKey(name))!;
+      rows.set(brokerKey(name), { ...broker, seenWallTime: wallTime });
+    }
+    for (const id of cell.openMoves) {
+      const move = rowOf(rows, 'move', moveKey(id))!;
+      const switchedWallTime = move.switchedWallTime === 0 ? 0 : wallTime;
+      rows.set(moveKey(id), { ...move, seenWallTime: wallTime, startedWallTime: 0, switchedWallTime });
+    }
+    for (const id of cell.openShards) {
+      const shard = rowOf(rows, 'shard', shardKey(id))!;
+      rows.set(shardKey(id), { ...shard, askedWallTime: wallTime });
+    }
+  }
+  if (wasAway || sinceMs > settings.brokerSilentMs / 8) {
+    cell.wallTime = wallTime;
+    turn.keepCell();
+  }
+}
+
+/** On each tick: when each broker was last heard of; long silent ones are forgotten. */
+export function watchBrokers(turn: Turn, wallTime: number): void {
+  const { cell, rows, settings } = turn;
+  for (const name of cell.brokers) {
+    const broker = rowOf(rows, 'broker', brokerKey(name))!;
+    if (broker.beats !== broker.seenBeats) {
+      // Written at most a few times in the time that counts as silence; a move's source is retired no sooner for it.
+      if (wallTime - broker.seenWallTime < settings.brokerSilentMs / 8) continue;
+      rows.set(brokerKey(name), { ...broker, seenBeats: broker.beats, seenWallTime: wallTime });
+    } else if (wallTime - broker.seenWallTime > settings.brokerSilentMs * FORGET_FACTOR) {
+      rows.delete(brokerKey(name));
+      cell.brokers = cell.brokers.filter((other) => other !== name);
+      turn.keepCell();
+    }
+  }
+}
+
+/** Our own changes read back, for their offsets; anything else in the table is foreign (W2). */
+export function takePointer(turn: Turn, key: string, record: PointerRecord | null, offset: Offset): void {
+  const { cell, rows } = turn;
+  if (record === null) {
+    if (isLive(turn, key)) repair(turn, `${key} was removed`, new Set([key]));
+    return;
+  }
+  const { change, body } = record;
+  const problem = pointerProblem(turn, key, record);
+  if (problem !== undefined) {
+    if (change.epoch > cell.epoch || change.term > (cell.term ?? 0)) turn.newTerm(change.term);
+    repair(turn, problem, new Set([key, keyOfBody(body)]), body);
+    return;
+  }
+  cell.read = { epoch: change.epoch, index: change.index, count: change.count };
+  turn.keepCell();
+  if (body.kind !== 'PointerEntry') return;
+  const busyWith = rowOf(rows, 'slice', sliceRowKey(body.slice))?.busyWith ?? '';
+  const move = rowOf(rows, 'move', moveKey(busyWith));
+  if (move === undefined || move.switchEpoch !== change.epoch) return;
+  move.switchOffset = offset;
+  rows.set(moveKey(move.id), move);
+}
+
+const BROKERS_MAX = 10_000;
+const CLOCK_SLACK_MS = 1_000;
+/** A broker silent for so many times `brokerSilentMs` is gone for good, or comes back as a new one. */
+const FORGET_FACTOR = 20;
+
+const isLive = ({ rows }: Turn, key: string): boolean =>
+  rows.get(key.startsWith('p:') ? sliceRowKey(key.slice(2)) : shardKey(key.slice(2))) !== undefined;
+
+/** Says that the table was written to by somebody else, and publishes what is true of these keys (W2). */
+function repair(turn: Turn, problem: string, keys: ReadonlySet<string>, body?: PointerRecord['body']): void {
+  turn.cell.ignored.pointers++;
+  turn.keepCell();
+  turn.refuse('pointer-table', 'foreign-pointer', `A record of the pointer table was ignored: ${problem}.`);
+  const entries = [...keys].flatMap((key) => entriesOf(turn, key, body));
+  if (!turn.cell.started || entries.length === 0) return;
+  const at = turn.publish(entries);
+  for (const key of keys) {
+    const row = turn.rows.get(key.startsWith('p:') ? sliceRowKey(key.slice(2)) : shardKey(key.slice(2)));
+    if (row?.kind !== 'slice' && (row?.kind !== 'shard' || row.epoch === 0)) continue;
+    row.epoch = at;
+    turn.rows.set(row.kind === 'slice' ? sliceRowKey(row.slice) : shardKey(row.id), row);
+  }
+}
+
+/** What is true of a key. What is not of ours is gone: nothing is said of a key that no reader could have believed. */
+function entriesOf(turn: Turn, key: string, body: PointerRecord['body'] | undefined): Unpublished[] {
+  if (key.startsWith('s:')) {
+    const shard = rowOf(turn.rows, 'shard', shardKey(key.slice(2)));
+    if (shard !== undefined)
+      return shard.epoch === 0 ? [] : [shardEntry(shard, shard.state === 'RETIRING' ? 'DRAINING' : 'READY')];
+    return body?.kind === 'ShardEntry' && body.shardId === key.slice(2) ? [{ ...body, state: 'GONE' }] : [];
+  }
+  const slice = key.slice(2) as SliceKey;
+  const parsed = key.startsWith('p:') ? parseSlice(slice) : undefined;
+  if (parsed === undefined) return [];
+  const row = rowOf(turn.rows, 'slice', sliceRowKey(slice));
+  if (row === undefined) return [pointerEntry(slice, 'GONE', [])];
+  const shards = shardsOfSlice(turn.rows, row);
+  const entry = pointerEntry(slice, shards.length > 1 ? 'REPLICAS' : 'SINGLE', shards);
+  if (parsed.kind !== 'hash') return [entry];
+  // A reader may hold what the slice was made of, or was part of, since the change that said so was lost on it.
+  const { partition, bits } = parsed;
+  const around = Array.from(bits, (_, length) => hashSlice(partition, bits.slice(0, length)));
+  const within = [hashSlice(partition, `${bits}0`), hashSlice(partition, `${bits}1`)];
+  return [entry, ...[...around, ...within].map((gone) => pointerEntry(gone, 'GONE', []))];
+}
+
+function pointerProblem(turn: Turn, key: string, { change, body }: PointerRecord): string | undefined {
+  const { read, epoch: published, term = 0 } = turn.cell;
+  if (key !== keyOfBody(body)) return `it lies under ${key.slice(0, 64)} and speaks of ${keyOfBody(body).slice(0, 64)}`;
+  if (change.term > term) return `term ${change.term} is above ${term}, the one of this planner`;
+  if (change.epoch > published) return `epoch ${change.epoch} is above ${published}, the last that was published`;
+  const goesOn = change.epoch === read.epoch && change.index === read.index + 1 && change.count === read.count;
+  const begins = change.epoch > read.epoch && change.index === 0 && change.index < change.count;
+  if (!goesOn && !begins)
+    return `epoch ${change.epoch}, entry ${change.index} of ${change.count}, does not follow epoch ${read.epoch}, entry ${read.index} of ${read.count}`;
+  if (body.epoch !== change.epoch) return `an entry of epoch ${body.epoch} is in the change of epoch ${change.epoch}`;
+  if (body.kind === 'ShardEntry') {
+    const shard = rowOf(turn.rows, 'shard', shardKey(body.shardId));
+    if (shard === undefined || body.epoch <= shard.epoch || shard.state !== 'READY') return undefined;
+    return `epoch ${shard.epoch} is the last in which ${shard.id} was published`;
+  }
+  const slice = rowOf(turn.rows, 'slice', sliceRowKey(body.slice));
+  if (slice === undefined) {
+    const isUnknown = body.mode !== 'GONE' && body.epoch === published;
+    return isUnknown ? `there is no slice ${body.slice.slice(0, 64)}` : undefined;
+  }
+  if (body.epoch > slice.epoch) return `epoch ${slice.epoch} is the last in which ${slice.slice} was published`;
+  if (body.epoch < slice.epoch) return undefined; // Replaced meanwhile.
+  const shards = shardsOfSlice(turn.rows, slice).join(' and ');
+  return body.shards.join(' and ') === shards
+    ? undefined
+    : `${body.slice} is on ${shards}, not on ${body.shards.join(' and ')}`;
+}

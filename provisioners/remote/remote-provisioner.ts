@@ -1,0 +1,324 @@
+// Remote provisioner: the shards of one or more shard servers, as if they were here.
+//
+//   C1. A shard is on the server that says so; a new one goes where its name and the address hash highest (rendezvous
+//       hashing), so every client picks the same server without talking to the others.
+//   C2. While a server cannot be reached, a shard that no other server has may be there: it is not made a second time.
+//   C3. Servers are those of the configuration; an address in a record is never called.
+//   C4. A call that fails or takes too long throws STORE_UNAVAILABLE: it may have been done. Repeating is the caller's.
+//   C5. Each call says by which key space this fleet goes and, from the first contact on, which instance it means: a shard
+//       that has become another answers SHARD_LOST, also when the server has been started again in between.
+
+import { writeResult } from '../../datastores/merge.ts';
+import {
+  INSTANCE_HEADER,
+  ITEMS_MAX,
+  KEY_SPACE_HEADER,
+  keySpaceText,
+  ownerOf,
+  rowOf,
+  STATUS,
+  type WireRow,
+  wireRow,
+} from '../../datastores/protocol/wire.ts';
+import { rowBytes } from '../../datastores/rows.ts';
+import { checkedShardName } from '../../datastores/shard-name.ts';
+import type {
+  Answer,
+  Count,
+  Meant,
+  Page,
+  Provisioned,
+  Provisioner,
+  RangeDigest,
+  ShardStore,
+  WriteResult,
+} from '../../datastores/shard-store.ts';
+import { AppError, type ErrorCode } from '../../schemas/errors.ts';
+import type { Epoch, EventTime, ShardId, SliceKey } from '../../schemas/ids.ts';
+import type { StoreKind } from '../../schemas/records.ts';
+import type { Cursor, DisownRight, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
+import { filterHash, keySpaceOf } from '../../state/keys.ts';
+
+export interface RemoteSettings {
+  /** `http://host:port` of each shard server. */
+  readonly addresses: readonly string[];
+  readonly token: string | undefined;
+  /** Of this fleet: what its shards are made for, and checked against. */
+  readonly partitions: number;
+  /** For one call. */
+  readonly timeoutMs?: number;
+}
+
+const TIMEOUT_MS = 10_000;
+/** Rows in one request weigh about this much: a small part of the server's limit, since JSON may write a byte as six. */
+const REQUEST_BYTES = 2 * 1024 * 1024;
+
+export function remoteProvisioner(settings: RemoteSettings): Provisioner {
+  if (settings.addresses.length === 0)
+    throw new AppError('CONFIG_INVALID', 'a remote provisioner needs the address of a shard server');
+  return new RemoteProvisioner(settings);
+}
+
+class RemoteProvisioner implements Provisioner {
+  readonly #servers: readonly Server[];
+  readonly #stores = new Map<ShardId, RemoteStore>();
+  /** The instances that shards were at the first contact (C5). */
+  readonly #instances = new Map<ShardId, string>();
+  #closed = false;
+
+  constructor(settings: RemoteSettings) {
+    this.#servers = settings.addresses.map((address) => new Server(address, settings));
+  }
+
+  async ensure(shard: ShardId, datastoreType: string, resize: boolean, known?: string): Promise<Provisioned> {
+    this.#check();
+    const server = (await this.#find(shard)) ?? this.#homeOf(shard);
+    const body = { datastoreType, resize, ...(known === undefined ? {} : { known }) };
+    const provisioned = await server.call<Provisioned>('PUT', pathOf(shard), '', body);
+    if (known) this.#instances.set(shard, known);
+    return { ...provisioned, address: server.address };
+  }
+
+  async store(shard: ShardId, meant: Meant = {}): Promise<ShardStore> {
+    this.#check();
+    const instanceId = meant.instanceId || this.#instances.get(shard) || '';
+    const known = this.#stores.get(shard);
+    if (known !== undefined && (instanceId === '' || known.instanceId === instanceId)) return known;
+    const server = await this.#find(shard);
+    if (server === undefined) throw new AppError('SHARD_UNKNOWN', `no shard server has ${shard}`, { shard });
+    const found = await server.call<{ kind: StoreKind; instanceId?: string }>('GET', pathOf(shard), instanceId);
+    const store = new RemoteStore(found.kind, found.instanceId ?? '', shard, server);
+    this.#stores.set(shard, store);
+    if (store.instanceId !== '') this.#instances.set(shard, store.instanceId);
+    return store;
+  }
+
+  async release(shard: ShardId): Promise<string | undefined> {
+    this.#check();
+    const server = await this.#find(shard);
+    const answer = await server?.call<{ readonly resident?: string }>('DELETE', pathOf(shard), '');
+    if (answer?.resident === undefined) {
+      this.#stores.delete(shard);
+      this.#instances.delete(shard);
+    }
+    return answer?.resident;
+  }
+
+  async sweep(before: EventTime): Promise<number> {
+    this.#check();
+    let dropped = 0;
+    for (const store of [...this.#stores.values()]) dropped += await store.dropTombstones(before);
+    return dropped;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const store of this.#stores.values()) await store.close();
+    this.#stores.clear();
+  }
+
+  /** C1 and C2. The server that has the shard, ready or not; `undefined` when every server says that it has not. */
+  async #find(shard: ShardId): Promise<Server | undefined> {
+    const answers = await Promise.all(this.#servers.map((server) => server.has(pathOf(shard))));
+    const at = answers.indexOf(true);
+    if (at >= 0) return this.#servers[at];
+    const unreachable = answers.find((answer) => answer instanceof AppError);
+    if (unreachable instanceof AppError) throw unreachable;
+    return undefined;
+  }
+
+  #homeOf(shard: ShardId): Server {
+    const weight = (server: Server): number => filterHash(`${server.address} ${shard}`);
+    return this.#servers.reduce((best, server) => (weight(server) > weight(best) ? server : best));
+  }
+
+  #check(): void {
+    if (this.#closed) throw new AppError('STORE_CLOSED', 'the provisioner has been closed');
+  }
+}
+
+/** A shard on a server. Closing it closes nothing there: others use it too. */
+class RemoteStore implements ShardStore {
+  readonly kind: StoreKind;
+  readonly instanceId: string;
+  readonly #shard: ShardId;
+  readonly #server: Server;
+  #closed = false;
+
+  constructor(kind: StoreKind, instanceId: string, shard: ShardId, server: Server) {
+    this.kind = kind;
+    this.instanceId = instanceId;
+    this.#shard = shard;
+    this.#server = server;
+  }
+
+  async write(rows: readonly SubscriptionRow[]): Promise<WriteResult> {
+    let stale = 0;
+    let foreign = 0;
+    for (const some of requestsOf(rows)) {
+      const result = await this.#call<WriteResult>('write', { rows: some.map(wireRow) });
+      stale += result.stale;
+      foreign += result.foreign ?? 0;
+    }
+    return writeResult(rows.length, stale, foreign);
+  }
+
+  own(owner: OwnerRecord): Promise<boolean> {
+    return this.#call('own', { owner });
+  }
+
+  disown(slice: SliceKey, right: DisownRight): Promise<boolean> {
+    return this.#call('disown', { slice, right });
+  }
+
+  async owners(): Promise<readonly OwnerRecord[]> {
+    return (await this.#call<Parameters<typeof ownerOf>[0][]>('owners', {})).map(ownerOf);
+  }
+
+  async lookup(filters: readonly string[], asker: Epoch): Promise<readonly Answer[]> {
+    const answers: Answer[] = [];
+    for (let from = 0; from < filters.length; from += ITEMS_MAX)
+      answers.push(
+        ...(await this.#call<readonly Answer[]>('lookup', { filters: filters.slice(from, from + ITEMS_MAX), asker })),
+      );
+    return answers;
+  }
+
+  async match(queries: Parameters<ShardStore['match']>[0]): Promise<readonly Answer[]> {
+    const answers: Answer[] = [];
+    for (let from = 0; from < queries.length; from += ITEMS_MAX)
+      answers.push(
+        ...(await this.#call<readonly Answer[]>('match', { queries: queries.slice(from, from + ITEMS_MAX) })),
+      );
+    return answers;
+  }
+
+  async scan(range: SliceRange, cursor: Cursor | undefined, limit: number): Promise<Page> {
+    const page = await this.#call<{ rows: WireRow[]; cursor?: Cursor; done: boolean }>('scan', {
+      range,
+      cursor,
+      limit: Math.min(limit, ITEMS_MAX),
+    });
+    return { rows: page.rows.map(rowOf), cursor: page.cursor, done: page.done };
+  }
+
+  digest(range: SliceRange, after: Cursor | undefined, upTo: Cursor | undefined): Promise<RangeDigest> {
+    return this.#call('digest', { range, after, upTo });
+  }
+
+  /** Fewer than `limit` means that nothing is left, so a large limit is made up of several calls. */
+  async erase(range: SliceRange, limit: number, right: EraseRight): Promise<number | undefined> {
+    let erased = 0;
+    for (;;) {
+      const asked = Math.min(limit - erased, ITEMS_MAX);
+      const some = await this.#call<number | null>('erase', { range, limit: asked, right });
+      if (some === null) return undefined;
+      erased += some;
+      if (some < asked || erased >= limit) return erased;
+    }
+  }
+
+  count(range: SliceRange, from?: Cursor, limit?: number): Promise<Count> {
+    return this.#call('count', { range, cursor: from, limit });
+  }
+
+  dropTombstones(before: EventTime): Promise<number> {
+    return this.#call('dropTombstones', { before });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+  }
+
+  #call<Result>(call: string, body: unknown): Promise<Result> {
+    if (this.#closed) throw new AppError('STORE_CLOSED', 'the shard has been closed', { shard: this.#shard });
+    return this.#server.call('POST', `${pathOf(this.#shard)}/${call}`, this.instanceId, body);
+  }
+}
+
+/** One shard server; Node's fetch keeps its connections open between calls. */
+class Server {
+  readonly address: string;
+  readonly #token: string | undefined;
+  readonly #timeoutMs: number;
+  readonly #keySpace: string;
+
+  constructor(address: string, settings: RemoteSettings) {
+    this.address = address.replace(/\/+$/, '');
+    this.#token = settings.token;
+    this.#timeoutMs = settings.timeoutMs ?? TIMEOUT_MS;
+    this.#keySpace = keySpaceText(keySpaceOf(settings.partitions));
+  }
+
+  /** Whether the server has the shard, or why it cannot tell. Any answer but "unknown" says that it has. */
+  async has(path: string): Promise<boolean | AppError> {
+    try {
+      await this.call('GET', path, '');
+      return true;
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      if (error.code === 'SHARD_UNKNOWN') return false;
+      return error.facts.answered === true && error.code !== 'UNAUTHORIZED' ? true : error;
+    }
+  }
+
+  /** Throws the code that the server answers with, or STORE_UNAVAILABLE (C4). */
+  async call<Result>(method: string, path: string, instanceId: string, body?: unknown): Promise<Result> {
+    let status: number;
+    let text: string;
+    try {
+      const response = await fetch(`${this.address}${path}`, {
+        method,
+        redirect: 'error',
+        headers: {
+          ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
+          [KEY_SPACE_HEADER]: this.#keySpace,
+          ...(instanceId === '' ? {} : { [INSTANCE_HEADER]: instanceId }),
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        },
+        body: body === undefined ? null : JSON.stringify(body),
+        signal: AbortSignal.timeout(this.#timeoutMs),
+      });
+      status = response.status;
+      text = await response.text();
+    } catch (cause) {
+      const why =
+        cause instanceof Error && cause.name === 'TimeoutError' ? 'did not answer in time' : 'cannot be reached';
+      throw new AppError('STORE_UNAVAILABLE', `the shard server at ${this.address} ${why}`, { path }, cause);
+    }
+    const answer = parsed(text);
+    if (status === 200 && answer !== undefined) return answer as Result;
+    const { code, message } = (answer ?? {}) as { code?: unknown; message?: unknown };
+    const known = typeof code === 'string' && Object.hasOwn(STATUS, code) ? (code as ErrorCode) : undefined;
+    throw new AppError(
+      known ?? 'STORE_UNAVAILABLE',
+      `the shard server at ${this.address} answered ${status}: ${typeof message === 'string' ? message : 'no reason'}`,
+      { path, status, answered: known !== undefined },
+    );
+  }
+}
+
+const pathOf = (shard: ShardId): string => `/shards/${checkedShardName(shard)}`;
+
+/** The rows, cut so that each request stays well below the server's limits. */
+function* requestsOf(rows: readonly SubscriptionRow[]): Generator<readonly SubscriptionRow[]> {
+  let from = 0;
+  let bytes = 0;
+  for (let i = 0; i < rows.length; i++) {
+    bytes += rowBytes(rows[i]!);
+    if (i > from && (bytes > REQUEST_BYTES || i - from === ITEMS_MAX)) {
+      yield rows.slice(from, i);
+      from = i;
+      bytes = rowBytes(rows[i]!);
+    }
+  }
+  if (from < rows.length) yield rows.slice(from);
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

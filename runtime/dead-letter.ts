@@ -1,0 +1,63 @@
+// Dead letters: a refused record as it came, with why. Headers are those of Kafka Streams' dead letter queue (KIP-1034),
+// so that tools which know them work here, and our own for the code and the stage.
+
+import type { Refusal } from '../schemas/errors.ts';
+import type { Partition } from '../schemas/ids.ts';
+import { deadLetters } from '../topology/topics.ts';
+import type { OutRecord, RawRecord } from './ports.ts';
+
+/** 1 MiB, Kafka's default record limit. A longer value came compressed; its head is kept and its size is told. */
+export const DEAD_VALUE_BYTES_MAX = 1 << 20;
+/** A flood of headers is not worth keeping whole. */
+const DEAD_HEADERS_MAX = 64;
+const DEAD_HEADER_BYTES_MAX = 4096;
+const DEAD_KEY_BYTES_MAX = 1 << 16;
+
+export interface Origin {
+  readonly topic: string;
+  readonly partition: Partition;
+  readonly group: string;
+}
+
+/** The record for the `dead-letters` topic. Bounded in size whatever came in. */
+export function deadLetter(record: RawRecord, refusal: Refusal, origin: Origin): OutRecord {
+  const value = record.value;
+  const headers: Record<string, Buffer | string | readonly (Buffer | string)[]> = {
+    ...keptHeaders(record.headers),
+    '__streams.errors.exception': refusal.code,
+    '__streams.errors.message': refusal.reason,
+    '__streams.errors.stacktrace': '',
+    '__streams.errors.topic': origin.topic,
+    '__streams.errors.partition': String(origin.partition),
+    '__streams.errors.offset': String(record.offset),
+    'foreshard.code': refusal.code,
+    'foreshard.group': origin.group,
+    'foreshard.timestamp': String(record.timestamp),
+  };
+  if (value !== null && value.length >= 5 && value[0] === 0)
+    headers['foreshard.schema-id'] = String(value.readUInt32BE(1));
+  if (value !== null && value.length > DEAD_VALUE_BYTES_MAX) headers['foreshard.value-bytes'] = String(value.length);
+  return {
+    topic: deadLetters.name,
+    partition: 0,
+    key: record.key === null ? null : record.key.subarray(0, DEAD_KEY_BYTES_MAX),
+    value: value === null ? null : value.subarray(0, DEAD_VALUE_BYTES_MAX),
+    headers,
+  };
+}
+
+function keptHeaders(headers: RawRecord['headers']): Record<string, Buffer | string | readonly (Buffer | string)[]> {
+  const kept: Record<string, Buffer | string | readonly (Buffer | string)[]> = {};
+  let count = 0;
+  for (const [name, value] of Object.entries(headers ?? {})) {
+    if (value === undefined || sizeOf(name) + sizeOf(value) > DEAD_HEADER_BYTES_MAX) continue;
+    if (++count > DEAD_HEADERS_MAX) break;
+    Object.defineProperty(kept, name, { value, enumerable: true, configurable: true, writable: true });
+  }
+  return kept;
+}
+
+function sizeOf(value: Buffer | string | readonly (Buffer | string)[]): number {
+  if (typeof value === 'string' || Buffer.isBuffer(value)) return value.length;
+  return (value as readonly (Buffer | string)[]).reduce((sum, each) => sum + each.length, 0);
+}

@@ -1,0 +1,102 @@
+// Lost shards: those whose data this process has looked for in vain. The tasks that need such a shard wait for it and can
+// tell nobody: they commit nothing. So it is told from here: to the planner, to the log, to /readyz and as a gauge.
+//
+//   X1. What is the case is told once; telling the planner is tried again, with the next effect on the shard, until the log
+//       has it.
+//   X2. After a start a shard that is there is told too: the planner may have heard of a loss that was mended meanwhile.
+
+import type { ShardWatch } from '../datastores/perform.ts';
+import type { Codec } from '../schemas/codec.ts';
+import { eventTime, type ShardId } from '../schemas/ids.ts';
+import type { Progress } from '../schemas/records.ts';
+import { progress } from '../topology/topics.ts';
+import type { Log } from './ports.ts';
+import type { Logger, Meter } from './telemetry.ts';
+
+export interface LostShardsParts {
+  readonly log: Pick<Log, 'append'>;
+  readonly codec: Pick<Codec, 'encode'>;
+  readonly logger: Logger;
+  readonly meter: Meter;
+}
+
+interface Heard {
+  readonly state: 'LOST' | 'FOUND';
+  readonly reason: string;
+  told: 'no' | 'under way' | 'yes';
+}
+
+export class LostShards implements ShardWatch {
+  readonly #parts: LostShardsParts;
+  readonly #heard = new Map<ShardId, Heard>();
+
+  constructor(parts: LostShardsParts) {
+    this.#parts = parts;
+    parts.meter.set('foreshard_shards_lost', 0);
+  }
+
+  lost(shard: ShardId, reason: string): void {
+    const before = this.#heard.get(shard);
+    if (before?.state !== 'LOST') {
+      this.#hear(shard, { state: 'LOST', reason, told: 'no' });
+      this.#parts.logger.error(
+        { shard, reason },
+        'a shard is lost to this fleet: the reason says what to do, and what lives on it waits',
+      );
+    }
+    this.#tell(shard);
+  }
+
+  found(shard: ShardId, afterStart: boolean): void {
+    const before = this.#heard.get(shard);
+    if (before === undefined ? !afterStart : before.state === 'FOUND' && before.told === 'yes') return;
+    if (before?.state !== 'FOUND') this.#hear(shard, { state: 'FOUND', reason: '', told: 'no' });
+    if (before?.state === 'LOST') this.#parts.logger.info({ shard }, 'a lost shard is back');
+    this.#tell(shard);
+  }
+
+  /** What an operator has to see to, a sentence for each shard. */
+  reasons(): string[] {
+    return [...this.#heard].flatMap(([shard, { state, reason }]) => (state === 'LOST' ? [`${shard}: ${reason}`] : []));
+  }
+
+  #hear(shard: ShardId, heard: Heard): void {
+    this.#heard.set(shard, heard);
+    this.#parts.meter.set('foreshard_shards_lost', this.reasons().length);
+  }
+
+  /** X1. */
+  #tell(shard: ShardId): void {
+    const heard = this.#heard.get(shard)!;
+    if (heard.told !== 'no') return;
+    heard.told = 'under way';
+    const { state, reason } = heard;
+    const value: Progress = {
+      at: eventTime(0),
+      body: {
+        kind: 'ShardProgress',
+        shardId: shard,
+        datastoreType: '',
+        state,
+        instanceId: '',
+        address: '',
+        tookMs: 0,
+        reason,
+      },
+    };
+    const record = {
+      topic: progress.name,
+      partition: 0,
+      key: shard,
+      value: this.#parts.codec.encode(progress.record!, value),
+    };
+    this.#parts.log.append([record]).then(
+      () => {
+        heard.told = 'yes';
+      },
+      () => {
+        heard.told = 'no';
+      },
+    );
+  }
+}

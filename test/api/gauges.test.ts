@@ -1,0 +1,80 @@
+// Gauges: what an operator can watch of the rows of a process.
+
+import { expect, test } from 'vitest';
+import { reportGauges } from '../../api/gauges.ts';
+import type { Row } from '../../processors/plan/stage/rows.ts';
+import type { Meter, Sample } from '../../runtime/telemetry.ts';
+import { Cell } from '../processors/plan/simulator.ts';
+
+/** What is set, by name and labels. */
+function gaugesOf(planRows: Iterable<readonly [string, Row]>): Map<string, number> {
+  const set = new Map<string, number>();
+  const meter = {
+    set: (name: string, value: number, labels: Record<string, string> = {}) =>
+      set.set([name, ...Object.values(labels)].join(' '), value),
+    replace: (name: string, series: readonly Sample[]) => {
+      for (const { value, labels } of series) set.set([name, ...Object.values(labels)].join(' '), value);
+    },
+  } as unknown as Meter;
+  const waiting = [{ group: 'work', partition: 3, since: 1_000 }];
+  const lag = { group: 'work', topic: 'subscriptions', records: 9 };
+  const lags = [
+    { ...lag, partition: 0, owner: 'self' },
+    { ...lag, partition: 1, owner: 'other' },
+    { ...lag, partition: 2, owner: 'nobody' },
+  ];
+  const running = {
+    readiness: () => ({ restoredPercent: 100, waiting, standing: lags.slice(1) }),
+    lags: () => lags,
+    rows: (group: string) => (group === 'plan' ? [...planRows] : []),
+  } as never;
+  reportGauges(running, { pending: 3 }, meter, 16_000);
+  return set;
+}
+
+test('what the planner takes operations and memory to cost can be watched, also before anything is learned', () => {
+  const gauges = gaugesOf(new Cell().genesis().rows.entries());
+  expect(Object.fromEntries([...gauges].filter(([name]) => / (KEY_VALUE|TRIE) /.test(name)))).toEqual({
+    'foreshard_operation_cost KEY_VALUE visit': 1,
+    'foreshard_operation_cost KEY_VALUE match': 0,
+    'foreshard_operation_cost KEY_VALUE subscribe': 2,
+    'foreshard_operation_cost KEY_VALUE unsubscribe': 2,
+    'foreshard_operation_cost KEY_VALUE entry': 0,
+    'foreshard_memory_footprint KEY_VALUE base': 0,
+    'foreshard_memory_footprint KEY_VALUE entry': 0,
+    'foreshard_memory_footprint KEY_VALUE byte': 1,
+    'foreshard_operation_cost TRIE visit': 1,
+    'foreshard_operation_cost TRIE match': 0,
+    'foreshard_operation_cost TRIE subscribe': 2,
+    'foreshard_operation_cost TRIE unsubscribe': 2,
+    'foreshard_operation_cost TRIE entry': 0,
+    'foreshard_memory_footprint TRIE base': 0,
+    'foreshard_memory_footprint TRIE entry': 0,
+    'foreshard_memory_footprint TRIE byte': 1,
+  });
+});
+
+test('moves are counted by state', () => {
+  const move = (state: string): Row => ({ kind: 'move', state }) as never;
+  const gauges = gaugesOf([
+    ['move/1', move('COPYING')],
+    ['move/2', move('SHARED')],
+    ['move/3', move('COPYING')],
+  ]);
+  expect(gauges.get('foreshard_moves COPYING')).toBe(2);
+  expect(gauges.get('foreshard_moves SHARED')).toBe(1);
+  expect(gauges.get('foreshard_moves DRAINING')).toBe(0);
+});
+
+test('a task that waits for a store is told with its seconds', () => {
+  expect(gaugesOf([]).get('foreshard_store_waiting_seconds work 3')).toBe(15);
+});
+
+test('lag is told by who has the task, and by all when nobody has it; what stands still is told by all', () => {
+  const gauges = gaugesOf([]);
+  expect([...gauges].filter(([name]) => /lag|standing/.test(name))).toEqual([
+    ['foreshard_lag_records work subscriptions 0', 9],
+    ['foreshard_lag_records work subscriptions 2', 9],
+    ['foreshard_standing_partitions work', 2],
+  ]);
+});

@@ -1,0 +1,98 @@
+import { describe, expect, test } from 'vitest';
+import { letterOfLoss, shardsOf } from '../../../cli/accept-loss.ts';
+import { letterOf, originalOf } from '../../../cli/dead-letters.ts';
+import type { RawCluster } from '../../../log/kafka/client.ts';
+import { acceptedLoss, acceptLosses } from '../../../log/kafka/loss.ts';
+import { shardId, sliceKey } from '../../../schemas/ids.ts';
+import { PointerTable } from '../../../state/pointer-table.ts';
+
+/** A group's committed offsets, as its coordinator keeps them. */
+class Offsets {
+  readonly kept = new Map<string, { offset: string; metadata: string | null }>();
+  refusal: Error | undefined;
+
+  readonly cluster = {
+    findGroupCoordinator: async () => ({
+      offsetFetch: async ({ topics }: { topics: { topic: string; partitions: { partition: number }[] }[] }) => ({
+        responses: topics.map(({ topic, partitions }) => ({
+          topic,
+          partitions: partitions.map(({ partition }) => ({
+            partition,
+            ...(this.kept.get(`${topic}/${partition}`) ?? { offset: '-1', metadata: null }),
+          })),
+        })),
+      }),
+      offsetCommit: async ({
+        topics,
+      }: {
+        topics: { topic: string; partitions: { partition: number; offset: string; metadata: string }[] }[];
+      }) => {
+        if (this.refusal !== undefined) throw this.refusal;
+        for (const { topic, partitions } of topics)
+          for (const { partition, offset, metadata } of partitions)
+            this.kept.set(`${topic}/${partition}`, { offset, metadata });
+      },
+    }),
+  } as unknown as RawCluster;
+}
+
+const PLACE = { topic: 'subscriptions', partition: 3 };
+
+describe('a loss that a person accepts', () => {
+  test('is that of the group’s own position, and no other', async () => {
+    const offsets = new Offsets();
+    offsets.kept.set('subscriptions/3', { offset: '5', metadata: null });
+    offsets.kept.set('subscriptions/2', { offset: '50', metadata: null });
+    expect(await acceptedLoss(offsets.cluster, 'work', PLACE, 5)).toBe(false);
+    const starts = [1, 2, 3].map((partition) => ({ topic: 'subscriptions', partition, offset: 10 }));
+    const losses = await acceptLosses(offsets.cluster, 'work', starts);
+    expect(losses).toEqual([{ ...PLACE, offset: 5, start: 10 }]);
+    expect(await acceptedLoss(offsets.cluster, 'work', PLACE, 5)).toBe(true);
+    expect(await acceptedLoss(offsets.cluster, 'work', PLACE, 6)).toBe(false);
+    expect(await acceptedLoss(offsets.cluster, 'work', { ...PLACE, partition: 2 }, 50)).toBe(false);
+  });
+
+  test('is accepted once: the next commit of the task takes the word back', async () => {
+    const offsets = new Offsets();
+    offsets.kept.set('subscriptions/3', { offset: '5', metadata: null });
+    await acceptLosses(offsets.cluster, 'work', [{ ...PLACE, offset: 10 }]);
+    offsets.kept.set('subscriptions/3', { offset: '12', metadata: null });
+    expect(await acceptedLoss(offsets.cluster, 'work', PLACE, 5)).toBe(false);
+  });
+
+  test('is not accepted while the group is at work', async () => {
+    const offsets = new Offsets();
+    offsets.kept.set('subscriptions/3', { offset: '5', metadata: null });
+    offsets.refusal = Object.assign(new Error('not a member'), { type: 'UNKNOWN_MEMBER_ID' });
+    await expect(acceptLosses(offsets.cluster, 'work', [{ ...PLACE, offset: 10 }])).rejects.toMatchObject({
+      code: 'REQUEST_INVALID',
+      message: expect.stringMatching(/stop every instance/),
+    });
+  });
+
+  test('names the shards to check, and is kept as a dead letter that cannot be replayed', () => {
+    const table = new PointerTable(4);
+    const record = (slice: string, shard: string, index: number) => ({
+      change: { epoch: 1, index, count: 4 },
+      body: { kind: 'PointerEntry', slice: sliceKey(slice), epoch: 1, mode: 'SINGLE', shards: [shardId(shard)] },
+    });
+    for (const [index, [slice, shard]] of [
+      ['c/3/', 'shard-b'],
+      ['w/3/', 'shard-a'],
+      ['c/2/', 'shard-c'],
+      ['t/f', 'shard-d'], // Of as many partitions as the table has, it is in 3.
+    ].entries())
+      table.apply(`p:${slice}`, record(slice!, shard!, index) as never, index);
+    table.reached(4, 4);
+    const shards = shardsOf(table, 3);
+    expect(shards).toEqual(['shard-a', 'shard-b', 'shard-d']);
+    const letter = letterOfLoss(
+      { topic: 'subscriptions', partition: 3, from: 5, to: 10, group: 'work', shards },
+      1_000,
+    );
+    const raw = { ...letter, key: null, offset: 0, timestamp: 1_000, headers: letter.headers };
+    expect(letterOf(raw)).toMatchObject({ code: 'INPUT_TRUNCATED', topic: 'subscriptions', partition: 3, offset: 5 });
+    expect(letterOf(raw).reason).toMatch(/records 5 to 9 are gone.*check shards shard-a shard-b shard-d/);
+    expect(() => originalOf(raw)).toThrow(/cannot be replayed/);
+  });
+});

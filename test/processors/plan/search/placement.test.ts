@@ -1,0 +1,48 @@
+// The search for room, against the plain scan over all shards that it saves.
+
+import { expect, test } from 'vitest';
+import { randomFrom } from '../../../../evaluation/random.ts';
+import { Board, type BoardShard, type PlannedSlice } from '../../../../processors/plan/cluster/board.ts';
+import { roomiest } from '../../../../processors/plan/search/placement.ts';
+import { genesisOf, snapshotOf, steadily } from '../rounds.ts';
+
+test('the roomiest shard is that of a scan over all shards, on random boards that change', () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const random = randomFrom(seed);
+    const board = randomBoard(random);
+    for (let round = 0; round < 30; round++) {
+      const shards = [...board.shards.values()].filter(({ slices }) => slices.size > 0);
+      const from = shards[Math.floor(random() * shards.length)]!;
+      const slice = [...from.slices.values()][0]!;
+      const found = roomiest(board, from, slice);
+      expect([seed, found?.id]).toEqual([seed, roomiestOfAll(board, from, slice)?.id]);
+      if (found !== undefined) board.move(slice, found);
+    }
+  }
+});
+
+/** Twelve shards of one kind, some not ready, some with the very same load, and slices of all sizes. */
+function randomBoard(random: () => number): Board {
+  const cluster = genesisOf(2, 5, () => 0);
+  const first = cluster.shards[0]!;
+  const shards = Array.from({ length: 12 }, (_, i) => ({
+    ...first,
+    id: `shard-${String(i).padStart(4, '0')}` as typeof first.id,
+    ready: random() < 0.8,
+  }));
+  const slices = cluster.slices
+    .filter(({ slice }) => slice.startsWith('c'))
+    .map((slice, i) => ({
+      ...slice,
+      shard: shards[Math.floor(random() * 10)]!.id,
+      load: steadily(i % 4 === 0 ? 50 : 250 * random(), random()),
+    }));
+  return new Board(snapshotOf({ ...cluster, shards, slices }));
+}
+
+function roomiestOfAll(board: Board, from: BoardShard, slice: PlannedSlice): BoardShard | undefined {
+  return [...board.shards.values()]
+    .filter((shard) => shard !== from && board.fits(shard, slice))
+    .map((shard) => ({ shard, rank: board.outline(shard, slice).utilisation + (shard.ready ? 0 : 1) }))
+    .sort((a, b) => a.rank - b.rank || (a.shard.id < b.shard.id ? -1 : 1))[0]?.shard;
+}
