@@ -2,7 +2,7 @@
 
 import { type SeriesRow, SIGNALS } from '../processors/forecast/series-row.ts';
 import { FORECAST_DEFAULTS } from '../processors/forecast/settings.ts';
-import { costsOfCell, footprintsOfCell } from '../processors/plan/demand/lessons.ts';
+import { costsOfCell, footprintsOfCell } from '../processors/plan/demand/cost-learning.ts';
 import { PLAN_DEFAULTS } from '../processors/plan/settings.ts';
 import type { CellRow, Row as PlanRow } from '../processors/plan/stage/rows.ts';
 import type { Fitter } from '../runtime/ports.ts';

@@ -7,7 +7,7 @@
 import Type, { type TSchema } from 'typebox';
 import type { ErrorCode } from '../schemas/errors.ts';
 import { type Metric, SCHEMAS } from '../schemas/records.ts';
-import { COUNT_MAX, NAME_BYTES_MAX, refuseMetric, STRING_BYTES_MAX, TIMESTAMP_MAX } from '../state/accept.ts';
+import { COUNT_MAX, NAME_BYTES_MAX, refuseMetric, STRING_BYTES_MAX, TIMESTAMP_MAX } from '../state/validation.ts';
 
 export interface BodyRefusal {
   readonly code: ErrorCode;

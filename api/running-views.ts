@@ -13,12 +13,12 @@ import type { Codec } from '../schemas/codec.ts';
 import { AppError } from '../schemas/errors.ts';
 import { eventTime, type ShardId } from '../schemas/ids.ts';
 import type { Decision, Metric } from '../schemas/records.ts';
-import { refuseMetric } from '../state/accept.ts';
 import { parseSlice, partitionOf, placeOf } from '../state/keys.ts';
 import { type Pointer, type PointerRefusal, PointerTable } from '../state/pointer-table.ts';
+import { refuseMetric } from '../state/validation.ts';
 import { decisions, forecasts, metrics, pointers } from '../topology/topics.ts';
 import { DecisionRing } from './decision-ring.ts';
-import { type Followed, followed } from './followed.ts';
+import { type Followed, followTopic } from './follow-topic.ts';
 import { PredictionCache, type SeriesSettings } from './prediction-cache.ts';
 import type { MoveView, Owned, ShardView, TopicPlace, Views } from './views.ts';
 
@@ -58,9 +58,9 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
   const ring = new DecisionRing();
   const table = new PointerTable(settings.partitions, (refusal, key) => parts.onForeignPointer?.(refusal, key));
   const [forecastsRead, decisionsRead, pointersRead] = await Promise.all([
-    followed(parts, forecasts, { take: (key, forecast) => cache.take(key, forecast) }),
-    followed(parts, decisions, { take: (_key, decision, offset) => ring.take(decision, offset) }),
-    followed(parts, pointers, {
+    followTopic(parts, forecasts, { take: (key, forecast) => cache.take(key, forecast) }),
+    followTopic(parts, decisions, { take: (_key, decision, offset) => ring.take(decision, offset) }),
+    followTopic(parts, pointers, {
       take: (key, record, offset) => table.apply(key, record, offset),
       reached: (next, end) => table.reached(next, end),
     }),

@@ -157,7 +157,7 @@ export interface Views {
     readonly limit: number;
     readonly requestId: string | undefined;
   }): Promise<Owned<DecisionPage>>;
-  /** Resolves when the log has them. They are checked (state/accept.ts). */
+  /** Resolves when the log has them. They are checked (state/validation.ts). */
   sendMetrics(metrics: readonly Metric[]): Promise<void>;
   /** Resolves with the planner's answer, or without it after a time; the log has the request then. */
   requestPlan(topic: string, requestId: string | undefined): Promise<PlanRequested>;

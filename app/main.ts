@@ -15,7 +15,7 @@ import { readCatalog } from '../config/edge/catalog-file.ts';
 import { readWeights } from '../config/edge/weights-file.ts';
 import { openLevelKv } from '../datastores/level-kv/level-kv.ts';
 import { effectsOver } from '../datastores/perform.ts';
-import { reachOver } from '../datastores/reach.ts';
+import { reachabilityOver } from '../datastores/reachability.ts';
 import type { Provisioner } from '../datastores/shard-store.ts';
 import { openTrieStore } from '../datastores/trie/trie-store.ts';
 import { EmbeddedLog, embeddedLog } from '../log/embedded/embedded-log.ts';
@@ -175,7 +175,7 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
         return telemetry.text();
       },
       // In simulated time nobody is away, and asking would let time pass.
-      unreachable: simulated ? async () => new Set() : reachOver(provisioner, clock),
+      unreachable: simulated ? async () => new Set() : reachabilityOver(provisioner, clock),
       onForeignPointer(reason, key) {
         telemetry.meter.add('foreshard_refused_pointers_total', 1, { reason });
         logger.error({ reason, key: key.slice(0, 200) }, FOREIGN_POINTER);

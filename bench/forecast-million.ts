@@ -10,8 +10,8 @@ import { COMPACT } from '../processors/forecast/history/history.ts';
 import { CHEAP_MODELS } from '../processors/forecast/models/models.ts';
 import { threadScript } from '../runtime/thread-script.ts';
 import { CHEAP_GRID } from './forecast.ts';
-import { madeRates } from './made-rates.ts';
 import type { Measurement } from './measurement.ts';
+import { syntheticRates } from './synthetic-rates.ts';
 
 const SERIES = 1_000_000;
 const THREADS = 2;
@@ -66,7 +66,7 @@ if (!isMainThread) parentPort?.postMessage(tick(workerData as number));
 
 function tick(count: number): Ticked {
   const forecaster = new Forecaster(CHEAP_GRID, CHEAP_MODELS, COMPACT);
-  const courses = Array.from({ length: COURSES }, (_, seed) => madeRates(WARM_UP_MINUTES + 1, seed + 1));
+  const courses = Array.from({ length: COURSES }, (_, seed) => syntheticRates(WARM_UP_MINUTES + 1, seed + 1));
   const before = process.memoryUsage();
   const memories: SeriesMemory[] = [];
   for (let s = 0; s < count; s++) {

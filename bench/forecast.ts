@@ -12,8 +12,8 @@ import { COMPACT, type HistoryShape, shapeOfHours } from '../processors/forecast
 import { CHEAP_MODELS, DEFAULT_MODELS } from '../processors/forecast/models/models.ts';
 import { FORECAST_DEFAULTS } from '../processors/forecast/settings.ts';
 import { BinaryWriter } from '../state/binary.ts';
-import { madeRates } from './made-rates.ts';
 import type { Measurement } from './measurement.ts';
+import { syntheticRates } from './synthetic-rates.ts';
 
 const SERIES = 8;
 const DAYS = 12;
@@ -80,7 +80,9 @@ export const CHEAP_GRID: Grid = {
 function measured(grid: Grid, models: ModelSet, shape: HistoryShape) {
   const forecaster = new Forecaster(grid, models, shape);
   const minutes = DAYS * grid.season;
-  const all = Array.from({ length: SERIES }, (_, seed) => madeRates(minutes + ROUNDS * MEASURED_MINUTES, seed + 1));
+  const all = Array.from({ length: SERIES }, (_, seed) =>
+    syntheticRates(minutes + ROUNDS * MEASURED_MINUTES, seed + 1),
+  );
   const fitted = models.models.flatMap((model, m) => (model.fitEvery(grid) > 0 ? [m] : []));
   let fitMillis = 0;
   const memories = all.map((rates) => {

@@ -12,8 +12,8 @@ import type { Codec } from '../schemas/codec.ts';
 import { AppError } from '../schemas/errors.ts';
 import { type EventTime, eventTime, type Offset } from '../schemas/ids.ts';
 import type { Action, Metric, SubscriptionEvent } from '../schemas/records.ts';
-import { refuseMetric, refuseSubscription } from '../state/accept.ts';
 import { partitionOf } from '../state/keys.ts';
+import { refuseMetric, refuseSubscription } from '../state/validation.ts';
 import { metrics as metricsTopic, subscriptions as subscriptionsTopic } from '../topology/topics.ts';
 
 export interface EventProducerPorts {

@@ -14,11 +14,11 @@ export {
   type PointerRefusal,
   type PointerSnapshot,
   PointerTable,
-  type Stop,
+  type RouteTarget,
 } from '../state/pointer-table.ts';
 export { EVENT_PRODUCER_DEFAULTS, EventProducer, type EventProducerSettings } from './event-producer.ts';
 export { PointerReader, type PointerReaderSettings } from './pointer-reader.ts';
-export { type Home, ROUTER_DEFAULTS, Router, type RouterSettings, type ShardReader } from './router.ts';
+export { type FilterPlacement, ROUTER_DEFAULTS, Router, type RouterSettings, type ShardReader } from './router.ts';
 
 export interface BrokerPorts {
   readonly log: Pick<Log, 'follow' | 'append'>;

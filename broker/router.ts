@@ -10,7 +10,7 @@ import { AppError } from '../schemas/errors.ts';
 import { type Epoch, epoch, type ShardId } from '../schemas/ids.ts';
 import type { ShardEntry } from '../schemas/records.ts';
 import { isTrieSlice } from '../state/keys.ts';
-import type { Pointer, PointerTable, Stop } from '../state/pointer-table.ts';
+import type { Pointer, PointerTable, RouteTarget } from '../state/pointer-table.ts';
 import type { PointerReader } from './pointer-reader.ts';
 
 /** What a router asks a shard: the reading half of a store. */
@@ -37,7 +37,7 @@ export const ROUTER_DEFAULTS: RouterSettings = {
   waitMs: 2_000, // A pointer is with every broker within a second.
 };
 
-export interface Home {
+export interface FilterPlacement {
   readonly pointer: Pointer;
   /** `undefined` when the table names the shard but has no entry for it. */
   readonly shards: readonly (ShardEntry | undefined)[];
@@ -54,7 +54,7 @@ export class Router {
   }
 
   /** Where this client's subscription of this valid filter is kept. Throws POINTER_STALE when the table does not know. */
-  homeOf(filter: string, clientId: string): Home {
+  homeOf(filter: string, clientId: string): FilterPlacement {
     const { table } = this.#ports.pointers;
     const pointer = table.resolve(filter, clientId);
     if (pointer === undefined) throw stale(table, { filter }, 'no slice of the pointer table covers the filter');
@@ -82,7 +82,12 @@ export class Router {
   }
 
   /** R3 */
-  async #askedOrReplica(table: PointerTable, stop: Stop, topic: string, asker: Epoch): Promise<readonly Answer[]> {
+  async #askedOrReplica(
+    table: PointerTable,
+    stop: RouteTarget,
+    topic: string,
+    asker: Epoch,
+  ): Promise<readonly Answer[]> {
     try {
       return await this.#asked(stop, topic, asker);
     } catch (error) {
@@ -92,7 +97,7 @@ export class Router {
     }
   }
 
-  async #asked({ entry, pointers }: Stop, topic: string, asker: Epoch): Promise<readonly Answer[]> {
+  async #asked({ entry, pointers }: RouteTarget, topic: string, asker: Epoch): Promise<readonly Answer[]> {
     if (entry === undefined) return [{ kind: 'moved', epoch: asker }];
     const groups = pointers.filter(({ slice }) => isTrieSlice(slice));
     try {
@@ -112,7 +117,7 @@ export class Router {
 const AWAY: ReadonlySet<string> = new Set(['STORE_UNAVAILABLE', 'SHARD_LOST']);
 
 /** Another shard that holds everything that this one is asked for. */
-const replicaOf = ({ shard, pointers }: Stop): ShardId | undefined =>
+const replicaOf = ({ shard, pointers }: RouteTarget): ShardId | undefined =>
   pointers[0]?.shards.find(
     (other) => other !== shard && pointers.every(({ mode, shards }) => mode === 'REPLICAS' && shards.includes(other)),
   );

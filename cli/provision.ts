@@ -21,7 +21,7 @@ import { claim, textIn, write } from './files.ts';
 import type { Output } from './output.ts';
 import { casesIn, type SeriesCase } from './protocol-traces.ts';
 import { table } from './text.ts';
-import { watched } from './watched.ts';
+import { watch } from './watched.ts';
 
 export interface ProvisionCommand {
   readonly protocol: string;
@@ -92,7 +92,7 @@ async function run(cases: readonly Case[], policies: readonly string[], output: 
       for (const [name, policy] of REFERENCES)
         if (policies.includes(name) || name === 'oracle') outcomes.set(name, policy(load, series));
       if (ours.length > 0)
-        for (const [name, outcome] of await watched(
+        for (const [name, outcome] of await watch(
           planned(load, series, ours),
           (row) => output.progress(done + row, { series: `${series.dataset} ${series.series}` }),
           BAR_EVERY,

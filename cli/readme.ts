@@ -13,7 +13,7 @@ import { topologyOf } from '../topology/topology.ts';
 const README = join(dirname(fileURLToPath(import.meta.url)), '../README.md');
 
 /** The text of README.md with its made parts renewed. Throws when a marker is missing. */
-export function renewed(readme: string): string {
+export function renew(readme: string): string {
   return withPart(withPart(readme, 'topology', topologyPart()), 'settings', settingsPart());
 }
 
@@ -45,8 +45,8 @@ function withPart(readme: string, name: string, part: string): string {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const readme = readFileSync(README, 'utf8');
-  if (!process.argv.includes('--check')) writeFileSync(README, renewed(readme));
-  else if (renewed(readme) !== readme) {
+  if (!process.argv.includes('--check')) writeFileSync(README, renew(readme));
+  else if (renew(readme) !== readme) {
     console.error('README.md differs from what the code says: run `npm run generate` and commit the result');
     process.exitCode = 1;
   }

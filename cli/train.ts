@@ -8,14 +8,14 @@ import { type WeightsCard, weightsText } from '../config/lstm-weights.ts';
 import { randomFrom } from '../evaluation/random.ts';
 import { parseTrace } from '../evaluation/trace.ts';
 import { gridOf } from '../processors/forecast/grid.ts';
-import { type Lesson, lessonOf, type RateSeries } from '../processors/forecast/lstm/lesson.ts';
-import { madeSeries } from '../processors/forecast/lstm/made-series.ts';
+import { syntheticSeries } from '../processors/forecast/lstm/synthetic-series.ts';
 import { type TrainingProgress, train, UPDATES_IN_ROUND } from '../processors/forecast/lstm/trainer.ts';
+import { type RateSeries, type TrainingSeries, trainingSeriesOf } from '../processors/forecast/lstm/training-series.ts';
 import { AppError } from '../schemas/errors.ts';
 import { textIn, write } from './files.ts';
 import type { Output } from './output.ts';
 import { numberText } from './text.ts';
-import { watched } from './watched.ts';
+import { watch } from './watched.ts';
 
 export interface TrainCommand {
   readonly files: readonly string[];
@@ -57,14 +57,14 @@ export async function trainWeights(command: TrainCommand, output: Output): Promi
   const count = made + traced.length;
   output.line(`Reading ${numberText(count)} series.`);
   output.begin(count, BAR, { what: '' });
-  const lessons = await watched(lessonsOf(made, traced, random), (done) =>
+  const series = await watch(lessonsOf(made, traced, random), (done) =>
     output.progress(done, { what: `${done} of ${count} series` }),
   );
   output.end();
   const trust = command.trust ?? (traced.length === 0 ? MADE_TRUST : 1);
   const options = { rounds, trust, ...(from === undefined ? {} : { from: from.weights, rate: REFINING_RATE }) };
   output.begin(rounds, BAR, { what: '' });
-  const trained = await watched(train(lessons, options, random), (progress) =>
+  const trained = await watch(train(series, options, random), (progress) =>
     output.progress(progress.round, { what: roundText(progress) }),
   );
   output.end();
@@ -115,14 +115,14 @@ function* lessonsOf(
   made: number,
   traced: readonly RateSeries[],
   random: () => number,
-): Generator<number, readonly Lesson[]> {
-  const lessons: Lesson[] = [];
-  while (lessons.length < made + traced.length) {
-    const number = lessons.length;
-    lessons.push(lessonOf(number < made ? madeSeries(number, random) : traced[number - made]!));
-    yield lessons.length;
+): Generator<number, readonly TrainingSeries[]> {
+  const series: TrainingSeries[] = [];
+  while (series.length < made + traced.length) {
+    const number = series.length;
+    series.push(trainingSeriesOf(number < made ? syntheticSeries(number, random) : traced[number - made]!));
+    yield series.length;
   }
-  return lessons;
+  return series;
 }
 
 const roundText = ({ round, rounds, validationError, bestError }: TrainingProgress): string =>

@@ -1,7 +1,7 @@
 // Watched: long work as a generator, in one thread: between its steps the terminal gets its turn, for the bar and for Ctrl-C.
 
 /** What the generator returns; of every `every`th step `at` is told, and then there is a pause. */
-export async function watched<Step, Result>(
+export async function watch<Step, Result>(
   work: Generator<Step, Result>,
   at: (step: Step) => void,
   every = 1,

@@ -16,7 +16,7 @@ import { AppError } from '../schemas/errors.ts';
 import { claim, reading, textIn, write } from './files.ts';
 import type { Output } from './output.ts';
 import { dollarsText, numberText, table } from './text.ts';
-import { watched } from './watched.ts';
+import { watch } from './watched.ts';
 
 export interface WhatIfCommand {
   /** A trace, or a folder of traces. */
@@ -54,7 +54,7 @@ export async function runWhatIf(command: WhatIfCommand, output: Output): Promise
   output.begin(minutesOf(run), BAR, { policy: '' });
   let result: WhatIfResult;
   try {
-    result = await watched(whatIf(run), ({ done, policy }) => output.progress(done, { policy }), BAR_EVERY);
+    result = await watch(whatIf(run), ({ done, policy }) => output.progress(done, { policy }), BAR_EVERY);
   } finally {
     output.end();
   }

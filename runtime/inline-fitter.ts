@@ -1,11 +1,11 @@
 // Inline fitter: fits models in the calling thread, as `workerThreads: 0` asks for, and in simulated time, where the same
 // seed must give the same day.
 
-import { fitted } from '../processors/forecast/fits.ts';
+import { fitModels } from '../processors/forecast/fits.ts';
 import type { Fitter } from './ports.ts';
 
 export const inlineFitter: Fitter = {
   pending: 0,
-  fit: async (request) => fitted(request),
+  fit: async (request) => fitModels(request),
   close: async () => {},
 };

@@ -1,6 +1,6 @@
 // Codec: bytes on a topic <-> checked records. Two implementations: JSON (this file, for tests and the embedded log's
 // examples) and Avro behind the Confluent header (edge/registry-codec.ts). What decodes here has the fields and types of
-// its schema; whether its values make sense is the topic's own check (state/accept.ts).
+// its schema; whether its values make sense is the topic's own check (state/validation.ts).
 
 import { AppError } from './errors.ts';
 import { type Shape, shapeOf } from './json-shape.ts';

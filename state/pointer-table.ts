@@ -50,7 +50,7 @@ export interface Pointer {
 }
 
 /** One shard to be asked, with the slices it is asked for. */
-export interface Stop {
+export interface RouteTarget {
   readonly shard: ShardId;
   /** `undefined` when the table names the shard but has no entry for it. */
   readonly entry: ShardEntry | undefined;
@@ -191,7 +191,7 @@ export class PointerTable {
    * The shards that together hold every subscription matching a PUBLISH to this topic, each once. Of replicas it is another
    * one by `turn`.
    */
-  route(topic: string, turn = 0): Stop[] {
+  route(topic: string, turn = 0): RouteTarget[] {
     const stops: { shard: ShardId; entry: ShardEntry | undefined; pointers: Pointer[] }[] = [];
     const ask = (shard: ShardId, pointer: Pointer): void => {
       const stop = stops.find((each) => each.shard === shard);

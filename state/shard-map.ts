@@ -11,7 +11,7 @@ import { isTrieSlice, parseSlice } from './keys.ts';
 import { SliceTree } from './slice-tree.ts';
 
 /** Which shards hold a slice, since which change. */
-export interface SliceHome {
+export interface SlicePlacement {
   readonly slice: SliceKey;
   readonly mode: PointerMode;
   readonly shards: readonly ShardId[];
@@ -19,7 +19,7 @@ export interface SliceHome {
 }
 
 /** A shard and the datastore instance that serves it. */
-export interface ShardHome {
+export interface ShardInstance {
   readonly shardId: ShardId;
   readonly storeKind: StoreKind;
   readonly datastoreType: string;
@@ -28,34 +28,38 @@ export interface ShardHome {
   readonly state: ShardState;
 }
 
-export interface TopicHome {
-  readonly home: SliceHome;
-  readonly shards: readonly ShardHome[];
+export interface TopicPlacement {
+  readonly home: SlicePlacement;
+  readonly shards: readonly ShardInstance[];
 }
 
 export interface ShardMap {
   readonly partitions: number;
-  readonly slices: ReadonlyMap<SliceKey, SliceHome>;
-  readonly shards: ReadonlyMap<ShardId, ShardHome>;
+  readonly slices: ReadonlyMap<SliceKey, SlicePlacement>;
+  readonly shards: ReadonlyMap<ShardId, ShardInstance>;
   readonly tree: SliceTree;
 }
 
 /** The map of these entries; entries that are GONE are left out. */
-export function shardMapOf(partitions: number, slices: Iterable<SliceHome>, shards: Iterable<ShardHome>): ShardMap {
-  const bySlice = new Map<SliceKey, SliceHome>();
+export function shardMapOf(
+  partitions: number,
+  slices: Iterable<SlicePlacement>,
+  shards: Iterable<ShardInstance>,
+): ShardMap {
+  const bySlice = new Map<SliceKey, SlicePlacement>();
   for (const home of slices) if (home.mode !== 'GONE') bySlice.set(home.slice, home);
-  const byShard = new Map<ShardId, ShardHome>();
+  const byShard = new Map<ShardId, ShardInstance>();
   for (const home of shards) if (home.state !== 'GONE') byShard.set(home.shardId, home);
   return { partitions, slices: bySlice, shards: byShard, tree: new SliceTree(partitions, bySlice.keys()) };
 }
 
 /** Where the subscriptions that match a PUBLISH to this topic are, the concrete slice first (H1). */
-export function homesOf(map: ShardMap, topic: string): TopicHome[] {
+export function placementsOf(map: ShardMap, topic: string): TopicPlacement[] {
   return map.tree.slicesForTopic(topic).map((slice) => topicHome(map, slice));
 }
 
 /** Where the subscription of this filter by this client is; `undefined` when the map has no owner for it. */
-export function homeOfFilter(map: ShardMap, filter: string, clientId: string): TopicHome | undefined {
+export function placementOfFilter(map: ShardMap, filter: string, clientId: string): TopicPlacement | undefined {
   const slice = map.tree.sliceOf(filter, clientId);
   return slice === undefined ? undefined : topicHome(map, slice);
 }
@@ -88,12 +92,12 @@ export function problemsOf(map: ShardMap): string[] {
   return problems;
 }
 
-function topicHome(map: ShardMap, slice: SliceKey): TopicHome {
+function topicHome(map: ShardMap, slice: SliceKey): TopicPlacement {
   const home = map.slices.get(slice)!;
   return { home, shards: home.shards.flatMap((shard) => map.shards.get(shard) ?? []) };
 }
 
-function homeProblems(map: ShardMap, home: SliceHome): string[] {
+function homeProblems(map: ShardMap, home: SlicePlacement): string[] {
   const kind: StoreKind = isTrieSlice(home.slice) ? 'TRIE' : 'KEY_VALUE';
   const problems = home.shards.length === 0 ? [`${home.slice} has no shard`] : [];
   for (const id of home.shards) {

@@ -18,8 +18,8 @@ import type {
   SubscriptionEvent,
   WildcardEvents,
 } from '../schemas/records.ts';
-import { refuseMetric, refuseSubscription, refuseWildcards } from '../state/accept.ts';
 import type { Effect, Outcome } from '../state/effects.ts';
+import { refuseMetric, refuseSubscription, refuseWildcards } from '../state/validation.ts';
 
 /** What a check may look at beside the value itself. */
 export interface Place {

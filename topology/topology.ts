@@ -2,8 +2,8 @@
 // topic, in plain sight: `progress` tells the planner what apply has done, `pointer-table` at which offset its own
 // changes came to lie. `clock`, `effects` and `outcomes`, `fits` and `fitted` are local: they never leave the task.
 
-import { type ApplySettings, carryOut, lives } from '../processors/apply/apply.ts';
-import { forecasting } from '../processors/forecast/forecast.ts';
+import { type ApplySettings, carryOut, partitionStates } from '../processors/apply/apply.ts';
+import { forecastWith } from '../processors/forecast/forecast.ts';
 import type { ForecastSettings } from '../processors/forecast/settings.ts';
 import { ingestWith } from '../processors/ingest/ingest.ts';
 import { cells, type PlanSettings, planWith } from '../processors/plan/stage/plan-stage.ts';
@@ -36,12 +36,12 @@ export interface TopologySettings {
 
 // biome-ignore format: a table reads as a table
 export function topologyOf(settings: TopologySettings): Topology {
-  const forecast = forecasting(settings.forecast);
+  const forecast = forecastWith(settings.forecast);
   return defineTopology([
     stage('ingest',   { reads: [subscriptions],                                                       emits: [wildcards],                    step: ingestWith(settings.apply.incarnation) }),
     stage('rates',    { reads: [subscriptions, wildcards, metrics, clock],           keeps: windows,   emits: [rates],                        step: countRates(settings.rates) }),
     stage('forecast', { reads: [rates, clock, fitted],                               keeps: forecast.keeps, emits: [forecasts, fits],          step: forecast.step }),
     stage('plan',     { reads: [forecasts, rates, metrics, progress, pointers, clock], keeps: cells,   emits: [commands, pointers, decisions], step: planWith(settings.plan), scope: 'cell' }),
-    stage('apply',    { reads: [subscriptions, wildcards, commands, outcomes, clock], keeps: lives,    emits: [progress, effects],            step: carryOut(settings.apply) }),
+    stage('apply',    { reads: [subscriptions, wildcards, commands, outcomes, clock], keeps: partitionStates,    emits: [progress, effects],            step: carryOut(settings.apply) }),
   ], { inputs: [subscriptions, metrics] });
 }

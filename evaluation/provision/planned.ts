@@ -9,9 +9,9 @@ import { gridOf } from '../../processors/forecast/grid.ts';
 import { shapeOfTrace } from '../../processors/forecast/history/history.ts';
 import { DEFAULT_MODELS } from '../../processors/forecast/models/models.ts';
 import {
-  outlookRows,
   type PlanPolicy,
   planShards,
+  rowsNeeded,
   SHORTAGE_RATIOS,
   shardChange,
   shardsDecided,
@@ -46,7 +46,7 @@ export function* planned(
     plans: [] as number[],
   }));
   // A change decided now takes effect `leadRows` rows after the next one, and that is one step ahead.
-  const ahead = Array.from({ length: outlookRows(leadRows) }, (_, index) => leadRows + 1 + index);
+  const ahead = Array.from({ length: rowsNeeded(leadRows) }, (_, index) => leadRows + 1 + index);
   const quantiles = new Float64Array(ahead.length * LEVELS.length);
   let needs = 0;
   for (let row = 0; row < values.length; row++) {

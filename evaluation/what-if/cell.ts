@@ -37,7 +37,7 @@ export interface Costs {
 }
 
 /** A shard's instance as the pointer table has it. */
-export interface Home {
+export interface ShardPlacement {
   readonly shard: ShardId;
   readonly type: DatastoreType;
 }
@@ -104,7 +104,7 @@ export class Cell {
   }
 
   /** The shards in the pointer table, and which of them each slice is on: several when it has a replica. */
-  homes(): { readonly shards: readonly Home[]; readonly slices: ReadonlyMap<SliceKey, readonly ShardId[]> } {
+  homes(): { readonly shards: readonly ShardPlacement[]; readonly slices: ReadonlyMap<SliceKey, readonly ShardId[]> } {
     const shards = shardsOf(this.rows)
       .filter(({ state, epoch }) => state === 'READY' && epoch > 0)
       .map(({ shardId, datastoreType }) => ({ shard: shardId, type: typeNamed(this.settings.catalog, datastoreType) }));

@@ -77,7 +77,7 @@ const HEAVY_TOPICS = 8;
 /** The busy time of a series, as the shared protocol has it: all but a two-hundredth of the minutes are quieter. */
 const BUSY = 0.995;
 
-export class MadeFleet {
+export class SyntheticFleet {
   readonly names: readonly string[];
   readonly topics: readonly Topic[];
   readonly minutes: number;

@@ -8,7 +8,7 @@ import type { Catalog, DatastoreType } from '../../processors/plan/cluster/catal
 import { typesOfKind } from '../../processors/plan/cluster/catalog.ts';
 import type { StoreKind } from '../../schemas/records.ts';
 import { groupSlice, hashSlice, leadingBits } from '../../state/keys.ts';
-import { type MadeFleet, meanBefore } from './fleet.ts';
+import { meanBefore, type SyntheticFleet } from './fleet.ts';
 
 /** A part of the keys that is always moved as a whole. */
 export interface Bucket {
@@ -23,7 +23,7 @@ const BUCKET_BITS = 4;
 const SHARDS_MAX = 64;
 
 /** The buckets of the fleet by kind. Filters of a wildcard partition are in one trie, and so in one bucket. */
-export function bucketsOf(fleet: MadeFleet): Record<StoreKind, Bucket[]> {
+export function bucketsOf(fleet: SyntheticFleet): Record<StoreKind, Bucket[]> {
   const { partitions } = fleet.settings;
   const all = Array.from({ length: partitions }, (_, partition) => partition);
   const bits = Array.from({ length: 1 << BUCKET_BITS }, (_, top) =>
@@ -83,7 +83,7 @@ export class Ladder {
 }
 
 /** A ladder of each type of the kind. */
-export function laddersOf(fleet: MadeFleet, catalog: Catalog, kind: StoreKind): Ladder[] {
+export function laddersOf(fleet: SyntheticFleet, catalog: Catalog, kind: StoreKind): Ladder[] {
   const buckets = bucketsOf(fleet)[kind];
   const usual = Float64Array.from(fleet.perSecond, (rates) => meanBefore(rates, fleet.settings.learnMinutes));
   return typesOfKind(catalog, kind).map((type) => new Ladder(buckets, type, usual));

@@ -1,6 +1,6 @@
-// Planned: the whole planner over a made fleet, minute by minute: what the outlooks tell, what is measured, what it decides.
+// Planned: the whole planner over a made fleet, minute by minute: what the forecasts tell, what is measured, what it decides.
 //
-//   P1. At the end of a minute the planner is told of that minute and of nothing after it, but by the outlooks.
+//   P1. At the end of a minute the planner is told of that minute and of nothing after it, but by the forecasts.
 //   P2. It begins with the two shards of genesis, and has `settleMinutes` to grow before anything counts.
 
 import type { Catalog } from '../../processors/plan/cluster/catalog.ts';
@@ -8,19 +8,19 @@ import { PLAN_DEFAULTS, type PlanSettings } from '../../processors/plan/settings
 import { type EventTime, eventTime, type SliceKey } from '../../schemas/ids.ts';
 import type { Account, ServingShard } from './account.ts';
 import { Cell, genesisOf } from './cell.ts';
-import { type CountedSeries, type MadeFleet, type SliceWeights, UNSUBSCRIBE_SHARE } from './fleet.ts';
-import type { Outlooks } from './outlooks.ts';
+import { type CountedSeries, type SliceWeights, type SyntheticFleet, UNSUBSCRIBE_SHARE } from './fleet.ts';
+import type { ForecastSource } from './forecast-source.ts';
 import { PACE, STEP_SECONDS, STEPS_PER_MINUTE } from './pace.ts';
 
 export interface PlannedRun {
-  readonly fleet: MadeFleet;
+  readonly fleet: SyntheticFleet;
   readonly counted: readonly CountedSeries[];
   readonly catalog: Catalog;
-  readonly outlooks: Outlooks;
+  readonly forecasts: ForecastSource;
   readonly account: Account;
   /** Of both clocks, at minute 0. */
   readonly startAt: number;
-  /** The planner begins here; before it the outlooks learn. */
+  /** The planner begins here; before it the forecasts learn. */
   readonly settleFrom: number;
 }
 
@@ -28,9 +28,9 @@ const MINUTE_MS = 60_000;
 
 /** Runs to the end of the fleet's load; yields after each minute. */
 export function* runPlanner(run: PlannedRun): Generator<number, Cell> {
-  const { fleet, catalog, outlooks, account, startAt, settleFrom } = run;
+  const { fleet, catalog, forecasts, account, startAt, settleFrom } = run;
   for (let minute = 0; minute < settleFrom; minute++) {
-    outlooks.close(minute);
+    forecasts.close(minute);
     yield minute;
   }
   const { partitions, coefficients } = fleet.settings;
@@ -50,7 +50,7 @@ export function* runPlanner(run: PlannedRun): Generator<number, Cell> {
       cell.tick(timeOf(minute) + step * STEP_SECONDS * 1000);
     }
     account.step(minute, cell.paid(), load.serving(minute));
-    outlooks.close(minute);
+    forecasts.close(minute);
     tell(run, cell, minute, timeOf(minute + 1));
     load.measure(minute, timeOf(minute + 1));
     cell.tick(timeOf(minute + 1));
@@ -60,8 +60,8 @@ export function* runPlanner(run: PlannedRun): Generator<number, Cell> {
 }
 
 /** P1 */
-function tell({ fleet, counted, outlooks }: PlannedRun, cell: Cell, minute: number, now: EventTime): void {
-  for (const value of outlooks.forecasts(minute, now)) cell.send({ topic: 'forecasts', value });
+function tell({ fleet, counted, forecasts }: PlannedRun, cell: Cell, minute: number, now: EventTime): void {
+  for (const value of forecasts.forecasts(minute, now)) cell.send({ topic: 'forecasts', value });
   for (const { series, shares, eventsPerMessage } of counted) {
     const publishes = fleet.sum(shares, minute) * 60;
     const events = publishes * eventsPerMessage;
@@ -75,7 +75,7 @@ function tell({ fleet, counted, outlooks }: PlannedRun, cell: Cell, minute: numb
 /** What the shards of a cell are asked for; worked out anew when the pointer table has changed. */
 class CellLoad {
   private readonly cell: Cell;
-  private readonly fleet: MadeFleet;
+  private readonly fleet: SyntheticFleet;
   private version = -1;
   private weights: ReadonlyMap<SliceKey, SliceWeights> = new Map();
   private shards: readonly {
@@ -83,7 +83,7 @@ class CellLoad {
     readonly operations: Float64Array;
   }[] = [];
 
-  constructor(cell: Cell, fleet: MadeFleet) {
+  constructor(cell: Cell, fleet: SyntheticFleet) {
     this.cell = cell;
     this.fleet = fleet;
   }

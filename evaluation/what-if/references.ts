@@ -12,9 +12,9 @@ import type { StoreKind } from '../../schemas/records.ts';
 import { ORDER_ABOVE, REMOVE_BELOW } from '../provision/references.ts';
 import { AIMED_UTILISATION } from '../provision/resource.ts';
 import type { Account } from './account.ts';
-import { type MadeFleet, meanBefore } from './fleet.ts';
+import { meanBefore, type SyntheticFleet } from './fleet.ts';
+import { forecasterOfMinutes } from './forecast-source.ts';
 import { type Ladder, laddersOf } from './ladder.ts';
-import { forecasterOfMinutes } from './outlooks.ts';
 import { INFLATION, nextMachines, type PStoreTerms, SCALE_IN_PLANS } from './p-store.ts';
 import { SIZED_PACE, STEP_SECONDS, STEPS_PER_MINUTE } from './pace.ts';
 import { SizedShards } from './sized.ts';
@@ -47,7 +47,7 @@ export const REFERENCES = {
 export type ReferenceName = keyof typeof REFERENCES;
 
 export interface ReferenceRun {
-  readonly fleet: MadeFleet;
+  readonly fleet: SyntheticFleet;
   readonly catalog: Catalog;
   readonly account: Account;
   readonly startAt: number;

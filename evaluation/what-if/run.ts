@@ -8,9 +8,9 @@ import { type Catalog, typesOfKind } from '../../processors/plan/cluster/catalog
 import { PLAN_DEFAULTS } from '../../processors/plan/settings.ts';
 import { firstSlices } from '../../state/slice-tree.ts';
 import { Account, type Course, type Score } from './account.ts';
-import { MadeFleet } from './fleet.ts';
+import { SyntheticFleet } from './fleet.ts';
+import { LearnedForecasts, PerfectForecasts } from './forecast-source.ts';
 import type { Played } from './minutes.ts';
-import { LearnedOutlooks, PerfectOutlooks } from './outlooks.ts';
 import { STEP_SECONDS } from './pace.ts';
 import { runPlanner } from './planned.ts';
 import { REFERENCES, type ReferenceName, runReference } from './references.ts';
@@ -71,7 +71,7 @@ export function* whatIf(run: WhatIf): Generator<Progress, WhatIfResult> {
   const largest = Math.max(...typesOfKind(catalog, 'TRIE').map((type) => type.operationsPerSecond));
   const busyPerSecond = (BUSY_SHARE * largest) / coefficients.operationsPerWildcardLookup;
   const settings = { seed, partitions: PARTITIONS, leafBits: LEAF_BITS, coefficients, busyPerSecond, learnMinutes };
-  const fleet = new MadeFleet(played, settings);
+  const fleet = new SyntheticFleet(played, settings);
   const results: PolicyResult[] = [];
   for (const [index, policy] of policies.entries()) {
     const account = new Account({
@@ -97,22 +97,22 @@ export function* whatIf(run: WhatIf): Generator<Progress, WhatIfResult> {
 
 function minuteByMinute(
   policy: string,
-  fleet: MadeFleet,
+  fleet: SyntheticFleet,
   catalog: Catalog,
   account: Account,
 ): Generator<number, unknown> {
   if (policy !== 'foreshard' && policy !== 'perfect')
     return runReference(policy as ReferenceName, { fleet, catalog, account, startAt: START_AT });
   const counted = fleet.counted();
-  const Outlook = policy === 'foreshard' ? LearnedOutlooks : PerfectOutlooks;
+  const Source = policy === 'foreshard' ? LearnedForecasts : PerfectForecasts;
   return runPlanner({
     ...{ fleet, counted, catalog, account, startAt: START_AT },
-    outlooks: new Outlook(fleet, counted),
+    forecasts: new Source(fleet, counted),
     settleFrom: Math.max(0, fleet.settings.learnMinutes - SETTLE_MINUTES),
   });
 }
 
-function loadOf(fleet: MadeFleet): Float64Array {
+function loadOf(fleet: SyntheticFleet): Float64Array {
   const { partitions, learnMinutes } = fleet.settings;
   const sum = fleet.zeros();
   for (const { operations } of fleet.weights(firstSlices(partitions)).values())

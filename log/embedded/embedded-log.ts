@@ -8,7 +8,7 @@
 import { mkdirSync } from 'node:fs';
 import { AppError } from '../../schemas/errors.ts';
 import { LocalLog } from '../local/local-log.ts';
-import { EmbeddedShelf } from './embedded-shelf.ts';
+import { EmbeddedStorage } from './embedded-storage.ts';
 
 export interface EmbeddedLogOptions {
   /** The folder, made when missing. */
@@ -36,11 +36,11 @@ const DEFAULTS = {
 } as const;
 
 export class EmbeddedLog extends LocalLog {
-  readonly #shelf: EmbeddedShelf;
+  readonly #storage: EmbeddedStorage;
   readonly #timer: NodeJS.Timeout | undefined;
 
-  constructor(shelf: EmbeddedShelf, options: Required<EmbeddedLogOptions>) {
-    super(shelf, {
+  constructor(storage: EmbeddedStorage, options: Required<EmbeddedLogOptions>) {
+    super(storage, {
       app: options.app,
       partitions: options.partitions,
       now: options.now,
@@ -50,7 +50,7 @@ export class EmbeddedLog extends LocalLog {
         return () => clearTimeout(timer);
       },
     });
-    this.#shelf = shelf;
+    this.#storage = storage;
     if (options.cleanEveryMs > 0) {
       this.#timer = setInterval(() => void this.clean().catch((error) => this.fail(error)), options.cleanEveryMs);
       this.#timer.unref();
@@ -59,12 +59,12 @@ export class EmbeddedLog extends LocalLog {
 
   /** Removes what is past its time and compacts what is dirty enough; runs by itself every `cleanEveryMs`. */
   clean(): Promise<void> {
-    return this.#shelf.clean();
+    return this.#storage.clean();
   }
 
   /** Compacts a topic now. */
   compact(topic: string): Promise<void> {
-    return this.#shelf.compact(topic);
+    return this.#storage.compact(topic);
   }
 
   override close(): Promise<void> {
@@ -81,5 +81,5 @@ export async function embeddedLog(options: EmbeddedLogOptions): Promise<Embedded
   } catch (error) {
     throw new AppError('LOG_UNAVAILABLE', `the folder ${whole.dir} cannot be made`, { dir: whole.dir }, error);
   }
-  return new EmbeddedLog(await EmbeddedShelf.open(whole), whole);
+  return new EmbeddedLog(await EmbeddedStorage.open(whole), whole);
 }

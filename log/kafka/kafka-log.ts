@@ -2,7 +2,7 @@
 // id for each task, one compacted changelog for each group. The parts are under kafka/, and are one edge with this file.
 //
 //   F1. What a task reads, keeps and writes lies in one transaction of its own transactional id; who takes the task over
-//       takes that id over first, so two owners never both commit (kafka/task-life.ts, kafka/transaction.ts).
+//       takes that id over first, so two owners never both commit (task-session.ts, transaction.ts).
 //   F2. A task's positions are those of its changelog; the offsets in the consumer group are for lag tools.
 //   F3. Topics are never created by writing to them: `prepare` makes them, and refuses those that are made otherwise.
 //   F4. While Kafka cannot be reached nothing ends: everything waits, tries again, and `health` says why.
@@ -33,7 +33,7 @@ import { acceptLosses } from './loss.ts';
 import { KafkaMembership } from './membership.ts';
 import { offsetsOf, type Place, type ReadingSettings } from './reading.ts';
 import { standingsOf } from './standings.ts';
-import { type Input, placedOf, TaskLife, type TaskPlan } from './task-life.ts';
+import { type Input, placedOf, type TaskPlan, TaskSession } from './task-session.ts';
 import { type PhysicalTopic, prepareTopics, removalsKeptMs } from './topic-admin.ts';
 
 export interface KafkaLogOptions {
@@ -152,7 +152,7 @@ class KafkaLog implements Log {
       },
       held: this.#options.heldTasks?.(group.name) ?? [],
       lifeOf: (partition, owner) =>
-        new TaskLife(
+        new TaskSession(
           planOf(partition),
           {
             reading: READING,

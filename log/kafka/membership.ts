@@ -9,15 +9,15 @@ import type { Logger } from '../../runtime/telemetry.ts';
 import type { Partition } from '../../schemas/ids.ts';
 import { type Health, pauseFor, type RawCluster } from './client.ts';
 import { type GroupEvents, GroupMember, type GroupSettings } from './group-member.ts';
-import type { TaskLife } from './task-life.ts';
+import type { TaskSession } from './task-session.ts';
 
 export class KafkaMembership implements Membership, GroupEvents {
   readonly done: Promise<void>;
   readonly standings: () => Promise<readonly Standing[]>;
   readonly #cluster: RawCluster;
   readonly #member: GroupMember;
-  readonly #lifeOf: (partition: Partition, membership: KafkaMembership) => TaskLife;
-  readonly #lives = new Map<Partition, TaskLife>();
+  readonly #lifeOf: (partition: Partition, membership: KafkaMembership) => TaskSession;
+  readonly #lives = new Map<Partition, TaskSession>();
   readonly #held: Set<Partition>;
   readonly #leavingGroup = new AbortController();
   readonly #membered: Promise<void>;
@@ -31,7 +31,7 @@ export class KafkaMembership implements Membership, GroupEvents {
     readonly group: GroupSettings;
     /** Tasks whose state is on this host from before. */
     readonly held: readonly Partition[];
-    readonly lifeOf: (partition: Partition, membership: KafkaMembership) => TaskLife;
+    readonly lifeOf: (partition: Partition, membership: KafkaMembership) => TaskSession;
     readonly standings: () => Promise<readonly Standing[]>;
     readonly health: Health;
     readonly logger: Logger;
@@ -104,7 +104,7 @@ export class KafkaMembership implements Membership, GroupEvents {
     }
   }
 
-  async #give(partition: Partition, life: TaskLife, orderly: boolean): Promise<void> {
+  async #give(partition: Partition, life: TaskSession, orderly: boolean): Promise<void> {
     await life.stop(orderly);
     if (this.#lives.get(partition) !== life) return;
     this.#lives.delete(partition);

@@ -1,11 +1,11 @@
-// Local log: the Log port within one process, over anything that keeps entries (Shelf): groups, delivery, followers,
+// Local log: the Log port within one process, over anything that keeps entries (LogStorage): groups, delivery, followers,
 // commits and fencing. edge/embedded-log.ts puts it on LevelDB, test/support/memory-log.ts on arrays. No I/O, no timers.
 //
-//   L1. Records become visible in all partitions of a write at once, after the shelf holds all of them.
+//   L1. Records become visible in all partitions of a write at once, after the storage holds all of them.
 //   L2. Writes that wait together are written together (group commit), in the order they were made.
 //   L3. A task's calls run one after the other; a reader holds at most one batch in hand and one that is being read.
 //   L4. A task has one owner: a newer `join` of its group, an unknown commit or a fence ends all its later commits.
-//   L5. After a failed write nothing is written any more: what the shelf holds is unknown until it is opened anew.
+//   L5. After a failed write nothing is written any more: what the storage holds is unknown until it is opened anew.
 
 import {
   type Batch,
@@ -56,7 +56,7 @@ export interface Extent {
 }
 
 /** Keeps the entries of a local log. One writer; reads run beside the writes. */
-export interface Shelf {
+export interface LogStorage {
   /** What it holds: every topic with its partitions' extents. */
   topics(): readonly { readonly shape: TopicShape; readonly extents: readonly Extent[] }[];
   /** Durable when it resolves. */
@@ -120,7 +120,7 @@ interface Write {
 
 export class LocalLog implements Log {
   readonly options: LocalLogOptions;
-  readonly #shelf: Shelf;
+  readonly #storage: LogStorage;
   readonly #topics = new Map<string, Topic>();
   readonly #members = new Map<string, Member>();
   readonly #followers = new Set<LocalFollower>();
@@ -130,10 +130,10 @@ export class LocalLog implements Log {
   #failure: AppError | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(shelf: Shelf, options: LocalLogOptions) {
+  constructor(storage: LogStorage, options: LocalLogOptions) {
     this.options = options;
-    this.#shelf = shelf;
-    for (const { shape, extents } of shelf.topics()) this.#addTopic(shape, extents);
+    this.#storage = storage;
+    for (const { shape, extents } of storage.topics()) this.#addTopic(shape, extents);
   }
 
   async prepare(shapes: readonly TopicShape[]): Promise<void> {
@@ -245,13 +245,13 @@ export class LocalLog implements Log {
   }
 
   startOf(part: Part): Offset {
-    return this.#shelf.start(part.topic, part.partition);
+    return this.#storage.start(part.topic, part.partition);
   }
 
   async read(part: Part, from: Offset, end: Offset): Promise<{ records: readonly RawRecord[]; next: Offset }> {
     if (this.#failure !== undefined) throw this.#failure;
     try {
-      return await this.#shelf.read(part.topic, part.partition, from, end);
+      return await this.#storage.read(part.topic, part.partition, from, end);
     } catch (error) {
       throw this.fail(error);
     }
@@ -316,7 +316,7 @@ export class LocalLog implements Log {
       return { topic, partition, base: end, records: pending };
     });
     try {
-      await this.#shelf.write(appends, positions, this.options.now());
+      await this.#storage.write(appends, positions, this.options.now());
     } catch (error) {
       const failure = this.fail(error);
       for (const write of writes)
@@ -349,7 +349,7 @@ export class LocalLog implements Log {
   }
 
   async #create(shape: TopicShape): Promise<void> {
-    await this.#shelf.create(shape);
+    await this.#storage.create(shape);
     // Two callers may have prepared the same topic at the same time.
     if (!this.#topics.has(shape.name))
       this.#addTopic(
@@ -381,6 +381,6 @@ export class LocalLog implements Log {
     await Promise.all([...this.#members.values()].map((member) => member.leave(CLOSE_MS)));
     await Promise.all([...this.#followers].map((follower) => follower.close()));
     await this.#writing;
-    await this.#shelf.close();
+    await this.#storage.close();
   }
 }

@@ -2,7 +2,7 @@
 // task is the only writer of its partition's slices, for ever, and does everything in one order: routing an event,
 // copying a chunk and switching a pointer never race.
 //
-//   A1. Shards exist and are owned before the first write: `provision` and `own` are the first effects of a life.
+//   A1. Shards exist and are owned before the first write: `provision` and `own` are the first effects of a task.
 //   A2. Every effect may be performed again after a crash: writes by version, the rest by owner records and cursors.
 //   A3. No input throws: what cannot be done is told in `progress`, with the reason.
 
@@ -10,13 +10,13 @@ import type { Command, Progress, SubscriptionEvent, WildcardEvents } from '../..
 import { integer, type ValuesOf, valuesOf } from '../../schemas/setting.ts';
 import type { Effect, Outcome } from '../../state/effects.ts';
 import { type Emit, type Input, NOTHING, type Rows, type Step, type Tick } from '../step.ts';
-import { aheadNoMore, type CommandSettings, carriedOn, contextOf, moveOf, onCommand } from './commands.ts';
-import { COUNTS, keepLife, LIFE, Life, lives, type Row } from './life.ts';
+import { aheadNoMore, type CommandSettings, carryOn, contextOf, moveOf, onCommand } from './commands.ts';
 import { MOVE_DEFAULTS, MOVE_SETTINGS, onOutcome, onRestart, onTick } from './move.ts';
+import { COUNTS, LIFE, PartitionState, partitionStates, type Row, storePartitionState } from './partition-state.ts';
 import { effect, type Out, routeEvent, routeEvents, tell } from './route.ts';
 import { askedAgain, firstShards, onProvisioned, onReleased, type ShardSettings, shardsAgain } from './shards.ts';
 
-export { lives, type Row };
+export { partitionStates, type Row };
 
 export interface ApplySettings extends CommandSettings, ShardSettings {
   readonly partitions: number;
@@ -73,57 +73,57 @@ export function carryOut(settings: ApplySettings): Step<In, Row, Emit<'progress'
   return (rows, input) => {
     const row = rows.get(LIFE);
     if (row?.kind === 'life' && row.awake) return handle(rows, row, input, settings);
-    const life = row?.kind === 'life' ? row : Life.first(settings.partitions, input.partition);
-    const first = row === undefined ? born(rows, life, settings) : started(rows, life, settings);
-    return [...first, ...handle(rows, life, input, settings)];
+    const state = row?.kind === 'life' ? row : PartitionState.first(settings.partitions, input.partition);
+    const first = row === undefined ? born(rows, state, settings) : started(rows, state, settings);
+    return [...first, ...handle(rows, state, input, settings)];
   };
 }
 
-function handle(rows: Rows<Row>, life: Life, input: In, settings: ApplySettings): readonly Out[] {
+function handle(rows: Rows<Row>, state: PartitionState, input: In, settings: ApplySettings): readonly Out[] {
   switch (input.topic) {
     case 'subscriptions':
-      return routeEvent(life, input.value, input.offset, settings.incarnation);
+      return routeEvent(state, input.value, input.offset, settings.incarnation);
     case 'wildcard-subscriptions':
-      return routeEvents(life, input.value, settings.incarnation);
+      return routeEvents(state, input.value, settings.incarnation);
     case 'commands':
-      return onCommand(rows, life, input.value, input.offset, settings);
+      return onCommand(rows, state, input.value, input.offset, settings);
     case 'outcomes':
-      return heard(rows, life, input.value, settings);
+      return heard(rows, state, input.value, settings);
     case 'clock':
-      return ticked(rows, life, input.value, settings);
+      return ticked(rows, state, input.value, settings);
   }
 }
 
 /** The first input ever: the partition's slices are where genesis says. */
-function born(rows: Rows<Row>, life: Life, settings: ApplySettings): Out[] {
-  life.awake = true;
-  keepLife(rows, life);
-  const out = firstShards(rows, life, settings);
-  for (const [slice, { shard, epoch }] of life.homes)
+function born(rows: Rows<Row>, state: PartitionState, settings: ApplySettings): Out[] {
+  state.awake = true;
+  storePartitionState(rows, state);
+  const out = firstShards(rows, state, settings);
+  for (const [slice, { shard, epoch }] of state.homes)
     out.push(effect({ kind: 'own', shard, owner: { slice, state: 'owned', epoch } }));
   return out; // A1
 }
 
 /** The first input after a start: shards are opened again and moves go on. */
-function started(rows: Rows<Row>, life: Life, settings: ApplySettings): Out[] {
-  const moves = life.wake(rows);
+function started(rows: Rows<Row>, state: PartitionState, settings: ApplySettings): Out[] {
+  const moves = state.wake(rows);
   const out: Out[] = [];
   for (const move of moves) {
-    const home = life.homes.get(move.slice);
+    const home = state.homes.get(move.slice);
     if (home !== undefined) home.moving = move.id;
-    const turn = onRestart({ ...move, turn: life.nextTurn() }, contextOf(life, move.slice, settings));
-    out.push(...carriedOn(rows, life, move, turn, settings));
+    const turn = onRestart({ ...move, turn: state.nextTurn() }, contextOf(state, move.slice, settings));
+    out.push(...carryOn(rows, state, move, turn, settings));
   }
-  if (moves.length > 0) keepLife(rows, life);
-  return [...shardsAgain(rows, life, settings), ...out];
+  if (moves.length > 0) storePartitionState(rows, state);
+  return [...shardsAgain(rows, state, settings), ...out];
 }
 
-function heard(rows: Rows<Row>, life: Life, outcome: Outcome, settings: ApplySettings): readonly Out[] {
+function heard(rows: Rows<Row>, state: PartitionState, outcome: Outcome, settings: ApplySettings): readonly Out[] {
   switch (outcome.kind) {
     case 'provisioned':
-      return onProvisioned(rows, life, outcome, settings);
+      return onProvisioned(rows, state, outcome, settings);
     case 'released':
-      return onReleased(rows, life, outcome);
+      return onReleased(rows, state, outcome);
     case 'written': {
       const row = rows.get(COUNTS);
       const before = row?.kind === 'counts' ? row : { kind: 'counts' as const, applied: 0, stale: 0 };
@@ -136,48 +136,48 @@ function heard(rows: Rows<Row>, life: Life, outcome: Outcome, settings: ApplySet
       return NOTHING;
     }
     case 'counted':
-      return counted(life, outcome);
+      return counted(state, outcome);
     default: {
       const move = moveOf(rows, outcome.move);
       if (move === undefined) return NOTHING;
-      const turn = onOutcome(move, outcome, contextOf(life, move.slice, settings));
-      return carriedOn(rows, life, move, turn, settings);
+      const turn = onOutcome(move, outcome, contextOf(state, move.slice, settings));
+      return carryOn(rows, state, move, turn, settings);
     }
   }
 }
 
-function ticked(rows: Rows<Row>, life: Life, tick: Tick, settings: ApplySettings): readonly Out[] {
-  const elapsedMs = life.wallTime === undefined ? FIRST_TICK_MS : tick.wallTime - life.wallTime;
-  life.wallTime = tick.wallTime;
-  life.eventTime = tick.eventTime as Life['eventTime'];
-  life.pointerEpoch = tick.pointerEpoch;
-  const out = [...askedAgain(life), ...aheadNoMore(rows, life, settings)];
-  for (const id of [...life.active]) {
+function ticked(rows: Rows<Row>, state: PartitionState, tick: Tick, settings: ApplySettings): readonly Out[] {
+  const elapsedMs = state.wallTime === undefined ? FIRST_TICK_MS : tick.wallTime - state.wallTime;
+  state.wallTime = tick.wallTime;
+  state.eventTime = tick.eventTime as PartitionState['eventTime'];
+  state.pointerEpoch = tick.pointerEpoch;
+  const out = [...askedAgain(state), ...aheadNoMore(rows, state, settings)];
+  for (const id of [...state.active]) {
     const move = moveOf(rows, id);
     if (move === undefined) continue;
-    out.push(...carriedOn(rows, life, move, onTick(move, elapsedMs, contextOf(life, move.slice, settings)), settings));
+    out.push(...carryOn(rows, state, move, onTick(move, elapsedMs, contextOf(state, move.slice, settings)), settings));
   }
   let left = settings.countsPerTick;
-  for (const slice of life.toCount) {
+  for (const slice of state.toCount) {
     if (left-- === 0) break;
-    life.toCount.delete(slice);
-    const home = life.homeOf(slice);
+    state.toCount.delete(slice);
+    const home = state.homeOf(slice);
     home.writesLeft = COUNT_WRITES_MIN; // When the count fails it is asked for again after these.
     const from = home.counting === undefined ? {} : { from: home.counting.rest };
-    out.push(effect({ kind: 'count', shard: home.shard, range: life.rangeOf(slice), ...from, limit: COUNT_ROWS_MAX }));
+    out.push(effect({ kind: 'count', shard: home.shard, range: state.rangeOf(slice), ...from, limit: COUNT_ROWS_MAX }));
   }
   return out;
 }
 
-function counted(life: Life, outcome: Extract<Outcome, { kind: 'counted' }>): readonly Out[] {
+function counted(state: PartitionState, outcome: Extract<Outcome, { kind: 'counted' }>): readonly Out[] {
   const { slice, rest } = outcome;
-  const home = life.homes.get(slice);
+  const home = state.homes.get(slice);
   if (home === undefined) return NOTHING; // Merged or split away meanwhile.
   const entries = outcome.entries + (home.counting?.entries ?? 0);
   const bytes = outcome.bytes + (home.counting?.bytes ?? 0);
   home.counting = rest === undefined ? undefined : { entries, bytes, rest };
   if (rest !== undefined) {
-    life.toCount.add(slice);
+    state.toCount.add(slice);
     return NOTHING;
   }
   home.entries = entries;
@@ -186,5 +186,5 @@ function counted(life: Life, outcome: Extract<Outcome, { kind: 'counted' }>): re
   const isNews = home.entriesTold < 0 || Math.abs(entries - home.entriesTold) > home.entriesTold * TELL_SHARE;
   if (!isNews) return NOTHING;
   home.entriesTold = entries;
-  return [tell(life, slice, { kind: 'SliceEntries', slice, entries, bytes })];
+  return [tell(state, slice, { kind: 'SliceEntries', slice, entries, bytes })];
 }

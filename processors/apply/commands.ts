@@ -16,7 +16,6 @@ import type { Command, MergeSlices, MoveSlice, SplitSlice, SteerMove } from '../
 import { fenceRefusal, NOBODY } from '../../state/fence.ts';
 import { filterHash } from '../../state/keys.ts';
 import { NOTHING, type Rows } from '../step.ts';
-import { aheadRow, commandRow, type Done, FENCE, keepLife, type Life, moveRow, type Row } from './life.ts';
 import {
   isSwitched,
   type Move,
@@ -27,6 +26,16 @@ import {
   progressOf,
   type Turn,
 } from './move.ts';
+import {
+  aheadRow,
+  commandRow,
+  type Done,
+  FENCE,
+  moveRow,
+  type PartitionState,
+  type Row,
+  storePartitionState,
+} from './partition-state.ts';
 import { effect, type Out, tell } from './route.ts';
 import { onShardCommand } from './shards.ts';
 
@@ -39,30 +48,30 @@ export interface CommandSettings extends MoveSettings {
 
 export function onCommand(
   rows: Rows<Row>,
-  life: Life,
+  state: PartitionState,
   command: Command,
   offset: number,
   settings: CommandSettings,
 ): readonly Out[] {
   const body32 = filterHash(JSON.stringify(command.body));
   if (isRepetition(rows, command.id, body32)) return NOTHING;
-  const refusal = fenced(rows, life, command);
+  const refusal = fenced(rows, state, command);
   if (refusal !== undefined) return [refusal];
-  remember(rows, life, command.id, { kind: 'command', offset, body: body32 }, settings);
-  return isAhead(life, command) ? held(rows, life, command) : obeyed(rows, life, command, settings);
+  remember(rows, state, command.id, { kind: 'command', offset, body: body32 }, settings);
+  return isAhead(state, command) ? held(rows, state, command) : obeyed(rows, state, command, settings);
 }
 
 /** On each tick: what the pointer table has caught up with is carried out, what waits for too long is given up (C6). */
-export function aheadNoMore(rows: Rows<Row>, life: Life, settings: CommandSettings): Out[] {
+export function aheadNoMore(rows: Rows<Row>, state: PartitionState, settings: CommandSettings): Out[] {
   const out: Out[] = [];
-  for (const key of [...life.ahead]) {
+  for (const key of [...state.ahead]) {
     const row = rows.get(key);
     if (row?.kind !== 'ahead') continue;
-    const waits = isAhead(life, row.command);
-    if (waits && life.ahead.size <= AHEAD_MAX && (life.wallTime ?? 0) - row.sinceWallMs < AHEAD_MS) continue;
-    life.ahead.delete(key);
+    const waits = isAhead(state, row.command);
+    if (waits && state.ahead.size <= AHEAD_MAX && (state.wallTime ?? 0) - row.sinceWallMs < AHEAD_MS) continue;
+    state.ahead.delete(key);
     rows.delete(key);
-    out.push(...(waits ? [neverPublished(rows, life, row.command)] : obeyed(rows, life, row.command, settings)));
+    out.push(...(waits ? [neverPublished(rows, state, row.command)] : obeyed(rows, state, row.command, settings)));
   }
   return out;
 }
@@ -72,70 +81,70 @@ const AHEAD_MS = 60_000;
 /** More than one partition's share of the moves that a fleet makes at once. */
 const AHEAD_MAX = 64;
 
-function isAhead({ pointerEpoch }: Life, { epoch, body }: Command): boolean {
+function isAhead({ pointerEpoch }: PartitionState, { epoch, body }: Command): boolean {
   if (pointerEpoch === undefined || epoch <= pointerEpoch) return false;
   return body.kind === 'SplitSlice' || body.kind === 'MergeSlices' || body.kind === 'SteerMove';
 }
 
-function held(rows: Rows<Row>, life: Life, command: Command): readonly Out[] {
+function held(rows: Rows<Row>, state: PartitionState, command: Command): readonly Out[] {
   const key = aheadRow(command.id);
-  rows.set(key, { kind: 'ahead', command, sinceWallMs: life.wallTime ?? 0 });
-  life.ahead.add(key);
+  rows.set(key, { kind: 'ahead', command, sinceWallMs: state.wallTime ?? 0 });
+  state.ahead.add(key);
   return NOTHING;
 }
 
-function neverPublished(rows: Rows<Row>, life: Life, { id, epoch, body }: Command): Out {
+function neverPublished(rows: Rows<Row>, state: PartitionState, { id, epoch, body }: Command): Out {
   const row = rows.get(FENCE);
   const term = row?.kind === 'fence' ? row.term : 0;
-  const reason = `${body.kind} of epoch ${epoch}, while the pointer table is at ${life.pointerEpoch}`;
-  return tell(life, id, { kind: 'CommandRefused', commandId: id, constraint: 'epoch-not-published', term, reason });
+  const reason = `${body.kind} of epoch ${epoch}, while the pointer table is at ${state.pointerEpoch}`;
+  return tell(state, id, { kind: 'CommandRefused', commandId: id, constraint: 'epoch-not-published', term, reason });
 }
 
-function obeyed(rows: Rows<Row>, life: Life, command: Command, settings: CommandSettings): readonly Out[] {
+function obeyed(rows: Rows<Row>, state: PartitionState, command: Command, settings: CommandSettings): readonly Out[] {
   const { body } = command;
   switch (body.kind) {
     case 'SplitSlice':
-      return splitSlice(rows, life, command, body);
+      return splitSlice(rows, state, command, body);
     case 'MergeSlices':
-      return mergeSlices(rows, life, command, body);
+      return mergeSlices(rows, state, command, body);
     case 'MoveSlice':
-      return moveSlice(rows, life, command, body, settings);
+      return moveSlice(rows, state, command, body, settings);
     case 'SteerMove':
-      return steerMove(rows, life, command, body, settings);
+      return steerMove(rows, state, command, body, settings);
     default:
-      return onShardCommand(rows, life, body);
+      return onShardCommand(rows, state, body);
   }
 }
 
 /** Takes over what a move has become, and says what is to be done and told. */
-export function carriedOn(
+export function carryOn(
   rows: Rows<Row>,
-  life: Life,
+  state: PartitionState,
   before: Move | undefined,
   { move, effects, report }: Turn,
   settings: CommandSettings,
 ): Out[] {
   if (move !== before) {
     rows.set(moveRow(move.id), move);
-    const home = life.homes.get(move.slice);
+    const home = state.homes.get(move.slice);
     if (home !== undefined && home.moving === move.id && home.epoch !== move.epoch) {
-      life.rehome(move.slice, isSwitched(move) ? move.to : home.shard, move.epoch);
-      keepLife(rows, life);
+      state.rehome(move.slice, isSwitched(move) ? move.to : home.shard, move.epoch);
+      storePartitionState(rows, state);
     }
-    const finishedBefore = life.finished.length;
-    const forgotten = life.follow(move, settings.finishedMovesKept);
+    const finishedBefore = state.finished.length;
+    const forgotten = state.follow(move, settings.finishedMovesKept);
     for (const id of forgotten) rows.delete(moveRow(id));
-    if (forgotten.length > 0 || life.finished.length !== finishedBefore) keepLife(rows, life);
+    if (forgotten.length > 0 || state.finished.length !== finishedBefore) storePartitionState(rows, state);
   }
   const out = effects.map(effect);
-  if (report !== undefined) out.push(tell(life, move.id, report));
+  if (report !== undefined) out.push(tell(state, move.id, report));
   return out;
 }
 
-export const contextOf = (life: Life, slice: SliceKey, settings: MoveSettings): MoveContext => ({
+export const contextOf = (state: PartitionState, slice: SliceKey, settings: MoveSettings): MoveContext => ({
   settings,
-  range: life.rangeOf(slice),
-  entries: life.homes.get(slice)?.entries ?? -1,
+  range: state.rangeOf(slice),
+  entries: state.homes.get(slice)?.entries ?? -1,
 });
 
 /** C1. Another command under the same id is not a repetition: somebody foresaw the id. */
@@ -145,15 +154,15 @@ function isRepetition(rows: Rows<Row>, id: string, body: number): boolean {
 }
 
 /** C1. The ids are kept in the order of the commands topic. */
-function remember(rows: Rows<Row>, life: Life, id: string, done: Done, settings: CommandSettings): void {
+function remember(rows: Rows<Row>, state: PartitionState, id: string, done: Done, settings: CommandSettings): void {
   const key = commandRow(id);
-  if (rows.get(key) === undefined) life.commandOrder.push(key);
+  if (rows.get(key) === undefined) state.commandOrder.push(key);
   rows.set(key, done);
-  if (life.commandOrder.length > settings.commandsKept) rows.delete(life.commandOrder.shift()!);
+  if (state.commandOrder.length > settings.commandsKept) rows.delete(state.commandOrder.shift()!);
 }
 
 /** C5. What is told of a command that is not obeyed; `undefined` for one that is. */
-function fenced(rows: Rows<Row>, life: Life, { id, term, planner, body }: Command): Out | undefined {
+function fenced(rows: Rows<Row>, state: PartitionState, { id, term, planner, body }: Command): Out | undefined {
   const row = rows.get(FENCE);
   const known = row?.kind === 'fence' ? row : NOBODY;
   const constraint = fenceRefusal(known, { term, planner });
@@ -165,81 +174,93 @@ function fenced(rows: Rows<Row>, life: Life, { id, term, planner, body }: Comman
   const obeyed =
     known.term === 0 ? 'no planner has been heard yet' : `${known.planner} is obeyed, in term ${known.term}`;
   const reason = `${body.kind} of ${from}: ${obeyed}`;
-  return tell(life, id, { kind: 'CommandRefused', commandId: id, constraint, term: known.term, reason });
+  return tell(state, id, { kind: 'CommandRefused', commandId: id, constraint, term: known.term, reason });
 }
 
-function splitSlice(rows: Rows<Row>, life: Life, command: Command, { slice, into }: SplitSlice): Out[] {
-  const refusal = life.tree.splitRefusal(slice, into) ?? movingRefusal(life, [slice]);
-  if (refusal !== undefined) return [answer(life, command.id, false, refusal)];
-  const { shard, epoch: before } = life.homeOf(slice);
+function splitSlice(rows: Rows<Row>, state: PartitionState, command: Command, { slice, into }: SplitSlice): Out[] {
+  const refusal = state.tree.splitRefusal(slice, into) ?? movingRefusal(state, [slice]);
+  if (refusal !== undefined) return [answer(state, command.id, false, refusal)];
+  const { shard, epoch: before } = state.homeOf(slice);
   const epoch = latest([command.epoch, before]);
   const out: Out[] = [];
   const stays = into.includes(slice);
   for (const key of into) {
     if (key === slice) continue;
-    life.add(key, shard, epoch);
+    state.add(key, shard, epoch);
     if (!stays) out.push(effect({ kind: 'own', shard, owner: { slice: key, state: 'owned', epoch } })); // C3
   }
-  if (stays) life.countAnew(slice);
+  if (stays) state.countAnew(slice);
   else {
-    life.remove(slice);
+    state.remove(slice);
     out.push(effect({ kind: 'disown', shard, slice, right: { state: 'owned', epoch: before } }));
   }
-  keepLife(rows, life);
-  return [...out, answer(life, command.id, true, '')];
+  storePartitionState(rows, state);
+  return [...out, answer(state, command.id, true, '')];
 }
 
-function mergeSlices(rows: Rows<Row>, life: Life, command: Command, { slices, into }: MergeSlices): Out[] {
-  const refusal = life.tree.mergeRefusal(slices, into) ?? movingRefusal(life, slices) ?? apartRefusal(life, slices);
-  if (refusal !== undefined) return [answer(life, command.id, false, refusal)];
-  const homes = slices.map((slice) => life.homeOf(slice));
+function mergeSlices(rows: Rows<Row>, state: PartitionState, command: Command, { slices, into }: MergeSlices): Out[] {
+  const refusal = state.tree.mergeRefusal(slices, into) ?? movingRefusal(state, slices) ?? apartRefusal(state, slices);
+  if (refusal !== undefined) return [answer(state, command.id, false, refusal)];
+  const homes = slices.map((slice) => state.homeOf(slice));
   const { shard } = homes[0]!;
   const epoch = latest([command.epoch, ...homes.map((home) => home.epoch)]);
   const out: Out[] = [];
   if (slices.includes(into)) {
-    life.rehome(into, shard, epoch); // Readers from before the merge are older than what is merged.
-    life.countAnew(into);
+    state.rehome(into, shard, epoch); // Readers from before the merge are older than what is merged.
+    state.countAnew(into);
   } else {
-    life.add(into, shard, epoch);
+    state.add(into, shard, epoch);
     out.push(effect({ kind: 'own', shard, owner: { slice: into, state: 'owned', epoch } })); // C3
   }
   for (const slice of slices) {
     if (slice === into) continue;
-    const right = { state: 'owned', epoch: life.homeOf(slice).epoch } as const;
-    life.remove(slice);
+    const right = { state: 'owned', epoch: state.homeOf(slice).epoch } as const;
+    state.remove(slice);
     out.push(effect({ kind: 'disown', shard, slice, right }));
   }
-  keepLife(rows, life);
-  return [...out, answer(life, command.id, true, '')];
+  storePartitionState(rows, state);
+  return [...out, answer(state, command.id, true, '')];
 }
 
-function moveSlice(rows: Rows<Row>, life: Life, command: Command, body: MoveSlice, settings: CommandSettings): Out[] {
+function moveSlice(
+  rows: Rows<Row>,
+  state: PartitionState,
+  command: Command,
+  body: MoveSlice,
+  settings: CommandSettings,
+): Out[] {
   const { moveId: id, slice, from, to, rowsPerSecond } = body;
-  const home = life.homes.get(slice);
+  const home = state.homes.get(slice);
   const epoch = home?.epoch ?? command.epoch;
-  const move = newMove({ id, slice, from, to, epoch, rowsPerSecond, reason: command.reason, turn: life.nextTurn() });
-  const context = contextOf(life, slice, settings);
-  const refusal = moveRefusal(rows, life, body);
-  keepLife(rows, life);
+  const move = newMove({ id, slice, from, to, epoch, rowsPerSecond, reason: command.reason, turn: state.nextTurn() });
+  const context = contextOf(state, slice, settings);
+  const refusal = moveRefusal(rows, state, body);
+  storePartitionState(rows, state);
   if (refusal === undefined)
-    return carriedOn(rows, life, undefined, { move, effects: [], report: progressOf(move, context) }, settings);
-  return [tell(life, id, progressOf({ ...move, phase: 'aborted', reason: refusal }, context))];
+    return carryOn(rows, state, undefined, { move, effects: [], report: progressOf(move, context) }, settings);
+  return [tell(state, id, progressOf({ ...move, phase: 'aborted', reason: refusal }, context))];
 }
 
-function steerMove(rows: Rows<Row>, life: Life, command: Command, body: SteerMove, settings: CommandSettings): Out[] {
+function steerMove(
+  rows: Rows<Row>,
+  state: PartitionState,
+  command: Command,
+  body: SteerMove,
+  settings: CommandSettings,
+): Out[] {
   const move = moveOf(rows, body.moveId);
-  if (move === undefined) return [answer(life, command.id, false, `there is no move ${body.moveId}`)];
+  if (move === undefined) return [answer(state, command.id, false, `there is no move ${body.moveId}`)];
   const { action, rowsPerSecond } = body;
   const { epoch, reason } = command;
-  const turn = onSteer(move, { action, epoch, rowsPerSecond, reason }, contextOf(life, move.slice, settings));
-  const out = carriedOn(rows, life, move, turn, settings);
-  return action === 'RETIRE' && turn.effects.length > 0 ? [...staying(life, move), ...out] : out;
+  const turn = onSteer(move, { action, epoch, rowsPerSecond, reason }, contextOf(state, move.slice, settings));
+  const out = carryOn(rows, state, move, turn, settings);
+  return action === 'RETIRE' && turn.effects.length > 0 ? [...staying(state, move), ...out] : out;
 }
 
 /** Records of what was carved out of a slice and stays behind when the record of that slice says `moved` (C3). */
-function staying(life: Life, { slice, from }: Move): Out[] {
-  return life.rangeOf(slice).except.flatMap((carved) => {
-    const { shard, epoch } = life.homeOf(carved);
+function staying(state: PartitionState, { slice, from }: Move): Out[] {
+  return state.rangeOf(slice).except.flatMap((carved) => {
+    const { shard, epoch } = state.homeOf(carved);
     return shard === from ? [effect({ kind: 'own', shard, owner: { slice: carved, state: 'owned', epoch } })] : [];
   });
 }
@@ -249,26 +270,30 @@ export function moveOf(rows: Rows<Row>, id: MoveId): Move | undefined {
   return row?.kind === 'move' ? row : undefined;
 }
 
-function moveRefusal(rows: Rows<Row>, life: Life, { moveId, slice, from, to }: MoveSlice): string | undefined {
-  const home = life.homes.get(slice);
-  if (home === undefined) return `${slice} is not a slice of partition ${life.partition}`;
+function moveRefusal(
+  rows: Rows<Row>,
+  state: PartitionState,
+  { moveId, slice, from, to }: MoveSlice,
+): string | undefined {
+  const home = state.homes.get(slice);
+  if (home === undefined) return `${slice} is not a slice of partition ${state.partition}`;
   if (moveOf(rows, moveId) !== undefined) return `there is a move ${moveId} already`;
   if (home.shard !== from) return `${slice} lives on ${home.shard}, not on ${from}`;
   if (from === to) return `${slice} lives on ${to} already`;
-  return movingRefusal(life, [slice]);
+  return movingRefusal(state, [slice]);
 }
 
-function movingRefusal(life: Life, slices: readonly SliceKey[]): string | undefined {
-  const moving = slices.find((slice) => life.homes.get(slice)?.moving !== undefined);
+function movingRefusal(state: PartitionState, slices: readonly SliceKey[]): string | undefined {
+  const moving = slices.find((slice) => state.homes.get(slice)?.moving !== undefined);
   return moving === undefined ? undefined : `${moving} is moving`; // C4
 }
 
-function apartRefusal(life: Life, slices: readonly SliceKey[]): string | undefined {
-  const shards = new Set(slices.map((slice) => life.homes.get(slice)?.shard));
+function apartRefusal(state: PartitionState, slices: readonly SliceKey[]): string | undefined {
+  const shards = new Set(slices.map((slice) => state.homes.get(slice)?.shard));
   return shards.size === 1 ? undefined : `the slices live on ${[...shards].join(', ')}`;
 }
 
 const latest = (epochs: readonly Epoch[]): Epoch => epochOf(Math.max(...epochs));
 
-const answer = (life: Life, commandId: string, done: boolean, reason: string): Out =>
-  tell(life, commandId, { kind: 'SliceProgress', commandId, done, reason });
+const answer = (state: PartitionState, commandId: string, done: boolean, reason: string): Out =>
+  tell(state, commandId, { kind: 'SliceProgress', commandId, done, reason });

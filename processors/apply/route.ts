@@ -10,28 +10,33 @@ import type { Progress, SubscriptionEvent, WildcardEvents } from '../../schemas/
 import type { Effect, SubscriptionRow } from '../../state/effects.ts';
 import { placeOf } from '../../state/keys.ts';
 import { type Emit, NOTHING } from '../step.ts';
-import type { Home, Life } from './life.ts';
+import type { PartitionState, SlicePlacement } from './partition-state.ts';
 
 export type Out = Emit<'progress', Progress> | Emit<'effects', Effect>;
 
 /** The writes of one event; none for a trie filter, which comes again through `wildcard-subscriptions`. */
-export function routeEvent(life: Life, event: SubscriptionEvent, offset: Offset, incarnation: number): readonly Out[] {
+export function routeEvent(
+  state: PartitionState,
+  event: SubscriptionEvent,
+  offset: Offset,
+  incarnation: number,
+): readonly Out[] {
   if (placeOf(event.topicFilter).trie) return NOTHING;
-  const slice = life.tree.concreteSliceOf(event.topicFilter, life.partition, event.clientId);
-  const home = counted(life, slice);
+  const slice = state.tree.concreteSliceOf(event.topicFilter, state.partition, event.clientId);
+  const home = counted(state, slice);
   const rows = [rowOf(event, offset, incarnation)];
   const first = writing(home.shard, rows, undefined);
   return home.second === undefined ? [first] : [first, writing(home.second.shard, rows, home.second.move)];
 }
 
 /** The writes of a batch of trie events; neighbours that go to the same shard share one effect. */
-export function routeEvents(life: Life, batch: WildcardEvents, incarnation: number): readonly Out[] {
+export function routeEvents(state: PartitionState, batch: WildcardEvents, incarnation: number): readonly Out[] {
   const out: Out[] = [];
-  let last: Home | undefined;
+  let last: SlicePlacement | undefined;
   let rows: SubscriptionRow[] = [];
   for (const event of batch.events) {
-    const slice = life.tree.groupOf(life.partition, placeOf(event.topicFilter).prefix);
-    const home = counted(life, slice);
+    const slice = state.tree.groupOf(state.partition, placeOf(event.topicFilter).prefix);
+    const home = counted(state, slice);
     if (home !== last) {
       last = home;
       rows = [];
@@ -43,13 +48,13 @@ export function routeEvents(life: Life, batch: WildcardEvents, incarnation: numb
   return out;
 }
 
-function counted(life: Life, slice: SliceKey | undefined): Home {
-  assert(slice !== undefined, `partition ${life.partition} has a filter that no slice covers`);
-  const home = life.homeOf(slice);
+function counted(state: PartitionState, slice: SliceKey | undefined): SlicePlacement {
+  assert(slice !== undefined, `partition ${state.partition} has a filter that no slice covers`);
+  const home = state.homeOf(slice);
   home.writesLeft -= 1;
   if (home.writesLeft <= 0) {
     home.writesLeft = Number.POSITIVE_INFINITY;
-    life.toCount.add(slice);
+    state.toCount.add(slice);
   }
   return home;
 }
@@ -72,8 +77,8 @@ export const effect = (value: Effect): Out => ({ topic: 'effects', key: '', valu
 const writing = (shard: ShardId, rows: readonly SubscriptionRow[], move: MoveId | undefined): Out =>
   effect(move === undefined ? { kind: 'write', shard, rows } : { kind: 'write', shard, rows, move });
 
-export const tell = (life: Life, key: string, body: Progress['body']): Out => ({
+export const tell = (state: PartitionState, key: string, body: Progress['body']): Out => ({
   topic: 'progress',
   key,
-  value: { at: life.eventTime, body },
+  value: { at: state.eventTime, body },
 });

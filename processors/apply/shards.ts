@@ -13,7 +13,7 @@ import type { Command, ShardProgressState } from '../../schemas/records.ts';
 import type { Outcome } from '../../state/effects.ts';
 import { FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD, type GenesisSettings } from '../../state/genesis.ts';
 import { NOTHING, type Rows } from '../step.ts';
-import { type Life, type Row, reportsOn, type ShardWork, shardRow, type Wanted } from './life.ts';
+import { type PartitionState, type Row, reportsOn, type ShardWork, shardRow, type Wanted } from './partition-state.ts';
 import { effect, type Out, tell } from './route.ts';
 
 export interface ShardSettings {
@@ -23,65 +23,66 @@ export interface ShardSettings {
 }
 
 /** The task's first words: its first shards, before anything is written to them (P1). */
-export function firstShards(rows: Rows<Row>, life: Life, settings: ShardSettings): Out[] {
+export function firstShards(rows: Rows<Row>, state: PartitionState, settings: ShardSettings): Out[] {
   return genesisShards(settings.genesis).flatMap(([shard, datastoreType]) => {
-    if (reportsOn(life, shard)) return ask(rows, life, shard, datastoreType, 'allocating');
-    life.unready.set(shard, { datastoreType, resize: false, create: true, instanceId: '' });
-    return [provision(life, shard)];
+    if (reportsOn(state, shard)) return ask(rows, state, shard, datastoreType, 'allocating');
+    state.unready.set(shard, { datastoreType, resize: false, create: true, instanceId: '' });
+    return [provision(state, shard)];
   });
 }
 
 /** After a start: every shard this task answers for, and the first shards while slices are there (P1). */
-export function shardsAgain(rows: Rows<Row>, life: Life, settings: ShardSettings): Out[] {
+export function shardsAgain(rows: Rows<Row>, state: PartitionState, settings: ShardSettings): Out[] {
   const out: Out[] = [];
-  // The first effects of a life are not over before both are there, whoever has made them.
+  // The first effects of a task are not over before both are there, whoever has made them.
   for (const [shard, datastoreType] of genesisShards(settings.genesis))
-    if (life.uses(shard)) life.unready.set(shard, { datastoreType, resize: false, create: false, instanceId: '' });
+    if (state.uses(shard)) state.unready.set(shard, { datastoreType, resize: false, create: false, instanceId: '' });
   for (const [, row] of rows.entries()) {
     if (row.kind !== 'shard' || row.state === 'failed') continue;
     if (row.state === 'releasing') out.push(effect({ kind: 'release', shard: row.shard }));
-    else life.unready.set(row.shard, wanted(row));
+    else state.unready.set(row.shard, wanted(row));
   }
-  return [...askedAgain(life), ...out];
+  return [...askedAgain(state), ...out];
 }
 
-export const askedAgain = (life: Life): Out[] => [...life.unready.keys()].map((shard) => provision(life, shard));
+export const askedAgain = (state: PartitionState): Out[] =>
+  [...state.unready.keys()].map((shard) => provision(state, shard));
 
 export function onShardCommand(
   rows: Rows<Row>,
-  life: Life,
+  state: PartitionState,
   body: Extract<Command['body'], { readonly kind: 'AllocateShard' | 'ResizeShard' | 'RetireShard' }>,
 ): Out[] {
   const { shardId: shard } = body;
-  if (body.kind === 'AllocateShard') return ask(rows, life, shard, body.datastoreType, 'allocating');
-  if (body.kind === 'ResizeShard') return ask(rows, life, shard, body.datastoreType, 'resizing');
+  if (body.kind === 'AllocateShard') return ask(rows, state, shard, body.datastoreType, 'allocating');
+  if (body.kind === 'ResizeShard') return ask(rows, state, shard, body.datastoreType, 'resizing');
   const known = rows.get(shardRow(shard));
-  const row = known?.kind === 'shard' ? known : newWork(life, shard, '', 'releasing');
-  const busy = life.uses(shard) || [...life.active].some((id) => isTargetOf(rows.get(`move/${id}`), shard));
-  if (busy) return [report(life, row, 'FAILED', 'not released: a slice lives there or moves there')];
-  life.unready.delete(shard);
-  rows.set(shardRow(shard), { ...row, state: 'releasing', sinceWallMs: life.wallTime ?? 0 });
+  const row = known?.kind === 'shard' ? known : newWork(state, shard, '', 'releasing');
+  const busy = state.uses(shard) || [...state.active].some((id) => isTargetOf(rows.get(`move/${id}`), shard));
+  if (busy) return [report(state, row, 'FAILED', 'not released: a slice lives there or moves there')];
+  state.unready.delete(shard);
+  rows.set(shardRow(shard), { ...row, state: 'releasing', sinceWallMs: state.wallTime ?? 0 });
   return [effect({ kind: 'release', shard })];
 }
 
 export function onProvisioned(
   rows: Rows<Row>,
-  life: Life,
+  state: PartitionState,
   outcome: Extract<Outcome, { readonly kind: 'provisioned' }>,
   settings: ShardSettings,
 ): readonly Out[] {
   const { shard, instanceId, address } = outcome;
-  const wanted = life.unready.get(shard);
+  const wanted = state.unready.get(shard);
   if (wanted?.datastoreType !== outcome.datastoreType) return NOTHING; // Answers an earlier question.
   const row = rows.get(shardRow(shard));
   if (outcome.state === 'ready') {
-    life.unready.delete(shard);
+    state.unready.delete(shard);
     if (row?.kind !== 'shard') return NOTHING; // P2
     const ready: ShardWork = { ...row, state: 'ready', failures: 0, instanceId, address };
     rows.set(shardRow(shard), ready);
-    if (row.state === 'resizing') return [report(life, ready, 'RESIZED', outcome.reason)];
+    if (row.state === 'resizing') return [report(state, ready, 'RESIZED', outcome.reason)];
     const isNews = row.state !== 'ready' || row.address !== address || row.instanceId !== instanceId;
-    return isNews ? [report(life, ready, 'READY', outcome.reason)] : NOTHING;
+    return isNews ? [report(state, ready, 'READY', outcome.reason)] : NOTHING;
   }
   if (outcome.state === 'pending' || outcome.state === 'lost' || row?.kind !== 'shard') return NOTHING; // P3, P5
   const failures = row.failures + 1;
@@ -89,22 +90,24 @@ export function onProvisioned(
     rows.set(shardRow(shard), { ...row, failures });
     return NOTHING;
   }
-  life.unready.delete(shard);
+  state.unready.delete(shard);
   const failed: ShardWork = { ...row, state: 'failed', failures };
   rows.set(shardRow(shard), failed);
-  return [report(life, failed, 'FAILED', outcome.reason)];
+  return [report(state, failed, 'FAILED', outcome.reason)];
 }
 
 export function onReleased(
   rows: Rows<Row>,
-  life: Life,
+  state: PartitionState,
   { shard, refused }: Extract<Outcome, { readonly kind: 'released' }>,
 ): readonly Out[] {
   const row = rows.get(shardRow(shard));
   if (row?.kind !== 'shard' || row.state !== 'releasing') return NOTHING;
   if (refused === '' || row.datastoreType === '') rows.delete(shardRow(shard));
   else rows.set(shardRow(shard), { ...row, state: 'ready' });
-  return [refused === '' ? report(life, row, 'RELEASED', '') : report(life, row, 'FAILED', `not released: ${refused}`)];
+  return [
+    refused === '' ? report(state, row, 'RELEASED', '') : report(state, row, 'FAILED', `not released: ${refused}`),
+  ];
 }
 
 // ---- private -------------------------------------------------------------------------------------------------------
@@ -116,7 +119,7 @@ const genesisShards = (genesis: GenesisSettings): readonly (readonly [ShardId, s
 
 function ask(
   rows: Rows<Row>,
-  life: Life,
+  life: PartitionState,
   shard: ShardId,
   datastoreType: string,
   state: 'allocating' | 'resizing',
@@ -130,8 +133,8 @@ function ask(
   return [provision(life, shard), report(life, row, 'PROVISIONING', '')];
 }
 
-function provision(life: Life, shard: ShardId): Out {
-  return effect({ kind: 'provision', shard, ...life.unready.get(shard)! });
+function provision(state: PartitionState, shard: ShardId): Out {
+  return effect({ kind: 'provision', shard, ...state.unready.get(shard)! });
 }
 
 /** P5. A row has an instance from the first time on that the shard was ready. */
@@ -142,7 +145,12 @@ const wanted = ({ datastoreType, state, instanceId }: ShardWork): Wanted => ({
   instanceId,
 });
 
-const newWork = (life: Life, shard: ShardId, datastoreType: string, state: ShardWork['state']): ShardWork => ({
+const newWork = (
+  life: PartitionState,
+  shard: ShardId,
+  datastoreType: string,
+  state: ShardWork['state'],
+): ShardWork => ({
   kind: 'shard',
   shard,
   datastoreType,
@@ -154,7 +162,7 @@ const newWork = (life: Life, shard: ShardId, datastoreType: string, state: Shard
 });
 
 /** How long it took is about machines, not about events: the host's clock tells it, and 0 stands for "not measured". */
-function report(life: Life, row: ShardWork, state: ShardProgressState, reason: string): Out {
+function report(life: PartitionState, row: ShardWork, state: ShardProgressState, reason: string): Out {
   const { shard, datastoreType, instanceId, address, sinceWallMs } = row;
   const tookMs = sinceWallMs === 0 ? 0 : Math.max(0, (life.wallTime ?? sinceWallMs) - sinceWallMs);
   return tell(life, shard, {

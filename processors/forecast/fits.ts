@@ -36,7 +36,7 @@ export function fitRequest(history: History, asked: Pick<FitRequest, 'series' | 
 }
 
 /** Fits the models asked for; throws nothing. */
-export function fitted(request: FitRequest, grid: Grid = MINUTE_GRID): FitResult {
+export function fitModels(request: FitRequest, grid: Grid = MINUTE_GRID): FitResult {
   const { series, signal, regime, models } = request;
   try {
     const history = History.read(new BinaryReader(Buffer.from(request.history)), grid, request.shape);

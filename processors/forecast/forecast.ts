@@ -27,8 +27,8 @@ import { FitQueue } from './fit-queue.ts';
 import { type FitRequest, type FitResult, fitRequest } from './fits.ts';
 import { Forecaster } from './forecaster.ts';
 import { MINUTE_GRID } from './grid.ts';
-import { Elders } from './history/elders.ts';
 import { shapeOfHours } from './history/history.ts';
+import { WarmStart } from './history/warm-start.ts';
 import { PastRow, SeriesRow, SIGNALS } from './series-row.ts';
 import type { ForecastSettings } from './settings.ts';
 import { FAR_STEP_STEPS, type Signal } from './signal.ts';
@@ -48,7 +48,7 @@ interface TimeRow {
   /** Series of the task; -1 until they have been counted. */
   seriesCount: number;
   readonly queue: FitQueue;
-  readonly elders: Elders;
+  readonly warmStart: WarmStart;
 }
 
 export type Row = SeriesRow | PastRow | TimeRow | StoredRow;
@@ -61,7 +61,7 @@ export interface ForecastStage {
 }
 
 /** The stage's step and its table. */
-export function forecasting(settings: ForecastSettings): ForecastStage {
+export function forecastWith(settings: ForecastSettings): ForecastStage {
   const shape = shapeOfHours(MINUTE_GRID, settings.historyHours);
   const brain = new Forecaster(MINUTE_GRID, settings.models, shape);
   const context: Context = { settings, brain };
@@ -212,8 +212,8 @@ function begun(rows: Rows<Row>, time: TimeRow, window: RateWindow, context: Cont
   if (time.seriesCount >= context.settings.seriesMax) return undefined;
   time.seriesCount++;
   const row = new SeriesRow(context.brain, window.series, Math.ceil(window.windowStart / STEP_MS));
-  const elder = time.elders.of(window.series);
-  const from = elder === undefined ? undefined : seriesOf(rows, elder, context)?.signals[0];
+  const senior = time.warmStart.of(window.series);
+  const from = senior === undefined ? undefined : seriesOf(rows, senior, context)?.signals[0];
   if (from !== undefined) context.brain.inherit(row.signals[0].memory, from.memory);
   return row;
 }
@@ -221,7 +221,7 @@ function begun(rows: Rows<Row>, time: TimeRow, window: RateWindow, context: Cont
 function forget(rows: Rows<Row>, time: TimeRow, row: SeriesRow, out: Out[]): void {
   rows.delete(row.series);
   rows.delete(row.series + PAST_SUFFIX);
-  time.elders.forget(row.series);
+  time.warmStart.forget(row.series);
   if (time.seriesCount > 0) time.seriesCount--;
   for (const signal of SIGNALS) out.push({ topic: 'forecasts', key: `${row.series}|${signal}`, value: null });
 }
@@ -257,7 +257,7 @@ function write(rows: Rows<Row>, row: SeriesRow, hasPastChanged = false): void {
   if (row.past.isDue() || hasPastChanged) rows.set(row.series + PAST_SUFFIX, row.past);
 }
 
-/** Offers a series to the fit queue when a fit of it is due, and as an elder when it is old enough. */
+/** Offers a series to the fit queue when a fit of it is due, and as a senior when it is old enough. */
 function offer(rows: Rows<Row>, time: TimeRow, row: SeriesRow, { settings, brain }: Context): void {
   for (const [index, signal] of row.signals.entries()) {
     if (signal === undefined || signal.mean < settings.fitPerSecondMin) continue;
@@ -266,7 +266,7 @@ function offer(rows: Rows<Row>, time: TimeRow, row: SeriesRow, { settings, brain
   }
   const { age } = row.signals[0].memory.history;
   if (age >= ELDER_STEPS && age % ELDER_STEPS === 0)
-    time.elders.add(row.series, (series) => rows.get(series) !== undefined);
+    time.warmStart.add(row.series, (series) => rows.get(series) !== undefined);
 }
 
 /** F8. */
@@ -339,7 +339,7 @@ const freshTime = (settings: ForecastSettings): TimeRow => ({
   heard: -1,
   seriesCount: -1,
   queue: new FitQueue(settings.fitsPerMinute),
-  elders: new Elders(),
+  warmStart: new WarmStart(),
 });
 
 function timeOf(rows: Rows<Row>, settings: ForecastSettings): TimeRow {

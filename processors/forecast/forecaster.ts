@@ -6,16 +6,16 @@
 //       the model begins anew.
 //   F3. Whatever the rates and the models are, quantiles ascend, are finite and not negative, and stay within HEADROOM
 //       above what was lately seen or is foreseen.
-//   F4. When rates run away upwards, the model that sees ramps speaks for the others (runaway.ts).
+//   F4. When rates run away upwards, the model that sees ramps speaks for the others (ramp-detector.ts).
 //   F5. Where a new regime begins, what was before is forgotten, and so are the fits that have seen it; new ones are due.
 
 import type { BinaryReader, BinaryWriter } from '../../state/binary.ts';
 import { LOG_MAX } from '../../state/log-ring.ts';
-import { type Anchors, anchorsOf } from './combine/anchors.ts';
 import { Calibration, LEVELS, offsetAt } from './combine/calibration.ts';
 import { Combination } from './combine/combination.ts';
-import { Runaway } from './combine/runaway.ts';
-import { Waiting } from './combine/waiting.ts';
+import { type InterpolationGrid, interpolationGridOf } from './combine/interpolation-grid.ts';
+import { PendingForecasts } from './combine/pending-forecasts.ts';
+import { RampDetector } from './combine/ramp-detector.ts';
 import { type Grid, type Place, placesOf } from './grid.ts';
 import { BRIDGE_STEPS_MAX, History, type HistoryShape, RATE_MAX } from './history/history.ts';
 import { lookEvery, regimeBegin } from './history/regime.ts';
@@ -25,7 +25,7 @@ export interface SeriesMemory {
   readonly history: History;
   /** What the models, the combination and the calibration have learned. */
   readonly state: Float32Array;
-  /** Forecasts that wait for their step (waiting.ts). */
+  /** Forecasts that wait for their step (pending-forecasts.ts). */
   readonly waiting: Uint16Array;
   /** By model; replaced as a whole when a fit comes back. */
   readonly parameters: Parameters[];
@@ -71,8 +71,8 @@ export class Forecaster {
   private readonly calibration: Calibration;
   private readonly combination: Combination;
   private readonly places: readonly Place[];
-  private readonly waiting: Waiting;
-  private readonly runaway: Runaway;
+  private readonly waiting: PendingForecasts;
+  private readonly ramps: RampDetector;
   private readonly stateAt: readonly number[];
   private readonly combinationAt: number;
   private readonly calibrationAt: number;
@@ -96,7 +96,7 @@ export class Forecaster {
   private weighed: Weighed = { ...NOTHING, spoke: 0, distances: 0 };
   private combinedLogs = new Float64Array(0);
   private anchored = new Float64Array(0);
-  private readonly anchorsFor = new WeakMap<readonly number[], Anchors>();
+  private readonly anchorsFor = new WeakMap<readonly number[], InterpolationGrid>();
 
   constructor(grid: Grid, { models, ramp }: ModelSet, shape: HistoryShape) {
     this.grid = grid;
@@ -105,8 +105,8 @@ export class Forecaster {
     this.shape = shape;
     this.lookEvery = lookEvery(grid.season);
     this.ramp = models.findIndex(({ name }) => name === ramp);
-    this.runaway = new Runaway(grid.stepMs);
-    this.waiting = new Waiting(grid.distances, models.length);
+    this.ramps = new RampDetector(grid.stepMs);
+    this.waiting = new PendingForecasts(grid.distances, models.length);
     this.calibration = new Calibration(grid);
     this.combination = new Combination(grid, models);
     this.places = placesOf(grid);
@@ -119,7 +119,7 @@ export class Forecaster {
     this.combinationAt = at;
     this.calibrationAt = this.combinationAt + this.combination.size;
     this.runawayAt = this.calibrationAt + this.calibration.size;
-    this.countersAt = this.runawayAt + this.runaway.size;
+    this.countersAt = this.runawayAt + this.ramps.size;
     this.fitsAt = this.countersAt + COUNTERS;
     this.stateSize = this.fitsAt + models.length;
     this.fitted = models.flatMap((model, m) => (model.fitEvery(grid) > 0 ? [m] : []));
@@ -147,7 +147,7 @@ export class Forecaster {
     const { history, state } = memory;
     if (history.seen > 0 && step > history.end + BRIDGE_STEPS_MAX) {
       this.waiting.clear(memory.waiting);
-      this.runaway.end(state, this.runawayAt);
+      this.ramps.end(state, this.runawayAt);
       for (let m = 0; m < this.models.length; m++) this.stateOf(memory, m).fill(0);
     }
     this.judge(memory, step, rate);
@@ -196,11 +196,11 @@ export class Forecaster {
    * rates. Beyond one slot they lie on straight lines between slots, where slots are longer than a step. Valid after `close`.
    */
   quantiles(memory: SeriesMemory, ahead: readonly number[], into: Float64Array): void {
-    const { anchors, at, share } = this.anchorsOf(ahead);
-    if (this.anchored.length < anchors.length * LEVEL_COUNT)
-      this.anchored = new Float64Array(anchors.length * LEVEL_COUNT);
+    const { interpolation, at, share } = this.anchorsOf(ahead);
+    if (this.anchored.length < interpolation.length * LEVEL_COUNT)
+      this.anchored = new Float64Array(interpolation.length * LEVEL_COUNT);
     const { anchored } = this;
-    this.quantilesAt(memory, anchors, anchored);
+    this.quantilesAt(memory, interpolation, anchored);
     for (let i = 0; i < ahead.length; i++) {
       const from = at[i]! * LEVEL_COUNT;
       const next = share[i] === 0 ? from : from + LEVEL_COUNT;
@@ -301,13 +301,13 @@ export class Forecaster {
     }
   }
 
-  private anchorsOf(ahead: readonly number[]): Anchors {
-    let anchors = this.anchorsFor.get(ahead);
-    if (anchors === undefined) {
-      anchors = anchorsOf(ahead, this.grid.slotSteps);
-      this.anchorsFor.set(ahead, anchors);
+  private anchorsOf(ahead: readonly number[]): InterpolationGrid {
+    let interpolation = this.anchorsFor.get(ahead);
+    if (interpolation === undefined) {
+      interpolation = interpolationGridOf(ahead, this.grid.slotSteps);
+      this.anchorsFor.set(ahead, interpolation);
     }
-    return anchors;
+    return interpolation;
   }
 
   private stateOf(memory: SeriesMemory, m: number): Float32Array {
@@ -335,7 +335,7 @@ export class Forecaster {
       calibration.follow(state, this.calibrationAt, log - combined);
       const usual = calibration.spread(state, this.calibrationAt, 0);
       const ramp = this.ramp < 0 ? Number.NaN : logs[this.ramp]!;
-      this.runaway.learn(state, this.runawayAt, log, others, ramp, usual);
+      this.ramps.learn(state, this.runawayAt, log, others, ramp, usual);
     }
   }
 
@@ -350,7 +350,7 @@ export class Forecaster {
   private combined(memory: SeriesMemory, ahead: readonly number[]): Float64Array {
     this.ask(memory, ahead);
     const { history } = memory;
-    const running = this.rampSpoke() ? this.runaway.belief(memory.state, this.runawayAt) : 0;
+    const running = this.rampSpoke() ? this.ramps.belief(memory.state, this.runawayAt) : 0;
     if (this.combinedLogs.length < ahead.length) this.combinedLogs = new Float64Array(ahead.length);
     const combined = this.combinedLogs;
     for (let i = 0; i < ahead.length; i++) {
@@ -367,7 +367,7 @@ export class Forecaster {
         log += weight * this.said[m]![column]!;
       }
       log = sum > 0 ? log / sum : history.typical;
-      if (running > 0) log += running * this.runaway.kept(ahead[i]!) * (this.said[this.ramp]![column]! - log);
+      if (running > 0) log += running * this.ramps.kept(ahead[i]!) * (this.said[this.ramp]![column]! - log);
       combined[i] = Math.min(Math.max(log, 0), LOG_MAX);
     }
     return combined;

@@ -1,6 +1,6 @@
 // Plan: from one snapshot to one plan with its refusals. Pure: the same snapshot gives the same plan.
 //
-//   P1. Every action has passed every goal on the board that the actions before it leave behind.
+//   P1. Every action has passed every constraint on the cluster that the actions before it leave behind.
 //   P2. A relief that is right but must wait (no time pressure yet, too many moves, a slice at rest) counts as done, so
 //       that nothing dearer is bought for the same trouble.
 //   P3. Upkeep of a kind of store is looked at only while none of its shards is in trouble.
@@ -10,10 +10,10 @@
 
 import type { ShardId } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
-import type { Action, Constraint, Facts, Goal, Refusal } from './cluster/actions.ts';
-import { Board, type BoardShard, type Snapshot } from './cluster/board.ts';
+import type { Action, Constraint, ConstraintName, Facts, Refusal } from './cluster/actions.ts';
+import { ClusterModel, type ClusterShard, type Snapshot } from './cluster/cluster-model.ts';
 import { type FleetPlan, fleetPlan, growing, sparePerSecond } from './cluster/fleet.ts';
-import { firstRefusal, GOALS } from './constraints/goals.ts';
+import { CONSTRAINTS, firstRefusal } from './constraints/constraints.ts';
 import { type Trouble, troubledShards, troubleOf, troubleText } from './demand/capacity.ts';
 import { balancing } from './search/balance.ts';
 import { reliefs } from './search/placement.ts';
@@ -31,88 +31,96 @@ export interface Plan {
   /** Shards that a cheaper type could serve. */
   readonly roomy: readonly ShardId[];
   /** The cluster as it will be, for answers about single shards. */
-  readonly board: Board;
+  readonly cluster: ClusterModel;
 }
 
-export function plan(snapshot: Snapshot, goals: readonly Goal[] = GOALS): Plan {
-  const board = new Board(snapshot);
+export function plan(snapshot: Snapshot, constraints: readonly Constraint[] = CONSTRAINTS): Plan {
+  const cluster = new ClusterModel(snapshot);
   const actions: Action[] = [];
   const later: Action[] = [];
   const refusals: Refusal[] = [];
   const roomy: ShardId[] = [];
-  const fleet = { KEY_VALUE: fleetPlan(board, 'KEY_VALUE'), TRIE: fleetPlan(board, 'TRIE') };
+  const fleet = { KEY_VALUE: fleetPlan(cluster, 'KEY_VALUE'), TRIE: fleetPlan(cluster, 'TRIE') };
   const troubledKinds = new Set<StoreKind>();
 
   const relieveAll = (measured: boolean): void => {
-    for (const shard of troubledShards(board, measured)) {
+    for (const shard of troubledShards(cluster, measured)) {
       troubledKinds.add(shard.kind);
-      relieve(board, shard, goals, actions, later, refusals);
+      relieve(cluster, shard, constraints, actions, later, refusals);
     }
   };
   relieveAll(true); // P4
   for (const kind of KINDS) {
     const planned = fleet[kind];
-    if (planned !== undefined) take(board, goals, growing(board, kind, planned), SHARDS_MAX, actions, refusals);
+    if (planned !== undefined)
+      take(cluster, constraints, growing(cluster, kind, planned), SHARDS_MAX, actions, refusals);
   }
   relieveAll(false);
   if (troubledKinds.size === 0) {
-    take(board, goals, unreplicating(board), board.settings.movesMax, actions, refusals);
-    take(board, goals, merging(board, unwanted(board, fleet)), board.settings.movesMax, actions, refusals); // P6
+    take(cluster, constraints, unreplicating(cluster), cluster.settings.movesMax, actions, refusals);
+    take(
+      cluster,
+      constraints,
+      merging(cluster, unwanted(cluster, fleet)),
+      cluster.settings.movesMax,
+      actions,
+      refusals,
+    ); // P6
   }
   for (const kind of KINDS) {
     if (troubledKinds.has(kind)) continue;
     const planned = fleet[kind];
-    const leaving = planned && leavingShard(board, kind, planned);
+    const leaving = planned && leavingShard(cluster, kind, planned);
     if (leaving !== undefined) {
-      take(board, goals, emptying(board, leaving), board.settings.movesMax, actions, refusals);
+      take(cluster, constraints, emptying(cluster, leaving), cluster.settings.movesMax, actions, refusals);
       continue; // P5
     }
-    const spare = planned && spareShard(board, kind, sparePerSecond(board, kind, planned));
-    take(board, goals, balancing(board, kind, spare), 1, actions, refusals);
-    take(board, goals, smallerTypes(board, kind, planned, roomy), 1, actions, refusals);
+    const spare = planned && spareShard(cluster, kind, sparePerSecond(cluster, kind, planned));
+    take(cluster, constraints, balancing(cluster, kind, spare), 1, actions, refusals);
+    take(cluster, constraints, smallerTypes(cluster, kind, planned, roomy), 1, actions, refusals);
   }
-  return { actions, refusals, later, fleet, roomy, board };
+  return { actions, refusals, later, fleet, roomy, cluster: cluster };
 }
 
 const KINDS: readonly StoreKind[] = ['KEY_VALUE', 'TRIE'];
 /** Reliefs of one shard that are tried in one plan; each takes at least a slice off it or brings a shard to it. */
 const ROUNDS_MAX = 32;
 /** Refusals that say "later" of an action that is right (P2). */
-const LATER: ReadonlySet<Constraint> = new Set(['timing', 'moves-at-once', 'moves-per-shard', 'cool-down', 'busy']);
+const LATER: ReadonlySet<ConstraintName> = new Set(['timing', 'moves-at-once', 'moves-per-shard', 'cool-down', 'busy']);
 const REFUSALS_MAX = 3;
-/** Shards bought for the forecast in one plan; the caps on an hour are far lower (goals/caps.ts). */
+/** Shards bought for the forecast in one plan; the caps on an hour are far lower (constraints/caps.ts). */
 const SHARDS_MAX = 64;
 
 /** Shards to which nothing goes home (upkeep.ts V3). */
-const unwanted = (board: Board, fleet: Plan['fleet']): ReadonlySet<ShardId> =>
+const unwanted = (cluster: ClusterModel, fleet: Plan['fleet']): ReadonlySet<ShardId> =>
   new Set(
     KINDS.flatMap((kind) => {
       const planned = fleet[kind];
-      return planned === undefined ? [] : [...unwantedShards(board, kind, planned)];
+      return planned === undefined ? [] : [...unwantedShards(cluster, kind, planned)];
     }),
   );
 
 function relieve(
-  board: Board,
-  shard: BoardShard,
-  goals: readonly Goal[],
+  cluster: ClusterModel,
+  shard: ClusterShard,
+  constraints: readonly Constraint[],
   actions: Action[],
   later: Action[],
   refusals: Refusal[],
 ): void {
   const unanswered: Refusal[] = [];
   for (let round = 0; round < ROUNDS_MAX; round++) {
-    const trouble = troubleOf(board, shard);
+    const trouble = troubleOf(cluster, shard);
     if (trouble === undefined || shard.resizing) break;
-    const step = nextRelief(board, shard, trouble, goals);
+    const step = nextRelief(cluster, shard, trouble, constraints);
     unanswered.push(...step.refusals);
     if (step.action === undefined) {
-      if (step.refusals.length === 0) unanswered.push(noRelief(board, shard, trouble));
+      if (step.refusals.length === 0) unanswered.push(noRelief(cluster, shard, trouble));
       break;
     }
     (step.emit ? actions : later).push(step.action);
     // What must wait is no move in flight yet: it takes nothing from what other shards may do now.
-    afterAction(board, step.emit || step.action.kind !== 'MOVE' ? step.action : { ...step.action, kind: 'WAIT' });
+    afterAction(cluster, step.emit || step.action.kind !== 'MOVE' ? step.action : { ...step.action, kind: 'WAIT' });
   }
   const said = new Set<string>();
   for (const each of unanswered) {
@@ -131,13 +139,18 @@ interface Relief {
   readonly refusals: readonly Refusal[];
 }
 
-function nextRelief(board: Board, shard: BoardShard, trouble: Trouble, goals: readonly Goal[]): Relief {
+function nextRelief(
+  cluster: ClusterModel,
+  shard: ClusterShard,
+  trouble: Trouble,
+  constraints: readonly Constraint[],
+): Relief {
   const refusals: Refusal[] = [];
   let later: Action | undefined;
-  for (const action of reliefs(board, shard, trouble)) {
+  for (const action of reliefs(cluster, shard, trouble)) {
     if (action.kind === 'WAIT') return { action: later ?? action, emit: false, refusals };
     if (later !== undefined && action.kind !== 'MOVE') break;
-    const refused = firstRefusal(goals, board, action);
+    const refused = firstRefusal(constraints, cluster, action);
     if (refused === undefined) return { action, emit: true, refusals };
     refusals.push(refused);
     if (refused.by === 'timing') return { action, emit: false, refusals };
@@ -147,34 +160,34 @@ function nextRelief(board: Board, shard: BoardShard, trouble: Trouble, goals: re
   return { action: later, emit: false, refusals };
 }
 
-/** Carries out on the board what the action will have done. */
-export function afterAction(board: Board, action: Action): void {
+/** Carries out on the cluster what the action will have done. */
+export function afterAction(cluster: ClusterModel, action: Action): void {
   switch (action.kind) {
     case 'MOVE':
     case 'WAIT': {
-      const target = board.shards.get(action.to)!;
+      const target = cluster.shards.get(action.to)!;
       if (action.kind === 'MOVE') {
-        board.moves++;
-        board.churnDebtKeys += action.slice.entries;
-        board.shards.get(action.slice.shard)!.moves++;
+        cluster.moves++;
+        cluster.churnDebtKeys += action.slice.entries;
+        cluster.shards.get(action.slice.shard)!.moves++;
         target.moves++;
       }
-      if (action.replicates) board.replicate(action.slice, target);
-      else board.move(action.slice, target);
+      if (action.replicates) cluster.replicate(action.slice, target);
+      else cluster.move(action.slice, target);
       return;
     }
     case 'UNREPLICATE':
-      board.unreplicate(action.slice);
+      cluster.unreplicate(action.slice);
       return;
     case 'SPLIT':
     case 'MERGE':
-      board.replace(board.shards.get(action.shard)!, action.before, action.after);
+      cluster.replace(cluster.shards.get(action.shard)!, action.before, action.after);
       return;
     case 'ALLOCATE':
-      board.nextShard++;
-      board.shardsMade++;
-      board.dollarsSpent += action.type.dollarsPerProvisioning;
-      board.addShard({
+      cluster.nextShard++;
+      cluster.shardsMade++;
+      cluster.dollarsSpent += action.type.dollarsPerProvisioning;
+      cluster.addShard({
         id: action.shard,
         kind: action.storeKind,
         type: action.type,
@@ -186,17 +199,17 @@ export function afterAction(board: Board, action: Action): void {
       });
       return;
     case 'RESIZE':
-      board.dollarsSpent += action.type.dollarsPerProvisioning;
-      board.retype(board.shards.get(action.shard)!, action.type);
+      cluster.dollarsSpent += action.type.dollarsPerProvisioning;
+      cluster.retype(cluster.shards.get(action.shard)!, action.type);
       return;
     case 'RETIRE':
-      board.removeShard(action.shard);
+      cluster.removeShard(action.shard);
   }
 }
 
 function take(
-  board: Board,
-  goals: readonly Goal[],
+  cluster: ClusterModel,
+  constraints: readonly Constraint[],
   candidates: Iterable<Action>,
   max: number,
   actions: Action[],
@@ -205,19 +218,19 @@ function take(
   let taken = 0;
   for (const action of candidates) {
     if (action.kind === 'WAIT') continue;
-    const refused = firstRefusal(goals, board, action);
+    const refused = firstRefusal(constraints, cluster, action);
     if (refused !== undefined) {
       if (refusals.length < REFUSALS_MAX) refusals.push({ ...refused, subject: action.concerns });
       continue;
     }
     actions.push(action);
-    afterAction(board, action);
+    afterAction(cluster, action);
     if (++taken === max) return;
   }
 }
 
-function noRelief(board: Board, shard: BoardShard, trouble: Trouble): Refusal {
-  const why = troubleText(trouble, shard, board.snapshot.now);
+function noRelief(cluster: ClusterModel, shard: ClusterShard, trouble: Trouble): Refusal {
+  const why = troubleText(trouble, shard, cluster.snapshot.now);
   const facts: Facts = {
     reason: '',
     forecastPerSecond: trouble.peakPerSecond,

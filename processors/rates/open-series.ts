@@ -2,9 +2,9 @@
 
 import type { EventTime, Partition, SeriesId } from '../../schemas/ids.ts';
 import type { RateWindow } from '../../schemas/records.ts';
-import { COUNT_MAX } from '../../state/accept.ts';
 import type { BinaryReader, BinaryWriter } from '../../state/binary.ts';
 import { DistinctCount } from '../../state/distinct-count.ts';
+import { COUNT_MAX } from '../../state/validation.ts';
 import { WINDOW_MS } from './lane-clock.ts';
 
 class OpenWindow {

@@ -10,7 +10,7 @@ import { Output } from '../../cli/output.ts';
 import { REFERENCE_NAMES } from '../../evaluation/backtest/contenders.ts';
 import { MEASURES } from '../../evaluation/backtest/score.ts';
 import { parseScores } from '../../evaluation/backtest/score-file.ts';
-import { hours, SMALL_FILE, traceText } from '../evaluation/backtest/made.ts';
+import { hours, SMALL_FILE, traceText } from '../evaluation/backtest/synthetic.ts';
 import { type TempFolder, tempFolder } from '../support/temp-folder.ts';
 
 let folder: TempFolder;

@@ -147,7 +147,7 @@ describe('floods', () => {
   ])
     test(`32: a clock in ${name} leads event time away for minutes at most, and plans go on`, async () => {
       const cell = () => world.run.row('plan', 'cells', 0, 'cell') as { now: number; plannedAt: number };
-      const life = () => world.run.row('work', 'lives', 0, 'life') as { eventTime: number };
+      const state = () => world.run.row('work', 'lives', 0, 'life') as { eventTime: number };
       const minutes = async (count: number): Promise<void> => {
         for (let i = 0; i < count * 6; i++) {
           await world.feedGood(many(200, (n) => world.event(`t/${n}`, { clientId: `c-${i}` })));
@@ -158,7 +158,7 @@ describe('floods', () => {
       const events = many(400, (i) => world.event(`t/${i % 200}`, { timestamp: eventTime(wrong + i * 1_000) }));
       await world.feedGood(events);
       await minutes(15);
-      for (const time of [cell().now, cell().plannedAt, life().eventTime])
+      for (const time of [cell().now, cell().plannedAt, state().eventTime])
         expect(Math.abs(time - world.run.clock.now())).toBeLessThan(180_000);
     });
 

@@ -16,7 +16,7 @@ import { memoryFolder } from '../../state/memory-store.ts';
 import { subscriptions } from '../../topology/topics.ts';
 import { topologyOf } from '../../topology/topology.ts';
 import { type Drive, drive } from '../support/drive.ts';
-import { MemoryShelf } from '../support/memory-log.ts';
+import { MemoryStorage } from '../support/memory-log.ts';
 import { localShards } from '../support/shards.ts';
 import { type TempFolder, tempFolder } from '../support/temp-folder.ts';
 
@@ -34,13 +34,13 @@ const catalog = catalogOf({
 });
 
 describe('the subscriptions topic made anew', () => {
-  const shelf = { current: new MemoryShelf() };
+  const storage = { current: new MemoryStorage() };
   let stores = memoryFolder();
   let folder: TempFolder;
   let shards: Provisioner;
   let run: Drive;
   beforeEach(async () => {
-    shelf.current = new MemoryShelf();
+    storage.current = new MemoryStorage();
     stores = memoryFolder();
     folder = await tempFolder();
     shards = localShards(folder.path, 1);
@@ -64,7 +64,7 @@ describe('the subscriptions topic made anew', () => {
       kindOf: (type) => catalog.get(type)!.kind,
     });
     const codec = embeddedCodec();
-    run = await drive(topology, { start: START, codec, effects, shelf: shelf.current, stores, incarnation });
+    run = await drive(topology, { start: START, codec, effects, storage: storage.current, stores, incarnation });
     for (let i = 0; i < 5; i++) await run.advance(200);
   };
   const send = async (action: string, topicFilter: string, clientId = 'phone'): Promise<void> => {
@@ -73,8 +73,8 @@ describe('the subscriptions topic made anew', () => {
   };
   const makeAnew = async (): Promise<void> => {
     await run.stop();
-    const { shape } = shelf.current.topics().find((topic) => topic.shape.name === 'subscriptions')!;
-    await shelf.current.create(shape);
+    const { shape } = storage.current.topics().find((topic) => topic.shape.name === 'subscriptions')!;
+    await storage.current.create(shape);
   };
   const clientsOf = async (filter: string): Promise<string[]> => {
     const store = await shards.store(shardId(isTrieFilter(filter) ? 'shard-0002' : 'shard-0001'));

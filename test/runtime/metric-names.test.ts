@@ -7,7 +7,20 @@ const CALL = /[mM]eter\??\.(add|set|observe|replace)\(\s*'([^']+)'/g;
 const KINDS = { add: ['counter', 'gauge'], set: ['gauge'], replace: ['gauge'], observe: ['histogram'] } as const;
 
 test('every metric that the code reports is declared, and every declared one is reported', () => {
-  const files = ['topology', 'broker', 'datastores', 'state', 'processors'].flatMap((folder) =>
+  const files = [
+    'api',
+    'app',
+    'broker',
+    'cli',
+    'config',
+    'datastores',
+    'log',
+    'provisioners',
+    'processors',
+    'runtime',
+    'state',
+    'topology',
+  ].flatMap((folder) =>
     readdirSync(folder, { recursive: true, encoding: 'utf8' })
       .filter((name) => name.endsWith('.ts'))
       .map((name) => `${folder}/${name}`),

@@ -63,12 +63,12 @@ async function history(removals: 'kept' | 'dropped', markOf?: (mark: Mark) => Ma
   await send(first, 'UNSUBSCRIBE', 'a');
   await first.stop();
   first.log.compact('drive-work-changelog', removals);
-  return { shelf: first.log.shelf, stores, current: first.stores };
+  return { storage: first.log.storage, stores, current: first.stores };
 }
 
 async function reopened(parts: Awaited<ReturnType<typeof history>>, stores: StoreFolder, days: number): Promise<Drive> {
   const start = START + days * DAY_MS;
-  const run = await drive(topology, { start, shelf: parts.shelf, stores, removalsKeptMs: KEPT_MS });
+  const run = await drive(topology, { start, storage: parts.storage, stores, removalsKeptMs: KEPT_MS });
   cleanUps.push(() => run.stop());
   return run;
 }

@@ -145,7 +145,7 @@ describe('a task', () => {
     const first = await drive(counting);
     await first.send(subscriptions, 'a', event('a'));
     await first.stop();
-    const second = await drive(counting, { shelf: first.log.shelf, stores: first.stores });
+    const second = await drive(counting, { storage: first.log.storage, stores: first.stores });
     expect(second.row('work', 'counts', 0, 'a')).toBe(1);
     await second.send(subscriptions, 'a', event('a'));
     expect(second.row('work', 'counts', 0, 'a')).toBe(2);
@@ -156,7 +156,7 @@ describe('a task', () => {
     const first = await drive(counting);
     for (const filter of ['a', 'b', 'a']) await first.send(subscriptions, filter, event(filter));
     await first.stop();
-    const second = await drive(counting, { shelf: first.log.shelf });
+    const second = await drive(counting, { storage: first.log.storage });
     expect(second.row('work', 'counts', 0, 'a')).toBe(2);
     expect(second.row('work', 'counts', 0, 'b')).toBe(1);
     await second.stop();
@@ -173,7 +173,7 @@ describe('a task', () => {
     await copy.write(changes, (await store.mark())!);
     for (const filter of ['b', 'a']) await first.send(subscriptions, filter, event(filter));
     await first.stop();
-    const second = await drive(counting, { shelf: first.log.shelf, stores });
+    const second = await drive(counting, { storage: first.log.storage, stores });
     expect(second.row('work', 'counts', 0, 'a')).toBe(2);
     expect(second.row('work', 'counts', 0, 'b')).toBe(1);
     // Two commits, each of one row and the positions; not the first one.
@@ -196,7 +196,7 @@ describe('a task', () => {
         await first.stores.destroy(task);
       },
     };
-    const second = await drive(counting, { shelf: first.log.shelf, stores: corrupt });
+    const second = await drive(counting, { storage: first.log.storage, stores: corrupt });
     expect(destroyed).toBe(1);
     expect(second.row('work', 'counts', 0, 'a')).toBe(2);
     expect(second.row('work', 'counts', 0, 'b')).toBe(1);
@@ -422,7 +422,7 @@ test('a task is nobody’s to ask while it restores, and tells its rows after', 
     },
   };
   const clock = new SimulatedClock(0);
-  const log = new MemoryLog({ app: 'drive', partitions: 1, shelf: first.log.shelf });
+  const log = new MemoryLog({ app: 'drive', partitions: 1, storage: first.log.storage });
   const running = await start(
     counting,
     {

@@ -17,7 +17,7 @@ import { memoryFolder } from '../../state/memory-store.ts';
 import { defineTopology, stage } from '../../topology/graph.ts';
 import { clock as clockTopic, effects, outcomes, subscriptions } from '../../topology/topics.ts';
 import { CountingMeter } from '../support/drive.ts';
-import { MemoryLog, type MemoryShelf } from '../support/memory-log.ts';
+import { MemoryLog, type MemoryStorage } from '../support/memory-log.ts';
 
 const START = 1_700_000_000_000;
 const TICK_MS = 200;
@@ -103,14 +103,14 @@ type Answer = 'done' | 'unavailable' | 'silent' | 'another fleet’s' | 'lost';
 const CODES: Partial<Record<Answer, ErrorCode>> = { 'another fleet’s': 'FLEET_MISMATCH', lost: 'SHARD_LOST' };
 
 /** A running process of two partitions over stores that answer as they are told to. */
-async function world(shelf?: MemoryShelf) {
+async function world(storage?: MemoryStorage) {
   const answers: Record<string, Answer> = { 'shard-0': 'done', 'shard-1': 'done' };
   const clock = new SimulatedClock(START);
   const log = new AskedLog({
     app: 'stuck',
     partitions: 2,
     now: () => clock.now(),
-    ...(shelf === undefined ? {} : { shelf }),
+    ...(storage === undefined ? {} : { storage: storage }),
   });
   let attempts = 0;
   const warnings: string[] = [];
@@ -383,7 +383,7 @@ describe('a task that leaves in order while a store holds it up', () => {
       await pass(200);
       expect(ended()).toBe(true);
       clock.advance(60_000);
-      const next = await world(log.shelf);
+      const next = await world(log.storage);
       expect(next.tally(0, 'events')).toBe(1);
     });
 
@@ -397,7 +397,7 @@ describe('a task that leaves in order while a store holds it up', () => {
     answers['shard-0'] = 'done';
     await pass(4_000);
     expect(ended()).toBe(true);
-    const next = await world(log.shelf);
+    const next = await world(log.storage);
     expect(next.tally(0, 'events')).toBe(1);
     expect(next.attempts()).toBe(0); // Nothing is left to do again.
   });

@@ -2,16 +2,20 @@ import { describe, expect, test } from 'vitest';
 import { epoch, type ShardId, type SliceKey } from '../../schemas/ids.ts';
 import { firstPlacement } from '../../state/genesis.ts';
 import {
-  homeOfFilter,
-  homesOf,
+  placementOfFilter,
+  placementsOf,
   problemsOf,
-  type ShardHome,
-  type SliceHome,
+  type ShardInstance,
+  type SlicePlacement,
   shardMapOf,
 } from '../../state/shard-map.ts';
 
 const PARTITIONS = 4;
-const shardHome = (id: string, storeKind: ShardHome['storeKind'], state: ShardHome['state'] = 'READY'): ShardHome => ({
+const shardHome = (
+  id: string,
+  storeKind: ShardInstance['storeKind'],
+  state: ShardInstance['state'] = 'READY',
+): ShardInstance => ({
   shardId: id as ShardId,
   storeKind,
   datastoreType: 'any',
@@ -24,14 +28,14 @@ const SHARDS = [
   shardHome('shard-0002', 'TRIE'),
   shardHome('shard-0003', 'KEY_VALUE'),
 ];
-const on = (slice: string, ...shards: string[]): SliceHome => ({
+const on = (slice: string, ...shards: string[]): SlicePlacement => ({
   slice: slice as SliceKey,
   mode: 'SINGLE',
   shards: shards as ShardId[],
   epoch: epoch(1),
 });
 const FIRST = [...firstPlacement(PARTITIONS)].map(([slice, shard]) => on(slice, shard));
-const without = (...keys: string[]): SliceHome[] => FIRST.filter(({ slice }) => !keys.includes(slice));
+const without = (...keys: string[]): SlicePlacement[] => FIRST.filter(({ slice }) => !keys.includes(slice));
 
 describe('I5: each filter has exactly one owner', () => {
   for (const { name, slices, shards, problem } of [
@@ -113,12 +117,12 @@ describe('I5: each filter has exactly one owner', () => {
 
 test('a topic has its concrete home first, then its groups; GONE entries are not there', () => {
   const map = shardMapOf(PARTITIONS, [...FIRST, on('t/a/b', 'shard-0003'), { ...on('t/x'), mode: 'GONE' }], SHARDS);
-  const homes = homesOf(map, 'a/b');
+  const homes = placementsOf(map, 'a/b');
   expect(homes[0]).toMatchObject({
     home: { slice: 't/a/b' },
     shards: [{ shardId: 'shard-0003', instanceId: 'shard-0003-instance' }],
   });
   expect(homes.slice(1).every(({ shards }) => shards[0]!.storeKind === 'TRIE')).toBe(true);
-  expect(homeOfFilter(map, 'a/+', 'client')!.shards[0]!.shardId).toBe('shard-0002');
+  expect(placementOfFilter(map, 'a/+', 'client')!.shards[0]!.shardId).toBe('shard-0002');
   expect(map.slices.has('t/x' as SliceKey)).toBe(false);
 });

@@ -14,7 +14,7 @@ import { memoryFolder } from '../../state/memory-store.ts';
 import type { StoreFolder } from '../../state/store.ts';
 import type { Group, Topology } from '../../topology/graph.ts';
 import { type AnyTopic, deadLetters } from '../../topology/topics.ts';
-import { MemoryLog, type MemoryShelf } from './memory-log.ts';
+import { MemoryLog, type MemoryStorage } from './memory-log.ts';
 
 export interface DriveOptions {
   readonly partitions?: number;
@@ -22,7 +22,7 @@ export interface DriveOptions {
   readonly codec?: Codec;
   readonly effects?: Effects;
   /** What an earlier drive left: its records and its stores. */
-  readonly shelf?: MemoryShelf;
+  readonly storage?: MemoryStorage;
   readonly stores?: StoreFolder;
   readonly commitIntervalMs?: number;
   /** How long the changelog is said to keep removals; absent: for ever. */
@@ -63,7 +63,7 @@ export async function drive(topology: Topology, options: DriveOptions = {}): Pro
     app: 'drive',
     partitions,
     now: () => clock.now(),
-    ...(options.shelf === undefined ? {} : { shelf: options.shelf }),
+    ...(options.storage === undefined ? {} : { storage: options.storage }),
     ...(options.removalsKeptMs === undefined ? {} : { removalsKeptMs: options.removalsKeptMs }),
   });
   const meter = new CountingMeter();

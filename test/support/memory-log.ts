@@ -2,7 +2,7 @@
 // (log/local/local-log.ts); what is added is knowing when all is quiet, and faults on demand. The same calls give the same
 // deliveries: nothing waits for time, and time is a count of the writes unless a clock is given.
 
-import { type Append, type Extent, LocalLog, type Position, type Shelf } from '../../log/local/local-log.ts';
+import { type Append, type Extent, LocalLog, type LogStorage, type Position } from '../../log/local/local-log.ts';
 import type { RawRecord, TopicShape } from '../../runtime/ports.ts';
 import { AppError } from '../../schemas/errors.ts';
 import type { Offset, Partition } from '../../schemas/ids.ts';
@@ -14,7 +14,7 @@ export interface MemoryLogOptions {
   /** How long removals are kept, as far as tasks are told: `compact` drops them when it is told to. */
   readonly removalsKeptMs?: number;
   /** Records of an earlier log: what a restart would find. */
-  readonly shelf?: MemoryShelf;
+  readonly storage?: MemoryStorage;
 }
 
 /** Few, so that tests meet batch borders. */
@@ -22,16 +22,16 @@ const RECORDS_PER_READ = 500;
 const FIRST_TIME = 1_700_000_000_000;
 
 export class MemoryLog extends LocalLog {
-  readonly shelf: MemoryShelf;
+  readonly storage: MemoryStorage;
   readonly #faults: Faults;
 
   constructor(options: MemoryLogOptions) {
-    const shelf = options.shelf ?? new MemoryShelf();
+    const storage = options.storage ?? new MemoryStorage();
     const faults: Faults = { commit: undefined, twice: 0 };
-    super(shelf, {
+    super(storage, {
       app: options.app,
       partitions: options.partitions,
-      now: options.now ?? (() => FIRST_TIME + shelf.writes),
+      now: options.now ?? (() => FIRST_TIME + storage.writes),
       ...(options.removalsKeptMs === undefined ? {} : { removalsKeptMs: options.removalsKeptMs }),
       after: (ms, fire) => {
         const timer = setTimeout(fire, ms);
@@ -44,7 +44,7 @@ export class MemoryLog extends LocalLog {
         for (let time = 0; time < times; time++) await hand(batch);
       },
     });
-    this.shelf = shelf;
+    this.storage = storage;
     this.#faults = faults;
   }
 
@@ -65,12 +65,12 @@ export class MemoryLog extends LocalLog {
 
   /** Keeps the last record of each key; removals too, unless they are `dropped`. */
   compact(topic: string, removals: 'kept' | 'dropped' = 'kept'): void {
-    this.shelf.compact(topic, removals);
+    this.storage.compact(topic, removals);
   }
 
   /** All records of a topic as of now, partition after partition. */
   recordsOf(topic: string): readonly (RawRecord & { readonly partition: Partition })[] {
-    return this.shelf.recordsOf(topic);
+    return this.storage.recordsOf(topic);
   }
 }
 
@@ -93,7 +93,7 @@ interface Rows {
 }
 
 /** Records in arrays: of each topic, of each partition. */
-export class MemoryShelf implements Shelf {
+export class MemoryStorage implements LogStorage {
   writes = 0;
   readonly #topics = new Map<string, { readonly shape: TopicShape; readonly rows: readonly Rows[] }>();
 

@@ -24,8 +24,8 @@ import { AskingBroker, askedBy } from '../support/asking-broker.ts';
 import { Deployment, startServices, until } from '../support/deployment.ts';
 import { EventLedger } from '../support/event-ledger.ts';
 import { fullCheck } from '../support/full-check.ts';
-import { madeTrace } from '../support/made-trace.ts';
 import { PlanWatch } from '../support/plan-watch.ts';
+import { syntheticTrace } from '../support/synthetic-trace.ts';
 
 const TRACE_FILE = join(import.meta.dirname, '../../../shared/data/traces/wc98_1min.csv');
 /** 23 June 1998, 02:00 UTC: the night before two games. */
@@ -275,7 +275,7 @@ function loadsOf(kind: StoreKind, loads: ReadonlyMap<string, number>, watch: Pla
 /** The night and the crowd, requests in each minute. */
 function windowOf(recorded: Trace | undefined): number[] {
   const minutes = NIGHT_MINUTES + CROWD_MINUTES;
-  const trace = recorded ?? madeTrace(START_SECONDS, minutes, NIGHT_MINUTES);
+  const trace = recorded ?? syntheticTrace(START_SECONDS, minutes, NIGHT_MINUTES);
   const from = trace.seconds.indexOf(START_SECONDS);
   expect(from).toBeGreaterThanOrEqual(0);
   return [...trace.values[0]!.slice(from, from + minutes)];

@@ -1,7 +1,6 @@
-// Gradient: the network's loss over a window of one lesson, and what each weight does to it, by back-propagation through
+// Gradient: the network's loss over a window of one series, and what each weight does to it, by back-propagation through
 // time (Werbos, 1990), cut at the window's beginning (Williams and Peng, 1990).
 
-import { EXAMPLE, EXAMPLE_EVERY, type Lesson, MISS, WEIGHT } from './lesson.ts';
 import {
   DENSE,
   decodeBackwards,
@@ -15,6 +14,7 @@ import {
   writeCoefficients,
   writeContext,
 } from './network.ts';
+import { EXAMPLE, EXAMPLE_EVERY, MISS, type TrainingSeries, WEIGHT } from './training-series.ts';
 
 /** An error below this share of a usual one counts by its square (Huber, 1964; the smooth form of Charbonnier et al., 1994). */
 const SMOOTH = 0.1;
@@ -54,7 +54,7 @@ export class Workspace {
  */
 export function goOver(
   weights: Float64Array,
-  lesson: Lesson,
+  series: TrainingSeries,
   from: number,
   until: number,
   memory: Float64Array,
@@ -62,13 +62,13 @@ export function goOver(
   losses: Losses,
   gradient?: Float64Array,
 ): void {
-  const steps = Math.min(work.steps, lesson.steps - from);
+  const steps = Math.min(work.steps, series.steps - from);
   work.memory.set(memory);
   work.hiddenSlopes.fill(0);
-  for (let i = 0; i < steps * INPUTS; i++) work.inputs[i] = lesson.inputs[from * INPUTS + i]!;
+  for (let i = 0; i < steps * INPUTS; i++) work.inputs[i] = series.inputs[from * INPUTS + i]!;
   for (let i = 0; i < steps; i++) {
     remember(weights, work.inputs, i * INPUTS, work.memory, i * MEMORY, (i + 1) * MEMORY, work.gates, i * GATES);
-    if ((from + i) % EXAMPLE_EVERY === 0) judge(weights, lesson, from + i, i, until, work, losses, gradient);
+    if ((from + i) % EXAMPLE_EVERY === 0) judge(weights, series, from + i, i, until, work, losses, gradient);
   }
   memory.set(work.memory.subarray(steps * MEMORY, (steps + 1) * MEMORY));
   if (gradient === undefined) return;
@@ -95,7 +95,7 @@ export function goOver(
 /** The examples of one step, the `i`th of the window. */
 function judge(
   weights: Float64Array,
-  lesson: Lesson,
+  series: TrainingSeries,
   step: number,
   i: number,
   until: number,
@@ -103,7 +103,7 @@ function judge(
   losses: Losses,
   gradient: Float64Array | undefined,
 ): void {
-  const { grid, examples, places } = lesson;
+  const { grid, examples, places } = series;
   const { context, dense, coefficients } = work;
   const after = (i + 1) * MEMORY;
   let hasContext = false;

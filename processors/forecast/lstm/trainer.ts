@@ -1,15 +1,15 @@
 // Trainer: one network learned across many series (global, or cross-series, learning: Salinas et al., 2020; Smyl, 2020;
 // Montero-Manso and Hyndman, 2021), by Adam (Kingma and Ba, 2015) with clipped gradients (Pascanu et al., 2013).
 //
-//   T1. Pure: the same lessons, options and random numbers give the same weights.
+//   T1. Pure: the same series, options and random numbers give the same weights.
 //   T2. The last fifth of each series is for validation alone, and of enough series every eighth as a whole. No example
 //       that is learned from reaches into it.
 //   T3. What comes out is the best by validation; the weights that it began with are among the candidates. Of it a share
 //       is kept (`trust`), as a forecast and a simple rule together do better abroad than either (Bates and Granger, 1969).
 
 import { goOver, type Losses, Workspace } from './gradient.ts';
-import type { Lesson } from './lesson.ts';
 import { freshWeights, MEMORY, shrinkCoefficients, WEIGHTS } from './network.ts';
+import type { TrainingSeries } from './training-series.ts';
 
 export interface TrainingOptions {
   /** Rounds at most. */
@@ -63,7 +63,7 @@ const VALIDATION_WINDOWS = 500;
 const PATIENCE = 40;
 
 interface Lane {
-  lesson: Lesson;
+  series: TrainingSeries;
   at: number;
   end: number;
   readonly memory: Float64Array;
@@ -71,16 +71,18 @@ interface Lane {
 
 /** Yields after each round; returns what was learned. */
 export function* train(
-  lessons: readonly Lesson[],
+  allSeries: readonly TrainingSeries[],
   options: TrainingOptions,
   random: () => number,
 ): Generator<TrainingProgress, Trained> {
   const weights = options.from === undefined ? freshWeights(random) : Float64Array.from(options.from);
-  const before = validationError(weights, lessons);
+  const before = validationError(weights, allSeries);
   let best = Float32Array.from(weights);
   let bestError = before;
   let bestRound = 0;
-  const taught = lessons.filter((_, s) => lessons.length < HELD_OUT_EVERY || s % HELD_OUT_EVERY !== HELD_OUT_EVERY - 1);
+  const taught = allSeries.filter(
+    (_, s) => allSeries.length < HELD_OUT_EVERY || s % HELD_OUT_EVERY !== HELD_OUT_EVERY - 1,
+  );
   const lanes = Array.from({ length: LANES }, () => laneOver(taught, random));
   const adam = { mean: new Float64Array(WEIGHTS), square: new Float64Array(WEIGHTS), updates: 0 };
   const work = new Workspace(WINDOW);
@@ -98,7 +100,7 @@ export function* train(
       descend(weights, gradient, Math.max(1, losses.count - taken), share * (options.rate ?? RATE), adam);
     }
     round++;
-    const error = validationError(weights, lessons);
+    const error = validationError(weights, allSeries);
     if (error < bestError) {
       best = Float32Array.from(weights);
       bestError = error;
@@ -110,22 +112,22 @@ export function* train(
   const trust = options.trust ?? 1;
   if (trust === 1) return { weights: best, before, after: bestError, rounds: round };
   shrinkCoefficients(best, trust);
-  return { weights: best, before, after: validationError(Float64Array.from(best), lessons), rounds: round };
+  return { weights: best, before, after: validationError(Float64Array.from(best), allSeries), rounds: round };
 }
 
 /** First step of the validated share. */
-const splitOf = (lesson: Lesson): number => Math.floor(lesson.steps * (1 - VALIDATION_SHARE));
+const splitOf = (series: TrainingSeries): number => Math.floor(series.steps * (1 - VALIDATION_SHARE));
 
-function laneOver(lessons: readonly Lesson[], random: () => number): Lane {
-  const lane: Lane = { lesson: lessons[0]!, at: 0, end: 0, memory: new Float64Array(MEMORY) };
-  send(lane, lessons, random);
+function laneOver(allSeries: readonly TrainingSeries[], random: () => number): Lane {
+  const lane: Lane = { series: allSeries[0]!, at: 0, end: 0, memory: new Float64Array(MEMORY) };
+  send(lane, allSeries, random);
   return lane;
 }
 
 /** To another place, chosen at random; a series is chosen as often as any other, however long. */
-function send(lane: Lane, lessons: readonly Lesson[], random: () => number): void {
-  lane.lesson = lessons[Math.floor(random() * lessons.length)]!;
-  const split = splitOf(lane.lesson);
+function send(lane: Lane, allSeries: readonly TrainingSeries[], random: () => number): void {
+  lane.series = allSeries[Math.floor(random() * allSeries.length)]!;
+  const split = splitOf(lane.series);
   lane.at = Math.floor(random() * Math.max(0, split - RUN));
   lane.end = Math.min(lane.at + RUN, split);
   lane.memory.fill(0);
@@ -133,15 +135,15 @@ function send(lane: Lane, lessons: readonly Lesson[], random: () => number): voi
 
 function learnFrom(
   lane: Lane,
-  lessons: readonly Lesson[],
+  allSeries: readonly TrainingSeries[],
   weights: Float64Array,
   work: Workspace,
   losses: Losses,
   gradient: Float64Array,
   random: () => number,
 ): void {
-  if (lane.at >= lane.end) send(lane, lessons, random);
-  goOver(weights, lane.lesson, lane.at, splitOf(lane.lesson), lane.memory, work, losses, gradient);
+  if (lane.at >= lane.end) send(lane, allSeries, random);
+  goOver(weights, lane.series, lane.at, splitOf(lane.series), lane.memory, work, losses, gradient);
   lane.at += WINDOW;
 }
 
@@ -171,21 +173,21 @@ function descend(
 }
 
 /** Mean error over windows of the last share of the series, the same windows each time. */
-function validationError(weights: Float64Array, lessons: readonly Lesson[]): number {
+function validationError(weights: Float64Array, allSeries: readonly TrainingSeries[]): number {
   const work = new Workspace(WINDOW);
   const unheard: Losses = { loss: 0, error: 0, count: 0 };
   const losses: Losses = { loss: 0, error: 0, count: 0 };
-  const windows = Math.max(1, Math.round(VALIDATION_WINDOWS / lessons.length));
-  for (const lesson of lessons) {
-    const split = splitOf(lesson);
+  const windows = Math.max(1, Math.round(VALIDATION_WINDOWS / allSeries.length));
+  for (const series of allSeries) {
+    const split = splitOf(series);
     const memory = new Float64Array(MEMORY);
     let at = Math.max(0, split - VALIDATION_WARM);
     while (at < split) {
-      goOver(weights, lesson, at, 0, memory, work, unheard);
+      goOver(weights, series, at, 0, memory, work, unheard);
       at += WINDOW;
     }
-    for (let window = 0; window < windows && at < lesson.steps; window++, at += WINDOW)
-      goOver(weights, lesson, at, lesson.steps, memory, work, losses);
+    for (let window = 0; window < windows && at < series.steps; window++, at += WINDOW)
+      goOver(weights, series, at, series.steps, memory, work, losses);
   }
   return losses.count === 0 ? Number.POSITIVE_INFINITY : losses.error / losses.count;
 }

@@ -4,8 +4,8 @@ import { type EventTime, eventTime, type ShardId, type SliceKey } from '../../..
 import type { Alternative, StoreKind } from '../../../schemas/records.ts';
 import type { Cost } from '../costs/cost.ts';
 import type { Trouble } from '../demand/capacity.ts';
-import type { Board, BoardShard, PlannedSlice } from './board.ts';
 import type { DatastoreType } from './catalog.ts';
+import type { ClusterModel, ClusterShard, PlannedSlice } from './cluster-model.ts';
 
 /** What the planner knew; goes into the Decision record. */
 export interface Facts {
@@ -17,7 +17,7 @@ export interface Facts {
   readonly leadTimeMs: number;
   /** Change of running cost. */
   readonly dollarsPerHour: number;
-  /** What is paid for it, once and over the horizon; compared by goals/cost.ts with `savesDollars`. */
+  /** What is paid for it, once and over the horizon; compared by constraints/cost.ts with `savesDollars`. */
   readonly dollars: number;
   /** The same by what is paid for, and the overload it comes too late for; absent where nothing is paid. */
   readonly cost?: Cost;
@@ -60,7 +60,7 @@ interface Moving<Kind extends 'MOVE' | 'WAIT'> {
 }
 
 /** The rule that said no. */
-export type Constraint =
+export type ConstraintName =
   | 'busy'
   | 'cool-down'
   | 'return'
@@ -80,13 +80,13 @@ export type Constraint =
 
 export interface Refusal {
   readonly subject: string;
-  readonly by: Constraint;
+  readonly by: ConstraintName;
   readonly reason: string;
   readonly facts: Facts | undefined;
 }
 
-/** Answers why not, or `undefined`. Pure: looks at the board, never changes it. */
-export type Goal = (board: Board, action: Action) => Refusal | undefined;
+/** Answers why not, or `undefined`. Pure: looks at the cluster, never changes it. */
+export type Constraint = (cluster: ClusterModel, action: Action) => Refusal | undefined;
 
 /** What an action is about: the subject of its decision. */
 export function subjectOf(action: Action): SliceKey | ShardId {
@@ -123,7 +123,7 @@ export function describe(action: Action): string {
   }
 }
 
-export const refusal = (action: Action, by: Constraint, reason: string): Refusal => ({
+export const refusal = (action: Action, by: ConstraintName, reason: string): Refusal => ({
   subject: subjectOf(action),
   by,
   reason: `Not done: ${describe(action)}. ${reason}`,
@@ -131,11 +131,15 @@ export const refusal = (action: Action, by: Constraint, reason: string): Refusal
 });
 
 /** Facts of an action that answers no trouble. */
-export function calmFacts(board: Board, shard: BoardShard, reason: string): Omit<Facts, 'leadTimeMs' | 'dollars'> {
+export function calmFacts(
+  cluster: ClusterModel,
+  shard: ClusterShard,
+  reason: string,
+): Omit<Facts, 'leadTimeMs' | 'dollars'> {
   return {
     reason,
-    forecastPerSecond: board.outline(shard).peakPerSecond,
-    capacityPerSecond: board.settings.safeUtilisation * shard.type.operationsPerSecond,
+    forecastPerSecond: cluster.utilisation(shard).peakPerSecond,
+    capacityPerSecond: cluster.settings.safeUtilisation * shard.type.operationsPerSecond,
     crossingAt: eventTime(0),
     dollarsPerHour: 0,
     savesDollars: 0,
@@ -146,7 +150,10 @@ export function calmFacts(board: Board, shard: BoardShard, reason: string): Omit
 }
 
 /** Facts of an action that answers a trouble. */
-export function factsOfTrouble(trouble: Trouble, shard: BoardShard): Omit<Facts, 'leadTimeMs' | 'dollars' | 'reason'> {
+export function factsOfTrouble(
+  trouble: Trouble,
+  shard: ClusterShard,
+): Omit<Facts, 'leadTimeMs' | 'dollars' | 'reason'> {
   return {
     forecastPerSecond: trouble.peakPerSecond,
     capacityPerSecond: trouble.capacityPerSecond,

@@ -16,11 +16,11 @@ import { allocationCost, type Cargo, type Cost, moveCost, outlayOf } from '../co
 import { rowsAhead } from '../demand/ahead.ts';
 import { peakOf } from '../demand/demand.ts';
 import { instancesHolding } from '../demand/footprint.ts';
-import { outlookRows, planShards, SHORTAGE_RATIOS, shardChange } from '../search/provisioning.ts';
+import { planShards, rowsNeeded, SHORTAGE_RATIOS, shardChange } from '../search/provisioning.ts';
 import { shardNumbered } from '../stage/rows.ts';
 import type { Action } from './actions.ts';
-import { type Board, type BoardShard, cargoOfShard } from './board.ts';
 import { type DatastoreType, typesOfKind } from './catalog.ts';
+import { type ClusterModel, type ClusterShard, cargoOfShard } from './cluster-model.ts';
 import { allocationLeadMs, moveLeadMs } from './lead-time.ts';
 
 /** What is planned for one kind of store. */
@@ -37,15 +37,15 @@ export interface FleetPlan {
 }
 
 /** The plan for the kind; `undefined` when the catalogue has no type of it that may be bought. */
-export function fleetPlan(board: Board, kind: StoreKind): FleetPlan | undefined {
-  const { settings, snapshot } = board;
-  const unit = typesToBuy(board, kind)[0];
-  const shards = board.ofKind(kind);
+export function fleetPlan(cluster: ClusterModel, kind: StoreKind): FleetPlan | undefined {
+  const { settings, snapshot } = cluster;
+  const unit = typesToBuy(cluster, kind)[0];
+  const shards = cluster.ofKind(kind);
   if (unit === undefined || shards.length === 0) return undefined;
-  const unitPerSecond = carriedBy(board, unit);
-  const largest = Math.max(...typesToBuy(board, kind).map((type) => carriedBy(board, type)));
-  const lost = lostTo(board, shards, largest);
-  const carried = sum(shards, (shard) => carriedBy(board, shard.type)) - lost.carriedPerSecond;
+  const unitPerSecond = carriedBy(cluster, unit);
+  const largest = Math.max(...typesToBuy(cluster, kind).map((type) => carriedBy(cluster, type)));
+  const lost = lostTo(cluster, shards, largest);
+  const carried = sum(shards, (shard) => carriedBy(cluster, shard.type)) - lost.carriedPerSecond;
   const decided = Math.max(1, Math.floor(carried / unitPerSecond + EPSILON));
 
   const cargo = cargoOfAll(shards, 1 / (shards.length + 1));
@@ -61,38 +61,38 @@ export function fleetPlan(board: Board, kind: StoreKind): FleetPlan | undefined 
   // Shards that are hotter than their load explains (B2), and slices that several shards are asked for.
   const measured = sum(shards, (shard) => shard.nowPerSecond * shard.calibration);
   const factor = (total.now > 0 ? measured / total.now : 1) * (1 - lost.share);
-  const ahead = { fromMs: leadMs, rowMs, rows: outlookRows(orderRows), factor };
-  const outlook = rowsAhead(total, settings, ahead);
+  const ahead = { fromMs: leadMs, rowMs, rows: rowsNeeded(orderRows), factor };
+  const forecast = rowsAhead(total, settings, ahead);
   const day = rowsAhead(total, settings, { fromMs: 0, rowMs: HOUR_MS, rows: 24, factor });
   const shortagePrice = SHORTAGE_RATIOS[settings.policy] * meanNeed(day, unitPerSecond);
-  const made = planShards(outlook, { capacity: unitPerSecond, orderRows, shortagePrice }, decided);
+  const made = planShards(forecast, { capacity: unitPerSecond, orderRows, shortagePrice }, decided);
 
-  const units = Math.max(made.shards, heldUnits(board, shards, unit));
+  const units = Math.max(made.shards, heldUnits(cluster, shards, unit));
   return {
     capacityPerSecond: units * unitPerSecond + lost.carriedPerSecond,
     missingPerSecond: Math.max(0, units - decided) * unitPerSecond,
-    forecastPerSecond: outlook.quantiles[2]!,
+    forecastPerSecond: forecast.quantiles[2]!,
     servesAt: eventTime(snapshot.now + leadMs),
     saves: (made.saves * unit.dollarsPerHour * rowMs) / HOUR_MS,
   };
 }
 
 /** Shards to buy for what is planned, the cheapest way; each counts the ones before it. */
-export function* growing(board: Board, kind: StoreKind, fleet: FleetPlan): Generator<Action> {
-  const { settings, snapshot } = board;
-  const [unit] = typesToBuy(board, kind);
+export function* growing(cluster: ClusterModel, kind: StoreKind, fleet: FleetPlan): Generator<Action> {
+  const { settings, snapshot } = cluster;
+  const [unit] = typesToBuy(cluster, kind);
   if (fleet.missingPerSecond === 0 || unit === undefined) return;
-  const movable = movablePerSecond(board, kind, unit);
+  const movable = movablePerSecond(cluster, kind, unit);
   while (true) {
-    const shards = board.ofKind(kind);
-    const carried = sum(shards, (shard) => carriedBy(board, shard.type));
+    const shards = cluster.ofKind(kind);
+    const carried = sum(shards, (shard) => carriedBy(cluster, shard.type));
     const missing = Math.min(fleet.missingPerSecond, fleet.capacityPerSecond - carried);
     if (missing <= EPSILON * fleet.capacityPerSecond || movable < missing) return; // F5
-    const offers = typesToBuy(board, kind)
-      .filter((type) => shards.some((shard) => holdsOneOf(board, type, shard)))
+    const offers = typesToBuy(cluster, kind)
+      .filter((type) => shards.some((shard) => holdsOneOf(cluster, type, shard)))
       .map((type) => {
-        const count = Math.ceil(missing / carriedBy(board, type) - EPSILON);
-        const cost = growthCost(board, shards, type, count);
+        const count = Math.ceil(missing / carriedBy(cluster, type) - EPSILON);
+        const cost = growthCost(cluster, shards, type, count);
         return { type, count, cost, dollars: outlayOf(cost) };
       })
       .sort((a, b) => a.dollars - b.dollars || (a.type.name < b.type.name ? -1 : 1));
@@ -102,12 +102,12 @@ export function* growing(board: Board, kind: StoreKind, fleet: FleetPlan): Gener
     const inMinutes = Math.round((fleet.servesAt - snapshot.now) / 60_000);
     yield {
       kind: 'ALLOCATE',
-      shard: shardNumbered(board.nextShard),
+      shard: shardNumbered(cluster.nextShard),
       storeKind: kind,
       type,
       reason: `In ${inMinutes} min all ${NAMES[kind]} shards together will be asked for up to ${Math.round(fleet.forecastPerSecond)} operations/s by the forecast; those there are carry ${Math.round(carried)}, and ${Math.round(fleet.capacityPerSecond)} cost the least with what a shortage would (${settings.policy}).`,
       forecastPerSecond: fleet.forecastPerSecond,
-      capacityPerSecond: (carried * settings.safeUtilisation) / board.placeLimit,
+      capacityPerSecond: (carried * settings.safeUtilisation) / cluster.placeLimit,
       crossingAt: fleet.servesAt,
       leadTimeMs: fleet.servesAt - snapshot.now,
       dollarsPerHour: type.dollarsPerHour,
@@ -123,37 +123,38 @@ export function* growing(board: Board, kind: StoreKind, fleet: FleetPlan): Gener
         })),
       ],
       urgent: true,
-      concerns: fullestOf(board, shards).id,
+      concerns: fullestOf(cluster, shards).id,
     };
-    if (board.ofKind(kind).length === shards.length) return; // It was refused.
+    if (cluster.ofKind(kind).length === shards.length) return; // It was refused.
   }
 }
 
 /** Operations per second that the last plans in a row could all do without; 0 while something is on its way. */
-export function surplusPerSecond(board: Board, kind: StoreKind, fleet: FleetPlan): number {
+export function surplusPerSecond(cluster: ClusterModel, kind: StoreKind, fleet: FleetPlan): number {
   const carried = (ready: boolean): number =>
     sum(
-      board.ofKind(kind).filter((shard) => shard.ready === ready),
-      (shard) => carriedBy(board, shard.type),
+      cluster.ofKind(kind).filter((shard) => shard.ready === ready),
+      (shard) => carriedBy(cluster, shard.type),
     );
-  const plans = [...board.snapshot.plannedBefore[kind], fleet.capacityPerSecond];
+  const plans = [...cluster.snapshot.plannedBefore[kind], fleet.capacityPerSecond];
   const count = { serving: carried(true), ordered: carried(false), removing: 0 };
-  return Math.max(0, -shardChange(plans, board.settings.agreeingPlans, count));
+  return Math.max(0, -shardChange(plans, cluster.settings.agreeingPlans, count));
 }
 
 /** Operations per second that this plan could do without, whatever those before it wanted. */
-export const sparePerSecond = (board: Board, kind: StoreKind, { capacityPerSecond }: FleetPlan): number =>
-  Math.max(0, sum(board.ofKind(kind), (shard) => carriedBy(board, shard.type)) - capacityPerSecond);
+export const sparePerSecond = (cluster: ClusterModel, kind: StoreKind, { capacityPerSecond }: FleetPlan): number =>
+  Math.max(0, sum(cluster.ofKind(kind), (shard) => carriedBy(cluster, shard.type)) - capacityPerSecond);
 
 /** Operations per second that one of the last plans, or this one, could do without. */
-export const unwantedPerSecond = (board: Board, kind: StoreKind, fleet: FleetPlan): number =>
-  sparePerSecond(board, kind, {
+export const unwantedPerSecond = (cluster: ClusterModel, kind: StoreKind, fleet: FleetPlan): number =>
+  sparePerSecond(cluster, kind, {
     ...fleet,
-    capacityPerSecond: Math.min(...board.snapshot.plannedBefore[kind], fleet.capacityPerSecond),
+    capacityPerSecond: Math.min(...cluster.snapshot.plannedBefore[kind], fleet.capacityPerSecond),
   });
 
 /** F2 */
-export const carriedBy = (board: Board, type: DatastoreType): number => board.placeLimit * type.operationsPerSecond;
+export const carriedBy = (cluster: ClusterModel, type: DatastoreType): number =>
+  cluster.placeLimit * type.operationsPerSecond;
 
 /** Not above, but for rounding. */
 export const isWithin = (perSecond: number, limit: number): boolean => perSecond <= limit * (1 + EPSILON);
@@ -166,16 +167,16 @@ const ORDER_ROWS_MAX = 12;
 /** Nothing is known beyond a day: whatever a shard costs once, it is bought when it is needed for longer than that. */
 const ONCE_MS_MAX = 8 * HOUR_MS;
 
-const sum = (shards: readonly BoardShard[], of: (shard: BoardShard) => number): number =>
+const sum = (shards: readonly ClusterShard[], of: (shard: ClusterShard) => number): number =>
   shards.reduce((total, shard) => total + of(shard), 0);
 
-const typesToBuy = (board: Board, kind: StoreKind): DatastoreType[] =>
-  typesOfKind(board.snapshot.catalog, kind).filter((type) => !board.snapshot.avoided.has(type.name));
+const typesToBuy = (cluster: ClusterModel, kind: StoreKind): DatastoreType[] =>
+  typesOfKind(cluster.snapshot.catalog, kind).filter((type) => !cluster.snapshot.avoided.has(type.name));
 
 /** What slices take out of the reckoning that no type can carry (F4): their share of all load, and what their shards carry. */
 function lostTo(
-  board: Board,
-  shards: readonly BoardShard[],
+  cluster: ClusterModel,
+  shards: readonly ClusterShard[],
   largestPerSecond: number,
 ): { readonly share: number; readonly carriedPerSecond: number } {
   let lost = 0;
@@ -187,7 +188,7 @@ function lostTo(
       const peak = peakOf(load).perSecond * shard.calibration;
       if (peak > largestPerSecond) lost += peak;
     }
-    if (lost > before) carriedPerSecond += carriedBy(board, shard.type);
+    if (lost > before) carriedPerSecond += carriedBy(cluster, shard.type);
   }
   if (lost === 0) return { share: 0, carriedPerSecond };
   let all = 0;
@@ -205,15 +206,15 @@ function meanNeed({ levels, quantiles }: ReturnType<typeof rowsAhead>, unitPerSe
 }
 
 /** So many shards of the type, and what moves to them from the others: as much to each as stays on those. */
-function growthCost(board: Board, shards: readonly BoardShard[], type: DatastoreType, count: number): Cost {
-  const { settings, snapshot } = board;
+function growthCost(cluster: ClusterModel, shards: readonly ClusterShard[], type: DatastoreType, count: number): Cost {
+  const { settings, snapshot } = cluster;
   const cargo = cargoOfAll(shards, count / (shards.length + count));
   const moveMs = moveLeadMs(cargo.bytes / count, snapshot.measured, settings);
-  return allocationCost(cargo, fullestOf(board, shards).type, type, { moveMs, settings }, count);
+  return allocationCost(cargo, fullestOf(cluster, shards).type, type, { moveMs, settings }, count);
 }
 
 /** A share of all that is on the shards. */
-const cargoOfAll = (shards: readonly BoardShard[], share: number): Cargo => {
+const cargoOfAll = (shards: readonly ClusterShard[], share: number): Cargo => {
   const cargoes = shards.map((shard) => cargoOfShard(shard, share));
   const total = (of: (cargo: Cargo) => number): number => cargoes.reduce((all, cargo) => all + of(cargo), 0);
   return {
@@ -224,22 +225,22 @@ const cargoOfAll = (shards: readonly BoardShard[], share: number): Cargo => {
 };
 
 /** F3 */
-function heldUnits(board: Board, shards: readonly BoardShard[], unit: DatastoreType): number {
+function heldUnits(cluster: ClusterModel, shards: readonly ClusterShard[], unit: DatastoreType): number {
   const held = { entries: sum(shards, ({ entries }) => entries), bytes: sum(shards, ({ bytes }) => bytes) };
-  return instancesHolding(held, unit, board.snapshot.footprints[unit.kind], board.placeLimit);
+  return instancesHolding(held, unit, cluster.snapshot.footprints[unit.kind], cluster.placeLimit);
 }
 
 /** What of the load could go to empty shards of the type: hash slices split, but not the hot topics in them. */
-function movablePerSecond(board: Board, kind: StoreKind, type: DatastoreType): number {
-  const limit = carriedBy(board, type);
-  const shards = board.ofKind(kind);
+function movablePerSecond(cluster: ClusterModel, kind: StoreKind, type: DatastoreType): number {
+  const limit = carriedBy(cluster, type);
+  const shards = cluster.ofKind(kind);
   let movable = 0;
   for (const { slices, calibration } of shards)
     for (const { slice, load } of slices.values()) {
       const perSecond = peakOf(load).perSecond * calibration;
       if (slice.startsWith('c/') || perSecond <= limit) movable += perSecond;
     }
-  for (const { load, slice } of board.snapshot.heavyTopics) {
+  for (const { load, slice } of cluster.snapshot.heavyTopics) {
     const calibration = shards.find(({ slices }) => slices.has(slice))?.calibration;
     const perSecond = peakOf(load).perSecond * (calibration ?? 0);
     if (perSecond > limit) movable -= perSecond;
@@ -248,13 +249,13 @@ function movablePerSecond(board: Board, kind: StoreKind, type: DatastoreType): n
 }
 
 /** True when an empty shard of the type has room for some slice that can leave the shard. */
-function holdsOneOf(board: Board, type: DatastoreType, shard: BoardShard): boolean {
+function holdsOneOf(cluster: ClusterModel, type: DatastoreType, shard: ClusterShard): boolean {
   if (shard.slices.size < 2) return false;
-  for (const slice of shard.slices.values()) if (board.fitsEmpty(type, slice, shard.calibration)) return true;
+  for (const slice of shard.slices.values()) if (cluster.fitsEmpty(type, slice, shard.calibration)) return true;
   return false;
 }
 
-function fullestOf(board: Board, shards: readonly BoardShard[]): BoardShard {
-  const fullness = shards.map((shard) => board.outline(shard).utilisation);
+function fullestOf(cluster: ClusterModel, shards: readonly ClusterShard[]): ClusterShard {
+  const fullness = shards.map((shard) => cluster.utilisation(shard).utilisation);
   return shards[fullness.indexOf(Math.max(...fullness))]!;
 }

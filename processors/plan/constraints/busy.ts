@@ -1,8 +1,8 @@
 // Busy: nothing is asked of a slice or shard that is still doing the last thing it was asked.
 
-import { type Goal, refusal } from '../cluster/actions.ts';
+import { type Constraint, refusal } from '../cluster/actions.ts';
 
-export const busy: Goal = (board, action) => {
+export const busy: Constraint = (cluster, action) => {
   switch (action.kind) {
     case 'MOVE':
       return action.slice.busy ? refusal(action, 'busy', 'The slice takes part in a move or change.') : undefined;
@@ -15,7 +15,7 @@ export const busy: Goal = (board, action) => {
     }
     case 'RESIZE':
     case 'RETIRE': {
-      const shard = board.shards.get(action.shard)!;
+      const shard = cluster.shards.get(action.shard)!;
       if (shard.resizing || !shard.ready) return refusal(action, 'busy', 'The shard is being provisioned or resized.');
       return shard.moves > 0 ? refusal(action, 'busy', `${shard.moves} moves touch the shard.`) : undefined;
     }

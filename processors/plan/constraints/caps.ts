@@ -1,64 +1,68 @@
 // Caps: hard limits that hold whatever a forecast says (I12, I13).
 
-import { type Goal, refusal } from '../cluster/actions.ts';
-import type { Board } from '../cluster/board.ts';
+import { type Constraint, refusal } from '../cluster/actions.ts';
 import type { DatastoreType } from '../cluster/catalog.ts';
+import type { ClusterModel } from '../cluster/cluster-model.ts';
 
-export const caps: Goal = (board, action) => {
-  const { settings } = board;
+export const caps: Constraint = (cluster, action) => {
+  const { settings } = cluster;
   switch (action.kind) {
     case 'MOVE': {
-      if (board.moves >= settings.movesMax)
-        return refusal(action, 'moves-at-once', `${board.moves} moves are in flight, of at most ${settings.movesMax}.`);
+      if (cluster.moves >= settings.movesMax)
+        return refusal(
+          action,
+          'moves-at-once',
+          `${cluster.moves} moves are in flight, of at most ${settings.movesMax}.`,
+        );
       const full = [action.slice.shard, action.to].find(
-        (id) => (board.shards.get(id)?.moves ?? 0) >= settings.movesPerShardMax,
+        (id) => (cluster.shards.get(id)?.moves ?? 0) >= settings.movesPerShardMax,
       );
       return full === undefined
         ? undefined
         : refusal(action, 'moves-per-shard', `${full} takes part in ${settings.movesPerShardMax} moves already.`);
     }
     case 'SPLIT':
-      return board.sliceCount >= settings.slicesMax
-        ? refusal(action, 'slices-max', `There are ${board.sliceCount} slices, of at most ${settings.slicesMax}.`)
+      return cluster.sliceCount >= settings.slicesMax
+        ? refusal(action, 'slices-max', `There are ${cluster.sliceCount} slices, of at most ${settings.slicesMax}.`)
         : undefined;
     case 'ALLOCATE':
-      if (board.shards.size >= settings.shardsMax)
+      if (cluster.shards.size >= settings.shardsMax)
         return refusal(
           action,
           'shards-max',
-          `There are ${board.shards.size} shards, of at most ${settings.shardsMax}.`,
+          `There are ${cluster.shards.size} shards, of at most ${settings.shardsMax}.`,
         );
-      if (board.shardsMade >= settings.shardsPerHourMax)
+      if (cluster.shardsMade >= settings.shardsPerHourMax)
         return refusal(
           action,
           'shards-per-hour',
-          `${board.shardsMade} shards were made within an hour, of at most ${settings.shardsPerHourMax}.`,
+          `${cluster.shardsMade} shards were made within an hour, of at most ${settings.shardsPerHourMax}.`,
         );
-      return dollars(board, action);
+      return dollars(cluster, action);
     case 'RESIZE':
-      return dollars(board, action);
+      return dollars(cluster, action);
     default:
       return undefined;
   }
 };
 
 /** True when the caps let a shard of this type be bought. */
-export const canBuy = (board: Board, type: DatastoreType): boolean =>
-  board.shards.size < board.settings.shardsMax &&
-  board.shardsMade < board.settings.shardsPerHourMax &&
-  board.dollarsPerHour + type.dollarsPerHour + board.dollarsSpent + type.dollarsPerProvisioning <=
-    board.settings.dollarsPerHourMax;
+export const canBuy = (cluster: ClusterModel, type: DatastoreType): boolean =>
+  cluster.shards.size < cluster.settings.shardsMax &&
+  cluster.shardsMade < cluster.settings.shardsPerHourMax &&
+  cluster.dollarsPerHour + type.dollarsPerHour + cluster.dollarsSpent + type.dollarsPerProvisioning <=
+    cluster.settings.dollarsPerHourMax;
 
 /** Running cost after the action, with what was spent once within the last hour, stays below the cap. */
-const dollars: Goal = (board, action) => {
+const dollars: Constraint = (cluster, action) => {
   if (action.dollarsPerHour <= 0 || (action.kind !== 'ALLOCATE' && action.kind !== 'RESIZE')) return undefined;
-  const once = board.dollarsSpent + action.type.dollarsPerProvisioning;
-  const total = board.dollarsPerHour + action.dollarsPerHour + once;
-  return total <= board.settings.dollarsPerHourMax
+  const once = cluster.dollarsSpent + action.type.dollarsPerProvisioning;
+  const total = cluster.dollarsPerHour + action.dollarsPerHour + once;
+  return total <= cluster.settings.dollarsPerHourMax
     ? undefined
     : refusal(
         action,
         'dollars-per-hour',
-        `The cell would cost $${total.toFixed(2)} an hour, of at most $${board.settings.dollarsPerHourMax.toFixed(2)}.`,
+        `The cell would cost $${total.toFixed(2)} an hour, of at most $${cluster.settings.dollarsPerHourMax.toFixed(2)}.`,
       );
 };

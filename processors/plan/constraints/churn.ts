@@ -3,12 +3,12 @@
 // Moves run up a debt that the budget pays off. A move must fit what is left of one hour's budget, or find no debt: in a
 // small cluster one slice may be more than an hour's budget, and is then followed by a longer rest.
 
-import { type Goal, refusal } from '../cluster/actions.ts';
+import { type Constraint, refusal } from '../cluster/actions.ts';
 
-export const churn: Goal = (board, action) => {
-  if (action.kind !== 'MOVE' || action.urgent || board.churnDebtKeys === 0) return undefined;
-  const budget = board.settings.churnShareMax * board.totalKeys;
-  const after = board.churnDebtKeys + action.slice.entries;
+export const churn: Constraint = (cluster, action) => {
+  if (action.kind !== 'MOVE' || action.urgent || cluster.churnDebtKeys === 0) return undefined;
+  const budget = cluster.settings.churnShareMax * cluster.totalKeys;
+  const after = cluster.churnDebtKeys + action.slice.entries;
   return after <= budget
     ? undefined
     : refusal(

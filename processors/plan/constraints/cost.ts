@@ -1,8 +1,8 @@
 // Cost: an action must save more dollars than it costs; for an overload that is the price of the overload itself.
 
-import { type Goal, refusal } from '../cluster/actions.ts';
+import { type Constraint, refusal } from '../cluster/actions.ts';
 
-export const cost: Goal = (_board, action) =>
+export const cost: Constraint = (_board, action) =>
   action.dollars <= action.savesDollars
     ? undefined
     : refusal(

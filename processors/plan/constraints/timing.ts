@@ -1,11 +1,11 @@
 // Timing: act when the crossing is no further away than the lead time and one tick. Earlier is paying too soon, on an
-// older forecast. The last goal: what it refuses is right, and only has time.
+// older forecast. The last constraint: what it refuses is right, and only has time.
 
-import { type Goal, refusal } from '../cluster/actions.ts';
+import { type Constraint, refusal } from '../cluster/actions.ts';
 
-export const timing: Goal = (board, action) => {
+export const timing: Constraint = (cluster, action) => {
   if (!action.urgent || action.crossingAt === 0) return undefined;
-  const { snapshot, settings } = board;
+  const { snapshot, settings } = cluster;
   const latest = action.crossingAt - action.leadTimeMs - settings.tickMs;
   return snapshot.now >= latest
     ? undefined

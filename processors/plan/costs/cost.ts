@@ -3,7 +3,7 @@
 //
 //   D1. Nothing is paid twice: an hour of an instance is running cost, or double running while another instance still does
 //       its work, never both.
-//   D2. What is paid is compared with what it saves (`outlayOf`, goals/cost.ts); the overload that no action can come in
+//   D2. What is paid is compared with what it saves (`outlayOf`, constraints/cost.ts); the overload that no action can come in
 //       time for is no outlay, but tells a quick option from a slow one (`totalOf`).
 
 import type { DatastoreType } from '../cluster/catalog.ts';

@@ -2,18 +2,18 @@
 //
 //   A1. Before the horizon the measured rate is forecast away only by a forecast that has it in sight; without a trusted one
 //       it is what is measured, at every slot. A slot counts as the mean of its steps (as E3 and E4, demand.ts).
-//   A2. Spreads of series add up as those of slices do (F1, outline.ts).
+//   A2. Spreads of series add up as those of slices do (F1, utilisation-forecast.ts).
 
 import type { EventTime } from '../../../schemas/ids.ts';
 import type { StoreKind } from '../../../schemas/records.ts';
 import { parseSlice, partitionOf, ROOT_KEY } from '../../../state/keys.ts';
-import type { Outlook as Rows } from '../search/provisioning.ts';
+import type { DemandQuantiles as Rows } from '../search/provisioning.ts';
 import type { PlanSettings } from '../settings.ts';
-import { type Outlook, TOP_QUANTILE } from '../stage/rows.ts';
+import { type SeriesForecast, TOP_QUANTILE } from '../stage/rows.ts';
 import { type Costs, lookupCost } from './coefficients.ts';
 import { eventCost, isInSight, type SeriesFacts, STALE_MS } from './demand.ts';
-import { spreadOf } from './outline.ts';
-import type { Reach } from './reach.ts';
+import type { LookupWork } from './lookup-work.ts';
+import { spreadOf } from './utilisation-forecast.ts';
 
 /** Sums over the series of one kind. */
 export interface TotalLoad {
@@ -44,7 +44,7 @@ export const emptyTotal = (settings: PlanSettings): TotalLoad => {
 export function totalLoads(
   facts: Iterable<SeriesFacts>,
   costs: Costs,
-  reaches: Readonly<Record<StoreKind, Reach>>,
+  reaches: Readonly<Record<StoreKind, LookupWork>>,
   settings: PlanSettings,
   now: EventTime,
 ): TotalLoads {
@@ -107,16 +107,16 @@ function slotAt(ms: number, { horizonMs, horizonSteps }: PlanSettings): number {
 /** Adds one signal of one series. */
 function add(
   total: TotalLoad,
-  outlook: Outlook | undefined,
+  forecast: SeriesForecast | undefined,
   surgePerSecond: number,
   cost: number,
   { horizonMs, horizonSteps }: PlanSettings,
   now: EventTime,
 ): void {
-  const isFresh = outlook !== undefined && now - outlook.madeAt < STALE_MS;
-  const measured = Math.max(isFresh ? outlook.current : 0, surgePerSecond);
+  const isFresh = forecast !== undefined && now - forecast.madeAt < STALE_MS;
+  const measured = Math.max(isFresh ? forecast.current : 0, surgePerSecond);
   total.now += measured * cost;
-  const trusted = isFresh && outlook.trusted && outlook.median.length > 0 ? outlook : undefined;
+  const trusted = isFresh && forecast.trusted && forecast.median.length > 0 ? forecast : undefined;
   const bucketMs = horizonMs / horizonSteps;
   const nearLeast = trusted !== undefined && isInSight(trusted, now, measured) ? 0 : measured;
   for (let slot = 0; slot < total.median.length; slot++) {
@@ -135,13 +135,18 @@ function add(
   }
 }
 
-/** The mean of the outlook's steps within a time, of the near ones where they reach, else of the far ones. */
-function meanWithin(outlook: Outlook | undefined, level: 'median' | 'upper' | 'top', from: number, to: number): number {
-  if (outlook === undefined) return 0;
-  const { madeAt, stepMs, far } = outlook;
-  const isNear = far === undefined || from < madeAt + outlook.median.length * stepMs;
+/** The mean of the forecast's steps within a time, of the near ones where they reach, else of the far ones. */
+function meanWithin(
+  forecast: SeriesForecast | undefined,
+  level: 'median' | 'upper' | 'top',
+  from: number,
+  to: number,
+): number {
+  if (forecast === undefined) return 0;
+  const { madeAt, stepMs, far } = forecast;
+  const isNear = far === undefined || from < madeAt + forecast.median.length * stepMs;
   // The k-th far step begins at madeAt + (k + 1) * far.stepMs.
-  const steps = isNear ? outlook[level] : far[level];
+  const steps = isNear ? forecast[level] : far[level];
   const start = isNear ? madeAt : madeAt + far.stepMs;
   const step = isNear ? stepMs : far.stepMs;
   const first = Math.min(steps.length - 1, Math.max(0, Math.floor((from - start) / step)));

@@ -2,7 +2,7 @@
 // beside what they were asked for: one estimate (estimate.ts) for each kind of store and each resource, in operations of
 // the catalogue. What entries take of memory is in footprint.ts.
 //
-//   K1. A look-up costs by how far it reaches (reach.ts): by the places that it looks at and by the subscriptions that it
+//   K1. A look-up costs by how far it reaches (lookup-work.ts): by the places that it looks at and by the subscriptions that it
 //       finds in a trie.
 //   K2. A store that a move or a resize disturbs teaches nothing, nor does one for a while after it: copying costs it what
 //       no subscriber asked for.
@@ -13,7 +13,7 @@ import type { StoreKind } from '../../../schemas/records.ts';
 import { type Catalog, typesOfKind } from '../cluster/catalog.ts';
 import type { CostCoefficients } from '../settings.ts';
 import { type Bounds, type Estimate, expectedOf, freshEstimate, learnFrom } from './estimate.ts';
-import { type Reach, usualReach } from './reach.ts';
+import { type LookupWork, usualLookupWork } from './lookup-work.ts';
 
 /** In operations of the catalogue. */
 export interface OperationCosts {
@@ -38,9 +38,9 @@ export interface Learned {
 }
 
 /** What a store was asked for, and how much of it that took. */
-export interface Lesson {
+export interface CostSample {
   readonly lookupsPerSecond: number;
-  readonly reach: Reach;
+  readonly reach: LookupWork;
   readonly subscribesPerSecond: number;
   readonly unsubscribesPerSecond: number;
   readonly entries: number;
@@ -50,14 +50,14 @@ export interface Lesson {
 }
 
 /** What one look-up costs (K1). */
-export const lookupCost = ({ visit, match }: OperationCosts, { nodes, matches }: Reach): number =>
+export const lookupCost = ({ visit, match }: OperationCosts, { nodes, matches }: LookupWork): number =>
   visit * nodes + match * matches;
 
 /** What is known before anything is measured. */
 export function priorCosts(kind: StoreKind, settings: CostCoefficients): OperationCosts {
   const lookup = kind === 'TRIE' ? settings.operationsPerWildcardLookup : settings.operationsPerConcreteLookup;
   return {
-    visit: lookup / usualReach(kind, settings).nodes,
+    visit: lookup / usualLookupWork(kind, settings).nodes,
     match: 0,
     subscribe: settings.operationsPerSubscribe,
     unsubscribe: settings.operationsPerUnsubscribe,
@@ -73,16 +73,16 @@ export function costsOf(kind: StoreKind, learned: Learned, settings: CostCoeffic
   return { visit: most(0), match: most(1), subscribe: most(2), unsubscribe: most(3), entry: most(4) };
 }
 
-/** Takes one lesson in, for each resource that was measured. */
+/** Takes one sample in, for each resource that was measured. */
 export function learn(
   learned: Learned,
   kind: StoreKind,
-  lesson: Lesson,
+  sample: CostSample,
   settings: CostCoefficients,
   catalog: Catalog,
 ): void {
   const bounds = boundsOf(kind, settings, catalog);
-  const { lookupsPerSecond, reach, subscribesPerSecond, unsubscribesPerSecond, entries, operationsPerSecond } = lesson;
+  const { lookupsPerSecond, reach, subscribesPerSecond, unsubscribesPerSecond, entries, operationsPerSecond } = sample;
   const asked = [
     lookupsPerSecond * reach.nodes,
     lookupsPerSecond * reach.matches,
@@ -92,7 +92,7 @@ export function learn(
   ].map((amount) => amount / operationsPerSecond);
   if (!asked.every((amount) => Number.isFinite(amount) && amount >= 0)) return;
   for (const resource of ['cpu', 'iops'] as const) {
-    const share = lesson.shares[resource];
+    const share = sample.shares[resource];
     if (share === undefined || !(share >= 0 && share <= SHARE_MAX)) continue;
     const before = learned[resource];
     const estimate = isOfNow(before) ? before : freshEstimate(bounds);

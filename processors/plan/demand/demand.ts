@@ -9,7 +9,7 @@
 //       would be a load that never is.
 //
 // Loads are operations of the catalogue per second (coefficients.ts), in buckets of the horizon, as a median and a spread
-// above it, so that a shard can add up its slices (board.ts). Arrays are shared and filled in place: 100,000 slices.
+// above it, so that a shard can add up its slices (cluster-model.ts). Arrays are shared and filled in place: 100,000 slices.
 
 import type { EventTime, SliceKey } from '../../../schemas/ids.ts';
 import {
@@ -23,9 +23,9 @@ import {
 } from '../../../state/keys.ts';
 import { SliceTree } from '../../../state/slice-tree.ts';
 import type { PlanSettings } from '../settings.ts';
-import type { Outlook } from '../stage/rows.ts';
+import type { SeriesForecast } from '../stage/rows.ts';
 import { type Costs, lookupCost, type OperationCosts } from './coefficients.ts';
-import { type Reach, usualReach } from './reach.ts';
+import { type LookupWork, usualLookupWork } from './lookup-work.ts';
 
 /** Load over the horizon: `median[k]` and `spread[k]` (upper quantile less median) for bucket k, and as measured now. */
 export interface Load {
@@ -40,10 +40,10 @@ export interface Load {
 /** What is known of one series: forecasts of its two signals, and the latest surge above them. */
 export interface SeriesFacts {
   readonly series: string;
-  readonly subscriptions: Outlook | undefined;
+  readonly subscriptions: SeriesForecast | undefined;
   /** Of the events that `subscriptions` foresees; absent while nobody has counted them apart. */
   readonly unsubscribeShare?: number | undefined;
-  readonly publishes: Outlook | undefined;
+  readonly publishes: SeriesForecast | undefined;
   readonly surge: Surge | undefined;
 }
 
@@ -155,7 +155,7 @@ export function peakOf(load: Load): { readonly perSecond: number; readonly step:
 export interface AskedSlice {
   readonly slice: SliceKey;
   readonly entries: number;
-  readonly reach?: Reach | undefined;
+  readonly reach?: LookupWork | undefined;
 }
 
 /** What is unsubscribed has been subscribed before: of all events in the long run, half. */
@@ -209,7 +209,7 @@ export function demandOf(
     const lookups = emptyLoad(steps);
     const surge = fact.surge;
     const { perEvent, unsubscribe } = eventCost(costs[kind], fact);
-    const perLookup = lookupCost(costs[kind], usualReach(kind, settings.coefficients));
+    const perLookup = lookupCost(costs[kind], usualLookupWork(kind, settings.coefficients));
     fill(writes, fact.subscriptions, surge?.subscriptionsPerSecond ?? 0, perEvent, settings, now);
     fill(lookups, fact.publishes, surge?.publishesPerSecond ?? 0, perLookup, settings, now);
     if (perEvent > 0) writes.unsubscribes = writes.now * (unsubscribe / perEvent);
@@ -223,7 +223,7 @@ export function demandOf(
 
   const heavyTopics = spreadTopics(topics, leaves, tree, loads, steps);
   spreadLeaves(leaves, tree, loads);
-  const perUsual = lookupCost(costs.TRIE, usualReach('TRIE', settings.coefficients));
+  const perUsual = lookupCost(costs.TRIE, usualLookupWork('TRIE', settings.coefficients));
   const reaches = new Map<SliceKey, number>();
   for (const { slice, reach } of slices)
     if (reach !== undefined && isTrieSlice(slice)) reaches.set(slice, lookupCost(costs.TRIE, reach) / perUsual);
@@ -246,39 +246,43 @@ function distrustOf({ subscriptions, publishes }: SeriesFacts): string {
   return publishes !== undefined && !publishes.trusted ? publishes.distrust : '';
 }
 
-/** Whether the outlook foresees what is measured, so that it may foresee its end (E3). */
-export function isInSight({ madeAt, stepMs, upper }: Outlook, now: EventTime, measuredPerSecond: number): boolean {
+/** Whether the forecast foresees what is measured, so that it may foresee its end (E3). */
+export function isInSight(
+  { madeAt, stepMs, upper }: SeriesForecast,
+  now: EventTime,
+  measuredPerSecond: number,
+): boolean {
   const step = Math.min(upper.length - 1, Math.max(0, Math.floor((now - madeAt) / stepMs)));
   return step >= 0 && upper[step]! >= measuredPerSecond;
 }
 
-/** The buckets of one outlook, in operations (E3, E4). */
+/** The buckets of one forecast, in operations (E3, E4). */
 function fill(
   load: Load,
-  outlook: Outlook | undefined,
+  forecast: SeriesForecast | undefined,
   surgePerSecond: number,
   cost: number,
   settings: PlanSettings,
   now: EventTime,
 ): void {
-  const isFresh = outlook !== undefined && now - outlook.madeAt < STALE_MS;
-  const measuredPerSecond = Math.max(isFresh ? outlook.current : 0, surgePerSecond);
+  const isFresh = forecast !== undefined && now - forecast.madeAt < STALE_MS;
+  const measuredPerSecond = Math.max(isFresh ? forecast.current : 0, surgePerSecond);
   const measured = measuredPerSecond * cost;
   const steps = load.median.length;
   const bucketMs = settings.horizonMs / steps;
-  const known = isFresh && outlook.trusted ? outlook.median.length : 0;
+  const known = isFresh && forecast.trusted ? forecast.median.length : 0;
   load.now = measured;
-  const least = known > 0 && isInSight(outlook!, now, measuredPerSecond) ? 0 : measured;
+  const least = known > 0 && isInSight(forecast!, now, measuredPerSecond) ? 0 : measured;
   for (let k = 0; k < steps; k++) {
     let median = 0;
     let upper = 0;
     if (known > 0) {
-      const from = (now + k * bucketMs - outlook!.madeAt) / outlook!.stepMs;
+      const from = (now + k * bucketMs - forecast!.madeAt) / forecast!.stepMs;
       const first = Math.min(known - 1, Math.max(0, Math.floor(from)));
-      const last = Math.min(known - 1, Math.max(first, Math.ceil(from + bucketMs / outlook!.stepMs) - 1));
+      const last = Math.min(known - 1, Math.max(first, Math.ceil(from + bucketMs / forecast!.stepMs) - 1));
       for (let step = first; step <= last; step++) {
-        median += outlook!.median[step]!;
-        upper += outlook!.upper[step]!;
+        median += forecast!.median[step]!;
+        upper += forecast!.upper[step]!;
       }
       median /= last - first + 1;
       upper /= last - first + 1;

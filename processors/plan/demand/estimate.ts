@@ -25,7 +25,7 @@ export interface Bounds {
 
 /** Of a measured share, from one minute to the next; generous, as rates and shares are not of the very same seconds. */
 const NOISE = 0.05;
-/** Of a coefficient's first deviation, from lesson to lesson: about one in a week of minutes. */
+/** Of a coefficient's first deviation, from sample to sample: about one in a week of minutes. */
 const DRIFT = 0.01;
 const SURPRISE_MAX = 3;
 /** Of a coefficient's first deviation, by one measurement. */

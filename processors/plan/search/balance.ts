@@ -11,7 +11,7 @@
 import type { StoreKind } from '../../../schemas/records.ts';
 import { pinSlice } from '../../../state/keys.ts';
 import { type Action, calmFacts, type Facts } from '../cluster/actions.ts';
-import type { Board, BoardShard, PlannedSlice } from '../cluster/board.ts';
+import type { ClusterModel, ClusterShard, PlannedSlice } from '../cluster/cluster-model.ts';
 import type { Load } from '../demand/demand.ts';
 import { moveAction } from './placement.ts';
 import { carvedOut } from './splits.ts';
@@ -27,7 +27,7 @@ const WELL_BELOW = 0.9;
 const CANDIDATES_MAX = 8;
 
 interface Usual {
-  readonly shard: BoardShard;
+  readonly shard: ClusterShard;
   readonly share: number;
 }
 
@@ -35,25 +35,25 @@ interface Usual {
  * Pins, then the best move from the shard that is usually hottest, when it stands out. Nothing goes to `spare`, which may
  * soon be given back (L4).
  */
-export function* balancing(board: Board, kind: StoreKind, spare?: BoardShard): Generator<Action> {
-  const shards = board.ofKind(kind).filter((shard) => shard.ready && !shard.resizing && shard !== spare);
+export function* balancing(cluster: ClusterModel, kind: StoreKind, spare?: ClusterShard): Generator<Action> {
+  const shards = cluster.ofKind(kind).filter((shard) => shard.ready && !shard.resizing && shard !== spare);
   if (shards.length < 2) return;
-  yield* pins(board, shards);
+  yield* pins(cluster, shards);
   const loads = shards.map((shard) => ({ shard, share: usualShare(shard, shard) }));
   loads.sort((a, b) => b.share - a.share || (a.shard.id < b.shard.id ? -1 : 1));
   const hottest = loads[0]!;
   const mean = loads.reduce((sum, { share }) => sum + share, 0) / loads.length;
-  const { balanceAbove, balanceGap } = board.settings;
+  const { balanceAbove, balanceGap } = cluster.settings;
   const excess = hottest.share - mean;
   if (hottest.share < balanceAbove || excess < balanceGap * mean) return;
   const why = `${hottest.shard.id} is usually at ${percent(hottest.share)} while the mean is ${percent(mean)}`;
   const most = excess * (1 + OVERSHOOT);
-  yield* moves(board, loads, most, why);
+  yield* moves(cluster, loads, most, why);
 }
 
 /** L2 */
-function* pins(board: Board, shards: readonly BoardShard[]): Generator<Action> {
-  for (const { filter, slice: key, load } of board.snapshot.heavyTopics) {
+function* pins(cluster: ClusterModel, shards: readonly ClusterShard[]): Generator<Action> {
+  for (const { filter, slice: key, load } of cluster.snapshot.heavyTopics) {
     const shard = shards.find(({ slices }) => slices.has(key));
     const slice = shard?.slices.get(key);
     if (shard === undefined || slice === undefined || slice.busy) continue;
@@ -61,13 +61,20 @@ function* pins(board: Board, shards: readonly BoardShard[]): Generator<Action> {
     if (share < PIN_SHARE) continue;
     const after = carvedOut(slice, pinSlice(filter), load);
     const reason = `${filter} fills at least ${percent(share)} of ${shard.id} over the horizon, and gets a slice of its own.`;
-    yield { ...factsOf(board, shard, share, reason), kind: 'SPLIT', shard: shard.id, before: [slice], after, ...FREE };
+    yield {
+      ...factsOf(cluster, shard, share, reason),
+      kind: 'SPLIT',
+      shard: shard.id,
+      before: [slice],
+      after,
+      ...FREE,
+    };
   }
 }
 
 const FREE = { leadTimeMs: 0, dollars: 0 };
 
-function* moves(board: Board, loads: readonly Usual[], most: number, why: string): Generator<Action> {
+function* moves(cluster: ClusterModel, loads: readonly Usual[], most: number, why: string): Generator<Action> {
   const { shard } = loads[0]!;
   const slices = [...shard.slices.values()]
     .filter((slice) => !slice.busy)
@@ -78,42 +85,42 @@ function* moves(board: Board, loads: readonly Usual[], most: number, why: string
         b.share / (b.slice.entries + 1) - a.share / (a.slice.entries + 1) || (a.slice.slice < b.slice.slice ? -1 : 1),
     );
   for (const { slice, share } of slices.slice(0, CANDIDATES_MAX)) {
-    const target = coolest(board, loads, slice);
+    const target = coolest(cluster, loads, slice);
     if (target === undefined) continue;
     const reason = `${why}; ${slice.slice} is ${percent(share)} of it.`;
-    yield moveAction(board, slice, target, factsOf(board, shard, share, reason));
+    yield moveAction(cluster, slice, target, factsOf(cluster, shard, share, reason));
   }
 }
 
 function factsOf(
-  board: Board,
-  shard: BoardShard,
+  cluster: ClusterModel,
+  shard: ClusterShard,
   share: number,
   reason: string,
 ): Omit<Facts, 'leadTimeMs' | 'dollars'> {
-  const { dollarsPerOverloadedHour, horizonMs } = board.settings;
+  const { dollarsPerOverloadedHour, horizonMs } = cluster.settings;
   const savesDollars = share * dollarsPerOverloadedHour * (horizonMs / HOUR_MS);
-  return { ...calmFacts(board, shard, reason), savesDollars };
+  return { ...calmFacts(cluster, shard, reason), savesDollars };
 }
 
 /** The shard that is usually coolest and may have the slice (L3). */
-function coolest(board: Board, loads: readonly Usual[], slice: PlannedSlice): BoardShard | undefined {
+function coolest(cluster: ClusterModel, loads: readonly Usual[], slice: PlannedSlice): ClusterShard | undefined {
   const highest = loads[0]!.share * WELL_BELOW;
   for (const { shard, share } of loads.toReversed())
-    if (shard.id !== slice.shard && share + usualShare(shard, slice.load) <= highest && board.fits(shard, slice))
+    if (shard.id !== slice.shard && share + usualShare(shard, slice.load) <= highest && cluster.fits(shard, slice))
       return shard;
   return undefined;
 }
 
 /** What the load fills of the shard on average over the horizon, by the median of the forecast. */
-function usualShare(shard: BoardShard, { median }: { readonly median: Float32Array | Float64Array }): number {
+function usualShare(shard: ClusterShard, { median }: { readonly median: Float32Array | Float64Array }): number {
   let sum = 0;
   for (const perSecond of median) sum += perSecond;
   return ((sum / median.length) * shard.calibration) / shard.type.operationsPerSecond;
 }
 
 /** What the load fills of the shard at the least, now and over half the horizon, by the median of the forecast. */
-const leastShare = (shard: BoardShard, { now, median }: Load): number =>
+const leastShare = (shard: ClusterShard, { now, median }: Load): number =>
   (Math.min(now, ...median.subarray(0, Math.ceil(median.length / 2))) * shard.calibration) /
   shard.type.operationsPerSecond;
 

@@ -2,13 +2,13 @@
 // first: benefit per churn (Slicer, OSDI 2016), and what moves nothing before what buys something.
 
 import { type Action, type Facts, factsOfTrouble } from '../cluster/actions.ts';
-import { type Board, type BoardShard, cargoOf, type PlannedSlice } from '../cluster/board.ts';
 import { typesOfKind } from '../cluster/catalog.ts';
+import { type ClusterModel, type ClusterShard, cargoOf, type PlannedSlice } from '../cluster/cluster-model.ts';
 import { moveLeadMs } from '../cluster/lead-time.ts';
 import { canBuy } from '../constraints/caps.ts';
 import { moveCost, outlayOf, totalOf } from '../costs/cost.ts';
 import { expectedOverloadDollars, type Trouble, troubleText } from '../demand/capacity.ts';
-import { utilisationAtLeast } from '../demand/outline.ts';
+import { utilisationAtLeast } from '../demand/utilisation-forecast.ts';
 import { ALTERNATIVES_MAX, insteadOf, keeping, movingInstead, purchases } from './purchases.ts';
 import { halfOf, splitOf } from './splits.ts';
 
@@ -17,55 +17,56 @@ const CANDIDATES_MAX = 24;
 /** A slice that fills more of a shard than this is split before it is moved: whole, it would only take its problem along. */
 const BIG_SHARE = 0.4;
 /** What would relieve the shard, best first. */
-export function* reliefs(board: Board, shard: BoardShard, trouble: Trouble): Generator<Action> {
+export function* reliefs(cluster: ClusterModel, shard: ClusterShard, trouble: Trouble): Generator<Action> {
   const facts = factsOfTrouble(trouble, shard);
-  const why = troubleText(trouble, shard, board.snapshot.now);
-  const ranked = rankedSlices(board, shard, trouble);
-  const biggest = biggestSlice(board, shard, trouble);
+  const why = troubleText(trouble, shard, cluster.snapshot.now);
+  const ranked = rankedSlices(cluster, shard, trouble);
+  const biggest = biggestSlice(cluster, shard, trouble);
   const isBig =
-    biggest !== undefined && (shard.slices.size === 1 || board.shareOf(shard, biggest, trouble.dimension) > BIG_SHARE);
-  const split = isBig && !biggest.busy ? splitOf(board, shard, biggest, trouble) : undefined;
-  const half = isBig && split === undefined ? halfOf(board, shard, biggest, trouble) : undefined;
-  const offers = purchases(board, shard, trouble, ranked, half, facts, why);
+    biggest !== undefined &&
+    (shard.slices.size === 1 || cluster.shareOf(shard, biggest, trouble.dimension) > BIG_SHARE);
+  const split = isBig && !biggest.busy ? splitOf(cluster, shard, biggest, trouble) : undefined;
+  const half = isBig && split === undefined ? halfOf(cluster, shard, biggest, trouble) : undefined;
+  const offers = purchases(cluster, shard, trouble, ranked, half, facts, why);
 
   // A resize and moves to where there is room are compared in money.
   const resize = offers.find(({ kind }) => kind === 'RESIZE');
-  const moving = movingDollars(board, shard, trouble, ranked);
-  if (resize !== undefined && totalOf(resize.cost) < moving && ranked.some((slice) => roomiest(board, shard, slice)))
+  const moving = movingDollars(cluster, shard, trouble, ranked);
+  if (resize !== undefined && totalOf(resize.cost) < moving && ranked.some((slice) => roomiest(cluster, shard, slice)))
     yield {
       ...resize,
       alternatives: [keeping(trouble), movingInstead(moving), ...resize.alternatives.slice(1, ALTERNATIVES_MAX - 1)],
     };
   for (const slice of ranked) {
-    const target = roomiest(board, shard, slice);
+    const target = roomiest(cluster, shard, slice);
     if (target === undefined) continue;
     const alternatives = resize === undefined ? [keeping(trouble)] : [keeping(trouble), insteadOf(resize, moving)];
-    yield moveAction(board, slice, target, { ...facts, alternatives, reason: `${why}; ${target.id} has room.` });
+    yield moveAction(cluster, slice, target, { ...facts, alternatives, reason: `${why}; ${target.id} has room.` });
   }
-  if (split !== undefined && hasPlace(board, shard)) {
+  if (split !== undefined && hasPlace(cluster, shard)) {
     const reason = `${why}; ${biggest!.slice} alone is too much to place: ${split.how}.`;
     yield { ...facts, kind: 'SPLIT', shard: shard.id, ...split, reason, leadTimeMs: 0, dollars: 0 };
   }
-  const beside = half && roomiest(board, shard, half);
+  const beside = half && roomiest(cluster, shard, half);
   if (half !== undefined && beside !== undefined) {
     const reason = `${why}; no type holds ${half.slice} alone, and a replica on ${beside.id} takes half of its look-ups.`;
-    yield moveAction(board, half, beside, { ...facts, reason }, true);
+    yield moveAction(cluster, half, beside, { ...facts, reason }, true);
   }
   yield* offers;
 }
 
 /** Moves or replicates (or, where slice or target is not there yet, waits to) a slice. */
 export function moveAction(
-  board: Board,
+  cluster: ClusterModel,
   slice: PlannedSlice,
-  target: BoardShard,
+  target: ClusterShard,
   facts: Omit<Facts, 'leadTimeMs' | 'dollars' | 'cost'>,
   replicates = false,
 ): Action {
-  const { settings, snapshot } = board;
+  const { settings, snapshot } = cluster;
   const waits = slice.busy || !target.ready;
   const leadTimeMs = moveLeadMs(slice.bytes, snapshot.measured, settings);
-  const from = board.shards.get(slice.shard)!.type;
+  const from = cluster.shards.get(slice.shard)!.type;
   const cost = moveCost(cargoOf(slice), from, target.type, { moveMs: leadTimeMs, settings });
   return {
     ...facts,
@@ -81,19 +82,19 @@ export function moveAction(
 
 /** The shard of the same kind that is least full with the slice on it, if it may take it; one that is ready before one that is not. */
 export function roomiest(
-  board: Board,
-  from: BoardShard,
+  cluster: ClusterModel,
+  from: ClusterShard,
   slice: PlannedSlice,
-  limit = board.placeLimit,
-): BoardShard | undefined {
-  let best: BoardShard | undefined;
+  limit = cluster.placeLimit,
+): ClusterShard | undefined {
+  let best: ClusterShard | undefined;
   let bestUtilisation = Number.POSITIVE_INFINITY;
-  for (const { shard, outline } of board.byRoom()) {
+  for (const { shard, utilisation: forecast } of cluster.byRoom()) {
     const most = Math.min(limit, bestUtilisation);
-    if (outline.utilisation > most) break;
+    if (forecast.utilisation > most) break;
     if (shard.kind !== from.kind || shard.id === from.id || shard.resizing) continue;
-    if (utilisationAtLeast(shard, outline, slice, board.settings) > most) continue;
-    const { utilisation } = board.outline(shard, slice);
+    if (utilisationAtLeast(shard, forecast, slice, cluster.settings) > most) continue;
+    const { utilisation } = cluster.utilisation(shard, slice);
     const rank = utilisation + (shard.ready ? 0 : 1);
     if (utilisation > limit || rank > bestUtilisation) continue;
     if (rank === bestUtilisation && best !== undefined && best.id < shard.id) continue;
@@ -104,11 +105,11 @@ export function roomiest(
 }
 
 /** Free slices first by what they relieve for each key moved; those that rest come last. */
-function rankedSlices(board: Board, shard: BoardShard, trouble: Trouble): PlannedSlice[] {
-  const { now } = board.snapshot;
+function rankedSlices(cluster: ClusterModel, shard: ClusterShard, trouble: Trouble): PlannedSlice[] {
+  const { now } = cluster.snapshot;
   return [...shard.slices.values()]
     .map((slice) => {
-      const relief = Math.min(board.shareOf(shard, slice, trouble.dimension), Math.max(trouble.excess, 0.01));
+      const relief = Math.min(cluster.shareOf(shard, slice, trouble.dimension), Math.max(trouble.excess, 0.01));
       const churn = (slice.entries + 1) / (shard.entries + shard.slices.size);
       // Where keys are few, churn is a bad guide: a tenth of a shard is added, so that relief decides.
       return { slice, relief, score: relief / (churn + 0.1) - (slice.coolUntil > now ? 1000 : 0) };
@@ -119,11 +120,11 @@ function rankedSlices(board: Board, shard: BoardShard, trouble: Trouble): Planne
     .map(({ slice }) => slice);
 }
 
-function biggestSlice(board: Board, shard: BoardShard, trouble: Trouble): PlannedSlice | undefined {
+function biggestSlice(cluster: ClusterModel, shard: ClusterShard, trouble: Trouble): PlannedSlice | undefined {
   let biggest: PlannedSlice | undefined;
   let share = 0;
   for (const slice of shard.slices.values()) {
-    const own = board.shareOf(shard, slice, trouble.dimension);
+    const own = cluster.shareOf(shard, slice, trouble.dimension);
     if (own <= share) continue;
     biggest = slice;
     share = own;
@@ -132,13 +133,13 @@ function biggestSlice(board: Board, shard: BoardShard, trouble: Trouble): Planne
 }
 
 /** A split is of use only when its parts, or parts of them, can then go somewhere: to room there is, or room to be bought. */
-function hasPlace(board: Board, shard: BoardShard): boolean {
-  for (const other of board.shards.values()) {
+function hasPlace(cluster: ClusterModel, shard: ClusterShard): boolean {
+  for (const other of cluster.shards.values()) {
     if (other.id === shard.id || other.kind !== shard.kind || other.resizing) continue;
-    if (board.outline(other).utilisation < board.placeLimit * ROOM_SHARE) return true;
+    if (cluster.utilisation(other).utilisation < cluster.placeLimit * ROOM_SHARE) return true;
   }
-  return typesOfKind(board.snapshot.catalog, shard.kind).some(
-    (type) => !board.snapshot.avoided.has(type.name) && canBuy(board, type),
+  return typesOfKind(cluster.snapshot.catalog, shard.kind).some(
+    (type) => !cluster.snapshot.avoided.has(type.name) && canBuy(cluster, type),
   );
 }
 
@@ -146,17 +147,22 @@ function hasPlace(board: Board, shard: BoardShard): boolean {
 const ROOM_SHARE = 0.75;
 
 /** What it costs to move slices until the trouble is over, were there room for all of them, with the overload meanwhile. */
-function movingDollars(board: Board, shard: BoardShard, trouble: Trouble, ranked: readonly PlannedSlice[]): number {
-  const { settings, snapshot } = board;
+function movingDollars(
+  cluster: ClusterModel,
+  shard: ClusterShard,
+  trouble: Trouble,
+  ranked: readonly PlannedSlice[],
+): number {
+  const { settings, snapshot } = cluster;
   let left = trouble.excess;
   let bytes = 0;
   let dollars = 0;
   for (const slice of ranked) {
     if (left <= 0) break;
-    left -= board.shareOf(shard, slice, trouble.dimension);
+    left -= cluster.shareOf(shard, slice, trouble.dimension);
     bytes += slice.bytes;
     const moveMs = moveLeadMs(slice.bytes, snapshot.measured, settings);
     dollars += outlayOf(moveCost(cargoOf(slice), shard.type, shard.type, { moveMs, settings }));
   }
-  return dollars + expectedOverloadDollars(board, shard, trouble, moveLeadMs(bytes, snapshot.measured, settings));
+  return dollars + expectedOverloadDollars(cluster, shard, trouble, moveLeadMs(bytes, snapshot.measured, settings));
 }

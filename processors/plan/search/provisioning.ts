@@ -26,7 +26,7 @@ export interface ShardCount {
 }
 
 /** The load in the rows to come, from the one on in which what is decided now takes effect. */
-export interface Outlook {
+export interface DemandQuantiles {
   /** Of each quantile, ascending, from above 0 to below 1. */
   readonly levels: readonly number[];
   /** `levels.length` ascending loads for each row. */
@@ -54,9 +54,9 @@ export interface ShardTerms {
 }
 
 export interface ShardPlan {
-  /** To have in the first row of the outlook. */
+  /** To have in the first row of the demand. */
   readonly shards: number;
-  /** What that saves over the outlook, beside keeping what was decided, in what a shard costs in a row. */
+  /** What that saves over the demand, beside keeping what was decided, in what a shard costs in a row. */
   readonly saves: number;
 }
 
@@ -67,8 +67,8 @@ const SHARDS_MAX = 4096;
 /** Costs that differ by less are the same but for rounding. */
 const TIE = 1e-9;
 
-/** Rows that an outlook should have: what lies farther ahead changes no first step by much. */
-export const outlookRows = (orderRows: number): number => Math.ceil(3 * orderRows);
+/** Rows that the demand should have: what lies farther ahead changes no first step by much. */
+export const rowsNeeded = (orderRows: number): number => Math.ceil(3 * orderRows);
 
 /** Shards that serve now or will, after all that was decided; in shards or in what they carry. */
 export const shardsDecided = ({ serving, ordered, removing }: ShardCount): number => serving + ordered - removing;
@@ -85,10 +85,10 @@ export function shardChange(plans: readonly number[], agreeing: number, shards: 
   return Math.min(Math.max(...plans.slice(-agreeing)) - decided, 0); // V3
 }
 
-/** The plan for the first row of the outlook, when there are `decided` shards, at least one, in the row before it. */
-export function planShards(outlook: Outlook, terms: ShardTerms, decided: number): ShardPlan {
+/** The plan for the first row of the demand, when there are `decided` shards, at least one, in the row before it. */
+export function planShards(demand: DemandQuantiles, terms: ShardTerms, decided: number): ShardPlan {
   const { capacity, orderRows, shortagePrice } = terms;
-  const risks = risksOf(outlook, FEW * capacity);
+  const risks = risksOf(demand, FEW * capacity);
   // Beyond the load that is exceeded with the probability 1 / price, not even a shard for a single row pays.
   const highest = Math.max(...risks.map((risk) => risk.loadAt(1 / shortagePrice)));
   const most = Math.max(1, decided, Math.min(SHARDS_MAX, Math.ceil(highest / capacity)));
@@ -101,7 +101,7 @@ export function planShards(outlook: Outlook, terms: ShardTerms, decided: number)
   }
 }
 
-function risksOf({ levels, quantiles }: Outlook, few: number): Risk[] {
+function risksOf({ levels, quantiles }: DemandQuantiles, few: number): Risk[] {
   const risks: Risk[] = [];
   for (let from = 0; from < quantiles.length; from += levels.length)
     risks.push(new Risk(levels, quantiles.subarray(from, from + levels.length), few));

@@ -3,8 +3,8 @@
 
 import type { Alternative } from '../../../schemas/records.ts';
 import type { Action, Facts, factsOfTrouble } from '../cluster/actions.ts';
-import { type Board, type BoardShard, cargoOfShard, type PlannedSlice } from '../cluster/board.ts';
 import { bytesMax, type DatastoreType, typesOfKind } from '../cluster/catalog.ts';
+import { type ClusterModel, type ClusterShard, cargoOfShard, type PlannedSlice } from '../cluster/cluster-model.ts';
 import { allocationLeadMs, moveLeadMs, provisionLeadMs } from '../cluster/lead-time.ts';
 import { allocationCost, type Cost, outlayOf, resizeCost, runningDollarsPerHour, totalOf } from '../costs/cost.ts';
 import { expectedOverloadDollars, type Trouble } from '../demand/capacity.ts';
@@ -24,29 +24,29 @@ interface Candidate {
  * the cheapest first, each naming the others.
  */
 export function purchases(
-  board: Board,
-  shard: BoardShard,
+  cluster: ClusterModel,
+  shard: ClusterShard,
   trouble: Trouble,
   ranked: readonly PlannedSlice[],
   half: PlannedSlice | undefined,
   facts: ReturnType<typeof factsOfTrouble>,
   why: string,
 ): Offer[] {
-  const { snapshot } = board;
+  const { snapshot } = cluster;
   const candidates: Candidate[] = [];
   // A slice that fits nowhere is no reason to buy a shard: it must fit the new one.
   const movable = shard.slices.size > 1 ? ranked : [];
   const placed = half === undefined ? movable : [...movable, half];
   for (const type of typesOfKind(snapshot.catalog, shard.kind)) {
     if (snapshot.avoided.has(type.name)) continue;
-    if (placed.some((slice) => board.fitsEmpty(type, slice, shard.calibration)))
+    if (placed.some((slice) => cluster.fitsEmpty(type, slice, shard.calibration)))
       candidates.push({
-        isEnough: half !== undefined || relievedBy(board, shard, trouble, type),
+        isEnough: half !== undefined || relievedBy(cluster, shard, trouble, type),
         offer: {
           ...facts,
-          ...allocationOf(board, shard, trouble, type, placed[0]!.bytes),
+          ...allocationOf(cluster, shard, trouble, type, placed[0]!.bytes),
           kind: 'ALLOCATE',
-          shard: shardNumbered(board.nextShard),
+          shard: shardNumbered(cluster.nextShard),
           storeKind: shard.kind,
           type,
           reason: `${why}, and no shard has room for what must go.`,
@@ -58,10 +58,10 @@ export function purchases(
       bytesMax(type) > bytesMax(shard.type);
     if (!bigger || shard.resizing || !shard.ready) continue;
     candidates.push({
-      isEnough: board.outline({ ...shard, type }).utilisation <= board.settings.safeUtilisation,
+      isEnough: cluster.utilisation({ ...shard, type }).utilisation <= cluster.settings.safeUtilisation,
       offer: {
         ...facts,
-        ...resizeOf(board, shard, trouble, type),
+        ...resizeOf(cluster, shard, trouble, type),
         kind: 'RESIZE',
         shard: shard.id,
         type,
@@ -77,10 +77,15 @@ export function purchases(
 }
 
 /** Whether the slices that an empty shard of the type could take are all that is too much. */
-function relievedBy(board: Board, shard: BoardShard, { excess, dimension }: Trouble, type: DatastoreType): boolean {
+function relievedBy(
+  cluster: ClusterModel,
+  shard: ClusterShard,
+  { excess, dimension }: Trouble,
+  type: DatastoreType,
+): boolean {
   let left = excess;
   for (const slice of shard.slices.values()) {
-    if (board.fitsEmpty(type, slice, shard.calibration)) left -= board.shareOf(shard, slice, dimension);
+    if (cluster.fitsEmpty(type, slice, shard.calibration)) left -= cluster.shareOf(shard, slice, dimension);
     if (left <= 0) return true;
   }
   return false;
@@ -90,32 +95,32 @@ type Price = Pick<Facts, 'leadTimeMs' | 'dollars' | 'dollarsPerHour'> & { readon
 
 /** As many shards of the type as take what is too much, which moves to them; the first slice is there after the lead time. */
 function allocationOf(
-  board: Board,
-  shard: BoardShard,
+  cluster: ClusterModel,
+  shard: ClusterShard,
   trouble: Trouble,
   type: DatastoreType,
   firstBytes: number,
 ): Price {
-  const { settings, snapshot } = board;
+  const { settings, snapshot } = cluster;
   const excessPerSecond = trouble.excess * shard.type.operationsPerSecond;
-  const instances = Math.max(1, Math.ceil(excessPerSecond / (type.operationsPerSecond * board.placeLimit)));
+  const instances = Math.max(1, Math.ceil(excessPerSecond / (type.operationsPerSecond * cluster.placeLimit)));
   const leadTimeMs = allocationLeadMs(type, firstBytes, snapshot.measured, settings);
   const handover = { moveMs: moveLeadMs(firstBytes, snapshot.measured, settings), settings };
   const cargo = cargoOfShard(shard, Math.min(1, trouble.excess / trouble.utilisation));
   const cost = {
     ...allocationCost(cargo, shard.type, type, handover, instances),
-    violation: expectedOverloadDollars(board, shard, trouble, leadTimeMs),
+    violation: expectedOverloadDollars(cluster, shard, trouble, leadTimeMs),
   };
   return { leadTimeMs, dollars: outlayOf(cost), dollarsPerHour: type.dollarsPerHour, cost };
 }
 
-function resizeOf(board: Board, shard: BoardShard, trouble: Trouble, type: DatastoreType): Price {
-  const { settings, snapshot } = board;
+function resizeOf(cluster: ClusterModel, shard: ClusterShard, trouble: Trouble, type: DatastoreType): Price {
+  const { settings, snapshot } = cluster;
   const moveMs = moveLeadMs(shard.bytes, snapshot.measured, settings);
   const leadTimeMs = provisionLeadMs(type, snapshot.measured) + moveMs;
   const cost = {
     ...resizeCost(cargoOfShard(shard, 1), shard.type, type, { moveMs, settings }),
-    violation: expectedOverloadDollars(board, shard, trouble, leadTimeMs),
+    violation: expectedOverloadDollars(cluster, shard, trouble, leadTimeMs),
   };
   const { nowPerSecond } = shard;
   const dollarsPerHour = runningDollarsPerHour(type, nowPerSecond) - runningDollarsPerHour(shard.type, nowPerSecond);
@@ -138,7 +143,7 @@ export const movingInstead = (dollars: number): Alternative => ({
 export const insteadOf = ({ kind, type, cost }: Offer, dollars: number): Alternative => ({
   what: `${kind} ${type.name}`,
   dollars: totalOf(cost),
-  whyNot: totalOf(cost) >= dollars ? 'it costs more over the horizon' : 'it was refused by another goal',
+  whyNot: totalOf(cost) >= dollars ? 'it costs more over the horizon' : 'it was refused by another constraint',
 });
 
 function alternativesTo(chosen: Offer, candidates: readonly Candidate[], trouble: Trouble): readonly Alternative[] {

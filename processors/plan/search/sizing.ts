@@ -11,40 +11,40 @@
 import type { ShardId } from '../../../schemas/ids.ts';
 import type { StoreKind } from '../../../schemas/records.ts';
 import { type Action, calmFacts } from '../cluster/actions.ts';
-import { type Board, type BoardShard, cargoOfShard } from '../cluster/board.ts';
 import { type DatastoreType, typesOfKind } from '../cluster/catalog.ts';
+import { type ClusterModel, type ClusterShard, cargoOfShard } from '../cluster/cluster-model.ts';
 import { carriedBy, type FleetPlan, isWithin, surplusPerSecond } from '../cluster/fleet.ts';
 import { moveLeadMs, provisionLeadMs } from '../cluster/lead-time.ts';
 import { outlayOf, resizeCost, runningDollarsPerHour } from '../costs/cost.ts';
-import { spreadOf } from '../demand/outline.ts';
 import { Risk } from '../demand/risk.ts';
+import { spreadOf } from '../demand/utilisation-forecast.ts';
 import { SHORTAGE_RATIOS } from './provisioning.ts';
 
 /** The shard to put on a smaller type, when there is one; notes in `roomy` which shards a smaller type would serve. */
 export function* smallerTypes(
-  board: Board,
+  cluster: ClusterModel,
   kind: StoreKind,
   fleet: FleetPlan | undefined,
   roomy: ShardId[],
 ): Generator<Action> {
-  const { settings, snapshot } = board;
-  const shards = board.ofKind(kind);
+  const { settings, snapshot } = cluster;
+  const shards = cluster.ofKind(kind);
   if (fleet === undefined || shards.some((shard) => !shard.ready || shard.resizing)) return;
-  const surplus = surplusPerSecond(board, kind, fleet);
+  const surplus = surplusPerSecond(cluster, kind, fleet);
   for (const shard of shards) {
-    const best = smallerThan(board, shard)
-      .map((type) => ({ type, dollars: sizeDollars(board, shard, type) + 2 * changeDollars(board, shard, type) }))
+    const best = smallerThan(cluster, shard)
+      .map((type) => ({ type, dollars: sizeDollars(cluster, shard, type) + 2 * changeDollars(cluster, shard, type) }))
       .sort((a, b) => a.dollars - b.dollars || (a.type.name < b.type.name ? -1 : 1))[0];
     if (best === undefined) continue;
-    const keep = sizeDollars(board, shard, shard.type);
+    const keep = sizeDollars(cluster, shard, shard.type);
     if (best.dollars >= keep) continue;
     roomy.push(shard.id);
     const { type } = best;
-    const givenUp = carriedBy(board, shard.type) - carriedBy(board, type);
+    const givenUp = carriedBy(cluster, shard.type) - carriedBy(cluster, type);
     if (shard.roomyPlans < settings.agreeingPlans || !isWithin(givenUp, surplus)) continue; // Z1, Z3
     yield {
       ...calmFacts(
-        board,
+        cluster,
         shard,
         `${type.name} has been enough for ${shard.id} in ${shard.roomyPlans} plans: $${best.dollars.toFixed(2)} over the horizon, with the change and the way back, beside $${keep.toFixed(2)} on ${shard.type.name}.`,
       ),
@@ -62,8 +62,8 @@ export function* smallerTypes(
 }
 
 /** Running, and the shortage that the load makes probable, over the horizon. */
-export function sizeDollars(board: Board, shard: BoardShard, type: DatastoreType): number {
-  const { settings } = board;
+export function sizeDollars(cluster: ClusterModel, shard: ClusterShard, type: DatastoreType): number {
+  const { settings } = cluster;
   const { horizonMs, horizonSteps: steps, errorCorrelation: r, safeUtilisation, upperQuantile, policy } = settings;
   const hours = horizonMs / HOUR_MS;
   const safe = safeUtilisation * type.operationsPerSecond;
@@ -77,11 +77,11 @@ export function sizeDollars(board: Board, shard: BoardShard, type: DatastoreType
 }
 
 /** Instance and requests, for an hour at the mean of the horizon. */
-const runningOn = (shard: BoardShard, type: DatastoreType): number =>
+const runningOn = (shard: ClusterShard, type: DatastoreType): number =>
   runningDollarsPerHour(type, cargoOfShard(shard, 1).perSecond);
 
 /** The change alone: what it saves in running is in `sizeDollars`. */
-function changeDollars({ settings, snapshot }: Board, shard: BoardShard, type: DatastoreType): number {
+function changeDollars({ settings, snapshot }: ClusterModel, shard: ClusterShard, type: DatastoreType): number {
   const moveMs = moveLeadMs(shard.bytes, snapshot.measured, settings);
   return outlayOf({ ...resizeCost(cargoOfShard(shard, 1), shard.type, type, { moveMs, settings }), running: 0 });
 }
@@ -91,10 +91,10 @@ const HOUR_MS = 3_600_000;
 const FEW = 0.05;
 
 /** Cheaper types that would hold what is on the shard (Z2). */
-const smallerThan = (board: Board, shard: BoardShard): DatastoreType[] =>
-  typesOfKind(board.snapshot.catalog, shard.kind).filter(
+const smallerThan = (cluster: ClusterModel, shard: ClusterShard): DatastoreType[] =>
+  typesOfKind(cluster.snapshot.catalog, shard.kind).filter(
     (type) =>
       runningOn(shard, type) < runningOn(shard, shard.type) &&
-      !board.snapshot.avoided.has(type.name) &&
-      board.outline({ ...shard, type }).utilisation <= board.placeLimit,
+      !cluster.snapshot.avoided.has(type.name) &&
+      cluster.utilisation({ ...shard, type }).utilisation <= cluster.placeLimit,
   );

@@ -4,8 +4,8 @@
 
 import type { SliceKey } from '../../../schemas/ids.ts';
 import { hashSlice, isTrieSlice, parseSlice, pinSlice, spreadSlices } from '../../../state/keys.ts';
-import type { Board, BoardShard, PlannedSlice } from '../cluster/board.ts';
 import { type DatastoreType, typesOfKind } from '../cluster/catalog.ts';
+import type { ClusterModel, ClusterShard, PlannedSlice } from '../cluster/cluster-model.ts';
 import type { Trouble } from '../demand/capacity.ts';
 import { addLoad, halfLoad, type Load, lookupShare, peakOf, scaledLoad } from '../demand/demand.ts';
 
@@ -35,7 +35,12 @@ export function carvedOut(slice: PlannedSlice, key: SliceKey, load: Load): reado
 }
 
 /** How a slice may be made smaller; `undefined` when it may not. */
-export function splitOf(board: Board, shard: BoardShard, slice: PlannedSlice, trouble: Trouble): Split | undefined {
+export function splitOf(
+  cluster: ClusterModel,
+  shard: ClusterShard,
+  slice: PlannedSlice,
+  trouble: Trouble,
+): Split | undefined {
   const total = peakOf(slice.load).perSecond;
   const part = (key: SliceKey, load: Load, share: number): PlannedSlice => ({
     ...slice,
@@ -50,20 +55,20 @@ export function splitOf(board: Board, shard: BoardShard, slice: PlannedSlice, tr
     how,
   });
   if (isTrieSlice(slice.slice)) {
-    const group = heaviest(board.snapshot.heavyGroups.filter((each) => isStillIn(each, slice, shard)));
+    const group = heaviest(cluster.snapshot.heavyGroups.filter((each) => isStillIn(each, slice, shard)));
     return group !== undefined && peakOf(group.load).perSecond > HEAVY_SHARE * Math.min(total, trouble.peakPerSecond)
       ? carved(group.key, group.load, `the group ${group.key} is carved out`)
       : undefined;
   }
   const topic = heaviest(
-    board.snapshot.heavyTopics
+    cluster.snapshot.heavyTopics
       .map((each) => ({ ...each, key: pinSlice(each.filter) }))
       .filter((each) => isStillIn(each, slice, shard)),
   );
   if (topic !== undefined && peakOf(topic.load).perSecond > HEAVY_SHARE * total)
     return carved(topic.key, topic.load, `the hot topic ${topic.filter} gets a slice of its own`);
   const parsed = parseSlice(slice.slice);
-  if (parsed?.kind === 'pin') return spreadOf(board, shard, slice, parsed.filter);
+  if (parsed?.kind === 'pin') return spreadOf(cluster, shard, slice, parsed.filter);
   if (parsed?.kind !== 'hash' || parsed.bits.length >= BITS_MAX) return undefined;
   const half = (bit: string): PlannedSlice =>
     part(hashSlice(parsed.partition, parsed.bits + bit), scaledLoad(slice.load, 0.5), 0.5);
@@ -74,15 +79,15 @@ export function splitOf(board: Board, shard: BoardShard, slice: PlannedSlice, tr
  * A pinned topic that no instance can hold is spread by client over as few slices as can be held, with room to grow: parts
  * are not spread again. Each part has its share of the entries and writes, but every PUBLISH asks all of them.
  */
-function spreadOf(board: Board, shard: BoardShard, slice: PlannedSlice, filter: string): Split | undefined {
-  if (holderOf(board, shard, slice) !== undefined) return undefined;
+function spreadOf(cluster: ClusterModel, shard: ClusterShard, slice: PlannedSlice, filter: string): Split | undefined {
+  if (holderOf(cluster, shard, slice) !== undefined) return undefined;
   const lookups = lookupShare(slice.load);
   for (let of = 2; of <= PARTS_MAX; of++) {
     const share = { entries: slice.entries / of, bytes: slice.bytes / of };
     const asked = { lookups: slice.load.lookups, unsubscribes: slice.load.unsubscribes / of };
     const load = { ...scaledLoad(slice.load, lookups + (1 - lookups) / of), ...asked };
     const grown = { entries: share.entries * PART_GROWTH, bytes: share.bytes * PART_GROWTH };
-    const type = holderOf(board, shard, { ...slice, ...grown, load: scaledLoad(load, PART_GROWTH) });
+    const type = holderOf(cluster, shard, { ...slice, ...grown, load: scaledLoad(load, PART_GROWTH) });
     if (type === undefined) continue;
     const after = spreadSlices(filter, of).map((key) => ({ ...slice, ...share, slice: key, load }));
     return {
@@ -95,28 +100,28 @@ function spreadOf(board: Board, shard: BoardShard, slice: PlannedSlice, filter: 
 }
 
 /** The cheapest type whose instance can hold the slice alone. */
-const holderOf = (board: Board, shard: BoardShard, slice: PlannedSlice): DatastoreType | undefined =>
-  typesOfKind(board.snapshot.catalog, shard.kind).find(
-    (type) => !board.snapshot.avoided.has(type.name) && board.fitsEmpty(type, slice, shard.calibration),
+const holderOf = (cluster: ClusterModel, shard: ClusterShard, slice: PlannedSlice): DatastoreType | undefined =>
+  typesOfKind(cluster.snapshot.catalog, shard.kind).find(
+    (type) => !cluster.snapshot.avoided.has(type.name) && cluster.fitsEmpty(type, slice, shard.calibration),
   );
 
 /** The half that a replica would take of the look-ups that are too many for any instance; `undefined` when that is no help. */
 export function halfOf(
-  board: Board,
-  shard: BoardShard,
+  cluster: ClusterModel,
+  shard: ClusterShard,
   slice: PlannedSlice,
   { dimension }: Trouble,
 ): PlannedSlice | undefined {
-  if (dimension !== 'operations' || slice.busy || holderOf(board, shard, slice) !== undefined) return undefined;
+  if (dimension !== 'operations' || slice.busy || holderOf(cluster, shard, slice) !== undefined) return undefined;
   const half = { ...slice, load: halfLoad(slice.load) };
-  return holderOf(board, shard, half) === undefined ? undefined : half;
+  return holderOf(cluster, shard, half) === undefined ? undefined : half;
 }
 
 /** Of this slice, and not carved out earlier in this plan. */
 const isStillIn = (
   each: { readonly key: SliceKey; readonly slice: SliceKey },
   slice: PlannedSlice,
-  shard: BoardShard,
+  shard: ClusterShard,
 ): boolean => each.slice === slice.slice && !shard.slices.has(each.key);
 
 function heaviest<Heavy extends { readonly load: Load }>(candidates: readonly Heavy[]): Heavy | undefined {

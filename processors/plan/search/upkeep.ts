@@ -13,7 +13,7 @@ import type { StoreKind } from '../../../schemas/records.ts';
 import { hashSlice, parseSlice, partitionOf, pinSlice, type Slice, spreadSlices } from '../../../state/keys.ts';
 import { SliceTree } from '../../../state/slice-tree.ts';
 import { type Action, calmFacts } from '../cluster/actions.ts';
-import { type Board, type BoardShard, type PlannedSlice, sumOnto } from '../cluster/board.ts';
+import { type ClusterModel, type ClusterShard, type PlannedSlice, sumOnto } from '../cluster/cluster-model.ts';
 import { carriedBy, type FleetPlan, isWithin, surplusPerSecond, unwantedPerSecond } from '../cluster/fleet.ts';
 import { addLoad, emptyLoad, lookupShare, peakOf, scaledLoad } from '../demand/demand.ts';
 import { moveAction } from './placement.ts';
@@ -24,14 +24,14 @@ export const COLD_SHARE = 0.02;
 const MERGES_MAX = 2;
 
 /** Cold neighbours, and cold parts of a spread topic, become one slice again; cold pins and groups go home, but not to `spare` (V3). */
-export function* merging(board: Board, spare: ReadonlySet<ShardId>): Generator<Action> {
-  const all = allPlaced(board);
-  const kin = kinship(board, all);
+export function* merging(cluster: ClusterModel, spare: ReadonlySet<ShardId>): Generator<Action> {
+  const all = allPlaced(cluster);
+  const kin = kinship(cluster, all);
   const isCold = ({ slice, shard }: Placed): boolean =>
     !slice.busy &&
-    slice.coolUntil <= board.snapshot.now &&
+    slice.coolUntil <= cluster.snapshot.now &&
     shard.ready &&
-    board.shareOf(shard, slice, board.outline(shard).dimension) < COLD_SHARE;
+    cluster.shareOf(shard, slice, cluster.utilisation(shard).dimension) < COLD_SHARE;
   let found = 0;
   for (const [key, one] of all) {
     if (found === MERGES_MAX) return;
@@ -43,28 +43,34 @@ export function* merging(board: Board, spare: ReadonlySet<ShardId>): Generator<A
     if (before.length < family.before.length || !before.every(isAsBefore)) continue;
     if (isHosted) {
       const { slice: host } = before[0]!;
-      if (host.busy || host.coolUntil > board.snapshot.now) continue;
+      if (host.busy || host.coolUntil > cluster.snapshot.now) continue;
     } else if (!before.every(isCold)) continue;
     // Equals meet where one of them may stay; a guest goes to its host.
     const first = (isHosted ? undefined : before.find(({ shard }) => !spare.has(shard.id))) ?? before[0]!;
     if (spare.has(first.shard.id) && before.some(({ shard }) => shard !== first.shard)) continue; // V3
     found++;
     const facts = calmFacts(
-      board,
+      cluster,
       one.shard,
       `${before.map(({ slice }) => slice.slice).join(' and ')} are cold; fewer slices are fewer pointers.`,
     );
     const apart = before.find(({ shard }) => shard !== first.shard);
     if (apart !== undefined) {
-      if (!first.shard.ready || !board.fits(first.shard, apart.slice)) continue;
-      yield moveAction(board, apart.slice, first.shard, {
+      if (!first.shard.ready || !cluster.fits(first.shard, apart.slice)) continue;
+      yield moveAction(cluster, apart.slice, first.shard, {
         ...facts,
         reason: `${apart.slice.slice} is cold and goes back to ${first.slice.slice}.`,
         savesDollars: Number.POSITIVE_INFINITY,
       });
       continue;
     }
-    const merged = { ...first.slice, slice: into, load: emptyLoad(board.settings.horizonSteps), entries: 0, bytes: 0 };
+    const merged = {
+      ...first.slice,
+      slice: into,
+      load: emptyLoad(cluster.settings.horizonSteps),
+      entries: 0,
+      bytes: 0,
+    };
     for (const { slice } of before) {
       addLoad(merged.load, slice.load);
       merged.entries += slice.entries;
@@ -84,17 +90,17 @@ export function* merging(board: Board, spare: ReadonlySet<ShardId>): Generator<A
 }
 
 /** Replicas that are not needed any more, with much room to spare: what is ended is not made again soon. */
-export function* unreplicating(board: Board): Generator<Action> {
-  const limit = board.placeLimit * ALONE_SHARE;
-  for (const { slice: key, shard: id, replica } of board.snapshot.slices) {
-    const shard = replica === undefined ? undefined : board.shards.get(id);
+export function* unreplicating(cluster: ClusterModel): Generator<Action> {
+  const limit = cluster.placeLimit * ALONE_SHARE;
+  for (const { slice: key, shard: id, replica } of cluster.snapshot.slices) {
+    const shard = replica === undefined ? undefined : cluster.shards.get(id);
     const slice = shard?.slices.get(key);
-    if (shard === undefined || slice?.replica === undefined || slice.coolUntil > board.snapshot.now) continue;
+    if (shard === undefined || slice?.replica === undefined || slice.coolUntil > cluster.snapshot.now) continue;
     const lookups = scaledLoad(slice.load, lookupShare(slice.load));
-    const { utilisation } = board.outline(shard, { ...slice, entries: 0, bytes: 0, load: lookups });
+    const { utilisation } = cluster.utilisation(shard, { ...slice, entries: 0, bytes: 0, load: lookups });
     if (utilisation > limit) continue;
     const reason = `${shard.id} is at most ${percent(utilisation)} full when it serves ${slice.slice} alone; its replica on ${slice.replica} goes.`;
-    yield { ...calmFacts(board, shard, reason), kind: 'UNREPLICATE', slice, leadTimeMs: 0, dollars: 0 };
+    yield { ...calmFacts(cluster, shard, reason), kind: 'UNREPLICATE', slice, leadTimeMs: 0, dollars: 0 };
   }
 }
 
@@ -103,15 +109,15 @@ const ALONE_SHARE = 0.6;
 
 interface Placed {
   readonly slice: PlannedSlice;
-  readonly shard: BoardShard;
+  readonly shard: ClusterShard;
 }
 
 /** No action of this plan has taken it: `all` is as the plan found it. */
 const isAsBefore = ({ slice, shard }: Placed): boolean => shard.slices.get(slice.slice) === slice;
 
-function allPlaced(board: Board): Map<SliceKey, Placed> {
+function allPlaced(cluster: ClusterModel): Map<SliceKey, Placed> {
   const all = new Map<SliceKey, Placed>();
-  for (const shard of board.shards.values())
+  for (const shard of cluster.shards.values())
     for (const slice of shard.slices.values()) if (!slice.isReplica) all.set(slice.slice, { slice, shard });
   return all;
 }
@@ -126,7 +132,7 @@ interface Family {
 }
 
 /** What a slice may become one with: its other half, the other parts of a topic, or what it was carved out of. */
-function kinship(board: Board, all: ReadonlyMap<SliceKey, Placed>): (key: SliceKey) => Family | undefined {
+function kinship(cluster: ClusterModel, all: ReadonlyMap<SliceKey, Placed>): (key: SliceKey) => Family | undefined {
   let known: SliceTree | undefined;
   return (key) => {
     const parsed = parseSlice(key);
@@ -140,7 +146,7 @@ function kinship(board: Board, all: ReadonlyMap<SliceKey, Placed>): (key: SliceK
       const { filter, of } = parsed;
       return { before: spreadSlices(filter, of), into: pinSlice(filter), isHosted: false };
     }
-    known ??= new SliceTree(board.settings.partitions, all.keys());
+    known ??= new SliceTree(cluster.settings.partitions, all.keys());
     const tree = known;
     tree.remove(key);
     const host =
@@ -162,34 +168,34 @@ const MERGEABLE = /^(c\/\d+\/[01]*0$|t\/|s\/0of|w\/\d+\/.)/;
 
 /** A shard that is not needed, and where those of its slices go that go first. */
 export interface Leaving {
-  readonly shard: BoardShard;
-  readonly homes: readonly (readonly [PlannedSlice, BoardShard])[];
+  readonly shard: ClusterShard;
+  readonly homes: readonly (readonly [PlannedSlice, ClusterShard])[];
 }
 
 /** The least needed shard, when its kind has done without what it carries for several plans. */
-export function leavingShard(board: Board, kind: StoreKind, fleet: FleetPlan): Leaving | undefined {
-  const shards = board.ofKind(kind);
+export function leavingShard(cluster: ClusterModel, kind: StoreKind, fleet: FleetPlan): Leaving | undefined {
+  const shards = cluster.ofKind(kind);
   if (shards.some((shard) => !shard.ready || shard.resizing)) return undefined;
-  const shard = spareShard(board, kind, surplusPerSecond(board, kind, fleet));
+  const shard = spareShard(cluster, kind, surplusPerSecond(cluster, kind, fleet));
   if (shard === undefined) return undefined;
-  const unwanted = unwantedShards(board, kind, fleet);
-  const homes = homesWithout(board, shard, unwanted) ?? homesWithout(board, shard, NONE);
+  const unwanted = unwantedShards(cluster, kind, fleet);
+  const homes = homesWithout(cluster, shard, unwanted) ?? homesWithout(cluster, shard, NONE);
   return homes && { shard, homes };
 }
 
 const NONE: ReadonlySet<ShardId> = new Set();
 
 /** All shards that one of the last plans, or this one, could do without, were the emptiest given back first (V3). */
-export function unwantedShards(board: Board, kind: StoreKind, fleet: FleetPlan): ReadonlySet<ShardId> {
-  let left = unwantedPerSecond(board, kind, fleet);
+export function unwantedShards(cluster: ClusterModel, kind: StoreKind, fleet: FleetPlan): ReadonlySet<ShardId> {
+  let left = unwantedPerSecond(cluster, kind, fleet);
   const unwanted = new Set<ShardId>();
-  const emptiest = board
+  const emptiest = cluster
     .ofKind(kind)
     .filter((each) => !each.first)
-    .map((each) => ({ each, peak: board.outline(each).utilisation }))
+    .map((each) => ({ each, peak: cluster.utilisation(each).utilisation }))
     .sort((a, b) => a.peak - b.peak || (a.each.id < b.each.id ? 1 : -1));
   for (const { each } of emptiest) {
-    const carried = carriedBy(board, each.type);
+    const carried = carriedBy(cluster, each.type);
     if (!isWithin(carried, left)) continue;
     unwanted.add(each.id);
     left -= carried;
@@ -198,25 +204,25 @@ export function unwantedShards(board: Board, kind: StoreKind, fleet: FleetPlan):
 }
 
 /** The emptiest shard that so much surplus could do without. */
-export function spareShard(board: Board, kind: StoreKind, surplusPerSecond: number): BoardShard | undefined {
-  return board
+export function spareShard(cluster: ClusterModel, kind: StoreKind, surplusPerSecond: number): ClusterShard | undefined {
+  return cluster
     .ofKind(kind)
-    .filter((each) => !each.first && isWithin(carriedBy(board, each.type), surplusPerSecond) && !isSharing(each))
-    .map((each) => ({ each, peak: board.outline(each).utilisation }))
+    .filter((each) => !each.first && isWithin(carriedBy(cluster, each.type), surplusPerSecond) && !isSharing(each))
+    .map((each) => ({ each, peak: cluster.utilisation(each).utilisation }))
     .sort((a, b) => a.peak - b.peak || (a.each.id < b.each.id ? 1 : -1))[0]?.each;
 }
 
 /** A replica is ended, not moved: its shard is not emptied before. */
-function isSharing({ slices }: BoardShard): boolean {
+function isSharing({ slices }: ClusterShard): boolean {
   for (const { replica, isReplica } of slices.values()) if (replica !== undefined || isReplica) return true;
   return false;
 }
 
 /** Empties the shard, and retires it when it is empty. */
-export function* emptying(board: Board, { shard, homes }: Leaving): Generator<Action> {
-  const { agreeingPlans, paybackMs } = board.settings;
+export function* emptying(cluster: ClusterModel, { shard, homes }: Leaving): Generator<Action> {
+  const { agreeingPlans, paybackMs } = cluster.settings;
   const facts = {
-    ...calmFacts(board, shard, `${agreeingPlans} plans in a row could do without ${shard.id}.`),
+    ...calmFacts(cluster, shard, `${agreeingPlans} plans in a row could do without ${shard.id}.`),
     savesDollars: (shard.type.dollarsPerHour * paybackMs) / HOUR_MS,
   };
   if (shard.slices.size === 0)
@@ -229,7 +235,7 @@ export function* emptying(board: Board, { shard, homes }: Leaving): Generator<Ac
       dollarsPerHour: -shard.type.dollarsPerHour,
     };
   for (const [slice, target] of homes)
-    if (!slice.busy) yield moveAction(board, slice, target, { ...facts, reason: `${facts.reason} It is emptied.` });
+    if (!slice.busy) yield moveAction(cluster, slice, target, { ...facts, reason: `${facts.reason} It is emptied.` });
 }
 
 /**
@@ -237,21 +243,21 @@ export function* emptying(board: Board, { shard, homes }: Leaving): Generator<Ac
  * getting fuller than slices are placed; `undefined` when one has no place.
  */
 function homesWithout(
-  board: Board,
-  victim: BoardShard,
+  cluster: ClusterModel,
+  victim: ClusterShard,
   unwanted: ReadonlySet<ShardId>,
-): [PlannedSlice, BoardShard][] | undefined {
+): [PlannedSlice, ClusterShard][] | undefined {
   if (victim.slices.size > EMPTYING_SLICES_MAX) return undefined;
   const trial = new Map(
-    board
+    cluster
       .ofKind(victim.kind)
       .filter((shard) => shard !== victim && !unwanted.has(shard.id))
       .map((shard) => [shard.id, copyOf(shard)]),
   );
   if (trial.size === 0) return undefined;
-  const all = victim.slices.size === 0 ? new Map<SliceKey, Placed>() : allPlaced(board);
-  const kin = kinship(board, all);
-  const homes: [PlannedSlice, BoardShard][] = [];
+  const all = victim.slices.size === 0 ? new Map<SliceKey, Placed>() : allPlaced(cluster);
+  const kin = kinship(cluster, all);
+  const homes: [PlannedSlice, ClusterShard][] = [];
   const slices = [...victim.slices.values()].sort(
     (a, b) => peakOf(b.load).perSecond - peakOf(a.load).perSecond || (a.slice < b.slice ? -1 : 1),
   );
@@ -259,10 +265,10 @@ function homesWithout(
     const family = kin(slice.slice);
     let best = (family?.before ?? [])
       .flatMap((key) => trial.get(all.get(key)?.shard.id ?? victim.id) ?? [])
-      .find((shard) => board.outline(shard, slice).utilisation <= board.placeLimit); // V4
-    let lowest = best === undefined ? board.placeLimit : Number.NEGATIVE_INFINITY;
+      .find((shard) => cluster.utilisation(shard, slice).utilisation <= cluster.placeLimit); // V4
+    let lowest = best === undefined ? cluster.placeLimit : Number.NEGATIVE_INFINITY;
     for (const shard of trial.values()) {
-      const { utilisation } = board.outline(shard, slice);
+      const { utilisation } = cluster.utilisation(shard, slice);
       if (utilisation <= lowest) {
         best = shard;
         lowest = utilisation;
@@ -271,7 +277,7 @@ function homesWithout(
     if (best === undefined) return undefined;
     sumOnto(best, slice, 1);
     const isGuest = family?.isHosted === true && victim.slices.has(family.into);
-    if (!isGuest) homes.push([slice, board.shards.get(best.id)!]); // V4
+    if (!isGuest) homes.push([slice, cluster.shards.get(best.id)!]); // V4
   }
   return homes;
 }
@@ -279,7 +285,7 @@ function homesWithout(
 /** Emptying takes a move for each slice; with more it would never end within a quiet time. */
 const EMPTYING_SLICES_MAX = 256;
 
-const copyOf = (shard: BoardShard): BoardShard => ({
+const copyOf = (shard: ClusterShard): ClusterShard => ({
   ...shard,
   median: shard.median.slice(),
   spread: shard.spread.slice(),

@@ -13,7 +13,7 @@ import type { Turn } from './turn.ts';
 /** Partitions and forecasts are not further apart than this unless one of them is wrong or has been away. */
 export const NEAR_MS = 3_600_000;
 const PATIENCE_MS = 60_000;
-const TIME_MAX = 253_402_300_799_999; // 9999-12-31, as for every input (state/accept.ts).
+const TIME_MAX = 253_402_300_799_999; // 9999-12-31, as for every input (state/validation.ts).
 /** The cell's row is written when event time passes a new ten seconds, not for each of its milliseconds. */
 const CLOCK_MS = 10_000;
 

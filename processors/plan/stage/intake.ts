@@ -11,7 +11,16 @@ import type { Rows } from '../../step.ts';
 import { USUAL_UNSUBSCRIBE_SHARE } from '../demand/demand.ts';
 import type { PlanSettings } from '../settings.ts';
 import { heardTime, NEAR_MS } from './cell-clock.ts';
-import { type CellRow, type Outlook, type Row, rowOf, seriesKey, setCell, surgeKey, TOP_QUANTILE } from './rows.ts';
+import {
+  type CellRow,
+  type Row,
+  rowOf,
+  type SeriesForecast,
+  seriesKey,
+  setCell,
+  surgeKey,
+  TOP_QUANTILE,
+} from './rows.ts';
 
 /** Above any rate of one series; a forecast beyond it says nothing. */
 export const RATE_MAX_PER_SECOND = 1e9;
@@ -28,11 +37,11 @@ export function takeForecast(rows: Rows<Row>, cell: CellRow, settings: PlanSetti
   if (madeAt > cell.now) heardTime(rows, cell, madeAt); // An older one is of a series that has fallen silent.
   const key = seriesKey(forecast.series);
   const row = rowOf(rows, 'series', key) ?? { kind: 'series' };
-  const outlook = outlookOf(forecast, settings);
+  const coming = seriesForecastOf(forecast, settings);
   if (forecast.signal === 'SUBSCRIPTIONS') {
-    row.subscriptions = outlook;
+    row.subscriptions = coming;
     row.unsubscribeShare = shareOf(forecast.unsubscribeShare);
-  } else row.publishes = outlook;
+  } else row.publishes = coming;
   rows.set(key, row);
 }
 
@@ -71,18 +80,18 @@ export function takeRates(rows: Rows<Row>, cell: CellRow, window: RateWindow): v
   });
 }
 
-const TIME_MAX = 253_402_300_799_999; // 9999-12-31, as for every input (state/accept.ts).
+const TIME_MAX = 253_402_300_799_999; // 9999-12-31, as for every input (state/validation.ts).
 /** News to the reactive net: a fifth above what is known, and at least ten a second, so that small series stay silent. */
 const SURGE_FACTOR = 1.2;
 const SURGE_FLOOR_PER_SECOND = 10;
 const isRate = (value: number): boolean => value >= 0 && value <= RATE_MAX_PER_SECOND;
 const shareOf = (value: number): number => (value >= 0 && value <= 1 ? value : USUAL_UNSUBSCRIBE_SHARE);
-const known = (outlook: Outlook | undefined): number => outlook?.current ?? 0;
+const known = (forecast: SeriesForecast | undefined): number => forecast?.current ?? 0;
 
-function outlookOf(forecast: Forecast, settings: PlanSettings): Outlook {
+function seriesForecastOf(forecast: Forecast, settings: PlanSettings): SeriesForecast {
   const { levels, stepMs } = forecast;
   const current = isRate(forecast.currentPerSecond) ? forecast.currentPerSecond : 0;
-  const untrusted = (distrust: string): Outlook => ({
+  const untrusted = (distrust: string): SeriesForecast => ({
     madeAt: forecast.madeAt,
     stepMs: 60_000,
     current,
@@ -103,8 +112,8 @@ function outlookOf(forecast: Forecast, settings: PlanSettings): Outlook {
     Math.ceil((2 * settings.horizonMs) / stepMs),
   );
   const far = quantilesOf(forecast.farQuantiles, levels, settings.upperQuantile, STEPS_MAX);
-  const outlook: Outlook = { madeAt: forecast.madeAt, stepMs, current, ...near, trusted: true, distrust: '' };
-  return far.median.length === 0 ? outlook : { ...outlook, far: { stepMs: forecast.farStepMs, ...far } };
+  const coming: SeriesForecast = { madeAt: forecast.madeAt, stepMs, current, ...near, trusted: true, distrust: '' };
+  return far.median.length === 0 ? coming : { ...coming, far: { stepMs: forecast.farStepMs, ...far } };
 }
 
 /** The three levels that are planned by, of so many steps at most. Crossed quantiles are put in order. */
@@ -113,7 +122,7 @@ function quantilesOf(
   levels: readonly number[],
   upperQuantile: number,
   stepsMax: number,
-): Pick<Outlook, 'median' | 'upper' | 'top'> {
+): Pick<SeriesForecast, 'median' | 'upper' | 'top'> {
   const steps = Math.min(quantiles.length / levels.length, stepsMax, STEPS_MAX);
   const [middle, high, highest] = [0.5, upperQuantile, TOP_QUANTILE].map((level) => levelAt(levels, level));
   const median: number[] = [];

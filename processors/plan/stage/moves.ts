@@ -13,7 +13,7 @@ import { type Epoch, type EventTime, type MoveId, moveId, type ShardId, type Sli
 import type { MoveProgress, MoveRequest, MoveState, PointerMode, SteerAction } from '../../../schemas/records.ts';
 import { parseSlice } from '../../../state/keys.ts';
 import { brokerKey, type MoveRow, moveKey, type PlanRows, rowOf, type SliceRow, sliceRowKey } from './rows.ts';
-import { pointerEntry, type Saying, type Turn } from './turn.ts';
+import { type DecisionDraft, pointerEntry, type Turn } from './turn.ts';
 
 /** Where a move may go from each state. Apply may be a state ahead of what it last said, so steps before the switch may be skipped. */
 export const NEXT: Record<MoveState, readonly MoveState[]> = {
@@ -40,7 +40,7 @@ export function startMove(
   slice: SliceRow,
   to: ShardId,
   reason: string,
-  saying: Partial<Saying>,
+  saying: Partial<DecisionDraft>,
   replicates = false,
 ): MoveId {
   const { cell, rows } = turn;
@@ -74,7 +74,7 @@ export function shardsOfSlice(rows: PlanRows, row: SliceRow): readonly [ShardId,
 }
 
 /** Ends a replica: readers are sent to the slice's own shard, and what the other holds is erased once they all know (M4). */
-export function endReplica(turn: Turn, shared: MoveRow, reason: string, saying: Partial<Saying>): void {
+export function endReplica(turn: Turn, shared: MoveRow, reason: string, saying: Partial<DecisionDraft>): void {
   const move: MoveRow = {
     ...shared,
     from: shared.to,
@@ -306,7 +306,7 @@ function close(turn: Turn, move: MoveRow, at: EventTime): void {
   turn.keepCell();
 }
 
-/** The slice does not come back for two cool-downs (goals/return.ts). */
+/** The slice does not come back for two cool-downs (constraints/return.ts). */
 function noteLeft({ rows, settings }: Turn, { slice: key, from }: MoveRow, at: EventTime): void {
   const slice = rowOf(rows, 'slice', sliceRowKey(key));
   if (slice === undefined) return;

@@ -5,7 +5,7 @@
 //   cell-clock.ts  event time
 //   moves.ts    the life of a move                        shards.ts   genesis, shards, splits and merges
 //   round.ts    one planning round: snapshot -> plan -> commands (plan.ts and what it imports are pure)
-//   proposals.ts   plans that wait for a person          promises.ts   what actions promised, and what came of it
+//   proposals.ts   plans that wait for a person          benefit-audit.ts   what actions promised, and what came of it
 //   views.ts    what people may ask of the rows
 //
 //   L1. What one change needs (pointers, commands, decisions, rows) comes out of one call: it is in one transaction.

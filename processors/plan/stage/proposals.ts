@@ -4,15 +4,15 @@
 //       from it; its price; and each shard before and after.
 //   Q2. It is made anew when the plan wants something that is not in it, or when nobody has answered by its end.
 //   Q3. An approval agrees to deeds and not to a state of the cluster: each is done when a plan of today still wants it,
-//       as judged by every goal, until the approval ends. Of a move the slice is agreed to, and the shards that were shown.
+//       as judged by every constraint, until the approval ends. Of a move the slice is agreed to, and the shards that were shown.
 //   Q4. What was rejected is not proposed again before the rejection ends.
 
 import { eventTime, type PlanId, planId } from '../../../schemas/ids.ts';
 import type { PlanAnswer, ShardChange } from '../../../schemas/records.ts';
-import { onceDollars } from '../audit/promises.ts';
-import { saidOf } from '../audit/saying.ts';
+import { onceDollars } from '../audit/benefit-audit.ts';
+import { draftOf } from '../audit/decision-draft.ts';
 import { type Action, describe } from '../cluster/actions.ts';
-import { Board, type BoardShard, type Snapshot } from '../cluster/board.ts';
+import { ClusterModel, type ClusterShard, type Snapshot } from '../cluster/cluster-model.ts';
 import { afterAction, type Plan } from '../plan.ts';
 import { remembered } from './moves.ts';
 import { type ProposalRow, proposalKey, rowOf } from './rows.ts';
@@ -63,7 +63,7 @@ export function propose(turn: Turn, wanted: readonly Action[], plan: Plan, befor
   while (cell.proposals.length > PROPOSALS_KEPT) turn.rows.delete(proposalKey(cell.proposals.shift()!));
   turn.keepCell();
   turn.decide({
-    ...saidOf(asked[0]!),
+    ...draftOf(asked[0]!),
     kind: 'PROPOSE',
     subject: id,
     reason: `${row.reason} Approve or reject ${id} within ${minutes(settings.approvalMs)}.`,
@@ -144,12 +144,12 @@ function proposalOf(
   later: readonly Action[],
   before: Snapshot,
 ): ProposalRow {
-  const old = new Board(before);
-  const board = new Board(before);
+  const old = new ClusterModel(before);
+  const cluster = new ClusterModel(before);
   const done: Action[] = [];
   for (const action of [...asked, ...later]) {
-    if (!isPossible(board, action)) continue;
-    afterAction(board, action);
+    if (!isPossible(cluster, action)) continue;
+    afterAction(cluster, action);
     done.push(action);
   }
   const first = done[0]!;
@@ -167,7 +167,7 @@ function proposalOf(
     state: 'OPEN',
     deeds: done.map(deedOf),
     steps: [...steps, ...more],
-    changes: changesBetween(old, board).slice(0, SHOWN_MAX),
+    changes: changesBetween(old, cluster).slice(0, SHOWN_MAX),
     reason: `${first.reason} ${done.length === 1 ? '1 action waits' : `${done.length} actions wait`} for approval.`,
     dollarsPerHour,
     dollarsOnce,
@@ -176,16 +176,16 @@ function proposalOf(
 }
 
 /** What follows can be shown only where what it follows from is in the proposal. */
-function isPossible(board: Board, action: Action): boolean {
-  if (action.kind === 'ALLOCATE') return !board.shards.has(action.shard);
-  if (action.kind === 'RESIZE' || action.kind === 'RETIRE') return board.shards.has(action.shard);
+function isPossible(cluster: ClusterModel, action: Action): boolean {
+  if (action.kind === 'ALLOCATE') return !cluster.shards.has(action.shard);
+  if (action.kind === 'RESIZE' || action.kind === 'RETIRE') return cluster.shards.has(action.shard);
   if (action.kind === 'MOVE' || action.kind === 'WAIT')
     return (
-      board.shards.has(action.to) && (board.shards.get(action.slice.shard)?.slices.has(action.slice.slice) ?? false)
+      cluster.shards.has(action.to) && (cluster.shards.get(action.slice.shard)?.slices.has(action.slice.slice) ?? false)
     );
   if (action.kind === 'UNREPLICATE')
-    return board.shards.get(action.slice.shard)?.slices.has(action.slice.slice) ?? false;
-  const shard = board.shards.get(action.shard);
+    return cluster.shards.get(action.slice.shard)?.slices.has(action.slice.slice) ?? false;
+  const shard = cluster.shards.get(action.shard);
   return shard !== undefined && action.before.every(({ slice }) => shard.slices.has(slice));
 }
 
@@ -198,12 +198,12 @@ function promisedBy(actions: readonly Action[]): number {
 }
 
 /** Shards that differ. */
-function changesBetween(before: Board, after: Board): ShardChange[] {
+function changesBetween(before: ClusterModel, after: ClusterModel): ShardChange[] {
   const ids = [...new Set([...before.shards.keys(), ...after.shards.keys()])].sort();
-  const side = (board: Board, shard: BoardShard | undefined) => ({
+  const side = (cluster: ClusterModel, shard: ClusterShard | undefined) => ({
     type: shard?.type.name ?? '',
     slices: shard?.slices.size ?? 0,
-    full: shard === undefined ? 0 : board.outline(shard).utilisation,
+    full: shard === undefined ? 0 : cluster.utilisation(shard).utilisation,
   });
   return ids.flatMap((shardId) => {
     const old = side(before, before.shards.get(shardId));

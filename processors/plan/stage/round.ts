@@ -6,15 +6,15 @@
 
 import { type EventTime, eventTime, type ShardId } from '../../../schemas/ids.ts';
 import type { DecisionKind, PlanAnswer, PlanRequest } from '../../../schemas/records.ts';
-import { notePromise, onceDollars, reviewPromises } from '../audit/promises.ts';
-import { saidOf, saidOfRefusal } from '../audit/saying.ts';
+import { closeAudits, onceDollars, openAudit } from '../audit/benefit-audit.ts';
+import { draftOf, draftOfRefusal } from '../audit/decision-draft.ts';
 import { type Action, describe, type Refusal, subjectOf } from '../cluster/actions.ts';
-import type { BoardShard, Snapshot } from '../cluster/board.ts';
+import type { ClusterShard, Snapshot } from '../cluster/cluster-model.ts';
 import { moveLeadMs } from '../cluster/lead-time.ts';
 import { moveDollars } from '../costs/cost.ts';
 import { troubleOf, troubleText } from '../demand/capacity.ts';
+import { learnCosts } from '../demand/cost-learning.ts';
 import { peakOf } from '../demand/demand.ts';
-import { learnCosts } from '../demand/lessons.ts';
 import { type Plan, plan } from '../plan.ts';
 import { endReplica, remembered, replicaOf, startMove } from './moves.ts';
 import { expireProposal, isApproved, propose, takePlanAnswer } from './proposals.ts';
@@ -22,7 +22,7 @@ import { type GoneRow, rowOf, rowsOf, type Spending, shardKey, sliceRowKey } fro
 import { startChange, startResize, startRetire, startShard } from './shards.ts';
 import { type Seen, SURGE_FRESH_MS, snapshotOf } from './snapshot.ts';
 import { SAID_MS, type Turn } from './turn.ts';
-import { homesInRows } from './views.ts';
+import { placementsInRows } from './views.ts';
 
 /** The round of a tick. */
 export function planRound(turn: Turn): void {
@@ -33,7 +33,7 @@ export function planRound(turn: Turn): void {
   turn.keepCell();
   const seen = snapshotOf(rows, cell, settings);
   learnCosts(turn, seen.snapshot, seen.reaches);
-  reviewPromises(turn, seen.snapshot);
+  closeAudits(turn, seen.snapshot);
   const made = plan(seen.snapshot);
   count(turn, made);
   const { waiting } = carryOut(turn, made.actions, seen.snapshot, () => false);
@@ -79,20 +79,20 @@ export function takePlanRequest(turn: Turn, request: PlanRequest): void {
   turn.keepCell();
   const { snapshot } = snapshotOf(rows, cell, settings);
   const made = plan(snapshot);
-  const shards = new Set(homesInRows(rows, settings.partitions, request.topic).map((home) => home.shard));
+  const shards = new Set(placementsInRows(rows, settings.partitions, request.topic).map((home) => home.shard));
   const wanted = made.actions.filter((action) => shards.has(action.concerns));
   const { commandIds } = carryOut(turn, wanted, snapshot, () => true);
   const first = wanted[0];
   if (first !== undefined) {
     const kind = decisionKind(first);
-    turn.decide({ ...answer, ...saidOf(first), kind, reason: first.reason, commandIds });
+    turn.decide({ ...answer, ...draftOf(first), kind, reason: first.reason, commandIds });
     return;
   }
   const refused = made.refusals.find((each) => shards.has(each.subject as ShardId));
   if (refused !== undefined) {
     turn.decide({
       ...answer,
-      ...saidOfRefusal(refused),
+      ...draftOfRefusal(refused),
       kind: 'REFUSE',
       constraint: refused.by,
       reason: refused.reason,
@@ -110,33 +110,33 @@ function keep(
 ): void {
   const { settings } = turn;
   const fullest = shards
-    .flatMap((id) => made.board.shards.get(id) ?? [])
-    .map((shard) => ({ shard, outline: made.board.outline(shard) }))
-    .sort((a, b) => b.outline.utilisation - a.outline.utilisation)[0];
+    .flatMap((id) => made.cluster.shards.get(id) ?? [])
+    .map((shard) => ({ shard, utilisation: made.cluster.utilisation(shard) }))
+    .sort((a, b) => b.utilisation.utilisation - a.utilisation.utilisation)[0];
   if (fullest === undefined) {
     turn.decide({ ...answer, kind: 'KEEP', reason: 'No shard holds this topic, or its datastore type is unknown.' });
     return;
   }
-  const { shard, outline } = fullest;
-  const trouble = troubleOf(made.board, shard);
-  const distrust = made.board.snapshot.distrust;
+  const { shard, utilisation } = fullest;
+  const trouble = troubleOf(made.cluster, shard);
+  const distrust = made.cluster.snapshot.distrust;
   const how = distrust === '' ? 'by the forecast' : `as measured (${distrust})`;
   const reason =
     trouble === undefined
-      ? `${shard.id} is at most ${Math.round(outline.utilisation * 100)} % full within ${settings.horizonMs / 60_000} min, ${how}.`
+      ? `${shard.id} is at most ${Math.round(utilisation.utilisation * 100)} % full within ${settings.horizonMs / 60_000} min, ${how}.`
       : `${troubleText(trouble, shard, turn.now)}; what helps is under way.`;
   turn.decide({
     ...answer,
     kind: 'KEEP',
     reason,
-    forecastPerSecond: outline.peakPerSecond,
+    forecastPerSecond: utilisation.peakPerSecond,
     capacityPerSecond: settings.safeUtilisation * shard.type.operationsPerSecond,
     crossingAt: trouble?.crossingAt ?? eventTime(0),
-    leadTimeMs: moveLeadMs(biggestBytes(shard), made.board.snapshot.measured, settings),
+    leadTimeMs: moveLeadMs(biggestBytes(shard), made.cluster.snapshot.measured, settings),
   });
 }
 
-function biggestBytes(shard: BoardShard): number {
+function biggestBytes(shard: ClusterShard): number {
   let bytes = 0;
   let peak = -1;
   for (const slice of shard.slices.values()) {
@@ -165,12 +165,12 @@ function carryOut(
       isAsked(action) || isApproved(turn, action) || (settings.approves?.({ kind: action.kind, subject }) ?? false);
     if (settings.mode === 'auto' || (settings.mode === 'approve' && approved)) {
       command(turn, action, snapshot);
-      notePromise(turn, action, snapshot);
+      openAudit(turn, action, snapshot);
     } else {
       waiting.push(action);
       const constraint = settings.mode === 'observe' ? 'observe' : 'approval';
       const what = settings.mode === 'observe' ? 'Only observed' : 'Waits for approval';
-      turn.refuse(subject, constraint, `${what}: ${describe(action)}. ${action.reason}`, saidOf(action));
+      turn.refuse(subject, constraint, `${what}: ${describe(action)}. ${action.reason}`, draftOf(action));
     }
   }
   const commandIds = turn.emits
@@ -181,7 +181,7 @@ function carryOut(
 
 function command(turn: Turn, action: Action, snapshot: Snapshot): void {
   const { rows } = turn;
-  const saying = { ...saidOf(action), dollarsOnce: onceDollars(action, snapshot) };
+  const saying = { ...draftOf(action), dollarsOnce: onceDollars(action, snapshot) };
   switch (action.kind) {
     case 'MOVE': {
       const target = rowOf(rows, 'shard', shardKey(action.to))!;
@@ -226,7 +226,7 @@ function spend(turn: Turn, spending: Omit<Spending, 'at'>): void {
 }
 
 function sayRefusals(turn: Turn, refusals: readonly Refusal[], seen: Seen): void {
-  for (const each of refusals) turn.refuse(each.subject, each.by, each.reason, saidOfRefusal(each));
+  for (const each of refusals) turn.refuse(each.subject, each.by, each.reason, draftOfRefusal(each));
   for (const shard of seen.unknownTypes) {
     const type = shard.resizingTo || shard.datastoreType;
     turn.refuse(shard.id, 'catalogue', `The catalogue has no type ${type}, so ${shard.id} is left alone.`);

@@ -14,7 +14,7 @@ import {
 import type { MoveState, ShardChange, StoreKind } from '../../../schemas/records.ts';
 import { jsonTable, type Rows } from '../../step.ts';
 import type { Learned } from '../demand/coefficients.ts';
-import type { Reach } from '../demand/reach.ts';
+import type { LookupWork } from '../demand/lookup-work.ts';
 
 /** The cell as a whole: counters, ledgers and what is open. */
 export interface CellRow {
@@ -54,7 +54,7 @@ export interface CellRow {
   learned: Record<StoreKind, Learned>;
   /** Types whose shards did not come up, and until when they are not asked for again. */
   avoided: Record<string, EventTime>;
-  /** Share of what actions promised that came true (promises.ts); absent before the first review. */
+  /** Share of what actions promised that came true (benefit-audit.ts); absent before the first review. */
   kept?: number;
   /** Plans that were put before a person, oldest first; absent before the first. */
   proposals?: PlanId[];
@@ -75,7 +75,7 @@ export interface Spending {
 export const TOP_QUANTILE = 0.99;
 
 /** What is known of the coming rate of one series and signal; steps from `madeAt` on. */
-export interface Outlook {
+export interface SeriesForecast {
   madeAt: EventTime;
   stepMs: number;
   current: number;
@@ -92,10 +92,10 @@ export interface Outlook {
 
 export interface SeriesRow {
   readonly kind: 'series';
-  subscriptions?: Outlook;
+  subscriptions?: SeriesForecast;
   /** Of the events that `subscriptions` foresees. */
   unsubscribeShare?: number;
-  publishes?: Outlook;
+  publishes?: SeriesForecast;
 }
 
 /** Measured rates above what the series row knows; for the reactive net alone. */
@@ -126,8 +126,8 @@ export interface ShardRow {
   roomyPlans: number;
   /** Why nothing can be had from its store; absent while it is there. */
   lost?: string;
-  /** Of look-ups in a trie that says so (reach.ts). */
-  reach?: Reach;
+  /** Of look-ups in a trie that says so (lookup-work.ts). */
+  reach?: LookupWork;
   measured?: {
     utilisation: number;
     /** Shares of the instance; absent when the store does not say. */
@@ -154,7 +154,7 @@ export interface SliceRow {
   entries: number;
   bytes: number;
   coolUntil: EventTime;
-  /** Shards that it was on lately, and until when it does not come back (goals/return.ts); absent when there is none. */
+  /** Shards that it was on lately, and until when it does not come back (constraints/return.ts); absent when there is none. */
   left?: readonly LeftShard[];
   /** The move or change that it takes part in; '' when free. */
   busyWith: string;
@@ -226,7 +226,7 @@ export interface GoneRow {
   readonly at: EventTime;
 }
 
-/** What actions for one shard promised, and what has come of it so far (promises.ts). */
+/** What actions for one shard promised, and what has come of it so far (benefit-audit.ts). */
 export interface PromiseRow {
   readonly kind: 'promise';
   readonly shard: ShardId;

@@ -17,9 +17,9 @@ import type {
 } from '../../../schemas/records.ts';
 import { FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD, firstPlacement } from '../../../state/genesis.ts';
 import type { Rows } from '../../step.ts';
-import { followChange } from '../audit/promises.ts';
+import { followChange } from '../audit/benefit-audit.ts';
 import { typeNamed } from '../cluster/catalog.ts';
-import { reachSaid } from '../demand/reach.ts';
+import { measuredLookupWork } from '../demand/lookup-work.ts';
 import type { PlanSettings } from '../settings.ts';
 import { abort, endReplica, freeSlice } from './moves.ts';
 import {
@@ -37,7 +37,7 @@ import {
   shardNumbered,
   sliceRowKey,
 } from './rows.ts';
-import { pointerEntry, type Saying, shardEntry, type Turn } from './turn.ts';
+import { type DecisionDraft, pointerEntry, shardEntry, type Turn } from './turn.ts';
 
 /** The rows of a cell of which nothing is known but genesis; on the first input, whatever it is. */
 export function beginCell(rows: Rows<Row>, settings: PlanSettings): CellRow {
@@ -59,7 +59,7 @@ export function startShard(
   kind: StoreKind,
   type: string,
   reason: string,
-  saying: Partial<Saying>,
+  saying: Partial<DecisionDraft>,
 ): ShardId {
   const { cell, rows } = turn;
   const id = shardNumbered(cell.nextShard++);
@@ -71,7 +71,13 @@ export function startShard(
   return id;
 }
 
-export function startResize(turn: Turn, shard: ShardRow, type: string, reason: string, saying: Partial<Saying>): void {
+export function startResize(
+  turn: Turn,
+  shard: ShardRow,
+  type: string,
+  reason: string,
+  saying: Partial<DecisionDraft>,
+): void {
   shard.resizingTo = type;
   shard.askedWallTime = turn.cell.wallTime;
   turn.rows.set(shardKey(shard.id), shard);
@@ -82,7 +88,7 @@ export function startResize(turn: Turn, shard: ShardRow, type: string, reason: s
 }
 
 /** An empty shard leaves the table as DRAINING, and as GONE when apply has released it. */
-export function startRetire(turn: Turn, shard: ShardRow, reason: string, saying: Partial<Saying>): void {
+export function startRetire(turn: Turn, shard: ShardRow, reason: string, saying: Partial<DecisionDraft>): void {
   if (shard.state === 'READY') turn.publish([shardEntry(shard, 'DRAINING')]);
   shard.state = 'RETIRING';
   turn.rows.set(shardKey(shard.id), shard);
@@ -98,7 +104,7 @@ export function startChange(
   before: readonly SliceKey[],
   after: readonly SliceKey[],
   reason: string,
-  saying: Partial<Saying>,
+  saying: Partial<DecisionDraft>,
 ): void {
   const body =
     change === 'SPLIT'
@@ -193,7 +199,8 @@ export function takeStoreMetrics(turn: Turn, metrics: DatastoreMetrics): void {
     lookupP99Ms: metrics.lookupP99Ms,
     at: metrics.timestamp,
   };
-  const reach = shard.storeKind === 'TRIE' ? reachSaid(shard.reach, metrics, turn.settings.coefficients) : undefined;
+  const reach =
+    shard.storeKind === 'TRIE' ? measuredLookupWork(shard.reach, metrics, turn.settings.coefficients) : undefined;
   if (reach !== undefined) shard.reach = reach;
   turn.rows.set(shardKey(shard.id), shard);
 }
@@ -345,7 +352,7 @@ function publishChange(turn: Turn, change: ChangeRow): void {
   const bytes = total((slice) => slice.bytes) * share;
   const coolUntil = eventTime(change.change === 'MERGE' ? turn.now + settings.coolDownMs : turn.now);
   followChange(turn, change);
-  // What one of them has left, all have (goals/return.ts).
+  // What one of them has left, all have (constraints/return.ts).
   const left = before.flatMap((slice) => slice.left ?? []).filter(({ until }) => until > turn.now);
   for (const key of gone) rows.delete(sliceRowKey(key));
   for (const key of made) {

@@ -3,13 +3,13 @@
 import type { ShardId, SliceKey } from '../../../schemas/ids.ts';
 import type { StoreKind } from '../../../schemas/records.ts';
 import { isTrieSlice } from '../../../state/keys.ts';
-import { earnedDeadBand } from '../audit/promises.ts';
-import type { PlannedShard, PlannedSlice, Snapshot } from '../cluster/board.ts';
+import { earnedDeadBand } from '../audit/benefit-audit.ts';
+import type { PlannedShard, PlannedSlice, Snapshot } from '../cluster/cluster-model.ts';
 import { totalLoads } from '../demand/ahead.ts';
 import { type Costs, lookupCost } from '../demand/coefficients.ts';
+import { costsOfCell, footprintsOfCell } from '../demand/cost-learning.ts';
 import { demandOf, emptyLoad, halfLoad, type Load, type SeriesFacts } from '../demand/demand.ts';
-import { costsOfCell, footprintsOfCell } from '../demand/lessons.ts';
-import { meanReach, type Reach, reachesOf, usualReach } from '../demand/reach.ts';
+import { type LookupWork, lookupWorkByShard, meanLookupWork, usualLookupWork } from '../demand/lookup-work.ts';
 import type { PlanSettings } from '../settings.ts';
 import { isSwitched } from './moves.ts';
 import {
@@ -34,7 +34,7 @@ export const SURGE_FRESH_MS = 120_000;
 export interface Seen {
   readonly snapshot: Snapshot;
   /** How far look-ups in each shard were taken to reach. */
-  readonly reaches: ReadonlyMap<ShardId, Reach>;
+  readonly reaches: ReadonlyMap<ShardId, LookupWork>;
   /** Shards on a type that the catalogue no longer has: left alone. */
   readonly unknownTypes: readonly ShardRow[];
   /** Shards that have lost their data: left alone too. */
@@ -62,7 +62,7 @@ export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings
   const movesOf = new Map<ShardId, number>();
   for (const move of inFlight) for (const id of [move.from, move.to]) movesOf.set(id, (movesOf.get(id) ?? 0) + 1);
 
-  const reaches = reachesOf(shardRows, settings.coefficients);
+  const reaches = lookupWorkByShard(shardRows, settings.coefficients);
   const placed = placedSlices(sliceRows, changes, moves, reaches);
   const costs = costsOfCell(cell, settings);
   // In an order of their own: which partition's forecasts came first must not show in the last digit of a sum.
@@ -105,7 +105,7 @@ export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings
 }
 
 /** Filled in when all demand is known. */
-type Placed = Omit<PlannedSlice, 'load'> & { load: Load; readonly reach: Reach };
+type Placed = Omit<PlannedSlice, 'load'> & { load: Load; readonly reach: LookupWork };
 const NOT_KNOWN_YET: Load = emptyLoad(0);
 
 /** Slices as they will be when the moves and changes in flight have ended. */
@@ -113,7 +113,7 @@ function placedSlices(
   rows: readonly SliceRow[],
   changes: readonly ChangeRow[],
   moves: readonly MoveRow[],
-  reaches: ReadonlyMap<ShardId, Reach>,
+  reaches: ReadonlyMap<ShardId, LookupWork>,
 ): Placed[] {
   const targetOf = new Map<SliceKey, ShardId>();
   const replicaAt = new Map<SliceKey, ShardId>();
@@ -153,16 +153,16 @@ function placedSlices(
 
 /** How far look-ups of each kind reach on average over all that are asked. */
 function reachesAsked(
-  slices: readonly { readonly slice: SliceKey; readonly reach: Reach; readonly load: Load }[],
+  slices: readonly { readonly slice: SliceKey; readonly reach: LookupWork; readonly load: Load }[],
   costs: Costs,
   { coefficients }: PlanSettings,
-): Record<StoreKind, Reach> {
+): Record<StoreKind, LookupWork> {
   const asked = slices
     .filter(({ slice, load }) => isTrieSlice(slice) && load.lookups > 0)
     .map(({ reach, load }) => ({ reach, weight: load.lookups / lookupCost(costs.TRIE, reach) }));
   return {
-    KEY_VALUE: usualReach('KEY_VALUE', coefficients),
-    TRIE: asked.length > 0 ? meanReach(asked) : usualReach('TRIE', coefficients),
+    KEY_VALUE: usualLookupWork('KEY_VALUE', coefficients),
+    TRIE: asked.length > 0 ? meanLookupWork(asked) : usualLookupWork('TRIE', coefficients),
   };
 }
 

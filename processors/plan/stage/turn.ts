@@ -22,7 +22,7 @@ import { type CellRow, type GoneRow, goneKey, type Row, type ShardRow, saidKey, 
 export type PlanEmit = Emit<'commands', Command> | Emit<'pointer-table', PointerRecord> | Emit<'decisions', Decision>;
 
 /** A decision as its maker writes it; what is left out does not apply. */
-export type Saying = Pick<Decision, 'kind' | 'subject' | 'reason'> & Partial<Omit<Decision, 'id' | 'at'>>;
+export type DecisionDraft = Pick<Decision, 'kind' | 'subject' | 'reason'> & Partial<Omit<Decision, 'id' | 'at'>>;
 
 export type Unpublished = Omit<PointerEntry, 'epoch'> | Omit<ShardEntry, 'epoch'>;
 
@@ -93,7 +93,7 @@ export class Turn {
     return decisionId(this.cell.nextDecision - 1);
   }
 
-  decide(saying: Saying): void {
+  decide(saying: DecisionDraft): void {
     const id = decisionId(this.cell.nextDecision++);
     this.keepCell();
     const value: Decision = { id, at: this.now, ...UNSAID, ...saying };
@@ -101,7 +101,7 @@ export class Turn {
   }
 
   /** Says a refusal unless the same was said of the same subject and still stands. True when it was said. */
-  refuse(subject: string, constraint: string, reason: string, facts: Partial<Saying> = {}): boolean {
+  refuse(subject: string, constraint: string, reason: string, facts: Partial<DecisionDraft> = {}): boolean {
     const key = saidKey(subject, constraint);
     const said = this.rows.get(key);
     const { now } = this;

@@ -17,11 +17,11 @@ import { shardsOfSlice } from './moves.ts';
 import {
   cellOf,
   type MoveRow,
-  type Outlook,
   type PlanRows,
   type ProposalRow,
   rowOf,
   rowsOf,
+  type SeriesForecast,
   type ShardRow,
   seriesKey,
   shardKey,
@@ -159,7 +159,7 @@ export function pointerOf(
   readonly instanceId: string;
   readonly address: string;
 }[] {
-  return homesInRows(rows, partitions, topic).map(({ slice, shard, epoch: since }) => {
+  return placementsInRows(rows, partitions, topic).map(({ slice, shard, epoch: since }) => {
     const home = rowOf(rows, 'shard', shardKey(shard));
     return {
       slice,
@@ -193,16 +193,16 @@ export function shardMapOfRows(rows: PlanRows, partitions: number): ShardMap {
 }
 
 /** What is known of the coming rates of a topic: its own series, or that of the leaf or slice around it. */
-export function outlooksOf(
+export function seriesForecastsOf(
   rows: PlanRows,
   series: string,
-): { readonly subscriptions: Outlook | undefined; readonly publishes: Outlook | undefined } {
+): { readonly subscriptions: SeriesForecast | undefined; readonly publishes: SeriesForecast | undefined } {
   const row = rowOf(rows, 'series', seriesKey(series));
   return { subscriptions: row?.subscriptions, publishes: row?.publishes };
 }
 
 /** The slices that a PUBLISH to the topic asks, or that hold the filter, with their epoch, once for each shard of them. */
-export function homesInRows(
+export function placementsInRows(
   rows: PlanRows,
   partitions: number,
   topic: string,

@@ -5,7 +5,7 @@ import { protocolFor } from '../../../evaluation/backtest/protocol.ts';
 import { parseTrace } from '../../../evaluation/trace.ts';
 import { LEVELS } from '../../../processors/forecast/combine/calibration.ts';
 import { lstmOf } from '../../../processors/forecast/models/lstm.ts';
-import { hours, traceText } from './made.ts';
+import { hours, traceText } from './synthetic.ts';
 
 const values = hours(240);
 const series = protocolFor(parseTrace(traceText({ rate: values }, 3_600), 'own.csv'), 'own.csv', 'own', 'rate');

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Pictured } from '../../../evaluation/backtest/panel.ts';
 import { overviewPicture, seriesPicture } from '../../../evaluation/backtest/picture.ts';
 import { LEVELS } from '../../../processors/forecast/combine/calibration.ts';
-import { hours } from './made.ts';
+import { hours } from './synthetic.ts';
 
 /** Forecasts of 24 steps whose quantiles are 10 apart. */
 function pictured(over: Partial<Pictured> = {}): Pictured {

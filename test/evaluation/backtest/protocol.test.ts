@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { originsOf, parseProtocol, protocolFor } from '../../../evaluation/backtest/protocol.ts';
 import { valuesOf } from '../../../evaluation/protocol-series.ts';
 import { parseTrace } from '../../../evaluation/trace.ts';
-import { hours, SMALL, SMALL_FILE, traceText } from './made.ts';
+import { hours, SMALL, SMALL_FILE, traceText } from './synthetic.ts';
 
 const [given] = SMALL_FILE.series;
 const parse = (value: unknown) => parseProtocol(JSON.stringify(value), 'p.json');

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { REFERENCES } from '../../../evaluation/backtest/references.ts';
 import { LEVELS, MEDIAN } from '../../../processors/forecast/combine/calibration.ts';
-import { SMALL } from './made.ts';
+import { SMALL } from './synthetic.ts';
 
 const LEVEL_95 = LEVELS.indexOf(0.95);
 const LEVEL_10 = LEVELS.indexOf(0.1);

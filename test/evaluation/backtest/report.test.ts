@@ -8,7 +8,7 @@ import {
   meansTable,
 } from '../../../evaluation/backtest/report.ts';
 import type { ScoreRow } from '../../../evaluation/backtest/score.ts';
-import { SMALL } from './made.ts';
+import { SMALL } from './synthetic.ts';
 
 const protocol = [
   { ...SMALL, dataset: 'easy', series: 'a' },

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { overallMean, type ScoreRow, scoresOf } from '../../../evaluation/backtest/score.ts';
 import { LEVELS } from '../../../processors/forecast/combine/calibration.ts';
-import { SMALL } from './made.ts';
+import { SMALL } from './synthetic.ts';
 
 /** The same quantile at every level but those given. */
 const flat = (steps: number, value: number, over: Readonly<Record<number, number>> = {}): Float64Array =>

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { protocolFor } from '../../../evaluation/backtest/protocol.ts';
 import { type BacktestForecasts, type BacktestTask, runBacktest } from '../../../evaluation/edge/backtest-worker.ts';
 import { parseTrace } from '../../../evaluation/trace.ts';
-import { hours, traceText } from '../backtest/made.ts';
+import { hours, traceText } from '../backtest/synthetic.ts';
 
 const values = hours(240);
 const series = protocolFor(parseTrace(traceText({ rate: values }, 3_600), 'own.csv'), 'own.csv', 'own', 'rate');

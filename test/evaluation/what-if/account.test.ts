@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { ServingShard } from '../../../evaluation/what-if/account.ts';
-import { accountOf, KV, KV_LARGE, TRIE } from './made.ts';
+import { accountOf, KV, KV_LARGE, TRIE } from './synthetic.ts';
 
 const GIB = 1024 ** 3;
 const serving = (...loads: readonly number[]): ServingShard[] => loads.map((perSecond) => ({ type: KV, perSecond }));

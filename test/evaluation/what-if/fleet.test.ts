@@ -4,7 +4,7 @@ import { PLAN_DEFAULTS } from '../../../processors/plan/settings.ts';
 import type { SliceKey } from '../../../schemas/ids.ts';
 import { groupSlice, hashSlice, partitionOf, pinSlice, ROOT_KEY } from '../../../state/keys.ts';
 import { firstSlices } from '../../../state/slice-tree.ts';
-import { fleetOf, played } from './made.ts';
+import { fleetOf, played } from './synthetic.ts';
 
 const TWO = played({ day: (minute) => 10 + minute, night: () => 5 }, 120);
 const PARTITIONS = 4;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { type Bucket, bucketsOf, Ladder, laddersOf } from '../../../evaluation/what-if/ladder.ts';
-import { CATALOG, fleetOf, KV, played } from './made.ts';
+import { CATALOG, fleetOf, KV, played } from './synthetic.ts';
 
 /** Buckets of one series with so many operations a message. */
 const buckets = (...operations: readonly number[]): Bucket[] =>

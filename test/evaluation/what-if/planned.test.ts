@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import type { Account } from '../../../evaluation/what-if/account.ts';
 import type { Cell } from '../../../evaluation/what-if/cell.ts';
-import { LearnedOutlooks, PerfectOutlooks } from '../../../evaluation/what-if/outlooks.ts';
+import { LearnedForecasts, PerfectForecasts } from '../../../evaluation/what-if/forecast-source.ts';
 import { runPlanner } from '../../../evaluation/what-if/planned.ts';
 import type { Forecast } from '../../../schemas/records.ts';
-import { accountOf, CATALOG, finished, fleetOf, played } from './made.ts';
+import { accountOf, CATALOG, finished, fleetOf, played } from './synthetic.ts';
 
 const START_AT = Date.UTC(2026, 0, 5);
 const DAY = 1_440;
@@ -16,9 +16,9 @@ function run(kind: 'perfect' | 'learned', settleFrom = 60): { cell: Cell; accoun
   const fleet = fleetOf(RISING, { learnMinutes: 180, busyPerSecond: 60 });
   const counted = fleet.counted();
   const account = accountOf({ firstMinute: 180, minutes: 240, entries: fleet.entries });
-  const outlooks = kind === 'perfect' ? new PerfectOutlooks(fleet, counted) : new LearnedOutlooks(fleet, counted);
+  const forecasts = kind === 'perfect' ? new PerfectForecasts(fleet, counted) : new LearnedForecasts(fleet, counted);
   const cell = finished(
-    runPlanner({ fleet, counted, catalog: CATALOG, outlooks, account, startAt: START_AT, settleFrom }),
+    runPlanner({ fleet, counted, catalog: CATALOG, forecasts: forecasts, account, startAt: START_AT, settleFrom }),
   );
   return { cell, account };
 }
@@ -59,7 +59,7 @@ describe('the planner in a what-if', () => {
   });
 });
 
-describe('outlooks', () => {
+describe('forecast sources', () => {
   const rates = (forecast: Forecast | undefined, level: number): number[] => {
     const { levels, quantiles } = forecast!;
     return quantiles.filter((_, at) => at % levels.length === levels.indexOf(level));
@@ -68,8 +68,8 @@ describe('outlooks', () => {
   test('the perfect one tells the minutes to come, for both signals of a leaf', () => {
     const fleet = fleetOf(RISING);
     const counted = fleet.counted();
-    const outlooks = new PerfectOutlooks(fleet, counted);
-    const told = outlooks.forecasts(239, START_AT as never);
+    const forecasts = new PerfectForecasts(fleet, counted);
+    const told = forecasts.forecasts(239, START_AT as never);
     const leaf = counted.find(({ series }) => series.startsWith('c/'))!;
     const own = told.filter(({ series }) => series === leaf.series);
     expect(own.map(({ signal }) => signal)).toEqual(['PUBLISHES', 'SUBSCRIPTIONS']);
@@ -79,7 +79,7 @@ describe('outlooks', () => {
 
   test('groups have no subscription events', () => {
     const fleet = fleetOf(RISING);
-    const told = new PerfectOutlooks(fleet, fleet.counted()).forecasts(10, START_AT as never);
+    const told = new PerfectForecasts(fleet, fleet.counted()).forecasts(10, START_AT as never);
     expect(told.filter(({ series }) => series.startsWith('w/')).every(({ signal }) => signal === 'PUBLISHES')).toBe(
       true,
     );
@@ -89,9 +89,9 @@ describe('outlooks', () => {
     const past = (minute: number): number => 20 + 10 * Math.sin(minute / 100);
     const told = [past, (minute: number) => (minute < DAY ? past(minute) : 500)].map((rate) => {
       const fleet = fleetOf(played({ one: rate }, DAY + 120), { learnMinutes: DAY });
-      const outlooks = new LearnedOutlooks(fleet, fleet.counted().slice(0, 2));
-      for (let minute = 0; minute < DAY; minute++) outlooks.close(minute);
-      return outlooks.forecasts(DAY - 1, START_AT as never);
+      const forecasts = new LearnedForecasts(fleet, fleet.counted().slice(0, 2));
+      for (let minute = 0; minute < DAY; minute++) forecasts.close(minute);
+      return forecasts.forecasts(DAY - 1, START_AT as never);
     });
     expect(told[1]).toEqual(told[0]);
     expect(told[0]!.every(({ trusted }) => trusted)).toBe(true);

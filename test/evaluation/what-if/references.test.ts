@@ -7,7 +7,7 @@ import {
   type ReferenceName,
   runReference,
 } from '../../../evaluation/what-if/references.ts';
-import { accountOf, CATALOG, finished, fleetOf, KV, played } from './made.ts';
+import { accountOf, CATALOG, finished, fleetOf, KV, played } from './synthetic.ts';
 
 /** Up to four even shards (and more that are not) that do 100 operations/s each; safe up to 80. */
 const BUCKETS: Bucket[] = Array.from({ length: 12 }, () => ({ operations: Float64Array.of(1), entries: 1 }));

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { whatIfPicture } from '../../../evaluation/what-if/picture.ts';
 import { minutesOf, POLICIES, type WhatIf, type WhatIfResult, whatIf } from '../../../evaluation/what-if/run.ts';
-import { CATALOG, finished, played } from './made.ts';
+import { CATALOG, finished, played } from './synthetic.ts';
 
 const LEARN = 370;
 const PAID = 40;

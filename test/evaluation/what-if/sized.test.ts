@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { type Bucket, Ladder } from '../../../evaluation/what-if/ladder.ts';
 import { SizedShards } from '../../../evaluation/what-if/sized.ts';
-import { KV } from './made.ts';
+import { KV } from './synthetic.ts';
 
 /** Two copies at once, 10 rows a second, each row read twice: a bucket of 50 takes 10 s. */
 const PACE = { rowsPerSecond: 10, shortMs: 10_000, links: 2, bytesPerEntry: 200 };

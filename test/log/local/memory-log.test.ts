@@ -9,7 +9,7 @@ logSuite('memory', async ({ app, partitions }) => {
     log,
     restart: async () => {
       await log.close();
-      log = new MemoryLog({ app, partitions, shelf: log.shelf });
+      log = new MemoryLog({ app, partitions, storage: log.storage });
       return log;
     },
     fence: async (group, partition) => log.fence(group.name, partition),
@@ -107,7 +107,7 @@ describe('local log: what tests can bring about in memory', () => {
       const log = new MemoryLog({ app: 'a', partitions: 1 });
       await log.prepare([shape]);
       await append(log, 'a', 'b');
-      log.shelf.start = () => 1;
+      log.storage.start = () => 1;
       const member = await log.join(group, { ...handlerOf(async () => {}), gained: async () => ({ 'in/0': next }) });
       await expect(member.done).rejects.toMatchObject({ code: 'INPUT_TRUNCATED' });
       await log.close();
@@ -131,7 +131,7 @@ describe('local log: what tests can bring about in memory', () => {
     });
     const follower = await log.follow('in', 'earliest', async () => {});
     await log.settle();
-    log.shelf.write = () => Promise.reject(new Error('no space left on device'));
+    log.storage.write = () => Promise.reject(new Error('no space left on device'));
     const commit = { changelog: [{ key: 'a', value: Buffer.from('1') }], outputs: [], inputs: {} };
     const results = await Promise.allSettled([owned!.commit(commit), append(log, 'a')]);
     expect(results.map((each) => each.status === 'rejected' && each.reason.code)).toEqual([

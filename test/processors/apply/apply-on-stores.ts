@@ -3,7 +3,7 @@
 
 import { effectsOver, type PerformSettings } from '../../../datastores/perform.ts';
 import type { Answer, Provisioner } from '../../../datastores/shard-store.ts';
-import { APPLY_DEFAULTS, type ApplySettings, carryOut, lives } from '../../../processors/apply/apply.ts';
+import { APPLY_DEFAULTS, type ApplySettings, carryOut, partitionStates } from '../../../processors/apply/apply.ts';
 import type { Rows } from '../../../processors/step.ts';
 import { RowTable } from '../../../runtime/row-table.ts';
 import { epoch, eventTime, moveId, type ShardId, shardId, sliceKey } from '../../../schemas/ids.ts';
@@ -23,7 +23,7 @@ const DEFAULTS: ApplySettings = {
 export class ApplyOnStores {
   readonly told: Progress['body'][] = [];
   readonly shards: Provisioner;
-  readonly #rows = new RowTable(lives as never);
+  readonly #rows = new RowTable(partitionStates as never);
   readonly #settings: ApplySettings;
   readonly #effects: ReturnType<typeof effectsOver>;
   readonly #remove: () => Promise<void>;

@@ -2,7 +2,13 @@
 // pointers. Crashes lose the rows since the last commit and keep what was performed. `check` throws at the first breach
 // of I1, I2 or I7; stores refuse stale writes (I6) by their own rule.
 
-import { APPLY_DEFAULTS, type ApplySettings, carryOut, lives, type Row } from '../../../processors/apply/apply.ts';
+import {
+  APPLY_DEFAULTS,
+  type ApplySettings,
+  carryOut,
+  partitionStates,
+  type Row,
+} from '../../../processors/apply/apply.ts';
 import type { Input, Tick } from '../../../processors/step.ts';
 import { epoch, eventTime, moveId, type ShardId, type SliceKey, shardId } from '../../../schemas/ids.ts';
 import type {
@@ -140,11 +146,11 @@ export class ApplyWorld {
     const tick: Tick = { eventTime: 1_000 + this.#next, wallTime: this.#wallMs, pointerEpoch: this.#epoch };
     const told = this.#run([...taken, { topic: 'clock', partition: 0, offset: 0, key: '', value: tick }], crash);
     if (crash !== 'none') {
-      this.#rows = new Map([...this.#durable].map(([key, bytes]) => [key, lives.decode(bytes)]));
+      this.#rows = new Map([...this.#durable].map(([key, bytes]) => [key, partitionStates.decode(bytes)]));
       this.#next = this.#committed;
       return;
     }
-    this.#durable = new Map([...this.#rows].map(([key, row]) => [key, lives.encode(row)]));
+    this.#durable = new Map([...this.#rows].map(([key, row]) => [key, partitionStates.encode(row)]));
     this.#committed = this.#next;
     this.progress.push(...told);
     if (!this.autopilot) return;

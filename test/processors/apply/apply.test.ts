@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { APPLY_DEFAULTS, carryOut, lives, type Row } from '../../../processors/apply/apply.ts';
-import type { Life } from '../../../processors/apply/life.ts';
+import { APPLY_DEFAULTS, carryOut, partitionStates, type Row } from '../../../processors/apply/apply.ts';
+import type { PartitionState } from '../../../processors/apply/partition-state.ts';
 import { epoch, eventTime, moveId, type ShardId, shardId, sliceKey } from '../../../schemas/ids.ts';
 import type { Command, Progress } from '../../../schemas/records.ts';
 import type { Effect, Outcome } from '../../../state/effects.ts';
@@ -70,7 +70,7 @@ class Task {
   }
 
   restart(): void {
-    this.rows = new Map([...this.rows].map(([key, row]) => [key, lives.decode(lives.encode(row))]));
+    this.rows = new Map([...this.rows].map(([key, row]) => [key, partitionStates.decode(partitionStates.encode(row))]));
   }
 
   provisioned(shard: string, state: 'pending' | 'ready' | 'failed' | 'lost', datastoreType = 'kv', address = '') {
@@ -289,7 +289,7 @@ describe('apply: splits and merges', () => {
     for (const filter of own)
       task.command({ kind: 'SplitSlice', slice: c, into: [c, sliceKey(`t/${filter}`)] }, filter.slice(0, 20));
     expect(own.length).toBeGreaterThan(4);
-    const sizes = [...task.rows].map(([, row]) => lives.encode(row).length);
+    const sizes = [...task.rows].map(([, row]) => partitionStates.encode(row).length);
     expect(Math.max(...sizes)).toBeLessThan(64 * 1024);
     task.restart();
     task.tick();
@@ -303,10 +303,10 @@ describe('apply: splits and merges', () => {
     const slices = [...task.rows.values()].flatMap((row) =>
       row.kind === 'slice' ? [[row.slice, row.shard, row.epoch]] : [],
     );
-    const { kind, partitions, partition, finished, eventTime } = task.rows.get('life') as Life;
+    const { kind, partitions, partition, finished, eventTime } = task.rows.get('life') as PartitionState;
     const earlier = { kind, partitions, partition, slices, finished, eventTime };
     for (const key of [...task.rows.keys()]) if (key.startsWith('slice/')) task.rows.delete(key);
-    task.rows.set('life', lives.decode(Buffer.from(JSON.stringify(earlier))));
+    task.rows.set('life', partitionStates.decode(Buffer.from(JSON.stringify(earlier))));
     task.tick();
     task.command({ kind: 'SplitSlice', slice: c, into: halves });
     task.restart();
@@ -468,7 +468,7 @@ describe('apply: shards on command', () => {
     expect(task.hear({ kind: 'released', shard, refused: '' }).told).toEqual([]);
   });
 
-  test('a release that the store refuses leaves the shard as it was, and the planner is told what lives there', () => {
+  test('a release that the store refuses leaves the shard as it was, and the planner is told what partitionStates there', () => {
     const task = allocated();
     task.provisioned(shard, 'ready', 'big');
     task.command({ kind: 'RetireShard', shardId: shard });

@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { effectsOver } from '../../../datastores/perform.ts';
 import type { Provisioner } from '../../../datastores/shard-store.ts';
-import { APPLY_DEFAULTS, carryOut, lives, type Row } from '../../../processors/apply/apply.ts';
+import { APPLY_DEFAULTS, carryOut, partitionStates, type Row } from '../../../processors/apply/apply.ts';
 import { epoch, eventTime, moveId, type ShardId, shardId, sliceKey } from '../../../schemas/ids.ts';
 import type { Command, Progress, SteerAction } from '../../../schemas/records.ts';
 import type { Effect } from '../../../state/effects.ts';
@@ -181,7 +181,7 @@ class Task {
   }
 
   copy(): Map<string, Row> {
-    return new Map([...this.#rows].map(([key, row]) => [key, lives.decode(lives.encode(row))]));
+    return new Map([...this.#rows].map(([key, row]) => [key, partitionStates.decode(partitionStates.encode(row))]));
   }
 
   restart(rows = this.copy()): void {

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { effectsOver } from '../../../datastores/perform.ts';
 import { type ShardServer, startShardServer } from '../../../datastores/protocol/shard-server.ts';
 import type { Provisioner } from '../../../datastores/shard-store.ts';
-import { APPLY_DEFAULTS, carryOut, lives, type Row } from '../../../processors/apply/apply.ts';
+import { APPLY_DEFAULTS, carryOut, partitionStates, type Row } from '../../../processors/apply/apply.ts';
 import { remoteProvisioner } from '../../../provisioners/remote/remote-provisioner.ts';
 import { epoch, eventTime, moveId, shardId, sliceKey } from '../../../schemas/ids.ts';
 import type { Command, Progress } from '../../../schemas/records.ts';
@@ -110,7 +110,7 @@ class Task {
   }
 
   restart(): void {
-    this.rows = new Map([...this.rows].map(([key, row]) => [key, lives.decode(lives.encode(row))]));
+    this.rows = new Map([...this.rows].map(([key, row]) => [key, partitionStates.decode(partitionStates.encode(row))]));
     this.#step = carryOut(settings);
     this.#effects = this.#client();
   }

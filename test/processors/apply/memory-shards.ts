@@ -143,13 +143,13 @@ export class MemoryShards {
     return { rows, cursor: last === undefined ? cursor : keyOf(last), done: within.length <= limit };
   }
 
-  /** D6: what lives in the shard; '' when it has gone. */
+  /** D6: what partitionStates in the shard; '' when it has gone. */
   #released(id: ShardId): string {
     const { rows, owners } = this.shard(id);
     const records = [...owners.values()];
     const isLeft = (row: SubscriptionRow): boolean =>
       records.some(({ slice }) => covers(slice, row.filter, row.clientId, this.partitions));
-    if (records.some(({ state }) => state !== 'moved')) return 'a slice lives here';
+    if (records.some(({ state }) => state !== 'moved')) return 'a slice partitionStates here';
     if ([...rows.values()].some((row) => !row.gone && !isLeft(row))) return 'rows are here';
     this.shards.delete(id);
     return '';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { type FitRequest, fitted } from '../../../processors/forecast/fits.ts';
-import { forecasting, type Row } from '../../../processors/forecast/forecast.ts';
+import { type FitRequest, fitModels } from '../../../processors/forecast/fits.ts';
+import { forecastWith, type Row } from '../../../processors/forecast/forecast.ts';
 import { FORECAST_DEFAULTS, type ForecastSettings } from '../../../processors/forecast/settings.ts';
 import type { Emit, Rows, Table } from '../../../processors/step.ts';
 import { RowTable } from '../../../runtime/row-table.ts';
@@ -13,7 +13,7 @@ const T0 = 1_704_067_200_000;
 const MINUTE = 60_000;
 
 function task(settings: Partial<ForecastSettings> = {}) {
-  const { step, keeps } = forecasting({ ...FORECAST_DEFAULTS, ...settings });
+  const { step, keeps } = forecastWith({ ...FORECAST_DEFAULTS, ...settings });
   let table = new RowTable(keeps as Table<unknown>);
   const stored = new Map<string, Buffer>();
   const out: { topic: string; key: string; value: Forecast | null }[] = [];
@@ -78,7 +78,7 @@ function task(settings: Partial<ForecastSettings> = {}) {
     /** Answers what was asked for. */
     fit() {
       for (const request of fits.splice(0))
-        take(step(rows(), { topic: 'fitted', ...place, key: '', value: fitted(request) }));
+        take(step(rows(), { topic: 'fitted', ...place, key: '', value: fitModels(request) }));
     },
   };
 }

@@ -1,14 +1,19 @@
-// The plan as a pure function: each action, each goal and its refusal, over small snapshots.
+// The plan as a pure function: each action, each constraint and its refusal, over small snapshots.
 
 import { describe, expect, test } from 'vitest';
 import type { Action } from '../../../processors/plan/cluster/actions.ts';
-import { Board, type PlannedShard, type PlannedSlice, type Snapshot } from '../../../processors/plan/cluster/board.ts';
 import { typeNamed } from '../../../processors/plan/cluster/catalog.ts';
-import { firstRefusal, GOALS } from '../../../processors/plan/constraints/goals.ts';
+import {
+  ClusterModel,
+  type PlannedShard,
+  type PlannedSlice,
+  type Snapshot,
+} from '../../../processors/plan/cluster/cluster-model.ts';
+import { CONSTRAINTS, firstRefusal } from '../../../processors/plan/constraints/constraints.ts';
 import { emptyTotal } from '../../../processors/plan/demand/ahead.ts';
 import { troubleOf } from '../../../processors/plan/demand/capacity.ts';
 import { emptyLoad, type Load } from '../../../processors/plan/demand/demand.ts';
-import { riskAt } from '../../../processors/plan/demand/outline.ts';
+import { riskAt } from '../../../processors/plan/demand/utilisation-forecast.ts';
 import { plan } from '../../../processors/plan/plan.ts';
 import { eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
 import { CATALOG, FOOTPRINTS, SETTINGS, T0 } from './simulator.ts';
@@ -372,7 +377,7 @@ describe('when to act', () => {
   });
 });
 
-describe('goals', () => {
+describe('constraints', () => {
   const base = snapshot({ shards: [shard('a'), shard('b')], slices: [...four('a', 220), slice('c/9/', 'b', 600)] });
   const facts = {
     reason: '',
@@ -429,7 +434,7 @@ describe('goals', () => {
   ];
   for (const { by, action, given } of cases)
     test(`${action.kind} ${by === undefined ? 'passes' : `is refused by ${by}`}${given ? `, given ${Object.keys(given)}` : ''}`, () => {
-      const refused = firstRefusal(GOALS, new Board({ ...base, ...given }), action);
+      const refused = firstRefusal(CONSTRAINTS, new ClusterModel({ ...base, ...given }), action);
       expect(refused?.by).toBe(by);
       if (refused !== undefined) expect(refused.reason).toMatch(/^Not done: .+\. .+/);
     });
@@ -468,12 +473,13 @@ describe('goals', () => {
   const large = (id: string) => shard(id, { type: typeNamed(CATALOG, 'kv-large') });
 
   test('look-ups that are too many for any instance are shared with a replica where there is room', () => {
-    const { actions, board } = plan(
+    const { actions, cluster } = plan(
       snapshot({ shards: [large('a'), large('b')], slices: [slice('t/hot', 'a', reads(4_000))] }),
     );
     expect(actions).toMatchObject([{ kind: 'MOVE', replicates: true, slice: { slice: 't/hot' }, to: 'b' }]);
     expect(actions[0]!.reason).toContain('takes half of its look-ups');
-    for (const id of ['a', 'b'] as ShardId[]) expect(board.outline(board.shards.get(id)!).utilisation).toBe(0.5);
+    for (const id of ['a', 'b'] as ShardId[])
+      expect(cluster.utilisation(cluster.shards.get(id)!).utilisation).toBe(0.5);
   });
 
   test('a shard is bought for the replica where there is no room', () => {
@@ -537,10 +543,10 @@ test('spreads of slices neither add up nor cancel out (B1)', () => {
     made.spread.fill(100);
     return made;
   };
-  const board = new Board(
+  const cluster = new ClusterModel(
     snapshot({ shards: [shard('a')], slices: four('a', 0).map((each) => ({ ...each, load: noisy() })) }),
   );
-  const { peakPerSecond } = board.outline(board.shards.get('a' as ShardId)!);
+  const { peakPerSecond } = cluster.utilisation(cluster.shards.get('a' as ShardId)!);
   expect(peakPerSecond).toBeGreaterThan(400 + 200);
   expect(peakPerSecond).toBeLessThan(400 + 400);
 });
@@ -588,18 +594,21 @@ describe('money in a plan', () => {
   test('requests count in what the cell costs an hour, wherever they go', () => {
     const catalog = types(1);
     const onDemand = shard('a', { type: typeNamed(catalog, 'on-demand') });
-    const board = new Board(snapshot({ catalog, shards: [onDemand, shard('b')], slices: four('a', 250) }));
-    expect(board.dollarsPerHour).toBeCloseTo(0.1 + 3.6);
-    board.move(board.shards.get('a' as ShardId)!.slices.get('c/0/' as SliceKey)!, board.shards.get('b' as ShardId)!);
-    expect(board.dollarsPerHour).toBeCloseTo(0.1 + 2.7);
+    const cluster = new ClusterModel(snapshot({ catalog, shards: [onDemand, shard('b')], slices: four('a', 250) }));
+    expect(cluster.dollarsPerHour).toBeCloseTo(0.1 + 3.6);
+    cluster.move(
+      cluster.shards.get('a' as ShardId)!.slices.get('c/0/' as SliceKey)!,
+      cluster.shards.get('b' as ShardId)!,
+    );
+    expect(cluster.dollarsPerHour).toBeCloseTo(0.1 + 2.7);
   });
 
   test('the risk of an overload is the upper quantile at its load, a half at the median, and certain for what is known', () => {
     const riskOf = (median: number, spread: number): number => {
       const made = load(0, median);
       made.spread.fill(spread);
-      const board = new Board(snapshot({ shards: [shard('a')], slices: [slice('c/0/', 'a', made)] }));
-      return riskAt(board.shards.get('a' as ShardId)!, 0, SETTINGS);
+      const cluster = new ClusterModel(snapshot({ shards: [shard('a')], slices: [slice('c/0/', 'a', made)] }));
+      return riskAt(cluster.shards.get('a' as ShardId)!, 0, SETTINGS);
     };
     expect(riskOf(400, 400)).toBeCloseTo(0.05); // 800 is safe capacity.
     expect(riskOf(800, 400)).toBeCloseTo(0.5);
@@ -611,15 +620,23 @@ describe('money in a plan', () => {
 
 test('full of a disk is trouble of storage, not of memory', () => {
   const type = { ...typeNamed(CATALOG, 'kv'), storageBytes: 1e12 };
-  const board = new Board(
+  const cluster = new ClusterModel(
     snapshot({ shards: [shard('a', { type })], slices: [slice('c/0/', 'a', 1, { bytes: 9e11 })] }),
   );
-  expect(troubleOf(board, board.shards.get('a' as ShardId)!)).toMatchObject({ dimension: 'storage', crossingAt: NOW });
+  expect(troubleOf(cluster, cluster.shards.get('a' as ShardId)!)).toMatchObject({
+    dimension: 'storage',
+    crossingAt: NOW,
+  });
 });
 
 test('full of entries is trouble too, at once', () => {
-  const board = new Board(snapshot({ shards: [shard('a')], slices: [slice('c/0/', 'a', 1, { entries: 900_000 })] }));
-  expect(troubleOf(board, board.shards.get('a' as ShardId)!)).toMatchObject({ dimension: 'entries', crossingAt: NOW });
+  const cluster = new ClusterModel(
+    snapshot({ shards: [shard('a')], slices: [slice('c/0/', 'a', 1, { entries: 900_000 })] }),
+  );
+  expect(troubleOf(cluster, cluster.shards.get('a' as ShardId)!)).toMatchObject({
+    dimension: 'entries',
+    crossingAt: NOW,
+  });
 });
 
 test('the same snapshot gives the same plan, whatever the order of its slices', () => {

@@ -2,8 +2,8 @@
 // the planner's decisions lead to, thousands of rounds in a second. All randomness is an argument.
 
 import type { Action } from '../../../processors/plan/cluster/actions.ts';
-import type { PlannedShard, PlannedSlice, Snapshot } from '../../../processors/plan/cluster/board.ts';
 import { typeNamed } from '../../../processors/plan/cluster/catalog.ts';
+import type { PlannedShard, PlannedSlice, Snapshot } from '../../../processors/plan/cluster/cluster-model.ts';
 import { emptyTotal, type TotalLoads } from '../../../processors/plan/demand/ahead.ts';
 import { emptyLoad, type Load, wholeLoad } from '../../../processors/plan/demand/demand.ts';
 import { type Plan, plan } from '../../../processors/plan/plan.ts';

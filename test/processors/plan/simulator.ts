@@ -4,7 +4,7 @@
 import { catalogOf } from '../../../processors/plan/cluster/catalog.ts';
 import { type Costs, priorCosts } from '../../../processors/plan/demand/coefficients.ts';
 import { BARE } from '../../../processors/plan/demand/footprint.ts';
-import { usualReach } from '../../../processors/plan/demand/reach.ts';
+import { usualLookupWork } from '../../../processors/plan/demand/lookup-work.ts';
 import {
   cells,
   PLAN_DEFAULTS,
@@ -96,8 +96,8 @@ export const COSTS: Costs = {
 
 export const FOOTPRINTS = { KEY_VALUE: BARE, TRIE: BARE };
 export const REACHES = {
-  KEY_VALUE: usualReach('KEY_VALUE', SETTINGS.coefficients),
-  TRIE: usualReach('TRIE', SETTINGS.coefficients),
+  KEY_VALUE: usualLookupWork('KEY_VALUE', SETTINGS.coefficients),
+  TRIE: usualLookupWork('TRIE', SETTINGS.coefficients),
 };
 
 /** Rows as a map; what is read back after a restart is what the table's own bytes give. */

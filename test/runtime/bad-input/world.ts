@@ -5,7 +5,7 @@ import { expect } from 'vitest';
 import { effectsOver } from '../../../datastores/perform.ts';
 import type { Provisioner } from '../../../datastores/shard-store.ts';
 import { APPLY_DEFAULTS } from '../../../processors/apply/apply.ts';
-import type { Life } from '../../../processors/apply/life.ts';
+import type { PartitionState } from '../../../processors/apply/partition-state.ts';
 import type { ModelSet } from '../../../processors/forecast/forecaster.ts';
 import { FORECAST_DEFAULTS } from '../../../processors/forecast/settings.ts';
 import { catalogOf } from '../../../processors/plan/cluster/catalog.ts';
@@ -159,9 +159,9 @@ export async function openWorld(codec: Codec, models: ModelSet = FORECAST_DEFAUL
     const { trie, prefix, routingKey } = placeOf(filter);
     const partition = partitionOf(routingKey, PARTITIONS);
     // Where the partition's only writer has it: bad measurements may well have made the planner move it.
-    const life = run.row('work', 'lives', partition, 'life') as Life;
-    const slice = trie ? life.tree.groupOf(partition, prefix) : life.tree.concreteSliceOf(filter, partition, '');
-    const home = life.homeOf(slice);
+    const state = run.row('work', 'lives', partition, 'life') as PartitionState;
+    const slice = trie ? state.tree.groupOf(partition, prefix) : state.tree.concreteSliceOf(filter, partition, '');
+    const home = state.homeOf(slice);
     const [answer] = await (await shards.store(home.shard)).lookup([filter], home.epoch);
     return answer?.kind === 'found' ? answer.subscribers.map((each) => each.clientId) : [];
   };

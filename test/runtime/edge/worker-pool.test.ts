@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import { fitRequest, fitted } from '../../../processors/forecast/fits.ts';
+import { fitModels, fitRequest } from '../../../processors/forecast/fits.ts';
 import { MINUTE_GRID } from '../../../processors/forecast/grid.ts';
 import { History } from '../../../processors/forecast/history/history.ts';
 import { type WorkerPoolSettings, workerPool } from '../../../runtime/edge/worker-pool.ts';
@@ -26,7 +26,7 @@ describe('worker pool', () => {
   test('W2: more requests than threads are all answered, as the calling thread would', async () => {
     const fitter = poolOf();
     const results = await Promise.all(['a', 'b', 'c', 'd', 'e'].map((series) => fitter.fit(asked(series))));
-    expect(results).toEqual(['a', 'b', 'c', 'd', 'e'].map((series) => fitted(asked(series))));
+    expect(results).toEqual(['a', 'b', 'c', 'd', 'e'].map((series) => fitModels(asked(series))));
     expect(results[0]!.fits[0]!.parameters).toBeInstanceOf(Float32Array);
     expect(fitter.pending).toBe(0);
   });

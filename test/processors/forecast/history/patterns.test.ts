@@ -4,29 +4,29 @@ import { type Pattern, patternOf } from '../../../../processors/forecast/history
 import {
   FIVE_MINUTES,
   historyOf,
-  type Made,
   MINUTES,
   normalFrom,
   poissonFrom,
   type Rates,
   redNoise,
+  type Synthetic,
   wave,
-} from '../made-series.ts';
+} from '../synthetic-series.ts';
 
 const DAY = MINUTES.season;
 const HOUR = 60;
 const WEEK = MINUTES.longSeason;
 
-const noise: Made = (seed) => {
+const noise: Synthetic = (seed) => {
   const normal = normalFrom(seed);
   return () => 100 + 20 * normal();
 };
-const poisson: Made = (seed, season) => {
+const poisson: Synthetic = (seed, season) => {
   const events = poissonFrom(seed, 0.3);
   return () => events() / (86_400 / season);
 };
 const shaped =
-  (rate: Rates, spread = 5): Made =>
+  (rate: Rates, spread = 5): Synthetic =>
   (seed) => {
     const normal = normalFrom(seed);
     return (step) => rate(step) + spread * normal();
@@ -144,7 +144,7 @@ describe('patterns: what a series is called, and its seasons', () => {
       label: 'MIXED',
       seasons: [DAY],
     },
-  ] satisfies { name: string; made: Made; steps: number; label: Pattern['label']; seasons: number[] }[])
+  ] satisfies { name: string; made: Synthetic; steps: number; label: Pattern['label']; seasons: number[] }[])
     test(`${name}: ${label}`, () => {
       const pattern = patternOf(historyOf(made(11, DAY), steps));
       expect(pattern.label).toBe(label);
@@ -196,11 +196,11 @@ describe('patterns: the figures', () => {
     });
 });
 
-type Held = (made: Made, seed: number) => History;
+type Held = (made: Synthetic, seed: number) => History;
 
 describe('patterns: over 200 seeds', () => {
   const SEEDS = 200;
-  const share = (made: Made, held: Held, is: (pattern: Pattern) => boolean): number => {
+  const share = (made: Synthetic, held: Held, is: (pattern: Pattern) => boolean): number => {
     let count = 0;
     for (let seed = 1; seed <= SEEDS; seed++) if (is(patternOf(held(made, seed)))) count++;
     return count / SEEDS;

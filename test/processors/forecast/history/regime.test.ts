@@ -7,14 +7,22 @@ import { lookEvery, regimeBegin } from '../../../../processors/forecast/history/
 import { DEFAULT_MODELS } from '../../../../processors/forecast/models/models.ts';
 import { BinaryReader, BinaryWriter } from '../../../../state/binary.ts';
 import { LogRing } from '../../../../state/log-ring.ts';
-import { FIVE_MINUTES, historyOf, type Made, normalFrom, type Rates, redNoise, wave } from '../made-series.ts';
+import {
+  FIVE_MINUTES,
+  historyOf,
+  normalFrom,
+  type Rates,
+  redNoise,
+  type Synthetic,
+  wave,
+} from '../synthetic-series.ts';
 
 const { season: DAY, longSeason: WEEK } = FIVE_MINUTES;
 /** Not at a look, not at midnight. */
 const CHANGE = 10 * DAY + 85;
 
 const shaped =
-  (rate: Rates, spread = 0.1): Made =>
+  (rate: Rates, spread = 0.1): Synthetic =>
   (seed) => {
     const normal = normalFrom(seed);
     return (step) => rate(step) * (1 + spread * normal());
@@ -101,7 +109,7 @@ describe('regime: what is a new one', () => {
       made: shaped((step: number) => daily(step) * (step === CHANGE ? 1000 : 1)),
     },
     { name: 'a wandering level', made: redNoise(0.99, 0.05) },
-  ] satisfies { name: string; made: Made }[])
+  ] satisfies { name: string; made: Synthetic }[])
     test(`${name}: none`, () => {
       for (let seed = 1; seed <= 2; seed++) expect(cutsOf(made(seed, DAY), 4 * WEEK)).toEqual([]);
     });

@@ -2,7 +2,6 @@ import { describe, expect, test } from 'vitest';
 import { randomFrom } from '../../../../evaluation/random.ts';
 import { type Grid, gridOf } from '../../../../processors/forecast/grid.ts';
 import { History } from '../../../../processors/forecast/history/history.ts';
-import { type Lesson, lessonOf, type RateSeries } from '../../../../processors/forecast/lstm/lesson.ts';
 import { freshWeights } from '../../../../processors/forecast/lstm/network.ts';
 import {
   type Trained,
@@ -10,6 +9,11 @@ import {
   type TrainingProgress,
   train,
 } from '../../../../processors/forecast/lstm/trainer.ts';
+import {
+  type RateSeries,
+  type TrainingSeries,
+  trainingSeriesOf,
+} from '../../../../processors/forecast/lstm/training-series.ts';
 import type { Model } from '../../../../processors/forecast/model.ts';
 import { lstmOf } from '../../../../processors/forecast/models/lstm.ts';
 import { seasonalNaiveDay } from '../../../../processors/forecast/models/seasonal-naive.ts';
@@ -28,11 +32,11 @@ function wave(days: number, seed: number): RateSeries {
 }
 
 function trainedOn(
-  lessons: readonly Lesson[],
+  allSeries: readonly TrainingSeries[],
   options: TrainingOptions,
   seed: number,
 ): { told: TrainingProgress[]; trained: Trained } {
-  const training = train(lessons, options, randomFrom(seed));
+  const training = train(allSeries, options, randomFrom(seed));
   const told: TrainingProgress[] = [];
   for (;;) {
     const next = training.next();
@@ -64,17 +68,17 @@ function errorOf(model: Model, { grid, rates }: RateSeries): number {
 }
 
 describe('training', () => {
-  const lessons = [1, 2, 3, 4].map((seed) => lessonOf(wave(30, seed)));
+  const allSeries = [1, 2, 3, 4].map((seed) => trainingSeriesOf(wave(30, seed)));
 
   test('the same seed gives the same weights, another seed others', () => {
-    const weightsOf = (seed: number) => trainedOn(lessons, { rounds: 1, updates: 5 }, seed).trained.weights;
+    const weightsOf = (seed: number) => trainedOn(allSeries, { rounds: 1, updates: 5 }, seed).trained.weights;
     const first = weightsOf(7);
     expect(weightsOf(7)).toEqual(first);
     expect(weightsOf(8)).not.toEqual(first);
   });
 
   test('a wave that it has never seen is foreseen better than untrained, and than by the day before', () => {
-    const { trained, told } = trainedOn(lessons, { rounds: 4, updates: 20 }, 7);
+    const { trained, told } = trainedOn(allSeries, { rounds: 4, updates: 20 }, 7);
     expect(told.map(({ round }) => round)).toEqual([1, 2, 3, 4]);
     expect(trained.after).toBeLessThan(0.9 * trained.before);
     const unseen = wave(30, 99);
@@ -85,16 +89,16 @@ describe('training', () => {
   });
 
   test('it goes on from given weights, and never ends with worse ones', () => {
-    const { trained } = trainedOn(lessons, { rounds: 2, updates: 5 }, 7);
+    const { trained } = trainedOn(allSeries, { rounds: 2, updates: 5 }, 7);
     // A step size that ruins everything: what it began with stays the best.
-    const ruined = trainedOn(lessons, { rounds: 1, updates: 5, from: trained.weights, rate: 10 }, 7).trained;
+    const ruined = trainedOn(allSeries, { rounds: 1, updates: 5, from: trained.weights, rate: 10 }, 7).trained;
     expect(ruined.before).toBeCloseTo(trained.after, 6);
     expect(ruined.after).toBe(ruined.before);
     expect(ruined.weights).toEqual(trained.weights);
   });
 
   test('of what was learned a share is kept: none of it is the base again', () => {
-    const kept = (trust: number) => trainedOn(lessons, { rounds: 2, updates: 5, trust }, 7).trained;
+    const kept = (trust: number) => trainedOn(allSeries, { rounds: 2, updates: 5, trust }, 7).trained;
     const base = errorOf(lstmOf(Float32Array.from(freshWeights(randomFrom(7)))), wave(30, 99));
     expect(errorOf(lstmOf(kept(0).weights), wave(30, 99))).toBeCloseTo(base, 6);
     expect(kept(0).after).toBeCloseTo(kept(1).before, 6);
@@ -107,9 +111,9 @@ describe('training', () => {
     const alike = (from: number) => {
       const { grid, rates } = wave(30, 5);
       // Only steps after `from` of 720 differ.
-      return lessonOf({ grid, rates: Float64Array.from(rates, (rate, t) => (t < from ? rate : 3 * rate)) });
+      return trainingSeriesOf({ grid, rates: Float64Array.from(rates, (rate, t) => (t < from ? rate : 3 * rate)) });
     };
-    const progressOf = (lesson: Lesson) => trainedOn([lesson], { rounds: 1, updates: 5 }, 7).told[0]!;
+    const progressOf = (series: TrainingSeries) => trainedOn([series], { rounds: 1, updates: 5 }, 7).told[0]!;
     const plain = progressOf(alike(720));
     expect(progressOf(alike(700)).validationError).not.toBe(plain.validationError);
     // The scale of the errors is the whole series'; beside it nothing of the last fifth is to be seen.

@@ -1,8 +1,8 @@
 // Fleet: how many shards of a kind a forecast of the whole cell asks for, what is bought, and what could go.
 
 import { describe, expect, test } from 'vitest';
-import { Board, type PlannedSlice, type Snapshot } from '../../../../processors/plan/cluster/board.ts';
 import { type Catalog, catalogOf, typeNamed } from '../../../../processors/plan/cluster/catalog.ts';
+import { ClusterModel, type PlannedSlice, type Snapshot } from '../../../../processors/plan/cluster/cluster-model.ts';
 import { fleetPlan, growing, surplusPerSecond } from '../../../../processors/plan/cluster/fleet.ts';
 import { rowsAhead, totalLoads } from '../../../../processors/plan/demand/ahead.ts';
 import { emptyLoad, type SeriesFacts } from '../../../../processors/plan/demand/demand.ts';
@@ -32,13 +32,13 @@ interface Given {
 }
 
 /** Eight slices and their series, on shards of the types given. */
-function boardOf(given: Given): Board {
+function clusterOf(given: Given): ClusterModel {
   const { byMinute, byHour, spread = 1, shards = ['kv'], policy = 'balanced', catalog = CATALOG } = given;
   const key = given.key ?? ((i: number) => `c/${i % 4}/${Math.floor(i / 4)}`);
   const settings = { ...SETTINGS, policy, shardsPerHourMax: given.shardsPerHourMax ?? 8 };
   const minutes = Array.from({ length: HOUR }, (_, k) => (byMinute[k] ?? byMinute.at(-1)!) / 8);
   const hours = byHour?.map((rate) => rate / 8);
-  const outlook: SeriesFacts['publishes'] = {
+  const forecast: SeriesFacts['publishes'] = {
     madeAt: NOW,
     stepMs: 60_000,
     current: minutes[0]!,
@@ -50,7 +50,7 @@ function boardOf(given: Given): Board {
     distrust: '',
   };
   const keys = Array.from({ length: 8 }, (_, i) => key(i));
-  const facts = keys.map((series) => ({ series, subscriptions: undefined, publishes: outlook, surge: undefined }));
+  const facts = keys.map((series) => ({ series, subscriptions: undefined, publishes: forecast, surge: undefined }));
   const slices: PlannedSlice[] = keys.map((slice, i) => {
     const load = emptyLoad(settings.horizonSteps);
     load.now = minutes[0]!;
@@ -86,13 +86,13 @@ function boardOf(given: Given): Board {
     nextShard: 9,
     avoided: new Set(),
   };
-  return new Board(snapshot);
+  return new ClusterModel(snapshot);
 }
 
-const planned = (given: Given): number => Math.round(fleetPlan(boardOf(given), 'KEY_VALUE')!.capacityPerSecond);
+const planned = (given: Given): number => Math.round(fleetPlan(clusterOf(given), 'KEY_VALUE')!.capacityPerSecond);
 const bought = (given: Given): string[] => {
-  const board = boardOf(given);
-  return [...growing(board, 'KEY_VALUE', fleetPlan(board, 'KEY_VALUE')!)].map((action) =>
+  const cluster = clusterOf(given);
+  return [...growing(cluster, 'KEY_VALUE', fleetPlan(cluster, 'KEY_VALUE')!)].map((action) =>
     action.kind === 'ALLOCATE' ? action.type.name : action.kind,
   );
 };
@@ -165,8 +165,8 @@ describe('what is bought', () => {
     test(name, () => expect(bought(given)).toEqual(expected));
 
   test('says what it saves, and what doing nothing would cost', () => {
-    const board = boardOf({ byMinute: [1_300] });
-    const [action] = growing(board, 'KEY_VALUE', fleetPlan(board, 'KEY_VALUE')!);
+    const cluster = clusterOf({ byMinute: [1_300] });
+    const [action] = growing(cluster, 'KEY_VALUE', fleetPlan(cluster, 'KEY_VALUE')!);
     expect(action!.savesDollars).toBeGreaterThan(action!.dollars);
     expect(action!.alternatives.map(({ what }) => what)).toEqual(['KEEP', 'ALLOCATE 1 kv-large']);
     expect(action!.reason).toMatch(
@@ -175,7 +175,7 @@ describe('what is bought', () => {
   });
 
   test('is held by the caps, whatever a forecast says', () => {
-    const made = plan(boardOf({ byMinute: [600, 600, 600, 4_000], shardsPerHourMax: 2 }).snapshot);
+    const made = plan(clusterOf({ byMinute: [600, 600, 600, 4_000], shardsPerHourMax: 2 }).snapshot);
     expect(made.actions.map(({ kind }) => kind)).toEqual(['ALLOCATE', 'ALLOCATE']);
     expect(made.refusals.map(({ by }) => by)).toContain('shards-per-hour');
   });
@@ -189,14 +189,14 @@ describe('what could go', () => {
     { name: 'is nothing when one of them needed it', plannedBefore: wanted(8, 1_400), expected: 0 },
   ])
     test(name, () => {
-      const board = boardOf({ byMinute: [500], shards: ['kv', 'kv'], plannedBefore });
-      expect(Math.round(surplusPerSecond(board, 'KEY_VALUE', fleetPlan(board, 'KEY_VALUE')!))).toBe(expected);
+      const cluster = clusterOf({ byMinute: [500], shards: ['kv', 'kv'], plannedBefore });
+      expect(Math.round(surplusPerSecond(cluster, 'KEY_VALUE', fleetPlan(cluster, 'KEY_VALUE')!))).toBe(expected);
     });
 });
 
 test('quantiles of the whole ascend, and its spread is between that of one series and the sum of all (A2)', () => {
-  const board = boardOf({ byMinute: [800], spread: 2 });
-  const { quantiles } = rowsAhead(board.snapshot.totals.KEY_VALUE, SETTINGS, {
+  const cluster = clusterOf({ byMinute: [800], spread: 2 });
+  const { quantiles } = rowsAhead(cluster.snapshot.totals.KEY_VALUE, SETTINGS, {
     fromMs: 0,
     rowMs: 60_000,
     rows: 30,

@@ -4,14 +4,14 @@
 import { describe, expect, test } from 'vitest';
 import { randomFrom } from '../../../../evaluation/random.ts';
 import {
+  type CostSample,
   costsOf,
   type Learned,
-  type Lesson,
   learn,
   lookupCost,
   type OperationCosts,
 } from '../../../../processors/plan/demand/coefficients.ts';
-import { type Reach, usualReach } from '../../../../processors/plan/demand/reach.ts';
+import { type LookupWork, usualLookupWork } from '../../../../processors/plan/demand/lookup-work.ts';
 import { cellOf } from '../../../../processors/plan/stage/rows.ts';
 import { eventTime, type MoveId, type ShardId, type SliceKey, shardId } from '../../../../schemas/ids.ts';
 import type { StoreKind } from '../../../../schemas/records.ts';
@@ -21,11 +21,11 @@ import { CATALOG, Cell, forecast, SETTINGS } from '../simulator.ts';
 const { coefficients: PRIOR } = SETTINGS;
 const OPERATIONS = 1_000;
 
-/** Half a day of one-minute lessons from a store that costs what `truth` says, with noise of so much of an instance. */
-function taught(kind: StoreKind, truth: OperationCosts, { noise = 0.03, lessons = 720, seed = 1, iops = 0 } = {}) {
+/** Half a day of one-minute samples from a store that costs what `truth` says, with noise of so much of an instance. */
+function taught(kind: StoreKind, truth: OperationCosts, { noise = 0.03, samples = 720, seed = 1, iops = 0 } = {}) {
   const random = randomFrom(seed);
   const learned: Learned = {};
-  for (let minute = 0; minute < lessons; minute++) {
+  for (let minute = 0; minute < samples; minute++) {
     const wave = 1 + Math.sin((2 * Math.PI * minute) / 240);
     const reach = kind === 'TRIE' ? { nodes: 2 + 6 * random(), matches: 40 * random() } : { nodes: 1, matches: 0 };
     const lookupsPerSecond = ((200 * wave + 50 * random()) / lookupCost(truth, { nodes: 5, matches: 20 })) * 1.2;
@@ -41,7 +41,7 @@ function taught(kind: StoreKind, truth: OperationCosts, { noise = 0.03, lessons 
   return learned;
 }
 
-type Asked = Omit<Lesson, 'operationsPerSecond' | 'shares'>;
+type Asked = Omit<CostSample, 'operationsPerSecond' | 'shares'>;
 
 const usedBy = (truth: OperationCosts, asked: Asked): number =>
   asked.lookupsPerSecond * lookupCost(truth, asked.reach) +
@@ -50,7 +50,7 @@ const usedBy = (truth: OperationCosts, asked: Asked): number =>
   asked.entries * truth.entry;
 
 /** So many look-ups a second in a key-value store, and nothing else. */
-const lookups = (lookupsPerSecond: number, cpu: number): Lesson => ({
+const lookups = (lookupsPerSecond: number, cpu: number): CostSample => ({
   lookupsPerSecond,
   reach: { nodes: 1, matches: 0 },
   subscribesPerSecond: 0,
@@ -62,7 +62,7 @@ const lookups = (lookupsPerSecond: number, cpu: number): Lesson => ({
 
 const AS_SAID: OperationCosts = { visit: 1, match: 0, subscribe: 2, unsubscribe: 2, entry: 0 };
 
-const REACHES: Record<StoreKind, readonly Reach[]> = {
+const REACHES: Record<StoreKind, readonly LookupWork[]> = {
   KEY_VALUE: [{ nodes: 1, matches: 0 }],
   TRIE: [
     { nodes: 3, matches: 2 },
@@ -100,8 +100,8 @@ describe('what operations cost', () => {
   test('is as said until something is measured: a wildcard look-up visits four nodes', () => {
     const costs = costsOf('TRIE', {}, PRIOR);
     expect(costs).toEqual(AS_SAID);
-    expect(lookupCost(costs, usualReach('TRIE', PRIOR))).toBe(PRIOR.operationsPerWildcardLookup);
-    expect(lookupCost(costsOf('KEY_VALUE', {}, PRIOR), usualReach('KEY_VALUE', PRIOR))).toBe(1);
+    expect(lookupCost(costs, usualLookupWork('TRIE', PRIOR))).toBe(PRIOR.operationsPerWildcardLookup);
+    expect(lookupCost(costsOf('KEY_VALUE', {}, PRIOR), usualLookupWork('KEY_VALUE', PRIOR))).toBe(1);
   });
 
   test('is learned anew where an earlier release has learned other coefficients', () => {

@@ -151,9 +151,9 @@ describe('the load of a slice', () => {
     { name: 'nor does a surge above it end (E3)', upper: 100, surge: 150, expected: [150, 150, 150] },
   ])
     test(name, () => {
-      const outlook = { ...flat(100)!, median: [99, 1, 1, 1, 1, 1], upper: [upper, 1, 1, 1, 1, 1] };
+      const forecast = { ...flat(100)!, median: [99, 1, 1, 1, 1, 1], upper: [upper, 1, 1, 1, 1, 1] };
       const surges = surge === 0 ? undefined : { subscriptionsPerSecond: 0, publishesPerSecond: surge };
-      const facts = [{ series: HOME, publishes: outlook, subscriptions: undefined, surge: surges }];
+      const facts = [{ series: HOME, publishes: forecast, subscriptions: undefined, surge: surges }];
       const { loads } = demandOf([{ slice: HOME as SliceKey, entries: 0 }], facts, COSTS, SETTINGS, NOW);
       const { now, median } = loads.get(HOME as SliceKey)!;
       expect(now).toBe(Math.max(100, surge));

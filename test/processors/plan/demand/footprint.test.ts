@@ -18,7 +18,7 @@ import { CATALOG } from '../simulator.ts';
 const TRIE = CATALOG.get('trie')!;
 const ON_DISK: DatastoreType = { ...CATALOG.get('kv')!, storageBytes: 1e9 };
 
-/** So many lessons of a store whose memory is as `truth` says, within a hundredth. */
+/** So many samples of a store whose memory is as `truth` says, within a hundredth. */
 function taught(truth: Footprint, type = TRIE, limitBytes = type.memoryBytes): Footprint {
   const random = randomFrom(3);
   const learned: Learned = {};

@@ -2,27 +2,31 @@
 
 import { expect, test } from 'vitest';
 import { randomFrom } from '../../../../evaluation/random.ts';
-import { Board, type BoardShard, type PlannedSlice } from '../../../../processors/plan/cluster/board.ts';
+import {
+  ClusterModel,
+  type ClusterShard,
+  type PlannedSlice,
+} from '../../../../processors/plan/cluster/cluster-model.ts';
 import { roomiest } from '../../../../processors/plan/search/placement.ts';
 import { genesisOf, snapshotOf, steadily } from '../rounds.ts';
 
-test('the roomiest shard is that of a scan over all shards, on random boards that change', () => {
+test('the roomiest shard is that of a scan over all shards, on random clusters that change', () => {
   for (let seed = 1; seed <= 20; seed++) {
     const random = randomFrom(seed);
-    const board = randomBoard(random);
+    const cluster = randomCluster(random);
     for (let round = 0; round < 30; round++) {
-      const shards = [...board.shards.values()].filter(({ slices }) => slices.size > 0);
+      const shards = [...cluster.shards.values()].filter(({ slices }) => slices.size > 0);
       const from = shards[Math.floor(random() * shards.length)]!;
       const slice = [...from.slices.values()][0]!;
-      const found = roomiest(board, from, slice);
-      expect([seed, found?.id]).toEqual([seed, roomiestOfAll(board, from, slice)?.id]);
-      if (found !== undefined) board.move(slice, found);
+      const found = roomiest(cluster, from, slice);
+      expect([seed, found?.id]).toEqual([seed, roomiestOfAll(cluster, from, slice)?.id]);
+      if (found !== undefined) cluster.move(slice, found);
     }
   }
 });
 
 /** Twelve shards of one kind, some not ready, some with the very same load, and slices of all sizes. */
-function randomBoard(random: () => number): Board {
+function randomCluster(random: () => number): ClusterModel {
   const cluster = genesisOf(2, 5, () => 0);
   const first = cluster.shards[0]!;
   const shards = Array.from({ length: 12 }, (_, i) => ({
@@ -37,12 +41,12 @@ function randomBoard(random: () => number): Board {
       shard: shards[Math.floor(random() * 10)]!.id,
       load: steadily(i % 4 === 0 ? 50 : 250 * random(), random()),
     }));
-  return new Board(snapshotOf({ ...cluster, shards, slices }));
+  return new ClusterModel(snapshotOf({ ...cluster, shards, slices }));
 }
 
-function roomiestOfAll(board: Board, from: BoardShard, slice: PlannedSlice): BoardShard | undefined {
-  return [...board.shards.values()]
-    .filter((shard) => shard !== from && board.fits(shard, slice))
-    .map((shard) => ({ shard, rank: board.outline(shard, slice).utilisation + (shard.ready ? 0 : 1) }))
+function roomiestOfAll(cluster: ClusterModel, from: ClusterShard, slice: PlannedSlice): ClusterShard | undefined {
+  return [...cluster.shards.values()]
+    .filter((shard) => shard !== from && cluster.fits(shard, slice))
+    .map((shard) => ({ shard, rank: cluster.utilisation(shard, slice).utilisation + (shard.ready ? 0 : 1) }))
     .sort((a, b) => a.rank - b.rank || (a.shard.id < b.shard.id ? -1 : 1))[0]?.shard;
 }

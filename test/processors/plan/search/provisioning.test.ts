@@ -40,15 +40,15 @@ describe('the plan for loads that are not', () => {
     const random = randomFrom(seed + 1);
     const rows = 2 + Math.floor(random() * 3);
     const loads = Array.from({ length: rows }, () => ascending(40 * random(), 40 * random()));
-    const outlook = { levels: LEVELS, quantiles: Float64Array.from(loads.flat()) };
+    const demand = { levels: LEVELS, quantiles: Float64Array.from(loads.flat()) };
     const terms = { capacity: CAPACITY, orderRows: 1 + Math.floor(random() * 4), shortagePrice: 2 + 60 * random() };
-    return { seed: seed + 1, outlook, terms, decided: 1 + Math.floor(random() * 6) };
+    return { seed: seed + 1, demand: demand, terms, decided: 1 + Math.floor(random() * 6) };
   });
 
   test('costs what the best of all sequences costs', () => {
-    for (const { seed, outlook, terms, decided } of cases) {
-      const best = leastCosts(outlook, terms, decided);
-      const { shards: planned, saves } = planShards(outlook, terms, decided);
+    for (const { seed, demand, terms, decided } of cases) {
+      const best = leastCosts(demand, terms, decided);
+      const { shards: planned, saves } = planShards(demand, terms, decided);
       const least = Math.min(...best.values());
       expect(best.get(planned), `seed ${seed}`).toBeCloseTo(least, 9);
       expect(saves, `seed ${seed}`).toBeCloseTo(best.get(decided)! - least, 9);
@@ -58,17 +58,17 @@ describe('the plan for loads that are not', () => {
   });
 
   test('never has fewer shards at a higher price (V4)', () => {
-    for (const { seed, outlook, terms, decided } of cases) {
+    for (const { seed, demand, terms, decided } of cases) {
       const planned = [1.5, 5, 20, 80, 320, 5_000].map(
-        (shortagePrice) => planShards(outlook, { ...terms, shortagePrice }, decided).shards,
+        (shortagePrice) => planShards(demand, { ...terms, shortagePrice }, decided).shards,
       );
       expect(planned, `seed ${seed}`).toEqual(planned.toSorted((a, b) => a - b));
     }
   });
 
-  test('is the same for the same outlook', () => {
-    for (const { outlook, terms, decided } of cases)
-      expect(planShards(outlook, terms, decided)).toEqual(planShards(outlook, terms, decided));
+  test('is the same for the same demand', () => {
+    for (const { demand, terms, decided } of cases)
+      expect(planShards(demand, terms, decided)).toEqual(planShards(demand, terms, decided));
   });
 
   test('stays within bounds when the forecast is absurd', () => {

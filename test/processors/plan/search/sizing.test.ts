@@ -1,8 +1,8 @@
 // Sizing: when a shard gets a smaller type, and when a bigger one is cheaper than to move what is on it.
 
 import { describe, expect, test } from 'vitest';
-import { Board, type PlannedSlice, type Snapshot } from '../../../../processors/plan/cluster/board.ts';
 import { catalogOf, type DatastoreType, typeNamed } from '../../../../processors/plan/cluster/catalog.ts';
+import { ClusterModel, type PlannedSlice, type Snapshot } from '../../../../processors/plan/cluster/cluster-model.ts';
 import { emptyTotal } from '../../../../processors/plan/demand/ahead.ts';
 import { emptyLoad } from '../../../../processors/plan/demand/demand.ts';
 import { plan } from '../../../../processors/plan/plan.ts';
@@ -112,8 +112,8 @@ describe('a smaller type', () => {
 
   test('is worth less the dearer a shortage is', () => {
     const dollars = (['balanced', 'cautious'] as const).map((policy) => {
-      const board = new Board(snapshotOf({ perSecond: 400, spread: 0.8, policy }));
-      return sizeDollars(board, board.shards.get('s0' as ShardId)!, typeNamed(CATALOG, 'kv'));
+      const cluster = new ClusterModel(snapshotOf({ perSecond: 400, spread: 0.8, policy }));
+      return sizeDollars(cluster, cluster.shards.get('s0' as ShardId)!, typeNamed(CATALOG, 'kv'));
     });
     expect(dollars[1]).toBeGreaterThan(dollars[0]!);
   });

@@ -1,0 +1,349 @@
+// Task life: one task of one group on this instance, from being given to being taken. In rounds:
+//
+//     open the transactional id -> gained (restores) -> read inputs -> lost        a failed commit starts the next round
+//
+//   L1. Nothing of a round is restored before its transactional id is ours: an earlier owner's commit is in the
+//       changelog by then, or never will be.
+//   L2. The handler's calls never overlap: one loop makes them all.
+//   L3. After `lost` has resolved, or a commit has failed, that round's TaskLog commits nothing more.
+//   L4. Who was fenced asks the group before it takes the task again, so that a zombie does not fence its successor.
+//   L5. Where records of an input are gone before they were read, the task ends; of a lossy input, or with a person's word for
+//       that very loss, it goes on with the first one that is there, and tells.
+
+import type { Commit, OutRecord, TaskHandler, TaskLog } from '../../runtime/ports.ts';
+import type { Logger } from '../../runtime/telemetry.ts';
+import { AppError } from '../../schemas/errors.ts';
+import type { Offset, Partition } from '../../schemas/ids.ts';
+import type { Change } from '../../state/store.ts';
+import { backoffMs, type Health, pauseFor, type RawCluster, refresh } from './client.ts';
+import { fateOf, reasonOf } from './failure.ts';
+import { acceptedLoss } from './loss.ts';
+import { offsetsOf, type Place, type Position, type ReadingSettings, read } from './reading.ts';
+import type { WireRecord } from './record-batch.ts';
+import { type Placed, Transaction } from './transaction.ts';
+
+/** A partition that a task consumes; `name` is the topic's as the handler knows it. */
+export interface Input extends Place {
+  readonly name: string;
+  readonly lossy: boolean;
+}
+
+export interface TaskPlan {
+  readonly group: string;
+  /** The consumer group in Kafka. */
+  readonly groupId: string;
+  readonly partition: Partition;
+  readonly changelog: Place;
+  readonly removalsKeptMs: number;
+  /** What it consumes, by the names that the handler knows. */
+  readonly inputs: readonly Input[];
+  readonly transactionalId: string;
+  readonly physicalOf: (topic: string) => string;
+}
+
+export interface TaskSettings {
+  readonly reading: ReadingSettings;
+  readonly transactionTimeoutMs: number;
+  readonly batchBytesMax: number;
+}
+
+export interface TaskEnds {
+  /** Whether the group still counts this instance in (L4). */
+  confirm(): Promise<boolean>;
+  /** The task cannot go on, and neither can the membership. */
+  fatal(error: unknown): void;
+}
+
+/** A round that lasted so long was a good one: trouble after it is new trouble. */
+const GOOD_ROUND_MS = 10_000;
+
+export class TaskSession {
+  readonly #plan: TaskPlan;
+  readonly #settings: TaskSettings;
+  readonly #handler: TaskHandler;
+  readonly #openCluster: () => RawCluster;
+  readonly #ends: TaskEnds;
+  readonly #health: Health;
+  readonly #logger: Logger;
+  readonly #stop = new AbortController();
+  #orderly = false;
+  #round: OwnedTask | undefined;
+  #life: Promise<void> | undefined;
+
+  constructor(
+    plan: TaskPlan,
+    settings: TaskSettings,
+    handler: TaskHandler,
+    openCluster: () => RawCluster,
+    ends: TaskEnds,
+    health: Health,
+    logger: Logger,
+  ) {
+    this.#plan = plan;
+    this.#settings = settings;
+    this.#handler = handler;
+    this.#openCluster = openCluster;
+    this.#ends = ends;
+    this.#health = health;
+    this.#logger = logger;
+  }
+
+  get stopping(): boolean {
+    return this.#stop.signal.aborted;
+  }
+
+  start(): void {
+    this.#life ??= this.#live();
+  }
+
+  /** Resolves when the task is lost and its connections are closed. Not orderly: what is not committed is dropped. */
+  async stop(orderly: boolean): Promise<void> {
+    if (!this.stopping) this.#orderly = orderly;
+    else if (!orderly) this.#orderly = false;
+    if (!orderly) this.#round?.end();
+    this.#stop.abort();
+    this.#round?.interrupt();
+    if (this.#round !== undefined) this.#handler.leaving?.(this.#round, this.#orderly);
+    await this.#life;
+  }
+
+  get #name(): string {
+    return `task ${this.#plan.group}-${this.#plan.partition}`;
+  }
+
+  async #live(): Promise<void> {
+    const [reading, writing] = [this.#openCluster(), this.#openCluster()];
+    const transaction = new Transaction(writing, this.#plan.transactionalId, {
+      timeoutMs: this.#settings.transactionTimeoutMs,
+      batchBytesMax: this.#settings.batchBytesMax,
+    });
+    for (let attempt = 0; !this.stopping; attempt++) {
+      const began = performance.now();
+      try {
+        await this.#runRound(reading, transaction);
+      } catch (error) {
+        if (this.stopping) break;
+        if (fateOf(error) === 'final') {
+          this.#ends.fatal(error);
+          break;
+        }
+        if (performance.now() - began > GOOD_ROUND_MS) attempt = 0;
+        this.#report(error, attempt);
+        await Promise.all([refresh(reading, error), refresh(writing, error)]);
+        await this.#untilOurs(error);
+        await pauseFor(backoffMs(attempt), this.#stop.signal);
+      }
+    }
+    this.#health.well(this.#name);
+    await Promise.allSettled([reading.disconnect(), writing.disconnect()]);
+  }
+
+  /** One round, until the task is stopped; rejects when the next one should begin. */
+  async #runRound(reading: RawCluster, transaction: Transaction): Promise<void> {
+    await transaction.open(); // L1
+    if (this.stopping) return;
+    const round = new OwnedTask(this.#plan, this.#settings, reading, transaction, this.#health);
+    this.#round = round;
+    let failure: unknown;
+    try {
+      const inputs = await this.#handler.gained(round);
+      this.#health.well(this.#name);
+      await this.#readInputs(round, reading, inputs);
+    } catch (error) {
+      failure = error;
+    }
+    failure = round.failure ?? failure;
+    const orderly = failure === undefined && this.#orderly && this.stopping;
+    if (!orderly) round.end(); // L3
+    try {
+      await this.#handler.lost(round, orderly);
+    } catch (error) {
+      failure ??= error;
+    } finally {
+      round.end(); // L3
+      this.#round = undefined;
+    }
+    if (failure !== undefined) throw failure;
+  }
+
+  async #readInputs(round: OwnedTask, cluster: RawCluster, inputs: Readonly<Record<string, Offset>>): Promise<void> {
+    if (round.interrupted.aborted) return;
+    const names = new Map(this.#plan.inputs.map((each) => [each.topic, each.name]));
+    const fresh = this.#plan.inputs.filter((each) => inputs[`${each.name}/${each.partition}`] === undefined);
+    const positions: Position[] = fresh.length === 0 ? [] : await offsetsOf(cluster, fresh, 'start');
+    for (const { name, topic, partition } of this.#plan.inputs) {
+      const offset = inputs[`${name}/${partition}`];
+      if (offset !== undefined) positions.push({ topic, partition, offset });
+    }
+    await read({
+      cluster,
+      from: positions,
+      take: (batch) => this.#handler.records(round, { ...batch, topic: names.get(batch.topic)! }),
+      outOfRange: (position, start, end) => this.#goOnAfterLoss(cluster, position, start, end),
+      signal: round.interrupted,
+      health: this.#health,
+      name: `${this.#name} reading`,
+      settings: this.#settings.reading,
+    });
+  }
+
+  /** Records that were not read are gone. Where they were measurements, or a person has said so, reading goes on (L5). */
+  async #goOnAfterLoss(cluster: RawCluster, { topic, partition, offset }: Position, start: Offset, end: Offset) {
+    const input = this.#plan.inputs.find((each) => each.topic === topic && each.partition === partition);
+    const facts = { topic, partition, offset, start, end };
+    const what = `partition ${partition} of topic ${topic} was consumed up to offset ${offset}, but now holds ${start} to ${end}`;
+    const isAccepted = input?.lossy || (await acceptedLoss(cluster, this.#plan.groupId, { topic, partition }, offset));
+    if (!isAccepted)
+      throw new AppError(
+        'INPUT_TRUNCATED',
+        `${what}: records are lost, or the topic was created anew. To go on without them: foreshard accept-loss`,
+        facts,
+      );
+    const failure = new AppError('INPUT_TRUNCATED', `${what}: records are lost, and it goes on at ${start}`, facts);
+    this.#health.alarm(failure, input?.name ?? topic);
+    return start;
+  }
+
+  #report(error: unknown, attempt: number): void {
+    const facts = { task: this.#name, reason: reasonOf(error), attempt };
+    this.#health.ill(this.#name, facts.reason);
+    this.#logger.warn(facts, 'a task stopped at trouble with the log; it starts again from its last commit');
+  }
+
+  /** After fencing, waits until the group says that the task is ours, or takes it away (L4). */
+  async #untilOurs(error: unknown): Promise<void> {
+    if (fateOf(error) !== 'fenced') return;
+    for (let attempt = 0; !this.stopping; attempt++) {
+      try {
+        if (await this.#ends.confirm()) return;
+      } catch {
+        // Kafka does not answer: nothing is known yet.
+      }
+      await pauseFor(backoffMs(attempt), this.#stop.signal);
+    }
+  }
+}
+
+/** The handler's view of one round. */
+class OwnedTask implements TaskLog {
+  readonly group: string;
+  readonly partition: Partition;
+  readonly removalsKeptMs: number;
+  /** Why the round is over, when a commit ended it. */
+  failure: AppError | undefined;
+  readonly #plan: TaskPlan;
+  readonly #settings: TaskSettings;
+  readonly #cluster: RawCluster;
+  readonly #transaction: Transaction;
+  readonly #health: Health;
+  readonly #interrupt = new AbortController();
+  #ended = false;
+  /** The changelog's end as far as this round knows it. */
+  #next: Offset = 0;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(plan: TaskPlan, settings: TaskSettings, cluster: RawCluster, transaction: Transaction, health: Health) {
+    this.group = plan.group;
+    this.partition = plan.partition;
+    this.removalsKeptMs = plan.removalsKeptMs;
+    this.#plan = plan;
+    this.#settings = settings;
+    this.#cluster = cluster;
+    this.#transaction = transaction;
+    this.#health = health;
+  }
+
+  get interrupted(): AbortSignal {
+    return this.#interrupt.signal;
+  }
+
+  interrupt(): void {
+    this.#interrupt.abort();
+  }
+
+  end(): void {
+    this.#ended = true;
+  }
+
+  async restore(
+    from: Offset,
+    page: (changes: readonly Change[], next: Offset, end: Offset) => Promise<void>,
+  ): Promise<Offset> {
+    const { changelog } = this.#plan;
+    const [last] = await offsetsOf(this.#cluster, [changelog], 'end');
+    let end = Math.max(last!.offset, this.#next); // A commit of ours is durable a moment before Kafka shows it.
+    this.#next = end;
+    if (from >= end) return end;
+    const done = new AbortController();
+    const stop = (): void => done.abort();
+    this.interrupted.addEventListener('abort', stop, { once: true });
+    if (this.interrupted.aborted) stop();
+    let next = from;
+    await read({
+      cluster: this.#cluster,
+      from: [{ ...changelog, offset: from }],
+      take: async (batch) => {
+        next = batch.nextOffset;
+        end = Math.max(end, next);
+        await page(batch.records.map(changeOf), next, end);
+        if (next >= this.#next) stop();
+      },
+      outOfRange: (position, start, stable) => (position.offset < start ? start : stable),
+      signal: done.signal,
+      health: this.#health,
+      name: `task ${this.group}-${this.partition} restoring`,
+      settings: this.#settings.reading,
+    });
+    this.interrupted.removeEventListener('abort', stop);
+    if (next < this.#next) throw new AppError('STOPPED', 'the task was taken away while it was restored');
+    this.#next = end;
+    return end;
+  }
+
+  commit(commit: Commit): Promise<Offset> {
+    const result = this.#last.then(() => this.#commit(commit));
+    this.#last = result.catch(() => {});
+    return result;
+  }
+
+  async #commit(commit: Commit): Promise<Offset> {
+    if (this.#ended) throw new AppError('TASK_FENCED', 'the task is no longer ours; nothing of this commit remains'); // L3
+    const { changelog, groupId, physicalOf } = this.#plan;
+    const records: Placed[] = [
+      ...commit.changelog.map((change) => ({
+        ...changelog,
+        record: { key: Buffer.from(change.key), value: change.value ?? null, headers: undefined },
+      })),
+      ...commit.outputs.map((out) => placedOf(out, physicalOf)),
+    ];
+    const offsets = Object.entries(commit.inputs).map(([place, offset]) => {
+      const slash = place.lastIndexOf('/');
+      return { topic: physicalOf(place.slice(0, slash)), partition: Number(place.slice(slash + 1)), offset };
+    });
+    try {
+      for (const written of await this.#transaction.commit(records, { groupId, offsets }))
+        if (written.topic === changelog.topic && written.partition === changelog.partition)
+          this.#next = written.baseOffset + written.count + 1; // The marker takes one.
+      return this.#next;
+    } catch (error) {
+      this.#ended = true; // L3
+      this.failure = error as AppError;
+      this.interrupt();
+      throw error;
+    }
+  }
+}
+
+const changeOf = ({ key, value }: { key: Buffer | null; value: Buffer | null }): Change => ({
+  key: key === null ? '' : key.toString('utf8'),
+  value: value ?? undefined,
+});
+
+export function placedOf(out: OutRecord, physicalOf: (topic: string) => string): Placed {
+  const record: WireRecord = {
+    key: typeof out.key === 'string' ? Buffer.from(out.key) : out.key,
+    value: out.value,
+    headers: out.headers,
+  };
+  return { topic: physicalOf(out.topic), partition: out.partition, record };
+}

@@ -1,0 +1,321 @@
+// Partition state: what one apply task remembers, as the rows of its table, and the indexes it keeps beside them in memory.
+//
+//   L1. A row for each slice says where it lives; `storePartitionState` writes those that have changed. A pin's key may have 64 KiB, so
+//       that one row for all of them could outgrow the largest record of a log.
+//   L2. What is not encoded (indexes, sizes, the time of the last tick) is built or measured anew after a start.
+//
+// A mutable index with a pure face: the hot path finds a slice and its shards without allocating. Only the task that
+// owns the partition touches it.
+
+import { assert } from '../../schemas/errors.ts';
+import {
+  type Epoch,
+  type EventTime,
+  eventTime,
+  type MoveId,
+  type Partition,
+  type ShardId,
+  type SliceKey,
+} from '../../schemas/ids.ts';
+import type { Command } from '../../schemas/records.ts';
+import type { Cursor, SliceRange } from '../../state/effects.ts';
+import type { Writer } from '../../state/fence.ts';
+import { FIRST_EPOCH, firstShardOf } from '../../state/genesis.ts';
+import { groupSlice, hashSlice, partitionOf } from '../../state/keys.ts';
+import { SliceTree } from '../../state/slice-tree.ts';
+import type { Rows, Table } from '../step.ts';
+import { isFinished, type Move, secondShardOf, TURNS } from './move.ts';
+
+/** A shard that this task provisions and reports about. */
+export interface ShardWork {
+  readonly kind: 'shard';
+  readonly shard: ShardId;
+  readonly datastoreType: string;
+  readonly state: 'allocating' | 'resizing' | 'releasing' | 'ready' | 'failed';
+  readonly sinceWallMs: number;
+  readonly failures: number;
+  readonly instanceId: string;
+  readonly address: string;
+}
+
+/** A command that was carried out; kept while a repetition of it is to be expected. */
+export interface Done {
+  readonly kind: 'command';
+  readonly offset: number;
+  /** Of what it asked for: ids can be foreseen. Absent in a row of an earlier release. */
+  readonly body?: number;
+}
+
+/** What came of this task's writes: applied + stale + foreign = all rows written. */
+export interface Counts {
+  readonly kind: 'counts';
+  readonly applied: number;
+  readonly stale: number;
+  /** Absent in rows of an earlier release. */
+  readonly foreign?: number;
+}
+
+/** The planner whose word counts (state/fence.ts). */
+export interface Fence extends Writer {
+  readonly kind: 'fence';
+}
+
+/** A command that waits for the pointer table to reach its epoch. */
+export interface Ahead {
+  readonly kind: 'ahead';
+  readonly command: Command;
+  readonly sinceWallMs: number;
+}
+
+/** Where a slice lives (L1). */
+export interface SliceRow {
+  readonly kind: 'slice';
+  readonly slice: SliceKey;
+  readonly shard: ShardId;
+  readonly epoch: Epoch;
+}
+
+export type Row = PartitionState | SliceRow | Move | ShardWork | Done | Counts | Fence | Ahead;
+
+export const LIFE = 'life';
+export const COUNTS = 'counts';
+export const FENCE = 'fence';
+export const sliceRow = (slice: SliceKey): string => `slice/${slice}`;
+export const moveRow = (id: MoveId): string => `move/${id}`;
+export const shardRow = (id: ShardId): string => `shard/${id}`;
+export const aheadRow = (command: string): string => `ahead/${command}`;
+export const commandRow = (id: string): string => `command/${id}`;
+
+export interface Wanted {
+  readonly datastoreType: string;
+  readonly resize: boolean;
+  /** It has never been ready. Once it was, it is not made again (P5 of shards.ts). */
+  readonly create: boolean;
+  /** Which instance it was when it was ready; '' when this task was not told. */
+  readonly instanceId: string;
+}
+
+/** Where a slice lives, and what the hot path needs to know of it. */
+export interface SlicePlacement {
+  shard: ShardId;
+  epoch: Epoch;
+  moving: MoveId | undefined;
+  /** The shard that gets each event too while the slice moves. */
+  second: { readonly shard: ShardId; readonly move: MoveId | undefined } | undefined;
+  /** Live rows and their bytes when last counted; -1 while unknown. */
+  entries: number;
+  bytes: number;
+  /** What the planner was told; -1 for nothing yet. */
+  entriesTold: number;
+  /** Writes until the slice is counted again. */
+  writesLeft: number;
+  /** What a count under way has found so far, and where it goes on. */
+  counting: { readonly entries: number; readonly bytes: number; readonly rest: Cursor } | undefined;
+}
+
+export class PartitionState {
+  readonly kind = 'life';
+  readonly partitions: number;
+  readonly partition: Partition;
+  readonly tree: SliceTree;
+  readonly homes = new Map<SliceKey, SlicePlacement>();
+  /** Finished moves whose rows are kept to answer late steering, oldest first. */
+  readonly finished: MoveId[] = [];
+  /** The last turn that was given to a move. */
+  turn = 0;
+
+  // Not encoded (L2).
+  awake = false;
+  eventTime: EventTime = eventTime(0);
+  wallTime: number | undefined;
+  readonly active = new Set<MoveId>();
+  readonly commandOrder: string[] = [];
+  /** Shards that are asked for at each tick until they are ready. */
+  readonly unready = new Map<ShardId, Wanted>();
+  readonly toCount = new Set<SliceKey>();
+  /** Of the pointer table when last told; `undefined` where nobody tells. */
+  pointerEpoch: number | undefined;
+  /** Rows of commands that wait for it, oldest first. */
+  readonly ahead = new Set<string>();
+  /** Slices that came, went or have another home since `storePartitionState`. */
+  readonly changed = new Set<SliceKey>();
+  readonly #ranges = new Map<SliceKey, SliceRange>();
+
+  constructor(partitions: number, partition: Partition) {
+    this.partitions = partitions;
+    this.partition = partition;
+    this.tree = new SliceTree(partitions);
+  }
+
+  static first(partitions: number, partition: Partition): PartitionState {
+    const state = new PartitionState(partitions, partition);
+    for (const slice of [hashSlice(partition), groupSlice(partition)])
+      state.add(slice, firstShardOf(slice), FIRST_EPOCH);
+    return state;
+  }
+
+  add(slice: SliceKey, shard: ShardId, epoch: Epoch): void {
+    this.tree.add(slice);
+    this.homes.set(slice, homeOf(shard, epoch));
+    this.changed.add(slice);
+    this.#ranges.clear();
+    this.toCount.add(slice);
+  }
+
+  /** The first turn of a move that begins, or goes on after a start (M8 of move.ts). */
+  nextTurn(): number {
+    const turn = this.turn + 1;
+    this.turn += TURNS;
+    return turn;
+  }
+
+  /** The slice lives there from that epoch on. */
+  rehome(slice: SliceKey, shard: ShardId, epoch: Epoch): void {
+    const home = this.homeOf(slice);
+    if (home.shard !== shard) home.counting = undefined;
+    home.shard = shard;
+    home.epoch = epoch;
+    this.changed.add(slice);
+  }
+
+  remove(slice: SliceKey): void {
+    this.tree.remove(slice);
+    this.homes.delete(slice);
+    this.changed.add(slice);
+    this.#ranges.clear();
+    this.toCount.delete(slice);
+  }
+
+  /** Counts the slice from its first row: it holds other rows now, or lies elsewhere. */
+  countAnew(slice: SliceKey): void {
+    this.homeOf(slice).counting = undefined;
+    this.toCount.add(slice);
+  }
+
+  homeOf(slice: SliceKey | undefined): SlicePlacement {
+    const home = slice === undefined ? undefined : this.homes.get(slice);
+    assert(home !== undefined, `slice ${slice} of partition ${this.partition} has no home`);
+    return home;
+  }
+
+  /** The slice less those carved out of it. Kept until a slice is split or merged: building it looks at every slice. */
+  rangeOf(slice: SliceKey): SliceRange {
+    let range = this.#ranges.get(slice);
+    if (range === undefined) {
+      range = { slice, except: this.tree.carvedOutOf(slice) };
+      this.#ranges.set(slice, range);
+    }
+    return range;
+  }
+
+  uses(shard: ShardId): boolean {
+    for (const home of this.homes.values()) if (home.shard === shard || home.second?.shard === shard) return true;
+    return false;
+  }
+
+  /** Takes over what a move has become: where its slice lives, and where its events go. Returns finished moves to forget. */
+  follow(move: Move, finishedMax: number): MoveId[] {
+    const home = this.homes.get(move.slice);
+    if (home !== undefined) {
+      home.second = secondShardOf(move);
+      home.moving = isFinished(move) ? undefined : move.id;
+    }
+    if (!isFinished(move)) {
+      this.active.add(move.id);
+      return [];
+    }
+    if (this.active.delete(move.id)) this.finished.push(move.id);
+    return this.finished.splice(0, Math.max(0, this.finished.length - finishedMax));
+  }
+
+  /** Rebuilds what is not encoded from the other rows. */
+  wake(rows: Rows<Row>): Move[] {
+    const moves: Move[] = [];
+    const commands: [id: string, offset: number][] = [];
+    for (const [key, row] of rows.entries()) {
+      if (row.kind === 'command') commands.push([key, row.offset]);
+      else if (row.kind === 'slice') this.#load(row);
+      else if (row.kind === 'move' && !isFinished(row)) moves.push(row);
+      else if (row.kind === 'ahead') this.ahead.add(key);
+    }
+    commands.sort((a, b) => a[1] - b[1]);
+    this.commandOrder.push(...commands.map(([key]) => key));
+    this.awake = true;
+    return moves.sort((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  #load({ slice, shard, epoch }: SliceRow): void {
+    this.add(slice, shard, epoch);
+    this.changed.delete(slice);
+  }
+}
+
+/** Writes what has changed of the state (L1). */
+export function storePartitionState(rows: Rows<Row>, state: PartitionState): void {
+  rows.set(LIFE, state);
+  for (const slice of state.changed) {
+    const home = state.homes.get(slice);
+    if (home === undefined) rows.delete(sliceRow(slice));
+    else rows.set(sliceRow(slice), { kind: 'slice', slice, shard: home.shard, epoch: home.epoch });
+  }
+  state.changed.clear();
+}
+
+export const partitionStates: Table<Row> = {
+  name: 'lives',
+  encode(row) {
+    return Buffer.from(JSON.stringify(row.kind === 'life' ? plain(row) : row), 'utf8');
+  },
+  decode(bytes) {
+    const row = JSON.parse(bytes.toString('utf8')) as PlainState | Exclude<Row, PartitionState>;
+    return row.kind === 'life' ? partitionStateFrom(row) : row;
+  },
+};
+
+interface PlainState {
+  readonly kind: 'life';
+  readonly partitions: number;
+  readonly partition: Partition;
+  /** Of an earlier release alone, which kept no rows of slices. */
+  readonly slices?: readonly (readonly [SliceKey, ShardId, Epoch])[];
+  readonly finished: readonly MoveId[];
+  readonly eventTime: EventTime;
+  /** Absent in a row of an earlier release. */
+  readonly turn?: number;
+}
+
+function plain(state: PartitionState): PlainState {
+  return {
+    kind: 'life',
+    partitions: state.partitions,
+    partition: state.partition,
+    finished: state.finished,
+    eventTime: state.eventTime,
+    turn: state.turn,
+  };
+}
+
+function partitionStateFrom(row: PlainState): PartitionState {
+  const state = new PartitionState(row.partitions, row.partition);
+  for (const [slice, shard, epoch] of row.slices ?? []) state.add(slice, shard, epoch);
+  state.finished.push(...row.finished);
+  state.eventTime = row.eventTime;
+  state.turn = row.turn ?? 0;
+  return state;
+}
+
+const homeOf = (shard: ShardId, epoch: Epoch): SlicePlacement => ({
+  shard,
+  epoch,
+  moving: undefined,
+  second: undefined,
+  entries: -1,
+  bytes: 0,
+  entriesTold: -1,
+  writesLeft: Number.POSITIVE_INFINITY, // Counted at the next ticks in any case; then by the count.
+  counting: undefined,
+});
+
+/** True for the one task that reports about a shard: the others make sure that it exists, and say nothing. */
+export const reportsOn = (state: PartitionState, shard: ShardId): boolean =>
+  partitionOf(shard, state.partitions) === state.partition;

@@ -1,0 +1,262 @@
+// Benefit audit: the churn ledger. What was promised when the planner acted, and an hour later what came of it, in dollars.
+//
+//   H1. A shard has one open promise. What is done for the same shard meanwhile is paid by it, and reviewed with it.
+//   H2. What was avoided is measured: the time in which the load that is there, with what has left the shard back on it,
+//       would have been above the safe capacity that the shard had. What is given back saves until it is bought again.
+//       What has left is followed wherever it goes, also when it is split, carved or merged.
+//   H3. The share that is kept of what was promised sets the dead band: after each review
+//           kept = 0.8 kept + 0.2 min(1, realised / promised),   dead band = setting x (2 - kept),
+//       so it lies between one and two times its setting, and one review moves it by a fifth of that at most.
+//
+// A promise is what the median of the forecast says; an action against the upper quantile alone is an insurance that
+// promises nothing, and does not count. Nor does balancing, which answers no overload, nor room for entries and memory,
+// which do not come and go with time.
+
+import { type EventTime, eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
+import type { Action } from '../cluster/actions.ts';
+import { calibrationOf, type PlannedShard, type Snapshot } from '../cluster/cluster-model.ts';
+import { moveDollars, overloadDollars } from '../costs/cost.ts';
+import { heldShare } from '../demand/footprint.ts';
+import type { PlanSettings } from '../settings.ts';
+import { replicaOf } from '../stage/moves.ts';
+import {
+  type CellRow,
+  type ChangeRow,
+  type PromiseRow,
+  promiseKey,
+  rowOf,
+  rowsOf,
+  sliceRowKey,
+} from '../stage/rows.ts';
+import type { Turn } from '../stage/turn.ts';
+
+const HOUR_MS = 3_600_000;
+/** What one review weighs in `kept`. */
+const REVIEW_WEIGHT = 0.2;
+/** A shard gives away more slices than this within an hour only when nearly all of it goes; more are not followed. */
+const LEFT_MAX = 256;
+
+/** The dead band that the promises kept so far have earned (H3). */
+export const earnedDeadBand = (cell: Pick<CellRow, 'kept'>, settings: PlanSettings): number =>
+  settings.deadBand * (2 - (cell.kept ?? 1));
+
+/** Notes what an action that has just been decided promises. `before` is the cluster that it was planned on. */
+export function openAudit(turn: Turn, action: Action, before: Snapshot): void {
+  const { rows } = turn;
+  if (action.kind === 'ALLOCATE' || (action.kind === 'RESIZE' && action.urgent)) buyAgain(turn, action);
+  const open = rowOf(rows, 'promise', promiseKey(action.concerns));
+  if (action.urgent) {
+    const row = open ?? relief(turn, action.concerns, before);
+    if (row === undefined || row.savesPerHour > 0) return; // H1
+    if (action.kind === 'MOVE' && action.slice.shard === row.shard && row.left.length < LEFT_MAX)
+      row.left.push(action.slice.slice);
+    row.spentDollars += onceDollars(action, before);
+    if (action.kind === 'ALLOCATE')
+      row.spentDollars += dollarsOver(action.type.dollarsPerHour, turn.settings.horizonMs);
+    row.decisions.push(turn.lastDecision);
+    rows.set(promiseKey(row.shard), row);
+    return;
+  }
+  const saves = action.kind === 'RETIRE' || (action.kind === 'RESIZE' && action.dollarsPerHour < 0);
+  if (saves && open === undefined) rows.set(promiseKey(action.shard), saving(turn, action, before));
+}
+
+/** On each split and merge: what is made of slices that have left has left too (H2). */
+export function followChange({ rows }: Turn, { change, before, after }: ChangeRow): void {
+  for (const [key, row] of [...rowsOf(rows, 'promise')]) {
+    if (!before.some((slice) => row.left.includes(slice))) continue;
+    // Only what is cold is merged: a guest is next to nothing beside its host.
+    const follows = change === 'SPLIT' || after.some((slice) => row.left.includes(slice));
+    const isWhole = before.every((slice) => row.left.includes(slice));
+    const made = follows || isWhole ? after : [];
+    row.left = [...row.left.filter((slice) => !before.includes(slice)), ...made].slice(0, LEFT_MAX);
+    rows.set(key, row);
+  }
+}
+
+/** What an action costs once. */
+export function onceDollars(action: Action, { shards }: Snapshot): number {
+  if (action.kind === 'ALLOCATE' || action.kind === 'RESIZE') return action.type.dollarsPerProvisioning;
+  if (action.kind !== 'MOVE' && action.kind !== 'WAIT') return 0;
+  const target = shards.find((shard) => shard.id === action.to);
+  return target === undefined ? 0 : moveDollars(action.slice.bytes, target.type);
+}
+
+/** On each plan: measures what open promises have avoided since the last one, and reviews those whose time is over. */
+export function closeAudits(turn: Turn, snapshot: Snapshot): void {
+  const open = [...rowsOf(turn.rows, 'promise')];
+  if (open.length === 0) return;
+  const loads = measuredLoads(turn, snapshot);
+  for (const [key, row] of open) {
+    if (row.openedAt > turn.now) {
+      turn.rows.delete(key); // Event time went back: nothing of this has happened.
+      continue;
+    }
+    if (row.savesPerHour === 0) measure(row, turn, snapshot, loads);
+    else row.realisedDollars = dollarsOver(row.savesPerHour, Math.min(turn.now, row.until) - row.openedAt);
+    row.measuredAt = turn.now;
+    turn.rows.set(key, row);
+    if (turn.now >= row.until) review(turn, row, '');
+  }
+}
+
+/** A promise to spare a shard its overload. `undefined` when the shard has gone, or is full of what does not pass. */
+function relief(turn: Turn, shard: ShardId, before: Snapshot): PromiseRow | undefined {
+  const planned = before.shards.find(({ id }) => id === shard);
+  if (planned === undefined) return undefined;
+  const { settings, now } = turn;
+  const steps = settings.horizonSteps;
+  const median = new Float64Array(steps);
+  let current = 0;
+  let entries = 0;
+  let bytes = 0;
+  for (const slice of before.slices) {
+    if (slice.shard !== shard) continue;
+    current += slice.load.now;
+    entries += slice.entries;
+    bytes += slice.bytes;
+    for (let k = 0; k < steps; k++) median[k]! += slice.load.median[k]!;
+  }
+  if (heldShare({ entries, bytes }, planned.type, before.footprints[planned.kind]) > settings.safeUtilisation)
+    return undefined;
+  const calibration = calibrationOf(planned, current, settings);
+  const capacityPerSecond = safe(planned, settings);
+  const stepsAbove = median.filter((load) => load * calibration > capacityPerSecond).length;
+  const expectedMs = (stepsAbove * settings.horizonMs) / steps;
+  return {
+    ...fresh(shard, planned, now, eventTime(now + settings.horizonMs)),
+    capacityPerSecond,
+    calibration,
+    expectedMs,
+    promisedDollars: overloadDollars(expectedMs, settings),
+  };
+}
+
+/** A promise to do without a shard, or without the bigger type of one. */
+function saving(turn: Turn, action: Action & { kind: 'RETIRE' | 'RESIZE' }, before: Snapshot): PromiseRow {
+  const planned = before.shards.find(({ id }) => id === action.shard)!;
+  const savesPerHour = -action.dollarsPerHour;
+  return {
+    ...fresh(action.shard, planned, turn.now, eventTime(turn.now + turn.settings.paybackMs)),
+    savesPerHour,
+    spentDollars: onceDollars(action, before),
+    promisedDollars: dollarsOver(savesPerHour, turn.settings.paybackMs),
+    decisions: [turn.lastDecision],
+  };
+}
+
+const fresh = (shard: ShardId, { kind }: PlannedShard, openedAt: EventTime, until: EventTime): PromiseRow => ({
+  kind: 'promise',
+  shard,
+  storeKind: kind,
+  openedAt,
+  until,
+  measuredAt: openedAt,
+  savesPerHour: 0,
+  capacityPerSecond: 0,
+  calibration: 1,
+  expectedMs: 0,
+  avoidedMs: 0,
+  sufferedMs: 0,
+  left: [],
+  spentDollars: 0,
+  promisedDollars: 0,
+  realisedDollars: 0,
+  decisions: [],
+});
+
+/** What is bought ends the savings of its kind (H2). */
+function buyAgain(turn: Turn, action: Action & { kind: 'ALLOCATE' | 'RESIZE' }): void {
+  for (const [, row] of [...rowsOf(turn.rows, 'promise')]) {
+    if (row.savesPerHour === 0 || row.storeKind !== action.type.kind) continue;
+    if (action.kind === 'RESIZE' && row.shard !== action.shard) continue;
+    row.realisedDollars = dollarsOver(row.savesPerHour, turn.now - row.openedAt);
+    review(turn, row, action.kind === 'ALLOCATE' ? `${action.shard} was bought` : `${action.shard} was made bigger`);
+    return;
+  }
+}
+
+/** Load of each slice and shard by what is measured, with moving slices, and replicas in the making, where they still are. */
+function measuredLoads({ rows }: Turn, snapshot: Snapshot) {
+  const ofSlice = new Map<SliceKey, { readonly shard: ShardId; readonly perSecond: number }[]>();
+  const ofShard = new Map<ShardId, number>();
+  for (const { slice, shard: planned, load, isReplica } of snapshot.slices) {
+    const row = rowOf(rows, 'slice', sliceRowKey(slice));
+    const isThere = row === undefined || (isReplica && replicaOf(rows, row) !== undefined);
+    const shard = isThere ? planned : row.shard;
+    ofSlice.set(slice, [...(ofSlice.get(slice) ?? []), { shard, perSecond: load.now }]);
+    ofShard.set(shard, (ofShard.get(shard) ?? 0) + load.now);
+  }
+  return { ofSlice, ofShard };
+}
+
+function measure(row: PromiseRow, turn: Turn, snapshot: Snapshot, loads: ReturnType<typeof measuredLoads>): void {
+  const { settings, now } = turn;
+  const shard = snapshot.shards.find(({ id }) => id === row.shard);
+  const sinceMs = Math.min(now, row.until) - row.measuredAt;
+  if (shard === undefined || sinceMs <= 0) return;
+  const there = (loads.ofShard.get(row.shard) ?? 0) * row.calibration;
+  let without = there;
+  for (const key of row.left)
+    for (const { shard: at, perSecond } of loads.ofSlice.get(key) ?? [])
+      if (at !== row.shard) without += perSecond * row.calibration;
+  // A shard that is being resized still has what it had.
+  const capacity = shard.resizing ? row.capacityPerSecond : safe(shard, settings);
+  if (there > capacity) row.sufferedMs += sinceMs;
+  else if (without > row.capacityPerSecond) row.avoidedMs += sinceMs;
+  row.realisedDollars = overloadDollars(row.avoidedMs, settings);
+}
+
+const safe = (shard: PlannedShard, settings: PlanSettings): number =>
+  settings.safeUtilisation * shard.type.operationsPerSecond;
+
+/** Says what came of it, and lets the dead band follow (H3). */
+function review(turn: Turn, row: PromiseRow, boughtAgain: string): void {
+  const { cell } = turn;
+  turn.rows.delete(promiseKey(row.shard));
+  if (row.promisedDollars > 0) {
+    const share = Math.min(1, row.realisedDollars / row.promisedDollars);
+    cell.kept = (1 - REVIEW_WEIGHT) * (cell.kept ?? 1) + REVIEW_WEIGHT * share;
+    turn.keepCell();
+  }
+  const band = `Of what was promised lately ${percent(cell.kept ?? 1)} was kept, so ${percent(earnedDeadBand(cell, turn.settings))} of a shard stay free where slices are placed.`;
+  turn.decide({
+    kind: 'REVIEW',
+    subject: row.shard,
+    reason: `${row.savesPerHour > 0 ? savingText(row, turn.now, boughtAgain) : reliefText(row)} ${band}`,
+    capacityPerSecond: row.savesPerHour > 0 ? -1 : row.capacityPerSecond,
+    dollarsOnce: row.spentDollars,
+    promisedDollars: row.promisedDollars,
+    realisedDollars: row.realisedDollars,
+  });
+}
+
+function reliefText(row: PromiseRow): string {
+  const expected =
+    row.expectedMs > 0
+      ? `${minutes(row.expectedMs)} were expected`
+      : 'none was expected by the median: it was an insurance';
+  const suffered = row.sufferedMs > 0 ? ` It was above it for ${minutes(row.sufferedMs)} all the same.` : '';
+  return (
+    `${actionsText(row)}: without, ${row.shard} would have been above its safe ${Math.round(row.capacityPerSecond)} operations/s for ` +
+    `${minutes(row.avoidedMs)} of ${minutes(row.until - row.openedAt)}; ${expected}.${suffered} ` +
+    `That cost $${row.spentDollars.toFixed(2)} and saved $${row.realisedDollars.toFixed(2)}.`
+  );
+}
+
+const savingText = (row: PromiseRow, now: EventTime, boughtAgain: string): string =>
+  boughtAgain === ''
+    ? `${actionsText(row)}: $${row.realisedDollars.toFixed(2)} were saved within ${minutes(row.until - row.openedAt)}, as promised.`
+    : `${actionsText(row)}: $${row.realisedDollars.toFixed(2)} of the promised $${row.promisedDollars.toFixed(2)} were saved, for ${boughtAgain} after ${minutes(now - row.openedAt)}.`;
+
+/** Longer lists of decisions are told by their ends. */
+const LISTED_MAX = 8;
+
+const actionsText = ({ decisions }: PromiseRow): string =>
+  decisions.length <= LISTED_MAX
+    ? `Review of ${decisions.join(', ')}`
+    : `Review of ${decisions[0]} to ${decisions.at(-1)} (${decisions.length} actions)`;
+
+const dollarsOver = (perHour: number, ms: number): number => (perHour * ms) / HOUR_MS;
+const minutes = (ms: number): string => `${Math.round(ms / 60_000)} min`;
+const percent = (share: number): string => `${Math.round(share * 100)} %`;

@@ -1,0 +1,96 @@
+// Cost learning: which measurements teach what operations cost (coefficients.ts) and what entries take (footprint.ts), once for
+// each plan.
+
+import type { ShardId } from '../../../schemas/ids.ts';
+import type { StoreKind } from '../../../schemas/records.ts';
+import type { Snapshot } from '../cluster/cluster-model.ts';
+import type { PlanSettings } from '../settings.ts';
+import { type CellRow, moveKey, rowOf, shardKey } from '../stage/rows.ts';
+import type { Turn } from '../stage/turn.ts';
+import { type Costs, costsOf, learn, lookupCost } from './coefficients.ts';
+import { type Footprint, footprintOf, type Holding, learnMemory } from './footprint.ts';
+import type { LookupWork } from './lookup-work.ts';
+
+/** What operations cost, by all that the cell has learned. */
+export const costsOfCell = (
+  cell: Pick<CellRow, 'learned'>,
+  { coefficients }: Pick<PlanSettings, 'coefficients'>,
+): Costs => ({
+  KEY_VALUE: costsOf('KEY_VALUE', cell.learned.KEY_VALUE, coefficients),
+  TRIE: costsOf('TRIE', cell.learned.TRIE, coefficients),
+});
+
+/** What entries take of memory, by all that the cell has learned. */
+export const footprintsOfCell = ({ learned }: Pick<CellRow, 'learned'>): Record<StoreKind, Footprint> => ({
+  KEY_VALUE: footprintOf(learned.KEY_VALUE),
+  TRIE: footprintOf(learned.TRIE),
+});
+
+/**
+ * Takes the samples of the shards that were measured since the last plan and that nothing disturbed. `reaches` are those
+ * that the loads of the snapshot were made with.
+ */
+export function learnCosts(turn: Turn, { shards, slices }: Snapshot, reaches: ReadonlyMap<ShardId, LookupWork>): void {
+  const { cell, rows, settings } = turn;
+  const costs = costsOfCell(cell, settings);
+  const disturbed = disturbedShards(turn);
+  const asked = askedOf(slices);
+  for (const { id, kind, type, ready, resizing } of shards) {
+    const measured = rowOf(rows, 'shard', shardKey(id))?.measured;
+    const sum = asked.get(id);
+    if (!ready || resizing || disturbed.has(id) || sum === undefined || measured === undefined) continue;
+    if (Math.abs(turn.now - measured.at) > settings.tickMs) continue;
+    const reach = reaches.get(id)!;
+    const { subscribe, unsubscribe, entry } = costs[kind];
+    const sample = {
+      lookupsPerSecond: sum.lookups / lookupCost(costs[kind], reach),
+      reach,
+      subscribesPerSecond: Math.max(0, sum.now - sum.lookups - sum.unsubscribes - sum.entries * entry) / subscribe,
+      unsubscribesPerSecond: sum.unsubscribes / unsubscribe,
+      entries: sum.entries,
+      operationsPerSecond: type.operationsPerSecond,
+      shares: { cpu: measured.cpu, iops: measured.iops },
+    };
+    learn(cell.learned[kind], kind, sample, settings.coefficients, settings.catalog);
+    const used = { usedBytes: measured.memoryBytes, limitBytes: measured.memoryLimitBytes };
+    learnMemory(cell.learned[kind], sum, type, used);
+  }
+  turn.keepCell();
+}
+
+interface Asked extends Holding {
+  readonly lookups: number;
+  readonly unsubscribes: number;
+  readonly now: number;
+}
+
+/** What shards hold and are asked for now, in operations. */
+function askedOf(slices: Snapshot['slices']): Map<ShardId, Asked> {
+  const asked = new Map<ShardId, Asked>();
+  for (const { shard, load, entries, bytes } of slices) {
+    const sum = asked.get(shard) ?? { lookups: 0, unsubscribes: 0, now: 0, entries: 0, bytes: 0 };
+    asked.set(shard, {
+      lookups: sum.lookups + load.lookups,
+      unsubscribes: sum.unsubscribes + load.unsubscribes,
+      now: sum.now + load.now,
+      entries: sum.entries + entries,
+      bytes: sum.bytes + bytes,
+    });
+  }
+  return asked;
+}
+
+/** A store's own measurement is a mean over some time: a copy is in it for so long after it has ended. */
+const SETTLED_MS = 120_000;
+
+/** Shards that a move touches or has touched a short while ago (K2). */
+function disturbedShards({ cell, rows, now }: Turn): Set<ShardId> {
+  const disturbed = new Set<ShardId>();
+  for (const id of [...cell.openMoves, ...cell.closedMoves]) {
+    const move = rowOf(rows, 'move', moveKey(id));
+    if (move === undefined || move.state === 'SHARED' || (move.closedAt > 0 && now - move.closedAt > SETTLED_MS))
+      continue;
+    disturbed.add(move.from).add(move.to);
+  }
+  return disturbed;
+}

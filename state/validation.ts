@@ -1,0 +1,139 @@
+// Validation: what makes a decoded input record acceptable. A refusal is a value with a code; the runner dead-letters the
+// record with it. Nothing behind these checks looks at the same things again.
+//
+// Timestamps: any instant from 1970 to 9999 is accepted, since a wrong clock must not lose a subscription; how far a
+// timestamp may pull event time is the business of the rates stage.
+
+import type { ErrorCode, Refusal } from '../schemas/errors.ts';
+import type { Metric, SubscriptionEvent, WildcardEvents } from '../schemas/records.ts';
+import { partitionOf, placeOf } from './keys.ts';
+import { filterProblem, topicProblem } from './topic-filter.ts';
+
+/** MQTT 5, 1.5.4: a UTF-8 string has at most 65,535 bytes. */
+export const STRING_BYTES_MAX = 65_535;
+/** Above any real counter, and far enough below 2^53 for sums to stay exact. */
+export const COUNT_MAX = 1e15;
+/** What the planner remembers by name: each is part of a row that is written often. */
+export const NAME_BYTES_MAX = 128;
+export const TIMESTAMP_MAX = 253_402_300_799_999; // 9999-12-31T23:59:59.999Z
+
+interface Place {
+  readonly key: string;
+  readonly partition: number;
+  readonly partitions: number;
+}
+
+export function refuseSubscription(event: SubscriptionEvent, place: Place): Refusal | undefined {
+  if (event.topicFilter !== place.key) return no('KEY_MISMATCH', 'the record key is not the topicFilter of the event');
+  return refuseEvent(event) ?? refusePlace(place);
+}
+
+/** What ingest itself sends on passes; a foreign record under another key would give a slice a second writer. */
+export function refuseWildcards(batch: WildcardEvents, place: Place): Refusal | undefined {
+  for (const event of batch.events) {
+    const refusal = refuseEvent(event);
+    if (refusal !== undefined) return refusal;
+    const { trie, routingKey } = placeOf(event.topicFilter);
+    if (!trie || routingKey !== place.key || batch.firstLevel !== place.key)
+      return no('KEY_MISMATCH', 'the record key is not the first literal level of every filter in it');
+    if (!Number.isSafeInteger(event.offset) || event.offset < 0)
+      return no('UNDECODABLE', 'the offset of an event must be a whole number of 0 or more');
+    if (!Number.isSafeInteger(event.incarnation) || event.incarnation < -1)
+      return no('UNDECODABLE', 'the incarnation of an event must be a whole number of -1 or more');
+  }
+  return refusePlace(place);
+}
+
+function refuseEvent(event: Omit<SubscriptionEvent, 'action'>): Refusal | undefined {
+  const problem = filterProblem(event.topicFilter);
+  if (problem !== undefined) return no('FILTER_INVALID', problem);
+  if (event.clientId === '' || tooLong(event.clientId))
+    return no('CLIENT_INVALID', 'clientId must have 1 to 65,535 bytes');
+  if (tooLong(event.brokerId)) return no('BROKER_INVALID', 'brokerId must have at most 65,535 bytes');
+  if (event.qos !== 0 && event.qos !== 1 && event.qos !== 2)
+    return no('QOS_INVALID', `qos must be 0, 1 or 2, not ${event.qos}`);
+  return isInstant(event.timestamp)
+    ? undefined
+    : no('TIMESTAMP_INVALID', 'timestamp must be milliseconds since 1970, below the year 10000');
+}
+
+function refusePlace({ key, partition, partitions }: Place): Refusal | undefined {
+  return partitionOf(key, partitions) === partition
+    ? undefined
+    : no(
+        'WRONG_PARTITION',
+        'the record is not where Kafka’s default (murmur2) partitioner puts its key: set the producer’s partitioner to murmur2_random',
+      );
+}
+
+export function refuseMetric(metric: Metric): Refusal | undefined {
+  const body = metric.body;
+  switch (body.kind) {
+    case 'TopicTraffic': {
+      const problem = topicProblem(body.topic);
+      if (problem !== undefined) return no('TOPIC_INVALID', problem);
+      if (tooLong(body.brokerId)) return no('BROKER_INVALID', 'brokerId must have at most 65,535 bytes');
+      if (!isCount(body.publishes) || !isCount(body.bytes))
+        return no('METRIC_INVALID', 'publishes and bytes must be finite and not negative');
+      if (!(body.windowMs > 0 && body.windowMs <= 3_600_000))
+        return no('METRIC_INVALID', 'windowMs must be 1 to 3,600,000');
+      return isInstant(body.windowStart)
+        ? undefined
+        : no('TIMESTAMP_INVALID', 'windowStart must be milliseconds since 1970');
+    }
+    case 'DatastoreMetrics': {
+      if (!/^[\w.-]{1,128}$/.test(body.shardId))
+        return no('SHARD_INVALID', 'shardId must be 1 to 128 letters, digits, "_", "." or "-"');
+      const numbers = {
+        cpu: body.cpu,
+        memoryBytes: body.memoryBytes,
+        memoryLimitBytes: body.memoryLimitBytes,
+        iops: body.iops,
+        iopsLimit: body.iopsLimit,
+        entries: body.entries,
+        lookupP99Ms: body.lookupP99Ms,
+      };
+      for (const [name, value] of Object.entries(numbers))
+        if (!isCount(value)) return no('METRIC_INVALID', `${name} must be finite and not negative`);
+      const reach = { nodesPerLookup: body.nodesPerLookup, matchesPerLookup: body.matchesPerLookup };
+      for (const [name, value] of Object.entries(reach))
+        if (!isCount(value) && value !== -1)
+          return no('METRIC_INVALID', `${name} must be finite and not negative, or -1 when the store does not say it`);
+      if (body.cpu > 1) return no('METRIC_INVALID', 'cpu must be 0 to 1, a share and not a percentage');
+      return isInstant(body.timestamp)
+        ? undefined
+        : no('TIMESTAMP_INVALID', 'timestamp must be milliseconds since 1970');
+    }
+    case 'BrokerHeartbeat':
+      if (!isName(body.brokerId))
+        return no('BROKER_INVALID', 'brokerId must have 1 to 128 bytes and no control characters');
+      if (!Number.isSafeInteger(body.pointerOffset) || body.pointerOffset < 0)
+        return no('METRIC_INVALID', 'pointerOffset must be a whole number of 0 or more');
+      return isInstant(body.timestamp)
+        ? undefined
+        : no('TIMESTAMP_INVALID', 'timestamp must be milliseconds since 1970');
+    case 'PlanRequest': {
+      if (!isId(body.requestId)) return no('METRIC_INVALID', `requestId ${ID_WANTED}`);
+      const problem = filterProblem(body.topic);
+      return problem === undefined ? undefined : no('FILTER_INVALID', problem);
+    }
+    case 'PlanAnswer':
+      if (!isId(body.requestId)) return no('METRIC_INVALID', `requestId ${ID_WANTED}`);
+      return isId(body.planId) ? undefined : no('METRIC_INVALID', `planId ${ID_WANTED}`);
+    case 'MoveRequest':
+      if (!isId(body.requestId)) return no('METRIC_INVALID', `requestId ${ID_WANTED}`);
+      if (!isId(body.moveId)) return no('METRIC_INVALID', `moveId ${ID_WANTED}`);
+      return body.rowsPerSecond >= 0 ? undefined : no('METRIC_INVALID', 'rowsPerSecond must be 0 or more');
+  }
+}
+
+const no = (code: ErrorCode, reason: string): Refusal => ({ code, reason });
+const isCount = (value: number): boolean => value >= 0 && value <= COUNT_MAX;
+/** As the HTTP API asks of ids: they go into decisions, commands and rows. */
+const isId = (text: string): boolean => /^[\w.:-]{1,128}$/.test(text);
+const ID_WANTED = 'must be 1 to 128 letters, digits, "_", ".", ":" or "-"';
+const isName = (text: string): boolean =>
+  text !== '' && Buffer.byteLength(text, 'utf8') <= NAME_BYTES_MAX && !/\p{Cc}/u.test(text);
+const isInstant = (value: number): boolean => Number.isFinite(value) && value >= 0 && value <= TIMESTAMP_MAX;
+const tooLong = (text: string): boolean =>
+  text.length > STRING_BYTES_MAX / 3 && Buffer.byteLength(text, 'utf8') > STRING_BYTES_MAX;
