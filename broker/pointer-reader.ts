@@ -6,6 +6,8 @@
 //       of another life of it, and is dropped.
 //   B3. A record that cannot be read is counted and passed over; it stops nobody.
 //   B4. While the schema registry cannot be asked, the table stays as it is, and grows on by itself afterwards.
+//   B5. Where the log of the topic is another one than was read, the table is made anew beside the one that is in use, which
+//       is replaced when the new one is whole.
 
 import type { Batch, Clock, Follower, Log } from '../runtime/ports.ts';
 import { preparePatiently } from '../runtime/registry-patience.ts';
@@ -36,6 +38,8 @@ export class PointerReader {
   readonly #settings: PointerReaderSettings;
   readonly #listeners = new Set<(epoch: Epoch) => void>();
   #table: PointerTable;
+  /** Until it is whole (B5). */
+  #anew: PointerTable | undefined;
   #follower: Follower | undefined;
   #isReady = false;
   #isFirst = true;
@@ -125,12 +129,13 @@ export class PointerReader {
   async #take(batch: Batch): Promise<void> {
     if (this.#isFirst && this.#table.position > batch.endOffset) this.#restart(); // B2
     this.#isFirst = false;
-    const fresh = batch.records.filter(({ offset }) => offset >= this.#table.position);
+    if (batch.restartsAt !== undefined) this.#anew = new PointerTable(this.#settings.partitions, this.#refuse);
+    const table = this.#anew ?? this.#table;
+    const fresh = batch.records.filter(({ offset }) => offset >= table.position);
     const values = fresh.map(({ value }) => value);
     const waiting = { ...this.#ports, isOver: () => this.#isClosed };
     if (!(await preparePatiently(waiting, 'PointerRecord', values))) return; // B4
-    const table = this.#table;
-    const before = table.epoch;
+    const before = this.#table.epoch;
     for (const { key, value, offset } of fresh) {
       if (key === null) this.#ignored += 1;
       else if (value === null) table.apply(key.toString('utf8'), null, offset);
@@ -140,6 +145,11 @@ export class PointerReader {
       }
     }
     this.#next = batch.nextOffset;
+    if (this.#anew !== undefined) {
+      if (batch.nextOffset < batch.endOffset) return void this.#anew.reached(batch.nextOffset, batch.endOffset);
+      this.#table = this.#anew;
+      this.#anew = undefined;
+    }
     this.#reached(batch.nextOffset, batch.endOffset, before);
   }
 

@@ -8,6 +8,7 @@ import { deadLetter } from '../runtime/dead-letter.ts';
 import type { Loss, OutRecord } from '../runtime/ports.ts';
 import { parseSlice, partitionOfSlice } from '../state/keys.ts';
 import type { PointerTable } from '../state/pointer-table.ts';
+import { subscriptions } from '../topology/topics.ts';
 import { topologyOf } from '../topology/topology.ts';
 import type { Output } from './output.ts';
 import { type Reading, withLog } from './reading.ts';
@@ -35,7 +36,7 @@ export async function acceptLoss(config: Config, output: Output): Promise<void> 
   const accepted = await withLog(config, accept, { asks: false });
   output.json(accepted);
   if (accepted.length === 0) output.line('Nothing that was to be read is gone.');
-  for (const loss of accepted) output.line(`${lossText(loss)}. It goes on with the next start.`);
+  for (const loss of accepted) output.line(`${lossText(loss)}. This holds from the next start on.`);
 }
 
 /** Shards that the pointer table names for slices of a partition, of as many as the table knows. */
@@ -49,8 +50,14 @@ export function shardsOf(table: PointerTable, partition: number): string[] {
   return [...shards].sort();
 }
 
-const lossText = ({ group, topic, partition, from, to, shards }: AcceptedLoss): string =>
-  `${topic}/${partition}: records ${from} to ${to - 1} are gone, and group ${group} goes on without them; check shards ${shards.join(' ') || '(none)'}`;
+function lossText({ group, topic, partition, from, to, shards, wasRead }: AcceptedLoss): string {
+  const fate = !wasRead
+    ? `group ${group} goes on without them`
+    : topic === subscriptions.name
+      ? 'others may have their offsets: raise FORESHARD_INCARNATION by one, which reads the topic from its start'
+      : `group ${group}, which had read them, goes on with what lies there now`;
+  return `${topic}/${partition}: records ${from} to ${to - 1} are gone, and ${fate}; check shards ${shards.join(' ') || '(none)'}`;
+}
 
 /** What was accepted, where an operator looks for what was not applied. It holds no record, so it cannot be replayed. */
 export function letterOfLoss(loss: AcceptedLoss, timestamp: number): OutRecord {

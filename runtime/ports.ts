@@ -23,6 +23,8 @@ export interface Batch {
   readonly records: readonly RawRecord[];
   /** The offset after the last one covered by this batch, holes and control records included. */
   readonly nextOffset: Offset;
+  /** The log is another one from here on: what was handed over before of this offset and later ones is gone from it. */
+  readonly restartsAt?: Offset;
   /** The end of the partition when the batch was read: lag = endOffset - nextOffset. */
   readonly endOffset: Offset;
 }
@@ -52,6 +54,8 @@ export interface GroupSpec {
     readonly partitions: 'all' | 'one';
     /** Records that are gone before they were read are told of, and no reason to stop. Absent: they are. */
     readonly lossy?: boolean;
+    /** Their offsets are versions of what is stored: none may be given a second time. Absent: they are not. */
+    readonly versions?: boolean;
   }[];
   /** True: a single task 0 consumes every partition. False: task i consumes partition i of each topic (`one`: task 0 alone). */
   readonly gathers: boolean;
@@ -145,12 +149,14 @@ export interface Log {
   close(): Promise<void>;
 }
 
-/** Records of `topic` from `from` on, and before `to`, that are gone without having been read. */
+/** Records of `topic` from `from` on, and before `to`, that are gone. */
 export interface Loss {
   readonly topic: string;
   readonly partition: Partition;
   readonly from: Offset;
   readonly to: Offset;
+  /** They were read, and the log is another one from there on, which was not. */
+  readonly wasRead: boolean;
 }
 
 export interface TopicShape {

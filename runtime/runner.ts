@@ -185,7 +185,7 @@ class Runner implements Running {
       const membership = await this.#ports.log.join(
         {
           name: group.name,
-          topics: group.topics.map(({ name, partitions, lossy }) => ({ name, partitions, lossy })),
+          topics: group.topics.map(({ name, partitions, lossy, versions }) => ({ name, partitions, lossy, versions })),
           gathers: group.gathers,
           address: this.#settings.address,
         },

@@ -205,7 +205,7 @@ export class Task {
       assert(topic !== undefined, `task ${this.name} was given a batch of ${batch.topic}, which no stage of it reads`);
       if (topic.record !== undefined && !(await this.#prepare(topic.record, batch))) return;
       const place = `${batch.topic}/${batch.partition}`;
-      const from = this.#inputs[place] ?? 0;
+      const from = batch.restartsAt ?? this.#inputs[place] ?? 0;
       const counts = { stepped: 0, duplicate: 0, refused: 0 };
       for (const record of batch.records) {
         if (record.offset < from) counts.duplicate++;

@@ -46,6 +46,8 @@ export interface Topic<Name extends string = string, Value = unknown> {
    * readers go on with those that are there, and tell. Of any other topic that is for a person to decide.
    */
   readonly lossy: boolean;
+  /** The offset of a record is the version of what it changes in stores. */
+  readonly versions: boolean;
   /** The event time that a value proves to have passed; drives the clock topic. */
   readonly timeOf: ((value: Value) => number) | undefined;
   /** Type-level only. */
@@ -72,6 +74,7 @@ function topic<Value>() {
       readonly merge?: (values: readonly Value[]) => Value;
       readonly timeOf?: (value: Value) => number;
       readonly lossy?: boolean;
+      readonly versions?: boolean;
     } = {},
   ): Topic<Name, Value> => ({
     name,
@@ -84,6 +87,7 @@ function topic<Value>() {
     merge: shape.merge,
     timeOf: shape.timeOf,
     lossy: shape.lossy ?? false,
+    versions: shape.versions ?? false,
   });
 }
 
@@ -91,6 +95,7 @@ function topic<Value>() {
 export const subscriptions = topic<SubscriptionEvent>()('subscriptions', {
   record: 'SubscriptionEvent',
   refuse: refuseSubscription,
+  versions: true,
 });
 export const metrics = topic<Metric>()('metrics', {
   record: 'Metric',

@@ -3,6 +3,7 @@
 
 import type { Batch, Follower } from '../../runtime/ports.ts';
 import type { Logger } from '../../runtime/telemetry.ts';
+import { AppError } from '../../schemas/errors.ts';
 import type { Offset } from '../../schemas/ids.ts';
 import type { Health, RawCluster } from './client.ts';
 import { reasonOf } from './failure.ts';
@@ -16,12 +17,14 @@ export interface Following {
   readonly settings: ReadingSettings;
   readonly health: Health;
   readonly logger: Logger;
-  readonly name: string;
+  /** The topic, as its readers know it. */
+  readonly topic: string;
 }
 
 /** Resolves when it is known where the topic ends, so when following has begun. */
 export async function follow(following: Following): Promise<Follower> {
-  const { cluster, places, from, take, settings, health, logger, name } = following;
+  const { cluster, places, from, take, settings, health, logger } = following;
+  const name = `following ${following.topic}`;
   if (!cluster.isConnected()) await cluster.connect();
   const ends = await offsetsOf(cluster, places, 'end');
   const starts = from === 'latest' ? ends : await offsetsOf(cluster, places, 'start');
@@ -51,12 +54,15 @@ export async function follow(following: Following): Promise<Follower> {
       await take(batch);
       reachUp(batch.partition, batch.nextOffset);
     },
-    outOfRange: ({ topic, partition, offset }, start, end) => {
-      // Retention overtook a slow reader, or the topic was created anew: a table is complete again from its start on.
-      logger.error(
-        { topic, partition, offset, start, end },
-        'a followed topic lost records; it is read from its start',
+    lost: ({ topic, partition, offset }, { start, end, next }) => {
+      // Retention overtook a slow reader, or the log is another one: a table is complete again from its start on.
+      const what = `partition ${partition} of topic ${topic}, which is followed, lost records: it is read from its start`;
+      health.alarm(
+        new AppError('INPUT_TRUNCATED', what, { topic, partition, offset, start, end, next }),
+        following.topic,
       );
+      const goal = behind.get(partition);
+      if (goal !== undefined) behind.set(partition, Math.min(goal, end));
       reachUp(partition, start);
       return start;
     },

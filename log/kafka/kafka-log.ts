@@ -197,7 +197,7 @@ class KafkaLog implements Log {
         settings: READING,
         health: this.#health,
         logger: this.#options.logger,
-        name: `following ${topic}`,
+        topic,
       }),
     );
     this.#followers.add(follower);
@@ -217,13 +217,19 @@ class KafkaLog implements Log {
       );
     if (inputs.length === 0) return [];
     const cluster = this.#metadata!;
-    const starts = await offsetsOf(cluster, inputs, 'start');
-    const losses = await acceptLosses(cluster, `${this.#options.app}-${group.name}`, starts);
-    return losses.map(({ topic, partition, offset, start }) => ({
+    const [starts, ends] = [await offsetsOf(cluster, inputs, 'start'), await offsetsOf(cluster, inputs, 'end')];
+    const places = starts.map(({ offset: start, ...place }) => ({
+      ...place,
+      start,
+      end: ends.find((each) => each.topic === place.topic && each.partition === place.partition)!.offset,
+    }));
+    const losses = await acceptLosses(cluster, `${this.#options.app}-${group.name}`, places);
+    return losses.map(({ topic, partition, offset, next }) => ({
       topic: inputs.find((each) => each.topic === topic)!.name,
       partition,
-      from: offset,
-      to: start,
+      from: Math.min(offset, next),
+      to: Math.max(offset, next),
+      wasRead: next < offset,
     }));
   }
 
@@ -348,10 +354,10 @@ function inputsOfTask(
   task: Partition,
   physicalOf: (name: string) => string,
 ): Input[] {
-  return group.topics.flatMap(({ name, partitions, lossy = false }) => {
+  return group.topics.flatMap(({ name, partitions, lossy = false, versions = false }) => {
     const all = Array.from({ length: counts.get(name)! }, (_, partition) => partition);
     const mine = group.gathers ? all : partitions === 'one' ? (task === 0 ? [0] : []) : [task];
-    return mine.map((partition) => ({ name, topic: physicalOf(name), partition, lossy }));
+    return mine.map((partition) => ({ name, topic: physicalOf(name), partition, lossy, versions }));
   });
 }
 

@@ -3,38 +3,69 @@
 //
 //   O1. The word is for one loss: it names the position that was lost, and holds for no other.
 //   O2. It is used once: the next commit of the task writes its own offsets over it.
+//   O3. It keeps the epoch that lay there, by which the next start finds the loss again.
 
 import { AppError } from '../../schemas/errors.ts';
 import type { Offset } from '../../schemas/ids.ts';
 import type { RawCluster } from './client.ts';
 import { troubleOf } from './failure.ts';
+import { epochIn, goesOnAt, textOfEpoch } from './leader-epochs.ts';
 import type { Place, Position } from './reading.ts';
 
 const WORD = 'foreshard: loss accepted at ';
 
-/** Whether a person has accepted that the group lost what followed `lost`. */
-export async function acceptedLoss(cluster: RawCluster, groupId: string, place: Place, lost: Offset): Promise<boolean> {
-  return (await committedIn(cluster, groupId, [place])).some(({ metadata }) => metadata === `${WORD}${lost}`); // O1
+/** Whether a person has accepted that the group lost what followed the position, by what is committed with it. */
+export const acceptedLoss = ({ offset, metadata }: Pick<Committed, 'offset' | 'metadata'>): boolean =>
+  metadata?.split('; ')[0] === `${WORD}${offset}`; // O1
+
+export interface Committed extends Position {
+  readonly metadata: string | null;
+  /** Under which what lies before the position was written. */
+  readonly leaderEpoch: number;
 }
 
-/** Of these places, those whose records the group has lost, with where it stood; the word is given for each. */
+/** Where a group stands; at -1 where it has committed nothing. */
+export async function committedIn(
+  cluster: RawCluster,
+  groupId: string,
+  places: readonly Place[],
+): Promise<readonly Committed[]> {
+  const coordinator = await cluster.findGroupCoordinator({ groupId });
+  const topics = places.map(({ topic, partition }) => ({ topic, partitions: [{ partition }] }));
+  const { responses } = await coordinator.offsetFetch({ groupId, topics });
+  return responses.flatMap(({ topic, partitions }) =>
+    partitions.map(({ partition, offset, metadata }) => ({
+      topic,
+      partition,
+      offset: Number(offset),
+      metadata,
+      leaderEpoch: epochIn(metadata),
+    })),
+  );
+}
+
+/** Of these places, those whose records the group has lost, with where it stood and where it goes on; the word is given for each. */
 export async function acceptLosses(
   cluster: RawCluster,
   groupId: string,
-  starts: readonly Position[],
-): Promise<readonly (Position & { readonly start: Offset })[]> {
-  const committed = await committedIn(cluster, groupId, starts);
-  const losses = starts.flatMap(({ topic, partition, offset: start }) => {
+  places: readonly (Place & { readonly start: Offset; readonly end: Offset })[],
+): Promise<readonly (Position & { readonly next: Offset })[]> {
+  const committed = await committedIn(cluster, groupId, places);
+  const losses: (Position & { readonly next: Offset; readonly metadata: string })[] = [];
+  for (const { topic, partition, start, end } of places) {
     const found = committed.find((each) => each.topic === topic && each.partition === partition);
-    return found === undefined || found.offset < 0 || found.offset >= start
-      ? []
-      : [{ topic, partition, offset: found.offset, start }];
-  });
+    if (found === undefined || found.offset < 0) continue;
+    const next = await goesOnAt(cluster, found, { start, end });
+    if (next === undefined) continue;
+    const epoch = textOfEpoch(found.leaderEpoch);
+    const metadata = `${WORD}${found.offset}${epoch === null ? '' : `; ${epoch}`}`; // O3
+    losses.push({ topic, partition, offset: found.offset, next, metadata });
+  }
   if (losses.length === 0) return losses;
   const coordinator = await cluster.findGroupCoordinator({ groupId });
-  const topics = losses.map(({ topic, partition, offset }) => ({
+  const topics = losses.map(({ topic, partition, offset, metadata }) => ({
     topic,
-    partitions: [{ partition, offset: String(offset), metadata: `${WORD}${offset}` }],
+    partitions: [{ partition, offset: String(offset), metadata }],
   }));
   try {
     // As nobody's member: Kafka takes it while the group has none.
@@ -43,14 +74,5 @@ export async function acceptLosses(
     if (troubleOf(error) !== 'expelled' && troubleOf(error) !== 'rebalancing') throw error;
     throw new AppError('REQUEST_INVALID', `group ${groupId} is at work: stop every instance first`, { groupId }, error);
   }
-  return losses;
-}
-
-async function committedIn(cluster: RawCluster, groupId: string, places: readonly Place[]) {
-  const coordinator = await cluster.findGroupCoordinator({ groupId });
-  const topics = places.map(({ topic, partition }) => ({ topic, partitions: [{ partition }] }));
-  const { responses } = await coordinator.offsetFetch({ groupId, topics });
-  return responses.flatMap(({ topic, partitions }) =>
-    partitions.map(({ partition, offset, metadata }) => ({ topic, partition, offset: Number(offset), metadata })),
-  );
+  return losses.map(({ topic, partition, offset, next }) => ({ topic, partition, offset, next }));
 }

@@ -4,7 +4,8 @@
 //
 //   D1. Positions only grow, by what was handed over; a batch is handed over once, in the order of its partition.
 //   D2. Fetching goes on while a batch is being taken, until `queueBytesMax` wait; then it rests.
-//   D3. An offset that the log no longer (or not yet) has is never skipped in silence: `outOfRange` decides.
+//   D3. An offset that the log no longer (or not yet) has is never skipped in silence, nor is a log read on that is another
+//       than was read so far (leader-epochs.ts): `lost` decides.
 //   D4. A batch that is damaged is fetched again, for as long as it takes: it may be whole on the way the next time, or at
 //       another leader. Other partitions go on meanwhile. After a few tries health tells of it, until it is whole.
 
@@ -13,6 +14,7 @@ import { AppError } from '../../schemas/errors.ts';
 import type { Offset, Partition } from '../../schemas/ids.ts';
 import { backoffMs, type Health, pauseFor, type RawCluster, refresh } from './client.ts';
 import { fateOf, reasonOf } from './failure.ts';
+import { goesOnAt, NO_EPOCH, type ReadPosition, sharedUpTo } from './leader-epochs.ts';
 import { decodeRecords } from './record-batch.ts';
 import { ERROR, type Fetched, type FetchSettings, fetchRecords } from './requests.ts';
 
@@ -22,11 +24,28 @@ export interface Place {
 }
 
 export interface Position extends Place {
-  offset: Offset;
+  readonly offset: Offset;
+}
+
+export interface ReadBatch extends Batch {
+  /** Of the leader that wrote what lies before `nextOffset`; NO_EPOCH where that is not known. */
+  readonly leaderEpoch: number;
+}
+
+/** What the log has where it does not go on from a position. */
+export interface Kept {
+  readonly start: Offset;
+  readonly end: Offset;
+  /** The first record there is that was not read: behind the position if the log is another one from there on. */
+  readonly next: Offset;
 }
 
 /** A position while it is read. */
-interface Fetching extends Position {
+interface Fetching extends Place {
+  offset: Offset;
+  leaderEpoch: number;
+  /** Where it went back to, until a batch has told of it. */
+  restartsAt: Offset | undefined;
   /** How often the batch here was found damaged, one time after the other (D4). */
   damaged: number;
   /** Not to be fetched before; `performance.now()`. */
@@ -35,11 +54,12 @@ interface Fetching extends Position {
 
 export interface Reading {
   readonly cluster: RawCluster;
-  readonly from: readonly Position[];
+  /** With the epoch of what was read before; absent: nothing is known of it, or nothing was read. */
+  readonly from: readonly (Position & { readonly leaderEpoch?: number })[];
   /** Takes a batch, of the topic's name in Kafka; the next one of any partition comes after it resolves. */
-  readonly take: (batch: Batch) => Promise<void>;
-  /** Where to go on from when `position` is not in the log, which holds `start` to `end`; throws to stop reading. */
-  readonly outOfRange: (position: Position, start: Offset, end: Offset) => Offset | Promise<Offset>;
+  readonly take: (batch: ReadBatch) => Promise<void>;
+  /** Where to go on when the log does not follow what was read up to `position`; throws to stop reading. */
+  readonly lost: (position: ReadPosition, kept: Kept) => Offset | Promise<Offset>;
   readonly signal: AbortSignal;
   readonly health: Health;
   /** Who reads, in health reports. */
@@ -55,7 +75,7 @@ export interface ReadingSettings extends FetchSettings {
 }
 
 interface Waiting {
-  readonly batch: Batch;
+  readonly batch: ReadBatch;
   readonly sizeBytes: number;
 }
 
@@ -66,7 +86,7 @@ const REST_MS = 50;
 /** More than what is ever fetched at once, if nobody compresses 10:1 and better. Bounds what such a one costs. */
 const HELD_BYTES_MAX = 128 * 1024 * 1024;
 
-/** Reads until the signal aborts; rejects with what `take` or `outOfRange` threw. */
+/** Reads until the signal aborts; rejects with what `take` or `lost` threw. */
 export async function read(reading: Reading): Promise<void> {
   await new Reader(reading).run();
 }
@@ -111,7 +131,13 @@ class Reader {
 
   constructor(reading: Reading) {
     this.#reading = reading;
-    this.#positions = reading.from.map((each) => ({ ...each, damaged: 0, restsUntil: 0 }));
+    this.#positions = reading.from.map((each) => ({
+      ...each,
+      leaderEpoch: each.leaderEpoch ?? NO_EPOCH,
+      restartsAt: undefined,
+      damaged: 0,
+      restsUntil: 0,
+    }));
   }
 
   async run(): Promise<void> {
@@ -200,22 +226,41 @@ class Reader {
   }
 
   async #accept(answer: Fetched, position: Fetching, nothing: boolean): Promise<void> {
-    if (answer.errorCode === ERROR.offsetOutOfRange) return this.#decideOutOfRange(position);
+    if (answer.errorCode === ERROR.offsetOutOfRange) return this.#decideLoss(position);
     if (answer.errorCode !== ERROR.none)
       throw new AppError(
         'LOG_UNAVAILABLE',
         `partition ${answer.partition} of topic ${answer.topic} cannot be read now: Kafka error ${answer.errorCode}`,
         { topic: answer.topic, partition: answer.partition, errorCode: answer.errorCode },
       );
-    let { records, nextOffset, isCorrupt } = decodeRecords(answer.records, position.offset, answer.aborted);
+    let { records, nextOffset, isCorrupt, leaderEpoch } = decodeRecords(
+      answer.records,
+      position.offset,
+      answer.aborted,
+    );
+    if (!(await this.#isTheSameLog(position, leaderEpoch))) return this.#decideLoss(position);
     if (isCorrupt && nextOffset === position.offset) return this.#restAt(position); // D4
     if (position.damaged > 0) this.#mended(position);
     // Below the end, and yet nothing to read: compaction has left a gap there, with no batch behind it.
-    if (nothing && answer.stableOffset > nextOffset) nextOffset = answer.stableOffset;
+    if (nothing && answer.stableOffset > nextOffset) {
+      nextOffset = answer.stableOffset;
+      leaderEpoch = undefined;
+    }
     if (nextOffset === position.offset) return;
+    const { restartsAt } = position;
     position.offset = nextOffset; // D1
+    position.leaderEpoch = leaderEpoch ?? NO_EPOCH;
+    position.restartsAt = undefined;
     const endOffset = Math.max(answer.stableOffset, nextOffset);
-    const batch: Batch = { topic: answer.topic, partition: answer.partition, records, nextOffset, endOffset };
+    const batch: ReadBatch = {
+      topic: answer.topic,
+      partition: answer.partition,
+      records,
+      nextOffset,
+      endOffset,
+      leaderEpoch: position.leaderEpoch,
+      ...(restartsAt === undefined ? {} : { restartsAt }),
+    };
     this.#queue.push({ batch, sizeBytes: answer.records.length });
     this.#queueBytes += answer.records.length;
     this.#wakeTaker();
@@ -240,17 +285,29 @@ class Reader {
     this.#reading.health.well(this.#damageName(position));
   }
 
-  #damageName({ topic, partition }: Position): string {
+  #damageName({ topic, partition }: Place): string {
     return `${this.#reading.name} of ${topic}/${partition}`;
   }
 
-  async #decideOutOfRange(position: Position): Promise<void> {
-    const { cluster, outOfRange } = this.#reading;
-    const [start] = await offsetsOf(cluster, [position], 'start');
-    const [end] = await offsetsOf(cluster, [position], 'end');
-    if (position.offset >= start!.offset && position.offset <= end!.offset)
+  /** Whether what was written under this epoch, and comes next, follows what was read. */
+  async #isTheSameLog(position: Fetching, leaderEpoch: number | undefined): Promise<boolean> {
+    if (leaderEpoch === undefined || leaderEpoch === position.leaderEpoch || position.leaderEpoch === NO_EPOCH)
+      return true;
+    return (await sharedUpTo(this.#reading.cluster, position)) === position.offset;
+  }
+
+  async #decideLoss(position: Fetching): Promise<void> {
+    const { cluster, lost } = this.#reading;
+    const [first] = await offsetsOf(cluster, [position], 'start');
+    const [last] = await offsetsOf(cluster, [position], 'end');
+    const [start, end] = [first!.offset, last!.offset];
+    const next = await goesOnAt(cluster, position, { start, end });
+    if (next === undefined)
       throw new AppError('LOG_UNAVAILABLE', `the leader of ${position.topic} is still recovering`);
-    position.offset = await outOfRange(position, start!.offset, end!.offset); // D3
+    const offset = await lost(position, { start, end, next }); // D3
+    if (offset < position.offset) position.restartsAt = offset;
+    position.offset = offset;
+    position.leaderEpoch = NO_EPOCH;
   }
 
   async #takeAll(): Promise<void> {
@@ -273,12 +330,13 @@ class Reader {
   }
 }
 
-function* partsOf(batch: Batch, recordsMax: number): Generator<Batch> {
-  const { records } = batch;
+function* partsOf(batch: ReadBatch, recordsMax: number): Generator<ReadBatch> {
+  const { records, restartsAt, ...rest } = batch;
   if (records.length <= recordsMax) return yield batch;
   for (let at = 0; at < records.length; at += recordsMax) {
     const last = at + recordsMax >= records.length;
     const nextOffset = last ? batch.nextOffset : records[at + recordsMax - 1]!.offset + 1;
-    yield { ...batch, records: records.slice(at, at + recordsMax), nextOffset };
+    const restart = at > 0 || restartsAt === undefined ? {} : { restartsAt }; // Told once.
+    yield { ...rest, ...restart, records: records.slice(at, at + recordsMax), nextOffset };
   }
 }

@@ -1,6 +1,6 @@
 // Record batches: Kafka's format of records on the wire (magic 2, KIP-98), read and written. kafkajs has both, but it
 // decodes each record through several objects and 64-bit strings, and forgets batches that compaction has emptied, whose
-// offsets a reader needs to know how far it has come. Pure, and written for speed: test/topology/edge/kafka holds it to
+// offsets a reader needs to know how far it has come. Pure, and written for speed: test/log/kafka holds it to
 // kafkajs's own codec.
 //
 //   B1. Offsets, timestamps and producer ids are plain numbers: they stay below 2^53.
@@ -10,6 +10,7 @@
 //       which nobody can decode: it is dead-lettered like any other, and its partition goes on.
 //   B5. Nothing is read of a batch whose checksum (CRC-32C) does not match, nor of what follows it.
 //   B6. One call decompresses a bounded number of bytes; where it stops, `nextOffset` says where to go on.
+//   B7. One call gives what was written under one leader epoch, and stops likewise where another begins.
 
 import { crc32c } from '@node-rs/crc32';
 import type { OutRecord, RawRecord } from '../../runtime/ports.ts';
@@ -28,6 +29,8 @@ export interface DecodedRecords {
   readonly nextOffset: Offset;
   /** The batch at `nextOffset` is not what its writer has sealed (B5). */
   readonly isCorrupt: boolean;
+  /** Of the leader that wrote all of it (B7); `undefined` when there was not one whole batch. */
+  readonly leaderEpoch: number | undefined;
 }
 
 /** A record to be written. */
@@ -45,6 +48,7 @@ export interface ProducerState {
 }
 
 const HEADER_BYTES = 61;
+const LEADER_EPOCH_AT = 12;
 const CRC_AT = 17;
 /** The checksum is over everything from here on: what the leader fills in lies before it. */
 const ATTRIBUTES_AT = 21;
@@ -68,6 +72,7 @@ export function decodeRecords(bytes: Buffer, from: Offset, told: readonly Aborte
   let abortedNext = 0;
   let nextOffset = from;
   let decompressed = 0;
+  let leaderEpoch: number | undefined;
   for (let at = 0; at + HEADER_BYTES <= bytes.length; ) {
     const length = bytes.readInt32BE(at + 8);
     const end = at + PREFIX_BYTES + length;
@@ -82,11 +87,16 @@ export function decodeRecords(bytes: Buffer, from: Offset, told: readonly Aborte
         },
       );
     if (crc32c(bytes.subarray(at + ATTRIBUTES_AT, end)) !== bytes.readUInt32BE(at + CRC_AT))
-      return { records, nextOffset, isCorrupt: true }; // B5
+      return { records, nextOffset, isCorrupt: true, leaderEpoch }; // B5
     if (decompressed >= DECOMPRESSED_BYTES_MAX) break; // B6
     const baseOffset = readInt64(bytes, at);
     const attributes = bytes.readInt16BE(at + 21);
     const lastOffset = baseOffset + bytes.readInt32BE(at + 23);
+    if (lastOffset >= from) {
+      const epoch = bytes.readInt32BE(at + LEADER_EPOCH_AT);
+      if (epoch !== (leaderEpoch ?? epoch)) break; // B7
+      leaderEpoch = epoch;
+    }
     const producerId = readInt64(bytes, at + 43);
     for (; abortedNext < aborted.length && aborted[abortedNext]!.firstOffset <= lastOffset; abortedNext++)
       aborting.add(aborted[abortedNext]!.producerId);
@@ -98,7 +108,7 @@ export function decodeRecords(bytes: Buffer, from: Offset, told: readonly Aborte
     if (lastOffset >= nextOffset) nextOffset = lastOffset + 1; // B2
     at = end;
   }
-  return { records, nextOffset, isCorrupt: false };
+  return { records, nextOffset, isCorrupt: false, leaderEpoch };
 }
 
 /** Returns how many bytes were decompressed. */

@@ -1,6 +1,7 @@
 // Requests: fetch and produce as we send them ourselves (Fetch 11, Produce 7: spoken by every broker since 2.3), so that
 // records are decoded and encoded by record-batch.ts and every partition's outcome is seen.
 
+import { AppError } from '../../schemas/errors.ts';
 import type { Offset, Partition } from '../../schemas/ids.ts';
 import type { RawBroker, RawRequest } from './client.ts';
 import { logFailure } from './failure.ts';
@@ -111,6 +112,46 @@ function decodeFetched(bytes: Buffer): Fetched[] {
         const aborted = reader.list(() => ({ producerId: reader.int64(), firstOffset: reader.int64() }));
         reader.int32(); // Preferred replica.
         return { topic, partition, errorCode, stableOffset, startOffset, aborted, records: reader.bytes() };
+      });
+    })
+    .flat();
+}
+
+/** Where what was written up to `leaderEpoch` ends in the leader's log, by the latest epoch up to that one that it knows (OffsetForLeaderEpoch 3). */
+export async function endOfEpoch(
+  broker: RawBroker,
+  of: { readonly topic: string; readonly partition: Partition; readonly leaderEpoch: number },
+): Promise<{ readonly leaderEpoch: number; readonly endOffset: Offset }> {
+  const writer = new Writer();
+  writer.int32(CONSUMER);
+  writer.list([of], ({ topic, partition, leaderEpoch }) => {
+    writer.string(topic);
+    writer.list([partition], () => {
+      writer.int32(partition);
+      writer.int32(-1); // Of the leader itself: not checked, as in a fetch.
+      writer.int32(leaderEpoch);
+    });
+  });
+  const [found] = await send(broker, 23, 3, 'OffsetForLeaderEpoch', writer, decodeEndsOfEpochs);
+  if (found === undefined || found.errorCode !== ERROR.none)
+    throw new AppError(
+      'LOG_UNAVAILABLE',
+      `the leader of partition ${of.partition} of topic ${of.topic} does not tell its epochs: Kafka error ${found?.errorCode}`,
+      { topic: of.topic, partition: of.partition, errorCode: found?.errorCode },
+    );
+  return found;
+}
+
+function decodeEndsOfEpochs(bytes: Buffer) {
+  const reader = new Reader(bytes);
+  reader.int32(); // Throttle time.
+  return reader
+    .list(() => {
+      reader.string();
+      return reader.list(() => {
+        const errorCode = reader.int16();
+        reader.int32(); // The partition.
+        return { errorCode, leaderEpoch: reader.int32(), endOffset: reader.int64() };
       });
     })
     .flat();

@@ -7,8 +7,9 @@
 //   L2. The handler's calls never overlap: one loop makes them all.
 //   L3. After `lost` has resolved, or a commit has failed, that round's TaskLog commits nothing more.
 //   L4. Who was fenced asks the group before it takes the task again, so that a zombie does not fence its successor.
-//   L5. Where records of an input are gone before they were read, the task ends; of a lossy input, or with a person's word for
-//       that very loss, it goes on with the first one that is there, and tells.
+//   L5. Where records of an input are gone before they were read, or its log is another than was read, the task ends; of a
+//       lossy input, or with a person's word for that very loss, it goes on with the first one that was not read, and tells.
+//       Not where offsets are versions of what is stored, and would be given a second time: that takes a new incarnation.
 
 import type { Commit, OutRecord, TaskHandler, TaskLog } from '../../runtime/ports.ts';
 import type { Logger } from '../../runtime/telemetry.ts';
@@ -17,8 +18,17 @@ import type { Offset, Partition } from '../../schemas/ids.ts';
 import type { Change } from '../../state/store.ts';
 import { backoffMs, type Health, pauseFor, type RawCluster, refresh } from './client.ts';
 import { fateOf, reasonOf } from './failure.ts';
-import { acceptedLoss } from './loss.ts';
-import { offsetsOf, type Place, type Position, type ReadingSettings, read } from './reading.ts';
+import { LeaderEpochs, NO_EPOCH, type ReadPosition, textOfEpoch } from './leader-epochs.ts';
+import { acceptedLoss, committedIn } from './loss.ts';
+import {
+  type Kept,
+  offsetsOf,
+  type Place,
+  type Position,
+  type ReadBatch,
+  type ReadingSettings,
+  read,
+} from './reading.ts';
 import type { WireRecord } from './record-batch.ts';
 import { type Placed, Transaction } from './transaction.ts';
 
@@ -26,6 +36,7 @@ import { type Placed, Transaction } from './transaction.ts';
 export interface Input extends Place {
   readonly name: string;
   readonly lossy: boolean;
+  readonly versions: boolean;
 }
 
 export interface TaskPlan {
@@ -68,6 +79,8 @@ export class TaskSession {
   readonly #stop = new AbortController();
   #orderly = false;
   #round: OwnedTask | undefined;
+  /** Inputs whose loss, where this round goes on, a person has accepted. */
+  #accepted: ReadonlySet<string> = new Set();
   #life: Promise<void> | undefined;
 
   constructor(
@@ -169,17 +182,16 @@ export class TaskSession {
   async #readInputs(round: OwnedTask, cluster: RawCluster, inputs: Readonly<Record<string, Offset>>): Promise<void> {
     if (round.interrupted.aborted) return;
     const names = new Map(this.#plan.inputs.map((each) => [each.topic, each.name]));
-    const fresh = this.#plan.inputs.filter((each) => inputs[`${each.name}/${each.partition}`] === undefined);
-    const positions: Position[] = fresh.length === 0 ? [] : await offsetsOf(cluster, fresh, 'start');
-    for (const { name, topic, partition } of this.#plan.inputs) {
-      const offset = inputs[`${name}/${partition}`];
-      if (offset !== undefined) positions.push({ topic, partition, offset });
-    }
+    const from = await this.#positionsOf(cluster, inputs);
+    round.begins(from);
     await read({
       cluster,
-      from: positions,
-      take: (batch) => this.#handler.records(round, { ...batch, topic: names.get(batch.topic)! }),
-      outOfRange: (position, start, end) => this.#goOnAfterLoss(cluster, position, start, end),
+      from,
+      take: (batch) => {
+        round.reads(batch);
+        return this.#handler.records(round, { ...batch, topic: names.get(batch.topic)! });
+      },
+      lost: (position, kept) => this.#goOnAfterLoss(position, kept),
       signal: round.interrupted,
       health: this.#health,
       name: `${this.#name} reading`,
@@ -187,21 +199,43 @@ export class TaskSession {
     });
   }
 
-  /** Records that were not read are gone. Where they were measurements, or a person has said so, reading goes on (L5). */
-  async #goOnAfterLoss(cluster: RawCluster, { topic, partition, offset }: Position, start: Offset, end: Offset) {
-    const input = this.#plan.inputs.find((each) => each.topic === topic && each.partition === partition);
-    const facts = { topic, partition, offset, start, end };
-    const what = `partition ${partition} of topic ${topic} was consumed up to offset ${offset}, but now holds ${start} to ${end}`;
-    const isAccepted = input?.lossy || (await acceptedLoss(cluster, this.#plan.groupId, { topic, partition }, offset));
-    if (!isAccepted)
+  /** Where each input goes on, and under which leader what was read of it last was written. */
+  async #positionsOf(cluster: RawCluster, inputs: Readonly<Record<string, Offset>>): Promise<ReadPosition[]> {
+    const known = this.#plan.inputs.filter((each) => inputs[placeOf(each)] !== undefined);
+    const fresh = this.#plan.inputs.filter((each) => inputs[placeOf(each)] === undefined);
+    const starts = fresh.length === 0 ? [] : await offsetsOf(cluster, fresh, 'start');
+    const committed = known.length === 0 ? [] : await committedIn(cluster, this.#plan.groupId, known);
+    this.#accepted = new Set(committed.filter((each) => acceptedLoss(each)).map(lossOf));
+    return [
+      ...starts.map((each) => ({ ...each, leaderEpoch: NO_EPOCH })),
+      ...known.map((each): ReadPosition => {
+        const { topic, partition } = each;
+        const offset = inputs[placeOf(each)]!;
+        const found = committed.find((other) => other.topic === topic && other.partition === partition);
+        return { topic, partition, offset, leaderEpoch: found?.offset === offset ? found.leaderEpoch : NO_EPOCH };
+      }),
+    ];
+  }
+
+  /** Where records were measurements, or a person has said so, reading goes on without them (L5). */
+  #goOnAfterLoss(position: ReadPosition, { start, end, next }: Kept): Offset {
+    const { topic, partition, offset } = position;
+    const { name, lossy, versions } = this.#plan.inputs.find((each) => isAt(each, position))!;
+    const isAnother = next < offset;
+    const facts = { topic, partition, offset, start, end, next };
+    const what = isAnother
+      ? `partition ${partition} of topic ${topic} was consumed up to offset ${offset}, but is no longer the log that was read: it is so up to ${next}, and now holds ${start} to ${end}. A broker lost what it had written, or the topic was created anew`
+      : `partition ${partition} of topic ${topic} was consumed up to offset ${offset}, but now holds ${start} to ${end}: records are gone that were not read`;
+    if (isAnother && versions)
       throw new AppError(
         'INPUT_TRUNCATED',
-        `${what}: records are lost, or the topic was created anew. To go on without them: foreshard accept-loss`,
+        `${what}. To read it from its start: raise FORESHARD_INCARNATION by one`,
         facts,
       );
-    const failure = new AppError('INPUT_TRUNCATED', `${what}: records are lost, and it goes on at ${start}`, facts);
-    this.#health.alarm(failure, input?.name ?? topic);
-    return start;
+    if (!lossy && !this.#accepted.has(lossOf(position)))
+      throw new AppError('INPUT_TRUNCATED', `${what}. To go on at ${next}: foreshard accept-loss`, facts);
+    this.#health.alarm(new AppError('INPUT_TRUNCATED', `${what}. It goes on at ${next}`, facts), name);
+    return next;
   }
 
   #report(error: unknown, attempt: number): void {
@@ -240,6 +274,9 @@ class OwnedTask implements TaskLog {
   #ended = false;
   /** The changelog's end as far as this round knows it. */
   #next: Offset = 0;
+  readonly #epochs = new LeaderEpochs();
+  /** Up to where each input was read, by `topic/partition` as Kafka names them. */
+  readonly #read = new Map<string, Offset>();
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(plan: TaskPlan, settings: TaskSettings, cluster: RawCluster, transaction: Transaction, health: Health) {
@@ -265,6 +302,21 @@ class OwnedTask implements TaskLog {
     this.#ended = true;
   }
 
+  /** The inputs are read from here. */
+  begins(positions: readonly ReadPosition[]): void {
+    for (const position of positions) {
+      this.#epochs.begin(kafkaPlaceOf(position), position);
+      this.#read.set(kafkaPlaceOf(position), position.offset);
+    }
+  }
+
+  reads(batch: ReadBatch): void {
+    const place = kafkaPlaceOf(batch);
+    if (batch.restartsAt !== undefined) this.#epochs.begin(place, { offset: batch.restartsAt, leaderEpoch: NO_EPOCH });
+    this.#epochs.read(place, batch.restartsAt ?? this.#read.get(place)!, batch.leaderEpoch);
+    this.#read.set(place, batch.nextOffset);
+  }
+
   async restore(
     from: Offset,
     page: (changes: readonly Change[], next: Offset, end: Offset) => Promise<void>,
@@ -288,7 +340,14 @@ class OwnedTask implements TaskLog {
         await page(batch.records.map(changeOf), next, end);
         if (next >= this.#next) stop();
       },
-      outOfRange: (position, start, stable) => (position.offset < start ? start : stable),
+      lost: ({ offset }, { start }) => {
+        if (offset < start) return start;
+        throw new AppError(
+          'INPUT_TRUNCATED',
+          `the changelog of task ${this.group}-${this.partition} is no longer the log that was restored up to ${offset}: it was truncated meanwhile. Remove the state folder of this instance, and start it again`,
+          { task: `${this.group}-${this.partition}`, offset },
+        );
+      },
       signal: done.signal,
       health: this.#health,
       name: `task ${this.group}-${this.partition} restoring`,
@@ -318,7 +377,9 @@ class OwnedTask implements TaskLog {
     ];
     const offsets = Object.entries(commit.inputs).map(([place, offset]) => {
       const slash = place.lastIndexOf('/');
-      return { topic: physicalOf(place.slice(0, slash)), partition: Number(place.slice(slash + 1)), offset };
+      const [topic, partition] = [physicalOf(place.slice(0, slash)), Number(place.slice(slash + 1))];
+      const leaderEpoch = this.#epochs.commit(`${topic}/${partition}`, offset);
+      return { topic, partition, offset, metadata: textOfEpoch(leaderEpoch) };
     });
     try {
       for (const written of await this.#transaction.commit(records, { groupId, offsets }))
@@ -333,6 +394,11 @@ class OwnedTask implements TaskLog {
     }
   }
 }
+
+const lossOf = ({ topic, partition, offset }: Position): string => `${topic}/${partition} at ${offset}`;
+const placeOf = ({ name, partition }: Input): string => `${name}/${partition}`;
+const kafkaPlaceOf = ({ topic, partition }: Place): string => `${topic}/${partition}`;
+const isAt = (one: Place, other: Place): boolean => one.topic === other.topic && one.partition === other.partition;
 
 const changeOf = ({ key, value }: { key: Buffer | null; value: Buffer | null }): Change => ({
   key: key === null ? '' : key.toString('utf8'),

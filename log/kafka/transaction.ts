@@ -19,6 +19,14 @@ export interface Placed {
   readonly record: WireRecord;
 }
 
+/** A position to be committed, with what is kept beside it. */
+export interface Consumed {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: Offset;
+  readonly metadata: string | null;
+}
+
 export interface Written extends Produced {
   readonly count: number;
 }
@@ -76,7 +84,7 @@ export class Transaction {
     records: readonly Placed[],
     consumed: {
       readonly groupId: string;
-      readonly offsets: readonly { topic: string; partition: number; offset: Offset }[];
+      readonly offsets: readonly Consumed[];
     },
   ): Promise<readonly Written[]> {
     const session = this.#session!;
@@ -146,12 +154,8 @@ export class Transaction {
     return written;
   }
 
-  /** For lag tools alone: a task starts from the positions in its changelog. */
-  async #commitOffsets(
-    groupId: string,
-    offsets: readonly { topic: string; partition: number; offset: Offset }[],
-    session: Session,
-  ): Promise<void> {
+  /** For lag tools, and to know the log again by: a task starts from the positions in its changelog. */
+  async #commitOffsets(groupId: string, offsets: readonly Consumed[], session: Session): Promise<void> {
     if (offsets.length === 0) return;
     await this.#whileBusy(async () =>
       (await this.#findCoordinator()).addOffsetsToTxn({ ...this.#ref(session), groupId }),
@@ -164,7 +168,11 @@ export class Transaction {
       ),
     ].map(([topic, partitions]) => ({
       topic,
-      partitions: partitions.map(({ partition, offset }) => ({ partition, offset: String(offset), metadata: null })),
+      partitions: partitions.map(({ partition, offset, metadata }) => ({
+        partition,
+        offset: String(offset),
+        metadata,
+      })),
     }));
     await this.#whileBusy(async () =>
       (await this.#findGroupCoordinator(groupId)).txnOffsetCommit({ ...this.#ref(session), groupId, topics }),

@@ -119,7 +119,7 @@ export const METRICS: Readonly<Record<string, Declared>> = {
   },
   foreshard_input_truncated_total: {
     kind: 'counter',
-    help: 'Times that records which a task had not read were gone from Kafka, by topic; it goes on where they begin now.',
+    help: 'Times that a log did not go on where it was read to, and reading went on elsewhere: records were gone, before they were read or after.',
     labels: ['topic'],
   },
   foreshard_effect_retries_total: { kind: 'counter', help: 'Effects repeated because a store did not answer.' },

@@ -15,6 +15,7 @@ export class FakeTopic {
   #take: ((batch: Batch) => Promise<void>) | undefined;
   #caughtUp: () => void = () => {};
   #handed = 0;
+  #restarts = false;
   isClosed = false;
 
   readonly follow = async (_topic: string, _from: string, take: (batch: Batch) => Promise<void>): Promise<Follower> => {
@@ -42,8 +43,17 @@ export class FakeTopic {
     this.records.push({ key, value });
   }
 
+  /** The topic loses its records from `end` on, and is handed over from its start again. */
+  loseFrom(end: number): void {
+    this.records.splice(end);
+    this.#handed = 0;
+    this.#restarts = true;
+  }
+
   /** Hands over everything up to `to`, as one batch. */
   async hand(to = this.records.length): Promise<void> {
+    const restart = this.#restarts ? { restartsAt: 0 } : {};
+    this.#restarts = false;
     const records = this.records.slice(this.#handed, to).map(({ key, value }, i) => ({
       offset: this.#handed + i,
       key: key === null ? null : Buffer.from(key),
@@ -58,6 +68,7 @@ export class FakeTopic {
       records,
       nextOffset: to,
       endOffset: this.records.length,
+      ...restart,
     });
   }
 

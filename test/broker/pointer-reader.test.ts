@@ -64,6 +64,24 @@ describe('pointer reader', () => {
     expect(heard).toEqual([2]);
   });
 
+  test('where the topic lost what was read, the table in use stays until a new one is whole', async () => {
+    const topic = begun();
+    const reader = await following(topic);
+    topic.change(pointer('c/1/', ['s2']));
+    await topic.hand();
+    const before = reader.table;
+    expect(before.resolve('a', 'client')).toBeDefined();
+    topic.loseFrom(topic.records.length - 1);
+    topic.epoch -= 1;
+    topic.change(shard('s3'), pointer('c/1/', ['s3']));
+    await topic.hand(3);
+    expect(reader.table).toBe(before);
+    await topic.hand();
+    expect(reader.table).not.toBe(before);
+    const entry = reader.table.snapshot().pointers.find(({ slice }) => slice === 'c/1/');
+    expect(entry?.shards).toEqual(['s3']);
+  });
+
   test('waiting for a newer table ends with it, or with the time', async () => {
     const topic = begun();
     const reader = await following(topic);

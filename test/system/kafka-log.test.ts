@@ -111,7 +111,9 @@ if (tested !== undefined && kafka !== undefined) {
         await admin.disconnect();
         if (!lossy) {
           const spec = { name: 'work', topics: [{ name: 'in', partitions: 'all' as const }], gathers: false };
-          expect(await world.log.acceptLosses!(spec)).toEqual([{ topic: 'in', partition: 0, from: 20, to: 30 }]);
+          expect(await world.log.acceptLosses!(spec)).toEqual([
+            { topic: 'in', partition: 0, from: 20, to: 30, wasRead: false },
+          ]);
         }
         const before = (await world.outputs()).length;
         await world.instance('', lossy ? { 'in/0': 5 } : {}, lossy);

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { letterOfLoss, shardsOf } from '../../../cli/accept-loss.ts';
 import { letterOf, originalOf } from '../../../cli/dead-letters.ts';
 import type { RawCluster } from '../../../log/kafka/client.ts';
-import { acceptedLoss, acceptLosses } from '../../../log/kafka/loss.ts';
+import { acceptedLoss, acceptLosses, committedIn } from '../../../log/kafka/loss.ts';
 import { shardId, sliceKey } from '../../../schemas/ids.ts';
 import { PointerTable } from '../../../state/pointer-table.ts';
 
@@ -37,34 +37,49 @@ class Offsets {
 }
 
 const PLACE = { topic: 'subscriptions', partition: 3 };
+const HOLDS = { start: 10, end: 60 };
+
+async function isAccepted(offsets: Offsets, place = PLACE): Promise<boolean> {
+  const [committed] = await committedIn(offsets.cluster, 'work', [place]);
+  return acceptedLoss(committed!);
+}
 
 describe('a loss that a person accepts', () => {
   test('is that of the group’s own position, and no other', async () => {
     const offsets = new Offsets();
     offsets.kept.set('subscriptions/3', { offset: '5', metadata: null });
     offsets.kept.set('subscriptions/2', { offset: '50', metadata: null });
-    expect(await acceptedLoss(offsets.cluster, 'work', PLACE, 5)).toBe(false);
-    const starts = [1, 2, 3].map((partition) => ({ topic: 'subscriptions', partition, offset: 10 }));
-    const losses = await acceptLosses(offsets.cluster, 'work', starts);
-    expect(losses).toEqual([{ ...PLACE, offset: 5, start: 10 }]);
-    expect(await acceptedLoss(offsets.cluster, 'work', PLACE, 5)).toBe(true);
-    expect(await acceptedLoss(offsets.cluster, 'work', PLACE, 6)).toBe(false);
-    expect(await acceptedLoss(offsets.cluster, 'work', { ...PLACE, partition: 2 }, 50)).toBe(false);
+    expect(await isAccepted(offsets)).toBe(false);
+    const places = [1, 2, 3].map((partition) => ({ topic: 'subscriptions', partition, ...HOLDS }));
+    const losses = await acceptLosses(offsets.cluster, 'work', places);
+    expect(losses).toEqual([{ ...PLACE, offset: 5, next: 10 }]);
+    expect(await isAccepted(offsets)).toBe(true);
+    expect(await isAccepted(offsets, { ...PLACE, partition: 2 })).toBe(false);
+    const { metadata } = offsets.kept.get('subscriptions/3')!;
+    expect(acceptedLoss({ offset: 6, metadata })).toBe(false);
   });
 
   test('is accepted once: the next commit of the task takes the word back', async () => {
     const offsets = new Offsets();
     offsets.kept.set('subscriptions/3', { offset: '5', metadata: null });
-    await acceptLosses(offsets.cluster, 'work', [{ ...PLACE, offset: 10 }]);
+    await acceptLosses(offsets.cluster, 'work', [{ ...PLACE, ...HOLDS }]);
     offsets.kept.set('subscriptions/3', { offset: '12', metadata: null });
-    expect(await acceptedLoss(offsets.cluster, 'work', PLACE, 5)).toBe(false);
+    expect(await isAccepted(offsets)).toBe(false);
+  });
+
+  test('is also that of a topic which ends before the group’s position: it was created anew', async () => {
+    const offsets = new Offsets();
+    offsets.kept.set('subscriptions/3', { offset: '90', metadata: null });
+    const losses = await acceptLosses(offsets.cluster, 'work', [{ ...PLACE, ...HOLDS }]);
+    expect(losses).toEqual([{ ...PLACE, offset: 90, next: 10 }]);
+    expect(await isAccepted(offsets)).toBe(true);
   });
 
   test('is not accepted while the group is at work', async () => {
     const offsets = new Offsets();
     offsets.kept.set('subscriptions/3', { offset: '5', metadata: null });
     offsets.refusal = Object.assign(new Error('not a member'), { type: 'UNKNOWN_MEMBER_ID' });
-    await expect(acceptLosses(offsets.cluster, 'work', [{ ...PLACE, offset: 10 }])).rejects.toMatchObject({
+    await expect(acceptLosses(offsets.cluster, 'work', [{ ...PLACE, ...HOLDS }])).rejects.toMatchObject({
       code: 'REQUEST_INVALID',
       message: expect.stringMatching(/stop every instance/),
     });
@@ -87,7 +102,7 @@ describe('a loss that a person accepts', () => {
     const shards = shardsOf(table, 3);
     expect(shards).toEqual(['shard-a', 'shard-b', 'shard-d']);
     const letter = letterOfLoss(
-      { topic: 'subscriptions', partition: 3, from: 5, to: 10, group: 'work', shards },
+      { topic: 'subscriptions', partition: 3, from: 5, to: 10, wasRead: false, group: 'work', shards },
       1_000,
     );
     const raw = { ...letter, key: null, offset: 0, timestamp: 1_000, headers: letter.headers };

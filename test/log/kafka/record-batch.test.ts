@@ -201,7 +201,36 @@ describe('record batches', () => {
   test('a batch that compaction has emptied still says how far it reached', () => {
     const bytes = batchOf(10, ['a', 'b', 'c']).subarray(0, 61);
     bytes.writeInt32BE(0, 57);
-    expect(decodeRecords(sealed(bytes), 10, [])).toEqual({ records: [], nextOffset: 13, isCorrupt: false });
+    bytes.writeInt32BE(4, 12);
+    expect(decodeRecords(sealed(bytes), 10, [])).toEqual({
+      records: [],
+      nextOffset: 13,
+      isCorrupt: false,
+      leaderEpoch: 4,
+    });
+  });
+
+  test('one call gives what was written under one leader epoch, and the next goes on behind it', () => {
+    const epochs = [3, 3, 4, 6];
+    const bytes = Buffer.concat(
+      epochs.map((epoch, offset) => {
+        const batch = at(offset, batchOf(0, [`${offset}`]));
+        batch.writeInt32BE(epoch, 12); // Not under the seal: the leader fills it in.
+        return batch;
+      }),
+    );
+    const seen: unknown[] = [];
+    for (let next = 0; next < epochs.length; ) {
+      const decoded = decodeRecords(bytes, next, []);
+      seen.push([valuesOf(decoded), decoded.leaderEpoch]);
+      next = decoded.nextOffset;
+    }
+    expect(seen).toEqual([
+      [['0', '1'], 3],
+      [['2'], 4],
+      [['3'], 6],
+    ]);
+    expect(decodeRecords(bytes, 4, []).leaderEpoch).toBeUndefined();
   });
 
   for (const codec of [1, 2, 3, 4])

@@ -55,7 +55,7 @@ describe('a transaction', () => {
     const kafka = new HeldKafka();
     const transaction = new Transaction(kafka.cluster, 'task-0', { timeoutMs: 30_000, batchBytesMax: 100 });
     await transaction.open();
-    const consumed = { groupId: 'work', offsets: [{ topic: 'in', partition: 0, offset: 5 }] };
+    const consumed = { groupId: 'work', offsets: [{ topic: 'in', partition: 0, offset: 5, metadata: null }] };
     let ended = false;
     const commit = transaction.commit(
       ['a', 'b', 'c'].map((each) => record(each.repeat(80))),
