@@ -14,7 +14,7 @@ import { crc32 } from 'node:zlib';
 import type { RawRecord } from '../../runtime/ports.ts';
 import type { Offset, Partition } from '../../schemas/ids.ts';
 import { sealInPlace, unseal } from '../../state/seal.ts';
-import type { NewRecord } from '../local/local-log.ts';
+import type { NewRecord } from '../local/log-storage.ts';
 
 /** About how large an entry gets: large enough that LevelDB's cost for each key vanishes, small enough to hand on whole. */
 export const ENTRY_BYTES_MAX = 256 * 1024;

@@ -17,7 +17,7 @@ import { AppError } from '../../schemas/errors.ts';
 import type { Offset, Partition } from '../../schemas/ids.ts';
 import { seal, unseal } from '../../state/seal.ts';
 import { isWhole, type JournalHead, WriteJournal } from '../../state/write-journal.ts';
-import type { Append, Extent, LogStorage, Position } from '../local/local-log.ts';
+import type { Append, Extent, LogStorage, Position } from '../local/log-storage.ts';
 import { ENTRY_BYTES_MAX, EntryWriter, entryHeader, entryKey, OFFSET_MAX, readEntry } from './embedded-entry.ts';
 
 export interface EmbeddedStorageOptions {

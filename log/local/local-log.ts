@@ -1,5 +1,5 @@
 // Local log: the Log port within one process, over anything that keeps entries (LogStorage): groups, delivery, followers,
-// commits and fencing. edge/embedded-log.ts puts it on LevelDB, test/support/memory-log.ts on arrays. No I/O, no timers.
+// commits and fencing. embedded/embedded-log.ts puts it on LevelDB, test/support/memory-log.ts on arrays. No I/O, no timers.
 //
 //   L1. Records become visible in all partitions of a write at once, after the storage holds all of them.
 //   L2. Writes that wait together are written together (group commit), in the order they were made.
@@ -23,86 +23,20 @@ import {
 import { AppError } from '../../schemas/errors.ts';
 import type { Offset, Partition } from '../../schemas/ids.ts';
 import type { Change } from '../../state/store.ts';
-import { Member, type OwnedTask } from './local-member.ts';
-import { LocalFollower } from './local-reading.ts';
+import { type GroupLog, Member, type MemberOptions, type OwnedTask } from './local-member.ts';
+import { LocalFollower, type Part } from './local-reading.ts';
+import type { Append, Extent, LogStorage, NewRecord, Position } from './log-storage.ts';
 
-/** What is to be kept of one record. An absent value is a removal. */
-export interface NewRecord {
-  readonly key: Buffer | string | null;
-  readonly value: Buffer | null | undefined;
-  readonly headers?: OutRecord['headers'];
-}
-
-/** Records of one partition, to lie at `base`, `base + 1` and so on. */
-export interface Append {
-  readonly topic: string;
-  readonly partition: Partition;
-  readonly base: Offset;
-  readonly records: readonly NewRecord[];
-}
-
-/** The next offset that a group reads of a partition, as its task committed it. */
-export interface Position {
-  readonly group: string;
-  /** `topic/partition`. */
-  readonly place: string;
-  readonly next: Offset;
-}
-
-/** Where a partition begins and ends: offsets in [start, end), some of which may be gone. */
-export interface Extent {
-  readonly start: Offset;
-  readonly end: Offset;
-}
-
-/** Keeps the entries of a local log. One writer; reads run beside the writes. */
-export interface LogStorage {
-  /** What it holds: every topic with its partitions' extents. */
-  topics(): readonly { readonly shape: TopicShape; readonly extents: readonly Extent[] }[];
-  /** Durable when it resolves. */
-  create(shape: TopicShape): Promise<void>;
-  /** Everything or nothing, durable when it resolves. Rejects when it cannot say which. */
-  write(appends: readonly Append[], positions: readonly Position[], timestamp: number): Promise<void>;
-  /** Records in [from, end), ascending, a bounded number; `next` says how far they reach. Holes are skipped. */
-  read(
-    topic: string,
-    partition: Partition,
-    from: Offset,
-    end: Offset,
-  ): Promise<{ readonly records: readonly RawRecord[]; readonly next: Offset }>;
-  /** The earliest offset that may still be there. */
-  start(topic: string, partition: Partition): Offset;
-  close(): Promise<void>;
-}
-
-export interface LocalLogOptions {
-  readonly app: string;
+export interface LocalLogOptions extends MemberOptions {
   /** Of each topic that has `all` partitions; the number of tasks of a group that does not gather. */
   readonly partitions: number;
   readonly now: () => number;
-  /** How long compaction keeps removals; absent: for ever. */
-  readonly removalsKeptMs?: number;
-  /** Calls `fire` after `ms`, unless the returned function is called first. */
-  readonly after: (ms: number, fire: () => void) => () => void;
-  /** Tests put themselves between a task and the log here. */
-  readonly commit?: (perform: () => Promise<Offset>) => Promise<Offset>;
-  readonly deliver?: (batch: Batch, hand: (batch: Batch) => Promise<void>) => Promise<void>;
 }
 
 /** Writes that go into one group commit: bounds the memory of a batch, not the throughput. */
 const RECORDS_PER_WRITE_MAX = 100_000;
 /** How long `close` waits for the groups that are still there. */
 const CLOSE_MS = 10_000;
-
-export interface Part {
-  readonly topic: string;
-  readonly partition: Partition;
-  readonly place: string;
-  end: Offset;
-  /** What the current write appends. */
-  pending: NewRecord[];
-  readonly wakers: Set<() => void>;
-}
 
 interface Topic {
   readonly shape: TopicShape;
@@ -118,7 +52,7 @@ interface Write {
   readonly reject: (error: unknown) => void;
 }
 
-export class LocalLog implements Log {
+export class LocalLog implements Log, GroupLog {
   readonly options: LocalLogOptions;
   readonly #storage: LogStorage;
   readonly #topics = new Map<string, Topic>();

@@ -10,12 +10,38 @@ import {
   type Standing,
   type TaskHandler,
   type TaskLog,
+  type TopicShape,
 } from '../../runtime/ports.ts';
 import { AppError } from '../../schemas/errors.ts';
 import type { Offset, Partition } from '../../schemas/ids.ts';
 import type { Change } from '../../state/store.ts';
-import type { LocalLog, Part } from './local-log.ts';
-import { Cursor, pump } from './local-reading.ts';
+import { Cursor, type Part, pump, type ReadLog } from './local-reading.ts';
+
+export interface MemberOptions {
+  readonly app: string;
+  /** How long compaction keeps removals; absent: for ever. */
+  readonly removalsKeptMs?: number;
+  /** Calls `fire` after `ms`, unless the returned function is called first. */
+  readonly after: (ms: number, fire: () => void) => () => void;
+  /** Tests put themselves between a task and the log here. */
+  readonly commit?: (perform: () => Promise<Offset>) => Promise<Offset>;
+  readonly deliver?: (batch: Batch, hand: (batch: Batch) => Promise<void>) => Promise<void>;
+}
+
+/** What a member and its tasks need of the log. */
+export interface GroupLog extends ReadLog {
+  readonly options: MemberOptions;
+  /** Why nothing is written any more. */
+  readonly failure: AppError | undefined;
+  /** Throws TOPIC_MISCONFIGURED when there is none. */
+  part(topic: string, partition: Partition): Part;
+  partsOf(topic: string): readonly Part[];
+  shapeOf(topic: string): TopicShape;
+  /** Resolves with the next offset of the task's changelog once all is durable and visible. */
+  write(task: OwnedTask | undefined, commit: Commit): Promise<Offset>;
+  /** The member has left, and no longer stands for its group. */
+  left(member: Member): void;
+}
 
 /** A task in the hands of one owner. */
 export class OwnedTask implements TaskLog {
@@ -23,13 +49,13 @@ export class OwnedTask implements TaskLog {
   readonly partition: Partition;
   readonly changelog: Part;
   readonly removalsKeptMs: number;
-  readonly #log: LocalLog;
+  readonly #log: GroupLog;
   readonly #told: { committed(inputs: Commit['inputs']): void; broken(): void };
   #fencedBy: string | undefined;
 
   /** `told`: of the positions of each commit, and of the one after which there are no more. */
   constructor(
-    log: LocalLog,
+    log: GroupLog,
     group: string,
     partition: Partition,
     told: { committed(inputs: Commit['inputs']): void; broken(): void },
@@ -117,7 +143,7 @@ interface Life {
 export class Member implements Membership {
   readonly group: GroupSpec;
   readonly done: Promise<void>;
-  readonly #log: LocalLog;
+  readonly #log: GroupLog;
   readonly #handler: TaskHandler;
   readonly #lives: Life[];
   #resolve!: () => void;
@@ -126,7 +152,7 @@ export class Member implements Membership {
   /** Why the tasks stop: in order, or because nothing can be committed any more. */
   #stopping: 'orderly' | 'lost' | undefined;
 
-  constructor(log: LocalLog, group: GroupSpec, handler: TaskHandler, tasks: number) {
+  constructor(log: GroupLog, group: GroupSpec, handler: TaskHandler, tasks: number) {
     this.#log = log;
     this.group = group;
     this.#handler = handler;

@@ -1,21 +1,46 @@
 // Local reading: how a local log's records reach whoever reads them: a cursor over partitions, and followers outside any
 // group. L3 of local-log.ts is kept here: at most one batch in hand and one that is being read.
 
-import type { Batch, Follower } from '../../runtime/ports.ts';
+import type { Batch, Follower, RawRecord } from '../../runtime/ports.ts';
 import { AppError } from '../../schemas/errors.ts';
 import type { Offset, Partition } from '../../schemas/ids.ts';
-import type { LocalLog, Part } from './local-log.ts';
+import type { NewRecord } from './log-storage.ts';
+
+/** One partition of a local log. */
+export interface Part {
+  readonly topic: string;
+  readonly partition: Partition;
+  readonly place: string;
+  end: Offset;
+  /** What the current write appends. */
+  pending: NewRecord[];
+  readonly wakers: Set<() => void>;
+}
+
+/** What a reader needs of the log. */
+export interface ReadLog {
+  read(
+    part: Part,
+    from: Offset,
+    end: Offset,
+  ): Promise<{ readonly records: readonly RawRecord[]; readonly next: Offset }>;
+  startOf(part: Part): Offset;
+  /** Tells those who wait for the log to be idle to look again. */
+  stirred(): void;
+  /** Ends all writing, and every group and follower. */
+  fail(cause: unknown): AppError;
+}
 
 /** Reads several partitions in turn, and sleeps while all are at their end. */
 export class Cursor {
-  readonly #log: LocalLog;
+  readonly #log: ReadLog;
   readonly #reads: { readonly part: Part; next: Offset }[];
   readonly #wake = (): void => this.#wakeUp();
   #turn = 0;
   #sleeping: (() => void) | undefined;
   #stopped = false;
 
-  constructor(log: LocalLog, reads: readonly { readonly part: Part; readonly next: Offset }[]) {
+  constructor(log: ReadLog, reads: readonly { readonly part: Part; readonly next: Offset }[]) {
     this.#log = log;
     this.#reads = reads.map((each) => ({ ...each }));
     for (const { part } of this.#reads) part.wakers.add(this.#wake);
@@ -82,7 +107,7 @@ export async function pump(cursor: Cursor, hand: (batch: Batch) => Promise<void>
 
 export class LocalFollower implements Follower {
   readonly caughtUp: Promise<void>;
-  readonly #log: LocalLog;
+  readonly #log: ReadLog;
   readonly #cursor: Cursor;
   readonly #take: (batch: Batch) => Promise<void>;
   readonly #ended: () => void;
@@ -94,7 +119,7 @@ export class LocalFollower implements Follower {
   #closed = false;
 
   constructor(
-    log: LocalLog,
+    log: ReadLog,
     parts: readonly Part[],
     from: 'earliest' | 'latest',
     take: (batch: Batch) => Promise<void>,

@@ -2,7 +2,8 @@
 // (log/local/local-log.ts); what is added is knowing when all is quiet, and faults on demand. The same calls give the same
 // deliveries: nothing waits for time, and time is a count of the writes unless a clock is given.
 
-import { type Append, type Extent, LocalLog, type LogStorage, type Position } from '../../log/local/local-log.ts';
+import { LocalLog } from '../../log/local/local-log.ts';
+import type { Append, Extent, LogStorage, Position } from '../../log/local/log-storage.ts';
 import type { RawRecord, TopicShape } from '../../runtime/ports.ts';
 import { AppError } from '../../schemas/errors.ts';
 import type { Offset, Partition } from '../../schemas/ids.ts';

@@ -10,9 +10,14 @@ import type { EventTime, ShardId, SliceKey } from '../../../schemas/ids.ts';
 import type { StoreKind } from '../../../schemas/records.ts';
 import { type Cargo, requestDollarsPerHour, runningDollarsPerHour } from '../costs/cost.ts';
 import type { TotalLoads } from '../demand/ahead.ts';
-import { type HeavyGroup, type HeavyTopic, type Load, peakOf, wholeLoad } from '../demand/demand.ts';
+import { type HeavyGroup, type HeavyTopic, peakOf, wholeLoad } from '../demand/demand.ts';
 import { type Footprint, heldShare, takenShare } from '../demand/footprint.ts';
-import { type UtilisationForecast, utilisationForecastOf } from '../demand/utilisation-forecast.ts';
+import {
+  type ShardLoad,
+  type SliceLoad,
+  type UtilisationForecast,
+  utilisationForecastOf,
+} from '../demand/utilisation-forecast.ts';
 import type { PlanSettings } from '../settings.ts';
 import type { LeftShard, Spending } from '../stage/rows.ts';
 import type { Catalog, DatastoreType } from './catalog.ts';
@@ -58,13 +63,10 @@ export interface PlannedShard {
   readonly roomyPlans: number;
 }
 
-export interface PlannedSlice {
+export interface PlannedSlice extends SliceLoad {
   readonly slice: SliceKey;
   /** Where it will be when what is in flight has ended. */
   readonly shard: ShardId;
-  readonly entries: number;
-  readonly bytes: number;
-  readonly load: Load;
   /** In a move or change, or not there yet. */
   readonly busy: boolean;
   readonly coolUntil: EventTime;
@@ -76,17 +78,10 @@ export interface PlannedSlice {
   readonly isReplica?: true;
 }
 
-export interface ClusterShard extends PlannedShard {
+export interface ClusterShard extends PlannedShard, ShardLoad {
   type: DatastoreType;
   resizing: boolean;
   readonly slices: Map<SliceKey, PlannedSlice>;
-  readonly median: Float64Array;
-  readonly spread: Float64Array;
-  readonly spreadSquares: Float64Array;
-  nowPerSecond: number;
-  entries: number;
-  bytes: number;
-  calibration: number;
   moves: number;
 }
 

@@ -7,12 +7,18 @@
 import type { ShardId } from '../../../schemas/ids.ts';
 import type { DatastoreMetrics, StoreKind } from '../../../schemas/records.ts';
 import type { CostCoefficients } from '../settings.ts';
-import type { ShardRow } from '../stage/rows.ts';
 
 export interface LookupWork {
   readonly nodes: number;
   /** 0 where nobody says. */
   readonly matches: number;
+}
+
+/** A store, with what it has said; absent when it has said nothing. */
+export interface MeasuredStore {
+  readonly id: ShardId;
+  readonly storeKind: StoreKind;
+  readonly reach?: LookupWork | undefined;
 }
 
 /** Where no store has said. */
@@ -45,7 +51,10 @@ const stepped = (before: number, said: number, size: number): number =>
   Math.min(Math.max(Math.min(said, LOOKUP_WORK_MAX), before - size * STEP), before + size * STEP);
 
 /** By shard, each with what is known of it or of its like (W2). */
-export function lookupWorkByShard(shards: Iterable<ShardRow>, settings: CostCoefficients): Map<ShardId, LookupWork> {
+export function lookupWorkByShard(
+  shards: Iterable<MeasuredStore>,
+  settings: CostCoefficients,
+): Map<ShardId, LookupWork> {
   const rows = [...shards];
   const said = rows.flatMap(({ storeKind, reach }) => (storeKind === 'TRIE' && reach !== undefined ? [reach] : []));
   const tries =

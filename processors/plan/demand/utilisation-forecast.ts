@@ -5,9 +5,30 @@
 //   F2. A forecast between and beyond its median and its upper quantile is log-logistic (Fisk, 1961): the risk of a load
 //       above c is 1 / (1 + (c/median)^s), with s as the upper quantile says. Its tail is that of loads with flash crowds.
 
-import type { ClusterShard, PlannedSlice } from '../cluster/cluster-model.ts';
+import type { DatastoreType } from '../cluster/catalog.ts';
 import type { PlanSettings } from '../settings.ts';
+import type { Load } from './demand.ts';
 import { baseShare, type Footprint, takenShare } from './footprint.ts';
+
+/** What is on a shard together, bucket by bucket. */
+export interface ShardLoad {
+  type: DatastoreType;
+  readonly median: Float64Array;
+  readonly spread: Float64Array;
+  readonly spreadSquares: Float64Array;
+  nowPerSecond: number;
+  entries: number;
+  bytes: number;
+  /** By how much its store is hotter than the load on it explains. */
+  calibration: number;
+}
+
+/** What a slice more brings. */
+export interface SliceLoad {
+  readonly load: Load;
+  readonly entries: number;
+  readonly bytes: number;
+}
 
 export interface UtilisationForecast {
   /** The highest of all dimensions and buckets; 1 is full. */
@@ -21,10 +42,10 @@ export interface UtilisationForecast {
 }
 
 export function utilisationForecastOf(
-  shard: ClusterShard,
+  shard: Readonly<ShardLoad>,
   footprint: Footprint,
   settings: PlanSettings,
-  plus?: PlannedSlice,
+  plus?: SliceLoad,
 ): UtilisationForecast {
   const { type, calibration } = shard;
   const { errorCorrelation, safeUtilisation } = settings;
@@ -53,9 +74,9 @@ export function utilisationForecastOf(
 
 /** No more than the utilisation with the slice, from the bucket alone that is the peak without it. */
 export function utilisationAtLeast(
-  shard: ClusterShard,
+  shard: Readonly<ShardLoad>,
   utilisation: UtilisationForecast,
-  slice: PlannedSlice,
+  slice: SliceLoad,
   settings: PlanSettings,
 ): number {
   const perSecond = upperAt(shard, utilisation.peakStep, settings.errorCorrelation, slice) * shard.calibration;
@@ -63,7 +84,7 @@ export function utilisationAtLeast(
 }
 
 /** The probability that the shard is above safe capacity in a bucket (F2). */
-export function riskAt(shard: ClusterShard, step: number, settings: PlanSettings): number {
+export function riskAt(shard: Readonly<ShardLoad>, step: number, settings: PlanSettings): number {
   const { errorCorrelation, safeUtilisation, upperQuantile } = settings;
   const median = shard.median[step]! * shard.calibration + FEW;
   const upper = upperAt(shard, step, errorCorrelation, undefined) * shard.calibration + FEW;
@@ -82,7 +103,7 @@ export const spreadOf = (sum: number, squares: number, r: number): number =>
   Math.sqrt(Math.max(0, (1 - r) * squares + r * sum * sum));
 
 /** The upper quantile of one bucket (F1). */
-function upperAt(shard: ClusterShard, step: number, r: number, plus: PlannedSlice | undefined): number {
+function upperAt(shard: Readonly<ShardLoad>, step: number, r: number, plus: SliceLoad | undefined): number {
   const extra = plus === undefined ? 0 : plus.load.spread[step]!;
   const spread = shard.spread[step]! + extra;
   const squares = shard.spreadSquares[step]! + extra * extra;
