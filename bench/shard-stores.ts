@@ -13,7 +13,7 @@ import { openTrieStore } from '../datastores/trie/trie-store.ts';
 import { epoch, eventTime } from '../schemas/ids.ts';
 import type { SubscriptionRow } from '../state/effects.ts';
 import { groupSlice, hashSlice, partitionOf } from '../state/keys.ts';
-import { fleetTopics } from './fleet-topics.ts';
+import { fleetTopics } from '../test/support/fleet-topics.ts';
 import type { Measurement } from './measurement.ts';
 
 const PARTITIONS = 16;

@@ -3,7 +3,7 @@
 import { createRequire } from 'node:module';
 import { getHeapStatistics } from 'node:v8';
 import { TopicTrie } from '../state/topic-trie.ts';
-import { fleetTopics } from './fleet-topics.ts';
+import { fleetTopics } from '../test/support/fleet-topics.ts';
 import type { Measurement } from './measurement.ts';
 
 /** Arbitrary, fixed so that two runs measure the same. */

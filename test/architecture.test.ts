@@ -1,4 +1,5 @@
-// The import rule of the project, executed: folders point one way, and only edges touch the world.
+// The import rule of the project, executed: folders point one way, only edges touch the world, nothing goes in circles, and
+// each invariant that a file cites is there.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
@@ -7,25 +8,26 @@ import { describe, expect, test } from 'vitest';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 
-/** What each folder may import of the others: each line names what lies below it. */
-const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  schemas: [],
-  state: ['schemas'],
-  processors: ['schemas', 'state'],
-  datastores: ['schemas', 'state'],
-  provisioners: ['schemas', 'state', 'datastores'],
-  topology: ['schemas', 'state', 'processors'],
-  runtime: ['schemas', 'state', 'processors', 'datastores', 'topology'],
-  log: ['schemas', 'state', 'runtime'],
-  config: ['schemas', 'processors'],
-  broker: ['schemas', 'state', 'datastores', 'topology', 'runtime'],
-  api: ['schemas', 'state', 'processors', 'topology', 'runtime'],
-  evaluation: ['schemas', 'state', 'processors', 'runtime'],
-  app: ['schemas', 'state', 'processors', 'datastores', 'provisioners', 'topology', 'runtime', 'log', 'config', 'api'],
-  cli: [
-    ...['schemas', 'state', 'processors', 'datastores', 'topology', 'runtime', 'log', 'config', 'broker', 'api'],
-    ...['evaluation', 'app'],
-  ],
+/** What each folder may import of the others: a line names what lies below it. */
+// biome-ignore format: a table reads as a table
+const MAY_IMPORT: Readonly<Record<string, string>> = {
+  schemas:      '',
+  state:        'schemas',
+  processors:   'schemas state',
+  datastores:   'schemas state',
+  provisioners: 'schemas state datastores',
+  topology:     'schemas state processors',
+  runtime:      'schemas state processors datastores topology',
+  log:          'schemas state runtime',
+  config:       'schemas processors',
+  broker:       'schemas state datastores topology runtime',
+  api:          'schemas state processors topology runtime',
+  evaluation:   'schemas state processors runtime',
+  app:          'schemas state processors datastores provisioners topology runtime log config api',
+  cli:          'schemas state processors datastores topology runtime log config broker api evaluation app',
+  // Nothing imports these two, but that a bench starts the same peers as the tests: `test/support`, never a test.
+  bench:        'schemas state processors datastores provisioners topology runtime log config broker api evaluation app cli test',
+  test:         'schemas state processors datastores provisioners topology runtime log config broker api evaluation app cli',
 };
 
 /** Libraries that compute and do nothing else: pure files may use them. */
@@ -35,9 +37,18 @@ const PURE_LIBRARIES = new Set(['arima', 'avsc', 'typebox', 'timeseries-analysis
 const WORLD =
   /\bfrom 'node:|\bDate\.now\b|\bnew Date\(\)|Math\.random|process\.(env|argv|exit|std)|\bset(Timeout|Interval|Immediate)\(|\bconsole\.|\bfetch\(/;
 
-/** Files that may: edges, the folder of a datastore, a provisioner or a log, and what wires them. */
-const isEdge = (file: string): boolean =>
-  /\/edge\/|^(datastores|provisioners)\/[^/]+\/|^log\/(kafka|embedded)\/|^(cli|app)\//.test(file);
+/** What two edges speak with each other: free of I/O, though it lies in the folder of one. */
+const CONTRACTS = new Set(['datastores/protocol/wire.ts']);
+
+/** Which edge a file is part of: a datastore, a provisioner and a log are one; in a folder `edge/`, files with one stem. */
+function edgeOf(file: string): string | undefined {
+  if (CONTRACTS.has(file)) return undefined;
+  const inFolder = /^(?!test\/|bench\/)(.*\/edge\/[^-/.]+)/.exec(file);
+  return (inFolder ?? /^((?:datastores|provisioners)\/[^/]+|log\/(?:kafka|embedded))\//.exec(file))?.[1];
+}
+
+/** Files that may: edges, what wires them, and what runs all of it. */
+const mayTouchTheWorld = (file: string): boolean => edgeOf(file) !== undefined || /^(cli|app|bench|test)\//.test(file);
 
 interface Import {
   readonly file: string;
@@ -48,7 +59,10 @@ interface Import {
 }
 
 const FILES = Object.keys(MAY_IMPORT).flatMap((folder) => sourcesUnder(join(ROOT, folder)));
-const IMPORTS = FILES.flatMap(importsOf);
+const SOURCES = new Map(FILES.map((file) => [file, readFileSync(join(ROOT, file), 'utf8')]));
+const IMPORTS_OF = new Map(FILES.map((file) => [file, importsOf(file)]));
+const IMPORTS = [...IMPORTS_OF.values()].flat();
+const LOCAL_IMPORTS = IMPORTS.filter(({ target }) => isLocal(target));
 
 function sourcesUnder(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
@@ -59,7 +73,7 @@ function sourcesUnder(folder: string): string[] {
 }
 
 function importsOf(file: string): Import[] {
-  const source = readFileSync(join(ROOT, file), 'utf8');
+  const source = SOURCES.get(file)!;
   const target = (name: string): string => (name.startsWith('.') ? normalize(join(dirname(file), name)) : name);
   const first = [...source.matchAll(/^(import|export)( type)?\b[^;]*?\bfrom '([^']+)'/gms)];
   const later = [...source.matchAll(/\bimport\('([^'$]+)'\)/g)];
@@ -73,47 +87,59 @@ function importsOf(file: string): Import[] {
 function loadedWith(file: string): Set<string> {
   const loaded = new Set([file]);
   for (const each of loaded) // A set that grows is walked to its end.
-    for (const { target, typeOnly, lazy } of IMPORTS.filter((found) => found.file === each))
-      if (!typeOnly && !lazy) loaded.add(target);
+    for (const { target, typeOnly, lazy } of IMPORTS_OF.get(each) ?? []) if (!typeOnly && !lazy) loaded.add(target);
   return loaded;
 }
 
 const topFolder = (file: string): string => file.split('/')[0]!;
-const isLocal = (target: string): boolean => target.endsWith('.ts');
+function isLocal(target: string): boolean {
+  return target.endsWith('.ts');
+}
+const inWords = (imports: readonly Import[]): string[] => imports.map(({ file, target }) => `${file} -> ${target}`);
 
 describe('architecture', () => {
-  test('there are sources to look at', () => {
-    expect(FILES.length).toBeGreaterThan(20);
-    expect(IMPORTS.length).toBeGreaterThan(50);
+  test('every folder with sources has its line, and every line its folder', () => {
+    const folders = readdirSync(ROOT, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory() && !/^\.|^(node_modules|dist|coverage|data)$/.test(entry.name))
+      .map(({ name }) => name)
+      .filter((name) => sourcesUnder(join(ROOT, name)).length > 0);
+    expect(folders.sort()).toEqual(Object.keys(MAY_IMPORT).sort());
+    expect(LOCAL_IMPORTS.length).toBeGreaterThan(FILES.length);
   });
 
-  test('folders import only what lies below them', () => {
-    const wrong = IMPORTS.filter(
+  for (const [folder, below] of Object.entries(MAY_IMPORT))
+    test(`${folder}: imports ${below === '' ? 'no other folder' : 'only what lies below it'}`, () => {
+      const allowed = new Set([folder, ...below.split(' ')]);
+      const own = LOCAL_IMPORTS.filter(({ file }) => topFolder(file) === folder);
+      expect(inWords(own.filter(({ target }) => !allowed.has(topFolder(target))))).toEqual([]);
+    });
+
+  test('nothing imports a test, nor a bench what only tests need', () => {
+    const wrong = LOCAL_IMPORTS.filter(
       ({ file, target }) =>
-        isLocal(target) &&
-        topFolder(file) !== topFolder(target) &&
-        !MAY_IMPORT[topFolder(file)]!.includes(topFolder(target)),
+        target.endsWith('.test.ts') || (topFolder(file) === 'bench' && /^test\/(?!support\/)/.test(target)),
     );
-    expect(wrong).toEqual([]);
+    expect(inWords(wrong)).toEqual([]);
   });
 
-  test('nothing imports a test', () => {
-    expect(IMPORTS.filter(({ target }) => isLocal(target) && topFolder(target) === 'test')).toEqual([]);
+  test('no file imports itself in a circle, by types neither', () => {
+    expect(circles()).toEqual([]);
   });
 
   test('an edge imports contracts, never another edge', () => {
-    const wrong = IMPORTS.filter(({ file, target, typeOnly }) => {
-      if (typeOnly || !isLocal(target) || !file.includes('/edge/') || !target.includes('/edge/')) return false;
-      return !sameEdge(file, target);
+    const wrong = LOCAL_IMPORTS.filter(({ file, target }) => {
+      const edges = [edgeOf(file), edgeOf(target)];
+      return !edges.includes(undefined) && edges[0] !== edges[1];
     });
-    expect(wrong).toEqual([]);
+    expect(inWords(wrong)).toEqual([]);
   });
 
   test('only edges touch the world', () => {
-    const wrong = FILES.filter((file) => !isEdge(file)).flatMap((file) => {
-      const code = withoutComments(readFileSync(join(ROOT, file), 'utf8'));
-      return code.split('\n').flatMap((line) => (WORLD.test(line) ? [`${file}: ${line.trim()}`] : []));
-    });
+    const wrong = FILES.filter((file) => !mayTouchTheWorld(file)).flatMap((file) =>
+      withoutComments(SOURCES.get(file)!)
+        .split('\n')
+        .flatMap((line) => (WORLD.test(line) ? [`${file}: ${line.trim()}`] : [])),
+    );
     expect(wrong).toEqual([]);
   });
 
@@ -130,16 +156,87 @@ describe('architecture', () => {
 
   test('only edges import libraries that do I/O', () => {
     const wrong = IMPORTS.filter(
-      ({ file, target, typeOnly }) => !typeOnly && !isLocal(target) && !isEdge(file) && !PURE_LIBRARIES.has(target),
+      ({ file, target, typeOnly }) =>
+        !typeOnly && !isLocal(target) && !mayTouchTheWorld(file) && !PURE_LIBRARIES.has(target),
     );
-    expect(wrong).toEqual([]);
+    expect(inWords(wrong)).toEqual([]);
   });
 });
 
-/** An edge may be several files with one stem (`kafka-log.ts`, `kafka/reader.ts`, `kafka-reader.ts`). */
-function sameEdge(file: string, target: string): boolean {
-  const stem = (path: string): string => path.slice(path.indexOf('/edge/') + 6).split(/[-/.]/)[0]!;
-  return stem(file) === stem(target);
+describe('invariants', () => {
+  test('each that is cited with its file is in that file’s header', () => {
+    const cited = FILES.flatMap(citationsIn);
+    expect(cited.length).toBeGreaterThan(20);
+    const missing = cited.filter(({ at, id }) => {
+      const files = FILES.filter((file) => `/${file}`.endsWith(`/${at}`));
+      return !files.some((file) => headerOf(file).includes(`//   ${id}. `));
+    });
+    expect(missing.map(({ file, at, id }) => `${file} cites ${at} ${id}`)).toEqual([]);
+  });
+});
+
+/** The shortest way of each file back to itself; each circle once, with `type` where only types are imported. */
+function circles(): string[] {
+  const found = new Map<string, string>();
+  for (const start of FILES) {
+    const cameBy = new Map<string, Import>();
+    const reached = [start];
+    for (const file of reached) {
+      // Grows while it is walked.
+      for (const each of IMPORTS_OF.get(file) ?? []) {
+        if (cameBy.has(each.target) || !IMPORTS_OF.has(each.target)) continue;
+        cameBy.set(each.target, each);
+        reached.push(each.target);
+      }
+    }
+    const way: Import[] = [];
+    for (let by = cameBy.get(start); by !== undefined; by = by.file === start ? undefined : cameBy.get(by.file))
+      way.unshift(by);
+    if (way.length === 0) continue;
+    const key = way
+      .map(({ file }) => file)
+      .sort()
+      .join();
+    const steps = way.map(({ target, typeOnly }) => ` -> ${target}${typeOnly ? ' (type)' : ''}`);
+    if (!found.has(key)) found.set(key, start + steps.join(''));
+  }
+  return [...found.values()];
+}
+
+interface Citation {
+  readonly file: string;
+  readonly at: string;
+  readonly id: string;
+}
+
+/** `move.ts M3`, `graph.ts, G3`, `M3 and M4 of move.ts`, `D1 to D4 of shard-store.ts`, `(F1, utilisation-forecast.ts)`. */
+function citationsIn(file: string): Citation[] {
+  const text = commentsOf(SOURCES.get(file)!);
+  const ids = '([A-Z]\\d{1,2}(?:(?:, | and | to )[A-Z]\\d{1,2})*)';
+  const name = '((?:[\\w-]+/)*[\\w-]+\\.ts)';
+  const after = [...text.matchAll(new RegExp(`${name},? ${ids}\\b(?! of )`, 'g'))];
+  const before = [...text.matchAll(new RegExp(`(?<!\\.ts,? )\\b${ids}(?: of|,) (?:\\.\\./)*${name}`, 'g'))];
+  return [
+    ...after.flatMap((match) => eachOf(match[2]!).map((id) => ({ file, at: match[1]!, id }))),
+    ...before.flatMap((match) => eachOf(match[1]!).map((id) => ({ file, at: match[2]!, id }))),
+  ];
+}
+
+/** `M3`, `M3 and M4`, `M1, M2 and M7`, `M1 to M4`. */
+function eachOf(ids: string): string[] {
+  const range = /^([A-Z])(\d+) to \1(\d+)$/.exec(ids);
+  if (range === null) return ids.match(/[A-Z]\d+/g)!;
+  const [, letter, from, to] = range;
+  return Array.from({ length: Number(to) - Number(from) + 1 }, (_, i) => `${letter}${Number(from) + i}`);
+}
+
+/** The comment that a file opens with. */
+const headerOf = (file: string): string => /^(?:\/\/.*\n)*/.exec(SOURCES.get(file)!)![0];
+
+/** All comments, each on one line. */
+function commentsOf(source: string): string {
+  const found = source.match(/\/\*[\s\S]*?\*\/|(?:^|(?<=\s))\/\/.*(?:\n\s*\/\/.*)*/gm) ?? [];
+  return found.map((comment) => comment.replace(/\n?\s*(?:\/\/|\/?\*+\/?)\s*/g, ' ')).join('\n');
 }
 
 function withoutComments(source: string): string {

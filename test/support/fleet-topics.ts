@@ -1,7 +1,7 @@
 // Fleet topics: seeded filters and topics as a large installation of machines and vehicles has them. A few sites, lines
 // and metrics are in most of them (Zipf), most filters put + for one level, some go on with #, some begin with a wildcard.
 
-import { randomFrom, zipf } from '../evaluation/random.ts';
+import { randomFrom, zipf } from '../../evaluation/random.ts';
 
 export interface FleetTopics {
   readonly filters: readonly string[];
