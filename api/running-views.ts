@@ -4,6 +4,7 @@
 //       plans from the rows of the planner's task, or with the address of the instance that runs it.
 //   R2. Until a topic was read to the end that it had at the start, what it tells is `nobody`'s, and the instance not ready.
 //   R3. What the planner knows of a shard is of its last report: whether its store answers is asked when shards are asked for.
+//   R4. What the log does not take in time is LOG_UNAVAILABLE: nobody is kept waiting until the connection is cut.
 
 import { cells, moveKey, type PlanRows, proposalKey, type Row, rowOf } from '../processors/plan/stage/rows.ts';
 import { movesOf, proposalsOf, shardsOf } from '../processors/plan/stage/views.ts';
@@ -42,6 +43,8 @@ export interface RunningParts {
 
 /** The planner answers with its next commit, a fraction of a second later; below the time that a request to a peer may take. */
 const DECISION_WAIT_MS = 3_000;
+/** Kafka takes a record in a few ms, and chooses a new leader in a few seconds. */
+const APPEND_WAIT_MS = 5_000;
 /** The planner's one task. */
 const PLAN_TASK = 0;
 
@@ -67,14 +70,14 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
   ]);
   const topicsRead = { forecasts: forecastsRead, decisions: decisionsRead, pointers: pointersRead };
 
-  const send = (bodies: readonly Metric['body'][]): Promise<void> =>
-    log.append(
-      bodies.map((body) => {
-        const key = keyOf(body);
-        const partition = partitionOf(key, settings.partitions);
-        return { topic: metrics.name, partition, key, value: codec.encode(metrics.record!, { body }) };
-      }),
-    );
+  const send = (bodies: readonly Metric['body'][]): Promise<void> => {
+    const records = bodies.map((body) => {
+      const key = keyOf(body);
+      const partition = partitionOf(key, settings.partitions);
+      return { topic: metrics.name, partition, key, value: codec.encode(metrics.record!, { body }) };
+    });
+    return takenInTime(log.append(records), clock);
+  };
 
   return {
     forecastFor: async (topic, signal) => ifRead(forecastsRead, () => cache.expected(topic, signal)),
@@ -156,6 +159,27 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
 const standingView = ({ group, task, topic, partition, records, standsSince, owner }: OwnedLag) => ({
   ...{ topic, partition, task: `${group}-${task}`, records, since: eventTime(standsSince ?? 0), owner },
 });
+
+/** R4. Rejects while the log is still at it: it may take the records after all. */
+async function takenInTime(taken: Promise<void>, clock: Clock): Promise<void> {
+  let stop = (): void => {};
+  const late = new Promise<never>((_, reject) => {
+    stop = clock.every(APPEND_WAIT_MS, () =>
+      reject(
+        new AppError(
+          'LOG_UNAVAILABLE',
+          `the log has not taken it within ${APPEND_WAIT_MS / 1_000} s, and may do so yet: ask again, under the same requestId`,
+        ),
+      ),
+    );
+  });
+  taken.catch(() => {}); // Nobody waits for it any more when it fails later.
+  try {
+    await Promise.race([taken, late]);
+  } finally {
+    stop();
+  }
+}
 
 async function answerInTime(ring: DecisionRing, clock: Clock, requestId: string): Promise<Decision | undefined> {
   const { answer, forget } = ring.answerTo(requestId);

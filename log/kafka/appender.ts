@@ -3,7 +3,9 @@
 //
 //   P1. Each partition gets its records in the order of the calls, once, however often a request has to be sent again.
 //   P2. A call resolves when all replicas in sync have its records; it rejects with LOG_UNAVAILABLE when that could not be
-//       learnt in time, and then any of its records may be there or not.
+//       learnt in time, and then any of its records may be there or not. Time begins with the call, so that it waits no
+//       longer for others that wait before it.
+//   P3. What waits is bounded: a call beyond that is refused, with nothing of it written.
 
 import { AppError } from '../../schemas/errors.ts';
 import { backoffMs, type Health, pauseFor, type RawCluster, refresh } from './client.ts';
@@ -15,6 +17,8 @@ import { failOn, nextSequence, type PartitionRecords, type Placed, roundsOf } fr
 interface Call {
   readonly records: readonly Placed[];
   readonly bytes: number;
+  /** `performance.now()` */
+  readonly deadline: number;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
 }
@@ -29,6 +33,8 @@ export interface AppenderSettings {
   readonly batchBytesMax: number;
   /** How much of what waits is sent together. */
   readonly requestBytesMax: number;
+  /** How much may wait. */
+  readonly waitingBytesMax: number;
   readonly patienceMs: number;
 }
 
@@ -49,6 +55,7 @@ export class Appender {
   readonly #health: Health;
   readonly #closing = new AbortController();
   readonly #waiting: Call[] = [];
+  #waitingBytes = 0;
   #sending: Promise<void> | undefined;
   #producerId = -1;
   #producerEpoch = -1;
@@ -63,9 +70,15 @@ export class Appender {
   append(records: readonly Placed[]): Promise<void> {
     if (this.#closing.signal.aborted) return Promise.reject(new AppError('STOPPED', 'the log is closed'));
     if (records.length === 0) return Promise.resolve();
+    const bytes = records.reduce((sum, each) => sum + recordSizeMax(each.record), 0);
+    const { waitingBytesMax, patienceMs } = this.#settings;
+    if (this.#waitingBytes > 0 && this.#waitingBytes + bytes > waitingBytesMax)
+      return Promise.reject(
+        new AppError('LOG_UNAVAILABLE', `${this.#waitingBytes} bytes wait for Kafka already, and no more may`), // P3
+      );
+    this.#waitingBytes += bytes;
     return new Promise((resolve, reject) => {
-      const bytes = records.reduce((sum, each) => sum + recordSizeMax(each.record), 0);
-      this.#waiting.push({ records, bytes, resolve, reject });
+      this.#waiting.push({ records, bytes, deadline: performance.now() + patienceMs, resolve, reject });
       this.#sending ??= this.#sendAll();
     });
   }
@@ -84,23 +97,24 @@ export class Appender {
       for (; count < this.#waiting.length && (count === 0 || bytes < this.#settings.requestBytesMax); count++)
         bytes += this.#waiting[count]!.bytes;
       const calls = this.#waiting.splice(0, count);
+      const deadline = calls[0]!.deadline; // P2
       try {
         for (const round of roundsOf(
           calls.flatMap((call) => call.records),
           this.#settings.batchBytesMax,
         ))
-          await this.#sendRound(round);
+          await this.#sendRound(round, deadline);
         for (const call of calls) call.resolve();
       } catch (error) {
         this.#producerId = -1; // The sequences are no longer known: a new producer starts from 0.
         for (const call of calls) call.reject(error);
       }
+      this.#waitingBytes -= bytes;
     }
     this.#sending = undefined; // In the turn that saw nothing waiting: a call from now on starts the next.
   }
 
-  async #sendRound(round: readonly PartitionRecords[]): Promise<void> {
-    const deadline = performance.now() + this.#settings.patienceMs;
+  async #sendRound(round: readonly PartitionRecords[], deadline: number): Promise<void> {
     let prepared: readonly Prepared[] | undefined;
     for (let attempt = 0; ; attempt++) {
       try {

@@ -75,6 +75,8 @@ const DELETE_RETENTION_MS = 7 * 86_400_000;
 /** Below the 1 MiB that topics of others accept. */
 const BATCH_BYTES_MAX = 900_000;
 const REQUEST_BYTES_MAX = 4 * 1024 * 1024;
+/** What many who append may have on their way together while Kafka is away. */
+const WAITING_BYTES_MAX = 64 * 1024 * 1024;
 const APPEND_PATIENCE_MS = 120_000;
 const CLOSE_DEADLINE_MS = 10_000;
 
@@ -176,7 +178,12 @@ class KafkaLog implements Log {
   append(records: readonly OutRecord[]): Promise<void> {
     this.#appender ??= new Appender(
       openCluster(this.#kafka),
-      { batchBytesMax: BATCH_BYTES_MAX, requestBytesMax: REQUEST_BYTES_MAX, patienceMs: APPEND_PATIENCE_MS },
+      {
+        batchBytesMax: BATCH_BYTES_MAX,
+        requestBytesMax: REQUEST_BYTES_MAX,
+        waitingBytesMax: WAITING_BYTES_MAX,
+        patienceMs: APPEND_PATIENCE_MS,
+      },
       this.#health,
     );
     return this.#appender.append(records.map((each) => placedOf(each, (name) => this.#physicalOf(name))));
@@ -320,7 +327,10 @@ class KafkaLog implements Log {
           throw new AppError('CONFIG_INVALID', `Kafka refuses the credentials: ${reasonOf(error)}`, {}, error);
         this.#assertOpen();
         this.#health.ill(part, reasonOf(error));
-        this.#options.logger.warn({ part, attempt, reason: reasonOf(error) }, 'Kafka does not answer; trying again');
+        this.#options.logger.warn(
+          { part, attempt, reason: reasonOf(error) },
+          'Kafka does not do what it is asked for; trying again',
+        );
         if (cluster !== undefined) await refresh(cluster, error);
         await pauseFor(backoffMs(attempt), this.#closing.signal);
         this.#assertOpen();

@@ -107,9 +107,12 @@ function creationFailure(error: unknown, missing: readonly PhysicalTopic[], sett
   const causes = [...causesOf(error)].flatMap(({ errors }) => errors ?? []);
   const real = causes.find((each) => each.type !== 'TOPIC_ALREADY_EXISTS');
   const type = real?.type ?? '';
+  const topic = real?.topic ?? missing[0]!.topic;
+  if (type === 'INVALID_REPLICATION_FACTOR')
+    // Without the cause: this says more than Kafka does.
+    return new AppError('LOG_UNAVAILABLE', tooFewBrokers(topic, settings), { topic, type });
   if (
     ![
-      'INVALID_REPLICATION_FACTOR',
       'POLICY_VIOLATION',
       'INVALID_CONFIG',
       'INVALID_PARTITIONS',
@@ -119,19 +122,20 @@ function creationFailure(error: unknown, missing: readonly PhysicalTopic[], sett
     ].includes(type)
   )
     return error;
-  const topic = real?.topic ?? missing[0]!.topic;
   return new AppError(
     'TOPIC_MISCONFIGURED',
-    `topic ${topic} cannot be created: ${reasonOf(real)}${adviceOn(type, settings)}`,
+    `topic ${topic} cannot be created: ${reasonOf(real)}${adviceOn(type)}`,
     { topic, type },
     error,
   );
 }
 
+/** They may be on their way: a cluster that starts has a broker at first, and others later. */
+const tooFewBrokers = (topic: string, { replicationFactor }: TopicSettings): string =>
+  `topic ${topic} cannot be created yet: ${replicationFactor === -1 ? 'as many copies as Kafka makes by default' : `${replicationFactor} copies`} take as many brokers, and there are fewer. Start them, or set FORESHARD_REPLICATION_FACTOR to at most their number (1 for a Kafka of one broker)`;
+
 /** The setting that helps, where there is one. */
-function adviceOn(type: string, { replicationFactor }: TopicSettings): string {
-  if (type === 'INVALID_REPLICATION_FACTOR')
-    return `; ${replicationFactor} copies are wanted, which takes as many brokers: set FORESHARD_REPLICATION_FACTOR to at most their number (1 for a Kafka of one broker)`;
+function adviceOn(type: string): string {
   if (type.endsWith('_AUTHORIZATION_FAILED'))
     return '; let this user create topics, or create them beforehand and set FORESHARD_CREATE_TOPICS=false';
   return '';

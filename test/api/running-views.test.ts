@@ -333,6 +333,31 @@ describe('what is sent', () => {
     expect(cell.read(metrics)).toEqual([]);
   });
 
+  test('a log that does not take a metric in time is told of, and the metric may be there later', async () => {
+    const { log, clock, open } = await bare(runnerElsewhere({ kind: 'unknown' }));
+    const views = await open();
+    let take = (): void => {};
+    const append = log.append.bind(log);
+    log.append = async (records) => {
+      await new Promise<void>((resolve) => {
+        take = resolve;
+      });
+      await append(records);
+    };
+    const body = { kind: 'BrokerHeartbeat', brokerId: 'b', pointerOffset: 1, timestamp: eventTime(START) } as const;
+    const sent = views.sendMetrics([{ body }]);
+    sent.catch(() => {});
+    clock.advance(5_000);
+    await expect(sent).rejects.toMatchObject({
+      code: 'LOG_UNAVAILABLE',
+      message: expect.stringMatching(/may do so yet/),
+    });
+    take();
+    await log.settle();
+    log.append = async () => Promise.reject(new AppError('LOG_UNAVAILABLE', 'gone'));
+    await expect(views.sendMetrics([{ body }])).rejects.toMatchObject({ message: 'gone' });
+  });
+
   test('a request to plan is answered by a decision of its id', async () => {
     const { cell, views, passed } = await world();
     await passed(2_000);

@@ -3,6 +3,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, describe, expect, test } from 'vitest';
+import { kafkaLog } from '../../log/kafka/kafka-log.ts';
 import {
   type Batch,
   type Log,
@@ -11,6 +12,7 @@ import {
   type TaskHandler,
   type TaskLog,
 } from '../../runtime/ports.ts';
+import { silentLogger } from '../../runtime/telemetry.ts';
 import { AppError } from '../../schemas/errors.ts';
 import type { Offset, Partition } from '../../schemas/ids.ts';
 import { kafkaLogSuite, openLog, plainClient, underTest } from '../support/kafka-under-test.ts';
@@ -161,6 +163,17 @@ if (tested !== undefined && kafka !== undefined) {
         await world.close();
       },
     );
+
+    test('topics that want more copies than there are brokers wait for them, and health names the setting that helps', async () => {
+      const app = `copies-${Date.now()}`;
+      const log = await kafkaLog({ app, brokers: kafka.brokers, logger: silentLogger, replicationFactor: 30 });
+      const prepared = log.prepare([{ name: app, partitions: 1, cleanup: 'delete', retentionMs: 3_600_000 }]);
+      prepared.catch(() => {});
+      await until(() => !log.health().ok);
+      expect(log.health().reason).toMatch(/30 copies take as many brokers.*FORESHARD_REPLICATION_FACTOR/);
+      await log.close();
+      await expect(prepared).rejects.toMatchObject({ code: 'STOPPED' });
+    });
 
     test.skipIf(kafka.origin === 'given')('a log opened while Kafka is down waits for it', async () => {
       await kafka.kill9();

@@ -2,6 +2,7 @@
 
 import type { Kafka } from 'kafkajs';
 import { describe, expect, test } from 'vitest';
+import { fateOf, reasonOf } from '../../../log/kafka/failure.ts';
 import { prepareTopics, type TopicSettings } from '../../../log/kafka/topic-admin.ts';
 import { AppError } from '../../../schemas/errors.ts';
 
@@ -73,13 +74,22 @@ describe('topic admin', () => {
   });
 
   test.each([
-    { refusal: 'INVALID_REPLICATION_FACTOR', says: 'set FORESHARD_REPLICATION_FACTOR to at most their number' },
     { refusal: 'TOPIC_AUTHORIZATION_FAILED', says: 'set FORESHARD_CREATE_TOPICS=false' },
     { refusal: 'POLICY_VIOLATION', says: 'topic foreshard.pointer-table cannot be created' },
   ])('$refusal names the setting that helps', async ({ refusal, says }) => {
     const failure = await failureOf(prepareTopics(clusterOf({}, refusal).kafka, [TABLE], SETTINGS));
     expect(failure.code).toBe('TOPIC_MISCONFIGURED');
     expect(failure.message).toContain(says);
+  });
+
+  test('too few brokers for the copies that are wanted are waited for, and the setting that helps is named', async () => {
+    const { kafka } = clusterOf({}, 'INVALID_REPLICATION_FACTOR');
+    const failure = await failureOf(prepareTopics(kafka, [TABLE], SETTINGS));
+    expect(fateOf(failure)).toBe('again');
+    expect(reasonOf(failure)).toContain('3 copies take as many brokers, and there are fewer');
+    expect(reasonOf(failure)).toContain('set FORESHARD_REPLICATION_FACTOR to at most their number');
+    const byDefault = await failureOf(prepareTopics(kafka, [TABLE], { ...SETTINGS, replicationFactor: -1 }));
+    expect(reasonOf(byDefault)).toContain('as many copies as Kafka makes by default');
   });
 
   test('a compacted topic that was made with another retention of removals is left alone, and told of', async () => {
