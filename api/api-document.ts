@@ -4,6 +4,7 @@
 
 import Type, { type TSchema } from 'typebox';
 import { ErrorBody, type Route } from './api.ts';
+import { HEAD_BYTES_MAX } from './letter-ring.ts';
 import { MEASUREMENT_SCHEMAS } from './metric-body.ts';
 
 type Properties = Readonly<Record<string, TSchema>>;
@@ -25,6 +26,20 @@ const metricsTaken = {
     }),
   ),
 };
+const deadLetter = Type.Object({
+  number: Type.Integer({ minimum: 0, description: 'Its name: the offset in the dead-letters topic.' }),
+  code: Type.String(),
+  reason: Type.String(),
+  topic: Type.String(),
+  partition: Type.Integer(),
+  offset: Type.Integer(),
+  timestamp: Type.Integer({ description: 'Of the record, milliseconds since 1970.' }),
+  key: Type.Union([Type.String(), Type.Null()], { description: 'The beginning of it.' }),
+  sizeBytes: Type.Integer({ description: 'Of the value, as far as it is kept.' }),
+  headBase64: Type.Union([Type.String(), Type.Null()], {
+    description: `The first ${HEAD_BYTES_MAX} bytes of the value.`,
+  }),
+});
 /** The first refusal's code, message and field stand for the whole. */
 const metricsRefused = Type.Union([Type.Object({ ...propertiesOf(ErrorBody), ...metricsTaken }), ErrorBody]);
 
@@ -41,6 +56,7 @@ const ANSWERS: Readonly<Record<string, { readonly [status: number]: TSchema }>> 
   'GET /plans': { 200: listed('plans') },
   'POST /plans/:id': { 202: asked, 404: ErrorBody },
   'GET /decisions': { 200: listed('decisions'), 404: ErrorBody },
+  'GET /dead-letters': { 200: Type.Object({ letters: Type.Array(deadLetter), next: Type.Optional(Type.String()) }) },
   'GET /livez': { 200: open({ live: Type.Boolean() }), 503: open({ live: Type.Boolean() }) },
   'GET /readyz': { 200: open({ ready: Type.Boolean() }), 503: open({ ready: Type.Boolean() }) },
   'GET /metrics': { 200: Type.String() },

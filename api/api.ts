@@ -8,6 +8,7 @@ import { moveId, planId, type ShardId } from '../schemas/ids.ts';
 import type { Metric, MoveRequestAction, PlanVerdict, Signal } from '../schemas/records.ts';
 import { hasWildcard } from '../state/keys.ts';
 import { filterProblem } from '../state/topic-filter.ts';
+import { LETTERS_MAX } from './letter-ring.ts';
 import { type BodyRefusal, metricOf } from './metric-body.ts';
 import type { Owned, TopicForecast, TopicPlace, Views } from './views.ts';
 
@@ -289,6 +290,28 @@ export const ROUTES: readonly Route[] = [
         requestId: query.requestId as string | undefined,
       });
       return answered(found, (page) => ok(page));
+    },
+  },
+  {
+    method: 'GET',
+    path: '/dead-letters',
+    role: 'read',
+    about: `The last ${LETTERS_MAX} records that were refused, newest first: why, where they came from, and their first bytes.`,
+    query: Type.Object(
+      {
+        limit: Type.Optional(Type.Integer({ minimum: 1, maximum: LETTERS_MAX })),
+        cursor: Type.Optional(
+          Type.String({
+            pattern: '^[0-9]{1,15}$',
+            description: '`next` of the page before: letters of smaller numbers.',
+          }),
+        ),
+      },
+      STRICT,
+    ),
+    async handle(views, { query }) {
+      const before = query.cursor === undefined ? undefined : Number(query.cursor);
+      return answered(await views.deadLetters({ before, limit: (query.limit ?? 100) as number }), (page) => ok(page));
     },
   },
   {

@@ -3,12 +3,13 @@
 //   R1. Forecasts, pointers and decisions are answered from the topics, which every instance follows; shards, moves and
 //       plans from the rows of the planner's task, or with the address of the instance that runs it.
 //   R2. Until a topic was read to the end that it had at the start, what it tells is `nobody`'s, and the instance not ready.
+//       Dead letters are read from the first time on that somebody asks for them, and are nobody's need otherwise.
 //   R3. What the planner knows of a shard is of its last report: whether its store answers is asked when shards are asked for.
 //   R4. What the log does not take in time is LOG_UNAVAILABLE: nobody is kept waiting until the connection is cut.
 
 import { cells, moveKey, type PlanRows, proposalKey, type Row, rowOf } from '../processors/plan/stage/rows.ts';
 import { movesOf, proposalsOf, shardsOf } from '../processors/plan/stage/views.ts';
-import type { Clock, Log } from '../runtime/ports.ts';
+import type { Clock, Follower, Log } from '../runtime/ports.ts';
 import type { OwnedLag, Running } from '../runtime/runner.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { AppError } from '../schemas/errors.ts';
@@ -17,9 +18,10 @@ import type { Decision, Metric } from '../schemas/records.ts';
 import { parseSlice, partitionOf, placeOf } from '../state/keys.ts';
 import { type Pointer, type PointerRefusal, PointerTable } from '../state/pointer-table.ts';
 import { refuseMetric } from '../state/validation.ts';
-import { decisions, forecasts, metrics, pointers } from '../topology/topics.ts';
+import { deadLetters, decisions, forecasts, metrics, pointers } from '../topology/topics.ts';
 import { DecisionRing } from './decision-ring.ts';
 import { type Followed, followTopic } from './follow-topic.ts';
+import { LetterRing } from './letter-ring.ts';
 import { PredictionCache, type SeriesSettings } from './prediction-cache.ts';
 import type { MoveView, Owned, ShardView, TopicPlace, Views } from './views.ts';
 
@@ -42,7 +44,7 @@ export interface RunningParts {
 }
 
 /** The planner answers with its next commit, a fraction of a second later; below the time that a request to a peer may take. */
-const DECISION_WAIT_MS = 3_000;
+const ANSWER_WAIT_MS = 3_000;
 /** Kafka takes a record in a few ms, and chooses a new leader in a few seconds. */
 const APPEND_WAIT_MS = 5_000;
 /** The planner's one task. */
@@ -70,6 +72,20 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
   ]);
   const topicsRead = { forecasts: forecastsRead, decisions: decisionsRead, pointers: pointersRead };
 
+  const letters = new LetterRing();
+  let lettersRead: Promise<Follower> | undefined;
+  const readLetters = async (): Promise<void> => {
+    lettersRead ??= log.follow(deadLetters.name, 'earliest', async ({ records }) => {
+      for (const record of records) letters.take(record);
+    });
+    try {
+      await (await lettersRead).caughtUp;
+    } catch (error) {
+      lettersRead = undefined; // It is begun anew when somebody asks again.
+      throw error;
+    }
+  };
+
   const send = (bodies: readonly Metric['body'][]): Promise<void> => {
     const records = bodies.map((body) => {
       const key = keyOf(body);
@@ -92,6 +108,14 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
     moves: async () => ofPlanner(running, moveViews),
     plans: async () => ofPlanner(running, proposalsOf),
     decisions: async (query) => ifRead(decisionsRead, () => ring.page(query)),
+
+    async deadLetters(query) {
+      const isRead = await withinTime(
+        clock,
+        readLetters().then(() => true),
+      );
+      return isRead === true ? { kind: 'here', answer: letters.page(query) } : { kind: 'nobody' };
+    },
 
     async sendMetrics(all) {
       for (const metric of all) {
@@ -151,6 +175,8 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
     pointerEpoch: () => (pointersRead.caughtUp ? table.epoch : undefined),
 
     async close() {
+      // Not waited for: where the log is away it has not begun, and the log's own end ends it.
+      lettersRead?.then((follower) => follower.close()).catch(() => {});
       await Promise.all(Object.values(topicsRead).map((each) => each.close()));
     },
   };
@@ -183,15 +209,23 @@ async function takenInTime(taken: Promise<void>, clock: Clock): Promise<void> {
 
 async function answerInTime(ring: DecisionRing, clock: Clock, requestId: string): Promise<Decision | undefined> {
   const { answer, forget } = ring.answerTo(requestId);
+  try {
+    return await withinTime(clock, answer);
+  } finally {
+    forget();
+  }
+}
+
+/** `undefined` once whoever asks has waited long enough. */
+async function withinTime<Answer>(clock: Clock, answer: Promise<Answer>): Promise<Answer | undefined> {
   let stop = (): void => {};
   const over = new Promise<undefined>((resolve) => {
-    stop = clock.every(DECISION_WAIT_MS, () => resolve(undefined));
+    stop = clock.every(ANSWER_WAIT_MS, () => resolve(undefined));
   });
   try {
     return await Promise.race([answer, over]);
   } finally {
     stop();
-    forget();
   }
 }
 

@@ -5,7 +5,18 @@
 //       from the task that owns them. Another instance's address is an answer too: the caller asks there, once.
 //   V2. A view waits for no commit: it answers from what is published, or from the owner's rows as they are.
 
-import type { Epoch, EventTime, MoveId, Partition, PlanId, SeriesId, ShardId, SliceKey } from '../schemas/ids.ts';
+import type { Letter } from '../runtime/dead-letter.ts';
+import type {
+  Epoch,
+  EventTime,
+  MoveId,
+  Offset,
+  Partition,
+  PlanId,
+  SeriesId,
+  ShardId,
+  SliceKey,
+} from '../schemas/ids.ts';
 import type {
   Decision,
   Forecast,
@@ -99,6 +110,17 @@ export interface DecisionPage {
   readonly next: string | undefined;
 }
 
+/** A record that was refused, with the first of its bytes. */
+export interface LetterView extends Letter {
+  readonly headBase64: string | null;
+}
+
+export interface LetterPage {
+  readonly letters: readonly LetterView[];
+  /** Where the next page goes on; absent at the end of those that are kept. */
+  readonly next: string | undefined;
+}
+
 export interface Readiness {
   readonly ready: boolean;
   /** Why not, for an operator; empty when ready. */
@@ -157,6 +179,8 @@ export interface Views {
     readonly limit: number;
     readonly requestId: string | undefined;
   }): Promise<Owned<DecisionPage>>;
+  /** Refused records, the last ones, newest first; `before`: those with a smaller number. */
+  deadLetters(query: { readonly before: Offset | undefined; readonly limit: number }): Promise<Owned<LetterPage>>;
   /** Resolves when the log has them. They are checked (state/validation.ts). */
   sendMetrics(metrics: readonly Metric[]): Promise<void>;
   /** Resolves with the planner's answer, or without it after a time; the log has the request then. */

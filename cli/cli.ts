@@ -269,16 +269,18 @@ function programOf(exitWith: (code: number) => void): Command {
   const letters = program.command('dead-letters').description('records that were refused').exitOverride();
   const letterViews = () => import('./dead-letters.ts');
   const letterCommand = (name: string, about: string): Command =>
-    withSettings(letters.command(name).description(about).option('--json', 'print one JSON value').exitOverride());
-  letterCommand('list', 'all of them, with their codes').action(async (_options, self: Command) =>
-    (await letterViews()).listLetters(configFrom(self).config, outputOf(self)),
+    letters.command(name).description(about).option('--json', 'print one JSON value').exitOverride();
+  asking(letterCommand('list', 'all of them, with their codes; of a running process the last 1,000')).action(
+    async (_options, self: Command) => (await letterViews()).listLetters(sourceOf(self), outputOf(self)),
   );
-  letterCommand('show', 'one of them, with its bytes')
-    .argument('<number>', 'as `list` names it', wholeNumber(0))
-    .action(async (number: number, _options, self: Command) =>
-      (await letterViews()).showLetter(configFrom(self).config, number, outputOf(self)),
-    );
-  letterCommand('replay', 'append the original records to their topics again')
+  asking(
+    letterCommand('show', 'one of them, with its bytes').argument('<number>', 'as `list` names it', wholeNumber(0)),
+  ).action(async (number: number, _options, self: Command) =>
+    (await letterViews()).showLetter(sourceOf(self), number, outputOf(self)),
+  );
+  withSettings(
+    letterCommand('replay', 'append the original records to their topics again; not while an embedded process runs'),
+  )
     .argument('<number...>', 'as `list` names them', (text: string, before: number[] | undefined) => [
       ...(before ?? []),
       wholeNumber(0)(text),

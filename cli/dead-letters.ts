@@ -1,7 +1,10 @@
 // `foreshard dead-letters`: records that were refused, why, and how they get back to where they came from once the reason
 // is gone. A letter is named by its offset in the dead-letters topic.
 
+import { HEAD_BYTES_MAX, LETTERS_MAX } from '../api/letter-ring.ts';
+import type { LetterPage, LetterView } from '../api/views.ts';
 import type { Config } from '../config/config.ts';
+import { headerOf, type Letter, letterOf } from '../runtime/dead-letter.ts';
 import type { OutRecord, RawRecord } from '../runtime/ports.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { AppError } from '../schemas/errors.ts';
@@ -9,23 +12,16 @@ import type { Offset, Partition } from '../schemas/ids.ts';
 import type { SubscriptionEvent } from '../schemas/records.ts';
 import { deadLetters, subscriptions } from '../topology/topics.ts';
 import type { Output } from './output.ts';
-import { type Reading, readRaw, withLog } from './reading.ts';
+import { ask, type Reading, readRaw, withLog } from './reading.ts';
 import { instantText, plain, table } from './text.ts';
+import type { Source } from './views.ts';
 
-export interface Letter {
-  readonly number: Offset;
-  readonly code: string;
-  readonly reason: string;
-  readonly topic: string;
-  readonly partition: number;
-  readonly offset: Offset;
-  readonly timestamp: number;
-  readonly key: string | null;
-  readonly sizeBytes: number;
-}
-
-export async function listLetters(config: Config, output: Output): Promise<void> {
-  const letters = (await lettersIn(config)).map(letterOf);
+/** All of them, or the last ones that a running process keeps. */
+export async function listLetters(source: Source, output: Output): Promise<void> {
+  const letters =
+    source.url === undefined
+      ? (await lettersIn(source.config)).map(letterOf)
+      : (await lettersAt(source, `limit=${LETTERS_MAX}`)).map(({ headBase64: _, ...letter }) => letter).reverse();
   output.json(letters);
   if (letters.length === 0) output.line('No record was refused.');
   else
@@ -44,18 +40,37 @@ export async function listLetters(config: Config, output: Output): Promise<void>
     );
 }
 
-export async function showLetter(config: Config, number: Offset, output: Output): Promise<void> {
-  const record = numbered(await lettersIn(config), number);
-  const letter = letterOf(record);
-  output.json({ ...letter, valueBase64: record.value?.toString('base64') ?? null });
-  output.lines([
-    `${letter.code}: ${plain(letter.reason)}`,
-    `from ${letter.topic}, partition ${letter.partition}, offset ${letter.offset}, at ${instantText(letter.timestamp)}`,
-    `key: ${plain(letter.key ?? '(none)')}`,
-    `value, ${letter.sizeBytes} bytes${record.value === null ? '' : ':'}`,
-    ...hexLines(record.value ?? Buffer.alloc(0)),
-  ]);
+/** One of them, with its bytes; a running process tells the first of them. */
+export async function showLetter(source: Source, number: Offset, output: Output): Promise<void> {
+  if (source.url === undefined) {
+    const record = numbered(await lettersIn(source.config), number);
+    const letter = letterOf(record);
+    output.json({ ...letter, valueBase64: record.value?.toString('base64') ?? null });
+    output.lines(letterLines(letter, record.value));
+    return;
+  }
+  const [letter] = await lettersAt(source, `limit=1&cursor=${number + 1}`);
+  if (letter?.number !== number)
+    throw new AppError('NOT_FOUND', `there is no dead letter ${number} among the last that this process keeps`, {
+      number,
+    });
+  output.json(letter);
+  output.lines(letterLines(letter, letter.headBase64 === null ? null : Buffer.from(letter.headBase64, 'base64')));
 }
+
+async function lettersAt({ config, url }: Source, query: string): Promise<readonly LetterView[]> {
+  const page = await ask(url!, `/dead-letters?${query}`, config.httpReadToken.reveal());
+  return (page as LetterPage).letters;
+}
+
+/** `head`: its bytes, or the first of them. */
+const letterLines = (letter: Letter, head: Buffer | null): string[] => [
+  `${letter.code}: ${plain(letter.reason)}`,
+  `from ${letter.topic}, partition ${letter.partition}, offset ${letter.offset}, at ${instantText(letter.timestamp)}`,
+  `key: ${plain(letter.key ?? '(none)')}`,
+  `value, ${letter.sizeBytes} bytes${head === null ? '' : ':'}`,
+  ...hexLines(head ?? Buffer.alloc(0), letter.sizeBytes),
+];
 
 /** Appends the original records to their topics again, but subscription events that a later one has overtaken. */
 export async function replayLetters(config: Config, numbers: readonly Offset[], output: Output): Promise<void> {
@@ -135,25 +150,11 @@ async function eventIn(codec: Codec, { value }: RawRecord): Promise<Subscription
 export function originalOf(record: RawRecord): OutRecord {
   const { number, topic, partition } = letterOf(record);
   const kept = Object.entries(record.headers ?? {}).filter(([name]) => !isOurs(name));
-  if (topic === '' || header(record, 'foreshard.value-bytes') !== '')
+  if (topic === '' || headerOf(record, 'foreshard.value-bytes') !== '')
     throw new AppError('REQUEST_INVALID', `letter ${number} does not hold the whole record: it cannot be replayed`, {
       number,
     });
   return { topic, partition, key: record.key, value: record.value, headers: Object.fromEntries(kept) };
-}
-
-export function letterOf(record: RawRecord): Letter {
-  return {
-    number: record.offset,
-    code: header(record, 'foreshard.code'),
-    reason: header(record, '__streams.errors.message'),
-    topic: header(record, '__streams.errors.topic'),
-    partition: Number(header(record, '__streams.errors.partition')),
-    offset: Number(header(record, '__streams.errors.offset')),
-    timestamp: Number(header(record, 'foreshard.timestamp')),
-    key: record.key?.toString('utf8') ?? null,
-    sizeBytes: record.value?.length ?? 0,
-  };
 }
 
 async function lettersIn(config: Config): Promise<RawRecord[]> {
@@ -164,7 +165,7 @@ async function lettersIn(config: Config): Promise<RawRecord[]> {
     });
     return letters;
   };
-  return withLog(config, read, { asks: false });
+  return withLog(config, read);
 }
 
 function numbered(letters: readonly RawRecord[], number: Offset): RawRecord {
@@ -174,22 +175,15 @@ function numbered(letters: readonly RawRecord[], number: Offset): RawRecord {
 }
 
 const isOurs = (name: string): boolean => name.startsWith('__streams.errors.') || name.startsWith('foreshard.');
-const header = (record: RawRecord, name: string): string => {
-  const value = record.headers?.[name];
-  return value === undefined ? '' : String(Array.isArray(value) ? value[0] : value);
-};
-
-const HEX_BYTES_MAX = 512;
-
 /** The head of the bytes, sixteen in a line, with what of it is ASCII beside. */
-function hexLines(bytes: Buffer): string[] {
+function hexLines(bytes: Buffer, sizeBytes: number): string[] {
   const lines: string[] = [];
-  for (let at = 0; at < Math.min(bytes.length, HEX_BYTES_MAX); at += 16) {
-    const row = bytes.subarray(at, Math.min(at + 16, HEX_BYTES_MAX));
+  for (let at = 0; at < Math.min(bytes.length, HEAD_BYTES_MAX); at += 16) {
+    const row = bytes.subarray(at, Math.min(at + 16, HEAD_BYTES_MAX));
     const hex = [...row].map((byte) => byte.toString(16).padStart(2, '0')).join(' ');
     const text = [...row].map((byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : '.')).join('');
     lines.push(`  ${at.toString(16).padStart(4, '0')}  ${hex.padEnd(47)}  ${text}`);
   }
-  if (bytes.length > HEX_BYTES_MAX) lines.push(`  … and ${bytes.length - HEX_BYTES_MAX} bytes more`);
+  if (sizeBytes > HEAD_BYTES_MAX) lines.push(`  … and ${sizeBytes - HEAD_BYTES_MAX} bytes more`);
   return lines;
 }

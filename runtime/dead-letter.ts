@@ -2,7 +2,7 @@
 // so that tools which know them work here, and our own for the code and the stage.
 
 import type { Refusal } from '../schemas/errors.ts';
-import type { Partition } from '../schemas/ids.ts';
+import type { Offset, Partition } from '../schemas/ids.ts';
 import { deadLetters } from '../topology/topics.ts';
 import type { OutRecord, RawRecord } from './ports.ts';
 
@@ -45,6 +45,46 @@ export function deadLetter(record: RawRecord, refusal: Refusal, origin: Origin):
     headers,
   };
 }
+
+/** What a letter tells. */
+export interface Letter {
+  /** Its offset in the dead-letters topic: its name. */
+  readonly number: Offset;
+  readonly code: string;
+  readonly reason: string;
+  /** Where the record came from. */
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: Offset;
+  readonly timestamp: number;
+  readonly key: string | null;
+  readonly sizeBytes: number;
+}
+
+/** A record of the topic, read; of one that somebody else wrote what cannot be known is empty, or 0. */
+export function letterOf(record: RawRecord): Letter {
+  return {
+    number: record.offset,
+    code: headerOf(record, 'foreshard.code'),
+    reason: headerOf(record, '__streams.errors.message'),
+    topic: headerOf(record, '__streams.errors.topic'),
+    partition: numberIn(record, '__streams.errors.partition'),
+    offset: numberIn(record, '__streams.errors.offset'),
+    timestamp: numberIn(record, 'foreshard.timestamp'),
+    key: record.key?.toString('utf8') ?? null,
+    sizeBytes: record.value?.length ?? 0,
+  };
+}
+
+export function headerOf(record: RawRecord, name: string): string {
+  const value = record.headers?.[name];
+  return value === undefined ? '' : String(Array.isArray(value) ? value[0] : value);
+}
+
+const numberIn = (record: RawRecord, name: string): number => {
+  const number = Number(headerOf(record, name));
+  return Number.isSafeInteger(number) ? number : 0;
+};
 
 function keptHeaders(headers: RawRecord['headers']): Record<string, Buffer | string | readonly (Buffer | string)[]> {
   const kept: Record<string, Buffer | string | readonly (Buffer | string)[]> = {};

@@ -1,7 +1,7 @@
 // Views over a whole topology: real stages on the memory log, effects on maps. What another instance would answer is
 // asked of a runner that has no tasks.
 
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { runningViews } from '../../api/running-views.ts';
 import { APPLY_DEFAULTS } from '../../processors/apply/apply.ts';
 import { FORECAST_DEFAULTS } from '../../processors/forecast/settings.ts';
@@ -9,6 +9,7 @@ import { catalogOf } from '../../processors/plan/cluster/catalog.ts';
 import { PLAN_DEFAULTS } from '../../processors/plan/settings.ts';
 import type { ProposalRow } from '../../processors/plan/stage/rows.ts';
 import { RATES_DEFAULTS } from '../../processors/rates/settings.ts';
+import { deadLetter } from '../../runtime/dead-letter.ts';
 import type { Running } from '../../runtime/runner.ts';
 import { SimulatedClock } from '../../runtime/simulated-clock.ts';
 import { type Codec, jsonCodec } from '../../schemas/codec.ts';
@@ -26,7 +27,7 @@ import {
   spreadSlice,
   topicSeries,
 } from '../../state/keys.ts';
-import { decisions, forecasts, metrics, pointers, subscriptions } from '../../topology/topics.ts';
+import { deadLetters, decisions, forecasts, metrics, pointers, subscriptions } from '../../topology/topics.ts';
 import { topologyOf } from '../../topology/topology.ts';
 import { MemoryShards } from '../processors/apply/memory-shards.ts';
 import { drive } from '../support/drive.ts';
@@ -531,6 +532,46 @@ describe('where the planner is not here', () => {
       );
     });
   }
+});
+
+describe('dead letters', () => {
+  test('are read when somebody asks for them, and kept up to date from then on', async () => {
+    const { log, open } = await bare(runnerElsewhere({ kind: 'unknown' }));
+    await log.prepare([{ name: deadLetters.name, partitions: 1, cleanup: 'delete', retentionMs: -1 }]);
+    const refuse = (key: string) => {
+      const record = { offset: 41, key: Buffer.from(key), value: Buffer.alloc(600), timestamp: START, headers: {} };
+      const origin = { topic: 'subscriptions', partition: 1, group: 'work' };
+      return log.append([deadLetter(record, { code: 'FILTER_INVALID', reason: 'the filter is wrong' }, origin)]);
+    };
+    await refuse('first');
+    const follow = vi.spyOn(log, 'follow');
+    const views = await open();
+    expect(follow.mock.calls.map(([topic]) => topic)).not.toContain(deadLetters.name);
+    const ask = async () => await views.deadLetters({ before: undefined, limit: 10 });
+    const told = { code: 'FILTER_INVALID', topic: 'subscriptions', partition: 1, offset: 41, timestamp: START };
+    expect(await ask()).toMatchObject(here({ letters: [{ number: 0, key: 'first', sizeBytes: 600, ...told }] }));
+    await refuse('second');
+    await log.settle();
+    expect(await ask()).toMatchObject(
+      here({
+        letters: [
+          { number: 1, key: 'second' },
+          { number: 0, key: 'first' },
+        ],
+        next: undefined,
+      }),
+    );
+    expect(follow.mock.calls.filter(([topic]) => topic === deadLetters.name)).toHaveLength(1);
+  });
+
+  test('are nobody’s while they cannot be read, and the waiting ends', async () => {
+    const { clock, log, open } = await bare(runnerElsewhere({ kind: 'unknown' }));
+    const views = await open();
+    vi.spyOn(log, 'follow').mockReturnValue(new Promise(() => {})); // The log is away.
+    const asked = views.deadLetters({ before: undefined, limit: 10 });
+    clock.advance(3_000);
+    expect(await asked).toEqual({ kind: 'nobody' });
+  });
 });
 
 describe('the place of a topic', () => {

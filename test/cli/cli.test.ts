@@ -115,7 +115,7 @@ describe('the command line', () => {
     },
     {
       name: 'a folder without a log, by a command that asks no process',
-      argv: ['dead-letters', 'list', '--data-dir', '/nowhere'],
+      argv: ['dead-letters', 'replay', '0', '--data-dir', '/nowhere'],
       code: 1,
       says: 'NOT_FOUND: there is no log in /nowhere: name the folder with --data-dir\n',
     },

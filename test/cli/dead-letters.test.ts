@@ -1,10 +1,17 @@
+import { PassThrough } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { letterOf, originalOf, overtaken } from '../../cli/dead-letters.ts';
-import { DEAD_VALUE_BYTES_MAX, deadLetter } from '../../runtime/dead-letter.ts';
+import { serveHttp } from '../../api/edge/http-server.ts';
+import { LetterRing } from '../../api/letter-ring.ts';
+import { listLetters, originalOf, overtaken, showLetter } from '../../cli/dead-letters.ts';
+import { Output } from '../../cli/output.ts';
+import { type Config, configOf } from '../../config/config.ts';
+import { DEAD_VALUE_BYTES_MAX, deadLetter, letterOf } from '../../runtime/dead-letter.ts';
 import type { Log, OutRecord, RawRecord } from '../../runtime/ports.ts';
+import { silentLogger, silentMeter } from '../../runtime/telemetry.ts';
 import { jsonCodec } from '../../schemas/codec.ts';
 import { eventTime } from '../../schemas/ids.ts';
 import type { SubscriptionEvent } from '../../schemas/records.ts';
+import { fakeViews } from '../support/fake-views.ts';
 import { MemoryLog } from '../support/memory-log.ts';
 
 const refused: RawRecord = {
@@ -106,3 +113,47 @@ const withoutFirst = (log: Log, count: number): Log =>
         take({ ...batch, records: batch.records.filter(({ offset }) => offset >= count) }),
       ),
   }) satisfies Partial<Log> as Log;
+
+describe('dead letters of a running process', () => {
+  async function asked(work: (source: { config: Config; url: string }, output: Output) => Promise<void>) {
+    const ring = new LetterRing();
+    for (const offset of [4, 5]) ring.take({ ...read(refused), offset });
+    const views = fakeViews({ deadLetters: async (query) => ({ kind: 'here', answer: ring.page(query) }) });
+    const token = 'read-token-0123456789';
+    const server = await serveHttp(views, {
+      ...{ host: '127.0.0.1', port: 0, readToken: token, adminToken: 'admin-token-0123456789', advertised: '' },
+      ...{ peerTimeoutMs: 1_000, logger: silentLogger, meter: silentMeter },
+    });
+    const values = { httpReadToken: token, httpAdminToken: 'admin-token-0123456789' };
+    const { config } = configOf([{ source: 'test', values }]);
+    const out = new PassThrough();
+    try {
+      await work({ config, url: `http://127.0.0.1:${server.port}` }, new Output(false, { out }));
+    } finally {
+      await server.close(0);
+    }
+    return String(out.read());
+  }
+
+  test('are listed as those of a log are: the oldest first, with code and origin', async () => {
+    const lines = (await asked(listLetters)).trim().split('\n').slice(-2);
+    expect(
+      lines.map((line) =>
+        line
+          .trim()
+          .split(/\s{2,}/)
+          .filter((_, column) => column !== 1),
+      ),
+    ).toEqual([
+      ['4', 'FILTER_INVALID', 'subscriptions/3@41', 'a/#/b', '7'],
+      ['5', 'FILTER_INVALID', 'subscriptions/3@41', 'a/#/b', '7'],
+    ]);
+  });
+
+  test('are shown one by one, with their bytes', async () => {
+    const text = await asked((source, output) => showLetter(source, 4, output));
+    expect(text).toContain('FILTER_INVALID: the filter is wrong');
+    expect(text).toContain('00 00 00 00 07 01 02');
+    await expect(asked((source, output) => showLetter(source, 3, output))).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+});

@@ -1,6 +1,6 @@
 // Views with one of everything, for tests of the API: what is asked is recorded, and any answer can be replaced.
 
-import type { PlanAnswering, PlanView, Steering, Views } from '../../api/views.ts';
+import type { LetterView, PlanAnswering, PlanView, Steering, Views } from '../../api/views.ts';
 import { UNSAID } from '../../processors/plan/stage/turn.ts';
 import { epoch, eventTime, moveId, planId, seriesId, shardId, sliceKey } from '../../schemas/ids.ts';
 import type { Decision, Forecast, Metric } from '../../schemas/records.ts';
@@ -63,6 +63,11 @@ export const KEEP: Decision = {
   reason: 'shard-0001 is at most 40 % full within 60 min, by the forecast.',
 };
 
+const LETTER: LetterView = {
+  ...{ number: 7, code: 'FILTER_INVALID', reason: 'the filter is wrong', topic: 'subscriptions', partition: 3 },
+  ...{ offset: 41, timestamp: 5, key: 'a/#/b', sizeBytes: 2, headBase64: 'AAE=' },
+};
+
 export interface FakeViews extends Views {
   readonly sent: Metric[];
   readonly steered: Steering[];
@@ -101,6 +106,10 @@ export function fakeViews(changes: Partial<Views> = {}): FakeViews {
     decisions: async ({ after, limit }) => {
       asked.push(`decisions ${after} ${limit}`);
       return { kind: 'here', answer: { decisions: [], next: undefined } };
+    },
+    deadLetters: async ({ before, limit }) => {
+      asked.push(`dead letters ${before} ${limit}`);
+      return { kind: 'here', answer: { letters: [LETTER], next: '7' } };
     },
     async sendMetrics(metrics) {
       sent.push(...metrics);

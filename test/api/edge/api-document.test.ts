@@ -127,6 +127,13 @@ describe('the published document', () => {
     }
   });
 
+  test('its dead letters are those that are told', async () => {
+    const { responses } = (await operationsOf(OPEN)).get('GET /dead-letters')!;
+    const { content } = responses[200] as NonNullable<Operation['requestBody']>;
+    const answer = await (await appOf(OPEN)).inject('/dead-letters');
+    expect(Compile(content['application/json']!.schema).Check(answer.json())).toBe(true);
+  });
+
   const filters = fc.oneof(
     fc
       .array(fc.constantFrom('a', '', '+', '#', '$share', 'a+', '$', '\n', '\u0000', 'é'), { maxLength: 6 })

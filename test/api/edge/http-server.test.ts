@@ -53,6 +53,7 @@ describe('who may do what', () => {
       statuses: [401, 401, 403, 202],
     },
     'GET /decisions': { ask: { url: '/decisions' }, statuses: [401, 401, 200, 200] },
+    'GET /dead-letters': { ask: { url: '/dead-letters' }, statuses: [401, 401, 200, 200] },
     'GET /': { ask: { url: '/' }, statuses: [200, 200, 200, 200] },
     'GET /livez': { ask: { url: '/livez' }, statuses: [200, 200, 200, 200] },
     'GET /readyz': { ask: { url: '/readyz' }, statuses: [200, 200, 200, 200] },
@@ -281,6 +282,25 @@ describe('the answers', () => {
     ]);
     const unsaid = { nodesPerLookup: -1, matchesPerLookup: -1 };
     expect(views.sent).toEqual([{ body: traffic }, { body: { ...load, ...unsaid } }]);
+  });
+
+  test('/dead-letters are told in pages', async () => {
+    const views = fakeViews();
+    const app = await appOf(OPEN, views);
+    for (const [url, status] of [
+      ['/dead-letters', 200],
+      ['/dead-letters?limit=1000&cursor=7', 200],
+      ['/dead-letters?limit=1001', 400],
+      ['/dead-letters?limit=0', 400],
+      ['/dead-letters?cursor=-1', 400],
+      ['/dead-letters?cursor=x', 400],
+    ] as const)
+      expect([url, (await app.inject(url)).statusCode]).toEqual([url, status]);
+    expect(views.asked).toEqual(['dead letters undefined 100', 'dead letters 7 1000']);
+    expect((await app.inject('/dead-letters')).json()).toMatchObject({
+      letters: [{ number: 7, code: 'FILTER_INVALID', topic: 'subscriptions', partition: 3, offset: 41 }],
+      next: '7',
+    });
   });
 
   describe('/update_metrics with nothing that is right', () => {

@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { letterOfLoss, shardsOf } from '../../../cli/accept-loss.ts';
-import { letterOf, originalOf } from '../../../cli/dead-letters.ts';
+import { originalOf } from '../../../cli/dead-letters.ts';
 import type { RawCluster } from '../../../log/kafka/client.ts';
 import { acceptedLoss, acceptLosses, committedIn } from '../../../log/kafka/loss.ts';
+import { letterOf } from '../../../runtime/dead-letter.ts';
 import { shardId, sliceKey } from '../../../schemas/ids.ts';
 import { PointerTable } from '../../../state/pointer-table.ts';
 
