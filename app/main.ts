@@ -25,6 +25,7 @@ import type { ModelSet } from '../processors/forecast/forecaster.ts';
 import { lstmOf } from '../processors/forecast/models/lstm.ts';
 import { DEFAULT_MODELS, modelSetOf } from '../processors/forecast/models/models.ts';
 import { forecastSettings } from '../processors/forecast/settings.ts';
+import type { Constraint } from '../processors/plan/cluster/actions.ts';
 import { type Catalog, typeNamed } from '../processors/plan/cluster/catalog.ts';
 import { planSettings } from '../processors/plan/settings.ts';
 import { ratesSettings } from '../processors/rates/settings.ts';
@@ -72,6 +73,8 @@ export interface StartOptions {
    * for the disk.
    */
   readonly simulated?: Clock;
+  /** What the planner's actions must pass; by default the usual ones (processors/plan/constraints/). */
+  readonly constraints?: readonly Constraint[];
 }
 
 /** A process from its first moment on: it serves HTTP, and waits for Kafka and the registry as long as it takes. */
@@ -100,7 +103,8 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
   const simulated = options.simulated !== undefined;
   const catalog = readCatalog(config.catalogPath);
   const telemetry = createTelemetry(logger, options.serveHttp ?? true);
-  const settings = settingsOf(config, catalog);
+  const { constraints } = options;
+  const settings = { ...settingsOf(config, catalog), ...(constraints === undefined ? {} : { constraints }) };
   const topology = topologyOf(settings);
   const provisioner = provisionerOf(config, catalog, clock, simulated, (failure) => {
     telemetry.meter.add('foreshard_snapshot_failures_total', 1);

@@ -6,6 +6,7 @@ import { type ApplySettings, carryOut, partitionStates } from '../processors/app
 import { forecastWith } from '../processors/forecast/forecast.ts';
 import type { ForecastSettings } from '../processors/forecast/settings.ts';
 import { ingestWith } from '../processors/ingest/ingest.ts';
+import type { Constraint } from '../processors/plan/cluster/actions.ts';
 import { cells, type PlanSettings, planWith } from '../processors/plan/stage/plan-stage.ts';
 import { countRates, windows } from '../processors/rates/rates.ts';
 import type { RatesSettings } from '../processors/rates/settings.ts';
@@ -31,6 +32,8 @@ export interface TopologySettings {
   readonly rates: RatesSettings;
   readonly forecast: ForecastSettings;
   readonly plan: PlanSettings;
+  /** What the planner's actions must pass; by default the usual ones. */
+  readonly constraints?: readonly Constraint[];
   readonly apply: ApplySettings;
 }
 
@@ -41,7 +44,7 @@ export function topologyOf(settings: TopologySettings): Topology {
     stage('ingest',   { reads: [subscriptions],                                                       emits: [wildcards],                    step: ingestWith(settings.apply.incarnation) }),
     stage('rates',    { reads: [subscriptions, wildcards, metrics, clock],           keeps: windows,   emits: [rates],                        step: countRates(settings.rates) }),
     stage('forecast', { reads: [rates, clock, fitted],                               keeps: forecast.keeps, emits: [forecasts, fits],          step: forecast.step }),
-    stage('plan',     { reads: [forecasts, rates, metrics, progress, pointers, clock], keeps: cells,   emits: [commands, pointers, decisions], step: planWith(settings.plan), scope: 'cell' }),
+    stage('plan',     { reads: [forecasts, rates, metrics, progress, pointers, clock], keeps: cells,   emits: [commands, pointers, decisions], step: planWith(settings.plan, settings.constraints), scope: 'cell' }),
     stage('apply',    { reads: [subscriptions, wildcards, commands, outcomes, clock], keeps: partitionStates,    emits: [progress, effects],            step: carryOut(settings.apply) }),
   ], { inputs: [subscriptions, metrics] });
 }

@@ -154,7 +154,7 @@ function nextRelief(
     if (refused === undefined) return { action, emit: true, refusals };
     refusals.push(refused);
     if (refused.by === 'timing') return { action, emit: false, refusals };
-    if (LATER.has(refused.by)) later ??= action;
+    if (refused.later === true || LATER.has(refused.by)) later ??= action;
     if (refused.by === 'moves-at-once') break; // Of the whole cell: no other move would pass either.
   }
   return { action: later, emit: false, refusals };

@@ -59,7 +59,7 @@ interface Moving<Kind extends 'MOVE' | 'WAIT'> {
   readonly replicates: boolean;
 }
 
-/** The rule that said no. */
+/** The rule that said no; one of an installation's own begins with `own-`. */
 export type ConstraintName =
   | 'busy'
   | 'cool-down'
@@ -76,13 +76,16 @@ export type ConstraintName =
   | 'timing'
   | 'no-relief'
   | 'hot-key'
-  | 'catalogue';
+  | 'catalogue'
+  | `own-${string}`;
 
 export interface Refusal {
   readonly subject: string;
   readonly by: ConstraintName;
   readonly reason: string;
   readonly facts: Facts | undefined;
+  /** The action is right and only has to wait: it counts as done, so that nothing dearer is bought instead (plan.ts P2). */
+  readonly later?: boolean;
 }
 
 /** Answers why not, or `undefined`. Pure: looks at the cluster, never changes it. */

@@ -22,7 +22,9 @@ import type {
 } from '../../../schemas/records.ts';
 import type { Emit, Input, Step, Tick } from '../../step.ts';
 import { NOTHING } from '../../step.ts';
+import type { Constraint } from '../cluster/actions.ts';
 import { typeNamed } from '../cluster/catalog.ts';
+import { CONSTRAINTS } from '../constraints/constraints.ts';
 import type { PlanSettings } from '../settings.ts';
 import { watchTime } from './cell-clock.ts';
 import { takeForecast, takeRates } from './intake.ts';
@@ -58,8 +60,8 @@ type PlanStep = Step<
   Emit<'commands', Command> | Emit<'pointer-table', PointerRecord> | Emit<'decisions', Decision>
 >;
 
-/** The step of the plan stage. Throws CATALOG_INVALID when the first shards' types are not in the catalogue. */
-export function planWith(settings: PlanSettings): PlanStep {
+/** The step of the plan stage: what it does has passed all of the constraints. Throws CATALOG_INVALID when the first shards' types are not in the catalogue. */
+export function planWith(settings: PlanSettings, constraints: readonly Constraint[] = CONSTRAINTS): PlanStep {
   typeNamed(settings.catalog, settings.genesis.concreteType);
   typeNamed(settings.catalog, settings.genesis.trieType);
   return (rows, input) => {
@@ -72,7 +74,7 @@ export function planWith(settings: PlanSettings): PlanStep {
       takeForecast(rows, cell, settings, input.value);
       return NOTHING;
     }
-    const turn = new Turn(rows, settings, cell);
+    const turn = new Turn(rows, settings, cell, constraints);
     if (input.topic === 'clock') onTick(turn, input.value.wallTime);
     else if (input.topic === 'metrics') onMetric(turn, input.value);
     else if (input.topic === 'progress') onProgress(turn, input.value);

@@ -34,7 +34,7 @@ export function planRound(turn: Turn): void {
   const seen = snapshotOf(rows, cell, settings);
   learnCosts(turn, seen.snapshot, seen.reaches);
   closeAudits(turn, seen.snapshot);
-  const made = plan(seen.snapshot);
+  const made = plan(seen.snapshot, turn.constraints);
   count(turn, made);
   const { waiting } = carryOut(turn, made.actions, seen.snapshot, () => false);
   expireProposal(turn);
@@ -47,7 +47,7 @@ export function takeAnswer(turn: Turn, answer: PlanAnswer): void {
   const approved = takePlanAnswer(turn, answer);
   if (approved === undefined) return;
   const { snapshot } = snapshotOf(turn.rows, turn.cell, turn.settings);
-  const made = plan(snapshot);
+  const made = plan(snapshot, turn.constraints);
   const { commandIds } = carryOut(turn, made.actions, snapshot, () => false);
   const begun =
     commandIds.length === 0 ? 'nothing of it is wanted at the moment' : `${commandIds.length} commands are under way`;
@@ -78,7 +78,7 @@ export function takePlanRequest(turn: Turn, request: PlanRequest): void {
   cell.requestsThisTick++;
   turn.keepCell();
   const { snapshot } = snapshotOf(rows, cell, settings);
-  const made = plan(snapshot);
+  const made = plan(snapshot, turn.constraints);
   const shards = new Set(placementsInRows(rows, settings.partitions, request.topic).map((home) => home.shard));
   const wanted = made.actions.filter((action) => shards.has(action.concerns));
   const { commandIds } = carryOut(turn, wanted, snapshot, () => true);

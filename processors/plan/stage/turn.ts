@@ -16,6 +16,7 @@ import { TERM_STEP_MAX, type Writer } from '../../../state/fence.ts';
 import { parseSlice, partitionOf, partitionOfSlice } from '../../../state/keys.ts';
 import { keyOfBody } from '../../../state/pointer-table.ts';
 import type { Emit, Rows } from '../../step.ts';
+import type { Constraint } from '../cluster/actions.ts';
 import type { PlanSettings } from '../settings.ts';
 import { type CellRow, type GoneRow, goneKey, type Row, type ShardRow, saidKey, setCell } from './rows.ts';
 
@@ -30,12 +31,14 @@ export class Turn {
   readonly rows: Rows<Row>;
   readonly settings: PlanSettings;
   readonly cell: CellRow;
+  readonly constraints: readonly Constraint[];
   readonly emits: PlanEmit[] = [];
 
-  constructor(rows: Rows<Row>, settings: PlanSettings, cell: CellRow) {
+  constructor(rows: Rows<Row>, settings: PlanSettings, cell: CellRow, constraints: readonly Constraint[]) {
     this.rows = rows;
     this.settings = settings;
     this.cell = cell;
+    this.constraints = constraints;
   }
 
   /** Keeps the cell's changes; call after any. */

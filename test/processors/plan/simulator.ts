@@ -2,6 +2,7 @@
 // pointer table, and a forecaster that knows the load, or lies. Everything by hand-moved time; no randomness of its own.
 
 import { catalogOf } from '../../../processors/plan/cluster/catalog.ts';
+import { CONSTRAINTS, type Constraint } from '../../../processors/plan/constraints/constraints.ts';
 import { type Costs, priorCosts } from '../../../processors/plan/demand/coefficients.ts';
 import { BARE } from '../../../processors/plan/demand/footprint.ts';
 import { usualLookupWork } from '../../../processors/plan/demand/lookup-work.ts';
@@ -141,9 +142,9 @@ export class Cell {
   #step: ReturnType<typeof planWith>;
   #read = 0;
 
-  constructor(settings: Partial<PlanSettings> = {}) {
+  constructor(settings: Partial<PlanSettings> = {}, constraints: readonly Constraint[] = CONSTRAINTS) {
     this.settings = { ...SETTINGS, ...settings };
-    this.#step = planWith(this.settings);
+    this.#step = planWith(this.settings, constraints);
   }
 
   /** A restart with other settings, on the rows that are there. */
@@ -322,6 +323,7 @@ export interface World {
   readonly heavyPerSecond: number;
   readonly entriesPerSlice: number;
   readonly settings?: Partial<PlanSettings>;
+  readonly constraints?: readonly Constraint[];
   /** Called at the end of each minute. */
   readonly watch?: (cell: Cell, minute: number) => void;
   /** From asking for a shard until it answers; a minute when absent. */
@@ -348,7 +350,7 @@ export interface Result {
 
 /** Runs the world for so many minutes of event time; a second of wall time is a second of event time. */
 export function simulate(world: World, minutes: number): Result {
-  const cell = new Cell(world.settings).genesis();
+  const cell = new Cell(world.settings, world.constraints).genesis();
   const rates = {
     PUBLISHES: seriesOf(world, 'PUBLISHES', cell.settings.partitions, minutes),
     SUBSCRIPTIONS: seriesOf(world, 'SUBSCRIPTIONS', cell.settings.partitions, minutes),

@@ -26,7 +26,7 @@ function tableOf(records: readonly Read[]) {
 
 test('a key that is gone is removed a day later, one that came back is not, and no reader notices', () => {
   const cell = new Cell().genesis();
-  const turn = new Turn(cell.rows, cell.settings, cellOf(cell.rows)!);
+  const turn = new Turn(cell.rows, cell.settings, cellOf(cell.rows)!, []);
   const said = (emits: Turn['emits']): Entry[] =>
     emits.flatMap((emit) => (emit.topic === 'pointer-table' ? [[emit.key, emit.value] as const] : []));
   const before: Entry[] = cell.table.map(({ key, value }) => [key, value]);

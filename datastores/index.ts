@@ -1,0 +1,14 @@
+// Foreshard for datastores: the contract of a shard's store, and what every store does in one way: merging rows, asking
+// the owner records, ordering, weighing and digesting rows. A store of one's own needs no more than this; it is done when
+// it passes test/datastores/shard-store-suite.ts, and comes into use as one of `open` of the embedded provisioner.
+
+export { AppError } from '../schemas/errors.ts';
+export type { Epoch, EventTime, SliceKey } from '../schemas/ids.ts';
+export type { StoreKind } from '../schemas/records.ts';
+export type { Cursor, DisownRight, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../state/effects.ts';
+export { filterHash, leadingBits, parseSlice, partitionOf } from '../state/keys.ts';
+export { lastAt, mergeRows, writeResult } from './merge.ts';
+export { OwnerIndex } from './owner-index.ts';
+export { compareUtf8, cursorAt, placeAt, RowDigest, rowBytes } from './rows.ts';
+export type { Answer, Count, LocalShardStore, Page, RangeDigest, ShardStore, WriteResult } from './shard-store.ts';
+export { residentOf } from './vacancy.ts';
