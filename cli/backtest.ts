@@ -6,8 +6,9 @@
 
 import { mkdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { readWeights } from '../config/edge/weights-file.ts';
-import { CONTENDER_NAMES, REFERENCE_NAMES } from '../evaluation/backtest/contenders.ts';
+import { CONTENDER_NAMES, DEFAULT_CONTENDER, REFERENCE_NAMES } from '../evaluation/backtest/contenders.ts';
 import type { Pictured } from '../evaluation/backtest/panel.ts';
 import { overviewPicture, seriesPicture } from '../evaluation/backtest/picture.ts';
 import {
@@ -28,6 +29,7 @@ import {
 } from '../evaluation/backtest/report.ts';
 import { type ScoreRow, scoresOf } from '../evaluation/backtest/score.ts';
 import { parseScores, scoreFile } from '../evaluation/backtest/score-file.ts';
+import { modelAt } from '../evaluation/edge/backtest-model.ts';
 import { type BacktestForecasts, type BacktestTask, runBacktest } from '../evaluation/edge/backtest-worker.ts';
 import { parseTrace } from '../evaluation/trace.ts';
 import { LSTM_NAME } from '../processors/forecast/models/lstm.ts';
@@ -45,7 +47,7 @@ export interface BacktestCommand {
   readonly protocol?: string;
   /** Folder of the protocol's traces; by default the protocol's own. */
   readonly traces?: string;
-  /** A contender's name, or `all`. */
+  /** A contender's name, or `all`, or the file of a module whose default export is a model. */
   readonly model: string;
   readonly set: OriginSet;
   /** File for the rows. */
@@ -60,11 +62,13 @@ export interface BacktestCommand {
   readonly workers: number;
 }
 
-/** What is wrong with a name that is neither `all` nor a contender's. */
+/** What is wrong with a name that is neither `all` nor a contender's nor a module's. */
 export const contenderProblem = (name: string): string | undefined =>
-  name === 'all' || CONTENDER_NAMES.includes(name)
+  name === 'all' || CONTENDER_NAMES.includes(name) || isModule(name)
     ? undefined
-    : `it must be all or one of: ${CONTENDER_NAMES.join(', ')}`;
+    : `it must be all, the file of a module (.js, .ts) or one of: ${CONTENDER_NAMES.join(', ')}`;
+
+const isModule = (name: string): boolean => /\.[cm]?[jt]s$/.test(name);
 
 type Case = SeriesCase<SeriesProtocol>;
 
@@ -78,10 +82,13 @@ export async function backtest(command: BacktestCommand, output: Output): Promis
       ? undefined
       : parseScores(textIn(command.baselines, 'PROTOCOL_INVALID'), command.baselines);
   claimAll(command);
-  const chosen = command.model === 'all' ? CONTENDER_NAMES : [command.model];
+  const own = isModule(command.model) ? await ownModel(command.model) : undefined;
+  // A model of one's own is put beside the default combination.
+  const chosen =
+    own !== undefined ? [own.name, DEFAULT_CONTENDER] : command.model === 'all' ? CONTENDER_NAMES : [command.model];
   // Nobody has scored a trace of one's own yet: the references are run beside.
   const contenders = command.trace === undefined ? chosen : [...new Set([...chosen, ...REFERENCE_NAMES])];
-  const { rows, pictured } = await run(cases, contenders, command, output);
+  const { rows, pictured } = await run(cases, contenders, own, command, output);
   if (command.out !== undefined) write(command.out, scoreFile(rows));
   if (command.svg !== undefined) draw(command.svg, pictured);
 
@@ -106,6 +113,19 @@ export async function backtest(command: BacktestCommand, output: Output): Promis
   output.line('');
   if (command.out !== undefined) output.line(`${rows.length} rows in ${command.out}.`);
   if (command.svg !== undefined) output.line(`Pictures in ${command.svg}.`);
+}
+
+interface OwnModel {
+  readonly name: string;
+  readonly url: string;
+}
+
+async function ownModel(file: string): Promise<OwnModel> {
+  const url = pathToFileURL(file).href;
+  const { name } = await modelAt(url);
+  if (CONTENDER_NAMES.includes(name))
+    throw new AppError('CONFIG_INVALID', `the model of ${file} has the name of one of ours: ${name}`, { file, name });
+  return { name, url };
 }
 
 function casesOf(command: BacktestCommand): Case[] {
@@ -138,6 +158,7 @@ function ownCases(file: string, wanted: string | undefined): Case[] {
 async function run(
   cases: readonly Case[],
   contenders: readonly string[],
+  own: OwnModel | undefined,
   { set, workers, svg, weights }: BacktestCommand,
   output: Output,
 ): Promise<{ readonly rows: ScoreRow[]; readonly pictured: Pictured[] }> {
@@ -150,6 +171,7 @@ async function run(
         values,
         origins: originsOf(series, set),
         ...(name === LSTM_NAME ? lstm : {}),
+        ...(name === own?.name ? { modelUrl: own.url } : {}),
       }),
     ),
   );

@@ -149,7 +149,11 @@ function programOf(exitWith: (code: number) => void): Command {
     .option('--series <name>', 'of the trace; by default all of them')
     .option('--protocol <file>', 'what is forecast and scored, instead of a trace')
     .option('--traces <dir>', "the protocol's traces; by default they lie beside it")
-    .option('--model <name>', 'a model on its own, a reference, or all of them', DEFAULT_CONTENDER)
+    .option(
+      '--model <name>',
+      'a model on its own, a reference, all of them, or the file of a model of your own',
+      DEFAULT_CONTENDER,
+    )
     .addOption(new Option('--set <origins>', 'all origins, or every third one').choices(ORIGIN_SETS).default('all'))
     .option('--out <file.csv>', 'write the rows here')
     .option('--baselines <file.csv>', 'scores to compare with, as --out writes them; needs --protocol')

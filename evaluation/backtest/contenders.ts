@@ -9,6 +9,7 @@ import { Forecaster, type ModelSet } from '../../processors/forecast/forecaster.
 import { gridOf } from '../../processors/forecast/grid.ts';
 import { shapeOfTrace } from '../../processors/forecast/history/history.ts';
 import type { Model } from '../../processors/forecast/model.ts';
+import { level } from '../../processors/forecast/models/level.ts';
 import { DEFAULT_MODELS, MODEL_NAMES, modelSetOf } from '../../processors/forecast/models/models.ts';
 import { horizonMax, type SeriesProtocol } from './protocol.ts';
 import { REFERENCES, type Reference } from './references.ts';
@@ -21,7 +22,8 @@ export const CONTENDER_NAMES: readonly string[] = [DEFAULT_CONTENDER, ...MODEL_N
 
 /**
  * The quantiles of the steps after each origin, up to the longest horizon: `LEVELS.length` numbers a step, one array for
- * each origin, in order. They come one by one, so that the caller can show how far it is. `lstm` makes the model of that name.
+ * each origin, in order. They come one by one, so that the caller can show how far it is. `lstm` makes the model of that
+ * name; `own` is a model that is not among ours.
  */
 export function forecastsOf(
   contender: string,
@@ -29,15 +31,17 @@ export function forecastsOf(
   series: SeriesProtocol,
   origins: readonly number[],
   lstm: () => Model,
+  own?: Model,
 ): Iterable<Float64Array> {
   const reference = REFERENCES.find(({ name }) => name === contender);
   return reference === undefined
-    ? forecasterOver(modelsOf(contender, lstm), values, series, origins)
+    ? forecasterOver(modelsOf(contender, lstm, own), values, series, origins)
     : referenceOver(reference, values, series, origins);
 }
 
 /** A single model forecasts beside the fallback, as every combination has it: it is silent while it knows too little. */
-function modelsOf(contender: string, lstm: () => Model): ModelSet {
+function modelsOf(contender: string, lstm: () => Model, own: Model | undefined): ModelSet {
+  if (own !== undefined) return { models: [level, own], ramp: '' };
   if (contender === DEFAULT_CONTENDER) return DEFAULT_MODELS;
   return { ...modelSetOf([contender], lstm), ramp: '' };
 }

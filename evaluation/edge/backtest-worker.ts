@@ -4,10 +4,12 @@
 //   W1. What comes of a task does not depend on the thread that it ran in, nor on what ran beside it.
 
 import { parentPort, Worker, workerData } from 'node:worker_threads';
+import type { Model } from '../../processors/forecast/model.ts';
 import { type LstmWeights, lstmOf } from '../../processors/forecast/models/lstm.ts';
 import { threadScript } from '../../runtime/thread-script.ts';
 import { forecastsOf } from '../backtest/contenders.ts';
 import type { SeriesProtocol } from '../backtest/protocol.ts';
+import { modelAt } from './backtest-model.ts';
 
 export interface BacktestTask {
   readonly contender: string;
@@ -16,6 +18,8 @@ export interface BacktestTask {
   readonly origins: readonly number[];
   /** Weights of the LSTM, for the contender of that name. */
   readonly weights?: LstmWeights;
+  /** The module of a contender that is not among ours (backtest-model.ts). */
+  readonly modelUrl?: string;
 }
 
 export interface BacktestForecasts {
@@ -71,7 +75,7 @@ export async function runBacktest(
 
 async function runHere(tasks: readonly BacktestTask[], listener: BacktestListener): Promise<void> {
   for (const [task, each] of tasks.entries()) {
-    const running = steps(each);
+    const running = steps(each, await ownModel(each));
     for (let step = running.next(); ; step = running.next()) {
       if (step.done === true) {
         listener.done(task, step.value);
@@ -100,18 +104,18 @@ function runIn(thread: Worker, task: BacktestTask, origin: () => void): Promise<
   });
 }
 
+const ownModel = async ({ modelUrl }: BacktestTask): Promise<Model | undefined> =>
+  modelUrl === undefined ? undefined : modelAt(modelUrl);
+
 /** Yields after every origin. */
-function* steps({
-  contender,
-  series,
-  values,
-  origins,
-  weights = new Float32Array(),
-}: BacktestTask): Generator<void, BacktestForecasts> {
+function* steps(
+  { contender, series, values, origins, weights = new Float32Array() }: BacktestTask,
+  own: Model | undefined,
+): Generator<void, BacktestForecasts> {
   const quantiles: Float64Array[] = [];
   let seconds = 0;
   let from = cpuSeconds();
-  for (const each of forecastsOf(contender, values, series, origins, () => lstmOf(weights))) {
+  for (const each of forecastsOf(contender, values, series, origins, () => lstmOf(weights), own)) {
     seconds += cpuSeconds() - from;
     quantiles.push(each);
     yield;
@@ -132,8 +136,8 @@ function cpuSeconds(): number {
 }
 
 if (role !== undefined) {
-  parentPort?.on('message', (task: BacktestTask) => {
-    const running = steps(task);
+  parentPort?.on('message', async (task: BacktestTask) => {
+    const running = steps(task, await ownModel(task));
     const say = (message: Message): void => parentPort?.postMessage(message);
     for (let step = running.next(); ; step = running.next()) {
       if (step.done === true) return void say({ kind: 'done', forecasts: step.value });

@@ -150,7 +150,8 @@ describe('over a protocol', () => {
   test('a model that there is not is refused with the names of those that there are', () => {
     expect(contenderProblem('all')).toBeUndefined();
     expect(contenderProblem('Foreshard')).toBeUndefined();
-    expect(contenderProblem('foo')).toMatch(/all or one of: Foreshard, .*SeasonalNaiveWeek/);
+    expect(contenderProblem('./mine.js')).toBeUndefined();
+    expect(contenderProblem('foo')).toMatch(/all, the file of a module .* or one of: Foreshard, .*SeasonalNaiveWeek/);
   });
 });
 
