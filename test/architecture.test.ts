@@ -20,14 +20,15 @@ const MAY_IMPORT: Readonly<Record<string, string>> = {
   runtime:      'schemas state processors datastores topology',
   log:          'schemas state runtime',
   config:       'schemas processors',
-  broker:       'schemas state datastores topology runtime',
+  broker:       'schemas state datastores provisioners topology runtime log',
   api:          'schemas state processors topology runtime',
   evaluation:   'schemas state processors runtime',
   app:          'schemas state processors datastores provisioners topology runtime log config api',
   cli:          'schemas state processors datastores topology runtime log config broker api evaluation app',
+  examples:     '', // The package by its name, as who installs it has it.
   // Nothing imports these two, but that a bench starts the same peers as the tests: `test/support`, never a test.
   bench:        'schemas state processors datastores provisioners topology runtime log config broker api evaluation app cli test',
-  test:         'schemas state processors datastores provisioners topology runtime log config broker api evaluation app cli',
+  test:         'schemas state processors datastores provisioners topology runtime log config broker api evaluation app cli examples',
 };
 
 /** Libraries that compute and do nothing else: pure files may use them. */
@@ -48,7 +49,8 @@ function edgeOf(file: string): string | undefined {
 }
 
 /** Files that may: edges, what wires them, and what runs all of it. */
-const mayTouchTheWorld = (file: string): boolean => edgeOf(file) !== undefined || /^(cli|app|bench|test)\//.test(file);
+const mayTouchTheWorld = (file: string): boolean =>
+  edgeOf(file) !== undefined || /^(cli|app|bench|examples|test)\//.test(file);
 
 interface Import {
   readonly file: string;
@@ -113,6 +115,14 @@ describe('architecture', () => {
       const own = LOCAL_IMPORTS.filter(({ file }) => topFolder(file) === folder);
       expect(inWords(own.filter(({ target }) => !allowed.has(topFolder(target))))).toEqual([]);
     });
+
+  test('examples import what the package exports, and Node’s own modules', () => {
+    const { exports } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { exports: object };
+    const faces = Object.keys(exports).map((face) => face.replace(/^\./, 'foreshard'));
+    const own = IMPORTS.filter(({ file, target }) => topFolder(file) === 'examples' && !target.startsWith('node:'));
+    expect(own.length).toBeGreaterThan(0);
+    expect(inWords(own.filter(({ target }) => !faces.includes(target)))).toEqual([]);
+  });
 
   test('nothing imports a test, nor a bench what only tests need', () => {
     const wrong = LOCAL_IMPORTS.filter(

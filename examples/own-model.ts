@@ -1,0 +1,34 @@
+// A forecasting model of one's own: the middle of what the last days had at the same time of day. It needs no fit and keeps
+// no state, so it is one function over the history; models that learn are in processors/forecast/models/.
+//
+//   foreshard backtest TRACE.csv --model examples/own-model.ts     (a compiled .js file, where Node does not run .ts)
+//
+// scores it on your own rates, beside the default combination and the naive references. A model speaks in logarithms, as the
+// history does, and says the middle alone: quantiles are made of the errors that it has really made.
+
+import { type Model, stateless, unfitted } from 'foreshard/model';
+
+const DAYS = 5;
+
+const dayMedian: Model = {
+  ...unfitted,
+  ...stateless,
+  name: 'day-median',
+  // Until a whole day has been seen it is silent, and the others speak.
+  ready: (history) => history.end - history.begin >= history.grid.season,
+  forecast(history, _state, _parameters, ahead, into) {
+    const { season } = history.grid;
+    for (let i = 0; i < ahead.length; i++) {
+      const step = history.step + ahead[i]!;
+      const seen: number[] = [];
+      // The same time of earlier days, from the last one that lies in the past.
+      for (let day = Math.ceil(ahead[i]! / season); seen.length < DAYS; day++) {
+        if (step - day * season < history.begin) break;
+        seen.push(history.far(step - day * season));
+      }
+      into[i] = seen.sort((a, b) => a - b)[seen.length >> 1]!;
+    }
+  },
+};
+
+export default dayMedian;

@@ -1,0 +1,42 @@
+// A constraint of one's own in the planner: a shard outgrows its capacity within the hours in which nothing may move.
+
+import { expect, test } from 'vitest';
+import { noMovesBetween } from '../../examples/own-constraint.ts';
+import { CONSTRAINTS } from '../../processors/plan/constraints/constraints.ts';
+import { simulate, T0, type World } from '../processors/plan/simulator.ts';
+
+const MINUTE_MS = 60_000;
+/** The world begins at 22:13:20 UTC, and at its minute 47 it is 23:00. */
+const ELEVEN = Math.floor(T0 / 86_400_000) * 86_400_000 + 23 * 3_600_000;
+
+const world: World = {
+  topics: Array.from({ length: 400 }, (_, i) => ({
+    topic: `fleet/device-${i}`,
+    perSecond: (minute: number) => (minute < 20 ? 400 : 1_600) / 400,
+  })),
+  forecaster: 'perfect',
+  heavyPerSecond: 200,
+  entriesPerSlice: 10_000,
+};
+
+test('nothing is moved between the two hours, with the reason in a decision; afterwards it is', () => {
+  const free = simulate(world, 60).cell.decisions.filter(({ kind }) => kind === 'MOVE');
+  expect(free[0]!.at).toBeLessThan(ELEVEN);
+
+  const { decisions } = simulate({ ...world, constraints: [...CONSTRAINTS, noMovesBetween(22, 23)] }, 60).cell;
+  const moved = decisions.filter(({ kind }) => kind === 'MOVE');
+  expect(moved.length).toBeGreaterThan(0);
+  expect(moved[0]!.at).toBeGreaterThanOrEqual(ELEVEN);
+  expect(moved[0]!.at).toBeLessThan(ELEVEN + 2 * MINUTE_MS);
+  const refused = decisions.find(({ constraint }) => constraint === 'own-maintenance');
+  expect(refused).toMatchObject({
+    kind: 'REFUSE',
+    reason: expect.stringMatching(/^Not done: move c\/.* From 22:00 to 23:00 UTC/),
+  });
+});
+
+test('hours around midnight', () => {
+  const { decisions } = simulate({ ...world, constraints: [...CONSTRAINTS, noMovesBetween(22, 2)] }, 130).cell;
+  expect(decisions.some(({ constraint }) => constraint === 'own-maintenance')).toBe(true);
+  expect(decisions.some(({ kind }) => kind === 'MOVE')).toBe(false);
+});
