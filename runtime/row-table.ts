@@ -3,6 +3,13 @@
 import type { Rows, Table } from '../processors/step.ts';
 import type { Change } from '../state/store.ts';
 
+/** Of a stage that keeps nothing. */
+export const NO_TABLE: Table<unknown> = {
+  name: '',
+  encode: () => Buffer.alloc(0),
+  decode: () => undefined,
+};
+
 export class RowTable implements Rows<unknown> {
   readonly table: Table<unknown>;
   readonly #rows = new Map<string, unknown>();

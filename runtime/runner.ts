@@ -19,6 +19,7 @@ import type { Partition } from '../schemas/ids.ts';
 import type { Group, Topology } from '../topology/graph.ts';
 import { type AnyTopic, deadLetters } from '../topology/topics.ts';
 import { type Lag, LagWatch } from './lag-watch.ts';
+import type { Waiting } from './patient-effects.ts';
 import {
   type Batch,
   changelogOf,
@@ -28,7 +29,7 @@ import {
   type TaskLog,
   type TopicShape,
 } from './ports.ts';
-import { Task, type TaskEvents, type TaskPorts, type TaskSettings, type Waiting } from './task.ts';
+import { Task, type TaskEvents, type TaskPorts, type TaskSettings } from './task.ts';
 
 export interface RunnerPorts extends TaskPorts {
   readonly log: Log;

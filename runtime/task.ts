@@ -17,14 +17,13 @@
 //       inputs go on where they were.
 
 import type { FitRequest } from '../processors/forecast/fits.ts';
-import type { Emit, Input, Tick } from '../processors/step.ts';
+import type { Input, Tick } from '../processors/step.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { AppError, assert, type Refusal } from '../schemas/errors.ts';
 import type { Offset, Partition } from '../schemas/ids.ts';
 import type { Decision, Forecast, Progress, RecordName } from '../schemas/records.ts';
-import type { Effect, Outcome } from '../state/effects.ts';
-import { partitionOf } from '../state/keys.ts';
-import type { Change, Mark, Store, StoreFolder } from '../state/store.ts';
+import type { Effect } from '../state/effects.ts';
+import type { Change, StoreFolder } from '../state/store.ts';
 import type { Group, Stage } from '../topology/graph.ts';
 import {
   type AnyTopic,
@@ -36,21 +35,14 @@ import {
   forecasts,
   outcomes as outcomesTopic,
   progress,
-  subscriptions,
 } from '../topology/topics.ts';
 import { DEAD_VALUE_BYTES_MAX, deadLetter } from './dead-letter.ts';
-import {
-  type Batch,
-  type Clock,
-  type Effects,
-  type Fitter,
-  MARK_KEY,
-  type OutRecord,
-  type RawRecord,
-  type TaskLog,
-} from './ports.ts';
+import { LocalState } from './local-state.ts';
+import { Outbox } from './outbox.ts';
+import { PatientEffects, type Waiting } from './patient-effects.ts';
+import type { Batch, Clock, Effects, Fitter, RawRecord, TaskLog } from './ports.ts';
 import { preparePatiently } from './registry-patience.ts';
-import { RowTable } from './row-table.ts';
+import { NO_TABLE, RowTable } from './row-table.ts';
 import type { Logger, Meter } from './telemetry.ts';
 
 export interface TaskPorts {
@@ -83,18 +75,6 @@ export interface TaskEvents {
   filesDeadLetters(topic: string): boolean;
 }
 
-/** A task that a shard's store holds up. */
-export interface Waiting {
-  readonly task: string;
-  readonly group: Group['name'];
-  readonly partition: Partition;
-  /** The shard whose store does not answer; '' when the failure does not tell. */
-  readonly shard: string;
-  /** When the first attempt began; the clock's time. */
-  readonly since: number;
-  readonly reason: string;
-}
-
 /** What a task is at. */
 export interface Busy {
   /** When it last made progress: an attempt of a store that ended in a refusal is progress, as it can be made again. */
@@ -113,29 +93,24 @@ export class Task {
   readonly #log: TaskLog;
   readonly #ports: TaskPorts;
   readonly #settings: TaskSettings;
-  readonly #incarnation: number;
   readonly #events: TaskEvents;
   readonly #runs: readonly StageRun[];
   readonly #readers = new Map<string, readonly StageRun[]>();
   readonly #topics = new Map<string, AnyTopic>();
-  readonly #emitted = new Map<string, AnyTopic>();
+  readonly #state: LocalState;
+  readonly #outbox: Outbox;
+  readonly #stores: PatientEffects;
   /** `<group>-<partition>`: also the name of its local store. */
   readonly name: string;
-  #store: Store | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #dead = false;
   #bug: unknown;
   #busy: Busy | undefined;
-  #waiting: Waiting | undefined;
-  #stopWaiting: () => void = () => {};
   #inputs: Record<string, Offset> = {};
   #effects: Effect[] = [];
-  #emits: Emit[] = [];
-  #letters: OutRecord[] = [];
   #recordsPending = 0;
   #moved = false; // Positions have changed since the last commit.
   #committedAt = 0;
-  #restored = { done: 0, total: 0 };
 
   constructor(group: Group, log: TaskLog, ports: TaskPorts, settings: TaskSettings, events: TaskEvents) {
     this.partition = log.partition;
@@ -143,7 +118,6 @@ export class Task {
     this.#log = log;
     this.#ports = ports;
     this.#settings = settings;
-    this.#incarnation = settings.incarnation ?? 0;
     this.#events = events;
     this.name = `${group.name}-${log.partition}`;
     this.#runs = group.stages.map((stage) => ({ stage, rows: new RowTable(stage.keeps ?? NO_TABLE) }));
@@ -152,8 +126,28 @@ export class Task {
         this.#topics.set(topic.name, topic);
         this.#readers.set(topic.name, [...(this.#readers.get(topic.name) ?? []), run]);
       }
-      for (const topic of run.stage.emits) this.#emitted.set(topic.name, topic);
     }
+    this.#state = new LocalState({
+      name: this.name,
+      group: group.name,
+      log,
+      ports,
+      tables: this.#runs.map(({ rows }) => rows),
+      incarnation: settings.incarnation ?? 0,
+      heard: () => this.#isAt('log'),
+    });
+    this.#outbox = new Outbox({
+      group,
+      partitions: settings.partitions,
+      codec: ports.codec,
+      proved: (eventTime) => events.eventTime(eventTime),
+    });
+    this.#stores = new PatientEffects({
+      task: { name: this.name, group: group.name, partition: this.partition },
+      ports,
+      retryMs: settings.effectRetryMs,
+      attempted: () => this.#isAt('store'),
+    });
   }
 
   /** A row of one of the stages' tables, for queries; `undefined` when there is none. */
@@ -162,7 +156,7 @@ export class Task {
   }
 
   get restored(): { readonly done: number; readonly total: number } {
-    return this.#restored;
+    return this.#state.restored;
   }
 
   get alive(): boolean {
@@ -176,22 +170,13 @@ export class Task {
 
   /** The store that it waits for, when one does not answer. */
   get waiting(): Waiting | undefined {
-    return this.#waiting;
+    return this.#stores.waiting;
   }
 
   /** Brings the local store up to the changelog's end and loads all rows. Resolves with the inputs to go on from. */
   restore(): Promise<Readonly<Record<string, Offset>>> {
     return this.#exclusive(async () => {
-      try {
-        await this.#restoreOnto(await this.#openStore());
-      } catch (error) {
-        if (!(error instanceof AppError) || error.code !== 'STORE_CORRUPT') throw error;
-        await this.#store?.close();
-        this.#store = undefined;
-        this.#warnRebuild(error);
-        await this.#ports.stores.destroy(this.name);
-        await this.#restoreOnto(await this.#ports.stores.open(this.name));
-      }
+      this.#inputs = await this.#state.restore();
       this.#committedAt = this.#ports.clock.now();
       return this.#inputs;
     });
@@ -235,7 +220,7 @@ export class Task {
   tick(tick: Tick): Promise<void> {
     return this.#exclusive(async () => {
       if (this.#bug !== undefined) throw this.#bug;
-      if (this.#dead || this.#store === undefined) return;
+      if (this.#dead || !this.#state.isOpen) return;
       this.#deliver({ topic: clockTopic.name, partition: this.partition, offset: 0, key: '', value: tick });
       if (this.#hasWork() && this.#isDue()) await this.#commit();
     });
@@ -245,11 +230,10 @@ export class Task {
   stop(orderly: boolean): Promise<void> {
     return this.#exclusive(async () => {
       try {
-        if (orderly && !this.#dead && this.#store !== undefined && this.#hasWork()) await this.#commit();
+        if (orderly && !this.#dead && this.#state.isOpen && this.#hasWork()) await this.#commit();
       } finally {
         this.#dead = true;
-        await this.#store?.close();
-        this.#store = undefined;
+        await this.#state.close();
       }
     });
   }
@@ -257,7 +241,7 @@ export class Task {
   /** Stops waiting for stores that do not answer (K7): what is not committed will be stepped again by the next owner. */
   abandon(): void {
     this.#dead = true;
-    this.#stopWaiting();
+    this.#stores.abandon();
   }
 
   #exclusive<T>(work: () => Promise<T>): Promise<T> {
@@ -275,97 +259,6 @@ export class Task {
 
   #isAt(at: Busy['at']): void {
     this.#busy = { at, since: this.#ports.clock.now() };
-  }
-
-  async #openStore(): Promise<Store> {
-    try {
-      return await this.#ports.stores.open(this.name);
-    } catch (error) {
-      if (!(error instanceof AppError) || (error.code !== 'STORE_CORRUPT' && error.code !== 'STORE_FORMAT'))
-        throw error;
-      this.#warnRebuild(error);
-      await this.#ports.stores.destroy(this.name);
-      return this.#ports.stores.open(this.name);
-    }
-  }
-
-  #warnRebuild(error: AppError): void {
-    this.#ports.logger.warn(
-      { task: this.name, code: error.code, reason: error.message, ...error.facts },
-      `the local state ${error.code === 'STORE_FORMAT' ? 'is of another engine or format' : 'cannot be trusted'}; it is rebuilt from the changelog, nothing is lost`,
-    );
-  }
-
-  async #restoreOnto(store: Store): Promise<void> {
-    this.#store = store;
-    const mark = await store.mark();
-    const from = mark?.changelog ?? 0;
-    const isOld = this.#mayMissRemovals(mark);
-    let { inputs, incarnation }: Position = mark ?? { inputs: {} };
-    this.#isAt('log');
-    const end = await this.#log.restore(from, async (changes, next, total) => {
-      this.#isAt('log');
-      if (isOld) throw this.#tooOld(mark);
-      const rows: Change[] = [];
-      for (const change of changes) {
-        if (change.key !== MARK_KEY) rows.push(change);
-        else if (change.value !== undefined) ({ inputs, incarnation } = positionIn(change.value));
-      }
-      await this.#write(rows, markOf(next, { inputs, incarnation }));
-      this.#restored = { done: next - from, total: total - from };
-      this.#ports.meter.add('foreshard_restored_records_total', changes.length, { group: this.group.name });
-    });
-    if (end < from) {
-      throw new AppError(
-        'INPUT_TRUNCATED',
-        `the changelog of task ${this.name} ends at ${end}, before the local state’s position ${from}: it was deleted or truncated. Restore the topic, or remove the state folder of every instance to start from the inputs again`,
-        { task: this.name, end, from },
-      );
-    }
-    if (isOld && end > from) throw this.#tooOld(mark);
-    await this.#write([], markOf(end, { inputs, incarnation }));
-    for (const { rows } of this.#runs) {
-      if (rows.table === NO_TABLE) continue;
-      for await (const [key, value] of store.entries(rows.prefix)) rows.load(key.slice(rows.prefix.length), value);
-    }
-    this.#inputs = this.#inputsOfThisLife({ inputs, incarnation });
-  }
-
-  /** K9. A position of an earlier life of the subscriptions topic says nothing about this one. */
-  #inputsOfThisLife({ inputs, incarnation = this.#incarnation }: Position): Record<string, Offset> {
-    if (incarnation > this.#incarnation) {
-      throw new AppError(
-        'CONFIG_INVALID',
-        `task ${this.name} has read the subscriptions topic as its incarnation ${incarnation}, but is told that it is ${this.#incarnation}: what comes would count as older than what is stored. The number is only ever raised`,
-        { task: this.name, found: incarnation, expected: this.#incarnation },
-      );
-    }
-    if (incarnation === this.#incarnation) return { ...inputs };
-    this.#ports.logger.warn(
-      { task: this.name, before: incarnation, incarnation: this.#incarnation },
-      'the subscriptions topic was made anew: it is read from its start',
-    );
-    return Object.fromEntries(Object.entries(inputs).filter(([place]) => !place.startsWith(`${subscriptions.name}/`)));
-  }
-
-  #write(changes: readonly Change[], mark: Mark): Promise<void> {
-    return this.#store!.write(changes, { ...mark, writtenAt: this.#ports.clock.now() });
-  }
-
-  /** K8. A quarter of the time is left for clocks that differ and for the restore itself. */
-  #mayMissRemovals(mark: Mark | undefined): boolean {
-    if (mark === undefined) return false;
-    const ageMs = Math.abs(this.#ports.clock.now() - (mark.writtenAt ?? Number.NEGATIVE_INFINITY));
-    return ageMs > 0.75 * this.#log.removalsKeptMs;
-  }
-
-  #tooOld(mark: Mark | undefined): AppError {
-    const { removalsKeptMs } = this.#log;
-    return new AppError(
-      'STORE_CORRUPT',
-      `the local store ${this.name} is too old to be caught up: its changelog keeps removals for ${removalsKeptMs} ms. It is rebuilt`,
-      { store: this.name, writtenAt: mark?.writtenAt, removalsKeptMs },
-    );
   }
 
   /** False when the record was refused. */
@@ -407,7 +300,7 @@ export class Task {
   #refuse(topic: AnyTopic, partition: Partition, record: RawRecord, refusal: Refusal): false {
     if (this.#events.filesDeadLetters(topic.name)) {
       const origin = { topic: topic.name, partition, group: this.group.name };
-      this.#letters.push(deadLetter(record, refusal, origin));
+      this.#outbox.addLetter(deadLetter(record, refusal, origin));
     }
     this.#ports.meter.add('foreshard_refused_total', 1, { topic: topic.name, code: refusal.code });
     return false;
@@ -420,7 +313,7 @@ export class Task {
         const emit = emits[i]!;
         if (emit.topic === effectsTopic.name) this.#effects.push(emit.value as Effect);
         else if (emit.topic === fitsTopic.name) this.#fit(emit.value as FitRequest);
-        else this.#emits.push(emit);
+        else this.#outbox.add(emit);
       }
     }
   }
@@ -431,7 +324,7 @@ export class Task {
     const began = clock.now();
     const taken = fitter.fit(request).then((result) =>
       this.#exclusive(async () => {
-        if (this.#dead || this.#store === undefined) return;
+        if (this.#dead || !this.#state.isOpen) return;
         meter.observe('foreshard_fit_seconds', (clock.now() - began) / 1000);
         if (result.failure !== '') {
           meter.add('foreshard_fit_failures_total', 1);
@@ -450,7 +343,7 @@ export class Task {
   }
 
   #hasWork(): boolean {
-    if (this.#moved || this.#effects.length > 0 || this.#emits.length > 0 || this.#letters.length > 0) return true;
+    if (this.#moved || this.#effects.length > 0 || !this.#outbox.isEmpty) return true;
     return this.#runs.some(({ rows }) => rows.dirtyCount > 0);
   }
 
@@ -461,24 +354,21 @@ export class Task {
     const changes: Change[] = [];
     for (const { rows } of this.#runs) rows.drain(changes);
     const inputs = { ...this.#inputs };
-    const outputs = [...this.#encodeEmits(), ...this.#letters];
-    const position = { inputs, incarnation: this.#incarnation };
-    const mark: Change = { key: MARK_KEY, value: Buffer.from(JSON.stringify(position), 'utf8') };
+    const outputs = this.#outbox.records();
     try {
       this.#isAt('log');
-      const next = await this.#log.commit({ changelog: [...changes, mark], outputs, inputs });
-      await this.#write(changes, markOf(next, position)); // K3
+      const next = await this.#log.commit({ changelog: [...changes, this.#state.markOf(inputs)], outputs, inputs });
+      await this.#state.write(changes, next, inputs); // K3
     } catch (error) {
       this.#dead = true; // K5
       throw error;
     }
     const { meter, clock } = this.#ports;
-    meter.add('foreshard_dead_lettered_total', this.#letters.length);
+    meter.add('foreshard_dead_lettered_total', this.#outbox.letters.length);
     meter.add('foreshard_commits_total', 1, { group: this.group.name });
     this.#countEmits();
     meter.observe('foreshard_commit_seconds', (clock.now() - began) / 1000, { group: this.group.name });
-    this.#emits = [];
-    this.#letters = [];
+    this.#outbox.clear();
     this.#recordsPending = 0;
     this.#moved = false;
     this.#committedAt = clock.now();
@@ -491,7 +381,7 @@ export class Task {
       const asked = this.#effects;
       this.#effects = [];
       const began = clock.now();
-      const outcomes = await this.#performed(asked);
+      const outcomes = await this.#stores.perform(asked);
       meter.observe('foreshard_effects_seconds', (clock.now() - began) / 1000, { group: this.group.name });
       for (const outcome of outcomes) {
         if (outcome.kind === 'written') {
@@ -505,98 +395,10 @@ export class Task {
     }
   }
 
-  async #performed(effects: readonly Effect[]): Promise<readonly Outcome[]> {
-    const { effects: stores, clock, logger, meter } = this.#ports;
-    const since = clock.now();
-    let pauseMs = this.#settings.effectRetryMs;
-    try {
-      while (!this.#dead) {
-        try {
-          this.#isAt('store');
-          return (await this.#unlessAbandoned(stores.perform(effects))) ?? [];
-        } catch (error) {
-          if (!(error instanceof AppError) || error.code !== 'STORE_UNAVAILABLE') throw error;
-          this.#waiting = this.#waitingFor(error, since);
-          meter.add('foreshard_effect_retries_total', 1);
-          logger.warn(
-            { task: this.name, pauseMs, reason: error.message, ...error.facts },
-            `${storeTrouble(error)}; this partition waits for it and loses nothing`,
-          );
-          await this.#unlessAbandoned(clock.sleep(pauseMs));
-          pauseMs = Math.min(pauseMs * 2, this.#settings.effectRetryMs * 64);
-        }
-      }
-      return [];
-    } finally {
-      this.#waiting = undefined;
-    }
-  }
-
-  #waitingFor(error: AppError, since: number): Waiting {
-    const { shard } = error.facts as { readonly shard?: string };
-    const { partition, group } = this;
-    return { task: this.name, group: group.name, partition, shard: shard ?? '', since, reason: error.message };
-  }
-
-  /** What the work resolves with; `undefined` once the task is abandoned, whatever becomes of the work (K7). */
-  async #unlessAbandoned<Result>(work: Promise<Result>): Promise<Result | undefined> {
-    try {
-      return await new Promise<Result | undefined>((resolve, reject) => {
-        this.#stopWaiting = () => resolve(undefined);
-        work.then(resolve, reject);
-      });
-    } finally {
-      this.#stopWaiting = () => {};
-    }
-  }
-
-  *#encodeEmits(): Generator<OutRecord> {
-    const merged = new Map<string, Emit[]>();
-    for (const emit of this.#emits) {
-      const topic = this.#emitted.get(emit.topic);
-      assert(
-        topic !== undefined,
-        `a stage of group ${this.group.name} emitted to ${emit.topic}, which it does not declare`,
-      );
-      if (topic.merge === undefined) {
-        yield this.#encoded(topic, emit, emit.value);
-        continue;
-      }
-      const key = `${emit.topic} ${emit.key}`;
-      const together = merged.get(key);
-      if (together === undefined) merged.set(key, [emit]);
-      else together.push(emit);
-    }
-    for (const together of merged.values()) yield* this.#joined(this.#emitted.get(together[0]!.topic)!, together);
-  }
-
-  /** One record of all these emits, or of each half of them when that would be too large. */
-  *#joined(topic: AnyTopic, emits: readonly Emit[]): Generator<OutRecord> {
-    const record = this.#encoded(topic, emits[0]!, topic.merge!(emits.map((emit) => emit.value)));
-    if (emits.length === 1 || (record.value?.length ?? 0) <= JOINED_BYTES_MAX) {
-      yield record;
-      return;
-    }
-    const half = emits.length >> 1;
-    yield* this.#joined(topic, emits.slice(0, half));
-    yield* this.#joined(topic, emits.slice(half));
-  }
-
-  #encoded(topic: AnyTopic, emit: Emit, value: unknown): OutRecord {
-    if (topic.timeOf !== undefined && value !== null) this.#events.eventTime(topic.timeOf(value));
-    const partitions = topic.partitions === 'one' ? 1 : this.#settings.partitions;
-    return {
-      topic: topic.name,
-      partition: emit.partition ?? (partitions === 1 ? 0 : partitionOf(emit.key, partitions)),
-      key: emit.key,
-      value: value === null ? null : this.#ports.codec.encode(topic.record!, value),
-    };
-  }
-
   /** What was committed of the topics that people count. */
   #countEmits(): void {
     const { meter } = this.#ports;
-    for (const { topic, value } of this.#emits) {
+    for (const { topic, value } of this.#outbox.emits) {
       if (topic === decisions.name) meter.add('foreshard_decisions_total', 1, { kind: (value as Decision).kind });
       else if (topic === forecasts.name && value !== null)
         meter.add('foreshard_forecasts_total', 1, { model: (value as Forecast).model });
@@ -625,43 +427,8 @@ export class Task {
   }
 }
 
-/** By the code that the store itself gave (datastores/perform.ts P2). */
-function storeTrouble({ facts }: AppError): string {
-  switch (facts.code) {
-    case 'FLEET_MISMATCH':
-      return 'a shard’s store is another fleet’s';
-    case 'SHARD_LOST':
-      return 'a shard’s store has lost its data';
-    case 'SHARD_UNKNOWN':
-      return 'a shard’s store is not there';
-    default:
-      return 'a shard’s store does not answer';
-  }
-}
-
 const COMMAND_REFUSED =
   'a command was refused and changed nothing: where no planner of this fleet has sent it, somebody else writes to commands';
 
 const FIT_FAILED =
   'models could not be fitted; the series is forecast with what was fitted before, and fitted again later';
-
-/** 256 KiB: records that join events stay well below Kafka's 1 MiB record limit. */
-const JOINED_BYTES_MAX = 1 << 18;
-
-/** What the changelog's mark says of a task's inputs. */
-type Position = Pick<Mark, 'inputs'> & { readonly incarnation?: number | undefined };
-
-const markOf = (changelog: Offset, { inputs, incarnation }: Position): Mark =>
-  incarnation === undefined ? { changelog, inputs } : { changelog, inputs, incarnation };
-
-/** An earlier release wrote the inputs alone. */
-function positionIn(value: Buffer): Position {
-  const parsed = JSON.parse(value.toString('utf8')) as Position | Mark['inputs'];
-  return typeof parsed.inputs === 'object' ? (parsed as Position) : { inputs: parsed as Mark['inputs'] };
-}
-
-const NO_TABLE = {
-  name: '',
-  encode: () => Buffer.alloc(0),
-  decode: () => undefined,
-};

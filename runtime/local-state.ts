@@ -1,0 +1,183 @@
+// Local state: a task's rows in its local store, and the positions that they stand for. It is brought up to the changelog's
+// end before anything is read, and made anew where it cannot be trusted (K3, K8 and K9 of task.ts).
+
+import { AppError } from '../schemas/errors.ts';
+import type { Offset } from '../schemas/ids.ts';
+import type { Change, Mark, Store, StoreFolder } from '../state/store.ts';
+import { subscriptions } from '../topology/topics.ts';
+import { type Clock, MARK_KEY, type TaskLog } from './ports.ts';
+import { NO_TABLE, type RowTable } from './row-table.ts';
+import type { Logger, Meter } from './telemetry.ts';
+
+export interface LocalStateParts {
+  /** Of the task, and so of its store. */
+  readonly name: string;
+  readonly group: string;
+  readonly log: Pick<TaskLog, 'restore' | 'removalsKeptMs'>;
+  readonly ports: {
+    readonly stores: StoreFolder;
+    readonly clock: Pick<Clock, 'now'>;
+    readonly logger: Logger;
+    readonly meter: Meter;
+  };
+  readonly tables: readonly RowTable[];
+  /** Which life of the subscriptions topic this is. */
+  readonly incarnation: number;
+  /** The log is asked, or has answered. */
+  readonly heard: () => void;
+}
+
+export class LocalState {
+  readonly #parts: LocalStateParts;
+  #store: Store | undefined;
+  #restored = { done: 0, total: 0 };
+
+  constructor(parts: LocalStateParts) {
+    this.#parts = parts;
+  }
+
+  get isOpen(): boolean {
+    return this.#store !== undefined;
+  }
+
+  /** Records of the changelog. */
+  get restored(): { readonly done: number; readonly total: number } {
+    return this.#restored;
+  }
+
+  /** Opens the store, catches it up and loads all rows. Resolves with the inputs to go on from. */
+  async restore(): Promise<Record<string, Offset>> {
+    const { name, ports } = this.#parts;
+    try {
+      return await this.#restoreOnto(await this.#open());
+    } catch (error) {
+      if (!(error instanceof AppError) || error.code !== 'STORE_CORRUPT') throw error;
+      await this.close();
+      this.#warnRebuild(error);
+      await ports.stores.destroy(name);
+      return this.#restoreOnto(await ports.stores.open(name));
+    }
+  }
+
+  /** The record that tells the changelog of these positions. */
+  markOf(inputs: Mark['inputs']): Change {
+    const position: Position = { inputs, incarnation: this.#parts.incarnation };
+    return { key: MARK_KEY, value: Buffer.from(JSON.stringify(position), 'utf8') };
+  }
+
+  /** What a commit has changed; `changelog` is where the log goes on (K3). */
+  write(changes: readonly Change[], changelog: Offset, inputs: Mark['inputs']): Promise<void> {
+    return this.#write(changes, changelog, { inputs, incarnation: this.#parts.incarnation });
+  }
+
+  async close(): Promise<void> {
+    await this.#store?.close();
+    this.#store = undefined;
+  }
+
+  async #open(): Promise<Store> {
+    const { name, ports } = this.#parts;
+    try {
+      return await ports.stores.open(name);
+    } catch (error) {
+      if (!(error instanceof AppError) || (error.code !== 'STORE_CORRUPT' && error.code !== 'STORE_FORMAT'))
+        throw error;
+      this.#warnRebuild(error);
+      await ports.stores.destroy(name);
+      return ports.stores.open(name);
+    }
+  }
+
+  #warnRebuild(error: AppError): void {
+    const { name, ports } = this.#parts;
+    ports.logger.warn(
+      { task: name, code: error.code, reason: error.message, ...error.facts },
+      `the local state ${error.code === 'STORE_FORMAT' ? 'is of another engine or format' : 'cannot be trusted'}; it is rebuilt from the changelog, nothing is lost`,
+    );
+  }
+
+  async #restoreOnto(store: Store): Promise<Record<string, Offset>> {
+    const { name, group, log, ports, tables, heard } = this.#parts;
+    this.#store = store;
+    const mark = await store.mark();
+    const from = mark?.changelog ?? 0;
+    const isOld = this.#mayMissRemovals(mark);
+    let { inputs, incarnation }: Position = mark ?? { inputs: {} };
+    heard();
+    const end = await log.restore(from, async (changes, next, total) => {
+      heard();
+      if (isOld) throw this.#tooOld(mark);
+      const rows: Change[] = [];
+      for (const change of changes) {
+        if (change.key !== MARK_KEY) rows.push(change);
+        else if (change.value !== undefined) ({ inputs, incarnation } = positionIn(change.value));
+      }
+      await this.#write(rows, next, { inputs, incarnation });
+      this.#restored = { done: next - from, total: total - from };
+      ports.meter.add('foreshard_restored_records_total', changes.length, { group });
+    });
+    if (end < from) {
+      throw new AppError(
+        'INPUT_TRUNCATED',
+        `the changelog of task ${name} ends at ${end}, before the local state’s position ${from}: it was deleted or truncated. Restore the topic, or remove the state folder of every instance to start from the inputs again`,
+        { task: name, end, from },
+      );
+    }
+    if (isOld && end > from) throw this.#tooOld(mark);
+    await this.#write([], end, { inputs, incarnation });
+    for (const rows of tables) {
+      if (rows.table === NO_TABLE) continue;
+      for await (const [key, value] of store.entries(rows.prefix)) rows.load(key.slice(rows.prefix.length), value);
+    }
+    return this.#inputsOfThisLife({ inputs, incarnation });
+  }
+
+  /** K9. A position of an earlier life of the subscriptions topic says nothing about this one. */
+  #inputsOfThisLife({ inputs, incarnation = this.#parts.incarnation }: Position): Record<string, Offset> {
+    const { name, ports, incarnation: expected } = this.#parts;
+    if (incarnation > expected) {
+      throw new AppError(
+        'CONFIG_INVALID',
+        `task ${name} has read the subscriptions topic as its incarnation ${incarnation}, but is told that it is ${expected}: what comes would count as older than what is stored. The number is only ever raised`,
+        { task: name, found: incarnation, expected },
+      );
+    }
+    if (incarnation === expected) return { ...inputs };
+    ports.logger.warn(
+      { task: name, before: incarnation, incarnation: expected },
+      'the subscriptions topic was made anew: it is read from its start',
+    );
+    return Object.fromEntries(Object.entries(inputs).filter(([place]) => !place.startsWith(`${subscriptions.name}/`)));
+  }
+
+  #write(changes: readonly Change[], changelog: Offset, { inputs, incarnation }: Position): Promise<void> {
+    const mark: Mark = incarnation === undefined ? { changelog, inputs } : { changelog, inputs, incarnation };
+    return this.#store!.write(changes, { ...mark, writtenAt: this.#parts.ports.clock.now() });
+  }
+
+  /** K8. A quarter of the time is left for clocks that differ and for the restore itself. */
+  #mayMissRemovals(mark: Mark | undefined): boolean {
+    if (mark === undefined) return false;
+    const ageMs = Math.abs(this.#parts.ports.clock.now() - (mark.writtenAt ?? Number.NEGATIVE_INFINITY));
+    return ageMs > 0.75 * this.#parts.log.removalsKeptMs;
+  }
+
+  #tooOld(mark: Mark | undefined): AppError {
+    const { name, log } = this.#parts;
+    const { removalsKeptMs } = log;
+    return new AppError(
+      'STORE_CORRUPT',
+      `the local store ${name} is too old to be caught up: its changelog keeps removals for ${removalsKeptMs} ms. It is rebuilt`,
+      { store: name, writtenAt: mark?.writtenAt, removalsKeptMs },
+    );
+  }
+}
+
+/** What the changelog's mark says of a task's inputs. */
+type Position = Pick<Mark, 'inputs'> & { readonly incarnation?: number | undefined };
+
+/** An earlier release wrote the inputs alone. */
+function positionIn(value: Buffer): Position {
+  const parsed = JSON.parse(value.toString('utf8')) as Position | Mark['inputs'];
+  return typeof parsed.inputs === 'object' ? (parsed as Position) : { inputs: parsed as Mark['inputs'] };
+}
