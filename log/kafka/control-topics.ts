@@ -1,14 +1,37 @@
-// Control topics: who may write to what Foreshard acts by. Asked once at the start and told to the operator; nothing
-// depends on the answer, and no question of it ends a start.
+// Control topics: who may write to what Foreshard acts by. Asked once at the start and told to the operator; no question of it
+// ends a start. What Foreshard itself may not do there, it waits for: half a fleet's rights do worse than none.
 
 import kafkajs, { type Admin, type Kafka } from 'kafkajs';
 import type { Logger } from '../../runtime/telemetry.ts';
+import { AppError } from '../../schemas/errors.ts';
+import type { RawCluster } from './client.ts';
 import { guarded, reasonOf } from './failure.ts';
+import { describeTopics, ERROR } from './requests.ts';
 
 const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ResourcePatternTypes } = kafkajs;
 
 /** Whoever writes to these commands Foreshard, as far as their readers believe it. */
 export const CONTROL_TOPICS: ReadonlySet<string> = new Set(['commands', 'pointer-table', 'progress']);
+
+/** Throws LOG_UNAVAILABLE, naming what is missing, unless we may read and write all of these topics. */
+export async function requireRights(cluster: RawCluster, topics: readonly string[]): Promise<void> {
+  if (topics.length === 0) return;
+  if (!cluster.isConnected()) await cluster.connect();
+  await cluster.refreshMetadata(); // By which it knows its brokers.
+  const missing: string[] = [];
+  for (const { topic, errorCode, operations } of await describeTopics(await cluster.findControllerBroker(), topics)) {
+    if (errorCode === ERROR.topicAuthorizationFailed) missing.push(`DESCRIBE on ${topic}`);
+    else if (operations !== undefined)
+      for (const operation of ['READ', 'WRITE'] as const)
+        if ((operations & (1 << AclOperationTypes[operation])) === 0) missing.push(`${operation} on ${topic}`);
+  }
+  if (missing.length > 0)
+    throw new AppError(
+      'LOG_UNAVAILABLE',
+      `Kafka does not let this user ${missing.join(', ')}: grant it, see "Who may write" in the README`,
+      { missing },
+    );
+}
 
 export async function tellWriters(kafka: Kafka, topics: readonly string[], logger: Logger): Promise<void> {
   if (topics.length === 0) return;

@@ -26,7 +26,7 @@ import { AppError } from '../../schemas/errors.ts';
 import type { Partition } from '../../schemas/ids.ts';
 import { Appender } from './appender.ts';
 import { backoffMs, Health, kafkaClient, openCluster, pauseFor, type RawCluster, refresh } from './client.ts';
-import { CONTROL_TOPICS, tellWriters } from './control-topics.ts';
+import { CONTROL_TOPICS, requireRights, tellWriters } from './control-topics.ts';
 import { fateOf, isRefused, reasonOf } from './failure.ts';
 import { follow } from './follower.ts';
 import { acceptLosses } from './loss.ts';
@@ -117,6 +117,9 @@ class KafkaLog implements Log {
   async prepare(topics: readonly TopicShape[]): Promise<void> {
     await this.#prepare(topics.map((shape) => ({ ...shape, topic: this.#physicalOf(shape.name) })));
     const control = topics.filter(({ name }) => CONTROL_TOPICS.has(name)).map(({ name }) => this.#physicalOf(name));
+    this.#metadata ??= openCluster(this.#kafka);
+    const cluster = this.#metadata;
+    await this.#whenReachable('topics', cluster, () => requireRights(cluster, control));
     await tellWriters(this.#kafka, control, this.#options.logger);
   }
 

@@ -1,5 +1,6 @@
-// Requests: fetch and produce as we send them ourselves (Fetch 11, Produce 7: spoken by every broker since 2.3), so that
-// records are decoded and encoded by record-batch.ts and every partition's outcome is seen.
+// Requests: those that we send ourselves (Fetch 11, Produce 7, Metadata 8, OffsetForLeaderEpoch 3: spoken by every broker since
+// 2.3), so that records are decoded and encoded by record-batch.ts, every partition's outcome is seen, and so is what
+// kafkajs does not ask for.
 
 import { AppError } from '../../schemas/errors.ts';
 import type { Offset, Partition } from '../../schemas/ids.ts';
@@ -53,6 +54,7 @@ export const ERROR = {
   notLeader: 6,
   messageTooLarge: 10,
   recordListTooLarge: 18,
+  topicAuthorizationFailed: 29,
   outOfOrderSequence: 45,
   duplicateSequence: 46,
   invalidProducerEpoch: 47,
@@ -115,6 +117,61 @@ function decodeFetched(bytes: Buffer): Fetched[] {
       });
     })
     .flat();
+}
+
+export interface ToldTopic {
+  readonly topic: string;
+  readonly errorCode: number;
+  readonly partitions: readonly {
+    readonly partition: Partition;
+    readonly leader: number;
+    readonly leaderEpoch: number;
+  }[];
+  /** What we may do with it: bit n for the operation of Kafka's number n; `undefined` when the broker does not tell (KIP-430). */
+  readonly operations: number | undefined;
+}
+
+/** Of topics that are there. */
+export function describeTopics(broker: RawBroker, topics: readonly string[]): Promise<ToldTopic[]> {
+  const writer = new Writer();
+  writer.list(topics, (topic) => writer.string(topic));
+  writer.int8(0); // Topics are not created.
+  writer.int8(0);
+  writer.int8(1); // With what we may do.
+  return send(broker, 3, 8, 'Metadata', writer, decodeTopics);
+}
+
+const OPERATIONS_UNTOLD = -0x8000_0000;
+
+function decodeTopics(bytes: Buffer): ToldTopic[] {
+  const reader = new Reader(bytes);
+  reader.int32(); // Throttle time.
+  reader.list(() => {
+    reader.int32(); // A broker: its number, host, port and rack.
+    reader.string();
+    reader.int32();
+    reader.string();
+  });
+  reader.string(); // The cluster, and its controller.
+  reader.int32();
+  return reader.list(() => {
+    const errorCode = reader.int16();
+    const topic = reader.string();
+    reader.int8(); // Whether it is Kafka's own.
+    const partitions = reader.list(() => {
+      reader.int16(); // Of a partition without leader, which says so itself.
+      const [partition, leader, leaderEpoch] = [reader.int32(), reader.int32(), reader.int32()];
+      for (let replicas = 0; replicas < 3; replicas++) reader.list(() => reader.int32()); // All, in sync, offline.
+      return { partition, leader, leaderEpoch };
+    });
+    const operations = reader.int32();
+    return {
+      topic,
+      errorCode,
+      partitions,
+      operations: operations === OPERATIONS_UNTOLD ? undefined : operations,
+    };
+  });
 }
 
 /** Where what was written up to `leaderEpoch` ends in the leader's log, by the latest epoch up to that one that it knows (OffsetForLeaderEpoch 3). */
@@ -278,6 +335,11 @@ class Reader {
     this.#bytes = bytes;
   }
 
+  int8(): number {
+    this.#at += 1;
+    return this.#bytes.readInt8(this.#at - 1);
+  }
+
   int16(): number {
     this.#at += 2;
     return this.#bytes.readInt16BE(this.#at - 2);
@@ -293,8 +355,9 @@ class Reader {
     return readInt64(this.#bytes, this.#at - 8);
   }
 
+  /** Empty when there is none. */
   string(): string {
-    const size = this.int16();
+    const size = Math.max(0, this.int16());
     this.#at += size;
     return this.#bytes.toString('utf8', this.#at - size, this.#at);
   }

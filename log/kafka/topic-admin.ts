@@ -62,7 +62,7 @@ function missingTopics(missing: readonly PhysicalTopic[], settings: TopicSetting
   });
   return new AppError(
     'TOPIC_MISCONFIGURED',
-    `topics are missing and FORESHARD_CREATE_TOPICS is false: create ${wanted.join('; ')}`,
+    `topics are missing and FORESHARD_CREATE_TOPICS is false: create ${wanted.join('; ')}, or let this user describe them if they exist`,
     { topics: missing.map(({ topic }) => topic) },
   );
 }
