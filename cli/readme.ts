@@ -1,53 +1,92 @@
-// Writes the parts of README.md that are made from values: the drawing of the topology and the table of settings. Run by
-// `npm run generate`; with `--check` it fails when README.md differs.
+// Writes the parts of README.md and docs/*.md that are made from values: the drawing of the topology, the settings, the
+// error codes and the metrics. Run by `npm run generate`; with `--check` it fails when a document differs.
+//
+//   A part stands between `<!-- made: NAME -->` and `<!-- end: NAME -->`, in whichever document wants it.
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { settingsOf } from '../app/main.ts';
 import { configOf } from '../config/config.ts';
 import { readCatalog } from '../config/edge/catalog-file.ts';
+import { METRICS } from '../runtime/edge/telemetry.ts';
+import { ERROR_CODES } from '../schemas/errors.ts';
 import { drawing } from '../topology/drawing.ts';
 import { topologyOf } from '../topology/topology.ts';
 
-const README = join(dirname(fileURLToPath(import.meta.url)), '../README.md');
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 
-/** The text of README.md with its made parts renewed. Throws when a marker is missing. */
-export function renew(readme: string): string {
-  return withPart(withPart(readme, 'topology', topologyPart()), 'settings', settingsPart());
+/** Every part there is. */
+export const PARTS: Readonly<Record<string, () => string>> = {
+  topology: () => `\`\`\`mermaid\n${drawing(topologyOf(settingsOf(configOf([]).config, readCatalog(''))))}\n\`\`\``,
+
+  settings: () =>
+    table(
+      ['setting', 'default', 'unit', 'bounds', 'meaning'],
+      configOf([])
+        .explain()
+        .map(({ environment, value, unit, range, about }) => [`\`${environment}\``, value, unit, range, about]),
+    ),
+
+  ...Object.fromEntries(
+    Object.entries(ERROR_CODES).map(([group, codes]) => [
+      `${group} codes`,
+      () =>
+        table(
+          ['code', 'what happened', 'what to do'],
+          Object.entries(codes).map(([code, { happened, action }]) => [`\`${code}\``, happened, action]),
+        ),
+    ]),
+  ),
+
+  metrics: () =>
+    table(
+      ['metric', 'kind', 'labels', 'what it tells'],
+      Object.entries(METRICS).map(([name, { kind, labels = [], help }]) => [
+        `\`${name}\``,
+        kind,
+        labels.join(', '),
+        help,
+      ]),
+    ),
+};
+
+/** The documents that hold made parts. */
+export function documents(): string[] {
+  const inDocs = readdirSync(join(ROOT, 'docs')).filter((name) => name.endsWith('.md'));
+  return ['README.md', ...inDocs.map((name) => `docs/${name}`)];
 }
 
-function topologyPart(): string {
-  const topology = topologyOf(settingsOf(configOf([]).config, readCatalog('')));
-  return `\`\`\`mermaid\n${drawing(topology)}\n\`\`\``;
+/** The text of a document with its made parts renewed. Throws when a marker has no end, or names no part. */
+export function renew(text: string, document: string): string {
+  let renewed = text;
+  for (const [begin, name] of text.matchAll(/^<!-- made: (.+) -->$/gm)) {
+    const end = `<!-- end: ${name} -->`;
+    const part = PARTS[name!];
+    const from = renewed.indexOf(begin);
+    const to = renewed.indexOf(end, from);
+    if (part === undefined || to < from) throw new Error(`${document} has no part between ${begin} and ${end}`);
+    renewed = `${renewed.slice(0, from + begin.length)}\n${part()}\n${renewed.slice(to)}`;
+  }
+  return renewed;
 }
 
-function settingsPart(): string {
-  const rows = configOf([])
-    .explain()
-    .map(
-      ({ environment, value, unit, range, about }) =>
-        `| \`${environment}\` | ${cell([value, unit].join(' ').trim())} | ${cell(range)} | ${cell(about)} |`,
-    );
-  return ['| setting | default | range | meaning |', '|---|---|---|---|', ...rows].join('\n');
-}
-
-const cell = (text: string): string => text.replaceAll('|', '\\|');
-
-function withPart(readme: string, name: string, part: string): string {
-  const begin = `<!-- made: ${name} -->`;
-  const end = `<!-- end: ${name} -->`;
-  const from = readme.indexOf(begin);
-  const to = readme.indexOf(end);
-  if (from < 0 || to < from) throw new Error(`README.md has no part between ${begin} and ${end}`);
-  return `${readme.slice(0, from + begin.length)}\n${part}\n${readme.slice(to)}`;
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((each) => each.replaceAll('|', '\\|')).join(' | ')} |`;
+  return [line(head), `|${head.map(() => '---').join('|')}|`, ...rows.map(line)].join('\n');
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const readme = readFileSync(README, 'utf8');
-  if (!process.argv.includes('--check')) writeFileSync(README, renew(readme));
-  else if (renew(readme) !== readme) {
-    console.error('README.md differs from what the code says: run `npm run generate` and commit the result');
-    process.exitCode = 1;
+  for (const document of documents()) {
+    const path = join(ROOT, document);
+    const text = readFileSync(path, 'utf8');
+    const renewed = renew(text, document);
+    if (renewed === text) continue;
+    if (!process.argv.includes('--check')) writeFileSync(path, renewed);
+    else {
+      console.error(`${document} differs from what the code says: run \`npm run generate\` and commit the result`);
+      process.exitCode = 1;
+    }
   }
 }

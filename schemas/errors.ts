@@ -1,56 +1,170 @@
 // The closed list of error codes. An operator meets these in logs, dead letters, HTTP answers and metrics; a code is
-// never renamed, and each says what to do next in README.md ("Error codes").
+// never renamed. Each says what happened and what to do next: docs/errors.md is made of it.
 
-export type ErrorCode =
-  // A record that cannot be taken: it goes to `dead-letters` under this code, and its partition goes on.
-  | 'VALUE_MISSING'
-  | 'VALUE_TOO_LARGE'
-  | 'KEY_MISSING'
-  | 'KEY_MISMATCH'
-  | 'WRONG_PARTITION'
-  | 'UNDECODABLE'
-  | 'SCHEMA_UNKNOWN'
-  | 'SCHEMA_MISMATCH'
-  | 'FILTER_INVALID'
-  | 'TOPIC_INVALID'
-  | 'CLIENT_INVALID'
-  | 'BROKER_INVALID'
-  | 'QOS_INVALID'
-  | 'TIMESTAMP_INVALID'
-  | 'METRIC_INVALID'
-  | 'SHARD_INVALID'
-  // An HTTP request that cannot be answered.
-  | 'REQUEST_INVALID'
-  | 'UNAUTHORIZED'
-  | 'FORBIDDEN'
-  | 'NOT_FOUND'
-  | 'NOT_READY'
-  | 'OWNER_UNREACHABLE'
-  | 'TOO_MANY_REQUESTS'
-  // The log, the stores, the process.
-  | 'CONFIG_INVALID'
-  | 'CATALOG_INVALID'
-  | 'TRACE_INVALID'
-  | 'PROTOCOL_INVALID'
-  | 'OUTPUT_UNWRITABLE'
-  | 'WEIGHTS_INVALID'
-  | 'TOPOLOGY_INVALID'
-  | 'TOPIC_MISCONFIGURED'
-  | 'TASK_FENCED'
-  | 'COMMIT_UNKNOWN'
-  | 'LOG_UNAVAILABLE'
-  | 'INPUT_TRUNCATED'
-  | 'RECORDS_CORRUPT'
-  | 'STORE_CLOSED'
-  | 'STORE_CORRUPT'
-  | 'STORE_FORMAT'
-  | 'STORE_UNAVAILABLE'
-  | 'SHARD_UNKNOWN'
-  | 'SHARD_LOST'
-  | 'FLEET_MISMATCH'
-  | 'REGISTRY_UNAVAILABLE'
-  | 'POINTER_STALE'
-  | 'STOPPED';
+interface ErrorHelp {
+  readonly happened: string;
+  readonly action: string;
+}
+
+/** Every code, by where it is met. */
+export const ERROR_CODES = {
+  /** The record goes to `dead-letters` under this code, and its partition goes on. */
+  record: {
+    VALUE_MISSING: { happened: 'A record has no value.', action: 'Mend the producer.' },
+    VALUE_TOO_LARGE: {
+      happened: 'A value has more than 1 MiB after decompression, or Kafka refuses a record of ours as too large.',
+      action: 'Mend the producer; or raise `max.message.bytes` of the topic that the message names.',
+    },
+    KEY_MISSING: { happened: 'A record has no key.', action: 'Mend the producer.' },
+    KEY_MISMATCH: {
+      happened: 'The key is not the topic filter of the event.',
+      action: 'Let the producer use the topic filter as key.',
+    },
+    WRONG_PARTITION: {
+      happened: 'The record is not in the partition that murmur2 gives its key.',
+      action: 'Set the producer’s partitioner to murmur2 (librdkafka: `partitioner=murmur2_random`).',
+    },
+    UNDECODABLE: {
+      happened: 'The bytes are not the record that the topic holds.',
+      action: 'Look at the dead letter; mend the producer.',
+    },
+    SCHEMA_UNKNOWN: {
+      happened: 'The registry does not know the schema id in the record.',
+      action: 'Register the schema, then replay the dead letter.',
+    },
+    SCHEMA_MISMATCH: {
+      happened: 'The schema that the record was written with is not compatible with ours.',
+      action: 'Upgrade Foreshard before the producer, or mend the schema.',
+    },
+    FILTER_INVALID: { happened: 'A topic filter is none by the rules of MQTT 5.', action: 'Mend the client.' },
+    TOPIC_INVALID: { happened: 'A topic name is none by the rules of MQTT 5.', action: 'Mend the client.' },
+    CLIENT_INVALID: { happened: 'The client id is empty or too long.', action: 'Mend the producer.' },
+    BROKER_INVALID: { happened: 'The broker id is too long, or not printable.', action: 'Mend the producer.' },
+    QOS_INVALID: { happened: 'The QoS is not 0, 1 or 2.', action: 'Mend the producer.' },
+    TIMESTAMP_INVALID: {
+      happened: 'A time is not in milliseconds since 1970.',
+      action: 'Mend the producer; seconds and microseconds are the usual mistakes.',
+    },
+    METRIC_INVALID: { happened: 'A field of a metric is out of its bounds.', action: 'Mend the exporter.' },
+    SHARD_INVALID: {
+      happened: 'A shard id is not 1 to 128 letters, digits, `_`, `.` or `-`.',
+      action: 'Mend the exporter.',
+    },
+  },
+
+  /** An HTTP request that cannot be answered. */
+  request: {
+    REQUEST_INVALID: {
+      happened: 'A request, or a command, cannot be understood or not be carried out now; `field` says where.',
+      action: 'Mend the request as the message says.',
+    },
+    UNAUTHORIZED: {
+      happened: 'There is no token, or one that is not known.',
+      action: 'Send a token that is configured.',
+    },
+    FORBIDDEN: { happened: 'The token may read, and this changes something.', action: 'Send the admin token.' },
+    NOT_FOUND: { happened: 'There is no such route or thing.', action: 'Look at `GET /`, or list what there is.' },
+    NOT_READY: {
+      happened: 'Tasks are being given to instances, or their state is being restored.',
+      action: 'Ask again in a moment; `/readyz` tells how far it is.',
+    },
+    OWNER_UNREACHABLE: {
+      happened: 'The instance that owns the key did not answer, or advertises no address.',
+      action: 'Look at that instance; set `FORESHARD_HTTP_ADVERTISED` on each.',
+    },
+    TOO_MANY_REQUESTS: {
+      happened: 'Too many wrong tokens came from one address.',
+      action: 'Wait as `Retry-After` says.',
+    },
+  },
+
+  /** A setting or a file that a person gave. The message names the field or the line. */
+  given: {
+    CONFIG_INVALID: { happened: 'A setting is wrong, or two contradict each other.', action: 'Mend the setting.' },
+    CATALOG_INVALID: { happened: 'A field of the catalogue is wrong.', action: 'Mend the catalogue.' },
+    TRACE_INVALID: { happened: 'A line of a trace is wrong, or a series is not in it.', action: 'Mend the trace.' },
+    PROTOCOL_INVALID: { happened: 'A field of a protocol or score file is wrong.', action: 'Mend the file.' },
+    OUTPUT_UNWRITABLE: {
+      happened: 'A file or picture cannot be written. This is told before the work begins.',
+      action: 'Check that the folder exists and may be written to.',
+    },
+    WEIGHTS_INVALID: {
+      happened: 'The weights of the LSTM cannot be read, or are not all finite numbers.',
+      action: 'Write them anew with `foreshard train --out FILE`, or use those that come along.',
+    },
+  },
+
+  /** The log, the stores, the process. */
+  process: {
+    TOPOLOGY_INVALID: { happened: 'The topology contradicts itself: a bug.', action: 'Report it.' },
+    TOPIC_MISCONFIGURED: {
+      happened: 'A topic is missing, or has another number of partitions or another clean-up policy than it needs.',
+      action: 'Create or change the topic as the message says.',
+    },
+    TASK_FENCED: {
+      happened: 'Another instance has this task now; the commit left nothing behind.',
+      action: 'Nothing: the task goes on there from its last commit.',
+    },
+    COMMIT_UNKNOWN: {
+      happened: 'Whether a commit was made is not known.',
+      action: 'Nothing: the task starts again from its last commit, and finds out.',
+    },
+    LOG_UNAVAILABLE: {
+      happened: 'Kafka does not answer (everything waits for it), or the embedded log cannot be read or written.',
+      action: 'Look at Kafka, or at the disk.',
+    },
+    INPUT_TRUNCATED: {
+      happened:
+        'Records that were not read yet, or a changelog, are gone from Kafka; or a log is another one than was read.',
+      action: 'See the runbook: with lost subscriptions somebody has to agree before it goes on.',
+    },
+    RECORDS_CORRUPT: {
+      happened: 'The checksum of a batch in Kafka does not match. Its partition waits, and nothing is skipped.',
+      action: 'Look at the disk of the partition’s leader; let another replica lead, and it goes on.',
+    },
+    STORE_CLOSED: { happened: 'A store was used after it was closed: a bug.', action: 'Report it.' },
+    STORE_CORRUPT: {
+      happened: 'What a store holds does not match its checksums.',
+      action: 'Local state: nothing, it is rebuilt from the changelog. A shard or an embedded log: restore its folder.',
+    },
+    STORE_FORMAT: {
+      happened: 'A store was written by another version, or by another `FORESHARD_STORE_ENGINE`.',
+      action: 'Local state: nothing, it is rebuilt. A shard or an embedded log: start the version that wrote it.',
+    },
+    STORE_UNAVAILABLE: {
+      happened: 'The store of a shard does not answer, or its disk refuses.',
+      action: 'Bring the shard server or the disk back; what waits for it goes on by itself.',
+    },
+    SHARD_UNKNOWN: {
+      happened: 'No store and no shard server has this shard.',
+      action: 'Bring back the one that has it, or add it to `FORESHARD_SHARD_SERVERS`.',
+    },
+    SHARD_LOST: {
+      happened:
+        'A shard that was in use is gone, empty, or another one in its place. Nothing is read from it or written to it.',
+      action: 'Put its folder back from a copy.',
+    },
+    FLEET_MISMATCH: {
+      happened: 'A shard was made for a fleet with another number of partitions.',
+      action: 'Give the fleet a shard server of its own, or set `FORESHARD_PARTITIONS` right.',
+    },
+    REGISTRY_UNAVAILABLE: {
+      happened: 'The schema registry does not answer; a running process waits for it.',
+      action: 'Bring it back.',
+    },
+    POINTER_STALE: {
+      happened: 'A reader was redirected more often than a fresh pointer table allows.',
+      action: 'Let the reader catch up; look at the `pointer-table` topic.',
+    },
+    STOPPED: {
+      happened: 'Something was asked of a part that had been stopped.',
+      action: 'Report it, unless it was while stopping.',
+    },
+  },
+} as const satisfies Record<string, Record<string, ErrorHelp>>;
+
+type Groups = typeof ERROR_CODES;
+export type ErrorCode = { [Group in keyof Groups]: keyof Groups[Group] }[keyof Groups];
 
 /** A failure an operator can act on: a stable code, one sentence, the facts, the cause. */
 export class AppError extends Error {

@@ -37,7 +37,7 @@ if (only === undefined) {
   check('types of what the benches compile', ['tsc', '-p', 'bench/tsconfig.json', '--noEmit']);
   check('lint', ['biome', 'check', '.']);
   check('generated types', ['tsx', 'schemas/edge/generate.ts', '--check']);
-  check('made parts of README.md', ['tsx', 'cli/readme.ts', '--check']);
+  check('made parts of the documents', ['tsx', 'cli/readme.ts', '--check']);
 }
 
 for (const project of projects) testsOf(`${project} tests`, project);
