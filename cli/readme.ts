@@ -1,19 +1,22 @@
 // Writes the parts of README.md and docs/*.md that are made from values: the drawing of the topology, the settings, the
-// error codes and the metrics. Run by `npm run generate`; with `--check` it fails when a document differs.
+// error codes, the topics, the routes and the metrics. Run by `npm run generate`; with `--check` it fails when a document differs.
 //
 //   A part stands between `<!-- made: NAME -->` and `<!-- end: NAME -->`, in whichever document wants it.
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ROUTES } from '../api/api.ts';
 import { settingsOf } from '../app/main.ts';
 import { configOf } from '../config/config.ts';
 import { readCatalog } from '../config/edge/catalog-file.ts';
 import { METRICS } from '../runtime/edge/telemetry.ts';
 import { ERROR_CODES } from '../schemas/errors.ts';
 import { drawing } from '../topology/drawing.ts';
+import { ALL_TOPICS } from '../topology/topics.ts';
 import { topologyOf } from '../topology/topology.ts';
 
+const DAY_MS = 86_400_000;
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 
 /** Every part there is. */
@@ -38,6 +41,28 @@ export const PARTS: Readonly<Record<string, () => string>> = {
         ),
     ]),
   ),
+
+  routes: () =>
+    table(
+      ['route', 'token', 'what it answers'],
+      ROUTES.map(({ method, path, role, about }) => [
+        `\`${method} ${path}\``,
+        role === 'anyone' ? 'none' : role,
+        about,
+      ]),
+    ),
+
+  topics: () =>
+    table(
+      ['topic', 'value', 'partitions', 'clean-up', 'kept for'],
+      ALL_TOPICS.map(({ name, record, partitions, cleanup, retentionMs }) => [
+        `\`${name}\``,
+        record ?? 'original bytes',
+        partitions === 'one' ? '1' : '`FORESHARD_PARTITIONS`',
+        cleanup,
+        cleanup === 'compact' ? 'the last of each key' : days(retentionMs / DAY_MS),
+      ]),
+    ),
 
   metrics: () =>
     table(
@@ -70,6 +95,8 @@ export function renew(text: string, document: string): string {
   }
   return renewed;
 }
+
+const days = (count: number): string => (count === 1 ? 'a day' : `${count} days`);
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string =>
