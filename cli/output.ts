@@ -1,21 +1,33 @@
-// Output: what a command prints. On a terminal a bar with lines above it; elsewhere plain lines; with --json one value on
-// standard output and nothing else.
+// Output: what a command prints. On a terminal a bar with lines above it; elsewhere plain lines, and on standard error how
+// far it is, in tenths; with --json one value on standard output and nothing else.
 
 import { MultiBar, type SingleBar } from 'cli-progress';
 
 export interface OutputStreams {
   readonly out: NodeJS.WritableStream & { readonly isTTY?: boolean };
+  /** For how far it is; absent: that is not said. */
+  readonly err?: NodeJS.WritableStream;
+}
+
+/** Where there is no terminal to draw a bar on. */
+interface Tenths {
+  readonly total: number;
+  readonly format: string;
+  said: number;
 }
 
 export class Output {
   readonly isJson: boolean;
   readonly #out: OutputStreams['out'];
+  readonly #err: OutputStreams['err'];
+  #tenths: Tenths | undefined;
   #bars: MultiBar | undefined;
   #bar: SingleBar | undefined;
 
-  constructor(isJson: boolean, streams: OutputStreams = { out: process.stdout }) {
+  constructor(isJson: boolean, streams: OutputStreams = { out: process.stdout, err: process.stderr }) {
     this.isJson = isJson;
     this.#out = streams.out;
+    this.#err = streams.err;
   }
 
   /** A line for a person. */
@@ -35,9 +47,13 @@ export class Output {
     if (this.isJson) this.#out.write(`${JSON.stringify(value, undefined, 2)}\n`);
   }
 
-  /** Begins a bar; nothing is drawn where there is no terminal. */
+  /** Begins a bar, or where there is no terminal a line for each tenth. */
   begin(total: number, format: string, payload: Readonly<Record<string, string>>): void {
-    if (this.isJson || this.#out.isTTY !== true) return;
+    if (this.isJson) return;
+    if (this.#out.isTTY !== true) {
+      this.#tenths = { total, format: format.replace(/^\{bar\} /, ''), said: 0 };
+      return;
+    }
     this.#bars = new MultiBar({
       format,
       stream: this.#out,
@@ -54,12 +70,23 @@ export class Output {
 
   progress(done: number, payload: Readonly<Record<string, string>>): void {
     this.#bar?.update(done, payload);
+    if (this.#tenths !== undefined) this.#sayTenth(this.#tenths, done, payload);
   }
 
   end(): void {
+    this.#tenths = undefined;
     this.#bars?.stop();
     this.#bars = undefined;
     this.#bar = undefined;
+  }
+
+  #sayTenth(tenths: Tenths, done: number, payload: Readonly<Record<string, string>>): void {
+    const { total, format, said } = tenths;
+    const tenth = Math.floor((10 * done) / total);
+    if (tenth <= said || tenth >= 10) return; // At the end there is the result.
+    tenths.said = tenth;
+    const values: Readonly<Record<string, string>> = { percentage: String(10 * tenth), ...payload };
+    this.#err?.write(`${format.replace(/\{(\w+)\}/g, (name, key: string) => values[key] ?? name)}\n`);
   }
 }
 
