@@ -81,7 +81,7 @@ describe('the command line', () => {
       name: 'a model that there is not',
       argv: ['backtest', 'x.csv', '--model', 'crystal-ball'],
       code: 2,
-      says: 'all or one of: Foreshard, level',
+      says: 'or one of: Foreshard, level',
     },
     {
       name: 'a set of origins that there is not',
