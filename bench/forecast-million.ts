@@ -4,10 +4,11 @@
 
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { LEVELS } from '../processors/forecast/combine/calibration.ts';
-import { Forecaster, type SeriesMemory } from '../processors/forecast/forecaster.ts';
+import { Forecaster } from '../processors/forecast/forecaster.ts';
 import { NEAR_STEPS } from '../processors/forecast/grid.ts';
 import { COMPACT } from '../processors/forecast/history/history.ts';
 import { CHEAP_MODELS } from '../processors/forecast/models/models.ts';
+import type { SeriesMemory } from '../processors/forecast/series-memory.ts';
 import { threadScript } from '../runtime/thread-script.ts';
 import { CHEAP_GRID } from './forecast.ts';
 import type { Measurement } from './measurement.ts';

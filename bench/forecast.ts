@@ -6,10 +6,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { LEVELS } from '../processors/forecast/combine/calibration.ts';
-import { Forecaster, type ModelSet, type SeriesMemory } from '../processors/forecast/forecaster.ts';
+import { Forecaster, type ModelSet } from '../processors/forecast/forecaster.ts';
 import { type Grid, MINUTE_GRID, NEAR_STEPS } from '../processors/forecast/grid.ts';
 import { COMPACT, type HistoryShape, shapeOfHours } from '../processors/forecast/history/history.ts';
 import { CHEAP_MODELS, DEFAULT_MODELS } from '../processors/forecast/models/models.ts';
+import type { SeriesMemory } from '../processors/forecast/series-memory.ts';
 import { FORECAST_DEFAULTS } from '../processors/forecast/settings.ts';
 import { BinaryWriter } from '../state/binary.ts';
 import type { Measurement } from './measurement.ts';

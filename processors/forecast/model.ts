@@ -3,6 +3,7 @@
 // `parameters`, which are never changed, only replaced, so that many series can share them.
 //
 //   M1. Pure: the result depends on the arguments alone, and nothing but `state` (update) or `into` (forecast) changes.
+//       Scratch arrays and what was worked out before lie in a `room`, which changes no result and is not stored.
 //   M2. A model sees closed steps only: `history` ends at `history.step`.
 //   M3. `update` and `forecast` are O(1) in the length of the history. What costs more belongs in `fit`, which may run in
 //       another thread, over a copy of the history, and come back some steps late.
@@ -18,7 +19,7 @@ import type { History } from './history/history.ts';
 export type State = Float32Array;
 export type Parameters = Float32Array;
 
-export interface Model {
+export interface Model<Room = unknown> {
   readonly name: string;
   /** Length of its state; all zeros for a series not seen yet. */
   stateSize(grid: Grid): number;
@@ -30,8 +31,17 @@ export interface Model {
   fit(history: History): Parameters | undefined;
   /** Learns from one step: the newest, or an older recent one when a series begins anew. */
   update(history: History, state: State, parameters: Parameters, step: number): void;
+  /** What `forecast` works in, for models that need it: each forecaster has one, for all of its series. */
+  room?(grid: Grid): Room;
   /** Writes the expected log of step `history.step + ahead[i]` to `into[i]`; `ahead` ascends. */
-  forecast(history: History, state: State, parameters: Parameters, ahead: readonly number[], into: Float64Array): void;
+  forecast(
+    history: History,
+    state: State,
+    parameters: Parameters,
+    ahead: readonly number[],
+    into: Float64Array,
+    room: Room,
+  ): void;
 }
 
 export const NO_PARAMETERS: Parameters = new Float32Array(0);

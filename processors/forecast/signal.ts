@@ -7,10 +7,11 @@
 import type { Forecast } from '../../schemas/records.ts';
 import type { BinaryReader, BinaryWriter } from '../../state/binary.ts';
 import { LEVELS } from './combine/calibration.ts';
-import type { Forecaster, SeriesMemory } from './forecaster.ts';
+import type { Forecaster } from './forecaster.ts';
 import { NEAR_STEPS } from './grid.ts';
 import { RATE_MAX } from './history/history.ts';
 import { type Pattern, patternOf, UNKNOWN_PATTERN } from './history/patterns.ts';
+import type { SeriesMemory } from './series-memory.ts';
 
 export interface TrustSettings {
   /** Closed steps before any forecast is trusted. */

@@ -8,6 +8,7 @@
 //   C2. The same errors in the same order give the same quantiles.
 
 import type { Grid, Place } from '../grid.ts';
+import { layoutOf } from '../layout.ts';
 
 export const LEVELS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99] as const;
 export const MEDIAN = LEVELS.indexOf(0.5);
@@ -39,34 +40,31 @@ const SPREAD_MIN = 0.002;
 /** e^12: 160,000 times the forecast. */
 const LOG_ERROR_MAX = 12;
 
-const WIDTH = LEVELS.length + 3;
-const SPREAD = LEVELS.length;
-const COUNT = LEVELS.length + 1;
-const COVERED = LEVELS.length + 2;
-const FAST = 0;
-const SLOW = 1;
-const SEEN = 2;
-const HEAD = 3;
+/** How restless the series is, then what is known of the errors at each distance. */
+const HEAD = layoutOf({ fast: 1, slow: 1, seen: 1 });
+const ROW = layoutOf({ quantiles: LEVELS.length, spread: 1, count: 1, covered: 1 });
+const { fast: FAST, slow: SLOW, seen: SEEN } = HEAD.at;
+const { spread: SPREAD, count: COUNT, covered: COVERED } = ROW.at;
 
-/** One for all series of a grid: each series' part is `size` numbers from `at` on in its state. */
+/** One for all series of a grid: each series' part of its state has `size` numbers. */
 export class Calibration {
   readonly size: number;
-  private readonly distances: readonly number[];
-  private readonly powers: readonly number[];
-  private readonly offsets: Float64Array;
+  readonly #distances: readonly number[];
+  readonly #powers: readonly number[];
+  readonly #offsets: Float64Array;
 
   constructor(grid: Grid) {
-    this.distances = grid.distances;
-    this.size = HEAD + this.distances.length * WIDTH;
-    this.powers = this.distances.map((ahead) => RESTLESS_POWER * RESTLESS_KEPT ** Math.log2(ahead));
-    this.offsets = new Float64Array(this.distances.length * LEVELS.length);
+    this.#distances = grid.distances;
+    this.size = HEAD.size + this.#distances.length * ROW.size;
+    this.#powers = this.#distances.map((ahead) => RESTLESS_POWER * RESTLESS_KEPT ** Math.log2(ahead));
+    this.#offsets = new Float64Array(this.#distances.length * LEVELS.length);
   }
 
-  begin(state: Float32Array, at: number): void {
-    state.fill(0, at, at + HEAD);
-    for (const [d, ahead] of this.distances.entries()) {
+  begin(state: Float32Array): void {
+    state.fill(0, 0, HEAD.size);
+    for (const [d, ahead] of this.#distances.entries()) {
       const spread = PRIOR_SPREAD * ahead ** 0.25;
-      const from = at + HEAD + d * WIDTH;
+      const from = rowOf(d);
       state.set(NORMAL, from);
       state[from + SPREAD] = spread;
       state[from + COUNT] = 0;
@@ -74,9 +72,9 @@ export class Calibration {
   }
 
   /** The forecast for distance `d`, made when the series was `restless`, missed by `error`: seen less foreseen, in logs. */
-  learn(state: Float32Array, at: number, d: number, error: number, restless: number): void {
-    const from = at + HEAD + d * WIDTH;
-    const miss = clamped(error) / restless ** this.powers[d]!;
+  learn(state: Float32Array, d: number, error: number, restless: number): void {
+    const from = rowOf(d);
+    const miss = clamped(error) / restless ** this.#powers[d]!;
     const count = state[from + COUNT]!;
     const gain = Math.max(GAIN_MIN, 1 / (PRIOR_WEIGHT + count));
     const inSpreads = miss / Math.max(state[from + SPREAD]!, SPREAD_MIN);
@@ -89,26 +87,26 @@ export class Calibration {
   }
 
   /** Follows how restless the series is, by the size of its errors one step ahead. */
-  follow(state: Float32Array, at: number, error: number): void {
+  follow(state: Float32Array, error: number): void {
     const size = Math.min(Math.abs(error), LOG_ERROR_MAX);
-    const seen = ++state[at + SEEN]!;
-    state[at + FAST]! += Math.max(FAST_GAIN, 1 / seen) * (size - state[at + FAST]!);
-    state[at + SLOW]! += Math.max(SLOW_GAIN, 1 / seen) * (size - state[at + SLOW]!);
+    const seen = ++state[SEEN]!;
+    state[FAST]! += Math.max(FAST_GAIN, 1 / seen) * (size - state[FAST]!);
+    state[SLOW]! += Math.max(SLOW_GAIN, 1 / seen) * (size - state[SLOW]!);
   }
 
   /** Errors lately over errors as always: 1 when nothing is unusual. */
-  restless(state: Float32Array, at: number): number {
-    const ratio = (state[at + FAST]! + SPREAD_MIN) / (state[at + SLOW]! + SPREAD_MIN);
+  restless(state: Float32Array): number {
+    const ratio = (state[FAST]! + SPREAD_MIN) / (state[SLOW]! + SPREAD_MIN);
     return Math.min(Math.max(ratio, 1 / RESTLESS_MAX), RESTLESS_MAX);
   }
 
   /** How far the quantiles lie from the forecast, in logs: `LEVELS.length` for each distance, ascending (C1). */
-  offsetsOf(state: Float32Array, at: number): Float64Array {
-    const restless = this.restless(state, at);
-    const { offsets } = this;
-    for (let d = 0; d < this.distances.length; d++) {
-      const from = at + HEAD + d * WIDTH;
-      const scale = Math.max(state[from + SPREAD]!, SPREAD_MIN) * restless ** this.powers[d]!;
+  offsetsOf(state: Float32Array): Float64Array {
+    const restless = this.restless(state);
+    const offsets = this.#offsets;
+    for (let d = 0; d < this.#distances.length; d++) {
+      const from = rowOf(d);
+      const scale = Math.max(state[from + SPREAD]!, SPREAD_MIN) * restless ** this.#powers[d]!;
       const first = d * LEVELS.length;
       // They nearly always ascend already: each is let sink to its place.
       for (let l = 0; l < LEVELS.length; l++) {
@@ -122,21 +120,21 @@ export class Calibration {
   }
 
   /** Share of lately judged errors at or below the 0.95 quantile; NaN before the first. */
-  coverage(state: Float32Array, at: number, d: number): number {
-    const from = at + HEAD + d * WIDTH;
+  coverage(state: Float32Array, d: number): number {
+    const from = rowOf(d);
     return state[from + COUNT]! > 0 ? state[from + COVERED]! : Number.NaN;
   }
 
   /** What was learned counts as of a few errors: for a series that begins where another one stands. */
-  forget(state: Float32Array, at: number): void {
-    state.fill(0, at, at + HEAD);
-    for (let from = at + HEAD; from < at + this.size; from += WIDTH)
-      state[from + COUNT] = Math.min(state[from + COUNT]!, PRIOR_WEIGHT);
+  forget(state: Float32Array): void {
+    state.fill(0, 0, HEAD.size);
+    for (let d = 0; d < this.#distances.length; d++)
+      state[rowOf(d) + COUNT] = Math.min(state[rowOf(d) + COUNT]!, PRIOR_WEIGHT);
   }
 
   /** Mean absolute error in logs at a distance, as it usually is. */
-  spread(state: Float32Array, at: number, d: number): number {
-    return state[at + HEAD + d * WIDTH + SPREAD]!;
+  spread(state: Float32Array, d: number): number {
+    return state[rowOf(d) + SPREAD]!;
   }
 }
 
@@ -146,4 +144,5 @@ export function offsetAt(offsets: Float64Array, { near, share }: Place, level: n
   return share === 0 ? here : here + share * (offsets[(near + 1) * LEVELS.length + level]! - here);
 }
 
+const rowOf = (d: number): number => HEAD.size + d * ROW.size;
 const clamped = (log: number): number => Math.min(Math.max(log, -LOG_ERROR_MAX), LOG_ERROR_MAX);

@@ -10,6 +10,7 @@
 //   E3. The leader at a distance, by which the forecast is named, gives way only to a model that is a tenth heavier.
 
 import type { Grid } from '../grid.ts';
+import { type Layout, layoutOf } from '../layout.ts';
 
 /** Shares of belief one step ahead, and 64 or more ahead: from the traces of the backtest. Others have `UNKNOWN`. */
 const EXPERIENCE: Readonly<Record<string, readonly [near: number, far: number]>> = {
@@ -51,48 +52,40 @@ const LEADER_BONUS = 1.1;
 
 export class Combination {
   readonly size: number;
-  private readonly count: number;
-  private readonly width: number;
-  // Of each distance: for each model what the gradient has taught, and its recent error in logs; then these.
-  private readonly errorsAt: number;
-  private readonly usualAt: number;
-  private readonly judgedAt: number;
-  private readonly leaderAt: number;
-  private readonly errorAt: number;
-  private readonly priors: readonly Float64Array[];
-  private readonly youngPriors: readonly Float64Array[];
+  readonly #count: number;
+  /** Of each distance: for each model what the gradient has taught, and its recent error in logs; then one number each. */
+  readonly #row: Layout<'taught' | 'errors' | 'usual' | 'judged' | 'leader' | 'error'>;
+  readonly #priors: readonly Float64Array[];
+  readonly #youngPriors: readonly Float64Array[];
   /** The model that is silent while there is no day to compare with; -1 without one. */
-  private readonly dayModel: number;
-  private readonly scratch: Float64Array;
+  readonly #dayModel: number;
+  readonly #scratch: Float64Array;
 
   constructor(grid: Grid, models: readonly { readonly name: string }[]) {
-    this.count = models.length;
-    this.errorsAt = this.count;
-    this.usualAt = 2 * this.count;
-    this.judgedAt = this.usualAt + 1;
-    this.leaderAt = this.judgedAt + 1;
-    this.errorAt = this.leaderAt + 1;
-    this.width = this.errorAt + 1;
-    this.size = grid.distances.length * this.width;
-    this.scratch = new Float64Array(this.count);
-    this.priors = priorsOf(grid, models, EXPERIENCE);
-    this.youngPriors = priorsOf(grid, models, YOUNG);
-    this.dayModel = models.findIndex(({ name }) => name === DAY_MODEL);
+    const count = models.length;
+    this.#count = count;
+    this.#row = layoutOf({ taught: count, errors: count, usual: 1, judged: 1, leader: 1, error: 1 });
+    this.size = grid.distances.length * this.#row.size;
+    this.#scratch = new Float64Array(this.#count);
+    this.#priors = priorsOf(grid, models, EXPERIENCE);
+    this.#youngPriors = priorsOf(grid, models, YOUNG);
+    this.#dayModel = models.findIndex(({ name }) => name === DAY_MODEL);
   }
 
   /** Writes each model's weight at distance `d`; those whose `logs` are NaN have none. False when no model spoke. */
-  weigh(state: Float32Array, at: number, d: number, logs: Float64Array, into: Float64Array): boolean {
-    const from = at + d * this.width;
-    const isYoung = this.dayModel >= 0 && Number.isNaN(logs[this.dayModel]!);
-    const prior = (isYoung ? this.youngPriors : this.priors)[d]!;
-    const judged = state[from + this.judgedAt]!;
+  weigh(state: Float32Array, d: number, logs: Float64Array, into: Float64Array): boolean {
+    const { at, size } = this.#row;
+    const from = d * size;
+    const isYoung = this.#dayModel >= 0 && Number.isNaN(logs[this.#dayModel]!);
+    const prior = (isYoung ? this.#youngPriors : this.#priors)[d]!;
+    const judged = state[from + at.judged]!;
     const power = (ERROR_POWER * judged) / (judged + ERROR_POWER_FROM);
     let most = Number.NEGATIVE_INFINITY;
-    for (let m = 0; m < this.count; m++) {
+    for (let m = 0; m < this.#count; m++) {
       into[m] = Number.NEGATIVE_INFINITY;
       if (Number.isNaN(logs[m]!)) continue;
-      const error = Math.max(state[from + this.errorsAt + m]!, LOG_ERROR_MIN);
-      into[m] = prior[m]! + state[from + m]! - power * Math.log(error);
+      const error = Math.max(state[from + at.errors + m]!, LOG_ERROR_MIN);
+      into[m] = prior[m]! + state[from + at.taught + m]! - power * Math.log(error);
       if (into[m]! > most) most = into[m]!;
     }
     if (most === Number.NEGATIVE_INFINITY) {
@@ -100,8 +93,8 @@ export class Combination {
       return false;
     }
     let sum = 0;
-    for (let m = 0; m < this.count; m++) sum += into[m] = Math.exp(into[m]! - most);
-    for (let m = 0; m < this.count; m++) into[m]! /= sum;
+    for (let m = 0; m < this.#count; m++) sum += into[m] = Math.exp(into[m]! - most);
+    for (let m = 0; m < this.#count; m++) into[m]! /= sum;
     return true;
   }
 
@@ -109,63 +102,68 @@ export class Combination {
    * Learns from forecasts of the step that has now closed with `rate`: `logs` of them by model, in the history's `unit`.
    * Returns what they combine to, NaN when no model spoke.
    */
-  learn(state: Float32Array, at: number, d: number, logs: Float64Array, rate: number, unit: number): number {
-    const weights = this.scratch;
-    if (!this.weigh(state, at, d, logs, weights)) return Number.NaN;
-    const from = at + d * this.width;
+  learn(state: Float32Array, d: number, logs: Float64Array, rate: number, unit: number): number {
+    const weights = this.#scratch;
+    if (!this.weigh(state, d, logs, weights)) return Number.NaN;
+    const { at, size } = this.#row;
+    const from = d * size;
     let combined = 0;
-    for (let m = 0; m < this.count; m++) if (weights[m]! > 0) combined += weights[m]! * logs[m]!;
-    const judged = ++state[from + this.judgedAt]!;
-    this.learnErrors(state, from, logs, Math.log1p(rate / unit), combined);
+    for (let m = 0; m < this.#count; m++) if (weights[m]! > 0) combined += weights[m]! * logs[m]!;
+    const judged = ++state[from + at.judged]!;
+    this.#learnErrors(state, from, logs, Math.log1p(rate / unit), combined);
     const foreseen = unit * Math.expm1(combined);
     const error = Math.abs(rate - foreseen);
-    state[from + this.errorAt]! += Math.max(ERROR_GAIN, 1 / judged) * (error - state[from + this.errorAt]!);
-    const usual = state[from + this.usualAt]!;
+    state[from + at.error]! += Math.max(ERROR_GAIN, 1 / judged) * (error - state[from + at.error]!);
+    const usual = state[from + at.usual]!;
     const counted = judged > USUAL_CLIP ? Math.min(error, USUAL_CLIP * usual) : error;
     const followed = usual + Math.max(USUAL_GAIN, 1 / judged) * (counted - usual);
-    state[from + this.usualAt] = followed;
+    state[from + at.usual] = followed;
     if (!(followed > 0)) return combined;
     const slope = ((foreseen < rate ? -SHORT_COST : 1) * (foreseen + unit)) / followed;
-    for (let m = 0; m < this.count; m++) {
+    for (let m = 0; m < this.#count; m++) {
       const pull = weights[m]! > 0 ? slope * (logs[m]! - combined) : 0;
       const move = LEARNING * Math.min(Math.max(pull, -PULL_MAX), PULL_MAX);
-      state[from + m] = (1 - FADING) * state[from + m]! - move;
+      state[from + at.taught + m] = (1 - FADING) * state[from + at.taught + m]! - move;
     }
     return combined;
   }
 
   /** Number of the model that leads at distance `d`, given the weights there (E3). */
-  lead(state: Float32Array, at: number, d: number, weights: Float64Array): number {
-    const slot = at + d * this.width + this.leaderAt;
+  lead(state: Float32Array, d: number, weights: Float64Array): number {
+    const { at, size } = this.#row;
+    const slot = d * size + at.leader;
     let best = state[slot]!;
-    for (let m = 0; m < this.count; m++) if (weights[m]! > weights[best]! * LEADER_BONUS) best = m;
+    for (let m = 0; m < this.#count; m++) if (weights[m]! > weights[best]! * LEADER_BONUS) best = m;
     state[slot] = best;
     return best;
   }
 
   /** Mean absolute error of the combination at distance `d` lately, in rates; NaN before the first. */
-  meanError(state: Float32Array, at: number, d: number): number {
-    const from = at + d * this.width;
-    return state[from + this.judgedAt]! > 0 ? state[from + this.errorAt]! : Number.NaN;
+  meanError(state: Float32Array, d: number): number {
+    const { at, size } = this.#row;
+    const from = d * size;
+    return state[from + at.judged]! > 0 ? state[from + at.error]! : Number.NaN;
   }
 
   /** Errors are forgotten, what the gradient has taught stays: for a series that begins where another one stands. */
-  forget(state: Float32Array, at: number): void {
-    for (let from = at; from < at + this.size; from += this.width) {
-      state[from + this.usualAt] = 0;
-      state[from + this.errorAt] = 0;
-      state[from + this.judgedAt] = 0;
+  forget(state: Float32Array): void {
+    const { at, size } = this.#row;
+    for (let from = 0; from < this.size; from += size) {
+      state[from + at.usual] = 0;
+      state[from + at.error] = 0;
+      state[from + at.judged] = 0;
     }
   }
 
   /** A model that was silent is taken to be as wrong as the others together. */
-  private learnErrors(state: Float32Array, from: number, logs: Float64Array, log: number, combined: number): void {
-    const gain = Math.max(MODEL_ERROR_GAIN, 1 / state[from + this.judgedAt]!);
-    for (let m = 0; m < this.count; m++) {
-      const at = from + this.errorsAt + m;
-      const was = state[at]!;
+  #learnErrors(state: Float32Array, from: number, logs: Float64Array, log: number, combined: number): void {
+    const { at } = this.#row;
+    const gain = Math.max(MODEL_ERROR_GAIN, 1 / state[from + at.judged]!);
+    for (let m = 0; m < this.#count; m++) {
+      const slot = from + at.errors + m;
+      const was = state[slot]!;
       const now = Math.abs(log - (Number.isNaN(logs[m]!) ? combined : logs[m]!));
-      state[at] = was === 0 ? now : was + gain * (Math.min(now, MODEL_ERROR_CLIP * was + 0.01) - was);
+      state[slot] = was === 0 ? now : was + gain * (Math.min(now, MODEL_ERROR_CLIP * was + 0.01) - was);
     }
   }
 }

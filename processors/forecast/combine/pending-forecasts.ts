@@ -20,17 +20,17 @@ interface Turn {
 /** One for all series of a grid: each series' part is an array of `size` codes. */
 export class PendingForecasts {
   readonly size: number;
-  private readonly turns: readonly Turn[];
-  private readonly width: number;
-  private readonly due: number[] = [];
+  readonly #turns: readonly Turn[];
+  readonly #width: number;
+  readonly #due: number[] = [];
 
   constructor(distances: readonly number[], models: number) {
-    this.width = models + 1;
+    this.#width = models + 1;
     let at = 0;
-    this.turns = distances.map((ahead) => {
+    this.#turns = distances.map((ahead) => {
       const every = everyOf(ahead);
       const turn = { ahead, every, places: ahead / every, at };
-      at += turn.places * this.width;
+      at += turn.places * this.#width;
       return turn;
     });
     this.size = at;
@@ -46,31 +46,31 @@ export class PendingForecasts {
 
   /** Takes what distance number `d` expected of `step`: each model's log into `logs`; returns the combined one, NaN for none. */
   take(waiting: Uint16Array, d: number, step: number, logs: Float64Array): number {
-    const turn = this.turns[d]!;
+    const turn = this.#turns[d]!;
     if (step % turn.every !== 0) return Number.NaN;
-    const from = this.placeOf(turn, step);
-    const combined = logOf(waiting[from + this.width - 1]!);
+    const from = this.#placeOf(turn, step);
+    const combined = logOf(waiting[from + this.#width - 1]!);
     if (Number.isNaN(combined)) return combined;
-    for (let m = 0; m < this.width - 1; m++) logs[m] = logOf(waiting[from + m]!);
-    waiting.fill(HOLE, from, from + this.width);
+    for (let m = 0; m < this.#width - 1; m++) logs[m] = logOf(waiting[from + m]!);
+    waiting.fill(HOLE, from, from + this.#width);
     return combined;
   }
 
   /** The distances at which a forecast made at `step` is to wait, ascending; valid until the next call. */
   dueAt(step: number): readonly number[] {
-    this.due.length = 0;
-    for (const { ahead, every } of this.turns) if ((step + ahead) % every === 0) this.due.push(ahead);
-    return this.due;
+    this.#due.length = 0;
+    for (const { ahead, every } of this.#turns) if ((step + ahead) % every === 0) this.#due.push(ahead);
+    return this.#due;
   }
 
   /** Puts what was said at `step` for `dueAt(step)`. */
   put(waiting: Uint16Array, step: number, said: readonly Float64Array[], combined: Float64Array): void {
     let i = 0;
-    for (const turn of this.turns) {
-      if (this.due[i] !== turn.ahead) continue;
-      const from = this.placeOf(turn, step + turn.ahead);
-      for (let m = 0; m < this.width - 1; m++) waiting[from + m] = codeOf(said[m]![i]!);
-      waiting[from + this.width - 1] = codeOf(combined[i]!);
+    for (const turn of this.#turns) {
+      if (this.#due[i] !== turn.ahead) continue;
+      const from = this.#placeOf(turn, step + turn.ahead);
+      for (let m = 0; m < this.#width - 1; m++) waiting[from + m] = codeOf(said[m]![i]!);
+      waiting[from + this.#width - 1] = codeOf(combined[i]!);
       i++;
     }
   }
@@ -80,8 +80,8 @@ export class PendingForecasts {
     for (let i = 0; i < waiting.length; i++) if (waiting[i] !== HOLE) waiting[i] = codeOf(change(logOf(waiting[i]!)));
   }
 
-  private placeOf({ at, every, places }: Turn, step: number): number {
-    return at + ((step / every) % places) * this.width;
+  #placeOf({ at, every, places }: Turn, step: number): number {
+    return at + ((step / every) % places) * this.#width;
   }
 }
 

@@ -4,6 +4,8 @@
 //   U1. It speaks as far as it has been nearer to the last few steps than they.
 //   U2. Surprises are those to the others together. By its own the ramp's model would fall silent once it is right.
 
+import { layoutOf } from '../layout.ts';
+
 /**
  * A surprise counts from three usual errors on, and for five at most, so that one wild step is no ramp but two in a row
  * begin one; the sum fades within a few steps.
@@ -22,45 +24,44 @@ const LATE_GAIN = 0.3;
 const RAMP_BETTER = 1.25;
 const ERROR_MIN = 1e-6;
 
-/** State: the sum of surprises, and absolute log errors one step ahead over the last few steps, the others' and the ramp's. */
-const SUM = 0;
-const OTHERS_ERROR = 1;
-const RAMP_ERROR = 2;
+/** The sum of surprises, and absolute log errors one step ahead over the last few steps, the others' and the ramp's. */
+const STATE = layoutOf({ sum: 1, othersError: 1, rampError: 1 });
+const { sum: SUM, othersError: OTHERS_ERROR, rampError: RAMP_ERROR } = STATE.at;
 
 export class RampDetector {
-  readonly size = RAMP_ERROR + 1;
-  private readonly reachSteps: number;
+  readonly size = STATE.size;
+  readonly #reachSteps: number;
 
   constructor(stepMs: number) {
-    this.reachSteps = Math.max(REACH_STEPS_MIN, REACH_MS / stepMs);
+    this.#reachSteps = Math.max(REACH_STEPS_MIN, REACH_MS / stepMs);
   }
 
   /** Learns from the step that closed at `log`: `others` and `ramp` were expected (NaN: nothing was), errors are usually `usual`. */
-  learn(state: Float32Array, at: number, log: number, others: number, ramp: number, usual: number): void {
+  learn(state: Float32Array, log: number, others: number, ramp: number, usual: number): void {
     const surprise = (log - others) / Math.max(usual, USUAL_MIN);
     const counted = surprise < SURPRISE_USUAL ? -SURPRISE_MAX : Math.min(surprise, SURPRISE_MAX);
-    state[at + SUM] = Math.max(0, KEPT * state[at + SUM]! + counted);
+    state[SUM] = Math.max(0, KEPT * state[SUM]! + counted);
     if (!(ramp >= 0)) return;
-    state[at + OTHERS_ERROR]! += LATE_GAIN * (Math.abs(log - others) - state[at + OTHERS_ERROR]!);
-    state[at + RAMP_ERROR]! += LATE_GAIN * (Math.abs(log - ramp) - state[at + RAMP_ERROR]!);
+    state[OTHERS_ERROR]! += LATE_GAIN * (Math.abs(log - others) - state[OTHERS_ERROR]!);
+    state[RAMP_ERROR]! += LATE_GAIN * (Math.abs(log - ramp) - state[RAMP_ERROR]!);
   }
 
   /** After a gap nothing runs. */
-  end(state: Float32Array, at: number): void {
-    state[at + SUM] = 0;
+  end(state: Float32Array): void {
+    state[SUM] = 0;
   }
 
   /** 0 when the ramp's model is not to speak for the others, 1 when it alone is to. */
-  belief(state: Float32Array, at: number): number {
-    const sum = state[at + SUM]!;
+  belief(state: Float32Array): number {
+    const sum = state[SUM]!;
     if (sum <= FROM) return 0;
-    const better = state[at + OTHERS_ERROR]! / Math.max(state[at + RAMP_ERROR]!, ERROR_MIN);
+    const better = state[OTHERS_ERROR]! / Math.max(state[RAMP_ERROR]!, ERROR_MIN);
     const nearer = Math.min(1, Math.max(0, (better - 1) / (RAMP_BETTER - 1)));
     return nearer * Math.min(1, (sum - FROM) / (FULL - FROM));
   }
 
   /** How much of the belief is left so far ahead. */
   kept(ahead: number): number {
-    return Math.max(0, 1 - ahead / this.reachSteps);
+    return Math.max(0, 1 - ahead / this.#reachSteps);
   }
 }

@@ -9,56 +9,56 @@ export class FlatHistory implements LogReader {
   readonly end: number;
   /** The first step that is known as it was, not by its slot. */
   readonly nearBegin: number;
-  private readonly nears: Float64Array;
-  private readonly fars: Float64Array;
-  private readonly nearSums: Float64Array;
-  private readonly farSums: Float64Array;
-  private readonly slotSums: Float64Array;
-  private readonly wideSteps: number;
-  private readonly slotSteps: number;
+  readonly #nears: Float64Array;
+  readonly #fars: Float64Array;
+  readonly #nearSums: Float64Array;
+  readonly #farSums: Float64Array;
+  readonly #slotSums: Float64Array;
+  readonly #wideSteps: number;
+  readonly #slotSteps: number;
 
   constructor(history: History) {
     this.begin = history.begin;
     this.end = history.end;
     this.nearBegin = history.nearBegin;
     const steps = Math.max(0, this.end - this.begin);
-    this.fars = new Float64Array(steps);
-    for (let i = 0; i < steps; i++) this.fars[i] = history.far(this.begin + i);
-    this.farSums = sumsOf(this.fars);
-    this.nears = this.fars.slice();
-    for (let step = this.nearBegin; step < this.end; step++) this.nears[step - this.begin] = history.near(step);
-    this.nearSums = sumsOf(this.nears);
-    this.slotSums = sumsOf(this.fars.map((_, i) => history.slotFar(this.begin + i)));
-    this.wideSteps = history.wideSteps;
-    this.slotSteps = history.grid.slotSteps;
+    this.#fars = new Float64Array(steps);
+    for (let i = 0; i < steps; i++) this.#fars[i] = history.far(this.begin + i);
+    this.#farSums = sumsOf(this.#fars);
+    this.#nears = this.#fars.slice();
+    for (let step = this.nearBegin; step < this.end; step++) this.#nears[step - this.begin] = history.near(step);
+    this.#nearSums = sumsOf(this.#nears);
+    this.#slotSums = sumsOf(this.#fars.map((_, i) => history.slotFar(this.begin + i)));
+    this.#wideSteps = history.wideSteps;
+    this.#slotSteps = history.grid.slotSteps;
   }
 
   near(step: number): number {
-    return this.nears[this.within(step)]!;
+    return this.#nears[this.#within(step)]!;
   }
 
   nearMean(from: number, to: number): number {
-    return this.mean(this.nearSums, from, to);
+    return this.#mean(this.#nearSums, from, to);
   }
 
   far(step: number): number {
-    return this.fars[this.within(step)]!;
+    return this.#fars[this.#within(step)]!;
   }
 
   farMean(from: number, to: number): number {
-    if (to - from < this.wideSteps) return this.mean(this.farSums, from, to);
-    return this.mean(this.slotSums, from - (from % this.slotSteps), to - (to % this.slotSteps));
+    if (to - from < this.#wideSteps) return this.#mean(this.#farSums, from, to);
+    return this.#mean(this.#slotSums, from - (from % this.#slotSteps), to - (to % this.#slotSteps));
   }
 
-  private mean(sums: Float64Array, from: number, to: number): number {
-    const first = this.within(from);
-    const last = Math.max(first + 1, this.within(to - 1) + 1);
+  #mean(sums: Float64Array, from: number, to: number): number {
+    const first = this.#within(from);
+    const last = Math.max(first + 1, this.#within(to - 1) + 1);
     return (sums[last]! - sums[first]!) / (last - first);
   }
 
-  private within(step: number): number {
+  #within(step: number): number {
     const at = step - this.begin;
-    return at < 0 ? 0 : at >= this.nears.length ? this.nears.length - 1 : at;
+    return at < 0 ? 0 : at >= this.#nears.length ? this.#nears.length - 1 : at;
   }
 }
 

@@ -14,6 +14,7 @@ import type { BinaryReader, BinaryWriter } from '../../../state/binary.ts';
 import { LOG_MAX, LogRing } from '../../../state/log-ring.ts';
 import type { Grid } from '../grid.ts';
 import type { LogReader } from './log-reader.ts';
+import { SeasonalMemo } from './seasonal-memo.ts';
 
 /** Events per second, or whatever a trace counts; anything above is a broken counter, and squares of it still fit a double. */
 export const RATE_MAX = 1e12;
@@ -60,20 +61,9 @@ const LIMIT_REACH = 0.5;
 /** The unit is told anew when it would be so many times larger or smaller. */
 const UNIT_RATIO = 2;
 /** Steps after which a young history looks for its unit; later once a season. */
-const UNIT_AT = new Set([1, 4, 15, 60, 240]);
+const UNIT_AT: ReadonlySet<number> = new Set([1, 4, 15, 60, 240]);
 /** The highest log fades by a factor of e in a long season: a crowd of last month no longer says what is possible. */
 const LEVELS_AVERAGED = 5;
-
-/** What `seasonal` has said of one history as it stands: the models of a series ask for the same slots one after the other. */
-const SEASONAL_KEPT = 64;
-const told = {
-  history: undefined as History | undefined,
-  newest: -1,
-  revision: -1,
-  limit: LOG_MAX,
-  slots: new Float64Array(SEASONAL_KEPT),
-  logs: new Float64Array(SEASONAL_KEPT),
-};
 
 export class History implements LogReader {
   readonly grid: Grid;
@@ -100,20 +90,24 @@ export class History implements LogReader {
   typical = 0;
   /** The step at which the present regime began, by the last cut; 0 without one. */
   regime = 0;
-  private readonly steps: LogRing | undefined;
-  private readonly slots: LogRing;
-  private readonly finest: LogRing;
-  private slotSum = 0;
-  private slotCount = 0;
-  private lastRate = 0;
+  readonly #steps: LogRing | undefined;
+  readonly #slots: LogRing;
+  readonly #finest: LogRing;
+  #slotSum = 0;
+  #slotCount = 0;
+  #lastRate = 0;
 
-  constructor(grid: Grid, shape: HistoryShape) {
+  readonly #seasonals: SeasonalMemo;
+
+  /** Histories that are read one after the other share what `seasonals` remembers. */
+  constructor(grid: Grid, shape: HistoryShape, seasonals = new SeasonalMemo()) {
+    this.#seasonals = seasonals;
     this.grid = grid;
     this.shape = shape;
     this.wideSteps = grid.slotSteps === 1 ? Number.POSITIVE_INFINITY : FAR_SLOTS_FROM * grid.slotSteps;
-    this.steps = grid.slotSteps > 1 ? new LogRing(shape.nearSteps) : undefined;
-    this.slots = new LogRing(shape.farSlots);
-    this.finest = this.steps ?? this.slots;
+    this.#steps = grid.slotSteps > 1 ? new LogRing(shape.nearSteps) : undefined;
+    this.#slots = new LogRing(shape.farSlots);
+    this.#finest = this.#steps ?? this.#slots;
   }
 
   get end(): number {
@@ -122,22 +116,22 @@ export class History implements LogReader {
 
   /** Rate of the last closed step. */
   get last(): number {
-    return this.lastRate;
+    return this.#lastRate;
   }
 
   /** Whole seasons of the past that are held, at most. */
   get seasons(): number {
-    return Math.floor(((this.slots.newest - this.slots.oldest + 1) * this.grid.slotSteps) / this.grid.season);
+    return Math.floor(((this.#slots.newest - this.#slots.oldest + 1) * this.grid.slotSteps) / this.grid.season);
   }
 
   /** The first step that is held at all. */
   get begin(): number {
-    return this.slots.newest < 0 ? this.end : this.slots.oldest * this.grid.slotSteps;
+    return this.#slots.newest < 0 ? this.end : this.#slots.oldest * this.grid.slotSteps;
   }
 
   /** The first step that is held as it was. */
   get nearBegin(): number {
-    return this.steps === undefined ? this.begin : this.steps.newest < 0 ? this.end : this.steps.oldest;
+    return this.#steps === undefined ? this.begin : this.#steps.newest < 0 ? this.end : this.#steps.oldest;
   }
 
   logOf(rate: number): number {
@@ -153,9 +147,9 @@ export class History implements LogReader {
     if (this.seen > 0 && left > 0 && left <= BRIDGE_STEPS_MAX) {
       const from = this.near(this.step);
       const slope = (this.logOf(rate) - from) / (left + 1);
-      for (let k = 1; k <= left; k++) this.hold(this.end, this.rateOf(Math.max(0, from + slope * k)));
-    } else if (this.seen > 0 && left > 0) this.gap();
-    this.hold(step, rate);
+      for (let k = 1; k <= left; k++) this.#hold(this.end, this.rateOf(Math.max(0, from + slope * k)));
+    } else if (this.seen > 0 && left > 0) this.#gap();
+    this.#hold(step, rate);
   }
 
   /** Forgets the steps before `step` (Y3). */
@@ -163,13 +157,13 @@ export class History implements LogReader {
     const slot = Math.ceil(step / this.grid.slotSteps);
     this.regime = step;
     this.revision++;
-    this.steps?.cut(step);
-    this.slots.cut(slot);
+    this.#steps?.cut(step);
+    this.#slots.cut(slot);
     let sum = 0;
     let count = 0;
     this.peak = 0;
-    for (let at = slot; at <= this.slots.newest; at++) {
-      const log = this.slots.at(at);
+    for (let at = slot; at <= this.#slots.newest; at++) {
+      const log = this.#slots.at(at);
       if (Number.isNaN(log)) continue;
       sum += log;
       count++;
@@ -177,180 +171,176 @@ export class History implements LogReader {
     }
     for (let at = Math.max(step, this.nearBegin); at <= this.step; at++) this.peak = Math.max(this.peak, this.near(at));
     if (count > 0) this.typical = sum / count;
-    this.followUnit();
+    this.#followUnit();
   }
 
   near(step: number): number {
-    const log = this.finest.at(step);
+    const log = this.#finest.at(step);
     return Number.isNaN(log) ? this.far(step) : log;
   }
 
   nearMean(from: number, to: number): number {
-    const mean = from < this.finest.oldest ? Number.NaN : this.finest.mean(from, to);
+    const mean = from < this.#finest.oldest ? Number.NaN : this.#finest.mean(from, to);
     return Number.isNaN(mean) ? this.farMean(from, to) : mean;
   }
 
   far(step: number): number {
     const { season } = this.grid;
     for (let tries = 0, at = step; tries < 3; tries++, at -= season) {
-      const log = this.held(at);
+      const log = this.#held(at);
       if (!Number.isNaN(log)) return Math.min(log, this.limit);
     }
     // Older than all that is held: the first day that there is stands for those before it.
-    const later = step < this.begin ? this.held(step + season) : Number.NaN;
+    const later = step < this.begin ? this.#held(step + season) : Number.NaN;
     return Number.isNaN(later) ? this.typical : Math.min(later, this.limit);
   }
 
   farMean(from: number, to: number): number {
     const { slotSteps } = this.grid;
     const isWide = to - from >= this.wideSteps;
-    let mean = isWide || from < this.finest.oldest ? Number.NaN : this.finest.mean(from, to, this.limit);
+    let mean = isWide || from < this.#finest.oldest ? Number.NaN : this.#finest.mean(from, to, this.limit);
     if (Number.isNaN(mean)) {
       const first = Math.floor(from / slotSteps);
       const last = isWide ? Math.floor(to / slotSteps) : Math.max(first + 1, Math.ceil(to / slotSteps));
-      mean = this.slots.mean(first, last, this.limit);
+      mean = this.#slots.mean(first, last, this.limit);
     }
     return Number.isNaN(mean) ? this.far(from) : mean;
   }
 
   /** Log of a slot's mean rate, as it was; NaN for a hole and for the slot that is not over. */
   slot(number: number): number {
-    return this.slots.at(number);
+    return this.#slots.at(number);
   }
 
   /** As `far`, but from the slots alone. */
   slotFar(step: number): number {
-    const log = this.slots.at(Math.floor(step / this.grid.slotSteps));
+    const log = this.#slots.at(Math.floor(step / this.grid.slotSteps));
     return Number.isNaN(log) ? this.far(step) : Math.min(log, this.limit);
   }
 
   /** The mean log of the seasons before at this step's place, smoothed over three slots; the typical log without one. */
   seasonal(step: number): number {
-    const { slotSteps, season } = this.grid;
-    const seasonSlots = season / slotSteps;
-    const asked = Math.floor(step / slotSteps);
-    const place = asked % SEASONAL_KEPT;
-    this.tell();
-    if (told.slots[place] === asked) return told.logs[place]!;
-    let slot = asked - seasonSlots;
-    while (slot + 1 > this.slots.newest) slot -= seasonSlots;
-    let sum = 0;
-    let count = 0;
-    for (let back = 0; back < LEVELS_AVERAGED && slot + 1 >= this.slots.oldest; back++, slot -= seasonSlots) {
-      const mean = this.slots.mean(slot - 1, slot + 2, this.limit);
-      if (Number.isNaN(mean)) continue;
-      sum += mean;
-      count++;
-    }
-    if (count === 0) return this.typical;
-    told.slots[place] = asked;
-    told.logs[place] = sum / count;
-    return told.logs[place]!;
+    const slot = Math.floor(step / this.grid.slotSteps);
+    const memo = this.#seasonals;
+    memo.begin(this, this.#slots.newest, this.revision, this.limit);
+    const known = memo.of(slot);
+    if (!Number.isNaN(known)) return known;
+    const mean = this.#seasonOf(slot);
+    if (Number.isNaN(mean)) return this.typical;
+    memo.put(slot, mean);
+    return mean;
   }
 
   /** All of it, and what `read` makes a history of. */
   write(to: BinaryWriter): void {
-    this.writeNumbers(to);
-    this.steps?.write(to);
-    this.slots.write(to);
+    this.#writeNumbers(to);
+    this.#steps?.write(to);
+    this.#slots.write(to);
   }
 
-  static read(from: BinaryReader, grid: Grid, shape: HistoryShape): History {
-    const history = new History(grid, shape);
-    history.readNumbers(from);
-    history.steps?.read(from);
-    history.slots.read(from);
+  static read(from: BinaryReader, grid: Grid, shape: HistoryShape, seasonals?: SeasonalMemo): History {
+    const history = new History(grid, shape, seasonals);
+    history.#readNumbers(from);
+    history.#steps?.read(from);
+    history.#slots.read(from);
     return history;
   }
 
   /** What has come since `step`: as long as `revision` is what it was then, that and what was written then are all of it. */
   writeTail(to: BinaryWriter, step: number): void {
-    this.writeNumbers(to);
-    this.steps?.writeTail(to, step);
-    this.slots.writeTail(to, Math.floor(step / this.grid.slotSteps));
+    this.#writeNumbers(to);
+    this.#steps?.writeTail(to, step);
+    this.#slots.writeTail(to, Math.floor(step / this.grid.slotSteps));
   }
 
   readTail(from: BinaryReader): void {
-    this.readNumbers(from);
-    this.steps?.readTail(from);
-    this.slots.readTail(from);
+    this.#readNumbers(from);
+    this.#steps?.readTail(from);
+    this.#slots.readTail(from);
   }
 
-  private writeNumbers(to: BinaryWriter): void {
+  #writeNumbers(to: BinaryWriter): void {
     to.count(this.step + 1)
       .count(this.seen)
       .count(this.age)
       .count(this.units)
       .count(this.revision)
       .count(this.regime)
-      .count(this.slotCount);
-    for (const number of [this.unit, this.limit, this.peak, this.typical, this.slotSum, this.lastRate])
+      .count(this.#slotCount);
+    for (const number of [this.unit, this.limit, this.peak, this.typical, this.#slotSum, this.#lastRate])
       to.double(number);
   }
 
-  private readNumbers(from: BinaryReader): void {
+  #readNumbers(from: BinaryReader): void {
     this.step = from.count() - 1;
     this.seen = from.count();
     this.age = from.count();
     this.units = from.count();
     this.revision = from.count();
     this.regime = from.count();
-    this.slotCount = from.count();
+    this.#slotCount = from.count();
     this.unit = from.double();
     this.limit = from.double();
     this.peak = from.double();
     this.typical = from.double();
-    this.slotSum = from.double();
-    this.lastRate = from.double();
+    this.#slotSum = from.double();
+    this.#lastRate = from.double();
   }
 
-  /** Makes `told` this history's. */
-  private tell(): void {
-    const { revision, limit } = this;
-    const { newest } = this.slots;
-    if (told.history === this && told.newest === newest && told.revision === revision && told.limit === limit) return;
-    Object.assign(told, { history: this, newest, revision, limit });
-    told.slots.fill(-1);
+  /** The mean log of a slot's counterparts in the seasons before; NaN when none is held. */
+  #seasonOf(asked: number): number {
+    const seasonSlots = this.grid.season / this.grid.slotSteps;
+    let slot = asked - seasonSlots;
+    while (slot + 1 > this.#slots.newest) slot -= seasonSlots;
+    let sum = 0;
+    let count = 0;
+    for (let back = 0; back < LEVELS_AVERAGED && slot + 1 >= this.#slots.oldest; back++, slot -= seasonSlots) {
+      const mean = this.#slots.mean(slot - 1, slot + 2, this.limit);
+      if (Number.isNaN(mean)) continue;
+      sum += mean;
+      count++;
+    }
+    return count === 0 ? Number.NaN : sum / count;
   }
 
-  private held(step: number): number {
-    const log = this.finest.at(step);
-    return Number.isNaN(log) ? this.slots.at(Math.floor(step / this.grid.slotSteps)) : log;
+  #held(step: number): number {
+    const log = this.#finest.at(step);
+    return Number.isNaN(log) ? this.#slots.at(Math.floor(step / this.grid.slotSteps)) : log;
   }
 
-  private gap(): void {
-    this.steps?.clear();
+  #gap(): void {
+    this.#steps?.clear();
     this.revision++;
     this.seen = 0;
-    this.slotSum = this.slotCount = 0;
+    this.#slotSum = this.#slotCount = 0;
   }
 
-  private hold(step: number, rate: number): void {
+  #hold(step: number, rate: number): void {
     const { slotSteps, season, longSeason } = this.grid;
     const slot = Math.floor(step / slotSteps);
-    if (this.slotCount > 0 && slot !== Math.floor(this.step / slotSteps)) this.closeSlot();
+    if (this.#slotCount > 0 && slot !== Math.floor(this.step / slotSteps)) this.#closeSlot();
     this.step = step;
     this.seen++;
     this.age++;
-    this.lastRate = rate;
-    this.slotSum += rate;
-    this.slotCount++;
+    this.#lastRate = rate;
+    this.#slotSum += rate;
+    this.#slotCount++;
     const log = this.logOf(rate);
-    this.steps?.put(step, log);
+    this.#steps?.put(step, log);
     this.peak = Math.max(log, this.peak - 1 / longSeason);
     this.typical += Math.max(1 / season, 1 / this.age) * (log - this.typical);
-    if (step % slotSteps === slotSteps - 1) this.closeSlot();
-    if (UNIT_AT.has(this.age) || this.age % season === 0 || (this.units === 0 && rate > 0)) this.followUnit();
+    if (step % slotSteps === slotSteps - 1) this.#closeSlot();
+    if (UNIT_AT.has(this.age) || this.age % season === 0 || (this.units === 0 && rate > 0)) this.#followUnit();
   }
 
-  private closeSlot(): void {
-    this.slots.put(Math.floor(this.step / this.grid.slotSteps), this.logOf(this.slotSum / this.slotCount));
-    this.slotSum = this.slotCount = 0;
+  #closeSlot(): void {
+    this.#slots.put(Math.floor(this.step / this.grid.slotSteps), this.logOf(this.#slotSum / this.#slotCount));
+    this.#slotSum = this.#slotCount = 0;
   }
 
   /** Y4. */
-  private followUnit(): void {
-    const ring = this.slots.newest < 0 ? this.steps! : this.slots;
+  #followUnit(): void {
+    const ring = this.#slots.newest < 0 ? this.#steps! : this.#slots;
     const logs: number[] = [];
     let sum = 0;
     for (let at = ring.oldest; at <= ring.newest; at++) {
@@ -373,8 +363,8 @@ export class History implements LogReader {
     this.unit = wanted;
     this.units++;
     this.revision++;
-    this.steps?.map(change);
-    this.slots.map(change);
+    this.#steps?.map(change);
+    this.#slots.map(change);
     this.limit = change(this.limit);
     this.peak = change(this.peak);
     this.typical = change(this.typical);

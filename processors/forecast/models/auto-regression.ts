@@ -14,12 +14,10 @@ const SAMPLES_MIN = 60;
 const SAMPLES_MAX = 2_016;
 /** Steps that the recursion runs ahead; what is left of a deviation by then stays. */
 const RECURSION_MAX = 64;
-/** Scratch: the last deviations and those to come, the oldest first. */
-const path = new Float64Array(DEGREE + RECURSION_MAX);
 /** Parameters: the coefficients, then the mean. */
 const MEAN = DEGREE;
 
-export const autoRegression: Model = {
+export const autoRegression: Model<Float64Array> = {
   ...stateless,
   name: 'auto-regression',
   fitEvery: (grid) => Math.max(24, Math.ceil(grid.season / 3)),
@@ -35,7 +33,9 @@ export const autoRegression: Model = {
     if (coefficients.length !== DEGREE || !coefficients.every(Number.isFinite)) return undefined;
     return Float32Array.from([...coefficients.map((coefficient) => -coefficient), mean]);
   },
-  forecast(history, _state, parameters, ahead, into) {
+  /** The last deviations and those to come, the oldest first. */
+  room: () => new Float64Array(DEGREE + RECURSION_MAX),
+  forecast(history, _state, parameters, ahead, into, path) {
     const mean = parameters[MEAN]!;
     for (let i = 0; i < DEGREE; i++) path[DEGREE - 1 - i] = besideSeason(history, history.step - i) - mean;
     let end = DEGREE;

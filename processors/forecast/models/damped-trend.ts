@@ -2,20 +2,19 @@
 // 1985). It sees a ramp coming from its first minutes; the damping keeps it from promising that a ramp goes on for ever.
 
 import { type Model, unfitted } from '../model.ts';
-import { travelOf } from './damped.ts';
+import { type OfSteps, travelOf } from './damped.ts';
 
 /** Quick on purpose: steady series have other models, this one must see a ramp in its second minute. */
 const LEVEL_GAIN = 0.6;
 const TREND_GAIN = 0.2;
 /** Slope kept per step: half of it is gone after 14 steps. */
 const DAMPING = 0.95;
-const travelled = travelOf(DAMPING);
 /** State, in units of the history: level, slope, whether there was a first value. */
 const LEVEL = 0;
 const TREND = 1;
 const STARTED = 2;
 
-export const dampedTrend: Model = {
+export const dampedTrend: Model<OfSteps> = {
   ...unfitted,
   name: 'damped-trend',
   stateSize: () => STARTED + 1,
@@ -33,7 +32,8 @@ export const dampedTrend: Model = {
     state[TREND] = DAMPING * state[TREND]! + TREND_GAIN * (slope - DAMPING * state[TREND]!);
     state[LEVEL] = after;
   },
-  forecast(_history, state, _parameters, ahead, into) {
+  room: () => travelOf(DAMPING),
+  forecast(_history, state, _parameters, ahead, into, travelled) {
     for (let i = 0; i < ahead.length; i++)
       into[i] = Math.log1p(Math.max(0, state[LEVEL]! + state[TREND]! * travelled(ahead[i]!)));
   },

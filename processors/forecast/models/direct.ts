@@ -9,6 +9,7 @@ import { FlatHistory } from '../history/flat-history.ts';
 import type { History } from '../history/history.ts';
 import type { LogReader } from '../history/log-reader.ts';
 import { type Model, type Parameters, stateless } from '../model.ts';
+import { fadingOf, type OfSteps } from './damped.ts';
 import { robustRidge } from './robust-ridge.ts';
 
 interface Fixed {
@@ -32,9 +33,12 @@ export interface Features {
   fixed(variant: number): Fixed;
   /** Works out what does not depend on the distance. */
   look(reader: LogReader, grid: Grid, variant: number, step: number, origin: Float64Array): void;
+  /** Steps after which half is left of how far the series is off its usual shape; without it, nothing of that fades. */
+  halfLife?(grid: Grid): number;
   /**
    * Writes the other columns of the row of the forecast made at `step` for `ahead` steps later, given what `look` has found
-   * there; returns the base that is forecast without any coefficient.
+   * there, and the share `kept` of what halves every `halfLife` steps; returns the base that is forecast without any
+   * coefficient.
    */
   write(
     reader: LogReader,
@@ -42,6 +46,7 @@ export interface Features {
     variant: number,
     step: number,
     ahead: number,
+    kept: number,
     origin: Float64Array,
     into: Float64Array,
   ): number;
@@ -60,21 +65,34 @@ const SHRINK = 0.05;
 const SHRINK_GROWS = 0.5;
 const RISE_MAX = 1;
 
-export function direct(features: Features): Model {
-  const row = new Float64Array(features.width(Number.POSITIVE_INFINITY));
-  const origin = new Float64Array(features.originSize);
+/** What forecasts work in: a step is closed and then forecast, mostly one right after the other. */
+interface Room {
+  readonly row: Float64Array;
+  readonly origin: Float64Array;
   /** By distance, what the fixed columns and the intercept come to; NaN until it is asked for. */
-  let fixedValues = new Float64Array(0);
-  /** What these are of: a step is closed and then forecast, mostly one right after the other. */
-  let looked: { history: History; step: number; variant: number; parameters: Parameters } | undefined;
+  readonly fixedValues: Float64Array;
+  readonly fading: OfSteps;
+  /** What `origin` and `fixedValues` are of. */
+  looked: { history: History; step: number; variant: number; parameters: Parameters } | undefined;
+}
+
+export function direct(features: Features): Model<Room> {
   return {
     ...stateless,
     name: features.name,
     fitEvery: (grid) => features.fitEvery(grid),
     ready: (history) => features.variantOf(history.grid, history.begin, history.end) !== undefined,
     fit: (history) => fitted(features, history),
-    forecast(history, _state, parameters, ahead, into) {
+    room: (grid) => ({
+      row: new Float64Array(features.width(Number.POSITIVE_INFINITY)),
+      origin: new Float64Array(features.originSize),
+      fixedValues: new Float64Array(grid.distances.length),
+      fading: fadingIn(features, grid),
+      looked: undefined,
+    }),
+    forecast(history, _state, parameters, ahead, into, room) {
       const { grid, step } = history;
+      const { row, origin, fixedValues, fading } = room;
       const possible = features.variantOf(grid, history.begin, history.end)!;
       // A fit from before a gap may look at more than is left.
       const isFitted = parameters.length > 0 && parameters[0]! <= possible;
@@ -82,20 +100,18 @@ export function direct(features: Features): Model {
       const { distances } = grid;
       const width = features.width(variant);
       const fixed = features.fixed(variant);
-      if (looked?.history !== history || looked.step !== step || looked.variant !== variant) {
-        features.look(history, grid, variant, step, origin);
-        looked = undefined;
-      }
-      if (looked?.parameters !== parameters) {
-        if (fixedValues.length < distances.length) fixedValues = new Float64Array(distances.length);
+      const { looked } = room;
+      const isKnown = looked?.history === history && looked.step === step && looked.variant === variant;
+      if (!isKnown) features.look(history, grid, variant, step, origin);
+      if (!isKnown || looked.parameters !== parameters) {
         fixedValues.fill(Number.NaN);
-        looked = { history, step, variant, parameters };
+        room.looked = { history, step, variant, parameters };
       }
       let far = 0;
       for (let i = 0; i < ahead.length; i++) {
         const steps = ahead[i]!;
         while (far + 1 < distances.length && distances[far]! < steps) far++;
-        let log = features.write(history, grid, variant, step, steps, origin, row);
+        let log = features.write(history, grid, variant, step, steps, fading(steps), origin, row);
         if (isFitted) {
           const ours = valueAt(parameters, far, width, row, fixed, origin, fixedValues);
           if (distances[far]! <= steps || far === 0) log += ours;
@@ -135,6 +151,7 @@ function fittedVariant(features: Features, flat: FlatHistory, grid: Grid, varian
   const coefficients = new Float64Array(width + 1);
   const origin = new Float64Array(features.originSize);
   const fixed = features.fixed(variant);
+  const fading = fadingIn(features, grid);
   for (const [d, ahead] of grid.distances.entries()) {
     const possible = flat.end - ahead - oldest;
     if (possible < ROWS_PER_COLUMN * width) {
@@ -143,6 +160,7 @@ function fittedVariant(features: Features, flat: FlatHistory, grid: Grid, varian
       parameters.copyWithin(1 + d * (width + 1), 1 + (d - 1) * (width + 1), 1 + d * (width + 1));
       continue;
     }
+    const kept = fading(ahead);
     const count = Math.min(possible, ROWS_MAX);
     const columns = new Float64Array(count * width);
     const targets = new Float64Array(count);
@@ -150,7 +168,7 @@ function fittedVariant(features: Features, flat: FlatHistory, grid: Grid, varian
       const step = flat.end - 1 - ahead - Math.floor((r * possible) / count);
       features.look(flat, grid, variant, step, origin);
       const columnsOfRow = columns.subarray(r * width, (r + 1) * width);
-      const base = features.write(flat, grid, variant, step, ahead, origin, columnsOfRow);
+      const base = features.write(flat, grid, variant, step, ahead, kept, origin, columnsOfRow);
       for (let j = 0; j < fixed.count; j++) columnsOfRow[fixed.at + j] = origin[fixed.from + j]!;
       targets[r] = flat.near(step + ahead) - base;
     }
@@ -162,6 +180,9 @@ function fittedVariant(features: Features, flat: FlatHistory, grid: Grid, varian
   }
   return parameters;
 }
+
+const fadingIn = (features: Features, grid: Grid): OfSteps =>
+  fadingOf(features.halfLife?.(grid) ?? Number.POSITIVE_INFINITY);
 
 function valueAt(
   parameters: Parameters,

@@ -3,12 +3,11 @@
 // with a season of 1,440 steps and a quick level the level would take all of every error, and the season learn nothing.
 
 import { type Model, unfitted } from '../model.ts';
-import { fadingOf, travelOf } from './damped.ts';
+import { fadingOf, type OfSteps, travelOf } from './damped.ts';
 
 const LEVEL_GAIN = 0.5;
 const TREND_GAIN = 0.05;
 const DAMPING = 0.9;
-const travelled = travelOf(DAMPING);
 /** The level's distance to the season halves in a twelfth of it: a quiet morning says little about the night. */
 const RETURNS_IN_SEASON = 12;
 /** State: level and slope beside the season, whether there was a first value. */
@@ -16,7 +15,12 @@ const LEVEL = 0;
 const TREND = 1;
 const STARTED = 2;
 
-export const holtWinters: Model = {
+interface Room {
+  readonly travelled: OfSteps;
+  readonly kept: OfSteps;
+}
+
+export const holtWinters: Model<Room> = {
   ...unfitted,
   name: 'holt-winters',
   stateSize: () => STARTED + 1,
@@ -34,8 +38,8 @@ export const holtWinters: Model = {
     state[TREND] = DAMPING * state[TREND]! + TREND_GAIN * (slope - DAMPING * state[TREND]!);
     state[LEVEL] = after;
   },
-  forecast(history, state, _parameters, ahead, into) {
-    const kept = fadingOf(history.grid.season / RETURNS_IN_SEASON);
+  room: ({ season }) => ({ travelled: travelOf(DAMPING), kept: fadingOf(season / RETURNS_IN_SEASON) }),
+  forecast(history, state, _parameters, ahead, into, { travelled, kept }) {
     for (let i = 0; i < ahead.length; i++) {
       const beside = state[LEVEL]! + state[TREND]! * travelled(ahead[i]!);
       into[i] = history.seasonal(history.step + ahead[i]!) + kept(ahead[i]!) * beside;

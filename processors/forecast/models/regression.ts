@@ -5,7 +5,6 @@
 
 import type { Grid } from '../grid.ts';
 import type { LogReader } from '../history/log-reader.ts';
-import { fadingOf } from './damped.ts';
 import { direct, type Features } from './direct.ts';
 
 /** Variants: what a day of history allows, and what a week allows. */
@@ -49,6 +48,7 @@ const features: Features = {
   width: (variant) => (variant === DAY ? DAY_WIDTH : WEEK_WIDTH),
   fitEvery: (grid) => Math.max(24, Math.ceil(grid.season / 3)),
   originSize: ORIGIN_SIZE,
+  halfLife: ({ season }) => Math.max(3, season / FADES_IN_SEASON),
   fixed: (variant) => ({ from: COLUMNS, at: 0, count: variant === WEEK ? WEEK_ORIGIN_WIDTH : DAY_ORIGIN_WIDTH }),
   look,
   write,
@@ -128,6 +128,7 @@ function write(
   variant: number,
   step: number,
   ahead: number,
+  kept: number,
   origin: Float64Array,
   into: Float64Array,
 ): number {
@@ -190,6 +191,5 @@ function write(
   // One step ahead this very step says most; further ahead the mean of a few.
   const nearness = Math.min(1, 1.5 / (ahead + 0.5));
   const stands = nearness * origin[NOW]! + (1 - nearness) * origin[LATELY]!;
-  const kept = fadingOf(Math.max(3, season / FADES_IN_SEASON))(ahead);
   return shape + kept * (stands - shapeNow);
 }

@@ -27,7 +27,7 @@ const features: Features = {
       origin[j] = reader.near(step - j) - usual;
     }
   },
-  write(reader, { season }, variant, step, ahead, _origin, into) {
+  write(reader, { season }, variant, step, ahead, _kept, _origin, into) {
     const days = DAYS[variant]!;
     const newest = step + ahead - season * Math.ceil(ahead / season);
     let mean = 0;

@@ -1,11 +1,12 @@
 // Shapes of series by hand: a rate for each step; and what the core of the forecast makes of them.
 
 import { LEVELS } from '../../../processors/forecast/combine/calibration.ts';
-import { Forecaster, type ModelSet, type SeriesMemory } from '../../../processors/forecast/forecaster.ts';
+import { Forecaster, type ModelSet } from '../../../processors/forecast/forecaster.ts';
 import { type Grid, MINUTE_GRID } from '../../../processors/forecast/grid.ts';
 import type { HistoryShape } from '../../../processors/forecast/history/history.ts';
 import type { Model } from '../../../processors/forecast/model.ts';
 import { DEFAULT_MODELS } from '../../../processors/forecast/models/models.ts';
+import type { SeriesMemory } from '../../../processors/forecast/series-memory.ts';
 import { BinaryReader, BinaryWriter } from '../../../state/binary.ts';
 
 export const DAY_STEPS = 1440;

@@ -8,7 +8,7 @@ const DISTANCES = MINUTE_GRID.distances.length;
 function begun() {
   const calibration = new Calibration(MINUTE_GRID);
   const state = new Float32Array(calibration.size);
-  calibration.begin(state, 0);
+  calibration.begin(state);
   return { calibration, state };
 }
 
@@ -18,16 +18,16 @@ function learned(errors: Shape, steps: number, from = steps) {
   const below = Array.from({ length: DISTANCES }, () => new Float64Array(LEVELS.length));
   for (let step = 0; step < steps; step++) {
     const error = errors(step);
-    const offsets = calibration.offsetsOf(state, 0);
-    const restless = calibration.restless(state, 0);
+    const offsets = calibration.offsetsOf(state);
+    const restless = calibration.restless(state);
     for (let d = 0; d < DISTANCES; d++) {
       for (let l = 0; step >= from && l < LEVELS.length; l++)
         if (error <= offsets[d * LEVELS.length + l]!) below[d]![l]! += 1 / (steps - from);
-      calibration.learn(state, 0, d, error, restless);
+      calibration.learn(state, d, error, restless);
     }
-    calibration.follow(state, 0, error);
+    calibration.follow(state, error);
   }
-  return { calibration, state, below, offsets: calibration.offsetsOf(state, 0).slice() };
+  return { calibration, state, below, offsets: calibration.offsetsOf(state).slice() };
 }
 
 const noise = noiseFrom(1);
@@ -99,10 +99,9 @@ describe('calibration', () => {
 
   test('one series is not known to another that shares the calibration', () => {
     const { calibration, state } = learned(cauchy, 500);
-    const both = new Float32Array(2 * calibration.size);
-    both.set(state, 0);
-    calibration.begin(both, calibration.size);
-    expect(calibration.offsetsOf(both, calibration.size).slice()).toEqual(learned(() => 0, 0).offsets);
-    expect(calibration.offsetsOf(both, 0).slice()).toEqual(learned(cauchy, 500).offsets);
+    const other = new Float32Array(calibration.size);
+    calibration.begin(other);
+    expect(calibration.offsetsOf(other).slice()).toEqual(learned(() => 0, 0).offsets);
+    expect(calibration.offsetsOf(state).slice()).toEqual(learned(cauchy, 500).offsets);
   });
 });

@@ -19,11 +19,11 @@ function learned(errors: readonly Shape[], steps: number, rates: Shape = () => 1
   const leaders: number[] = [];
   for (let step = 0; step < steps; step++) {
     for (let m = 0; m < errors.length; m++) logs[m] = TRUTH + errors[m]!(step);
-    combination.weigh(state, 0, 0, logs, weights);
-    leaders.push(combination.lead(state, 0, 0, weights));
-    combination.learn(state, 0, 0, logs, rates(step), UNIT);
+    combination.weigh(state, 0, logs, weights);
+    leaders.push(combination.lead(state, 0, weights));
+    combination.learn(state, 0, logs, rates(step), UNIT);
   }
-  combination.weigh(state, 0, 0, logs, weights);
+  combination.weigh(state, 0, logs, weights);
   return { combination, state, logs, weights, leaders };
 }
 
@@ -36,7 +36,7 @@ describe('combination: what is believed', () => {
   test('before anything was judged, as much as experience says', () => {
     const combination = new Combination(MINUTE_GRID, [{ name: 'regression' }, { name: 'level' }]);
     const weights = new Float64Array(2);
-    combination.weigh(new Float32Array(combination.size), 0, 0, Float64Array.of(1, 1), weights);
+    combination.weigh(new Float32Array(combination.size), 0, Float64Array.of(1, 1), weights);
     expect(weights[0]! / weights[1]!).toBeCloseTo(0.7 / 0.03, 5);
   });
 
@@ -75,7 +75,7 @@ describe('combination: what is believed', () => {
     const { combination, state, logs, weights } = learned([good, silent], 500);
     expect([...weights]).toEqual([1, 0]);
     logs[1] = TRUTH;
-    combination.weigh(state, 0, 0, logs, weights);
+    combination.weigh(state, 0, logs, weights);
     expect(weights[1]).toBeGreaterThan(0);
     expect(weights[1]).toBeLessThan(0.6);
   });
@@ -84,8 +84,8 @@ describe('combination: what is believed', () => {
     const { combination, state } = learned([good, bad], 100);
     const before = state.slice();
     const [logs, weights] = [Float64Array.of(Number.NaN, Number.NaN), new Float64Array(2)];
-    expect(combination.weigh(state, 0, 0, logs, weights)).toBe(false);
-    combination.learn(state, 0, 0, logs, 100, UNIT);
+    expect(combination.weigh(state, 0, logs, weights)).toBe(false);
+    combination.learn(state, 0, logs, 100, UNIT);
     expect([...weights]).toEqual([0, 0]);
     expect(state).toEqual(before);
   });
@@ -93,8 +93,8 @@ describe('combination: what is believed', () => {
   test('learning tells what the models combine to', () => {
     const { combination, state, logs, weights } = learned([good, bad], 50);
     const combined = weights[0]! * logs[0]! + weights[1]! * logs[1]!;
-    expect(combination.learn(state, 0, 0, logs, 100, UNIT)).toBeCloseTo(combined, 10);
-    expect(combination.learn(state, 0, 0, Float64Array.of(Number.NaN, Number.NaN), 100, UNIT)).toBeNaN();
+    expect(combination.learn(state, 0, logs, 100, UNIT)).toBeCloseTo(combined, 10);
+    expect(combination.learn(state, 0, Float64Array.of(Number.NaN, Number.NaN), 100, UNIT)).toBeNaN();
   });
 
   test('E2: what the gradient has taught fades when there is nothing more to learn', () => {
@@ -118,7 +118,7 @@ describe('combination: what is believed', () => {
   test('what is learned at one distance is not known at another', () => {
     const { combination, state, logs } = learned([good, bad], 500);
     const weights = new Float64Array(2);
-    combination.weigh(state, 0, 1, logs, weights);
+    combination.weigh(state, 1, logs, weights);
     expect([...weights]).toEqual([0.5, 0.5]);
   });
 });
@@ -127,16 +127,16 @@ describe('combination: leader and error', () => {
   test('E3: the leader gives way to a model that is a tenth heavier, to none less heavy', () => {
     const combination = new Combination(MINUTE_GRID, [{ name: 'one' }, { name: 'other' }]);
     const state = new Float32Array(combination.size);
-    expect(combination.lead(state, 0, 0, Float64Array.of(0.48, 0.52))).toBe(0);
-    expect(combination.lead(state, 0, 0, Float64Array.of(0.47, 0.53))).toBe(1);
-    expect(combination.lead(state, 0, 0, Float64Array.of(0.51, 0.49))).toBe(1);
+    expect(combination.lead(state, 0, Float64Array.of(0.48, 0.52))).toBe(0);
+    expect(combination.lead(state, 0, Float64Array.of(0.47, 0.53))).toBe(1);
+    expect(combination.lead(state, 0, Float64Array.of(0.51, 0.49))).toBe(1);
   });
 
   test('the usual error is that of the combined forecast, in rates, and unknown before the first', () => {
     const { combination, state } = learned([good], 0);
-    expect(combination.meanError(state, 0, 0)).toBeNaN();
+    expect(combination.meanError(state, 0)).toBeNaN();
     const off = learned([() => Math.log1p(110) - TRUTH], 300);
-    expect(off.combination.meanError(off.state, 0, 0)).toBeCloseTo(10, 1);
-    expect(off.combination.meanError(off.state, 0, 1)).toBeNaN();
+    expect(off.combination.meanError(off.state, 0)).toBeCloseTo(10, 1);
+    expect(off.combination.meanError(off.state, 1)).toBeNaN();
   });
 });

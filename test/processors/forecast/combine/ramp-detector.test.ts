@@ -7,8 +7,8 @@ const USUAL = 0.05;
 function beliefAfter(steps: readonly (readonly [others: number, ramp: number])[]): number {
   const ramps = new RampDetector(60_000);
   const state = new Float32Array(ramps.size);
-  for (const [others, ramp] of steps) ramps.learn(state, 0, 5, 5 - others, 5 - ramp, USUAL);
-  return ramps.belief(state, 0);
+  for (const [others, ramp] of steps) ramps.learn(state, 5, 5 - others, 5 - ramp, USUAL);
+  return ramps.belief(state);
 }
 
 for (const { name, steps, least, most } of [

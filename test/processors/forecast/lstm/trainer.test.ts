@@ -58,7 +58,7 @@ function errorOf(model: Model, { grid, rates }: RateSeries): number {
     history.put(t, rates[t]!);
     model.update(history, state, none, t);
     if (t < rates.length / 2) continue;
-    model.forecast(history, state, none, ahead, logs);
+    model.forecast(history, state, none, ahead, logs, undefined);
     for (const [i, log] of logs.entries()) {
       sum += Math.abs(log - history.logOf(rates[t + ahead[i]!]!));
       count++;

@@ -34,7 +34,7 @@ function processOf(steps: number, day = 0, seed = 1): number[] {
 
 function forecast(history: History, parameters: Float32Array): number[] {
   const into = new Float64Array(AHEAD.length);
-  arima.forecast(history, NO_STATE, parameters, AHEAD, into);
+  arima.forecast(history, NO_STATE, parameters, AHEAD, into, undefined);
   return [...into];
 }
 

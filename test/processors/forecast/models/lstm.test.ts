@@ -35,7 +35,7 @@ class Fed {
 
   forecast(ahead: readonly number[] = [1, 2, 5, 12, 24]): Float64Array {
     const logs = new Float64Array(ahead.length);
-    model.forecast(this.history, this.state, NONE, ahead, logs);
+    model.forecast(this.history, this.state, NONE, ahead, logs, undefined);
     return logs;
   }
 
@@ -175,7 +175,7 @@ describe('the global LSTM', () => {
     const { history } = new Fed(HOURS).feed(daily(HOURS, 240));
     const logs = new Float64Array(12);
     const ahead = Array.from({ length: 12 }, (_, i) => i + 1);
-    untrained.forecast(history, new Float32Array(untrained.stateSize(HOURS)), NONE, ahead, logs);
+    untrained.forecast(history, new Float32Array(untrained.stateSize(HOURS)), NONE, ahead, logs, undefined);
     const coming = daily(HOURS, 252).subarray(240);
     for (const [i, log] of logs.entries()) expect(Math.abs(history.rateOf(log) - coming[i]!)).toBeLessThan(20);
   });

@@ -63,7 +63,7 @@ function run(model: Model, shape: Shape, steps: number, grid: Grid = HALF_HOURS)
 
 function forecast({ model, history, state, parameters }: Run, ahead: readonly number[] = AHEAD): number[] {
   const into = new Float64Array(ahead.length);
-  model.forecast(history, state, parameters, ahead, into);
+  model.forecast(history, state, parameters, ahead, into, model.room?.(history.grid));
   return [...into].map((log) => history.rateOf(log));
 }
 
