@@ -4,7 +4,7 @@
 import { AppError } from '../schemas/errors.ts';
 import type { Offset } from '../schemas/ids.ts';
 import type { Change, Mark, Store, StoreFolder } from '../state/store.ts';
-import { subscriptions } from '../topology/topics.ts';
+import type { AnyTopic } from '../topology/topics.ts';
 import { type Clock, MARK_KEY, type TaskLog } from './ports.ts';
 import { NO_TABLE, type RowTable } from './row-table.ts';
 import type { Logger, Meter } from './telemetry.ts';
@@ -21,8 +21,10 @@ export interface LocalStateParts {
     readonly meter: Meter;
   };
   readonly tables: readonly RowTable[];
-  /** Which life of the subscriptions topic this is. */
+  /** Which life of the topics that have several this is. */
   readonly incarnation: number;
+  /** What the task consumes. */
+  readonly topics: readonly AnyTopic[];
   /** The log is asked, or has answered. */
   readonly heard: () => void;
 }
@@ -132,22 +134,25 @@ export class LocalState {
     return this.#inputsOfThisLife({ inputs, incarnation });
   }
 
-  /** K9. A position of an earlier life of the subscriptions topic says nothing about this one. */
+  /** K9. A position of an earlier life of a topic says nothing about this one. */
   #inputsOfThisLife({ inputs, incarnation = this.#parts.incarnation }: Position): Record<string, Offset> {
-    const { name, ports, incarnation: expected } = this.#parts;
+    const { name, ports, topics, incarnation: expected } = this.#parts;
+    const anew = topics.filter(({ hasIncarnations }) => hasIncarnations).map((topic) => topic.name);
     if (incarnation > expected) {
       throw new AppError(
         'CONFIG_INVALID',
-        `task ${name} has read the subscriptions topic as its incarnation ${incarnation}, but is told that it is ${expected}: what comes would count as older than what is stored. The number is only ever raised`,
+        `task ${name} has read ${anew.length > 0 ? `topic ${anew.join(', ')}` : 'its topics'} in incarnation ${incarnation}, but is told that it is ${expected}: what comes would count as older than what is stored. The number is only ever raised`,
         { task: name, found: incarnation, expected },
       );
     }
     if (incarnation === expected) return { ...inputs };
-    ports.logger.warn(
-      { task: name, before: incarnation, incarnation: expected },
-      'the subscriptions topic was made anew: it is read from its start',
-    );
-    return Object.fromEntries(Object.entries(inputs).filter(([place]) => !place.startsWith(`${subscriptions.name}/`)));
+    for (const topic of anew)
+      ports.logger.warn(
+        { task: name, topic, before: incarnation, incarnation: expected },
+        `topic ${topic} was made anew: it is read from its start`,
+      );
+    const isAnew = (place: string): boolean => anew.some((topic) => place.startsWith(`${topic}/`));
+    return Object.fromEntries(Object.entries(inputs).filter(([place]) => !isAnew(place)));
   }
 
   #write(changes: readonly Change[], changelog: Offset, { inputs, incarnation }: Position): Promise<void> {

@@ -42,6 +42,16 @@ export class Outbox {
     return this.#emits.length === 0 && this.#letters.length === 0;
   }
 
+  /** One of those that the group's stages declare. */
+  topicOf(name: string): AnyTopic {
+    const topic = this.#topics.get(name);
+    assert(
+      topic !== undefined,
+      `a stage of group ${this.#parts.group.name} emitted to ${name}, which it does not declare`,
+    );
+    return topic;
+  }
+
   add(emit: Emit): void {
     this.#emits.push(emit);
   }
@@ -64,11 +74,7 @@ export class Outbox {
   *#encodeEmits(): Generator<OutRecord> {
     const merged = new Map<string, Emit[]>();
     for (const emit of this.#emits) {
-      const topic = this.#topics.get(emit.topic);
-      assert(
-        topic !== undefined,
-        `a stage of group ${this.#parts.group.name} emitted to ${emit.topic}, which it does not declare`,
-      );
+      const topic = this.topicOf(emit.topic);
       if (topic.merge === undefined) {
         yield this.#encoded(topic, emit, emit.value);
         continue;
@@ -78,7 +84,7 @@ export class Outbox {
       if (together === undefined) merged.set(key, [emit]);
       else together.push(emit);
     }
-    for (const together of merged.values()) yield* this.#joined(this.#topics.get(together[0]!.topic)!, together);
+    for (const together of merged.values()) yield* this.#joined(this.topicOf(together[0]!.topic), together);
   }
 
   /** One record of all these emits, or of each half of them when that would be too large. */

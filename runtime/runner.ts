@@ -17,7 +17,7 @@ import type { Tick } from '../processors/step.ts';
 import { AppError } from '../schemas/errors.ts';
 import type { Partition } from '../schemas/ids.ts';
 import type { Group, Topology } from '../topology/graph.ts';
-import { type AnyTopic, deadLetters } from '../topology/topics.ts';
+import type { AnyTopic } from '../topology/topics.ts';
 import { type Lag, LagWatch } from './lag-watch.ts';
 import type { Waiting } from './patient-effects.ts';
 import {
@@ -125,7 +125,7 @@ export function shapesOf(
     }),
   );
   // A dead letter holds up to 1 MiB of value, the refused record's headers and its own.
-  const letters: TopicShape = { ...shapeOf(deadLetters), recordBytesMax: 2 << 20 };
+  const letters: TopicShape = { ...shapeOf(topology.letters), recordBytesMax: 2 << 20 };
   return [...topology.topics.map(shapeOf), letters, ...changelogs];
 }
 

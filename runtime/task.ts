@@ -7,35 +7,25 @@
 //   K3. The local store is never ahead of the log: it is written after the log's commit, with the changelog's position.
 //   K4. consumed = stepped + duplicate + refused (I15): nothing leaves without being counted.
 //   K5. After a failed commit the task is dead; nothing it holds in memory is used again.
-//   K6. Fits run beside the task and come back as records of the local topic `fitted`, in no transaction: what they bring is
-//       committed with whatever comes next.
+//   K6. What is asked for beside the task (fits) comes back as records of a local topic, in no transaction: what it brings
+//       is committed with whatever comes next.
 //   K7. An abandoned task waits for no store. What its last attempt may still do there is a former owner's: the stores
 //       refuse it, or have it already (I6, I8).
 //   K8. A local store that was last written so long ago that its changelog may have dropped removals since is not caught up
 //       but made anew: what was removed meanwhile would be there for ever.
-//   K9. Positions are kept with the incarnation of the subscriptions topic. A raised one is read from its start; the other
-//       inputs go on where they were.
+//   K9. Positions are kept with the incarnation of those topics that may be made anew. When it is raised they are read from
+//       their start; the other inputs go on where they were.
 
 import type { FitRequest } from '../processors/forecast/fits.ts';
 import type { Input, Tick } from '../processors/step.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { AppError, assert, type Refusal } from '../schemas/errors.ts';
 import type { Offset, Partition } from '../schemas/ids.ts';
-import type { Decision, Forecast, Progress, RecordName } from '../schemas/records.ts';
+import type { RecordName } from '../schemas/records.ts';
 import type { Effect } from '../state/effects.ts';
 import type { Change, StoreFolder } from '../state/store.ts';
 import type { Group, Stage } from '../topology/graph.ts';
-import {
-  type AnyTopic,
-  clock as clockTopic,
-  decisions,
-  effects as effectsTopic,
-  fits as fitsTopic,
-  fitted as fittedTopic,
-  forecasts,
-  outcomes as outcomesTopic,
-  progress,
-} from '../topology/topics.ts';
+import type { AnyTopic, Topic } from '../topology/topics.ts';
 import { DEAD_VALUE_BYTES_MAX, deadLetter } from './dead-letter.ts';
 import { LocalState } from './local-state.ts';
 import { Outbox } from './outbox.ts';
@@ -61,7 +51,7 @@ export interface TaskSettings {
   readonly commitIntervalMs: number;
   /** At most this many records between commits: bounds memory and what a crash repeats. */
   readonly commitRecordsMax: number;
-  /** Which life of the subscriptions topic this is; 0 by default. */
+  /** Which life of the topics that may be made anew this is; 0 by default. */
   readonly incarnation?: number;
   /** First pause before an effect on an unreachable store is repeated; doubles up to 64 times this. */
   readonly effectRetryMs: number;
@@ -134,6 +124,7 @@ export class Task {
       ports,
       tables: this.#runs.map(({ rows }) => rows),
       incarnation: settings.incarnation ?? 0,
+      topics: group.topics,
       heard: () => this.#isAt('log'),
     });
     this.#outbox = new Outbox({
@@ -221,7 +212,7 @@ export class Task {
     return this.#exclusive(async () => {
       if (this.#bug !== undefined) throw this.#bug;
       if (this.#dead || !this.#state.isOpen) return;
-      this.#deliver({ topic: clockTopic.name, partition: this.partition, offset: 0, key: '', value: tick });
+      this.#deliverLocal(this.group.local.time, tick);
       if (this.#hasWork() && this.#isDue()) await this.#commit();
     });
   }
@@ -306,13 +297,20 @@ export class Task {
     return false;
   }
 
+  /** A value of a local topic. */
+  #deliverLocal<Value>(topic: Topic<string, Value>, value: Value): void {
+    this.#tell(topic, value);
+    this.#deliver({ topic: topic.name, partition: this.partition, offset: 0, key: '', value });
+  }
+
   #deliver(input: Input<string, unknown>): void {
+    const { beforeCommit, beside } = this.group.local;
     for (const { stage, rows } of this.#readers.get(input.topic) ?? []) {
       const emits = stage.step(rows, input);
       for (let i = 0; i < emits.length; i++) {
         const emit = emits[i]!;
-        if (emit.topic === effectsTopic.name) this.#effects.push(emit.value as Effect);
-        else if (emit.topic === fitsTopic.name) this.#fit(emit.value as FitRequest);
+        if (emit.topic === beforeCommit.asked.name) this.#effects.push(emit.value as Effect);
+        else if (emit.topic === beside.asked.name) this.#fit(emit.value as FitRequest);
         else this.#outbox.add(emit);
       }
     }
@@ -320,17 +318,13 @@ export class Task {
 
   /** Outside the transaction: a fit that is lost, with this task or its thread, is asked for again some time later. */
   #fit(request: FitRequest): void {
-    const { fitter, meter, clock, logger } = this.#ports;
+    const { fitter, meter, clock } = this.#ports;
     const began = clock.now();
     const taken = fitter.fit(request).then((result) =>
       this.#exclusive(async () => {
         if (this.#dead || !this.#state.isOpen) return;
         meter.observe('foreshard_fit_seconds', (clock.now() - began) / 1000);
-        if (result.failure !== '') {
-          meter.add('foreshard_fit_failures_total', 1);
-          logger.warn({ series: request.series, models: request.models, failure: result.failure }, FIT_FAILED);
-        }
-        this.#deliver({ topic: fittedTopic.name, partition: this.partition, offset: 0, key: '', value: result });
+        this.#deliverLocal(this.group.local.beside.answered, result);
       }),
     );
     taken.catch((error: unknown) => {
@@ -366,7 +360,8 @@ export class Task {
     const { meter, clock } = this.#ports;
     meter.add('foreshard_dead_lettered_total', this.#outbox.letters.length);
     meter.add('foreshard_commits_total', 1, { group: this.group.name });
-    this.#countEmits();
+    for (const { topic, value } of this.#outbox.emits)
+      if (value !== null) this.#tell(this.#outbox.topicOf(topic), value);
     meter.observe('foreshard_commit_seconds', (clock.now() - began) / 1000, { group: this.group.name });
     this.#outbox.clear();
     this.#recordsPending = 0;
@@ -383,35 +378,17 @@ export class Task {
       const began = clock.now();
       const outcomes = await this.#stores.perform(asked);
       meter.observe('foreshard_effects_seconds', (clock.now() - began) / 1000, { group: this.group.name });
-      for (const outcome of outcomes) {
-        if (outcome.kind === 'written') {
-          meter.add('foreshard_applied_total', outcome.applied);
-          meter.add('foreshard_stale_total', outcome.stale);
-          if (outcome.foreign !== undefined) meter.add('foreshard_foreign_removals_total', outcome.foreign);
-        } else if (outcome.kind === 'released' && outcome.refused !== '')
-          this.#tellRefusal('shard-in-use', `RetireShard of ${outcome.shard}: ${outcome.refused}`);
-        this.#deliver({ topic: outcomesTopic.name, partition: this.partition, offset: 0, key: '', value: outcome });
-      }
+      for (const outcome of outcomes) this.#deliverLocal(this.group.local.beforeCommit.answered, outcome);
     }
   }
 
-  /** What was committed of the topics that people count. */
-  #countEmits(): void {
-    const { meter } = this.#ports;
-    for (const { topic, value } of this.#outbox.emits) {
-      if (topic === decisions.name) meter.add('foreshard_decisions_total', 1, { kind: (value as Decision).kind });
-      else if (topic === forecasts.name && value !== null)
-        meter.add('foreshard_forecasts_total', 1, { model: (value as Forecast).model });
-      else if (topic === progress.name) {
-        const { body } = value as Progress;
-        if (body.kind === 'CommandRefused') this.#tellRefusal(body.constraint, body.reason);
-      }
+  /** What the topology wants people to know of a value. */
+  #tell(topic: AnyTopic, value: unknown): void {
+    const { meter, logger } = this.#ports;
+    for (const { metric, by, labels, line } of topic.notes?.(value) ?? []) {
+      meter.add(metric, by, labels);
+      if (line !== undefined) logger[line.level]({ task: this.name, ...line.facts }, line.message);
     }
-  }
-
-  #tellRefusal(reason: string, what: string): void {
-    this.#ports.meter.add('foreshard_refused_commands_total', 1, { reason });
-    this.#ports.logger.error({ task: this.name, reason, what }, COMMAND_REFUSED);
   }
 
   #count(
@@ -426,9 +403,3 @@ export class Task {
     if (counts.refused > 0) meter.add('foreshard_refused_records_total', counts.refused, labels);
   }
 }
-
-const COMMAND_REFUSED =
-  'a command was refused and changed nothing: where no planner of this fleet has sent it, somebody else writes to commands';
-
-const FIT_FAILED =
-  'models could not be fitted; the series is forecast with what was fitted before, and fitted again later';

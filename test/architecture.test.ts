@@ -52,6 +52,9 @@ function edgeOf(file: string): string | undefined {
 const mayTouchTheWorld = (file: string): boolean =>
   edgeOf(file) !== undefined || /^(cli|app|bench|examples|test)\//.test(file);
 
+/** What runs any topology. */
+const RUNTIME = ['runner', 'task', 'outbox', 'local-state', 'patient-effects'].map((name) => `runtime/${name}.ts`);
+
 interface Import {
   readonly file: string;
   readonly target: string;
@@ -142,6 +145,25 @@ describe('architecture', () => {
       return !edges.includes(undefined) && edges[0] !== edges[1];
     });
     expect(inWords(wrong)).toEqual([]);
+  });
+
+  test('the runtime names no stage and no topic: the topology tells it what there is', () => {
+    const named = [...SOURCES.get('topology/topics.ts')!.matchAll(/\btopic<.*>\(\)\('([^']+)'/g)].map(
+      (match) => match[1]!,
+    );
+    const stages = [...SOURCES.get('topology/topology.ts')!.matchAll(/\bstage\('([^']+)'/g)].map((match) => match[1]!);
+    expect([named.length, stages.length]).toEqual([15, 5]);
+    const wrong = RUNTIME.flatMap((file) => {
+      const words = [...withoutComments(SOURCES.get(file)!).matchAll(/'([^'\n]+)'/g)].map((match) => match[1]!);
+      const values = IMPORTS_OF.get(file)!.filter(
+        ({ target, typeOnly }) => !typeOnly && topFolder(target) === 'topology',
+      );
+      return [
+        ...words.filter((word) => [...named, ...stages].includes(word)).map((word) => `${file}: '${word}'`),
+        ...inWords(values),
+      ];
+    });
+    expect(wrong).toEqual([]);
   });
 
   test('only edges touch the world', () => {

@@ -3,21 +3,26 @@
 //   G1. Every topic a stage reads is an input of the whole or emitted by a stage (or fed by the runner: clock, outcomes, fitted).
 //   G2. A table has one keeper.
 //   G3. Stages of one group agree on partition counts: each task of theirs can read its own partition of every topic.
-//   G4. A local topic stays inside its stage: who emits `effects` reads `outcomes`, who emits `fits` reads `fitted`.
+//   G4. A local topic stays inside its stage: who asks on one reads the one that answers (`effects` and `outcomes`, `fits`
+//       and `fitted`).
 
 import type { Emit, Input, Step, Table } from '../processors/step.ts';
 import { AppError } from '../schemas/errors.ts';
-import { type AnyTopic, LOCAL_TOPICS, type Topic } from './topics.ts';
+import { type AnyTopic, deadLetters, LOCAL, type LocalTopics, type Topic } from './topics.ts';
 
 /** The inputs of a step that reads these topics: a union told apart by `topic`. */
 export type InputOf<T> = T extends Topic<infer Name, infer Value> ? Input<Name, Value> : never;
 /** The emits of a step that writes these topics. */
 export type EmitOf<T> = T extends Topic<infer Name, infer Value> ? Emit<Name, Value> : never;
 
+/** Stages of one group share tasks and transactions; its name is in consumer groups, changelogs, stores and metrics. */
+export const WORK = { name: 'work', gathers: false } as const;
+export const PLAN = { name: 'plan', gathers: true } as const;
+const GROUPS = [WORK, PLAN] as const;
+
 export interface Stage {
   readonly name: string;
-  /** `partition`: a task for each partition. `cell`: one task that sees every partition. */
-  readonly scope: 'partition' | 'cell';
+  readonly group: (typeof GROUPS)[number];
   readonly reads: readonly AnyTopic[];
   readonly emits: readonly AnyTopic[];
   readonly keeps: Table<unknown> | undefined;
@@ -28,7 +33,8 @@ export interface Stage {
 export function stage<const Reads extends readonly AnyTopic[], Row, const Emits extends readonly AnyTopic[]>(
   name: string,
   parts: {
-    readonly scope?: 'partition' | 'cell';
+    /** `WORK` by default. */
+    readonly group?: Stage['group'];
     readonly reads: Reads;
     readonly keeps?: Table<Row>;
     readonly emits: Emits;
@@ -37,7 +43,7 @@ export function stage<const Reads extends readonly AnyTopic[], Row, const Emits 
 ): Stage {
   return {
     name,
-    scope: parts.scope ?? 'partition',
+    group: parts.group ?? WORK,
     reads: parts.reads,
     emits: parts.emits,
     keeps: parts.keeps as Table<unknown> | undefined,
@@ -45,13 +51,15 @@ export function stage<const Reads extends readonly AnyTopic[], Row, const Emits 
   };
 }
 
-/** Stages that share tasks and transactions. */
+/** A group with what is in it. */
 export interface Group {
-  readonly name: 'work' | 'plan';
+  readonly name: Stage['group']['name'];
+  /** True: one task that sees every partition. False: a task for each partition. */
   readonly gathers: boolean;
   readonly stages: readonly Stage[];
   /** Topics its tasks consume from the log. */
   readonly topics: readonly AnyTopic[];
+  readonly local: LocalTopics;
 }
 
 export interface Topology {
@@ -61,6 +69,8 @@ export interface Topology {
   readonly topics: readonly AnyTopic[];
   /** Topics nobody here emits: the inputs of the whole. */
   readonly inputs: readonly AnyTopic[];
+  /** Where refused records go. */
+  readonly letters: AnyTopic;
 }
 
 /** Joins the stages, in order. Throws TOPOLOGY_INVALID, naming the stage and the rule (G1 to G4). */
@@ -73,7 +83,7 @@ export function defineTopology(stages: readonly Stage[], options: { readonly inp
     if (names.has(each.name)) fail('two stages have the name', each.name);
     names.add(each.name);
     for (const topic of each.reads) {
-      if (LOCAL_TOPICS.has(topic.name)) continue;
+      if (isLocal(topic)) continue;
       if (!emitted.has(topic.name) && !inputs.has(topic.name))
         fail(`G1: stage ${each.name} reads a topic that nobody writes:`, topic.name);
     }
@@ -83,42 +93,39 @@ export function defineTopology(stages: readonly Stage[], options: { readonly inp
       if (other !== undefined) fail(`G2: stages ${other} and ${each.name} keep the same table:`, table);
       keepers.set(table, each.name);
     }
-    if (each.scope === 'partition') {
+    if (!each.group.gathers) {
       const single = each.reads.find((topic) => topic.partitions === 'one');
       if (single !== undefined)
         fail(`G3: stage ${each.name} has a task for each partition, but this topic has one partition:`, single.name);
     }
     const reads = new Set(each.reads.map((topic) => topic.name));
-    for (const [asked, answer] of [
-      ['effects', 'outcomes'],
-      ['fits', 'fitted'],
-    ] as const)
-      if (each.emits.some((topic) => topic.name === asked) && !reads.has(answer))
-        fail(`G4: a stage emits ${asked} but does not read ${answer}:`, each.name);
+    for (const { asked, answered } of EXCHANGES)
+      if (each.emits.some((topic) => topic.name === asked.name) && !reads.has(answered.name))
+        fail(`G4: a stage emits ${asked.name} but does not read ${answered.name}:`, each.name);
   }
   const groups: Group[] = [];
-  for (const [name, scope] of [
-    ['work', 'partition'],
-    ['plan', 'cell'],
-  ] as const) {
-    const members = stages.filter((each) => each.scope === scope);
+  for (const group of GROUPS) {
+    const members = stages.filter((each) => each.group === group);
     if (members.length === 0) continue;
-    groups.push({
-      name,
-      gathers: scope === 'cell',
-      stages: members,
-      topics: logTopics(members.flatMap((each) => each.reads)),
-    });
+    const topics = logTopics(members.flatMap((each) => each.reads));
+    groups.push({ ...group, stages: members, topics, local: LOCAL });
   }
   const topics = logTopics([...options.inputs, ...stages.flatMap((each) => [...each.reads, ...each.emits])]);
-  return { stages, groups, topics, inputs: topics.filter((topic) => !emitted.has(topic.name)) };
+  const found = topics.filter((topic) => !emitted.has(topic.name));
+  return { stages, groups, topics, inputs: found, letters: deadLetters };
 }
 
 function logTopics(topics: readonly AnyTopic[]): AnyTopic[] {
   const byName = new Map<string, AnyTopic>();
-  for (const topic of topics) if (!LOCAL_TOPICS.has(topic.name)) byName.set(topic.name, topic);
+  for (const topic of topics) if (!isLocal(topic)) byName.set(topic.name, topic);
   return [...byName.values()];
 }
+
+const EXCHANGES = [LOCAL.beforeCommit, LOCAL.beside];
+const LOCAL_NAMES = new Set(
+  [LOCAL.time, ...EXCHANGES.flatMap(({ asked, answered }) => [asked, answered])].map(({ name }) => name),
+);
+const isLocal = ({ name }: AnyTopic): boolean => LOCAL_NAMES.has(name);
 
 function fail(rule: string, what: string): never {
   throw new AppError('TOPOLOGY_INVALID', `${rule} ${what}`, { what });

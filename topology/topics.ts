@@ -20,6 +20,7 @@ import type {
 } from '../schemas/records.ts';
 import type { Effect, Outcome } from '../state/effects.ts';
 import { refuseMetric, refuseSubscription, refuseWildcards } from '../state/validation.ts';
+import { decisionNotes, fittedNotes, forecastNotes, type Note, outcomeNotes, progressNotes } from './notes.ts';
 
 /** What a check may look at beside the value itself. */
 export interface Place {
@@ -50,6 +51,10 @@ export interface Topic<Name extends string = string, Value = unknown> {
   readonly versions: boolean;
   /** The event time that a value proves to have passed; drives the clock topic. */
   readonly timeOf: ((value: Value) => number) | undefined;
+  /** What people are told of a value: of an emitted one when it is committed, of a local one when it comes. */
+  readonly notes: ((value: Value) => readonly Note[]) | undefined;
+  /** It may be made anew, and its incarnation raised with it (a setting): then it is read from its start (task.ts K9). */
+  readonly hasIncarnations: boolean;
   /** Type-level only. */
   readonly value?: Value;
 }
@@ -73,6 +78,8 @@ function topic<Value>() {
       readonly refuse?: (value: Value, place: Place) => Refusal | undefined;
       readonly merge?: (values: readonly Value[]) => Value;
       readonly timeOf?: (value: Value) => number;
+      readonly notes?: (value: Value) => readonly Note[];
+      readonly hasIncarnations?: boolean;
       readonly lossy?: boolean;
       readonly versions?: boolean;
     } = {},
@@ -86,6 +93,8 @@ function topic<Value>() {
     refuse: shape.refuse,
     merge: shape.merge,
     timeOf: shape.timeOf,
+    notes: shape.notes,
+    hasIncarnations: shape.hasIncarnations ?? false,
     lossy: shape.lossy ?? false,
     versions: shape.versions ?? false,
   });
@@ -95,6 +104,7 @@ function topic<Value>() {
 export const subscriptions = topic<SubscriptionEvent>()('subscriptions', {
   record: 'SubscriptionEvent',
   refuse: refuseSubscription,
+  hasIncarnations: true,
   versions: true,
 });
 export const metrics = topic<Metric>()('metrics', {
@@ -121,10 +131,16 @@ export const progress = topic<Progress>()('progress', {
   partitions: 'one',
   retentionMs: DAY_MS,
   lossy: true,
+  notes: progressNotes,
 });
 
 // Outputs: read by brokers, dashboards and people.
-export const forecasts = topic<Forecast>()('forecasts', { record: 'Forecast', cleanup: 'compact', lossy: true });
+export const forecasts = topic<Forecast>()('forecasts', {
+  record: 'Forecast',
+  cleanup: 'compact',
+  lossy: true,
+  notes: forecastNotes,
+});
 export const commands = topic<Command>()('commands', { record: 'Command' });
 /** One partition, so that its offsets order all changes and a heartbeat's single offset says how far a broker has read. */
 export const pointers = topic<PointerRecord>()('pointer-table', {
@@ -133,20 +149,42 @@ export const pointers = topic<PointerRecord>()('pointer-table', {
   cleanup: 'compact',
   hearsRemovals: true, // Of a key that is in use: the planner puts it back.
 });
-export const decisions = topic<Decision>()('decisions', { record: 'Decision', partitions: 'one' });
+export const decisions = topic<Decision>()('decisions', {
+  record: 'Decision',
+  partitions: 'one',
+  notes: decisionNotes,
+});
 /** Refused records with their original bytes, key and headers; written by the runner alone. */
 export const deadLetters = topic<Buffer>()('dead-letters', { partitions: 'one', retentionMs: 30 * DAY_MS });
 
 // Local: inside one task, never written to the log.
 export const clock = topic<Tick>()('clock');
 export const effects = topic<Effect>()('effects');
-export const outcomes = topic<Outcome>()('outcomes');
+export const outcomes = topic<Outcome>()('outcomes', { notes: outcomeNotes });
 export const fits = topic<FitRequest>()('fits');
-export const fitted = topic<FitResult>()('fitted');
+export const fitted = topic<FitResult>()('fitted', { notes: fittedNotes });
 
-export const LOCAL_TOPICS: ReadonlySet<string> = new Set(
-  [clock, effects, outcomes, fits, fitted].map(({ name }) => name),
-);
+/** What is asked for on one local topic, and answered on another. */
+export interface Exchange<Asked, Answered> {
+  readonly asked: Topic<string, Asked>;
+  readonly answered: Topic<string, Answered>;
+}
+
+/** The local topics, by what the runtime does with them. */
+export interface LocalTopics {
+  /** Tells the time. */
+  readonly time: Topic<string, Tick>;
+  /** Durable before the positions that caused it are committed (task.ts K2). */
+  readonly beforeCommit: Exchange<Effect, Outcome>;
+  /** Runs beside the task, in no transaction (task.ts K6). */
+  readonly beside: Exchange<FitRequest, FitResult>;
+}
+
+export const LOCAL: LocalTopics = {
+  time: clock,
+  beforeCommit: { asked: effects, answered: outcomes },
+  beside: { asked: fits, answered: fitted },
+};
 
 export const ALL_TOPICS: readonly AnyTopic[] = [
   subscriptions,

@@ -10,7 +10,7 @@ import type { Constraint } from '../processors/plan/cluster/actions.ts';
 import { cells, type PlanSettings, planWith } from '../processors/plan/stage/plan-stage.ts';
 import { countRates, windows } from '../processors/rates/rates.ts';
 import type { RatesSettings } from '../processors/rates/settings.ts';
-import { defineTopology, stage, type Topology } from './graph.ts';
+import { defineTopology, PLAN, stage, type Topology } from './graph.ts';
 import {
   clock,
   commands,
@@ -44,7 +44,7 @@ export function topologyOf(settings: TopologySettings): Topology {
     stage('ingest',   { reads: [subscriptions],                                                       emits: [wildcards],                    step: ingestWith(settings.apply.incarnation) }),
     stage('rates',    { reads: [subscriptions, wildcards, metrics, clock],           keeps: windows,   emits: [rates],                        step: countRates(settings.rates) }),
     stage('forecast', { reads: [rates, clock, fitted],                               keeps: forecast.keeps, emits: [forecasts, fits],          step: forecast.step }),
-    stage('plan',     { reads: [forecasts, rates, metrics, progress, pointers, clock], keeps: cells,   emits: [commands, pointers, decisions], step: planWith(settings.plan, settings.constraints), scope: 'cell' }),
+    stage('plan',     { reads: [forecasts, rates, metrics, progress, pointers, clock], keeps: cells,   emits: [commands, pointers, decisions], step: planWith(settings.plan, settings.constraints), group: PLAN }),
     stage('apply',    { reads: [subscriptions, wildcards, commands, outcomes, clock], keeps: partitionStates,    emits: [progress, effects],            step: carryOut(settings.apply) }),
   ], { inputs: [subscriptions, metrics] });
 }

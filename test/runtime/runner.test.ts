@@ -16,7 +16,7 @@ import type { Effect, Outcome } from '../../state/effects.ts';
 import { partitionOf } from '../../state/keys.ts';
 import { memoryFolder } from '../../state/memory-store.ts';
 import type { Change, StoreFolder } from '../../state/store.ts';
-import { defineTopology, stage } from '../../topology/graph.ts';
+import { defineTopology, PLAN, stage } from '../../topology/graph.ts';
 import {
   clock,
   deadLetters,
@@ -518,7 +518,7 @@ for (const name of ['work', 'plan'] as const)
       defineTopology(
         [
           stage('count', { reads, keeps: jsonTable<number>('counts'), emits: [], step }),
-          stage('plan', { scope: 'cell', reads, keeps: jsonTable<number>('cells'), emits: [], step }),
+          stage('plan', { group: PLAN, reads, keeps: jsonTable<number>('cells'), emits: [], step }),
         ],
         { inputs: [subscriptions] },
       ),

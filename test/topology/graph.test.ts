@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { jsonTable, NOTHING } from '../../processors/step.ts';
 import type { AppError } from '../../schemas/errors.ts';
-import { defineTopology, type Stage, stage } from '../../topology/graph.ts';
+import { defineTopology, PLAN, type Stage, stage } from '../../topology/graph.ts';
 import {
   type AnyTopic,
   clock,
@@ -33,7 +33,7 @@ describe('a topology is refused before any broker is asked', () => {
     {
       name: 'when a stage with a task for each partition reads a topic of one partition',
       stages: [
-        stage('plan', { reads: [subscriptions], emits: [pointers], step: silent, scope: 'cell' }),
+        stage('plan', { reads: [subscriptions], emits: [pointers], step: silent, group: PLAN }),
         stage('apply', { reads: [pointers], emits: [], step: silent }),
       ],
       message: 'G3: stage apply has a task for each partition, but this topic has one partition: pointer-table',
@@ -64,7 +64,7 @@ describe('a topology', () => {
     const topology = defineTopology(
       [
         stage('apply', { reads: [subscriptions, commands, outcomes, clock], emits: [effects], step: silent }),
-        stage('plan', { reads: [metrics, clock], emits: [commands, pointers], step: silent, scope: 'cell' }),
+        stage('plan', { reads: [metrics, clock], emits: [commands, pointers], step: silent, group: PLAN }),
       ],
       { inputs: [subscriptions, metrics] },
     );

@@ -1,0 +1,58 @@
+// Notes: what people are told of records: a number that grows, and a line in the log where somebody has to look into it.
+
+import type { FitResult } from '../processors/forecast/fits.ts';
+import type { Decision, Forecast, Progress } from '../schemas/records.ts';
+import type { Outcome } from '../state/effects.ts';
+
+export interface Note {
+  /** A counter, by its Prometheus name. */
+  readonly metric: string;
+  readonly by: number;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly line?: {
+    readonly level: 'warn' | 'error';
+    readonly message: string;
+    readonly facts: Readonly<Record<string, unknown>>;
+  };
+}
+
+export const decisionNotes = ({ kind }: Decision): readonly Note[] => [
+  { metric: 'foreshard_decisions_total', by: 1, labels: { kind } },
+];
+
+export const forecastNotes = ({ model }: Forecast): readonly Note[] => [
+  { metric: 'foreshard_forecasts_total', by: 1, labels: { model } },
+];
+
+export const progressNotes = ({ body }: Progress): readonly Note[] =>
+  body.kind === 'CommandRefused' ? [refusalNote(body.constraint, body.reason)] : [];
+
+export function outcomeNotes(outcome: Outcome): readonly Note[] {
+  if (outcome.kind === 'written')
+    return [
+      { metric: 'foreshard_applied_total', by: outcome.applied },
+      { metric: 'foreshard_stale_total', by: outcome.stale },
+      { metric: 'foreshard_foreign_removals_total', by: outcome.foreign ?? 0 },
+    ];
+  if (outcome.kind !== 'released' || outcome.refused === '') return [];
+  return [refusalNote('shard-in-use', `RetireShard of ${outcome.shard}: ${outcome.refused}`)];
+}
+
+export function fittedNotes({ series, fits, failure }: FitResult): readonly Note[] {
+  if (failure === '') return [];
+  const message =
+    'models could not be fitted; the series is forecast with what was fitted before, and fitted again later';
+  const facts = { series, models: fits.map(({ model }) => model), failure };
+  return [{ metric: 'foreshard_fit_failures_total', by: 1, line: { level: 'warn', message, facts } }];
+}
+
+function refusalNote(reason: string, what: string): Note {
+  const message =
+    'a command was refused and changed nothing: where no planner of this fleet has sent it, somebody else writes to commands';
+  return {
+    metric: 'foreshard_refused_commands_total',
+    by: 1,
+    labels: { reason },
+    line: { level: 'error', message, facts: { reason, what } },
+  };
+}
