@@ -40,7 +40,7 @@ export interface Route {
 
 /** What every answer but 2xx holds, and 503 of /readyz and /livez apart. */
 export const ErrorBody = Type.Object({
-  code: Type.String({ description: 'Stable; README.md says what to do about each.' }),
+  code: Type.String({ description: 'Stable; docs/errors.md says what to do about each.' }),
   message: Type.String(),
   field: Type.Optional(Type.String()),
 });

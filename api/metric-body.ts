@@ -65,7 +65,7 @@ export function metricOf(given: unknown): { readonly metric: Metric } | { readon
 }
 
 const INSTANT = { maximum: TIMESTAMP_MAX, description: 'Milliseconds since 1970.' };
-/** What state/accept.ts takes, by field; of any other number 0 to COUNT_MAX. */
+/** What state/validation.ts takes, by field; of any other number 0 to COUNT_MAX. */
 const BOUNDS: Readonly<Record<string, object>> = {
   topic: { pattern: '^[^+#\\u0000]+$', maxLength: STRING_BYTES_MAX, description: 'An MQTT topic, without wildcards.' },
   brokerId: { maxLength: STRING_BYTES_MAX },

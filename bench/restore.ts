@@ -46,7 +46,7 @@ const lastClient = defineTopology(
 
 export async function restore(): Promise<Measurement[]> {
   const kafka = await startKafka({ heap: '1g' });
-  if (kafka === undefined) throw new Error('this bench needs a Kafka; see README.md');
+  if (kafka === undefined) throw new Error('this bench needs a Kafka; see CONTRIBUTING.md');
   const folder = await mkdtemp(join(tmpdir(), 'foreshard-bench-'));
   const app = `restore-${process.pid}`;
   const openLog = (): Promise<Log> =>

@@ -1,7 +1,7 @@
-// Writes the parts of README.md and docs/*.md that are made from values: the drawing of the topology, the settings, the
+// Writes the parts of README.md and docs/*.md that are generated from values: the drawing of the topology, the settings, the
 // error codes, the topics, the routes and the metrics. Run by `npm run generate`; with `--check` it fails when a document differs.
 //
-//   A part stands between `<!-- made: NAME -->` and `<!-- end: NAME -->`, in whichever document wants it.
+//   A part stands between `<!-- generated: NAME -->` and `<!-- end: NAME -->`, in whichever document wants it.
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -76,16 +76,16 @@ export const PARTS: Readonly<Record<string, () => string>> = {
     ),
 };
 
-/** The documents that hold made parts. */
+/** The documents that may hold generated parts. */
 export function documents(): string[] {
   const inDocs = readdirSync(join(ROOT, 'docs')).filter((name) => name.endsWith('.md'));
   return ['README.md', ...inDocs.map((name) => `docs/${name}`)];
 }
 
-/** The text of a document with its made parts renewed. Throws when a marker has no end, or names no part. */
+/** The text of a document with its generated parts renewed. Throws when a marker has no end, or names no part. */
 export function renew(text: string, document: string): string {
   let renewed = text;
-  for (const [begin, name] of text.matchAll(/^<!-- made: (.+) -->$/gm)) {
+  for (const [begin, name] of text.matchAll(/^<!-- generated: (.+) -->$/gm)) {
     const end = `<!-- end: ${name} -->`;
     const part = PARTS[name!];
     const from = renewed.indexOf(begin);

@@ -28,7 +28,7 @@ export async function requireRights(cluster: RawCluster, topics: readonly string
   if (missing.length > 0)
     throw new AppError(
       'LOG_UNAVAILABLE',
-      `Kafka does not let this user ${missing.join(', ')}: grant it, see "Who may write" in the README`,
+      `Kafka does not let this user ${missing.join(', ')}: grant it, see "Who may write" in docs/operating.md`,
       { missing },
     );
 }
@@ -86,8 +86,8 @@ async function writersOf(admin: Pick<Admin, 'describeAcls'>, topic: string): Pro
 }
 
 const OPEN =
-  'this Kafka has no authorizer: whoever reaches it can write to the control topics, and what they write is told from a planner’s by its term alone; see "Who may write" in the README';
+  'this Kafka has no authorizer: whoever reaches it can write to the control topics, and what they write is told from a planner’s by its term alone; see "Who may write" in docs/operating.md';
 const MAY_NOT_ASK =
   'who may write to the control topics cannot be told: Foreshard would need DESCRIBE on the cluster to ask';
 const MORE_THAN_ONE =
-  'more than one principal may write to a control topic: allow Foreshard’s alone, see "Who may write" in the README';
+  'more than one principal may write to a control topic: allow Foreshard’s alone, see "Who may write" in docs/operating.md';

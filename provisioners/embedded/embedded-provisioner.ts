@@ -7,7 +7,7 @@
 //   E2. A type may take a stated time to provision, by the clock that is handed in: until then the shard is `pending` and
 //       has no store. A resize takes that time too, and the shard goes on serving meanwhile.
 //   E3. No path is made of a name that shard-name.ts has not checked.
-//   E4. A store is made, with its identity (../identity.ts), before shard.json calls the shard ready. A ready shard whose
+//   E4. A store is made, with its identity (datastores/identity.ts), before shard.json calls the shard ready. A ready shard whose
 //       store is gone, empty or another's is refused with SHARD_LOST; it never comes back empty. Of this process's own fleet
 //       one task knows the instance and says it to `ensure`; from then on no other is given to any task.
 //   E5. A shard keeps the key space that it was made for; whoever asks by another is refused with FLEET_MISMATCH.

@@ -1,4 +1,4 @@
-// Access: a real Kafka with KRaft's authorizer. Foreshard's own user has the rights that the README names, and no other.
+// Access: a real Kafka with KRaft's authorizer. Foreshard's own user has the rights that docs/operating.md names, and no other.
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs, { type AclEntry, Kafka, logLevel } from 'kafkajs';
@@ -46,7 +46,7 @@ afterAll(async () => {
 });
 
 describe.skipIf(tested === undefined || registry === undefined)('foreshard among others on one Kafka', () => {
-  test('runs with the rights that the README names, and says nothing of who may write', async () => {
+  test('runs with the rights that docs/operating.md names, and says nothing of who may write', async () => {
     const fleet = await Fleet.make('exact');
     const warnings: string[] = [];
     const warn = (_facts: object, message: string): void => void warnings.push(message);
@@ -150,7 +150,7 @@ class Fleet {
     this.#admin = admin;
   }
 
-  /** "Who may write" of the README; resources of one name part are prefixed patterns. */
+  /** "Who may write" of docs/operating.md; resources of one name part are prefixed patterns. */
   static async make(name: string, { creates = true } = {}): Promise<Fleet> {
     const app = `${name}-${Date.now()}`;
     const admin = new Kafka({ brokers: [...tested!.kafka.brokers], logLevel: logLevel.NOTHING }).admin();
