@@ -1,5 +1,6 @@
-// Writes the parts of README.md and docs/*.md that are generated from values: the drawing of the topology, the settings, the
-// error codes, the topics, the routes and the metrics. Run by `npm run generate`; with `--check` it fails when a document differs.
+// Writes the parts of README.md and docs/*.md that are generated from values: the drawing of the topology, the settings,
+// the error codes, the topics, the routes, the metrics and the list of decisions. Run by `npm run generate`; with
+// `--check` it fails when a document differs.
 //
 //   A part stands between `<!-- generated: NAME -->` and `<!-- end: NAME -->`, in whichever document wants it.
 
@@ -17,6 +18,7 @@ import { ALL_TOPICS } from '../topology/topics.ts';
 import { topologyOf } from '../topology/topology.ts';
 
 const DAY_MS = 86_400_000;
+const DECISIONS = 'docs/decisions';
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 
 /** Every part there is. */
@@ -64,6 +66,20 @@ export const PARTS: Readonly<Record<string, () => string>> = {
       ]),
     ),
 
+  decisions: () =>
+    table(
+      ['', 'decision', 'date'],
+      readdirSync(join(ROOT, DECISIONS))
+        .filter((name) => /^\d{4}-.*\.md$/.test(name))
+        .sort()
+        .map((name) => {
+          const [, number, title, date] = /^# (\d+)\. (.+)\n\n([\d-]+)\n/.exec(
+            readFileSync(join(ROOT, DECISIONS, name), 'utf8'),
+          )!;
+          return [number!, `[${title}](${name})`, date!];
+        }),
+    ),
+
   metrics: () =>
     table(
       ['metric', 'kind', 'labels', 'what it tells'],
@@ -79,7 +95,7 @@ export const PARTS: Readonly<Record<string, () => string>> = {
 /** The documents that may hold generated parts. */
 export function documents(): string[] {
   const inDocs = readdirSync(join(ROOT, 'docs')).filter((name) => name.endsWith('.md'));
-  return ['README.md', ...inDocs.map((name) => `docs/${name}`)];
+  return ['README.md', ...inDocs.map((name) => `docs/${name}`), `${DECISIONS}/README.md`];
 }
 
 /** The text of a document with its generated parts renewed. Throws when a marker has no end, or names no part. */
