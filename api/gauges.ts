@@ -1,5 +1,6 @@
 // Gauges: numbers that are looked up when somebody asks for metrics, since they would cost a scan at every change.
 
+import type { Row as ApplyRow } from '../processors/apply/apply.ts';
 import { type SeriesRow, SIGNALS } from '../processors/forecast/series-row.ts';
 import { FORECAST_DEFAULTS } from '../processors/forecast/settings.ts';
 import { costsOfCell, footprintsOfCell } from '../processors/plan/demand/cost-learning.ts';
@@ -33,6 +34,7 @@ export function reportGauges(
   reportProgress(running, meter, now);
   meter.set('foreshard_fits_pending', fitter.pending);
   reportForecasts(running, meter);
+  reportLeft(running, meter);
   const moves = new Map<MoveState, number>(MOVE_STATES.map((state) => [state, 0]));
   let cell: CellRow | undefined;
   for (const [, row] of running.rows<PlanRow>('plan', 'cells')) {
@@ -41,6 +43,17 @@ export function reportGauges(
   }
   reportCosts(cell, meter);
   for (const [state, count] of moves) meter.set('foreshard_moves', count, { state });
+}
+
+/** What shards that were given up are still to be told, and emptied of. */
+function reportLeft(running: Pick<Running, 'rows'>, meter: Meter): void {
+  const shards = new Map<string, number>();
+  for (const [, row] of running.rows<ApplyRow>('work', 'lives'))
+    if (row.kind === 'left') shards.set(row.shard, (shards.get(row.shard) ?? 0) + 1);
+  meter.replace(
+    'foreshard_slices_left',
+    [...shards].map(([shard, value]) => ({ value, labels: { shard } })),
+  );
 }
 
 /** How far the tasks are, and what holds them up. */

@@ -400,6 +400,7 @@ export function shardFolders(
 ): Provisioner {
   // A committed position is never ahead of a durable effect (I9): shards in this process wait for the disk.
   const sync = !simulated;
+  const now = (): number => clock.now();
   return embeddedProvisioner({
     ...(keySpace === undefined ? {} : { keySpace }),
     folder: join(config.dataDir, 'shards'),
@@ -410,11 +411,12 @@ export function shardFolders(
       ]),
     ),
     open: {
-      KEY_VALUE: (folder, opening) => openLevelKv(folder, { partitions: opening.identity.partitions, sync, opening }),
+      KEY_VALUE: (folder, opening) =>
+        openLevelKv(folder, { partitions: opening.identity.partitions, sync, opening, now }),
       TRIE: (folder, opening) =>
-        openTrieStore(folder, { partitions: opening.identity.partitions, sync, opening, snapshotFailed }),
+        openTrieStore(folder, { partitions: opening.identity.partitions, sync, opening, now, snapshotFailed }),
     },
-    now: () => clock.now(),
+    now,
   });
 }
 

@@ -12,7 +12,9 @@
 //       slice that held the topic before, since that asker may look for all of it. When no part is here it is sent on too.
 //   O5. A slice that is still being received answers those alone who can know of its coming: its record has the epoch that
 //       it had at its source, so whoever is older may be looking for an owner from before that.
-//   O6. Records within a range that is erased are forgotten with it (D5): no record outlives the slice it is about once
+//   O6. A record that says until when it speaks is as good as `moved` after that: this store may have missed what was written
+//       since, and nobody could tell it.
+//   O7. Records within a range that is erased are forgotten with it (D5): no record outlives the slice it is about once
 //       the slice around it arrives again.
 //
 // An asker's epoch is that of its whole pointer table, so whoever knows of a move asks elsewhere, and is not sent on because
@@ -33,14 +35,17 @@ const NOTHING: GroupRuling = { kind: 'answer', includes: () => false };
 
 export class OwnerIndex {
   readonly partitions: number;
+  readonly #now: () => number;
   readonly #records = new Map<SliceKey, OwnerRecord>();
   readonly #slices: SliceTree; // All but spreads: of those this shard may have some parts alone.
   readonly #spreads = new Map<string, Set<SliceKey>>();
   /** No record has a longer literal prefix. It does not shrink: it only bounds how far a topic is looked at. */
   #prefixLengthMax = 0;
 
-  constructor(partitions: number) {
+  /** `now`: the host's clock, for records that speak for a time. */
+  constructor(partitions: number, now: () => number) {
     this.partitions = partitions;
+    this.#now = now;
     this.#slices = new SliceTree(partitions);
   }
 
@@ -69,7 +74,7 @@ export class OwnerIndex {
     const partition = partitionOf(place.routingKey, this.partitions);
     const isHere = (key: SliceKey | undefined): boolean => {
       const record = key === undefined ? undefined : this.#records.get(key);
-      return record !== undefined && record.state !== 'moved';
+      return record !== undefined && this.#stateOf(record) !== 'moved';
     };
     if (place.trie) return isHere(this.#slices.groupOf(partition, place.prefix));
     const parts = this.#spreads.get(filter);
@@ -78,7 +83,7 @@ export class OwnerIndex {
     return false;
   }
 
-  /** O6. */
+  /** O7. */
   within({ slice, except }: SliceRange): SliceKey[] {
     const found: SliceKey[] = [];
     for (const key of this.#records.keys()) {
@@ -147,8 +152,8 @@ export class OwnerIndex {
     ) {
       const record = this.#records.get(groupSlice(partition, levels.slice(0, end)));
       if (record === undefined) continue;
-      moved = later(moved, isNews(record, asker) ? record.epoch : undefined);
-      turns.push({ length: end, included: record.state === 'owned' }); // O3
+      moved = later(moved, this.#isNews(record, asker) ? record.epoch : undefined);
+      turns.push({ length: end, included: this.#stateOf(record) === 'owned' }); // O3
     }
     if (moved !== undefined) return { kind: 'moved', epoch: moved };
 
@@ -168,7 +173,7 @@ export class OwnerIndex {
   #movedBy(key: SliceKey | undefined, asker: Epoch): Epoch | undefined {
     const record = key === undefined ? undefined : this.#records.get(key);
     if (record === undefined) return asker;
-    return record.state === 'moved' || isNews(record, asker) ? later(record.epoch, asker) : undefined;
+    return this.#stateOf(record) === 'moved' || this.#isNews(record, asker) ? later(record.epoch, asker) : undefined;
   }
 
   /** O4. */
@@ -177,15 +182,22 @@ export class OwnerIndex {
     let isHere = false;
     for (const key of around === undefined ? parts : [...parts, around]) {
       const record = this.#records.get(key)!;
-      if (isNews(record, asker)) moved = later(moved, record.epoch);
-      else if (record.state !== 'moved' && key !== around) isHere = true;
+      if (this.#isNews(record, asker)) moved = later(moved, record.epoch);
+      else if (this.#stateOf(record) !== 'moved' && key !== around) isHere = true;
     }
     return moved ?? (isHere ? undefined : asker);
   }
-}
 
-/** The slice is not here for this asker, who does not know it yet. */
-const isNews = (record: OwnerRecord, asker: Epoch): boolean => record.state !== 'owned' && record.epoch > asker;
+  /** O6. */
+  #stateOf({ state, until }: OwnerRecord): OwnerRecord['state'] {
+    return until !== undefined && this.#now() > until ? 'moved' : state;
+  }
+
+  /** The slice is not here for this asker, who does not know it yet. */
+  #isNews(record: OwnerRecord, asker: Epoch): boolean {
+    return this.#stateOf(record) !== 'owned' && record.epoch > asker;
+  }
+}
 
 function later(a: Epoch | undefined, b: Epoch | undefined): Epoch | undefined {
   if (a === undefined || b === undefined) return a ?? b;

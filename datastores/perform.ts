@@ -3,13 +3,14 @@
 //   P1. Effects are done in order. Writes that stand side by side are joined into one batch for each shard and done for
 //       all shards together: their versions, not their order, decide.
 //   P2. An effect of a move that cannot be done gives the outcome `failed`; the move's own life decides what follows. Any
-//       other failure rejects with STORE_UNAVAILABLE, and the runner repeats all: every effect is idempotent.
+//       other failure rejects with STORE_UNAVAILABLE, and the runner repeats all: every effect is idempotent. So does a
+//       write of a move that is to be held, until it has been repeated for as long as it says.
 //   P3. A provisioner that cannot be reached is a shard that is not ready yet: it is asked again at the next tick. A shard
 //       that was ready once is never given up: what is wrong with it makes it lost, and it is asked for until it is back.
-//   P4. Outcomes come in the order of the effects; joined writes give one, `own` and `disown` none.
+//   P4. Outcomes come in the order of the effects; joined writes give one, `own` outside a move and `disown` none.
 //   P5. A shard that has lost its data, is another fleet's, or is not there although something lives on it, is told to the
 //       watch at once: a task that waits for it can tell nobody itself.
-//   P6. Nothing waits for a count: one that fails has no outcome, and is asked for again some time later.
+//   P6. Nothing waits for a count or a release: one that fails has no outcome, and is asked for again some time later.
 //   P7. A slice is copied from a store that says it owns the slice, and compared with no other. One that has come in the place
 //       of another knows nothing of the slice, and no row of it would differ from an empty target.
 
@@ -49,15 +50,15 @@ type Other = Exclude<Effect, { kind: 'write' }>;
 export function effectsOver(
   provisioner: Provisioner,
   settings: PerformSettings,
-): { perform(effects: readonly Effect[]): Promise<readonly Outcome[]> } {
+): { perform(effects: readonly Effect[], waitedMs?: () => number): Promise<readonly Outcome[]> } {
   const stores = new Stores(provisioner, settings.watch ?? NOBODY);
   return {
-    async perform(effects) {
+    async perform(effects, waitedMs = () => 0) {
       const outcomes: Outcome[] = [];
       for (let at = 0; at < effects.length; ) {
         const writes: Write[] = [];
         for (let next = effects[at]; next?.kind === 'write'; next = effects[++at]) writes.push(next);
-        if (writes.length > 0) outcomes.push(...(await performWrites(stores, settings, writes)));
+        if (writes.length > 0) outcomes.push(...(await performWrites(stores, settings, writes, waitedMs)));
         const other = effects[at];
         if (other === undefined || other.kind === 'write') continue;
         const outcome = await performOne(stores, provisioner, settings, other);
@@ -73,6 +74,7 @@ export function effectsOver(
 interface Batch {
   readonly shard: ShardId;
   readonly move: MoveId | undefined;
+  readonly holdMs: number;
   readonly rows: SubscriptionRow[];
 }
 
@@ -92,32 +94,44 @@ class Stores {
       this.#watch.found(shard, false);
       return result;
     } catch (error) {
-      if (error instanceof AppError && LOSSES.has(error.code)) this.#watch.lost(shard, error.message);
-      throw error;
+      if (!(error instanceof AppError)) throw error;
+      if (LOSSES.has(error.code)) this.#watch.lost(shard, error.message);
+      throw new AppError(error.code, error.message, { ...error.facts, shard }, error);
     }
   }
 }
 
-async function performWrites(stores: Stores, settings: PerformSettings, writes: readonly Write[]): Promise<Outcome[]> {
+async function performWrites(
+  stores: Stores,
+  settings: PerformSettings,
+  writes: readonly Write[],
+  waitedMs: () => number,
+): Promise<Outcome[]> {
   const batches = new Map<string, Batch>();
-  for (const { shard, move, rows } of writes) {
+  for (const { shard, move, holdMs = 0, rows } of writes) {
     const key = `${shard} ${move ?? ''}`;
-    const batch = batches.get(key) ?? { shard, move, rows: [] };
+    const batch = batches.get(key) ?? { shard, move, holdMs, rows: [] };
     batches.set(key, batch);
     for (const row of rows) batch.rows.push(row);
   }
+  const isHeld = ({ holdMs }: Batch): boolean => waitedMs() < holdMs;
   const written = [...batches.values()].map((batch) =>
-    settle('write', batch.shard, batch.move, async (): Promise<Outcome> => {
-      let stale = 0;
-      let foreign = 0;
-      for (let from = 0; from < batch.rows.length; from += settings.rowsPerWrite) {
-        const some = batch.rows.slice(from, from + settings.rowsPerWrite);
-        const result = await stores.on(batch.shard, (store) => store.write(some));
-        stale += result.stale;
-        foreign += result.foreign ?? 0;
-      }
-      return { kind: 'written', shard: batch.shard, ...writeResult(batch.rows.length, stale, foreign) };
-    }),
+    settle(
+      'write',
+      batch.shard,
+      () => (isHeld(batch) ? undefined : batch.move),
+      async (): Promise<Outcome> => {
+        let stale = 0;
+        let foreign = 0;
+        for (let from = 0; from < batch.rows.length; from += settings.rowsPerWrite) {
+          const some = batch.rows.slice(from, from + settings.rowsPerWrite);
+          const result = await stores.on(batch.shard, (store) => store.write(some));
+          stale += result.stale;
+          foreign += result.foreign ?? 0;
+        }
+        return { kind: 'written', shard: batch.shard, ...writeResult(batch.rows.length, stale, foreign) };
+      },
+    ),
   );
   // All have ended before one failure is told: nothing goes on behind the back of a repetition.
   const settled = await Promise.allSettled(written);
@@ -137,35 +151,62 @@ function performOne(
     case 'provision':
       return provision(provisioner, settings, effect);
     case 'release':
-      return settle(effect.kind, effect.shard, undefined, async () => {
+      return unlessAway(async () => {
         const refused = (await provisioner.release(effect.shard)) ?? '';
         return { kind: 'released', shard: effect.shard, refused };
       });
     case 'own':
-      return settle(effect.kind, effect.shard, effect.move, async () => {
-        // A refusal (D4) means that a later record is there: this one is a repetition or comes from a former owner.
-        await stores.on(effect.shard, (store) => store.own(effect.owner));
-        return undefined;
-      });
+      return settle(
+        effect.kind,
+        effect.shard,
+        () => effect.move,
+        async () => {
+          // A refusal (D4) means that a later record is there: this one is a repetition or comes from a former owner.
+          const { shard, owner, move } = effect;
+          await stores.on(shard, (store) => store.own(owner));
+          return move === undefined
+            ? undefined
+            : { kind: 'owned' as const, move, shard, slice: owner.slice, state: owner.state };
+        },
+      );
     case 'disown':
-      return settle(effect.kind, effect.shard, undefined, async () => {
+      return settle(effect.kind, effect.shard, NO_MOVE, async () => {
         // As with `own`: what is refused is not this task's to forget any more (D5).
         await stores.on(effect.shard, (store) => store.disown(effect.slice, effect.right));
         return undefined;
       });
     case 'copy':
-      return settle(effect.kind, effect.to, effect.move, () => copy(stores, settings, effect));
+      return settle(
+        effect.kind,
+        effect.to,
+        () => effect.move,
+        () => copy(stores, settings, effect),
+      );
     case 'compare':
-      return settle(effect.kind, effect.to, effect.move, () => compare(stores, settings, effect));
+      return settle(
+        effect.kind,
+        effect.to,
+        () => effect.move,
+        () => compare(stores, settings, effect),
+      );
     case 'erase':
-      return settle(effect.kind, effect.shard, effect.move, async () => {
-        const { move, shard, range, limit, right } = effect;
-        const erased = await stores.on(shard, (store) => store.erase(range, limit, right));
-        const rows = erased ?? 0;
-        return { kind: 'erased', move, shard, rows, done: rows < limit, refused: erased === undefined };
-      });
+      return settle(
+        effect.kind,
+        effect.shard,
+        () => effect.move,
+        async () => {
+          const { move, shard, range, limit, right } = effect;
+          const erased = await stores.on(shard, (store) => store.erase(range, limit, right));
+          const rows = erased ?? 0;
+          return { kind: 'erased', move, shard, rows, done: rows < limit, refused: erased === undefined };
+        },
+      );
     case 'count':
-      return count(stores, effect);
+      return unlessAway(async () => {
+        const { shard, range, from, limit } = effect;
+        const counted = await stores.on(shard, (store) => store.count(range, from, limit));
+        return { kind: 'counted', slice: range.slice, ...counted };
+      });
   }
 }
 
@@ -214,13 +255,9 @@ async function copy(
 }
 
 /** P6. */
-async function count(
-  stores: Stores,
-  { shard, range, from, limit }: Extract<Effect, { kind: 'count' }>,
-): Promise<Outcome | undefined> {
+async function unlessAway(work: () => Promise<Outcome>): Promise<Outcome | undefined> {
   try {
-    const counted = await stores.on(shard, (store) => store.count(range, from, limit));
-    return { kind: 'counted', slice: range.slice, ...counted };
+    return await work();
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     return undefined;
@@ -257,19 +294,24 @@ async function checkOwner(source: ShardStore, slice: SliceKey, partitions: numbe
   throw new AppError('STORE_UNAVAILABLE', `${slice} is ${around[0]!.state} there`, { slice });
 }
 
-/** P2. Anything but an AppError is a bug and goes on up. */
+const NO_MOVE = (): undefined => undefined;
+
+/** P2. `moveOf` is asked once it has failed. Anything but an AppError is a bug and goes on up. */
 async function settle<Result extends Outcome | undefined>(
   effect: Effect['kind'],
-  shard: ShardId,
-  move: MoveId | undefined,
+  asked: ShardId,
+  moveOf: () => MoveId | undefined,
   work: () => Promise<Result>,
 ): Promise<Result | Extract<Outcome, { kind: 'failed' }>> {
   try {
     return await work();
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
+    const shard = (error.facts.shard as ShardId | undefined) ?? asked;
     const reason = `${effect} on ${shard}: ${error.message}`;
-    if (move !== undefined) return { kind: 'failed', move, effect, reason: `${error.code}: ${reason}` };
+    const move = moveOf();
+    if (move !== undefined)
+      return { kind: 'failed', move, effect, shard, lost: LOSSES.has(error.code), reason: `${error.code}: ${reason}` };
     throw new AppError('STORE_UNAVAILABLE', reason, { shard, effect, code: error.code }, error);
   }
 }

@@ -8,7 +8,7 @@
 //       repetition completes.
 //   D3. A query says which epoch the asker's pointer has. If the most specific owner record that covers the filter is
 //       `moved`, or no record covers it, the answer is `moved`; the asker refreshes and asks again. The same goes for
-//       `receiving` with a higher epoch. So an empty answer always means that nobody subscribes.
+//       `receiving` with a higher epoch, and for a record whose time is over. So an empty answer always means that nobody subscribes.
 //   D4. `own` with an epoch below the recorded one is refused, and of that epoch with a lower turn.
 //   D5. Rows are erased, and a record is forgotten, only while the store's record of that very slice says what the caller
 //       thinks it says: a task that lost its partition, and does not know yet, takes nothing of its successor's. A record of a

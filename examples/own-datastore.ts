@@ -51,7 +51,7 @@ export interface Memory {
 export const newMemory = (partitions: number): Memory => ({
   partitions,
   rows: new Map(),
-  owners: new OwnerIndex(partitions),
+  owners: new OwnerIndex(partitions, Date.now),
 });
 
 export const openMemoryStore = (memory: Memory): LocalShardStore => new MemoryStore(memory);

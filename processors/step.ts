@@ -24,6 +24,8 @@ export interface Rows<Row> {
   delete(key: string): void;
   entries(): IterableIterator<[string, Row]>;
   readonly size: number;
+  /** How many times the task has been started, this time included: no two starts have an effect under one number. */
+  readonly starts?: number;
 }
 
 /** A table's name and how its rows become bytes. A changed layout gets a new version and reads the old one. */

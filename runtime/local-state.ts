@@ -1,5 +1,5 @@
 // Local state: a task's rows in its local store, and the positions that they stand for. It is brought up to the changelog's
-// end before anything is read, and made anew where it cannot be trusted (K3, K8 and K9 of task.ts).
+// end before anything is read, and made anew where it cannot be trusted (K3, K8, K9 and K10 of task.ts).
 
 import { AppError } from '../schemas/errors.ts';
 import type { Offset } from '../schemas/ids.ts';
@@ -33,6 +33,7 @@ export class LocalState {
   readonly #parts: LocalStateParts;
   #store: Store | undefined;
   #restored = { done: 0, total: 0 };
+  #starts = 1;
 
   constructor(parts: LocalStateParts) {
     this.#parts = parts;
@@ -63,13 +64,13 @@ export class LocalState {
 
   /** The record that tells the changelog of these positions. */
   markOf(inputs: Mark['inputs']): Change {
-    const position: Position = { inputs, incarnation: this.#parts.incarnation };
+    const position: Position = { inputs, incarnation: this.#parts.incarnation, starts: this.#starts };
     return { key: MARK_KEY, value: Buffer.from(JSON.stringify(position), 'utf8') };
   }
 
   /** What a commit has changed; `changelog` is where the log goes on (K3). */
   write(changes: readonly Change[], changelog: Offset, inputs: Mark['inputs']): Promise<void> {
-    return this.#write(changes, changelog, { inputs, incarnation: this.#parts.incarnation });
+    return this.#write(changes, changelog, { inputs, incarnation: this.#parts.incarnation, starts: this.#starts });
   }
 
   async close(): Promise<void> {
@@ -104,7 +105,7 @@ export class LocalState {
     const mark = await store.mark();
     const from = mark?.changelog ?? 0;
     const isOld = this.#mayMissRemovals(mark);
-    let { inputs, incarnation }: Position = mark ?? { inputs: {} };
+    let position: Position = mark ?? { inputs: {} };
     heard();
     const end = await log.restore(from, async (changes, next, total) => {
       heard();
@@ -112,9 +113,9 @@ export class LocalState {
       const rows: Change[] = [];
       for (const change of changes) {
         if (change.key !== MARK_KEY) rows.push(change);
-        else if (change.value !== undefined) ({ inputs, incarnation } = positionIn(change.value));
+        else if (change.value !== undefined) position = positionIn(change.value);
       }
-      await this.#write(rows, next, { inputs, incarnation });
+      await this.#write(rows, next, position);
       this.#restored = { done: next - from, total: total - from };
       ports.meter.add('foreshard_restored_records_total', changes.length, { group });
     });
@@ -126,12 +127,14 @@ export class LocalState {
       );
     }
     if (isOld && end > from) throw this.#tooOld(mark);
-    await this.#write([], end, { inputs, incarnation });
+    await this.#write([], end, position);
+    this.#starts = (position.starts ?? 0) + 1; // K10
     for (const rows of tables) {
+      rows.starts = this.#starts;
       if (rows.table === NO_TABLE) continue;
       for await (const [key, value] of store.entries(rows.prefix)) rows.load(key.slice(rows.prefix.length), value);
     }
-    return this.#inputsOfThisLife({ inputs, incarnation });
+    return this.#inputsOfThisLife(position);
   }
 
   /** K9. A position of an earlier life of a topic says nothing about this one. */
@@ -155,8 +158,13 @@ export class LocalState {
     return Object.fromEntries(Object.entries(inputs).filter(([place]) => !isAnew(place)));
   }
 
-  #write(changes: readonly Change[], changelog: Offset, { inputs, incarnation }: Position): Promise<void> {
-    const mark: Mark = incarnation === undefined ? { changelog, inputs } : { changelog, inputs, incarnation };
+  #write(changes: readonly Change[], changelog: Offset, { inputs, incarnation, starts }: Position): Promise<void> {
+    const mark: Mark = {
+      changelog,
+      inputs,
+      ...(incarnation === undefined ? {} : { incarnation }),
+      ...(starts === undefined ? {} : { starts }),
+    };
     return this.#store!.write(changes, { ...mark, writtenAt: this.#parts.ports.clock.now() });
   }
 
@@ -179,7 +187,7 @@ export class LocalState {
 }
 
 /** What the changelog's mark says of a task's inputs. */
-type Position = Pick<Mark, 'inputs'> & { readonly incarnation?: number | undefined };
+type Position = Pick<Mark, 'inputs' | 'incarnation' | 'starts'>;
 
 /** An earlier release wrote the inputs alone. */
 function positionIn(value: Buffer): Position {

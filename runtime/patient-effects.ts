@@ -58,7 +58,7 @@ export class PatientEffects {
       while (!this.#abandoned) {
         try {
           attempted();
-          return (await this.#unlessAbandoned(stores.perform(effects))) ?? [];
+          return (await this.#unlessAbandoned(stores.perform(effects, () => clock.now() - since))) ?? [];
         } catch (error) {
           if (!(error instanceof AppError) || error.code !== 'STORE_UNAVAILABLE') throw error;
           this.#waiting = this.#waitingFor(error, since);

@@ -176,9 +176,12 @@ export const MARK_KEY = '\u0000mark';
 
 export type Inputs = Mark['inputs'];
 
-/** Performs effects in order. Rejects with STORE_UNAVAILABLE when an owner's shard cannot be reached: the runner repeats. */
+/**
+ * Performs effects in order. Rejects with STORE_UNAVAILABLE when an owner's shard cannot be reached: the runner repeats, and
+ * `waitedMs` tells for how long it has.
+ */
 export interface Effects {
-  perform(effects: readonly Effect[]): Promise<readonly Outcome[]>;
+  perform(effects: readonly Effect[], waitedMs: () => number): Promise<readonly Outcome[]>;
 }
 
 /** Fits models beside the tasks. Always resolves: what went wrong is the result's `failure`. */

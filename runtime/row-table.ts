@@ -12,6 +12,7 @@ export const NO_TABLE: Table<unknown> = {
 
 export class RowTable implements Rows<unknown> {
   readonly table: Table<unknown>;
+  starts = 0;
   readonly #rows = new Map<string, unknown>();
   readonly #dirty = new Set<string>();
 

@@ -15,6 +15,8 @@
 //       but made anew: what was removed meanwhile would be there for ever.
 //   K9. Positions are kept with the incarnation of those topics that may be made anew. When it is raised they are read from
 //       their start; the other inputs go on where they were.
+//   K10. A start counts itself, and commits its number before its first effect: one that died before it could commit what it
+//       had done has said nothing to any store under the number of the next one.
 
 import type { FitRequest } from '../processors/forecast/fits.ts';
 import type { Input, Tick } from '../processors/step.ts';
@@ -30,7 +32,7 @@ import { DEAD_VALUE_BYTES_MAX, deadLetter } from './dead-letter.ts';
 import { LocalState } from './local-state.ts';
 import { Outbox } from './outbox.ts';
 import { PatientEffects, type Waiting } from './patient-effects.ts';
-import type { Batch, Clock, Effects, Fitter, RawRecord, TaskLog } from './ports.ts';
+import type { Batch, Clock, Effects, Fitter, OutRecord, RawRecord, TaskLog } from './ports.ts';
 import { preparePatiently } from './registry-patience.ts';
 import { NO_TABLE, RowTable } from './row-table.ts';
 import type { Logger, Meter } from './telemetry.ts';
@@ -97,6 +99,8 @@ export class Task {
   #bug: unknown;
   #busy: Busy | undefined;
   #inputs: Record<string, Offset> = {};
+  #committedInputs: Record<string, Offset> = {};
+  #isCounted = false; // This start's number is committed.
   #effects: Effect[] = [];
   #recordsPending = 0;
   #moved = false; // Positions have changed since the last commit.
@@ -168,6 +172,7 @@ export class Task {
   restore(): Promise<Readonly<Record<string, Offset>>> {
     return this.#exclusive(async () => {
       this.#inputs = await this.#state.restore();
+      this.#committedInputs = { ...this.#inputs };
       this.#committedAt = this.#ports.clock.now();
       return this.#inputs;
     });
@@ -347,16 +352,7 @@ export class Task {
     if (this.#dead) return;
     const changes: Change[] = [];
     for (const { rows } of this.#runs) rows.drain(changes);
-    const inputs = { ...this.#inputs };
-    const outputs = this.#outbox.records();
-    try {
-      this.#isAt('log');
-      const next = await this.#log.commit({ changelog: [...changes, this.#state.markOf(inputs)], outputs, inputs });
-      await this.#state.write(changes, next, inputs); // K3
-    } catch (error) {
-      this.#dead = true; // K5
-      throw error;
-    }
+    await this.#keep(changes, this.#outbox.records(), { ...this.#inputs });
     const { meter, clock } = this.#ports;
     meter.add('foreshard_dead_lettered_total', this.#outbox.letters.length);
     meter.add('foreshard_commits_total', 1, { group: this.group.name });
@@ -369,9 +365,27 @@ export class Task {
     this.#committedAt = clock.now();
   }
 
+  async #keep(
+    changes: readonly Change[],
+    outputs: readonly OutRecord[],
+    inputs: Record<string, Offset>,
+  ): Promise<void> {
+    try {
+      this.#isAt('log');
+      const next = await this.#log.commit({ changelog: [...changes, this.#state.markOf(inputs)], outputs, inputs });
+      await this.#state.write(changes, next, inputs); // K3
+    } catch (error) {
+      this.#dead = true; // K5
+      throw error;
+    }
+    this.#committedInputs = inputs;
+    this.#isCounted = true;
+  }
+
   /** Performs effects until none is left: an outcome may ask for more, which the apply stage bounds. */
   async #performEffects(): Promise<void> {
     const { meter, clock } = this.#ports;
+    if (this.#effects.length > 0 && !this.#isCounted) await this.#keep([], [], this.#committedInputs); // K10
     while (this.#effects.length > 0 && !this.#dead) {
       const asked = this.#effects;
       this.#effects = [];

@@ -48,6 +48,8 @@ export interface OwnerRecord {
   readonly movedTo?: ShardId;
   /** Which of several words of one epoch is later; absent for 0, as in records of an earlier release. */
   readonly turn?: number;
+  /** For `owned`, of a slice that is at `movedTo` too: look-ups are answered until then, by the host's clock, and are `moved` after. */
+  readonly until?: number;
 }
 
 /** What a shard's record of a slice says when it is forgotten: the same state, and no later epoch. */
@@ -84,16 +86,20 @@ export type Effect =
       /** Which instance it was when it was ready; '' when that is not known. */
       readonly instanceId: string;
     }
-  /** Close the shard and remove all its data, if its store says that nothing lives in it. */
+  /** Close the shard and remove all its data, if its store says that nothing lives in it. One that fails has no outcome. */
   | { readonly kind: 'release'; readonly shard: ShardId }
-  /** Apply the rows, each only if its version is above the stored one. `move` is set when the shard is that move's target. */
+  /**
+   * Apply the rows, each only if its version is above the stored one. `move` is set when the shard is beside the owner in
+   * that move; with `holdMs` the runner repeats a write that fails for so long before it is the move's to deal with.
+   */
   | {
       readonly kind: 'write';
       readonly shard: ShardId;
       readonly rows: readonly SubscriptionRow[];
       readonly move?: MoveId;
+      readonly holdMs?: number;
     }
-  /** Put an owner record. Refused by the store when it has one of a higher epoch. */
+  /** Put an owner record. Refused by the store when it has a later one. */
   | { readonly kind: 'own'; readonly shard: ShardId; readonly owner: OwnerRecord; readonly move?: MoveId }
   /** Forget the owner record of a slice that was split or merged away, or is not coming, if it is as `right` says. */
   | { readonly kind: 'disown'; readonly shard: ShardId; readonly slice: SliceKey; readonly right: DisownRight }
@@ -155,6 +161,14 @@ export type Outcome =
       readonly stale: number;
       readonly foreign?: number;
     }
+  /** A move's owner record is there, or a later one. Of other owner records there is no outcome. */
+  | {
+      readonly kind: 'owned';
+      readonly move: MoveId;
+      readonly shard: ShardId;
+      readonly slice: SliceKey;
+      readonly state: OwnerRecord['state'];
+    }
   | {
       readonly kind: 'copied';
       readonly move: MoveId;
@@ -189,4 +203,13 @@ export type Outcome =
       readonly rest?: Cursor;
     }
   /** A move's own effect could not be performed; an effect on an owner's shard is retried by the runner instead. */
-  | { readonly kind: 'failed'; readonly move: MoveId; readonly effect: Effect['kind']; readonly reason: string };
+  | {
+      readonly kind: 'failed';
+      readonly move: MoveId;
+      readonly effect: Effect['kind'];
+      /** Which of the move's shards has failed. */
+      readonly shard: ShardId;
+      /** It says that its data is not there, or nobody has it: waiting alone does not mend that. */
+      readonly lost: boolean;
+      readonly reason: string;
+    };

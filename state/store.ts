@@ -25,6 +25,8 @@ export interface Mark {
   readonly writtenAt?: number;
   /** Which life of the subscriptions topic its offsets are of. Absent in marks of an earlier release. */
   readonly incarnation?: number;
+  /** How many times the task has been started. Absent in marks of an earlier release. */
+  readonly starts?: number;
 }
 
 /** Ordered keys of one task; one writer. */

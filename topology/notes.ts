@@ -24,8 +24,14 @@ export const forecastNotes = ({ model }: Forecast): readonly Note[] => [
   { metric: 'foreshard_forecasts_total', by: 1, labels: { model } },
 ];
 
-export const progressNotes = ({ body }: Progress): readonly Note[] =>
-  body.kind === 'CommandRefused' ? [refusalNote(body.constraint, body.reason)] : [];
+export function progressNotes({ body }: Progress): readonly Note[] {
+  if (body.kind === 'CommandRefused') return [refusalNote(body.constraint, body.reason)];
+  if (body.kind !== 'SliceLeft' || body.done) return [];
+  const { shardId: shard, slice, livesOn, reason } = body;
+  const message = 'a move has ended without a shard that does not answer; it is told where the slice is once it does';
+  const facts = { shard, slice, livesOn, reason };
+  return [{ metric: 'foreshard_slices_left_total', by: 1, labels: { shard }, line: { level: 'warn', message, facts } }];
+}
 
 export function outcomeNotes(outcome: Outcome): readonly Note[] {
   if (outcome.kind === 'written')

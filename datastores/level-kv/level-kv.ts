@@ -50,6 +50,8 @@ export interface LevelKvSettings {
   readonly cacheBytes?: number;
   /** What it must be (identity.ts); absent: whatever is there, or a new one. */
   readonly opening?: Opening;
+  /** The host's clock. */
+  readonly now?: () => number;
 }
 
 /** 64 MiB: version checks read each key before it is written, and LevelDB's 8 MiB default misses most of them. */
@@ -88,7 +90,7 @@ export async function openLevelKv(folder: string, settings: LevelKvSettings): Pr
     await database.open();
     try {
       await checkFormat(database, settings.partitions);
-      const owners = new OwnerIndex(settings.partitions);
+      const owners = new OwnerIndex(settings.partitions, settings.now ?? Date.now);
       for await (const [key, value] of database.iterator(OWNERS))
         owners.put(JSON.parse(opened(key, value).toString('utf8')));
       const brokers: string[] = [];

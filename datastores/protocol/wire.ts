@@ -62,6 +62,7 @@ const owner = Type.Object(
     epoch: count,
     movedTo: Type.Optional(Type.String({ minLength: 1, maxLength: 128 })),
     turn: Type.Optional(count),
+    until: Type.Optional(time),
   },
   { additionalProperties: false },
 );
@@ -190,6 +191,7 @@ export const ownerOf = (wire: WireOwner): OwnerRecord => ({
   epoch: epoch(wire.epoch),
   ...(wire.movedTo === undefined ? {} : { movedTo: shardId(wire.movedTo) }),
   ...(wire.turn === undefined ? {} : { turn: wire.turn }),
+  ...(wire.until === undefined ? {} : { until: wire.until }),
 });
 
 export const rangeOf = (wire: WireRange): SliceRange => ({

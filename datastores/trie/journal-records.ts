@@ -30,6 +30,8 @@ const KINDS = ['rows', 'erased', 'own', 'disown', 'end', 'identity'] as const;
 const OWNER_STATES = ['owned', 'receiving', 'moved'] as const;
 /** Added to an owner's state: a turn follows. Records of an earlier release have none. */
 const HAS_TURN = 4;
+/** And until when it speaks. */
+const HAS_UNTIL = 8;
 const GONE = 4;
 /** The version of the removed subscription follows. */
 const SINCE = 8;
@@ -85,9 +87,10 @@ function encode(record: JournalRecord): Buffer {
       break;
     case 'own':
       writer.text(record.owner.slice);
-      writer.count(OWNER_STATES.indexOf(record.owner.state) | (record.owner.turn === undefined ? 0 : HAS_TURN));
+      writer.count(OWNER_STATES.indexOf(record.owner.state) | ownerFlags(record.owner));
       writer.count(record.owner.epoch).text(record.owner.movedTo ?? '');
       if (record.owner.turn !== undefined) writer.count(record.owner.turn);
+      if (record.owner.until !== undefined) writer.double(record.owner.until);
       break;
     case 'disown':
       writer.text(record.slice);
@@ -105,6 +108,9 @@ function flagsOf({ gone, since, others }: SubscriptionRow): number {
   const removed = gone ? GONE | (since === undefined ? ALONE : SINCE) : 0;
   return removed | (others === undefined ? 0 : OTHERS);
 }
+
+const ownerFlags = ({ turn, until }: OwnerRecord): number =>
+  (turn === undefined ? 0 : HAS_TURN) | (until === undefined ? 0 : HAS_UNTIL);
 
 function decode(payload: Buffer): JournalRecord {
   const reader = new BinaryReader(payload);
@@ -171,16 +177,18 @@ function removalIn(reader: BinaryReader): Removal {
 function ownerIn(reader: BinaryReader): OwnerRecord {
   const slice = sliceKey(reader.text());
   const flags = reader.count();
-  const state = OWNER_STATES[flags & ~HAS_TURN];
+  const state = OWNER_STATES[flags & ~(HAS_TURN | HAS_UNTIL)];
   if (state === undefined) throw corrupt('an owner record is in no known state');
   const at = epoch(reader.count());
   const movedTo = reader.text();
   const turn = (flags & HAS_TURN) === 0 ? undefined : reader.count();
+  const until = (flags & HAS_UNTIL) === 0 ? undefined : reader.double();
   return {
     slice,
     state,
     epoch: at,
     ...(movedTo === '' ? {} : { movedTo: shardId(movedTo) }),
     ...(turn === undefined ? {} : { turn }),
+    ...(until === undefined ? {} : { until }),
   };
 }

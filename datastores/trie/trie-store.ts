@@ -33,6 +33,8 @@ export interface TrieStoreSettings {
   readonly snapshotFailed?: (failure: AppError) => void;
   /** What it must be (identity.ts); absent: whatever is there, or a new one. */
   readonly opening?: Opening;
+  /** The host's clock. */
+  readonly now?: () => number;
 }
 
 /** 64 MiB: about half a million changes, read again in about a second. */
@@ -49,7 +51,7 @@ export async function openTrieStore(folder: string, settings: TrieStoreSettings)
   const held: Held = {
     identity: undefined,
     table: new SubscriptionTable(settings.partitions, randomInt(2 ** 31)),
-    owners: new OwnerIndex(settings.partitions),
+    owners: new OwnerIndex(settings.partitions, settings.now ?? Date.now),
   };
   let isNew = false;
   const journal = await Journal.open(

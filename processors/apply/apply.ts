@@ -11,10 +11,19 @@ import { integer, type ValuesOf, valuesOf } from '../../schemas/setting.ts';
 import type { Effect, Outcome } from '../../state/effects.ts';
 import { type Emit, type Input, NOTHING, type Rows, type Step, type Tick } from '../step.ts';
 import { aheadNoMore, type CommandSettings, carryOn, contextOf, moveOf, onCommand } from './commands.ts';
+import { isOfLeft, onLeft, onLeftTick } from './left.ts';
 import { MOVE_DEFAULTS, MOVE_SETTINGS, onOutcome, onRestart, onTick } from './move.ts';
 import { COUNTS, LIFE, PartitionState, partitionStates, type Row, storePartitionState } from './partition-state.ts';
 import { effect, type Out, routeEvent, routeEvents, tell } from './route.ts';
-import { askedAgain, firstShards, onProvisioned, onReleased, type ShardSettings, shardsAgain } from './shards.ts';
+import {
+  askedAgain,
+  firstShards,
+  onProvisioned,
+  onReleased,
+  releasedAgain,
+  type ShardSettings,
+  shardsAgain,
+} from './shards.ts';
 
 export { partitionStates, type Row };
 
@@ -74,6 +83,7 @@ export function carryOut(settings: ApplySettings): Step<In, Row, Emit<'progress'
     const row = rows.get(LIFE);
     if (row?.kind === 'life' && row.awake) return handle(rows, row, input, settings);
     const state = row?.kind === 'life' ? row : PartitionState.first(settings.partitions, input.partition);
+    state.begin(rows.starts ?? 0);
     const first = row === undefined ? born(rows, state, settings) : started(rows, state, settings);
     return [...first, ...handle(rows, state, input, settings)];
   };
@@ -138,6 +148,7 @@ function heard(rows: Rows<Row>, state: PartitionState, outcome: Outcome, setting
     case 'counted':
       return counted(state, outcome);
     default: {
+      if (isOfLeft(state, outcome.move)) return onLeft(rows, state, outcome);
       const move = moveOf(rows, outcome.move);
       if (move === undefined) return NOTHING;
       const turn = onOutcome(move, outcome, contextOf(state, move.slice, settings));
@@ -151,7 +162,8 @@ function ticked(rows: Rows<Row>, state: PartitionState, tick: Tick, settings: Ap
   state.wallTime = tick.wallTime;
   state.eventTime = tick.eventTime as PartitionState['eventTime'];
   state.pointerEpoch = tick.pointerEpoch;
-  const out = [...askedAgain(state), ...aheadNoMore(rows, state, settings)];
+  const out = [...askedAgain(state), ...releasedAgain(state, elapsedMs), ...aheadNoMore(rows, state, settings)];
+  out.push(...onLeftTick(rows, state, elapsedMs));
   for (const id of [...state.active]) {
     const move = moveOf(rows, id);
     if (move === undefined) continue;

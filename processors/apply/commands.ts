@@ -13,9 +13,11 @@
 
 import { type Epoch, epoch as epochOf, type MoveId, type SliceKey } from '../../schemas/ids.ts';
 import type { Command, MergeSlices, MoveSlice, SplitSlice, SteerMove } from '../../schemas/records.ts';
+import type { Effect } from '../../state/effects.ts';
 import { fenceRefusal, NOBODY } from '../../state/fence.ts';
 import { filterHash } from '../../state/keys.ts';
 import { NOTHING, type Rows } from '../step.ts';
+import { arrives, leave } from './left.ts';
 import {
   isSwitched,
   type Move,
@@ -121,7 +123,7 @@ export function carryOn(
   rows: Rows<Row>,
   state: PartitionState,
   before: Move | undefined,
-  { move, effects, report }: Turn,
+  { move, effects, report, left }: Turn,
   settings: CommandSettings,
 ): Out[] {
   if (move !== before) {
@@ -136,7 +138,8 @@ export function carryOn(
     for (const id of forgotten) rows.delete(moveRow(id));
     if (forgotten.length > 0 || state.finished.length !== finishedBefore) storePartitionState(rows, state);
   }
-  const out = effects.map(effect);
+  const out = effects.flatMap((each) => [...(isLeaving(each, move) ? staying(state, move) : []), effect(each)]);
+  if (left !== undefined) out.push(leave(rows, state, left));
   if (report !== undefined) out.push(tell(state, move.id, report));
   return out;
 }
@@ -145,6 +148,7 @@ export const contextOf = (state: PartitionState, slice: SliceKey, settings: Move
   settings,
   range: state.rangeOf(slice),
   entries: state.homes.get(slice)?.entries ?? -1,
+  wallTime: state.wallTime,
 });
 
 /** C1. Another command under the same id is not a repetition: somebody foresaw the id. */
@@ -236,6 +240,7 @@ function moveSlice(
   const context = contextOf(state, slice, settings);
   const refusal = moveRefusal(rows, state, body);
   storePartitionState(rows, state);
+  if (refusal === undefined) arrives(rows, state, slice, to);
   if (refusal === undefined)
     return carryOn(rows, state, undefined, { move, effects: [], report: progressOf(move, context) }, settings);
   return [tell(state, id, progressOf({ ...move, phase: 'aborted', reason: refusal }, context))];
@@ -253,15 +258,18 @@ function steerMove(
   const { action, rowsPerSecond } = body;
   const { epoch, reason } = command;
   const turn = onSteer(move, { action, epoch, rowsPerSecond, reason }, contextOf(state, move.slice, settings));
-  const out = carryOn(rows, state, move, turn, settings);
-  return action === 'RETIRE' && turn.effects.length > 0 ? [...staying(state, move), ...out] : out;
+  return carryOn(rows, state, move, turn, settings);
 }
 
+const isLeaving = (each: Effect, { slice, from }: Move): boolean =>
+  each.kind === 'own' && each.shard === from && each.owner.slice === slice && each.owner.state === 'moved';
+
 /** Records of what was carved out of a slice and stays behind when the record of that slice says `moved` (C3). */
-function staying(state: PartitionState, { slice, from }: Move): Out[] {
+function staying(state: PartitionState, { id: move, slice, from }: Move): Out[] {
   return state.rangeOf(slice).except.flatMap((carved) => {
     const { shard, epoch } = state.homeOf(carved);
-    return shard === from ? [effect({ kind: 'own', shard, owner: { slice: carved, state: 'owned', epoch } })] : [];
+    const owner = { slice: carved, state: 'owned', epoch } as const;
+    return shard === from ? [effect({ kind: 'own', shard, owner, move })] : [];
   });
 }
 

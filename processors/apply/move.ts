@@ -15,8 +15,16 @@
 //   M7. From SHARE on the target is as good as the source, and readers ask either: a replica. UNSHARE ends it as a move
 //       from the replica back to the source, of which there is nothing to copy.
 //   M8. What a move says of its slice within one epoch has a turn, above those of what was said before; a start takes new
-//       ones. A task that lost its partition and wakes, or a call that is carried out after it was given up, says and
-//       erases nothing any more: it would take what has been copied and compared since.
+//       ones, above those of every start before it, also of one that died before it could commit. A task that lost its
+//       partition and wakes, or a call that is carried out after it was given up, says and erases nothing any more: it
+//       would take what has been copied and compared since.
+//   M9. After SWITCH nothing waits for a source that does not answer for longer than HOLD_MS. From then on its record speaks
+//       for LEASE_MS at a time, renewed while it answers. A write that fails there is held until that has run out: who is
+//       late is sent on then, and by no store that comes back answered without it. So the source can be given up: the
+//       target has everything, and left.ts tells the source where the slice is once it is back.
+//       The lease has no turn: it takes nothing back from a `moved` that was put under the same epoch.
+//   M10. A source that does not answer before SWITCH may be lost, and the copy be all that there is: the move waits for it,
+//       or for an ABORT, and does not give itself up.
 //
 // At most one chunk effect of a move is under way (`awaiting`), and outcomes come in the order of their effects, before
 // the next tick.
@@ -25,7 +33,7 @@ import { assert } from '../../schemas/errors.ts';
 import type { Epoch, MoveId, ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { MoveProgress, MoveState, SteerAction } from '../../schemas/records.ts';
 import { fallbacksOf, integer } from '../../schemas/setting.ts';
-import type { Cursor, Effect, Outcome, SliceRange } from '../../state/effects.ts';
+import type { Cursor, Effect, Outcome, OwnerRecord, SliceRange } from '../../state/effects.ts';
 
 export interface MoveSettings {
   /** Copy throttle of a move that names none; rows compared and erased count like rows copied. */
@@ -60,6 +68,7 @@ export type Phase =
   | 'shared'
   | 'switched'
   | 'draining'
+  | 'leaving'
   | 'retiring'
   | 'retired'
   | 'aborting'
@@ -75,8 +84,9 @@ const NEXT: Record<Phase, readonly Phase[]> = {
   verified: ['switched', 'shared', 'aborting'],
   shared: ['switched'], // Readers ask the target: it can be left by a switch back alone (M7).
   switched: ['draining'], // Past the pointer switch there is no way back (M4).
-  draining: ['retiring'],
-  retiring: ['retired'],
+  draining: ['leaving', 'retired'], // Retired at once: the source has been given up (M9).
+  leaving: ['retiring', 'retired'],
+  retiring: ['retired', 'leaving'], // Back to leaving: a restart (M6).
   aborting: ['aborted'],
   retired: [],
   aborted: [],
@@ -93,6 +103,7 @@ const STATE: Record<Exclude<Phase, 'aborting'>, MoveState> = {
   shared: 'SHARED',
   switched: 'SWITCHED',
   draining: 'DRAINING',
+  leaving: 'DRAINING',
   retiring: 'DRAINING',
   retired: 'RETIRED',
   aborted: 'ABORTED',
@@ -111,10 +122,17 @@ const RESTING: ReadonlySet<Phase> = new Set(['verified', 'shared', 'draining']);
 const FIRST_BACKOFF_MS = 200;
 const BACKOFF_MS_MAX = 10_000;
 const REPORT_MS = 1_000;
+/** How long a source answers late readers at a time (M9): many times what a renewal takes, and what its partition waits. */
+const LEASE_MS = 10_000;
+/** What the clocks of two hosts may be apart: far more than NTP leaves. */
+const CLOCK_SKEW_MS = 2_000;
+const HOLD_MS = LEASE_MS + CLOCK_SKEW_MS;
 /** A tick that comes late gives at most this much budget: a stall must not be followed by a burst. */
 const BURST_MS_MAX = 1_000;
 
 type ChunkKind = 'copy' | 'compare' | 'erase';
+/** `own`: a word for the source (M9). */
+type Awaited = ChunkKind | 'own';
 
 export interface Move {
   readonly kind: 'move';
@@ -134,7 +152,7 @@ export interface Move {
   readonly cursor: Cursor | undefined;
   /** Rows that may be worked on now. */
   readonly budgetRows: number;
-  readonly awaiting: ChunkKind | undefined;
+  readonly awaiting: Awaited | undefined;
   /** What is awaited was asked before the move took another turn: its outcome says nothing. */
   readonly discard: boolean;
   /** Row limit of the last chunk: a chunk that differs is copied again with the same limit. */
@@ -144,6 +162,14 @@ export interface Move {
   /** A try has failed since the last tick. */
   readonly failing: boolean;
   readonly failures: number;
+  /** What failed last was the source, before SWITCH (M10). */
+  readonly sourceAway?: boolean;
+  /** The shard that failed last said that its data is not there. */
+  readonly lost?: boolean;
+  /** The latest time that the source may have been given to answer late readers (M9). */
+  readonly leasedUntil?: number;
+  /** The source gets nothing any more (M9). */
+  readonly givenUp?: boolean;
   /** How often the copy began anew since a write to the target had failed. */
   readonly restarts: number;
   readonly waitMs: number;
@@ -163,6 +189,15 @@ export interface MoveContext {
   readonly range: SliceRange;
   /** Live rows of the slice when last counted; -1 while unknown. */
   readonly entries: number;
+  /** The host's clock at the last tick; absent before the first one. */
+  readonly wallTime?: number | undefined;
+}
+
+/** A shard that is to be told where a slice is, and to be emptied of it, once it answers. */
+export interface Left {
+  readonly shard: ShardId;
+  readonly owner: OwnerRecord;
+  readonly reason: string;
 }
 
 export interface Turn {
@@ -170,6 +205,8 @@ export interface Turn {
   readonly effects: readonly Effect[];
   /** What to tell the planner, or `undefined` when there is nothing new. */
   readonly report: MoveProgress | undefined;
+  /** A shard of the move that was given up. */
+  readonly left?: Left;
 }
 
 export function newMove(parts: {
@@ -208,16 +245,18 @@ export function newMove(parts: {
 }
 
 export const isFinished = (move: Move): boolean => NEXT[move.phase].length === 0;
-export const isSwitched = ({ phase }: Move): boolean =>
-  phase === 'switched' || phase === 'draining' || phase === 'retiring' || phase === 'retired';
+export const isSwitched = ({ phase }: Move): boolean => phase === 'retiring' || phase === 'retired' || drains(phase);
 
-const canAbort = ({ phase }: Move): boolean => phase === 'aborting' || NEXT[phase].includes('aborting');
+/** The source still gets the slice's events. */
+const drains = (phase: Phase): boolean => phase === 'switched' || phase === 'draining' || phase === 'leaving';
+
+const canAbort = ({ phase }: Move): boolean => NEXT[phase].includes('aborting');
 
 /**
- * The shard that gets the slice's events beside the owner (M1). With `move` set a failed write is the move's to repair;
- * without it the runner repeats the write until it succeeds (M3).
+ * The shard that gets the slice's events beside the owner (M1). With `move` set a failed write is the move's to repair, with
+ * `holdMs` after the runner has repeated it for so long; without either the runner repeats it until it succeeds (M3).
  */
-export function secondShardOf(move: Move): { readonly shard: ShardId; readonly move: MoveId | undefined } | undefined {
+export function secondShardOf(move: Move): Second | undefined {
   switch (move.phase) {
     case 'copying':
     case 'verifying':
@@ -228,10 +267,17 @@ export function secondShardOf(move: Move): { readonly shard: ShardId; readonly m
       return { shard: move.to, move: undefined };
     case 'switched':
     case 'draining':
-      return { shard: move.from, move: undefined };
+    case 'leaving':
+      return move.givenUp ? undefined : { shard: move.from, move: move.id, holdMs: HOLD_MS };
     default:
       return undefined;
   }
+}
+
+export interface Second {
+  readonly shard: ShardId;
+  readonly move: MoveId | undefined;
+  readonly holdMs?: number;
 }
 
 /** Time has passed: budget grows, what waited goes on, what failed is tried again or given up. */
@@ -245,7 +291,12 @@ export function onTick(before: Move, elapsedMs: number, context: MoveContext): T
     waitMs: Math.max(0, before.waitMs - passedMs),
     sinceReportMs: before.sinceReportMs + passedMs,
   };
-  if (move.failing) return turn(before, retried(move, context), [], context);
+  if (drains(move.phase) && !move.givenUp) return draining(before, move, context);
+  if (move.failing) {
+    const isOver = move.lost === true || move.failures + 1 > context.settings.failuresMax;
+    if (isOver && (move.phase === 'retiring' || move.phase === 'aborting')) return givenUp(before, move, context);
+    return turn(before, retried(move, context), [], context);
+  }
   if (move.paused) return turn(before, move, [], context);
   switch (move.phase) {
     case 'planned':
@@ -261,6 +312,7 @@ export function onTick(before: Move, elapsedMs: number, context: MoveContext): T
 
 /** An effect of this move has come to something. */
 export function onOutcome(before: Move, outcome: Outcome, context: MoveContext): Turn {
+  if (isFinished(before)) return afterTheEnd(before, outcome);
   switch (outcome.kind) {
     case 'copied':
       return chunkDone(before, 'copy', outcome.rows, context, (move) => {
@@ -286,8 +338,17 @@ export function onOutcome(before: Move, outcome: Outcome, context: MoveContext):
       });
     case 'erased':
       return erasedChunk(before, outcome, context);
-    case 'failed':
-      return turn(before, failed(before, outcome.effect, outcome.reason), [], context);
+    case 'owned':
+      return sourceTold(before, outcome, context);
+    case 'failed': {
+      const { effect, shard, lost, reason } = outcome;
+      const move = { ...before, lost };
+      if (effect === 'write' && drains(move.phase))
+        return move.givenUp
+          ? { move: before, effects: [], report: undefined }
+          : givenUp(before, { ...move, reason }, context);
+      return turn(before, failed(move, effect, shard, reason), [], context);
+    }
     default:
       return { move: before, effects: [], report: undefined };
   }
@@ -334,15 +395,18 @@ export function onSteer(
       if (command.epoch <= before.epoch) return refuse(`epoch ${command.epoch} is not above ${before.epoch}`);
       const back = command.action === 'UNSHARE' ? { from: before.to, to: before.from } : {}; // M7
       const move = entered({ ...before, ...back, epoch: command.epoch }, next);
-      return accept(move, [owned(move)]);
+      if (next === 'shared' || context.wallTime === undefined) return accept(move, [owned(move)]);
+      const leased: Move = { ...move, leasedUntil: context.wallTime + LEASE_MS, awaiting: 'own' };
+      return accept(leased, [owned(leased), lease(leased)]);
     }
     case 'RETIRE': {
-      if (before.phase === 'retiring') return accept(before); // Said twice.
+      if (before.phase === 'leaving' || before.phase === 'retiring') return accept(before); // Said twice.
       if (before.phase !== 'switched' && before.phase !== 'draining')
         return refuse('the pointer has not been switched');
       const drained = before.phase === 'switched' ? entered(before, 'draining') : before;
-      const move = entered(drained, 'retiring');
-      return accept(move, [moved(move)]); // M5: erasing begins after it, on the next tick.
+      if (drained.givenUp) return accept(entered(drained, 'retired'));
+      const move = leaving(drained);
+      return accept(move, [moved(move)]);
     }
   }
 }
@@ -351,12 +415,14 @@ export function onSteer(
 export function onRestart(before: Move, context: MoveContext): Turn {
   let move: Move = { ...before, awaiting: undefined, discard: false };
   if (move.phase === 'settling') move = entered(move, 'verifying');
-  else if (move.phase === 'verifying') move = { ...move, cursor: undefined, recopying: false, rowsVerified: 0 }; // M6
+  else if (move.phase === 'verifying')
+    move = { ...move, cursor: undefined, recopying: false, rowsVerified: 0 }; // M6
+  else if (move.phase === 'retiring' || move.phase === 'leaving') move = leaving(move); // M5
   const effects: Effect[] = [];
   if (move.phase === 'shared') effects.push(owned(move));
   else if (secondShardOf(move)?.shard === move.to) effects.push(receiving(move));
   else if (move.phase === 'switched' || move.phase === 'draining') effects.push(owned(move));
-  else if (move.phase === 'retiring') effects.push(owned(move), moved(move));
+  else if (move.phase === 'leaving') effects.push(owned(move), moved(move));
   return turn(before, move, effects, context);
 }
 
@@ -433,6 +499,61 @@ function chunkOf(move: Move, limit: number, range: SliceRange): (Effect & { read
   }
 }
 
+/** A tick of a move whose source answers late readers, or is being told that it no longer does (M9). */
+function draining(before: Move, ticked: Move, context: MoveContext): Turn {
+  const { wallTime } = context;
+  const move = ticked.phase === 'switched' ? entered(ticked, 'draining') : ticked;
+  if (wallTime === undefined) return turn(before, move, [], context);
+  if (move.failing) {
+    const leasedUntil = move.leasedUntil ?? wallTime + LEASE_MS;
+    if (wallTime > leasedUntil + CLOCK_SKEW_MS) return givenUp(before, move, context);
+    return turn(before, retried({ ...move, leasedUntil }, context), [], context);
+  }
+  if (move.awaiting !== undefined || move.waitMs > 0) return turn(before, move, [], context);
+  if (move.phase === 'leaving') return turn(before, { ...move, awaiting: 'own' }, [moved(move)], context);
+  const isAgain = move.failures > 0; // With what it was to be told before: it may have it, and is given no more time.
+  if (!isAgain && (move.leasedUntil ?? 0) - wallTime > LEASE_MS / 2) return turn(before, move, [], context);
+  const leasedUntil = isAgain ? (move.leasedUntil ?? 0) : wallTime + LEASE_MS;
+  const leased: Move = { ...move, leasedUntil, awaiting: 'own' };
+  return turn(before, leased, [lease(leased)], context);
+}
+
+/** The source has a word of ours, or a later one. */
+function sourceTold(
+  before: Move,
+  { shard, slice, state }: Extract<Outcome, { kind: 'owned' }>,
+  context: MoveContext,
+): Turn {
+  const isAwaited = before.awaiting === 'own' && shard === before.from && slice === before.slice;
+  if (!isAwaited || (before.phase === 'leaving' && state !== 'moved'))
+    return { move: before, effects: [], report: undefined };
+  const move: Move = { ...before, awaiting: undefined, discard: false, failing: false, failures: 0 };
+  if (move.phase !== 'leaving') return turn(before, move, [], context);
+  return working(before, entered(move, 'retiring'), [], context); // M5
+}
+
+/** The last word of a move that was given up may fail too (M5). */
+function afterTheEnd(move: Move, outcome: Outcome): Turn {
+  const nothing: Turn = { move, effects: [], report: undefined };
+  if (move.phase !== 'aborted' || outcome.kind !== 'failed' || outcome.effect !== 'own') return nothing;
+  const { shard, owner } = stayed(move);
+  return { ...nothing, left: { shard, owner, reason: outcome.reason } };
+}
+
+/** Nothing more is asked of the shard that the slice is not on: left.ts sees to it once it answers. */
+function givenUp(before: Move, failing: Move, context: MoveContext): Turn {
+  const isTarget = failing.phase === 'aborting';
+  const shard = isTarget ? failing.to : failing.from;
+  const why = isTarget ? `${failing.reason}; rows may be left at ${shard}` : `${shard} is given up: ${failing.reason}`;
+  const freed: Move = { ...failing, failing: false, failures: 0, waitMs: 0, awaiting: undefined, discard: false };
+  const move: Move = { ...freed, givenUp: true, reason: why };
+  const isLast = move.phase !== 'switched' && move.phase !== 'draining';
+  const over = isLast ? entered(move, isTarget ? 'aborted' : 'retired') : move;
+  const { owner } = isTarget ? stayed(entered(freed, 'aborted')) : moved(move);
+  const turns = move.turn === undefined ? {} : { turn: move.turn + TURNS - 1 };
+  return { ...turn(before, over, [], context), left: { shard, owner: { ...owner, ...turns }, reason: failing.reason } };
+}
+
 /** Takes the outcome of the chunk under way and asks for the next one. */
 function chunkDone(
   before: Move,
@@ -444,9 +565,9 @@ function chunkDone(
 ): Turn {
   if (before.awaiting !== kind) return { move: before, effects: [], report: undefined };
   const spent = Math.max(1, rows); // An empty chunk costs too, so that a cycle ends.
-  const freed = { ...before, awaiting: undefined, discard: false, budgetRows: before.budgetRows - spent };
+  const freed: Move = { ...before, awaiting: undefined, discard: false, budgetRows: before.budgetRows - spent };
   if (before.discard || before.failing) return working(before, freed, [], context);
-  const move = then({ ...freed, failures: 0 });
+  const move = then({ ...freed, failures: 0, sourceAway: false });
   return working(before, move, effectsOf(move), context);
 }
 
@@ -476,7 +597,9 @@ function erasedChunk(
 }
 
 /** An effect could not be performed. A lost write to the target spoils the copy: it begins anew. */
-function failed(move: Move, effect: Effect['kind'], reason: string): Move {
+function failed(move: Move, effect: Effect['kind'], shard: ShardId, what: string): Move {
+  const isSource = shard === move.from && (move.phase === 'copying' || move.phase === 'verifying');
+  const reason = isSource ? `waits for ${shard}, or for somebody to abort it: ${what}` : what;
   const freed = move.awaiting === effect ? { ...move, awaiting: undefined, discard: false } : move;
   if (effect === 'write') {
     if (move.phase === 'copying')
@@ -488,21 +611,23 @@ function failed(move: Move, effect: Effect['kind'], reason: string): Move {
   if (effect === 'own') {
     if (move.phase === 'copying')
       return { ...freed, failing: true, cursor: undefined, discard: freed.awaiting !== undefined, reason };
-    return move.phase === 'provisioning' ? { ...freed, failing: true, reason } : freed;
+    const isEmptying = move.phase === 'provisioning' || move.phase === 'aborting';
+    const isAwaited = isEmptying || (drains(move.phase) && move.awaiting === 'own');
+    return isAwaited ? { ...freed, failing: true, reason } : freed;
   }
-  return move.awaiting === effect && !move.discard ? { ...freed, failing: true, reason } : freed;
+  if (move.awaiting !== effect || move.discard) return freed;
+  return { ...freed, failing: true, reason, sourceAway: isSource };
 }
 
 /** Decides at a tick about what failed since the last one: wait and try again, or give up while that is possible. */
 function retried(move: Move, context: MoveContext): Move {
   const failures = move.failures + 1;
-  const restarts = move.phase === 'copying' && move.cursor === undefined ? move.restarts + 1 : move.restarts;
+  const isRestart = move.phase === 'copying' && move.cursor === undefined && !move.sourceAway;
+  const restarts = isRestart ? move.restarts + 1 : move.restarts;
   const waitMs = Math.min(BACKOFF_MS_MAX, FIRST_BACKOFF_MS * 2 ** Math.min(failures - 1, 10));
   const again = { ...move, failing: false, failures, restarts, waitMs };
   if (Math.max(failures, restarts) <= context.settings.failuresMax || !canAbort(move)) return again;
-  // What is left at a target that cannot be reached is erased by the next move to it (M2); no pointer ever named it.
-  if (move.phase === 'aborting')
-    return { ...entered(again, 'aborted'), reason: `${move.reason}; rows may be left at ${move.to}` };
+  if (move.sourceAway) return again; // M10
   return aborting(again, `given up after ${Math.max(failures, restarts)} failures: ${move.reason}`);
 }
 
@@ -521,6 +646,15 @@ function entered(move: Move, phase: Phase): Move {
   };
 }
 
+/** The source is about to be told that it has moved (M5). */
+const leaving = (move: Move): Move => ({
+  ...(move.phase === 'leaving' ? move : entered(move, 'leaving')),
+  awaiting: 'own',
+  discard: false,
+  failing: false,
+  waitMs: 0,
+});
+
 const aborting = (move: Move, reason: string): Move => ({
   ...entered(move, 'aborting'),
   paused: false,
@@ -531,12 +665,15 @@ const aborting = (move: Move, reason: string): Move => ({
 
 // ---- owner records -------------------------------------------------------------------------------------------------
 
+type Owning = Extract<Effect, { kind: 'own' }>;
+
 /** How many a move takes (M8): before its copy, from the copy on, and at its end. */
 export const TURNS = 3;
 
 function turnOf({ turn, phase }: Move): { readonly turn?: number } {
   if (turn === undefined) return {};
-  if (phase === 'retiring' || phase === 'retired' || phase === 'aborted') return { turn: turn + 2 };
+  if (phase === 'leaving' || phase === 'retiring' || phase === 'retired' || phase === 'aborted')
+    return { turn: turn + 2 };
   return { turn: phase === 'planned' || phase === 'provisioning' ? turn : turn + 1 };
 }
 
@@ -547,22 +684,32 @@ const receiving = (move: Move): Effect => ({
   move: move.id,
 });
 
+/** M9. What the source answers late readers by. */
+const lease = ({ id, from, to, slice, epoch, leasedUntil }: Move): Effect => ({
+  kind: 'own',
+  shard: from,
+  owner: { slice, state: 'owned', epoch, movedTo: to, until: leasedUntil! },
+  move: id,
+});
+
 const owned = ({ to, slice, epoch }: Move): Effect => ({
   kind: 'own',
   shard: to,
   owner: { slice, state: 'owned', epoch },
 });
 
-const moved = (move: Move): Effect => ({
+const moved = (move: Move): Owning => ({
   kind: 'own',
   shard: move.from,
   owner: { slice: move.slice, state: 'moved', epoch: move.epoch, movedTo: move.to, ...turnOf(move) },
+  move: move.id,
 });
 
-const stayed = (move: Move): Effect => ({
+const stayed = (move: Move): Owning => ({
   kind: 'own',
   shard: move.to,
   owner: { slice: move.slice, state: 'moved', epoch: move.epoch, movedTo: move.from, ...turnOf(move) },
+  move: move.id,
 });
 
 const rateOf = (move: Move, context: MoveContext): number =>

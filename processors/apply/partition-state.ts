@@ -18,13 +18,13 @@ import {
   type SliceKey,
 } from '../../schemas/ids.ts';
 import type { Command } from '../../schemas/records.ts';
-import type { Cursor, SliceRange } from '../../state/effects.ts';
+import type { Cursor, OwnerRecord, SliceRange } from '../../state/effects.ts';
 import type { Writer } from '../../state/fence.ts';
 import { FIRST_EPOCH, firstShardOf } from '../../state/genesis.ts';
 import { groupSlice, hashSlice, partitionOf } from '../../state/keys.ts';
 import { SliceTree } from '../../state/slice-tree.ts';
 import type { Rows, Table } from '../step.ts';
-import { isFinished, type Move, secondShardOf, TURNS } from './move.ts';
+import { isFinished, type Move, type Second, secondShardOf, TURNS } from './move.ts';
 
 /** A shard that this task provisions and reports about. */
 export interface ShardWork {
@@ -75,7 +75,14 @@ export interface SliceRow {
   readonly epoch: Epoch;
 }
 
-export type Row = PartitionState | SliceRow | Move | ShardWork | Done | Counts | Fence | Ahead;
+/** What a shard that did not answer is to be told of a slice, and emptied of (left.ts). */
+export interface LeftRow {
+  readonly kind: 'left';
+  readonly shard: ShardId;
+  readonly owner: OwnerRecord;
+}
+
+export type Row = PartitionState | SliceRow | Move | ShardWork | Done | Counts | Fence | Ahead | LeftRow;
 
 export const LIFE = 'life';
 export const COUNTS = 'counts';
@@ -84,7 +91,17 @@ export const sliceRow = (slice: SliceKey): string => `slice/${slice}`;
 export const moveRow = (id: MoveId): string => `move/${id}`;
 export const shardRow = (id: ShardId): string => `shard/${id}`;
 export const aheadRow = (command: string): string => `ahead/${command}`;
+export const leftRow = (shard: ShardId, slice: SliceKey): string => `left/${shard}/${slice}`;
 export const commandRow = (id: string): string => `command/${id}`;
+
+/** How far the asking is of what a row of `left` says. */
+export interface Asking {
+  readonly waitMs: number;
+  readonly failures: number;
+  readonly isAsked: boolean;
+}
+
+export const NEVER_ASKED: Asking = { waitMs: 0, failures: 0, isAsked: false };
 
 export interface Wanted {
   readonly datastoreType: string;
@@ -101,7 +118,7 @@ export interface SlicePlacement {
   epoch: Epoch;
   moving: MoveId | undefined;
   /** The shard that gets each event too while the slice moves. */
-  second: { readonly shard: ShardId; readonly move: MoveId | undefined } | undefined;
+  second: Second | undefined;
   /** Live rows and their bytes when last counted; -1 while unknown. */
   entries: number;
   bytes: number;
@@ -112,6 +129,9 @@ export interface SlicePlacement {
   /** What a count under way has found so far, and where it goes on. */
   counting: { readonly entries: number; readonly bytes: number; readonly rest: Cursor } | undefined;
 }
+
+/** Far more than the moves of one start take. */
+const TURNS_PER_START = 2 ** 24;
 
 export class PartitionState {
   readonly kind = 'life';
@@ -132,11 +152,15 @@ export class PartitionState {
   readonly commandOrder: string[] = [];
   /** Shards that are asked for at each tick until they are ready. */
   readonly unready = new Map<ShardId, Wanted>();
+  /** Shards that are to go: how long until their stores are asked again. */
+  readonly releasing = new Map<ShardId, number>();
   readonly toCount = new Set<SliceKey>();
   /** Of the pointer table when last told; `undefined` where nobody tells. */
   pointerEpoch: number | undefined;
   /** Rows of commands that wait for it, oldest first. */
   readonly ahead = new Set<string>();
+  /** Rows of shards that are to be told where a slice is, by key. */
+  readonly left = new Map<string, Asking>();
   /** Slices that came, went or have another home since `storePartitionState`. */
   readonly changed = new Set<SliceKey>();
   readonly #ranges = new Map<SliceKey, SliceRange>();
@@ -167,6 +191,11 @@ export class PartitionState {
     const turn = this.turn + 1;
     this.turn += TURNS;
     return turn;
+  }
+
+  /** What is said from now on is later than what any earlier start said, committed or not (M8 of move.ts). */
+  begin(starts: number): void {
+    this.turn = Math.max(this.turn, starts * TURNS_PER_START);
   }
 
   /** The slice lives there from that epoch on. */
@@ -237,6 +266,7 @@ export class PartitionState {
       else if (row.kind === 'slice') this.#load(row);
       else if (row.kind === 'move' && !isFinished(row)) moves.push(row);
       else if (row.kind === 'ahead') this.ahead.add(key);
+      else if (row.kind === 'left') this.left.set(key, NEVER_ASKED);
     }
     commands.sort((a, b) => a[1] - b[1]);
     this.commandOrder.push(...commands.map(([key]) => key));

@@ -5,11 +5,12 @@
 //       A trie event brings the life of that topic that it was read in.
 
 import { assert } from '../../schemas/errors.ts';
-import type { MoveId, Offset, ShardId, SliceKey } from '../../schemas/ids.ts';
+import type { Offset, SliceKey } from '../../schemas/ids.ts';
 import type { Progress, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
 import type { Effect, SubscriptionRow } from '../../state/effects.ts';
 import { placeOf } from '../../state/keys.ts';
 import { type Emit, NOTHING } from '../step.ts';
+import type { Second } from './move.ts';
 import type { PartitionState, SlicePlacement } from './partition-state.ts';
 
 export type Out = Emit<'progress', Progress> | Emit<'effects', Effect>;
@@ -25,8 +26,8 @@ export function routeEvent(
   const slice = state.tree.concreteSliceOf(event.topicFilter, state.partition, event.clientId);
   const home = counted(state, slice);
   const rows = [rowOf(event, offset, incarnation)];
-  const first = writing(home.shard, rows, undefined);
-  return home.second === undefined ? [first] : [first, writing(home.second.shard, rows, home.second.move)];
+  const first = writing({ shard: home.shard, move: undefined }, rows);
+  return home.second === undefined ? [first] : [first, writing(home.second, rows)];
 }
 
 /** The writes of a batch of trie events; neighbours that go to the same shard share one effect. */
@@ -40,8 +41,8 @@ export function routeEvents(state: PartitionState, batch: WildcardEvents, incarn
     if (home !== last) {
       last = home;
       rows = [];
-      out.push(writing(home.shard, rows, undefined));
-      if (home.second !== undefined) out.push(writing(home.second.shard, rows, home.second.move));
+      out.push(writing({ shard: home.shard, move: undefined }, rows));
+      if (home.second !== undefined) out.push(writing(home.second, rows));
     }
     rows.push(rowOf(event, event.offset, event.incarnation >= 0 ? event.incarnation : incarnation));
   }
@@ -74,8 +75,12 @@ function rowOf(event: SubscriptionEvent, offset: Offset, incarnation: number): S
 /** Effects are local to the task and performed in order: they need no key. */
 export const effect = (value: Effect): Out => ({ topic: 'effects', key: '', value });
 
-const writing = (shard: ShardId, rows: readonly SubscriptionRow[], move: MoveId | undefined): Out =>
-  effect(move === undefined ? { kind: 'write', shard, rows } : { kind: 'write', shard, rows, move });
+function writing({ shard, move, holdMs }: Second, rows: readonly SubscriptionRow[]): Out {
+  if (move === undefined) return effect({ kind: 'write', shard, rows });
+  return effect(
+    holdMs === undefined ? { kind: 'write', shard, rows, move } : { kind: 'write', shard, rows, move, holdMs },
+  );
+}
 
 export const tell = (state: PartitionState, key: string, body: Progress['body']): Out => ({
   topic: 'progress',

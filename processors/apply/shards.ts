@@ -4,7 +4,7 @@
 //   P2. One task reports about a shard: the one that was commanded, or for the first shards the one that `reportsOn` names.
 //   P3. A shard that is not ready is asked for again at each tick; after `provisionTriesMax` failures it is given up.
 //   P4. This task knows of its own slices alone, so a release is the store's to grant: its records are those of all tasks.
-//       What is refused stays as it was, and the planner is told.
+//       What is refused stays as it was, and the planner is told. A store that does not answer is asked again later.
 //   P5. A shard is made while it is being allocated, and at genesis. After it was ready once no task has it made again: it
 //       would come back empty, and be believed. It is lost then, and asked for until it is back.
 
@@ -13,6 +13,7 @@ import type { Command, ShardProgressState } from '../../schemas/records.ts';
 import type { Outcome } from '../../state/effects.ts';
 import { FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD, type GenesisSettings } from '../../state/genesis.ts';
 import { NOTHING, type Rows } from '../step.ts';
+import { shardGone } from './left.ts';
 import { type PartitionState, type Row, reportsOn, type ShardWork, shardRow, type Wanted } from './partition-state.ts';
 import { effect, type Out, tell } from './route.ts';
 
@@ -39,7 +40,7 @@ export function shardsAgain(rows: Rows<Row>, state: PartitionState, settings: Sh
     if (state.uses(shard)) state.unready.set(shard, { datastoreType, resize: false, create: false, instanceId: '' });
   for (const [, row] of rows.entries()) {
     if (row.kind !== 'shard' || row.state === 'failed') continue;
-    if (row.state === 'releasing') out.push(effect({ kind: 'release', shard: row.shard }));
+    if (row.state === 'releasing') out.push(release(state, row.shard));
     else state.unready.set(row.shard, wanted(row));
   }
   return [...askedAgain(state), ...out];
@@ -47,6 +48,16 @@ export function shardsAgain(rows: Rows<Row>, state: PartitionState, settings: Sh
 
 export const askedAgain = (state: PartitionState): Out[] =>
   [...state.unready.keys()].map((shard) => provision(state, shard));
+
+/** On each tick: shards that are to go, and whose stores have not answered (P4). */
+export function releasedAgain(state: PartitionState, elapsedMs: number): Out[] {
+  const out: Out[] = [];
+  for (const [shard, waitMs] of state.releasing) {
+    if (waitMs <= elapsedMs) out.push(release(state, shard));
+    else state.releasing.set(shard, waitMs - elapsedMs);
+  }
+  return out;
+}
 
 export function onShardCommand(
   rows: Rows<Row>,
@@ -62,7 +73,7 @@ export function onShardCommand(
   if (busy) return [report(state, row, 'FAILED', 'not released: a slice lives there or moves there')];
   state.unready.delete(shard);
   rows.set(shardRow(shard), { ...row, state: 'releasing', sinceWallMs: state.wallTime ?? 0 });
-  return [effect({ kind: 'release', shard })];
+  return [release(state, shard)];
 }
 
 export function onProvisioned(
@@ -102,6 +113,8 @@ export function onReleased(
   { shard, refused }: Extract<Outcome, { readonly kind: 'released' }>,
 ): readonly Out[] {
   const row = rows.get(shardRow(shard));
+  state.releasing.delete(shard);
+  if (refused === '') shardGone(rows, state, shard);
   if (row?.kind !== 'shard' || row.state !== 'releasing') return NOTHING;
   if (refused === '' || row.datastoreType === '') rows.delete(shardRow(shard));
   else rows.set(shardRow(shard), { ...row, state: 'ready' });
@@ -129,9 +142,18 @@ function ask(
   const row: ShardWork =
     known?.kind === 'shard' ? { ...fresh, instanceId: known.instanceId, address: known.address } : fresh;
   rows.set(shardRow(shard), row);
+  life.releasing.delete(shard);
   life.unready.set(shard, wanted(row));
   return [provision(life, shard), report(life, row, 'PROVISIONING', '')];
 }
+
+function release(state: PartitionState, shard: ShardId): Out {
+  state.releasing.set(shard, RELEASE_AGAIN_MS);
+  return effect({ kind: 'release', shard });
+}
+
+/** Nothing waits for a shard to go, and a question may cost the time of a call that is not answered. */
+const RELEASE_AGAIN_MS = 60_000;
 
 function provision(state: PartitionState, shard: ShardId): Out {
   return effect({ kind: 'provision', shard, ...state.unready.get(shard)! });

@@ -124,6 +124,16 @@ export const METRICS: Readonly<Record<string, Declared>> = {
   },
   foreshard_effect_retries_total: { kind: 'counter', help: 'Effects repeated because a store did not answer.' },
   foreshard_shards_lost: { kind: 'gauge', help: 'Shards whose data this process has looked for in vain.' },
+  foreshard_slices_left: {
+    kind: 'gauge',
+    help: 'Slices of which a shard that was given up is still to be told where they are, and to be emptied.',
+    labels: ['shard'],
+  },
+  foreshard_slices_left_total: {
+    kind: 'counter',
+    help: 'Moves that ended without one of their shards, which did not answer.',
+    labels: ['shard'],
+  },
   foreshard_snapshot_failures_total: { kind: 'counter', help: 'Snapshots of trie shards that the disk refused.' },
   foreshard_moves: { kind: 'gauge', help: 'Moves, by state.', labels: ['state'] },
   foreshard_operation_cost: {

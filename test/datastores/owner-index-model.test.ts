@@ -252,7 +252,7 @@ class World {
   #shard(id: ShardId): Shard {
     let shard = this.#shards.get(id);
     if (shard === undefined) {
-      shard = { rows: new Map(), owners: new OwnerIndex(1) };
+      shard = { rows: new Map(), owners: new OwnerIndex(1, () => this.#wallMs) };
       this.#shards.set(id, shard);
     }
     return shard;
@@ -292,7 +292,9 @@ class World {
       case 'own': {
         const { owners } = this.#shard(effect.shard);
         if (owners.accepts(effect.owner)) owners.put(effect.owner);
-        return undefined;
+        const { move, shard, owner } = effect;
+        if (move === undefined) return undefined;
+        return { kind: 'owned', move, shard, slice: owner.slice, state: owner.state };
       }
       case 'disown':
         this.#shard(effect.shard).owners.delete(effect.slice);

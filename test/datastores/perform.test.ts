@@ -54,7 +54,7 @@ describe('performing effects', () => {
   const rowsOf = async (shard: ShardId) => (await (await shards.store(shard)).scan(WHOLE, undefined, 100)).rows;
   const rows = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((client, i) => row(`t/${i % 3}`, client, i, { gone: i === 2 }));
 
-  test('each kind of effect has its outcome, in order; own and disown have none', async () => {
+  test('each kind of effect has its outcome, in order; a move’s own too, other ones and disown have none', async () => {
     const effects: Effect[] = [
       {
         kind: 'provision',
@@ -93,6 +93,7 @@ describe('performing effects', () => {
       },
       { kind: 'written', shard: FROM, applied: 7, stale: 0 },
       { kind: 'counted', slice: hashSlice(0), entries: 6, bytes: 6 * (32 + 3 + 1 + 8) },
+      { kind: 'owned', move: MOVE, shard: TO, slice: hashSlice(0), state: 'receiving' },
       { kind: 'copied', move: MOVE, rows: 7, bytes: 7 * (32 + 3 + 1 + 8), cursor, done: true },
       { kind: 'compared', move: MOVE, rows: 7, equal: true, cursor, done: true },
       { kind: 'erased', move: MOVE, shard: FROM, rows: 7, done: false, refused: false },
@@ -316,7 +317,7 @@ describe('performing effects', () => {
     const outcomes = await effectsOver(shards, SETTINGS).perform([
       { kind: 'own', shard: TO, owner: owned(hashSlice(0), 3, 'receiving'), move: MOVE },
     ]);
-    expect(outcomes).toEqual([]);
+    expect(outcomes).toEqual([{ kind: 'owned', move: MOVE, shard: TO, slice: hashSlice(0), state: 'receiving' }]);
     expect((await (await shards.store(TO)).owners())[0]?.epoch).toBe(epoch(9));
   });
 

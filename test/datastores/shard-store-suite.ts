@@ -367,6 +367,36 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
         expect(await store.own(owned(slice, 6))).toBe(true);
       });
 
+      test('D3: a record that speaks for a time is as good as moved after it, also after a restart', async () => {
+        const home = await freshHome();
+        const before = await home.open();
+        const says = (slice: SliceKey, until: number) => ({
+          ...owned(slice, 5),
+          movedTo: shardId('shard-0009'),
+          until,
+        });
+        const inTime = wholes.map((slice) => says(slice, Date.now() + 3_600_000));
+        const asked = (store: ShardStore) =>
+          Promise.all([
+            store.lookup([first], epoch(1)),
+            ...(options.kind === 'TRIE'
+              ? wholes.map((slice) => store.match([{ topic: 'a/b', slice, epoch: epoch(7) }]))
+              : []),
+          ]);
+        for (const record of inTime) expect(await before.own(record)).toBe(true);
+        await before.write([row(first, 'c', 1)]);
+        for (const [answer] of await asked(before)) expect(answer?.kind).toBe('found');
+        for (const { slice } of inTime) await before.own(says(slice, 1));
+        for (const answers of await asked(before)) expect(answers).toMatchObject([{ kind: 'moved' }]);
+        await before.close();
+
+        const after = await opened(home);
+        expect(await after.owners()).toEqual(expect.arrayContaining(inTime.map((record) => ({ ...record, until: 1 }))));
+        const [[answer], ...groups] = await asked(after);
+        expect(answer).toEqual({ kind: 'moved', epoch: 5 });
+        for (const answers of groups) expect(answers).toEqual([{ kind: 'moved', epoch: 7 }]);
+      });
+
       test('without a record that covers the filter the asker is sent on', async () => {
         const store = await opened(await freshHome());
         await store.write([row(first, 'c', 1)]);
@@ -817,7 +847,7 @@ function matchingTests(fresh: () => Promise<ShardStore>): void {
     expect(names(answer)).toEqual(['a/b/#']);
   });
 
-  test('O6: a group that comes back answers for what was carved out of it here once and has merged since', async () => {
+  test('O7: a group that comes back answers for what was carved out of it here once and has merged since', async () => {
     const store = await fresh();
     const [group, part] = [groupSlice(own, 'a/'), groupSlice(own, 'a/b/')];
     await store.own(owned(part, 5, 'moved')); // Carved out of the group here, moved away, merged elsewhere.

@@ -353,18 +353,53 @@ describe('effects', () => {
     let calls = 0;
     let committed = (): unknown[] => [];
     const { topology, effects } = writing(async (asked) => {
-      expect(committed()).toEqual([]);
+      expect(committed()).toEqual(['{"inputs":{},"incarnation":0,"starts":1}']);
       if (++calls < 4) throw new AppError('STORE_UNAVAILABLE', 'the store is away', { shard: 's' });
       return asked.map(() => written);
     });
     const run = await drive(topology, { effects });
-    committed = () => [...run.log.recordsOf('drive-work-changelog')];
+    committed = () => run.log.recordsOf('drive-work-changelog').map(({ value }) => value?.toString('utf8'));
     const began = run.clock.now();
     await run.send(subscriptions, 'a', event('a'));
     expect(run.clock.now() - began).toBe(100 + 200 + 400); // The pauses between the tries double.
     expect(calls).toBe(4);
     expect(run.row('work', 'tallies', 0, 'events')).toBe(1);
     await run.stop();
+  });
+
+  test('K10: no two starts have one under the same number, whatever became of their commits', async () => {
+    type In = Input<'subscriptions', SubscriptionEvent> | Input<'outcomes', Outcome>;
+    const byStart: Step<In, number, Emit<'effects', Effect>> = (rows) => [
+      { topic: 'effects', key: '', value: { kind: 'write', shard: `start-${rows.starts}` as never, rows: [] } },
+    ];
+    const topology = defineTopology(
+      [
+        stage('write', {
+          reads: [subscriptions, outcomes],
+          keeps: jsonTable<number>('none'),
+          emits: [effects],
+          step: byStart,
+        }),
+      ],
+      { inputs: [subscriptions] },
+    );
+    const seen: string[] = [];
+    let deaths = 2;
+    const perform = async (asked: readonly Effect[]): Promise<Outcome[]> => {
+      for (const effect of asked) seen.push((effect as Extract<Effect, { kind: 'write' }>).shard);
+      if (deaths-- > 0) run.log.failNextCommit(deaths === 0);
+      return [];
+    };
+    const run = await drive(topology, { effects: { perform } });
+    run.log.failNextCommit(false); // Of the number itself: nothing has been done under it.
+    await run.send(subscriptions, 'a', event('a'));
+    expect(seen).toEqual(['start-1', 'start-2']); // The second commit had taken effect.
+    const { log, stores } = run;
+    await run.stop();
+    const again = await drive(topology, { effects: { perform }, storage: log.storage, stores });
+    await again.send(subscriptions, 'a', event('a'));
+    expect(seen).toEqual(['start-1', 'start-2', 'start-3']); // The one in between had nothing to do.
+    await again.stop();
   });
 });
 

@@ -19,8 +19,9 @@ export function localShards(folder: string, partitions: number, now: () => numbe
     keySpace: keySpaceOf(partitions),
     open: {
       KEY_VALUE: (path, opening) =>
-        openLevelKv(path, { partitions: opening.identity.partitions, sync: false, opening }),
-      TRIE: (path, opening) => openTrieStore(path, { partitions: opening.identity.partitions, sync: false, opening }),
+        openLevelKv(path, { partitions: opening.identity.partitions, sync: false, opening, now }),
+      TRIE: (path, opening) =>
+        openTrieStore(path, { partitions: opening.identity.partitions, sync: false, opening, now }),
     },
     now,
   });

@@ -36,6 +36,7 @@ import {
   beginCell,
   takeShardProgress,
   takeSliceEntries,
+  takeSliceLeft,
   takeSliceProgress,
   takeStoreMetrics,
   watchShards,
@@ -121,6 +122,9 @@ function onProgress(turn: Turn, { body }: Progress): void {
       return;
     case 'ShardProgress':
       takeShardProgress(turn, body);
+      return;
+    case 'SliceLeft':
+      takeSliceLeft(turn, body);
       return;
     case 'SliceProgress':
       takeSliceProgress(turn, body);

@@ -12,6 +12,7 @@ import type {
   DatastoreMetrics,
   ShardProgress,
   SliceEntries,
+  SliceLeft,
   SliceProgress,
   StoreKind,
 } from '../../../schemas/records.ts';
@@ -175,6 +176,17 @@ export function takeSliceProgress(turn: Turn, progress: SliceProgress): void {
     return;
   }
   publishChange(turn, change);
+}
+
+export function takeSliceLeft(turn: Turn, { shardId: id, slice, livesOn, done, reason }: SliceLeft): void {
+  if (rowOf(turn.rows, 'shard', shardKey(id)) === undefined) {
+    ignore(turn, `there is no shard ${id.slice(0, 64)}`);
+    return;
+  }
+  const what = done
+    ? `${id} has been told that ${slice} is on ${livesOn}, and holds nothing of it any more.`
+    : `${id} does not answer; ${slice} is on ${livesOn} without it (${reason || 'no reason was given'}).`;
+  turn.decide({ kind: 'KEEP', subject: id, reason: what });
 }
 
 export function takeSliceEntries(turn: Turn, { slice: key, entries, bytes }: SliceEntries): void {

@@ -30,7 +30,7 @@ type Action =
   | { readonly do: 'cycle'; readonly inputs: number; readonly crash: Crash }
   | { readonly do: 'repeat'; readonly record: number }
   | { readonly do: 'steer'; readonly action: SteerAction }
-  | { readonly do: 'outage'; readonly on: boolean };
+  | { readonly do: 'outage'; readonly on: boolean; readonly ofSource: boolean };
 
 const action: fc.Arbitrary<Action> = fc.oneof(
   {
@@ -52,7 +52,10 @@ const action: fc.Arbitrary<Action> = fc.oneof(
     }),
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('repeat' as const), record: fc.nat(200) }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('outage' as const), on: fc.boolean() }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constant('outage' as const), on: fc.boolean(), ofSource: fc.boolean() }),
+  },
   {
     weight: 1,
     arbitrary: fc.record({
@@ -96,8 +99,7 @@ function live(
         world.repeat(each.record);
         break;
       case 'outage':
-        if (each.on) world.shards.down.add(TARGET);
-        else world.shards.down.delete(TARGET);
+        outage(world, each);
         break;
       case 'steer':
         // The planner gives a move up before it publishes the pointer or not at all, and retires what it has switched.
@@ -112,6 +114,16 @@ function live(
     world.check();
   }
   world.settle(600);
+}
+
+/** Before the switch a source that does not answer holds everything up, and nothing happens. */
+function outage(world: ApplyWorld, { on, ofSource }: { readonly on: boolean; readonly ofSource: boolean }): void {
+  const source = world.replicates ? TARGET : world.source;
+  const isSwitched = ['SWITCHED', 'DRAINING', 'RETIRED'].includes(world.state() ?? '');
+  if (ofSource && !isSwitched) return;
+  const shard = ofSource ? source : TARGET;
+  if (on) world.shards.down.add(shard);
+  else world.shards.down.delete(shard);
 }
 
 type HistoryOf<T> = T extends fc.Arbitrary<infer Value> ? Value : never;

@@ -120,6 +120,24 @@ for (const { type, slice, suffix, from, to } of [
       await task.take(steered('m', 2, 'SWITCH'));
       expect(await found(to, 2)).toBe(FILTERS.length);
     });
+
+    test('nor does one that was given up by a start that died before it could commit anything', async () => {
+      await task.take(begun('m', from, to, 1));
+      await ticks(2);
+      const before = task.copy();
+      task.restart(before);
+      await ticks(1);
+      task.keeps = isErasing;
+      task.pauses = true;
+      await task.take(steered('m', 1, 'ABORT'), task.tick());
+      task.pauses = false;
+      task.restart(before);
+      await ticks(8);
+      expect(task.state).toBe('VERIFIED');
+      await task.wake();
+      await task.take(steered('m', 2, 'SWITCH'));
+      expect(await found(to, 2)).toBe(FILTERS.length);
+    });
   });
 
 class Task {
@@ -129,7 +147,8 @@ class Task {
   pauses = false;
   state = '';
   #kept: readonly Effect[] | undefined;
-  #rows = new Map<string, Row>();
+  #starts = 1;
+  #rows = Object.assign(new Map<string, Row>(), { starts: 1 });
   #step = carryOut({
     ...APPLY_DEFAULTS,
     partitions: 1,
@@ -184,8 +203,10 @@ class Task {
     return new Map([...this.#rows].map(([key, row]) => [key, partitionStates.decode(partitionStates.encode(row))]));
   }
 
+  /** The rows as they were last committed; each start has a number of its own (task.ts K10). */
   restart(rows = this.copy()): void {
-    this.#rows = rows;
+    const again = new Map([...rows].map(([key, row]) => [key, partitionStates.decode(partitionStates.encode(row))]));
+    this.#rows = Object.assign(again, { starts: ++this.#starts });
   }
 
   #heard(body: Progress['body']): void {

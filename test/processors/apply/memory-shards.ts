@@ -21,6 +21,8 @@ export class MemoryShards {
   checksVersions = true;
   checksBrokers = true;
   stale = 0;
+  /** The clock of every shard. */
+  nowMs = 0;
 
   constructor(partitions: number) {
     this.partitions = partitions;
@@ -38,8 +40,11 @@ export class MemoryShards {
   perform(effect: Effect): Outcome {
     if ('move' in effect && effect.move !== undefined) {
       const touched = effect.kind === 'copy' || effect.kind === 'compare' ? [effect.from, effect.to] : [effect.shard];
-      if (touched.some((id) => this.down.has(id)))
-        return { kind: 'failed', move: effect.move, effect: effect.kind, reason: 'down' };
+      const shard = touched.find((id) => this.down.has(id));
+      if (shard !== undefined) {
+        if (effect.kind === 'write' && effect.holdMs !== undefined) this.nowMs += effect.holdMs; // Repeated for so long.
+        return { kind: 'failed', move: effect.move, effect: effect.kind, shard, lost: false, reason: 'down' };
+      }
     }
     switch (effect.kind) {
       case 'provision':
@@ -64,10 +69,11 @@ export class MemoryShards {
       case 'own': {
         const { owners } = this.shard(effect.shard);
         const before = owners.get(effect.owner.slice);
-        if (before === undefined || before.epoch <= effect.owner.epoch) owners.set(effect.owner.slice, effect.owner);
-        else if (effect.move !== undefined)
-          return { kind: 'failed', move: effect.move, effect: 'own', reason: 'a newer owner record is there' };
-        return { kind: 'written', shard: effect.shard, applied: 0, stale: 0 };
+        const { slice, state, epoch, turn = 0 } = effect.owner;
+        const isLater = before === undefined || epoch > before.epoch;
+        if (isLater || (epoch === before.epoch && turn >= (before.turn ?? 0))) owners.set(slice, effect.owner);
+        if (effect.move === undefined) return { kind: 'written', shard: effect.shard, applied: 0, stale: 0 };
+        return { kind: 'owned', move: effect.move, shard: effect.shard, slice, state };
       }
       case 'disown':
         {
@@ -102,7 +108,8 @@ export class MemoryShards {
       }
       case 'erase': {
         const known = this.shard(effect.shard).owners.get(effect.range.slice);
-        const refused = known?.state !== effect.right.state || known.epoch !== effect.right.epoch;
+        const { state, epoch, turn = 0 } = effect.right;
+        const refused = known?.state !== state || known.epoch !== epoch || (known.turn ?? 0) !== turn;
         if (refused) return { kind: 'erased', move: effect.move, shard: effect.shard, rows: 0, done: true, refused };
         const { rows } = this.scan(effect.shard, effect.range, undefined, effect.limit);
         for (const row of rows) this.shard(effect.shard).rows.delete(keyOf(row));
@@ -127,6 +134,7 @@ export class MemoryShards {
     const covering = [...owners.values()].filter(({ slice }) => covers(slice, filter, clientId, this.partitions));
     const owner = covering.sort((a, b) => specificity(b.slice) - specificity(a.slice))[0];
     if (owner === undefined || owner.state === 'moved') return { kind: 'moved' };
+    if (owner.until !== undefined && this.nowMs > owner.until) return { kind: 'moved' };
     if (owner.state === 'receiving' && owner.epoch > asker) return { kind: 'moved' };
     const row = rows.get(`${filter}\u0000${clientId}`);
     return { kind: 'found', live: row !== undefined && !row.gone };

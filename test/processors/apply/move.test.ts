@@ -24,6 +24,7 @@ const context: MoveContext = {
   settings: { ...MOVE_DEFAULTS, copyRowsPerSecond: 100, chunkRowsMax: 10, failuresMax: 2, recopiesMax: 1 },
   range: { slice: SLICE, except: [] },
   entries: 100,
+  wallTime: 50_000,
 };
 const planned = newMove({ id: ID, slice: SLICE, from: FROM, to: TO, epoch: epoch(3), rowsPerSecond: 0, reason: 'hot' });
 const at = (phase: Phase, more: Partial<Move> = {}): Move => ({ ...planned, phase, told: TOLD[phase], ...more });
@@ -31,7 +32,7 @@ const at = (phase: Phase, more: Partial<Move> = {}): Move => ({ ...planned, phas
 // biome-ignore format: a table reads as a table
 const TOLD: Record<Phase, MoveState> = {
   planned: 'PLANNED', provisioning: 'PROVISIONING', copying: 'COPYING', verifying: 'VERIFYING', settling: 'VERIFYING', verified: 'VERIFIED',
-  shared: 'SHARED', switched: 'SWITCHED', draining: 'DRAINING', retiring: 'DRAINING', retired: 'RETIRED', aborting: 'COPYING', aborted: 'ABORTED',
+  shared: 'SHARED', switched: 'SWITCHED', draining: 'DRAINING', leaving: 'DRAINING', retiring: 'DRAINING', retired: 'RETIRED', aborting: 'COPYING', aborted: 'ABORTED',
 };
 
 const tick = (move: Move): Turn => onTick(move, 100, context);
@@ -46,10 +47,17 @@ const compared = (equal: boolean, done: boolean) =>
   hears({ kind: 'compared', move: ID, rows: 4, equal, cursor: 'k', done });
 const erased = (done: boolean) => hears({ kind: 'erased', move: ID, shard: TO, rows: 4, done, refused: false });
 const refused = hears({ kind: 'erased', move: ID, shard: TO, rows: 0, done: true, refused: true });
-const failed = (effect: Effect['kind']) => hears({ kind: 'failed', move: ID, effect, reason: 'down' });
+const failed = (effect: Effect['kind'], shard = TO, lost = false) =>
+  hears({ kind: 'failed', move: ID, effect, shard, lost, reason: 'down' });
+const told = (state: 'owned' | 'moved') => hears({ kind: 'owned', move: ID, shard: FROM, slice: SLICE, state });
+/** Of a source that answers late readers for some time yet, and of one that nobody may be answered by any more. */
+const LEASED = { leasedUntil: 59_000 };
+const RUN_OUT = { leasedUntil: 47_000 };
 const restarted = (move: Move): Turn => onRestart(move, context);
 
 const shown = (effect: Effect): string => {
+  if (effect.kind === 'own' && effect.owner.until !== undefined)
+    return `own until ${effect.owner.until}@${effect.shard === TO ? 'to' : 'from'}`;
   if (effect.kind === 'own') return `own ${effect.owner.state}@${effect.shard === TO ? 'to' : 'from'}`;
   if (effect.kind === 'erase' || effect.kind === 'disown')
     return `${effect.kind}@${effect.shard === TO ? 'to' : 'from'}`;
@@ -75,14 +83,27 @@ const CASES: readonly { name: string; from: Move; when: (move: Move) => Turn; to
   { name: 'a lost write spoils a finished comparison',             from: at('settling'),                                   when: failed('write'),     to: 'copying',      asks: [], tells: 'COPYING' },
   { name: 'a lost write spoils a comparison under way',            from: at('verifying', { awaiting: 'compare' }),         when: failed('write'),     to: 'copying',      asks: [], tells: 'COPYING' },
   { name: 'a verified move waits',                                 from: at('verified'),                                   when: tick,                to: 'verified',     asks: [] },
-  { name: 'SWITCH gives the slice to the target',                  from: at('verified'),                                   when: steered('SWITCH'),   to: 'switched',     asks: ['own owned@to'], tells: 'SWITCHED' },
+  { name: 'SWITCH gives the slice to the target',                  from: at('verified'),                                   when: steered('SWITCH'),   to: 'switched',     asks: ['own owned@to', 'own until 60000@from'], tells: 'SWITCHED' },
   { name: 'SWITCH before it is verified is refused',               from: at('verifying'),                                  when: steered('SWITCH'),   to: 'verifying',    asks: [], tells: 'VERIFYING' },
   { name: 'SWITCH to an old epoch is refused',                     from: at('verified'),                                   when: steered('SWITCH', 3), to: 'verified',    asks: [], tells: 'VERIFIED' },
   { name: 'SWITCH twice is SWITCH once',                           from: at('draining'),                                   when: steered('SWITCH'),   to: 'draining',     asks: [], tells: 'DRAINING' },
-  { name: 'a switched move drains',                                from: at('switched'),                                   when: tick,                to: 'draining',     asks: [], tells: 'DRAINING' },
-  { name: 'RETIRE leaves word at the source before it erases',     from: at('draining'),                                   when: steered('RETIRE'),   to: 'retiring',     asks: ['own moved@from'], tells: 'DRAINING' },
-  { name: 'RETIRE right after SWITCH is taken',                    from: at('switched'),                                   when: steered('RETIRE'),   to: 'retiring',     asks: ['own moved@from'], tells: 'DRAINING' },
+  { name: 'a switched move drains',                                from: at('switched', LEASED),                           when: tick,                to: 'draining',     asks: [], tells: 'DRAINING' },
+  { name: 'a source goes on answering while it says so in time',   from: at('draining', { leasedUntil: 54_000 }),          when: tick,                to: 'draining',     asks: ['own until 60000@from'] },
+  { name: 'a source that was told nothing yet is told',            from: at('draining'),                                   when: tick,                to: 'draining',     asks: ['own until 60000@from'] },
+  { name: 'a source that takes its word is asked nothing',         from: at('draining', { ...LEASED, awaiting: 'own' }),   when: told('owned'),       to: 'draining',     asks: [] },
+  { name: 'a source that does not answer gets no more time',       from: at('draining', { ...LEASED, failures: 1 }),       when: tick,                to: 'draining',     asks: ['own until 59000@from'] },
+  { name: 'a source is not given up while it may answer readers',  from: at('draining', { ...LEASED, failing: true }),     when: tick,                to: 'draining',     asks: [] },
+  { name: 'a source is given up when it can answer nobody',        from: at('draining', { ...RUN_OUT, failing: true }),    when: tick,                to: 'draining',     asks: [], tells: 'DRAINING' },
+  { name: 'so is one that has missed a write that was held',       from: at('draining', LEASED),                           when: failed('write', FROM), to: 'draining',   asks: [], tells: 'DRAINING' },
+  { name: 'and one that has missed it while it is told to go',     from: at('leaving', { ...LEASED, awaiting: 'own' }),    when: failed('write', FROM), to: 'retired',    asks: [], tells: 'RETIRED' },
+  { name: 'RETIRE without the source ends the move',               from: at('draining', { givenUp: true }),                when: steered('RETIRE'),   to: 'retired',      asks: [], tells: 'RETIRED' },
+  { name: 'RETIRE leaves word at the source before it erases',     from: at('draining'),                                   when: steered('RETIRE'),   to: 'leaving',      asks: ['own moved@from'], tells: 'DRAINING' },
+  { name: 'RETIRE right after SWITCH is taken',                    from: at('switched'),                                   when: steered('RETIRE'),   to: 'leaving',      asks: ['own moved@from'], tells: 'DRAINING' },
   { name: 'RETIRE before SWITCH is refused',                       from: at('verified'),                                   when: steered('RETIRE'),   to: 'verified',     asks: [], tells: 'VERIFIED' },
+  { name: 'a source that knows where the slice is is erased',      from: at('leaving', { awaiting: 'own', budgetRows: 20 }), when: told('moved'),     to: 'retiring',     asks: ['erase@from'] },
+  { name: 'an earlier word says nothing of that',                  from: at('leaving', { awaiting: 'own', budgetRows: 20 }), when: told('owned'),     to: 'leaving',      asks: [] },
+  { name: 'a source that could not be told is told again',         from: at('leaving', { ...LEASED, failures: 1 }),        when: tick,                to: 'leaving',      asks: ['own moved@from'], tells: undefined },
+  { name: 'a source that cannot be told ends the move',            from: at('leaving', { ...RUN_OUT, failing: true }),     when: tick,                to: 'retired',      asks: [], tells: 'RETIRED' },
   { name: 'a retiring move erases the source',                     from: at('retiring'),                                   when: tick,                to: 'retiring',     asks: ['erase@from'] },
   { name: 'an erased source ends the move',                        from: at('retiring', { awaiting: 'erase' }),            when: erased(true),        to: 'retired',      asks: [], tells: 'RETIRED' },
   { name: 'a source that a later move has taken over ends it too',  from: at('retiring', { awaiting: 'erase' }),            when: refused,             to: 'retired',      asks: [], tells: 'RETIRED' },
@@ -98,18 +119,22 @@ const CASES: readonly { name: string; from: Move; when: (move: Move) => Turn; to
   { name: 'a shared slice rests',                                  from: at('shared'),                                     when: tick,                to: 'shared',       asks: [] },
   { name: 'ABORT of a shared slice is refused',                    from: at('shared'),                                     when: steered('ABORT'),    to: 'shared',       asks: [], tells: 'SHARED' },
   { name: 'SWITCH of a shared slice is refused',                   from: at('shared'),                                     when: steered('SWITCH'),   to: 'shared',       asks: [], tells: 'SHARED' },
-  { name: 'UNSHARE gives the slice back to its source',            from: at('shared'),                                     when: steered('UNSHARE'),  to: 'switched',     asks: ['own owned@from'], tells: 'SWITCHED' },
+  { name: 'UNSHARE gives the slice back to its source',            from: at('shared'),                                     when: steered('UNSHARE'),  to: 'switched',     asks: ['own owned@from', 'own until 60000@to'], tells: 'SWITCHED' },
   { name: 'UNSHARE with an old epoch is refused',                  from: at('shared'),                                     when: steered('UNSHARE', 3), to: 'shared',     asks: [], tells: 'SHARED' },
   { name: 'UNSHARE of what is not shared is refused',              from: at('verified'),                                   when: steered('UNSHARE'),  to: 'verified',     asks: [], tells: 'VERIFIED' },
   { name: 'a restart repeats the owner record of a replica',       from: at('shared'),                                     when: restarted,           to: 'shared',       asks: ['own owned@to'] },
   { name: 'PAUSE holds the copy',                                  from: at('copying', { paused: true }),                  when: tick,                to: 'copying',      asks: [] },
   { name: 'nothing moves a finished move',                         from: at('retired'),                                    when: steered('PAUSE'),    to: 'retired',      asks: [], tells: 'RETIRED' },
   { name: 'failures beyond the limit give a copy up',              from: at('copying', { failing: true, failures: 2 }),    when: tick,                to: 'aborting',     asks: [], tells: 'COPYING' },
-  { name: 'failures never give a retiring move up',                from: at('retiring', { failing: true, failures: 9 }),   when: tick,                to: 'retiring',     asks: [] },
+  { name: 'a source that is away in between does not matter',      from: at('retiring', { failing: true, failures: 1 }),   when: tick,                to: 'retiring',     asks: [] },
+  { name: 'a source that stays away ends a retiring move',         from: at('retiring', { failing: true, failures: 2 }),   when: tick,                to: 'retired',      asks: [], tells: 'RETIRED' },
+  { name: 'a source that is lost ends it at once',                 from: at('retiring', { failing: true, lost: true }),    when: tick,                to: 'retired',      asks: [], tells: 'RETIRED' },
+  { name: 'a source that is away is waited for before SWITCH',     from: at('copying', { failing: true, failures: 99, sourceAway: true }), when: tick, to: 'copying',     asks: [] },
+  { name: 'ABORT does not wait for it',                            from: at('copying', { failing: true, failures: 99, sourceAway: true }), when: steered('ABORT'), to: 'aborting', asks: [], tells: 'COPYING' },
   { name: 'a target that stays away ends an abort',                from: at('aborting', { failing: true, failures: 2 }),   when: tick,                to: 'aborted',      asks: [], tells: 'ABORTED' },
   { name: 'a restart compares anew',                               from: at('settling'),                                   when: restarted,           to: 'verifying',    asks: ['own receiving@to'] },
   { name: 'a restart goes on copying from the cursor',             from: at('copying', { cursor: 'k', awaiting: 'copy' }), when: restarted,           to: 'copying',      asks: ['own receiving@to'] },
-  { name: 'a restart repeats the owner records of a retiring move', from: at('retiring'),                                  when: restarted,           to: 'retiring',     asks: ['own owned@to', 'own moved@from'] },
+  { name: 'a restart repeats the owner records of a retiring move', from: at('retiring'),                                  when: restarted,           to: 'leaving',      asks: ['own owned@to', 'own moved@from'] },
 ];
 
 describe('move: each turn', () => {
@@ -128,8 +153,10 @@ describe('move: what the turns remember', () => {
     expect(secondShardOf(shared)).toEqual({ shard: TO, move: undefined });
     const back = steered('UNSHARE', 12)(shared).move;
     expect(back).toMatchObject({ from: TO, to: FROM, epoch: 12 });
-    expect(secondShardOf(back)).toEqual({ shard: TO, move: undefined });
-    const retiring = steered('RETIRE', 12)(back).move;
+    expect(secondShardOf(back)).toEqual({ shard: TO, move: ID, holdMs: 12_000 });
+    const leaving = steered('RETIRE', 12)(back).move;
+    const isTold = hears({ kind: 'owned', move: ID, shard: TO, slice: SLICE, state: 'moved' });
+    const retiring = isTold(leaving).move;
     expect(secondShardOf(retiring)).toBeUndefined();
     expect(tick(retiring).effects.map(shown)).toEqual(['erase@to']);
   });
@@ -194,7 +221,21 @@ describe('move: what the turns remember', () => {
     for (const phase of ['copying', 'verifying'] as const) expect(second(phase)).toEqual({ shard: TO, move: ID });
     for (const phase of ['settling', 'verified'] as const)
       expect(second(phase)).toEqual({ shard: TO, move: undefined });
-    for (const phase of ['switched', 'draining'] as const)
-      expect(second(phase)).toEqual({ shard: FROM, move: undefined });
+    for (const phase of ['switched', 'draining', 'leaving'] as const)
+      expect(second(phase)).toEqual({ shard: FROM, move: ID, holdMs: 12_000 });
+    expect(secondShardOf(at('draining', { givenUp: true }))).toBeUndefined();
+  });
+
+  test('a shard that is given up is to be told where the slice is, above all that was said of it', () => {
+    const sourceIsOut = tick(at('draining', { ...RUN_OUT, turn: 7, failing: true }));
+    expect(sourceIsOut.left).toMatchObject({
+      shard: FROM,
+      owner: { slice: SLICE, state: 'moved', epoch: 3, movedTo: TO, turn: 9 },
+    });
+    expect(sourceIsOut.move.reason).toContain(`${FROM} is given up`);
+    const targetIsOut = tick(at('aborting', { turn: 7, failing: true, failures: 2 }));
+    expect(targetIsOut.left).toMatchObject({ shard: TO, owner: { state: 'moved', movedTo: FROM, turn: 9 } });
+    const lastWord = failed('own', TO)(at('aborted', { turn: 7 }));
+    expect(lastWord.left).toMatchObject({ shard: TO, owner: { state: 'moved', movedTo: FROM, turn: 9 } });
   });
 });

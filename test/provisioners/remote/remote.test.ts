@@ -44,7 +44,7 @@ async function startedIn(
   token: string | undefined = TOKEN,
 ): Promise<Host> {
   const told: Host['told'] = [];
-  const provisioner = localShards(folder, partitions);
+  const provisioner = localShards(folder, partitions, Date.now);
   const log: ShardServerSettings['log'] = ({ shard, error }) =>
     told.push(`${shard} ${error instanceof AppError ? error.code : error}`);
   const server = await startShardServer({ provisioner, token, host: '127.0.0.1', port, log });

@@ -1,0 +1,113 @@
+// Left: what a move that has ended still has to say to a shard that did not answer: where the slice is. Then what lies there
+// of it is erased, so that the shard can be used for it again, or go.
+//
+//   F1. The record is put before the first row is erased, and each erase says it has been: whoever has spoken since under a
+//       later turn is not undone, and ends it.
+//   F2. Nothing waits for the shard. It is asked again after a pause that doubles, since each question may cost the time of
+//       a call that is not answered.
+//   F3. A move that brings the slice back to that shard, or one around it, empties it itself (M2 of move.ts): it ends it. Of
+//       a slice within it that is there, or coming, nothing is erased.
+
+import type { MoveId, ShardId, SliceKey } from '../../schemas/ids.ts';
+import type { Outcome, SliceRange } from '../../state/effects.ts';
+import { isWithin } from '../../state/keys.ts';
+import { NOTHING, type Rows } from '../step.ts';
+import type { Left } from './move.ts';
+import { type LeftRow, leftRow, moveRow, NEVER_ASKED, type PartitionState, type Row } from './partition-state.ts';
+import { effect, type Out, tell } from './route.ts';
+
+/** Rows of one erase, as of one chunk of a move. */
+const ERASE_ROWS = 2_000;
+const FIRST_PAUSE_MS = 1_000;
+/** A call that is not answered takes ten seconds, for which the partition waits: a thirtieth of the time. */
+const PAUSE_MS_MAX = 300_000;
+
+export function leave(rows: Rows<Row>, state: PartitionState, { shard, owner, reason }: Left): Out {
+  const key = leftRow(shard, owner.slice);
+  rows.set(key, { kind: 'left', shard, owner });
+  state.left.set(key, { ...NEVER_ASKED, waitMs: FIRST_PAUSE_MS });
+  return told(state, { kind: 'left', shard, owner }, false, reason);
+}
+
+/** On each tick. */
+export function onLeftTick(rows: Rows<Row>, state: PartitionState, elapsedMs: number): Out[] {
+  const out: Out[] = [];
+  for (const [key, asking] of state.left) {
+    if (asking.isAsked) continue;
+    const waitMs = asking.waitMs - Math.max(0, elapsedMs);
+    state.left.set(key, { ...asking, waitMs, isAsked: waitMs <= 0 });
+    const row = waitMs > 0 ? undefined : rows.get(key);
+    if (row?.kind !== 'left') continue;
+    const { shard, owner } = row;
+    const move = key as MoveId;
+    const right = { state: 'moved', epoch: owner.epoch, turn: owner.turn ?? 0 } as const;
+    out.push(effect({ kind: 'own', shard, owner, move }));
+    out.push(effect({ kind: 'erase', move, shard, range: rangeOf(rows, state, row), limit: ERASE_ROWS, right })); // F1
+  }
+  return out;
+}
+
+/** Whether the outcome is of what this file has asked for. */
+export const isOfLeft = (state: PartitionState, move: MoveId): boolean => state.left.has(move);
+
+export function onLeft(rows: Rows<Row>, state: PartitionState, outcome: Outcome): readonly Out[] {
+  if (outcome.kind !== 'failed' && outcome.kind !== 'erased') return NOTHING;
+  const key = outcome.move;
+  const asking = state.left.get(key);
+  const row = rows.get(key);
+  if (asking?.isAsked !== true || row?.kind !== 'left') return NOTHING;
+  if (outcome.kind === 'failed') {
+    const failures = asking.failures + 1;
+    const waitMs = Math.min(PAUSE_MS_MAX, FIRST_PAUSE_MS * 2 ** Math.min(failures, 20)); // F2
+    state.left.set(key, { waitMs, failures, isAsked: false });
+    return NOTHING;
+  }
+  if (!outcome.done) {
+    state.left.set(key, NEVER_ASKED);
+    return NOTHING;
+  }
+  forget(rows, state, key);
+  return [told(state, row, true, '')];
+}
+
+/** A move brings the slice to the shard (F3). */
+export function arrives(rows: Rows<Row>, state: PartitionState, slice: SliceKey, to: ShardId): void {
+  for (const key of state.left.keys()) {
+    const row = rows.get(key);
+    if (row?.kind !== 'left' || row.shard !== to) continue;
+    const left = row.owner.slice;
+    if (left === slice || isWithin(left, slice, state.partitions)) forget(rows, state, key);
+  }
+}
+
+/** The shard has been released: there is nothing left of it. */
+export function shardGone(rows: Rows<Row>, state: PartitionState, shard: ShardId): void {
+  for (const key of state.left.keys()) {
+    const row = rows.get(key);
+    if (row?.kind === 'left' && row.shard === shard) forget(rows, state, key);
+  }
+}
+
+// ---- private -------------------------------------------------------------------------------------------------------
+
+function forget(rows: Rows<Row>, state: PartitionState, key: string): void {
+  rows.delete(key);
+  state.left.delete(key);
+}
+
+/** F3. */
+function rangeOf(rows: Rows<Row>, state: PartitionState, { shard, owner }: LeftRow): SliceRange {
+  const except = new Set<SliceKey>();
+  for (const [slice, home] of state.homes) {
+    if (slice === owner.slice || !isWithin(slice, owner.slice, state.partitions)) continue;
+    const move = home.moving === undefined ? undefined : rows.get(moveRow(home.moving));
+    const comes = move?.kind === 'move' && move.to === shard;
+    if (home.shard === shard || home.second?.shard === shard || comes) except.add(slice);
+  }
+  return { slice: owner.slice, except: [...except] };
+}
+
+function told(state: PartitionState, { shard, owner }: LeftRow, done: boolean, reason: string): Out {
+  const { slice, movedTo } = owner;
+  return tell(state, shard, { kind: 'SliceLeft', shardId: shard, slice, livesOn: movedTo!, done, reason });
+}

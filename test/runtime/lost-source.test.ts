@@ -1,0 +1,408 @@
+// A shard of a move that is away, or has lost its data, at each phase: what waits for it, what does not, and what it says
+// when it is back. The running topology in memory, over real stores in a folder of the test's own.
+
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { effectsOver } from '../../datastores/perform.ts';
+import type { Provisioner, ShardStore } from '../../datastores/shard-store.ts';
+import { APPLY_DEFAULTS, carryOut, partitionStates } from '../../processors/apply/apply.ts';
+import type { Move } from '../../processors/apply/move.ts';
+import { AppError, type ErrorCode } from '../../schemas/errors.ts';
+import { epoch, eventTime, moveId, type ShardId, shardId, sliceKey } from '../../schemas/ids.ts';
+import type { Command, MoveProgress, Progress, SliceLeft, SteerAction } from '../../schemas/records.ts';
+import { memoryFolder } from '../../state/memory-store.ts';
+import { defineTopology, stage } from '../../topology/graph.ts';
+import { clock, commands, effects, outcomes, progress, subscriptions, wildcards } from '../../topology/topics.ts';
+import { type Drive, drive } from '../support/drive.ts';
+import { MemoryStorage } from '../support/memory-log.ts';
+import { localShards } from '../support/shards.ts';
+import { type TempFolder, tempFolder } from '../support/temp-folder.ts';
+
+const FROM = shardId('shard-0001');
+const TRIE = shardId('shard-0002');
+const TO = shardId('shard-0003');
+const SLICE = sliceKey('c/0/');
+const MOVE = moveId('move-1');
+/** Before the move, and from its switch on. */
+const [OLD, NEW] = [epoch(1), epoch(5)];
+
+const topology = defineTopology(
+  [
+    stage('apply', {
+      reads: [subscriptions, wildcards, commands, outcomes, clock],
+      keeps: partitionStates,
+      emits: [progress, effects],
+      step: carryOut({
+        ...APPLY_DEFAULTS,
+        partitions: 1,
+        incarnation: 0,
+        genesis: { concreteType: 'kv', trieType: 'trie' },
+        copyRowsPerSecond: 10,
+        chunkRowsMax: 2,
+      }),
+    }),
+  ],
+  { inputs: [subscriptions, wildcards, commands] },
+);
+
+class World {
+  readonly away = new Map<ShardId, ErrorCode>();
+  readonly folder: TempFolder;
+  readonly shards: Provisioner;
+  readonly #storage = new MemoryStorage();
+  readonly #stores = memoryFolder();
+  run!: Drive;
+  #now = 1_700_000_000_000;
+  #commands = 0;
+
+  static async start(): Promise<World> {
+    const world = new World(await tempFolder());
+    await world.startAgain();
+    for (let i = 0; i < 6; i++) await world.subscribe(`client-${i}`);
+    await world.command(1, { kind: 'AllocateShard', shardId: TO, datastoreType: 'kv' });
+    await world.pass(1);
+    return world;
+  }
+
+  private constructor(folder: TempFolder) {
+    this.folder = folder;
+    this.shards = localShards(folder.path, 1, () => this.run?.clock.now() ?? this.#now);
+  }
+
+  async startAgain(): Promise<void> {
+    if (this.run !== undefined) {
+      this.#now = this.run.clock.now();
+      await this.run.stop();
+    }
+    const performs = effectsOver(this.#seen(), {
+      rowsPerWrite: 100,
+      partitions: 1,
+      kindOf: (type) => (type === 'trie' ? 'TRIE' : 'KEY_VALUE'),
+    });
+    this.run = await drive(topology, {
+      start: this.#now,
+      effects: performs,
+      storage: this.#storage,
+      stores: this.#stores,
+    });
+    await this.pass(1);
+  }
+
+  async close(): Promise<void> {
+    await this.run.stop();
+    await this.shards.close();
+    await this.folder.remove();
+  }
+
+  async subscribe(clientId: string, action = 'SUBSCRIBE'): Promise<void> {
+    const value = { action, topicFilter: 'alarm', clientId, brokerId: 'b', qos: 1, timestamp: eventTime(1) };
+    await this.run.send(subscriptions, 'alarm', value);
+  }
+
+  async command(at: number, body: Command['body']): Promise<void> {
+    const id = `command-${this.#commands++}`;
+    const value = { id, epoch: epoch(at), reason: '', deadline: eventTime(0), term: 1, planner: 'p', body };
+    await this.run.send(commands, id, value);
+  }
+
+  async begin(): Promise<void> {
+    const body = { kind: 'MoveSlice', moveId: MOVE, slice: SLICE, from: FROM, to: TO, rowsPerSecond: 0 } as const;
+    await this.command(1, body);
+  }
+
+  async steer(action: SteerAction): Promise<void> {
+    await this.command(NEW, { kind: 'SteerMove', moveId: MOVE, slice: SLICE, action, rowsPerSecond: 0 });
+  }
+
+  async pass(seconds: number): Promise<void> {
+    for (let i = 0; i < seconds; i++) await this.run.advance(1_000);
+  }
+
+  async until(phase: Move['phase'], secondsMax = 60): Promise<void> {
+    for (let i = 0; this.phase !== phase; i++) {
+      if (i > 5 * secondsMax) throw new Error(`the move is ${this.phase} and not ${phase}`);
+      await this.run.advance(200);
+    }
+  }
+
+  get phase(): Move['phase'] | undefined {
+    return (this.run.row('work', 'lives', 0, `move/${MOVE}`) as Move | undefined)?.phase;
+  }
+
+  told<Kind extends Progress['body']['kind']>(kind: Kind): Extract<Progress['body'], { kind: Kind }>[] {
+    const bodies = this.run.read(progress).map(({ value }) => (value as Progress).body);
+    return bodies.filter((body): body is Extract<Progress['body'], { kind: Kind }> => body.kind === kind);
+  }
+
+  get last(): MoveProgress {
+    return this.told('MoveProgress').at(-1)!;
+  }
+
+  get left(): SliceLeft[] {
+    return this.told('SliceLeft');
+  }
+
+  /** What a reader with that pointer gets, who reaches the shard whoever else does. */
+  async ask(shard: ShardId, asker: number): Promise<readonly string[] | 'moved'> {
+    const [answer] = await (await this.shards.store(shard)).lookup(['alarm'], epoch(asker));
+    return answer?.kind === 'found' ? answer.subscribers.map(({ clientId }) => clientId).sort() : 'moved';
+  }
+
+  /** The shards as the task has them. */
+  #seen(): Provisioner {
+    const check = (shard: ShardId): void => {
+      const code = this.away.get(shard);
+      if (code !== undefined) throw new AppError(code, `planted: ${shard} is away`, { shard });
+    };
+    const watched = (shard: ShardId, store: ShardStore): ShardStore =>
+      new Proxy(store, {
+        get(target, name) {
+          const value = Reflect.get(target, name, target);
+          if (typeof value !== 'function') return value;
+          return async (...given: unknown[]) => {
+            check(shard);
+            return value.apply(target, given);
+          };
+        },
+      });
+    return new Proxy(this.shards, {
+      get(target, name) {
+        const value = Reflect.get(target, name, target);
+        if (typeof value !== 'function' || name === 'close' || name === 'sweep') return value;
+        return async (shard: ShardId, ...given: unknown[]) => {
+          check(shard);
+          const result = await value.call(target, shard, ...given);
+          return name === 'store' ? watched(shard, result) : result;
+        };
+      },
+    });
+  }
+}
+
+let world: World;
+beforeEach(async () => {
+  world = await World.start();
+});
+afterEach(() => world.close());
+
+const CODES = ['STORE_UNAVAILABLE', 'SHARD_LOST'] as const;
+const SIX = Array.from({ length: 6 }, (_, i) => `client-${i}`);
+const EIGHT = [...SIX, 'client-6', 'client-7'];
+
+describe('a source that is lost after the switch', () => {
+  const PHASES: readonly { readonly at: string; readonly come: () => Promise<void> }[] = [
+    { at: 'switched', come: () => world.steer('SWITCH') },
+    {
+      at: 'draining',
+      come: async () => {
+        await world.steer('SWITCH');
+        await world.until('draining');
+        await world.pass(7); // The source is told again and again that it may answer.
+      },
+    },
+    {
+      at: 'being told to go',
+      come: async () => {
+        await world.steer('SWITCH');
+        await world.until('draining');
+        world.away.set(FROM, 'STORE_UNAVAILABLE');
+        await world.steer('RETIRE');
+        expect(world.phase).toBe('leaving');
+      },
+    },
+    {
+      at: 'being erased',
+      come: async () => {
+        await world.steer('SWITCH');
+        await world.until('draining');
+        await world.steer('RETIRE');
+        await world.until('retiring');
+      },
+    },
+  ];
+  for (const code of CODES)
+    for (const { at, come } of PHASES)
+      for (const returns of [true, false])
+        test(`${at}, ${code}, ${returns ? 'and back later' : 'for ever'}: nothing waits for it, and it misleads nobody`, async () => {
+          await world.begin();
+          await world.until('verified');
+          await come();
+          world.away.set(FROM, code);
+          const before = world.run.clock.now();
+          await world.subscribe('client-6');
+          await world.run.send(wildcards, 'a', { firstLevel: 'a', events: [WILDCARD] });
+          expect(world.run.clock.now() - before).toBeLessThan(20_000);
+          // Whatever has come in is there, and a late reader who still reaches the source gets no answer without it.
+          expect(await world.ask(TO, NEW)).toContain('client-6');
+          expect(await world.ask(FROM, OLD)).toBe('moved');
+          expect((await (await world.shards.store(TRIE)).lookup(['a/+'], OLD))[0]).toMatchObject({ kind: 'found' });
+
+          if (world.phase !== 'retired' && !at.startsWith('being')) await world.steer('RETIRE');
+          await world.until('retired');
+          expect(world.last).toMatchObject({
+            state: 'RETIRED',
+            reason: expect.stringContaining(`${FROM} is given up`),
+          });
+          expect(world.left).toEqual([
+            expect.objectContaining({ shardId: FROM, slice: SLICE, livesOn: TO, done: false }),
+          ]);
+          expect(world.left[0]!.reason).toContain(code);
+          expect(world.run.meter.sum('foreshard_slices_left_total', { shard: FROM })).toBe(1);
+          const quiet = world.run.clock.now();
+          await world.subscribe('client-7');
+          expect(world.run.clock.now()).toBe(quiet);
+          await world.startAgain();
+          expect(await world.ask(TO, NEW)).toEqual(EIGHT);
+          if (!returns) return;
+
+          world.away.clear();
+          expect(await world.ask(FROM, OLD)).toBe('moved');
+          await world.pass(40);
+          expect(world.left.at(-1)).toMatchObject({ shardId: FROM, done: true });
+          const store = await world.shards.store(FROM);
+          expect(
+            (await store.owners()).map(({ state, epoch: at, movedTo }) => ({ state, epoch: at, movedTo })),
+          ).toEqual([{ state: 'moved', epoch: NEW, movedTo: TO }]);
+          expect((await store.scan({ slice: SLICE, except: [] }, undefined, 10)).rows).toEqual([]);
+          expect(await world.shards.release(FROM)).toBeUndefined();
+        });
+
+  test('away for a short time, it misses nothing and the move goes on with it', async () => {
+    await world.begin();
+    await world.until('verified');
+    await world.steer('SWITCH');
+    await world.until('draining');
+    world.away.set(FROM, 'STORE_UNAVAILABLE');
+    void world.run.clock.sleep(3_000).then(() => world.away.clear());
+    await world.subscribe('client-6');
+    expect(await world.ask(FROM, OLD)).toEqual([...SIX, 'client-6']);
+    expect(await world.ask(TO, NEW)).toEqual([...SIX, 'client-6']);
+    await world.pass(20);
+    expect(await world.ask(FROM, OLD)).toEqual([...SIX, 'client-6']);
+    await world.steer('RETIRE');
+    await world.until('retired');
+    expect(world.left).toEqual([]);
+    expect(await world.ask(FROM, OLD)).toBe('moved');
+  });
+
+  test('away while nothing comes in, it is given up once it may answer nobody', async () => {
+    await world.begin();
+    await world.until('verified');
+    await world.steer('SWITCH');
+    await world.until('draining');
+    world.away.set(FROM, 'STORE_UNAVAILABLE');
+    await world.pass(40);
+    expect(world.left).toHaveLength(1);
+    expect(world.last).toMatchObject({ state: 'DRAINING', reason: expect.stringContaining(`${FROM} is given up`) });
+    expect(await world.ask(FROM, OLD)).toBe('moved');
+  });
+
+  test('the slice comes back to it while it is still to be told: the move that brings it does so', async () => {
+    await world.begin();
+    await world.until('verified');
+    await world.steer('SWITCH');
+    world.away.set(FROM, 'STORE_UNAVAILABLE');
+    await world.subscribe('client-6');
+    await world.steer('RETIRE');
+    await world.until('retired');
+    const back = moveId('move-2');
+    const body = { kind: 'MoveSlice', moveId: back, slice: SLICE, from: TO, to: FROM, rowsPerSecond: 0 } as const;
+    world.away.clear();
+    await world.command(NEW, body);
+    await world.pass(10);
+    const steer = { kind: 'SteerMove', moveId: back, slice: SLICE, action: 'SWITCH', rowsPerSecond: 0 } as const;
+    await world.command(NEW + 1, steer);
+    await world.pass(400);
+    expect(await world.ask(FROM, NEW + 1)).toEqual([...SIX, 'client-6']);
+  });
+});
+
+describe('a source that is lost before the switch', () => {
+  for (const code of CODES)
+    test(`${code}: the move waits for it, keeps what it has copied, and says so`, async () => {
+      await world.begin();
+      await world.until('copying');
+      await world.run.advance(300);
+      const copied = await rowsAt(TO);
+      expect(copied).toBeGreaterThan(0);
+      expect(copied).toBeLessThan(6);
+      world.away.set(FROM, code);
+      await world.pass(300);
+      expect(world.phase).toBe('copying');
+      expect(await rowsAt(TO)).toBeGreaterThanOrEqual(copied);
+      expect(world.last).toMatchObject({ state: 'COPYING', reason: expect.stringContaining(`waits for ${FROM}`) });
+      expect(world.last.reason).toContain(code);
+      await world.startAgain();
+      await world.pass(60);
+      expect(world.phase).toBe('copying');
+
+      world.away.clear();
+      await world.until('verified');
+      await world.steer('SWITCH');
+      expect(await world.ask(TO, NEW)).toEqual(SIX);
+    });
+
+  test('and it is given up at the word of a person', async () => {
+    await world.begin();
+    await world.until('copying');
+    world.away.set(FROM, 'SHARD_LOST');
+    await world.pass(60);
+    await world.steer('ABORT');
+    await world.until('aborted');
+    expect(await rowsAt(TO)).toBe(0);
+  });
+});
+
+describe('a target that is away while its move is given up', () => {
+  for (const code of CODES)
+    test(`${code}: it is told and emptied once it is back, and can go`, async () => {
+      await world.begin();
+      await world.until('copying');
+      await world.pass(1);
+      world.away.set(TO, code);
+      await world.steer('ABORT');
+      await world.until('aborted', 200);
+      expect(world.last).toMatchObject({
+        state: 'ABORTED',
+        reason: expect.stringContaining(`rows may be left at ${TO}`),
+      });
+      expect(world.left).toEqual([expect.objectContaining({ shardId: TO, slice: SLICE, livesOn: FROM, done: false })]);
+      await world.subscribe('client-6');
+      expect(await world.ask(FROM, OLD)).toEqual([...SIX, 'client-6']);
+      await world.startAgain();
+      world.away.clear();
+      await world.pass(40);
+      expect(world.left.at(-1)).toMatchObject({ shardId: TO, done: true });
+      expect(await rowsAt(TO)).toBe(0);
+      await world.command(2, { kind: 'RetireShard', shardId: TO });
+      expect(world.told('ShardProgress').at(-1)).toMatchObject({ shardId: TO, state: 'RELEASED' });
+    });
+});
+
+test('a shard that is away while it is to go holds nothing up, and goes once it is back', async () => {
+  world.away.set(TO, 'STORE_UNAVAILABLE');
+  const before = world.run.clock.now();
+  await world.command(2, { kind: 'RetireShard', shardId: TO });
+  await world.subscribe('client-6');
+  expect(world.run.clock.now()).toBe(before);
+  await world.pass(130);
+  expect(world.told('ShardProgress').at(-1)?.state).not.toBe('RELEASED');
+  world.away.clear();
+  await world.pass(61);
+  expect(world.told('ShardProgress').at(-1)).toMatchObject({ shardId: TO, state: 'RELEASED' });
+});
+
+const WILDCARD = {
+  action: 'SUBSCRIBE',
+  topicFilter: 'a/+',
+  clientId: 'c',
+  brokerId: 'b',
+  qos: 0,
+  timestamp: eventTime(1),
+  offset: 9,
+  incarnation: 0,
+};
+
+async function rowsAt(shard: ShardId): Promise<number> {
+  const store = await world.shards.store(shard);
+  return (await store.scan({ slice: SLICE, except: [] }, undefined, 100)).rows.length;
+}
