@@ -8,79 +8,79 @@ import { AppError } from '../schemas/errors.ts';
 export type NumberArray = Uint8Array | Uint16Array | Uint32Array | Float32Array | Float64Array;
 
 export class BinaryWriter {
-  private buffer: Buffer;
-  private length = 0;
+  #buffer: Buffer;
+  #length = 0;
 
   constructor(sizeBytes = 1024) {
-    this.buffer = Buffer.allocUnsafe(sizeBytes);
+    this.#buffer = Buffer.allocUnsafe(sizeBytes);
   }
 
   /** A whole number, 0 or more, below 2^53: one byte when below 128. */
   count(value: number): this {
-    this.reserve(8);
+    this.#reserve(8);
     let rest = value;
     while (rest >= 128) {
-      this.buffer[this.length++] = (rest % 128) | 128;
+      this.#buffer[this.#length++] = (rest % 128) | 128;
       rest = Math.floor(rest / 128);
     }
-    this.buffer[this.length++] = rest;
+    this.#buffer[this.#length++] = rest;
     return this;
   }
 
   double(value: number): this {
-    this.reserve(8);
-    this.length = this.buffer.writeDoubleLE(value, this.length);
+    this.#reserve(8);
+    this.#length = this.#buffer.writeDoubleLE(value, this.#length);
     return this;
   }
 
   text(value: string): this {
     const sizeBytes = Buffer.byteLength(value, 'utf8');
     this.count(sizeBytes);
-    this.reserve(sizeBytes);
-    this.length += this.buffer.write(value, this.length, 'utf8');
+    this.#reserve(sizeBytes);
+    this.#length += this.#buffer.write(value, this.#length, 'utf8');
     return this;
   }
 
   /** The array's numbers without its length: the reader brings an array of the same size. */
   numbers(values: NumberArray): this {
-    this.reserve(values.byteLength);
-    this.buffer.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), this.length);
-    this.length += values.byteLength;
+    this.#reserve(values.byteLength);
+    this.#buffer.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), this.#length);
+    this.#length += values.byteLength;
     return this;
   }
 
   /** The bytes written so far. The writer must not be used afterwards. */
   bytes(): Buffer {
-    return this.buffer.subarray(0, this.length);
+    return this.#buffer.subarray(0, this.#length);
   }
 
-  private reserve(sizeBytes: number): void {
-    if (this.length + sizeBytes <= this.buffer.length) return;
-    const grown = Buffer.allocUnsafe(Math.max(this.buffer.length * 2, this.length + sizeBytes));
-    this.buffer.copy(grown, 0, 0, this.length);
-    this.buffer = grown;
+  #reserve(sizeBytes: number): void {
+    if (this.#length + sizeBytes <= this.#buffer.length) return;
+    const grown = Buffer.allocUnsafe(Math.max(this.#buffer.length * 2, this.#length + sizeBytes));
+    this.#buffer.copy(grown, 0, 0, this.#length);
+    this.#buffer = grown;
   }
 }
 
 /** Throws STORE_CORRUPT when the bytes end too soon. */
 export class BinaryReader {
-  private readonly buffer: Buffer;
-  private at = 0;
+  readonly #buffer: Buffer;
+  #at = 0;
 
   constructor(bytes: Buffer) {
-    this.buffer = bytes;
+    this.#buffer = bytes;
   }
 
   /** Nothing is left to be read. */
   get isAtEnd(): boolean {
-    return this.at === this.buffer.length;
+    return this.#at === this.#buffer.length;
   }
 
   count(): number {
     let value = 0;
     let scale = 1;
     for (;;) {
-      const byte = this.buffer[this.take(1)]!;
+      const byte = this.#buffer[this.#take(1)]!;
       value += (byte & 127) * scale;
       if (byte < 128) return value;
       scale *= 128;
@@ -88,29 +88,29 @@ export class BinaryReader {
   }
 
   double(): number {
-    return this.buffer.readDoubleLE(this.take(8));
+    return this.#buffer.readDoubleLE(this.#take(8));
   }
 
   text(): string {
     const sizeBytes = this.count();
-    const start = this.take(sizeBytes);
-    return this.buffer.toString('utf8', start, start + sizeBytes);
+    const start = this.#take(sizeBytes);
+    return this.#buffer.toString('utf8', start, start + sizeBytes);
   }
 
   /** Fills `into` and returns it. */
   numbers<Values extends NumberArray>(into: Values): Values {
-    const start = this.take(into.byteLength);
+    const start = this.#take(into.byteLength);
     new Uint8Array(into.buffer, into.byteOffset, into.byteLength).set(
-      this.buffer.subarray(start, start + into.byteLength),
+      this.#buffer.subarray(start, start + into.byteLength),
     );
     return into;
   }
 
-  private take(sizeBytes: number): number {
-    const start = this.at;
-    if (start + sizeBytes > this.buffer.length)
-      throw new AppError('STORE_CORRUPT', 'a row ends before its last field', { sizeBytes: this.buffer.length });
-    this.at = start + sizeBytes;
+  #take(sizeBytes: number): number {
+    const start = this.#at;
+    if (start + sizeBytes > this.#buffer.length)
+      throw new AppError('STORE_CORRUPT', 'a row ends before its last field', { sizeBytes: this.#buffer.length });
+    this.#at = start + sizeBytes;
     return start;
   }
 }

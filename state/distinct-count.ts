@@ -9,19 +9,19 @@
 /** The registers are the whole state: `count.registers` may be stored and given back. */
 export class DistinctCount {
   readonly registers: Uint8Array;
-  private readonly indexBits: number;
+  readonly #indexBits: number;
 
   /** `registers`: a power of two, 16 to 65,536, all zero for an empty count. */
   constructor(registers: Uint8Array) {
     this.registers = registers;
-    this.indexBits = 31 - Math.clz32(registers.length);
+    this.#indexBits = 31 - Math.clz32(registers.length);
   }
 
   /** Sees a thing by a well mixed 32-bit hash of it. */
   see(hash: number): void {
-    const register = hash >>> (32 - this.indexBits);
+    const register = hash >>> (32 - this.#indexBits);
     // The bits behind the register's number; the lowest is set so that a run of zeros ends.
-    const rank = Math.clz32((hash << this.indexBits) | (1 << (this.indexBits - 1))) + 1;
+    const rank = Math.clz32((hash << this.#indexBits) | (1 << (this.#indexBits - 1))) + 1;
     if (rank > this.registers[register]!) this.registers[register] = rank;
   }
 

@@ -19,50 +19,50 @@ export class LogRing {
   /** Number of the newest window, -1 before the first. */
   newest = -1;
   /** Number of the first window put since the last `clear`, or kept by the last `cut`. */
-  private first = 0;
-  private codes: Uint16Array;
+  #first = 0;
+  #codes: Uint16Array;
 
   constructor(capacityMax: number) {
     this.capacityMax = capacityMax;
-    this.codes = new Uint16Array(Math.min(CAPACITY_MIN, capacityMax)).fill(HOLE);
+    this.#codes = new Uint16Array(Math.min(CAPACITY_MIN, capacityMax)).fill(HOLE);
   }
 
   /** Number of the oldest window that may be held. */
   get oldest(): number {
-    return Math.max(this.first, this.newest - this.codes.length + 1);
+    return Math.max(this.#first, this.newest - this.#codes.length + 1);
   }
 
   /** A log below 0 or NaN is kept as a hole, one above LOG_MAX as LOG_MAX. */
   put(number: number, log: number): void {
-    if (this.newest < 0) this.first = number;
+    if (this.newest < 0) this.#first = number;
     if (number < this.oldest) return;
     if (this.newest >= 0 && number > this.newest + 1) {
       if (number - this.newest > this.capacityMax) {
-        this.codes.fill(HOLE);
-        this.first = number;
+        this.#codes.fill(HOLE);
+        this.#first = number;
       } else
         for (let hole = this.newest + 1; hole < number; hole++) {
-          this.makeRoomFor(hole);
-          this.codes[hole % this.codes.length] = HOLE;
+          this.#makeRoomFor(hole);
+          this.#codes[hole % this.#codes.length] = HOLE;
           this.newest = hole;
         }
     }
     if (number > this.newest) {
-      this.makeRoomFor(number);
+      this.#makeRoomFor(number);
       this.newest = number;
     }
-    this.codes[number % this.codes.length] = codeOf(log);
+    this.#codes[number % this.#codes.length] = codeOf(log);
   }
 
   at(number: number): number {
     if (number > this.newest || number < this.oldest) return Number.NaN;
-    const code = this.codes[number % this.codes.length]!;
+    const code = this.#codes[number % this.#codes.length]!;
     return code === HOLE ? Number.NaN : code / CODES_PER_LOG;
   }
 
   /** Mean of what is known in [from, to), each log counted as `limit` at most; NaN when nothing is known. */
   mean(from: number, to: number, limit = LOG_MAX): number {
-    const { codes } = this;
+    const codes = this.#codes;
     const codeMax = limit === LOG_MAX ? HOLE - 1 : codeOf(limit);
     const first = Math.max(from, this.oldest);
     let left = Math.min(to, this.newest + 1) - first;
@@ -85,37 +85,37 @@ export class LogRing {
 
   /** Replaces every known log, as when the unit changes. */
   map(change: (log: number) => number): void {
-    for (let i = 0; i < this.codes.length; i++)
-      if (this.codes[i] !== HOLE) this.codes[i] = codeOf(change(this.codes[i]! / CODES_PER_LOG));
+    for (let i = 0; i < this.#codes.length; i++)
+      if (this.#codes[i] !== HOLE) this.#codes[i] = codeOf(change(this.#codes[i]! / CODES_PER_LOG));
   }
 
   /** Forgets what lies before `number`. */
   cut(number: number): void {
-    this.first = Math.max(this.oldest, Math.min(number, this.newest + 1));
+    this.#first = Math.max(this.oldest, Math.min(number, this.newest + 1));
   }
 
   clear(): void {
     this.newest = -1;
-    this.codes.fill(HOLE);
+    this.#codes.fill(HOLE);
   }
 
   write(to: BinaryWriter): void {
     to.count(this.newest + 1)
-      .count(this.first)
-      .count(this.codes.length)
-      .numbers(this.codes);
+      .count(this.#first)
+      .count(this.#codes.length)
+      .numbers(this.#codes);
   }
 
   /** A ring that was larger loses its oldest windows. */
   read(from: BinaryReader): this {
     this.newest = from.count() - 1;
-    this.first = from.count();
-    this.codes = from.numbers(new Uint16Array(from.count()));
-    if (this.codes.length <= this.capacityMax) return this;
+    this.#first = from.count();
+    this.#codes = from.numbers(new Uint16Array(from.count()));
+    if (this.#codes.length <= this.capacityMax) return this;
     const codes = new Uint16Array(this.capacityMax).fill(HOLE);
     for (let held = Math.max(this.oldest, this.newest - codes.length + 1); held <= this.newest; held++)
-      codes[held % codes.length] = this.codes[held % this.codes.length]!;
-    this.codes = codes;
+      codes[held % codes.length] = this.#codes[held % this.#codes.length]!;
+    this.#codes = codes;
     return this;
   }
 
@@ -123,9 +123,9 @@ export class LogRing {
   writeTail(to: BinaryWriter, from: number): void {
     const begin = Math.max(from, this.newest < 0 ? 0 : this.oldest);
     const tail = new Uint16Array(Math.max(0, this.newest + 1 - begin));
-    for (let i = 0; i < tail.length; i++) tail[i] = this.codes[(begin + i) % this.codes.length]!;
+    for (let i = 0; i < tail.length; i++) tail[i] = this.#codes[(begin + i) % this.#codes.length]!;
     to.count(this.newest + 1)
-      .count(this.first)
+      .count(this.#first)
       .count(tail.length)
       .numbers(tail);
   }
@@ -134,23 +134,23 @@ export class LogRing {
     const newest = from.count() - 1;
     const first = from.count();
     const codes = from.numbers(new Uint16Array(from.count()));
-    if (newest < 0 || first !== this.first) this.clear();
-    if (this.newest < 0) this.first = first;
+    if (newest < 0 || first !== this.#first) this.clear();
+    if (this.newest < 0) this.#first = first;
     for (const [i, code] of codes.entries()) {
       const number = newest + 1 - codes.length + i;
-      this.makeRoomFor(number);
+      this.#makeRoomFor(number);
       this.newest = Math.max(this.newest, number);
-      this.codes[number % this.codes.length] = code;
+      this.#codes[number % this.#codes.length] = code;
     }
   }
 
   /** Grows while windows would be forgotten that still have a place. */
-  private makeRoomFor(number: number): void {
-    const length = this.codes.length;
-    if (number - this.first < length || length === this.capacityMax) return;
+  #makeRoomFor(number: number): void {
+    const length = this.#codes.length;
+    if (number - this.#first < length || length === this.capacityMax) return;
     const codes = new Uint16Array(Math.min(2 * length, this.capacityMax)).fill(HOLE);
-    for (let held = this.oldest; held <= this.newest; held++) codes[held % codes.length] = this.codes[held % length]!;
-    this.codes = codes;
+    for (let held = this.oldest; held <= this.newest; held++) codes[held % codes.length] = this.#codes[held % length]!;
+    this.#codes = codes;
   }
 }
 

@@ -25,33 +25,33 @@ export class SpaceSaving {
   /** Called before a slot's key gives way to another. */
   onEvict: ((slot: Slot) => void) | undefined;
 
-  private used = 0;
-  private readonly keys: string[] = [];
-  private readonly hashes: Uint32Array;
-  private readonly weights: Float64Array;
-  private readonly errors: Float64Array;
+  #used = 0;
+  readonly #keys: string[] = [];
+  readonly #hashes: Uint32Array;
+  readonly #weights: Float64Array;
+  readonly #errors: Float64Array;
   /** heap[0] is the lightest slot. */
-  private readonly heap: Uint32Array;
-  private readonly place: Uint32Array;
-  private readonly cells: Float64Array;
+  readonly #heap: Uint32Array;
+  readonly #place: Uint32Array;
+  readonly #cells: Float64Array;
   /** Slot + 1, or 0 for a free entry. A power of two, at most a quarter full. */
-  private readonly index: Uint32Array;
-  private readonly mask: number;
+  readonly #index: Uint32Array;
+  readonly #mask: number;
 
   constructor(capacity: number) {
     this.capacity = capacity;
-    this.hashes = new Uint32Array(capacity);
-    this.weights = new Float64Array(capacity);
-    this.errors = new Float64Array(capacity);
-    this.heap = new Uint32Array(capacity);
-    this.place = new Uint32Array(capacity);
-    this.cells = new Float64Array(powerOfTwo(capacity * CELLS_PER_SLOT));
-    this.index = new Uint32Array(powerOfTwo(capacity * 4));
-    this.mask = this.index.length - 1;
+    this.#hashes = new Uint32Array(capacity);
+    this.#weights = new Float64Array(capacity);
+    this.#errors = new Float64Array(capacity);
+    this.#heap = new Uint32Array(capacity);
+    this.#place = new Uint32Array(capacity);
+    this.#cells = new Float64Array(powerOfTwo(capacity * CELLS_PER_SLOT));
+    this.#index = new Uint32Array(powerOfTwo(capacity * 4));
+    this.#mask = this.#index.length - 1;
   }
 
   get size(): number {
-    return this.used;
+    return this.#used;
   }
 
   /** Adds `weight` to `key`. `hash` must be a fixed, well mixed 32-bit hash of it. Returns its slot, or NONE. */
@@ -59,70 +59,70 @@ export class SpaceSaving {
     this.total += weight;
     const slot = this.find(key, hash);
     if (slot !== NONE) {
-      this.weights[slot]! += weight;
-      this.sink(this.place[slot]!);
+      this.#weights[slot]! += weight;
+      this.#sink(this.#place[slot]!);
       return slot;
     }
-    if (this.used < this.capacity) return this.push(key, hash, weight, 0);
-    const cell = hash & (this.cells.length - 1);
-    const seen = this.cells[cell]!;
-    const lightest = this.heap[0]!;
-    if (seen + weight <= this.weights[lightest]!) {
-      this.cells[cell] = seen + weight;
+    if (this.#used < this.capacity) return this.#push(key, hash, weight, 0);
+    const cell = hash & (this.#cells.length - 1);
+    const seen = this.#cells[cell]!;
+    const lightest = this.#heap[0]!;
+    if (seen + weight <= this.#weights[lightest]!) {
+      this.#cells[cell] = seen + weight;
       return NONE;
     }
     this.onEvict?.(lightest);
-    this.unindex(lightest);
-    const left = this.hashes[lightest]! & (this.cells.length - 1);
-    this.cells[left] = Math.max(this.cells[left]!, this.weights[lightest]!);
-    this.enter(lightest, key, hash >>> 0, seen + weight, seen);
-    this.sink(0);
+    this.#unindex(lightest);
+    const left = this.#hashes[lightest]! & (this.#cells.length - 1);
+    this.#cells[left] = Math.max(this.#cells[left]!, this.#weights[lightest]!);
+    this.#enter(lightest, key, hash >>> 0, seen + weight, seen);
+    this.#sink(0);
     return lightest;
   }
 
   find(key: string, hash: number): Slot {
     const unsigned = hash >>> 0;
-    for (let at = unsigned & this.mask; ; at = (at + 1) & this.mask) {
-      const entry = this.index[at]!;
+    for (let at = unsigned & this.#mask; ; at = (at + 1) & this.#mask) {
+      const entry = this.#index[at]!;
       if (entry === 0) return NONE;
-      if (this.hashes[entry - 1] === unsigned && this.keys[entry - 1] === key) return entry - 1;
+      if (this.#hashes[entry - 1] === unsigned && this.#keys[entry - 1] === key) return entry - 1;
     }
   }
 
   key(slot: Slot): string {
-    return this.keys[slot]!;
+    return this.#keys[slot]!;
   }
 
   /** Never below the key's true weight (P1). */
   weight(slot: Slot): number {
-    return this.weights[slot]!;
+    return this.#weights[slot]!;
   }
 
   /** How much of `weight` may belong to other keys. */
   error(slot: Slot): number {
-    return this.errors[slot]!;
+    return this.#errors[slot]!;
   }
 
   /** Multiplies every weight: recent keys then outweigh old ones. P1 and P2 go on holding for the decayed stream. */
   decay(factor: number): void {
     this.total *= factor;
-    for (let slot = 0; slot < this.used; slot++) {
-      this.weights[slot]! *= factor;
-      this.errors[slot]! *= factor;
+    for (let slot = 0; slot < this.#used; slot++) {
+      this.#weights[slot]! *= factor;
+      this.#errors[slot]! *= factor;
     }
-    for (let cell = 0; cell < this.cells.length; cell++) this.cells[cell]! *= factor;
+    for (let cell = 0; cell < this.#cells.length; cell++) this.#cells[cell]! *= factor;
   }
 
   write(to: BinaryWriter): void {
-    to.count(this.used).double(this.total);
-    for (let slot = 0; slot < this.used; slot++) to.text(this.keys[slot]!);
-    to.numbers(this.hashes.subarray(0, this.used)).numbers(this.weights.subarray(0, this.used));
-    to.numbers(this.errors.subarray(0, this.used)).numbers(this.heap.subarray(0, this.used));
+    to.count(this.#used).double(this.total);
+    for (let slot = 0; slot < this.#used; slot++) to.text(this.#keys[slot]!);
+    to.numbers(this.#hashes.subarray(0, this.#used)).numbers(this.#weights.subarray(0, this.#used));
+    to.numbers(this.#errors.subarray(0, this.#used)).numbers(this.#heap.subarray(0, this.#used));
     let filled = 0;
-    for (const weight of this.cells) if (weight > 0) filled++;
+    for (const weight of this.#cells) if (weight > 0) filled++;
     to.count(filled);
-    for (let cell = 0; cell < this.cells.length; cell++)
-      if (this.cells[cell]! > 0) to.count(cell).double(this.cells[cell]!);
+    for (let cell = 0; cell < this.#cells.length; cell++)
+      if (this.#cells[cell]! > 0) to.count(cell).double(this.#cells[cell]!);
   }
 
   /** `capacity` must be the one it was written with. */
@@ -138,50 +138,53 @@ export class SpaceSaving {
     const cells = from.count();
     for (let i = 0; i < cells; i++) {
       const cell = from.count();
-      sketch.cells[cell] = from.double();
+      sketch.#cells[cell] = from.double();
     }
-    sketch.used = used;
+    sketch.#used = used;
     for (let slot = 0; slot < used; slot++)
-      sketch.enter(slot, keys[slot]!, hashes[slot]!, weights[slot]!, errors[slot]!);
-    sketch.heap.set(heap);
-    for (let at = 0; at < used; at++) sketch.place[sketch.heap[at]!] = at;
+      sketch.#enter(slot, keys[slot]!, hashes[slot]!, weights[slot]!, errors[slot]!);
+    sketch.#heap.set(heap);
+    for (let at = 0; at < used; at++) sketch.#place[sketch.#heap[at]!] = at;
     return sketch;
   }
 
-  private push(key: string, hash: number, weight: number, error: number): Slot {
-    const slot = this.used++;
-    this.enter(slot, key, hash >>> 0, weight, error);
-    this.heap[slot] = slot;
-    this.place[slot] = slot;
-    this.rise(slot);
+  #push(key: string, hash: number, weight: number, error: number): Slot {
+    const slot = this.#used++;
+    this.#enter(slot, key, hash >>> 0, weight, error);
+    this.#heap[slot] = slot;
+    this.#place[slot] = slot;
+    this.#rise(slot);
     return slot;
   }
 
-  private enter(slot: Slot, key: string, hash: number, weight: number, error: number): void {
-    this.keys[slot] = key;
-    this.hashes[slot] = hash;
-    this.weights[slot] = weight;
-    this.errors[slot] = error;
-    let at = hash & this.mask;
-    while (this.index[at] !== 0) at = (at + 1) & this.mask;
-    this.index[at] = slot + 1;
+  #enter(slot: Slot, key: string, hash: number, weight: number, error: number): void {
+    this.#keys[slot] = key;
+    this.#hashes[slot] = hash;
+    this.#weights[slot] = weight;
+    this.#errors[slot] = error;
+    let at = hash & this.#mask;
+    while (this.#index[at] !== 0) at = (at + 1) & this.#mask;
+    this.#index[at] = slot + 1;
   }
 
   /** Frees the index entry and closes the hole behind it (linear probing without tombstones; Knuth 6.4, algorithm R). */
-  private unindex(slot: Slot): void {
-    let hole = this.hashes[slot]! & this.mask;
-    while (this.index[hole] !== slot + 1) hole = (hole + 1) & this.mask;
-    for (let at = (hole + 1) & this.mask; this.index[at] !== 0; at = (at + 1) & this.mask) {
-      const home = this.hashes[this.index[at]! - 1]! & this.mask;
-      if (((at - home) & this.mask) < ((at - hole) & this.mask)) continue;
-      this.index[hole] = this.index[at]!;
+  #unindex(slot: Slot): void {
+    let hole = this.#hashes[slot]! & this.#mask;
+    while (this.#index[hole] !== slot + 1) hole = (hole + 1) & this.#mask;
+    for (let at = (hole + 1) & this.#mask; this.#index[at] !== 0; at = (at + 1) & this.#mask) {
+      const home = this.#hashes[this.#index[at]! - 1]! & this.#mask;
+      if (((at - home) & this.#mask) < ((at - hole) & this.#mask)) continue;
+      this.#index[hole] = this.#index[at]!;
       hole = at;
     }
-    this.index[hole] = 0;
+    this.#index[hole] = 0;
   }
 
-  private sink(from: number): void {
-    const { heap, place, weights, used } = this;
+  #sink(from: number): void {
+    const heap = this.#heap;
+    const place = this.#place;
+    const weights = this.#weights;
+    const used = this.#used;
     const slot = heap[from]!;
     const weight = weights[slot]!;
     let at = from;
@@ -198,8 +201,10 @@ export class SpaceSaving {
     place[slot] = at;
   }
 
-  private rise(from: number): void {
-    const { heap, place, weights } = this;
+  #rise(from: number): void {
+    const heap = this.#heap;
+    const place = this.#place;
+    const weights = this.#weights;
     const slot = heap[from]!;
     let at = from;
     while (at > 0) {

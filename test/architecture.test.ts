@@ -195,6 +195,17 @@ describe('architecture', () => {
   });
 });
 
+describe('how the code reads', () => {
+  test('what a class keeps to itself is #private; only constructors, which cannot be, are `private`', () => {
+    expect(linesWith(FILES, /^\s+private (?!constructor\()/)).toEqual([]);
+  });
+
+  test('no module of the forecast keeps anything of a series: a function or an object of somebody’s does', () => {
+    const forecast = FILES.filter((file) => file.startsWith('processors/forecast/'));
+    expect(linesWith(forecast, /^(export )?(let |const \w+ = new |const \w+ = \[\])/)).toEqual([]);
+  });
+});
+
 describe('invariants', () => {
   test('each that is cited with its file is in that file’s header', () => {
     const cited = FILES.flatMap(citationsIn);
@@ -206,6 +217,14 @@ describe('invariants', () => {
     expect(missing.map(({ file, at, id }) => `${file} cites ${at} ${id}`)).toEqual([]);
   });
 });
+
+function linesWith(files: readonly string[], pattern: RegExp): string[] {
+  const found = (file: string): string[] =>
+    SOURCES.get(file)!
+      .split('\n')
+      .filter((line) => pattern.test(line));
+  return files.flatMap((file) => found(file).map((line) => `${file}: ${line.trim()}`));
+}
 
 /** The shortest way of each file back to itself; each circle once, with `type` where only types are imported. */
 function circles(): string[] {

@@ -39,27 +39,27 @@ export const AIMED_UTILISATION = 0.6;
 export const needOf = (value: number, capacity: number): number => Math.max(1, Math.ceil(value / capacity));
 
 export class Resource {
-  private readonly leadRows: number;
+  readonly #leadRows: number;
   /** What takes effect in each of the next rows, by row modulo the lead. */
-  private readonly changes: number[];
-  private readonly outcomes: { serving: number[]; paid: number[] } = { serving: [], paid: [] };
-  private serving: number;
-  private ordered = 0;
-  private removing = 0;
+  readonly #changes: number[];
+  readonly #outcomes: { serving: number[]; paid: number[] } = { serving: [], paid: [] };
+  #serving: number;
+  #ordered = 0;
+  #removing = 0;
 
   constructor({ values, testStart, shardCapacity, leadRows }: Load, start?: number) {
-    this.leadRows = leadRows;
-    this.changes = new Array<number>(leadRows).fill(0);
-    this.serving = start ?? needOf(values[testStart - 1]! / AIMED_UTILISATION, shardCapacity);
+    this.#leadRows = leadRows;
+    this.#changes = new Array<number>(leadRows).fill(0);
+    this.#serving = start ?? needOf(values[testStart - 1]! / AIMED_UTILISATION, shardCapacity);
   }
 
   /** At the start of the row that comes next. */
   get shards(): ShardCount {
-    const due = this.changes[this.outcomes.serving.length % this.leadRows]!;
+    const due = this.#changes[this.#outcomes.serving.length % this.#leadRows]!;
     return {
-      serving: this.serving + due,
-      ordered: this.ordered - Math.max(0, due),
-      removing: this.removing + Math.min(0, due),
+      serving: this.#serving + due,
+      ordered: this.#ordered - Math.max(0, due),
+      removing: this.#removing + Math.min(0, due),
     };
   }
 
@@ -67,16 +67,16 @@ export class Resource {
   pass(change: number): void {
     const { serving, ordered, removing } = this.shards;
     const bounded = Math.max(change, 1 - shardsDecided(this.shards)); // P2
-    this.changes[this.outcomes.serving.length % this.leadRows] = bounded;
-    this.serving = serving;
-    this.ordered = ordered + Math.max(0, bounded);
-    this.removing = removing - Math.min(0, bounded);
-    this.outcomes.serving.push(serving);
-    this.outcomes.paid.push(serving + this.ordered);
+    this.#changes[this.#outcomes.serving.length % this.#leadRows] = bounded;
+    this.#serving = serving;
+    this.#ordered = ordered + Math.max(0, bounded);
+    this.#removing = removing - Math.min(0, bounded);
+    this.#outcomes.serving.push(serving);
+    this.#outcomes.paid.push(serving + this.#ordered);
   }
 
   get outcome(): Outcome {
-    return this.outcomes;
+    return this.#outcomes;
   }
 }
 

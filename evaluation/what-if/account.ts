@@ -55,20 +55,20 @@ const HOUR_SECONDS = 3_600;
 
 export class Account {
   readonly course: Course;
-  private readonly terms: Terms;
-  private running = 0;
-  private provisioning = 0;
-  private moving = 0;
-  private violation = 0;
-  private moves = 0;
-  private keysMoved = 0;
-  private shardSeconds = 0;
-  private shardsMax = 0;
-  private readonly unevenness: number[] = [];
-  private minute = 0;
+  readonly #terms: Terms;
+  #running = 0;
+  #provisioning = 0;
+  #moving = 0;
+  #violation = 0;
+  #moves = 0;
+  #keysMoved = 0;
+  #shardSeconds = 0;
+  #shardsMax = 0;
+  readonly #unevenness: number[] = [];
+  #minute = 0;
 
   constructor(terms: Terms) {
-    this.terms = terms;
+    this.#terms = terms;
     this.course = {
       dollars: new Float64Array(terms.minutes),
       capacity: new Float64Array(terms.minutes),
@@ -78,61 +78,61 @@ export class Account {
 
   /** An empty account by the same rules, to try something. */
   another(): Account {
-    return new Account(this.terms);
+    return new Account(this.#terms);
   }
 
   provisioned(type: DatastoreType): void {
-    if (this.counts) this.provisioning += type.dollarsPerProvisioning;
+    if (this.#counts) this.#provisioning += type.dollarsPerProvisioning;
   }
 
   moved(keys: number, bytes: number, to: DatastoreType): void {
-    if (!this.counts) return;
-    this.moves++;
-    this.keysMoved += keys;
-    this.moving += moveDollars(bytes, to);
+    if (!this.#counts) return;
+    this.#moves++;
+    this.#keysMoved += keys;
+    this.#moving += moveDollars(bytes, to);
   }
 
   /** One step of a minute: what is paid for, and what serves. */
   step(minute: number, paid: readonly DatastoreType[], serving: readonly ServingShard[]): void {
-    this.minute = minute;
-    if (!this.counts) return;
-    const { stepSeconds, firstMinute, dollarsPerViolationHour } = this.terms;
-    for (const type of paid) this.running += (type.dollarsPerHour * stepSeconds) / HOUR_SECONDS;
+    this.#minute = minute;
+    if (!this.#counts) return;
+    const { stepSeconds, firstMinute, dollarsPerViolationHour } = this.#terms;
+    for (const type of paid) this.#running += (type.dollarsPerHour * stepSeconds) / HOUR_SECONDS;
     for (const { type, perSecond } of serving)
-      this.running += (requestDollarsPerHour(type, perSecond) * stepSeconds) / HOUR_SECONDS;
-    this.shardSeconds += paid.length * stepSeconds;
-    this.shardsMax = Math.max(this.shardsMax, paid.length);
+      this.#running += (requestDollarsPerHour(type, perSecond) * stepSeconds) / HOUR_SECONDS;
+    this.#shardSeconds += paid.length * stepSeconds;
+    this.#shardsMax = Math.max(this.#shardsMax, paid.length);
     const above = serving.filter(({ type, perSecond }) => perSecond > type.operationsPerSecond).length;
-    this.violation += above * stepSeconds;
+    this.#violation += above * stepSeconds;
     const at = minute - firstMinute;
     this.course.violationSeconds[at]! += above * stepSeconds;
     this.course.capacity[at] = serving.reduce((sum, { type }) => sum + type.operationsPerSecond, 0);
     this.course.dollars[at] =
-      this.running + this.provisioning + this.moving + (this.violation / HOUR_SECONDS) * dollarsPerViolationHour;
-    this.unevenness.push(unevennessOf(serving));
+      this.#running + this.#provisioning + this.#moving + (this.#violation / HOUR_SECONDS) * dollarsPerViolationHour;
+    this.#unevenness.push(unevennessOf(serving));
   }
 
   score(): Score {
-    const { minutes, entries, dollarsPerViolationHour } = this.terms;
-    const violationDollars = (this.violation / HOUR_SECONDS) * dollarsPerViolationHour;
-    const sorted = this.unevenness.toSorted((a, b) => a - b);
+    const { minutes, entries, dollarsPerViolationHour } = this.#terms;
+    const violationDollars = (this.#violation / HOUR_SECONDS) * dollarsPerViolationHour;
+    const sorted = this.#unevenness.toSorted((a, b) => a - b);
     return {
-      dollars: this.running + this.provisioning + this.moving + violationDollars,
-      runningDollars: this.running,
-      provisioningDollars: this.provisioning,
-      movingDollars: this.moving,
+      dollars: this.#running + this.#provisioning + this.#moving + violationDollars,
+      runningDollars: this.#running,
+      provisioningDollars: this.#provisioning,
+      movingDollars: this.#moving,
       violationDollars,
-      violationSeconds: this.violation,
-      moves: this.moves,
-      churnPercent: (100 * this.keysMoved * 60) / (entries * minutes),
+      violationSeconds: this.#violation,
+      moves: this.#moves,
+      churnPercent: (100 * this.#keysMoved * 60) / (entries * minutes),
       peakToMean: sorted[sorted.length >> 1] ?? 1,
-      shardHours: this.shardSeconds / HOUR_SECONDS,
-      shardsMax: this.shardsMax,
+      shardHours: this.#shardSeconds / HOUR_SECONDS,
+      shardsMax: this.#shardsMax,
     };
   }
 
-  private get counts(): boolean {
-    return this.minute >= this.terms.firstMinute;
+  get #counts(): boolean {
+    return this.#minute >= this.#terms.firstMinute;
   }
 }
 

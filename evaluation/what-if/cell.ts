@@ -47,78 +47,81 @@ const SIGN_EVERY_MS = 30_000;
 
 export class Cell {
   readonly decisions: Decision[] = [];
-  private readonly settings: PlanSettings;
-  private readonly pace: Pace;
-  private readonly costs: Costs;
-  private readonly rows = new Map<string, Row>();
-  private readonly step: ReturnType<typeof planWith>;
-  private readonly pointers: PointerRecord[] = [];
-  private readonly commands: Command[] = [];
-  private due: { readonly at: number; readonly act: () => void }[] = [];
+  readonly #settings: PlanSettings;
+  readonly #pace: Pace;
+  readonly #costs: Costs;
+  readonly #rows = new Map<string, Row>();
+  readonly #step: ReturnType<typeof planWith>;
+  readonly #pointers: PointerRecord[] = [];
+  readonly #commands: Command[] = [];
+  #due: { readonly at: number; readonly act: () => void }[] = [];
   /** Instances that are paid for, by shard; two while one is replaced. */
-  private readonly instances = new Map<ShardId, string[]>();
-  private readonly moves = new Map<string, Extract<Command['body'], { kind: 'MoveSlice' }>>();
-  private now = 0;
-  private readCount = 0;
+  readonly #instances = new Map<ShardId, string[]>();
+  readonly #moves = new Map<string, Extract<Command['body'], { kind: 'MoveSlice' }>>();
+  #now = 0;
+  #readCount = 0;
 
   /** `startAt`: of both clocks. */
   constructor(settings: PlanSettings, pace: Pace, costs: Costs, startAt: number) {
-    this.settings = settings;
-    this.pace = pace;
-    this.costs = costs;
-    this.now = startAt;
-    this.step = planWith(settings);
+    this.#settings = settings;
+    this.#pace = pace;
+    this.#costs = costs;
+    this.#now = startAt;
+    this.#step = planWith(settings);
     this.send({ topic: 'clock', value: { eventTime: startAt, wallTime: startAt } });
-    for (const { shardId, datastoreType } of shardsOf(this.rows)) {
-      this.instances.set(shardId, [datastoreType]);
-      this.shardProgress(shardId, datastoreType, 'READY', 0);
+    for (const { shardId, datastoreType } of shardsOf(this.#rows)) {
+      this.#instances.set(shardId, [datastoreType]);
+      this.#shardProgress(shardId, datastoreType, 'READY', 0);
     }
   }
 
   /** How often the pointer table has changed. */
   get version(): number {
-    return this.pointers.length;
+    return this.#pointers.length;
   }
 
   send(input: Pick<PlanInput, 'topic' | 'value'>, offset = 0, key = ''): void {
     const full = { ...input, partition: 0, offset, key } as PlanInput;
-    for (const emit of this.step(this.rows, full)) {
-      if (emit.topic === 'commands') this.commands.push(emit.value!);
+    for (const emit of this.#step(this.#rows, full)) {
+      if (emit.topic === 'commands') this.#commands.push(emit.value!);
       else if (emit.topic === 'decisions') this.decisions.push(emit.value!);
-      else if (emit.value !== null) this.pointers.push(emit.value);
+      else if (emit.value !== null) this.#pointers.push(emit.value);
     }
   }
 
   /** Time is `now`: what is due happens, the broker reports, the planner's clock ticks, and its commands are begun. */
   tick(now: number): void {
-    this.now = now;
-    const ready = this.due.filter(({ at }) => at <= now).sort((a, b) => a.at - b.at);
-    this.due = this.due.filter(({ at }) => at > now);
+    this.#now = now;
+    const ready = this.#due.filter(({ at }) => at <= now).sort((a, b) => a.at - b.at);
+    this.#due = this.#due.filter(({ at }) => at > now);
     for (const { act } of ready) act();
-    this.readBack();
+    this.#readBack();
     const beat = { kind: 'BrokerHeartbeat', brokerId: 'broker', timestamp: eventTime(now) } as const;
-    this.send({ topic: 'metrics', value: { body: { ...beat, pointerOffset: this.pointers.length } } });
+    this.send({ topic: 'metrics', value: { body: { ...beat, pointerOffset: this.#pointers.length } } });
     this.send({ topic: 'clock', value: { eventTime: now, wallTime: now } });
-    this.readBack();
-    for (const command of this.commands.splice(0)) this.perform(command);
+    this.#readBack();
+    for (const command of this.#commands.splice(0)) this.#perform(command);
   }
 
   /** The shards in the pointer table, and which of them each slice is on: several when it has a replica. */
   homes(): { readonly shards: readonly ShardPlacement[]; readonly slices: ReadonlyMap<SliceKey, readonly ShardId[]> } {
-    const shards = shardsOf(this.rows)
+    const shards = shardsOf(this.#rows)
       .filter(({ state, epoch }) => state === 'READY' && epoch > 0)
-      .map(({ shardId, datastoreType }) => ({ shard: shardId, type: typeNamed(this.settings.catalog, datastoreType) }));
-    return { shards, slices: new Map(slicesOf(this.rows).map((each) => [each.slice, each.shards])) };
+      .map(({ shardId, datastoreType }) => ({
+        shard: shardId,
+        type: typeNamed(this.#settings.catalog, datastoreType),
+      }));
+    return { shards, slices: new Map(slicesOf(this.#rows).map((each) => [each.slice, each.shards])) };
   }
 
   /** The types of all instances that are paid for. */
   paid(): DatastoreType[] {
-    return [...this.instances.values()].flat().map((name) => typeNamed(this.settings.catalog, name));
+    return [...this.#instances.values()].flat().map((name) => typeNamed(this.#settings.catalog, name));
   }
 
   count(slice: SliceKey, entries: number): void {
-    const bytes = entries * this.pace.bytesPerEntry;
-    this.progress({ kind: 'SliceEntries', slice, entries, bytes });
+    const bytes = entries * this.#pace.bytesPerEntry;
+    this.#progress({ kind: 'SliceEntries', slice, entries, bytes });
   }
 
   measured(shard: ShardId, utilisation: number, at: EventTime): void {
@@ -126,96 +129,96 @@ export class Cell {
     this.send({ topic: 'metrics', value: { body } });
   }
 
-  private readBack(): void {
-    for (; this.readCount < this.pointers.length; this.readCount++) {
-      const value = this.pointers[this.readCount]!;
-      this.send({ topic: 'pointer-table', value }, this.readCount, keyOfBody(value.body));
+  #readBack(): void {
+    for (; this.#readCount < this.#pointers.length; this.#readCount++) {
+      const value = this.#pointers[this.#readCount]!;
+      this.send({ topic: 'pointer-table', value }, this.#readCount, keyOfBody(value.body));
     }
   }
 
-  private progress(body: Progress['body']): void {
-    this.send({ topic: 'progress', value: { at: eventTime(this.now), body } });
+  #progress(body: Progress['body']): void {
+    this.send({ topic: 'progress', value: { at: eventTime(this.#now), body } });
   }
 
-  private later(afterMs: number, act: () => void): void {
-    this.due.push({ at: this.now + afterMs, act });
+  #later(afterMs: number, act: () => void): void {
+    this.#due.push({ at: this.#now + afterMs, act });
   }
 
-  private perform({ id, body }: Command): void {
-    const { shortMs } = this.pace;
+  #perform({ id, body }: Command): void {
+    const { shortMs } = this.#pace;
     switch (body.kind) {
       case 'AllocateShard':
       case 'ResizeShard':
-        this.provision(body.shardId, body.datastoreType, body.kind === 'AllocateShard' ? 'READY' : 'RESIZED');
+        this.#provision(body.shardId, body.datastoreType, body.kind === 'AllocateShard' ? 'READY' : 'RESIZED');
         return;
       case 'RetireShard':
-        this.later(shortMs, () => {
-          this.instances.delete(body.shardId);
-          this.shardProgress(body.shardId, '', 'RELEASED', shortMs);
+        this.#later(shortMs, () => {
+          this.#instances.delete(body.shardId);
+          this.#shardProgress(body.shardId, '', 'RELEASED', shortMs);
         });
         return;
       case 'SplitSlice':
       case 'MergeSlices':
-        this.later(shortMs, () => this.progress({ kind: 'SliceProgress', commandId: id, done: true, reason: '' }));
+        this.#later(shortMs, () => this.#progress({ kind: 'SliceProgress', commandId: id, done: true, reason: '' }));
         return;
       case 'MoveSlice':
-        this.moves.set(body.moveId, body);
-        this.copy(body);
+        this.#moves.set(body.moveId, body);
+        this.#copy(body);
         return;
       case 'SteerMove':
-        if (body.action === 'SWITCH') this.later(0, () => this.moveProgress(body.moveId, 'DRAINING'));
-        else if (body.action === 'SHARE') this.later(0, () => this.moveProgress(body.moveId, 'SHARED'));
-        else if (body.action === 'UNSHARE') this.unshare(body.moveId);
-        else if (body.action === 'RETIRE') this.later(shortMs, () => this.moveProgress(body.moveId, 'RETIRED'));
-        else if (body.action === 'ABORT') this.later(0, () => this.moveProgress(body.moveId, 'ABORTED'));
+        if (body.action === 'SWITCH') this.#later(0, () => this.#moveProgress(body.moveId, 'DRAINING'));
+        else if (body.action === 'SHARE') this.#later(0, () => this.#moveProgress(body.moveId, 'SHARED'));
+        else if (body.action === 'UNSHARE') this.#unshare(body.moveId);
+        else if (body.action === 'RETIRE') this.#later(shortMs, () => this.#moveProgress(body.moveId, 'RETIRED'));
+        else if (body.action === 'ABORT') this.#later(0, () => this.#moveProgress(body.moveId, 'ABORTED'));
     }
   }
 
-  private provision(shard: ShardId, name: string, state: 'READY' | 'RESIZED'): void {
-    const type = typeNamed(this.settings.catalog, name);
-    this.instances.set(shard, [...(this.instances.get(shard) ?? []), name]);
-    this.costs.provisioned(type);
-    this.later(type.provisioningMs, () => {
-      if (!this.instances.has(shard)) return; // Given back before it was there.
-      this.instances.set(shard, [name]);
-      this.shardProgress(shard, name, state, type.provisioningMs);
+  #provision(shard: ShardId, name: string, state: 'READY' | 'RESIZED'): void {
+    const type = typeNamed(this.#settings.catalog, name);
+    this.#instances.set(shard, [...(this.#instances.get(shard) ?? []), name]);
+    this.#costs.provisioned(type);
+    this.#later(type.provisioningMs, () => {
+      if (!this.#instances.has(shard)) return; // Given back before it was there.
+      this.#instances.set(shard, [name]);
+      this.#shardProgress(shard, name, state, type.provisioningMs);
     });
   }
 
   /** L2 */
-  private copy({ moveId, slice, to }: Extract<Command['body'], { kind: 'MoveSlice' }>): void {
-    const { entries = 0, bytes = 0 } = slicesOf(this.rows).find((each) => each.slice === slice) ?? {};
-    const tookMs = (2 * entries * 1000) / this.pace.rowsPerSecond;
-    this.moveProgress(moveId, 'COPYING');
+  #copy({ moveId, slice, to }: Extract<Command['body'], { kind: 'MoveSlice' }>): void {
+    const { entries = 0, bytes = 0 } = slicesOf(this.#rows).find((each) => each.slice === slice) ?? {};
+    const tookMs = (2 * entries * 1000) / this.#pace.rowsPerSecond;
+    this.#moveProgress(moveId, 'COPYING');
     for (let ms = SIGN_EVERY_MS; ms < tookMs; ms += SIGN_EVERY_MS)
-      this.later(ms, () => this.moveProgress(moveId, 'COPYING'));
-    this.later(tookMs, () => {
-      if (!this.moves.has(moveId)) return; // It was given up.
-      const target = shardsOf(this.rows).find(({ shardId }) => shardId === to)!;
-      this.costs.moved(entries, bytes, typeNamed(this.settings.catalog, target.datastoreType));
-      this.moveProgress(moveId, 'VERIFIED', entries, bytes);
+      this.#later(ms, () => this.#moveProgress(moveId, 'COPYING'));
+    this.#later(tookMs, () => {
+      if (!this.#moves.has(moveId)) return; // It was given up.
+      const target = shardsOf(this.#rows).find(({ shardId }) => shardId === to)!;
+      this.#costs.moved(entries, bytes, typeNamed(this.#settings.catalog, target.datastoreType));
+      this.#moveProgress(moveId, 'VERIFIED', entries, bytes);
     });
   }
 
   /** A replica ends as a move back. */
-  private unshare(moveId: MoveProgress['moveId']): void {
-    const move = this.moves.get(moveId);
+  #unshare(moveId: MoveProgress['moveId']): void {
+    const move = this.#moves.get(moveId);
     if (move === undefined) return;
-    this.moves.set(moveId, { ...move, from: move.to, to: move.from });
-    this.later(0, () => this.moveProgress(moveId, 'DRAINING'));
+    this.#moves.set(moveId, { ...move, from: move.to, to: move.from });
+    this.#later(0, () => this.#moveProgress(moveId, 'DRAINING'));
   }
 
-  private moveProgress(moveId: MoveProgress['moveId'], state: MoveProgress['state'], rows = 0, bytes = 0): void {
-    const move = this.moves.get(moveId);
+  #moveProgress(moveId: MoveProgress['moveId'], state: MoveProgress['state'], rows = 0, bytes = 0): void {
+    const move = this.#moves.get(moveId);
     if (move === undefined) return;
-    if (state === 'ABORTED' || state === 'RETIRED') this.moves.delete(moveId);
+    if (state === 'ABORTED' || state === 'RETIRED') this.#moves.delete(moveId);
     const { slice, from, to } = move;
     const counts = { rowsCopied: rows, bytesCopied: bytes, rowsVerified: rows, rowsErased: 0, etaMs: -1 };
-    this.progress({ kind: 'MoveProgress', moveId, slice, from, to, state, paused: false, ...counts, reason: '' });
+    this.#progress({ kind: 'MoveProgress', moveId, slice, from, to, state, paused: false, ...counts, reason: '' });
   }
 
-  private shardProgress(shard: ShardId, type: string, state: ShardProgress['state'], tookMs: number): void {
-    this.progress({
+  #shardProgress(shard: ShardId, type: string, state: ShardProgress['state'], tookMs: number): void {
+    this.#progress({
       kind: 'ShardProgress',
       shardId: shard,
       datastoreType: type,

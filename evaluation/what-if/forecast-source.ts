@@ -28,24 +28,24 @@ export const forecasterOfMinutes = (): Forecaster => {
 
 /** The system's own forecaster, with every fit as soon as it is due. */
 export class LearnedForecasts implements ForecastSource {
-  private readonly fleet: SyntheticFleet;
-  private readonly forecaster = forecasterOfMinutes();
-  private readonly signals: readonly { readonly counted: CountedSeries; readonly signal: Signal }[];
+  readonly #fleet: SyntheticFleet;
+  readonly #forecaster = forecasterOfMinutes();
+  readonly #signals: readonly { readonly counted: CountedSeries; readonly signal: Signal }[];
 
   constructor(fleet: SyntheticFleet, counted: readonly CountedSeries[]) {
-    this.fleet = fleet;
-    this.signals = counted.map((each) => ({ counted: each, signal: new Signal(this.forecaster) }));
+    this.#fleet = fleet;
+    this.#signals = counted.map((each) => ({ counted: each, signal: new Signal(this.#forecaster) }));
   }
 
   close(minute: number): void {
-    for (const { counted, signal } of this.signals) {
-      signal.close(minute, this.fleet.sum(counted.shares, minute));
-      this.forecaster.fit(signal.memory, this.forecaster.fitsDue(signal.memory));
+    for (const { counted, signal } of this.#signals) {
+      signal.close(minute, this.#fleet.sum(counted.shares, minute));
+      this.#forecaster.fit(signal.memory, this.#forecaster.fitsDue(signal.memory));
     }
   }
 
   forecasts(_minute: number, madeAt: EventTime): Forecast[] {
-    return this.signals.flatMap(({ counted, signal }) => {
+    return this.#signals.flatMap(({ counted, signal }) => {
       const distrust = signal.distrust(FORECAST_DEFAULTS.trust);
       const { near, far } = signal.quantiles();
       return ofBothSignals(counted, {
@@ -62,20 +62,20 @@ export class LearnedForecasts implements ForecastSource {
 
 /** The rates to come, as they will be: whatever a forecaster could be, this is the best of it. */
 export class PerfectForecasts implements ForecastSource {
-  private readonly fleet: SyntheticFleet;
-  private readonly counted: readonly CountedSeries[];
+  readonly #fleet: SyntheticFleet;
+  readonly #counted: readonly CountedSeries[];
 
   constructor(fleet: SyntheticFleet, counted: readonly CountedSeries[]) {
-    this.fleet = fleet;
-    this.counted = counted;
+    this.#fleet = fleet;
+    this.#counted = counted;
   }
 
   close(): void {}
 
   forecasts(minute: number, madeAt: EventTime): Forecast[] {
-    const last = this.fleet.minutes - 1;
-    return this.counted.flatMap((counted) => {
-      const rateAfter = (minutes: number): number => this.fleet.sum(counted.shares, Math.min(last, minute + minutes));
+    const last = this.#fleet.minutes - 1;
+    return this.#counted.flatMap((counted) => {
+      const rateAfter = (minutes: number): number => this.#fleet.sum(counted.shares, Math.min(last, minute + minutes));
       return ofBothSignals(counted, {
         madeAt,
         levels: [0.5],

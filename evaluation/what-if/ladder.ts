@@ -44,8 +44,8 @@ export class Ladder {
   /** Of all buckets together. */
   readonly operations: Float64Array;
   readonly shardsMax: number;
-  private readonly placements: number[][];
-  private readonly capacities: number[];
+  readonly #placements: number[][];
+  readonly #capacities: number[];
 
   /** `usual`: messages per second of each series, by which the hottest shard is found. */
   constructor(buckets: readonly Bucket[], type: DatastoreType, usual: Float64Array) {
@@ -56,9 +56,9 @@ export class Ladder {
     const asked = buckets.map(({ operations }) => weighed(operations, usual));
     const loads = asked.some((load) => load > 0) ? asked : buckets.map(() => 1); // Nothing is known of a silent fleet.
     const total = loads.reduce((sum, load) => sum + load, 0);
-    this.placements = [buckets.map(() => 0)];
-    for (let n = 2; n <= this.shardsMax; n++) this.placements.push(withOneMore(this.placements.at(-1)!, n));
-    this.capacities = this.placements.map((placement, index) => {
+    this.#placements = [buckets.map(() => 0)];
+    for (let n = 2; n <= this.shardsMax; n++) this.#placements.push(withOneMore(this.#placements.at(-1)!, n));
+    this.#capacities = this.#placements.map((placement, index) => {
       const byShard = new Array<number>(index + 1).fill(0);
       for (const [bucket, shard] of placement.entries()) byShard[shard]! += loads[bucket]!;
       return (type.operationsPerSecond * total) / Math.max(...byShard);
@@ -67,18 +67,18 @@ export class Ladder {
 
   /** The shard of each bucket when there are `n`. */
   placement(n: number): readonly number[] {
-    return this.placements[n - 1]!;
+    return this.#placements[n - 1]!;
   }
 
   /** Operations per second of all shards together at which the hottest of `n` is full. */
   capacity(n: number): number {
-    return this.capacities[n - 1]!;
+    return this.#capacities[n - 1]!;
   }
 
   /** The fewest shards that carry the load; those that carry the most when none do. */
   shardsFor(perSecond: number): number {
-    const enough = this.capacities.findIndex((capacity) => capacity >= perSecond);
-    return 1 + (enough < 0 ? this.capacities.indexOf(Math.max(...this.capacities)) : enough);
+    const enough = this.#capacities.findIndex((capacity) => capacity >= perSecond);
+    return 1 + (enough < 0 ? this.#capacities.indexOf(Math.max(...this.#capacities)) : enough);
   }
 }
 

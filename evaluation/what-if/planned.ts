@@ -74,50 +74,50 @@ function tell({ fleet, counted, forecasts }: PlannedRun, cell: Cell, minute: num
 
 /** What the shards of a cell are asked for; worked out anew when the pointer table has changed. */
 class CellLoad {
-  private readonly cell: Cell;
-  private readonly fleet: SyntheticFleet;
-  private version = -1;
-  private weights: ReadonlyMap<SliceKey, SliceWeights> = new Map();
-  private shards: readonly {
+  readonly #cell: Cell;
+  readonly #fleet: SyntheticFleet;
+  #version = -1;
+  #weights: ReadonlyMap<SliceKey, SliceWeights> = new Map();
+  #shards: readonly {
     readonly home: ReturnType<Cell['homes']>['shards'][0];
     readonly operations: Float64Array;
   }[] = [];
 
   constructor(cell: Cell, fleet: SyntheticFleet) {
-    this.cell = cell;
-    this.fleet = fleet;
+    this.#cell = cell;
+    this.#fleet = fleet;
   }
 
   serving(minute: number): ServingShard[] {
-    this.refresh();
-    return this.shards.map(({ home, operations }) => ({
+    this.#refresh();
+    return this.#shards.map(({ home, operations }) => ({
       type: home.type,
-      perSecond: this.fleet.sum(operations, minute),
+      perSecond: this.#fleet.sum(operations, minute),
     }));
   }
 
   measure(minute: number, at: EventTime): void {
-    this.refresh();
-    for (const { home, operations } of this.shards)
-      this.cell.measured(home.shard, this.fleet.sum(operations, minute) / home.type.operationsPerSecond, at);
+    this.#refresh();
+    for (const { home, operations } of this.#shards)
+      this.#cell.measured(home.shard, this.#fleet.sum(operations, minute) / home.type.operationsPerSecond, at);
   }
 
-  private refresh(): void {
-    if (this.version === this.cell.version) return;
-    this.version = this.cell.version;
-    const { shards, slices } = this.cell.homes();
-    if (slices.size !== this.weights.size || [...slices.keys()].some((slice) => !this.weights.has(slice))) {
-      this.weights = this.fleet.weights(slices.keys());
-      for (const [slice, { entries }] of this.weights) this.cell.count(slice, entries);
+  #refresh(): void {
+    if (this.#version === this.#cell.version) return;
+    this.#version = this.#cell.version;
+    const { shards, slices } = this.#cell.homes();
+    if (slices.size !== this.#weights.size || [...slices.keys()].some((slice) => !this.#weights.has(slice))) {
+      this.#weights = this.#fleet.weights(slices.keys());
+      for (const [slice, { entries }] of this.#weights) this.#cell.count(slice, entries);
     }
-    const operations = new Map(shards.map(({ shard }) => [shard, this.fleet.zeros()]));
+    const operations = new Map(shards.map(({ shard }) => [shard, this.#fleet.zeros()]));
     for (const [slice, at] of slices) {
-      const { operations: asked, lookups } = this.weights.get(slice)!;
+      const { operations: asked, lookups } = this.#weights.get(slice)!;
       const elsewhere = 1 - 1 / at.length;
       for (const sum of at.flatMap((shard) => operations.get(shard) ?? []))
         for (let series = 0; series < sum.length; series++)
           sum[series]! += asked[series]! - elsewhere * lookups[series]!;
     }
-    this.shards = shards.map((home) => ({ home, operations: operations.get(home.shard)! }));
+    this.#shards = shards.map((home) => ({ home, operations: operations.get(home.shard)! }));
   }
 }

@@ -22,86 +22,90 @@ interface Copy {
 }
 
 export class SizedShards {
-  private readonly ladder: Ladder;
-  private readonly pace: SizedPace;
-  private readonly costs: Costs;
-  private readonly places: number[];
-  private paidCount: number;
-  private target: number;
-  private copies: Copy[] = [];
-  private version = 0;
-  private summed: { readonly version: number; readonly operations: readonly Float64Array[] } = {
+  readonly #ladder: Ladder;
+  readonly #pace: SizedPace;
+  readonly #costs: Costs;
+  readonly #places: number[];
+  #paidCount: number;
+  #target: number;
+  #copies: Copy[] = [];
+  #version = 0;
+  #summed: { readonly version: number; readonly operations: readonly Float64Array[] } = {
     version: -1,
     operations: [],
   };
 
   constructor(ladder: Ladder, shards: number, pace: SizedPace, costs: Costs) {
-    this.ladder = ladder;
-    this.pace = pace;
-    this.costs = costs;
-    this.places = [...ladder.placement(shards)];
-    this.paidCount = shards;
-    this.target = shards;
+    this.#ladder = ladder;
+    this.#pace = pace;
+    this.#costs = costs;
+    this.#places = [...ladder.placement(shards)];
+    this.#paidCount = shards;
+    this.#target = shards;
   }
 
   get count(): number {
-    return this.target;
+    return this.#target;
   }
 
   get isChanging(): boolean {
-    return this.copies.length > 0;
+    return this.#copies.length > 0;
   }
 
   /** Begins to have `shards`, from 1 to the ladder's most (Z1). */
   order(shards: number, now: number): void {
-    const { ladder, pace, costs } = this;
-    if (this.isChanging || shards === this.target) return;
-    for (let added = this.paidCount; added < shards; added++) costs.provisioned(ladder.type);
-    const startAt = now + (shards > this.target ? ladder.type.provisioningMs : 0);
+    const ladder = this.#ladder;
+    const pace = this.#pace;
+    const costs = this.#costs;
+    if (this.isChanging || shards === this.#target) return;
+    for (let added = this.#paidCount; added < shards; added++) costs.provisioned(ladder.type);
+    const startAt = now + (shards > this.#target ? ladder.type.provisioningMs : 0);
     const links = new Array<number>(pace.links).fill(startAt);
-    this.copies = ladder.placement(shards).flatMap((to, bucket) => {
-      if (this.places[bucket] === to) return [];
+    this.#copies = ladder.placement(shards).flatMap((to, bucket) => {
+      if (this.#places[bucket] === to) return [];
       const link = links.indexOf(Math.min(...links));
       links[link]! += (2 * ladder.buckets[bucket]!.entries * 1000) / pace.rowsPerSecond;
       return [{ bucket, to, endsAt: links[link]! }];
     });
-    this.target = shards;
-    this.paidCount = Math.max(this.paidCount, shards);
+    this.#target = shards;
+    this.#paidCount = Math.max(this.#paidCount, shards);
   }
 
   /** Ends the copies that are due. */
   tick(now: number): void {
     if (!this.isChanging) return;
-    const { ladder, pace, costs } = this;
-    for (const { bucket, to } of this.copies.filter(({ endsAt }) => endsAt <= now)) {
-      this.places[bucket] = to;
+    const ladder = this.#ladder;
+    const pace = this.#pace;
+    const costs = this.#costs;
+    for (const { bucket, to } of this.#copies.filter(({ endsAt }) => endsAt <= now)) {
+      this.#places[bucket] = to;
       const { entries } = ladder.buckets[bucket]!;
       costs.moved(entries, entries * pace.bytesPerEntry, ladder.type);
-      this.version++;
+      this.#version++;
     }
-    this.copies = this.copies.filter(({ endsAt }) => endsAt > now);
-    if (!this.isChanging) this.paidCount = this.target; // Z2
+    this.#copies = this.#copies.filter(({ endsAt }) => endsAt > now);
+    if (!this.isChanging) this.#paidCount = this.#target; // Z2
   }
 
   paid(): DatastoreType[] {
-    return new Array<DatastoreType>(this.paidCount).fill(this.ladder.type);
+    return new Array<DatastoreType>(this.#paidCount).fill(this.#ladder.type);
   }
 
   /** Shards that hold a bucket. */
   serving(perSecond: (operations: Float64Array) => number): ServingShard[] {
-    return this.operations().map((each) => ({ type: this.ladder.type, perSecond: perSecond(each) }));
+    return this.#operations().map((each) => ({ type: this.#ladder.type, perSecond: perSecond(each) }));
   }
 
-  private operations(): readonly Float64Array[] {
-    if (this.summed.version === this.version) return this.summed.operations;
+  #operations(): readonly Float64Array[] {
+    if (this.#summed.version === this.#version) return this.#summed.operations;
     const sums: Float64Array[] = [];
-    for (const [bucket, shard] of this.places.entries()) {
-      const own = this.ladder.buckets[bucket]!.operations;
+    for (const [bucket, shard] of this.#places.entries()) {
+      const own = this.#ladder.buckets[bucket]!.operations;
       const sum = sums[shard] ?? new Float64Array(own.length);
       sums[shard] = sum;
       for (let series = 0; series < own.length; series++) sum[series]! += own[series]!;
     }
-    this.summed = { version: this.version, operations: sums.filter((each) => each !== undefined) };
-    return this.summed.operations;
+    this.#summed = { version: this.#version, operations: sums.filter((each) => each !== undefined) };
+    return this.#summed.operations;
   }
 }

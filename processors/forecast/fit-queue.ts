@@ -32,71 +32,71 @@ const SHAPE_PARTS = 24;
 const LIKENESS_MIN = 0.9;
 
 export class FitQueue {
-  private readonly fitsPerMinute: number;
-  private readonly waiting = new Map<string, Candidate>();
-  private readonly asked = new Map<string, number>();
-  private readonly clusters: Cluster[] = [];
-  private tokens: number;
-  private refilledAt = -1;
+  readonly #fitsPerMinute: number;
+  readonly #waiting = new Map<string, Candidate>();
+  readonly #asked = new Map<string, number>();
+  readonly #clusters: Cluster[] = [];
+  #tokens: number;
+  #refilledAt = -1;
 
   constructor(fitsPerMinute: number) {
-    this.fitsPerMinute = fitsPerMinute;
-    this.tokens = fitsPerMinute;
+    this.#fitsPerMinute = fitsPerMinute;
+    this.#tokens = fitsPerMinute;
   }
 
   get waitingCount(): number {
-    return this.waiting.size;
+    return this.#waiting.size;
   }
 
   /** False when there is no place for it: the least valuable one gives way. */
   offer(candidate: Candidate): boolean {
-    const since = this.asked.get(candidate.key);
+    const since = this.#asked.get(candidate.key);
     if (since !== undefined && candidate.step - since < ANSWER_STEPS) return false; // Q2
-    this.waiting.set(candidate.key, candidate);
-    if (this.waiting.size <= CANDIDATES_MAX) return true;
+    this.#waiting.set(candidate.key, candidate);
+    if (this.#waiting.size <= CANDIDATES_MAX) return true;
     let least = candidate;
-    for (const each of this.waiting.values()) if (each.value < least.value) least = each;
-    this.waiting.delete(least.key);
+    for (const each of this.#waiting.values()) if (each.value < least.value) least = each;
+    this.#waiting.delete(least.key);
     return least !== candidate;
   }
 
   /** Takes out those whose turn it is at `minute`, the most valuable first. */
   next(minute: number): readonly Candidate[] {
-    if (this.refilledAt >= 0)
-      this.tokens = Math.min(this.fitsPerMinute, this.tokens + (minute - this.refilledAt) * this.fitsPerMinute);
-    this.tokens = Math.max(0, this.tokens);
-    this.refilledAt = minute;
-    const count = Math.min(Math.floor(this.tokens), this.waiting.size);
+    if (this.#refilledAt >= 0)
+      this.#tokens = Math.min(this.#fitsPerMinute, this.#tokens + (minute - this.#refilledAt) * this.#fitsPerMinute);
+    this.#tokens = Math.max(0, this.#tokens);
+    this.#refilledAt = minute;
+    const count = Math.min(Math.floor(this.#tokens), this.#waiting.size);
     if (count === 0) return [];
-    const chosen = [...this.waiting.values()].sort((a, b) => b.value - a.value || (a.key < b.key ? -1 : 1));
+    const chosen = [...this.#waiting.values()].sort((a, b) => b.value - a.value || (a.key < b.key ? -1 : 1));
     chosen.length = count;
-    this.tokens -= count;
+    this.#tokens -= count;
     for (const { key, step } of chosen) {
-      this.waiting.delete(key);
-      this.asked.set(key, step);
+      this.#waiting.delete(key);
+      this.#asked.set(key, step);
     }
     return chosen;
   }
 
   /** Those that still wait, to be served from a cluster; they are no longer candidates. */
   rest(): readonly Candidate[] {
-    const rest = [...this.waiting.values()];
-    this.waiting.clear();
+    const rest = [...this.#waiting.values()];
+    this.#waiting.clear();
     return rest;
   }
 
   answered(key: string): void {
-    this.asked.delete(key);
+    this.#asked.delete(key);
   }
 
   /** Remembers what was fitted to this history for those like it. */
   learn(history: History, parameters: readonly Parameters[]): void {
     const shape = shapeOf(history);
     if (shape === undefined) return;
-    const known = this.clusters.findIndex((cluster) => likeness(cluster.shape, shape) >= LIKENESS_MIN);
-    if (known >= 0) this.clusters.splice(known, 1);
-    this.clusters.push({ shape, parameters: [...parameters] });
-    if (this.clusters.length > CLUSTERS_MAX) this.clusters.shift();
+    const known = this.#clusters.findIndex((cluster) => likeness(cluster.shape, shape) >= LIKENESS_MIN);
+    if (known >= 0) this.#clusters.splice(known, 1);
+    this.#clusters.push({ shape, parameters: [...parameters] });
+    if (this.#clusters.length > CLUSTERS_MAX) this.#clusters.shift();
   }
 
   /** What was fitted to the series most like this one; `undefined` when none is like it. */
@@ -105,7 +105,7 @@ export class FitQueue {
     if (shape === undefined) return undefined;
     let best: Cluster | undefined;
     let most = LIKENESS_MIN;
-    for (const cluster of this.clusters) {
+    for (const cluster of this.#clusters) {
       const like = likeness(cluster.shape, shape);
       if (like < most) continue;
       most = like;

@@ -43,16 +43,16 @@ export class SeriesRow {
   distinctClients = 0;
   bytesPerSecond = 0;
   /** Of the latest steps, the older the less. */
-  private recentEvents = 0;
-  private recentUnsubscribes = 0;
+  #recentEvents = 0;
+  #recentUnsubscribes = 0;
   /** Written beside the row, when it is due. */
   readonly past: PastRow;
-  private older: OpenStep = emptyStep();
-  private newer: OpenStep = emptyStep();
-  private readonly brain: Forecaster;
+  #older: OpenStep = emptyStep();
+  #newer: OpenStep = emptyStep();
+  readonly #brain: Forecaster;
 
   constructor(brain: Forecaster, series: SeriesId, openStep: number, past = new PastRow()) {
-    this.brain = brain;
+    this.#brain = brain;
     this.series = series;
     this.openStep = openStep;
     const [subscriptions, publishes] = past.memoriesFor(brain);
@@ -67,7 +67,7 @@ export class SeriesRow {
   /** The step must be one of the two open ones. */
   add(step: number, window: RateWindow): void {
     this.silentTicks = 0;
-    const open = step === this.openStep ? this.older : this.newer;
+    const open = step === this.openStep ? this.#older : this.#newer;
     open.events += checked(window.subscribes) + checked(window.unsubscribes);
     open.unsubscribes += checked(window.unsubscribes);
     open.publishes += checked(window.publishes);
@@ -77,31 +77,32 @@ export class SeriesRow {
   }
 
   closeStep(): void {
-    const { older, openStep } = this;
+    const { openStep } = this;
+    const older = this.#older;
     this.signals[0].close(openStep, older.events / STEP_SECONDS);
     if (older.publishes > 0 || this.signals[1] !== undefined) {
-      this.signals[1] ??= new Signal(this.brain);
+      this.signals[1] ??= new Signal(this.#brain);
       this.signals[1].close(openStep, older.publishes / STEP_SECONDS);
     }
     this.distinctClients = older.clients;
     this.bytesPerSecond = older.bytes / STEP_SECONDS;
-    this.recentEvents = this.recentEvents * RECENT_KEPT + older.events;
-    this.recentUnsubscribes = this.recentUnsubscribes * RECENT_KEPT + older.unsubscribes;
-    this.older = this.newer;
-    this.newer = emptyStep();
+    this.#recentEvents = this.#recentEvents * RECENT_KEPT + older.events;
+    this.#recentUnsubscribes = this.#recentUnsubscribes * RECENT_KEPT + older.unsubscribes;
+    this.#older = this.#newer;
+    this.#newer = emptyStep();
     this.openStep++;
   }
 
   /** Goes on at a step far away; what was open is dropped, and the signals see a gap. */
   jump(step: number): void {
     this.openStep = step;
-    this.older = emptyStep();
-    this.newer = emptyStep();
+    this.#older = emptyStep();
+    this.#newer = emptyStep();
   }
 
   /** Share of the latest subscription events that were unsubscribes; a half before the first of them. */
   get unsubscribeShare(): number {
-    return this.recentEvents > 0 ? this.recentUnsubscribes / this.recentEvents : 0.5;
+    return this.#recentEvents > 0 ? this.#recentUnsubscribes / this.#recentEvents : 0.5;
   }
 
   /** Closed steps in a row without an event of any signal. */
@@ -111,31 +112,31 @@ export class SeriesRow {
 
   write(to: BinaryWriter): void {
     to.text(this.series).count(this.openStep).count(this.lateWindows);
-    for (const { events, publishes, bytes, clients } of [this.older, this.newer])
+    for (const { events, publishes, bytes, clients } of [this.#older, this.#newer])
       to.double(events).double(publishes).double(bytes).double(clients);
     to.double(this.distinctClients).double(this.bytesPerSecond);
     to.count(this.signals[1] === undefined ? 1 : 2);
     for (const signal of this.signals) signal?.writeTail(to, this.past.step);
-    to.double(this.older.unsubscribes).double(this.newer.unsubscribes);
-    to.double(this.recentEvents).double(this.recentUnsubscribes);
+    to.double(this.#older.unsubscribes).double(this.#newer.unsubscribes);
+    to.double(this.#recentEvents).double(this.#recentUnsubscribes);
   }
 
   static read(from: BinaryReader, brain: Forecaster, past: PastRow): SeriesRow {
     const series = from.text() as SeriesId;
     const row = new SeriesRow(brain, series, from.count(), past);
     row.lateWindows = from.count();
-    row.older = readStep(from);
-    row.newer = readStep(from);
+    row.#older = readStep(from);
+    row.#newer = readStep(from);
     row.distinctClients = from.double();
     row.bytesPerSecond = from.double();
     if (from.count() === 2) row.signals[1] ??= new Signal(brain);
     else row.signals[1] = undefined;
     for (const signal of row.signals) signal?.readTail(from);
     if (from.isAtEnd) return row; // Of a release that did not count unsubscribes apart.
-    row.older.unsubscribes = from.double();
-    row.newer.unsubscribes = from.double();
-    row.recentEvents = from.double();
-    row.recentUnsubscribes = from.double();
+    row.#older.unsubscribes = from.double();
+    row.#newer.unsubscribes = from.double();
+    row.#recentEvents = from.double();
+    row.#recentUnsubscribes = from.double();
     return row;
   }
 }
@@ -146,38 +147,38 @@ export class PastRow {
   /** The step that it was last written at; -1 before. */
   step = -1;
   row: SeriesRow | undefined;
-  private revision = 0;
-  private stored: Buffer | undefined;
+  #revision = 0;
+  #stored: Buffer | undefined;
 
   constructor(stored?: Buffer) {
-    this.stored = stored;
+    this.#stored = stored;
   }
 
   /** True when it must be written now for the row to be whole (S1), since what it says has changed or is long ago. */
   isDue(): boolean {
     const { openStep, signals } = this.row!;
     const revision = signals.reduce((sum, signal) => sum + (signal?.memory.history.revision ?? 0), 0);
-    if (openStep - this.step <= TAIL_STEPS_MAX && revision === this.revision) return false;
-    this.revision = revision;
+    if (openStep - this.step <= TAIL_STEPS_MAX && revision === this.#revision) return false;
+    this.#revision = revision;
     this.step = openStep;
     return true;
   }
 
   /** The memories that the stored bytes hold, to be completed by the row. */
   memoriesFor(brain: Forecaster) {
-    if (this.stored === undefined) return [brain.fresh(), undefined] as const;
-    const from = new BinaryReader(this.stored);
-    this.stored = undefined;
+    if (this.#stored === undefined) return [brain.fresh(), undefined] as const;
+    const from = new BinaryReader(this.#stored);
+    this.#stored = undefined;
     this.step = from.count();
-    this.revision = from.count();
+    this.#revision = from.count();
     const count = from.count();
     return [brain.readPast(from), count === 2 ? brain.readPast(from) : undefined] as const;
   }
 
   bytes(): Buffer {
-    if (this.row === undefined) return this.stored ?? Buffer.alloc(0);
+    if (this.row === undefined) return this.#stored ?? Buffer.alloc(0);
     const { signals } = this.row;
-    const to = new BinaryWriter(24 * 1024).count(this.step).count(this.revision);
+    const to = new BinaryWriter(24 * 1024).count(this.step).count(this.#revision);
     to.count(signals[1] === undefined ? 1 : 2);
     for (const signal of signals) signal?.writePast(to);
     return to.bytes();

@@ -47,11 +47,11 @@ export class Signal {
   mean = 0;
   pattern: Pattern = UNKNOWN_PATTERN;
   /** Recent error of the seasonal naive forecast; NaN while there was no day before. */
-  private naiveError = Number.NaN;
-  private readonly brain: Forecaster;
+  #naiveError = Number.NaN;
+  readonly #brain: Forecaster;
 
   constructor(brain: Forecaster, memory = brain.fresh()) {
-    this.brain = brain;
+    this.#brain = brain;
     this.memory = memory;
   }
 
@@ -61,11 +61,13 @@ export class Signal {
     const dayBefore = step - history.grid.season;
     const hasDay = history.age > 0 && history.begin <= dayBefore;
     const naive = hasDay ? history.rateOf(history.far(dayBefore)) : Number.NaN;
-    this.brain.close(this.memory, step, perSecond);
+    this.#brain.close(this.memory, step, perSecond);
     const rate = history.last;
     if (hasDay) {
       const miss = Math.abs(rate - naive);
-      this.naiveError = Number.isNaN(this.naiveError) ? miss : this.naiveError + NAIVE_GAIN * (miss - this.naiveError);
+      this.#naiveError = Number.isNaN(this.#naiveError)
+        ? miss
+        : this.#naiveError + NAIVE_GAIN * (miss - this.#naiveError);
     }
     this.silentSteps = rate === 0 ? this.silentSteps + 1 : 0;
     this.mean += Math.max(MEAN_GAIN, 1 / history.age) * (rate - this.mean);
@@ -75,30 +77,30 @@ export class Signal {
   /** Quantiles of the coming steps, step by step, and of the hours after them. Valid after `close`. */
   quantiles(): { readonly near: number[]; readonly far: number[] } {
     const all = new Float64Array(AHEAD.length * LEVELS.length);
-    this.brain.quantiles(this.memory, AHEAD, all);
+    this.#brain.quantiles(this.memory, AHEAD, all);
     const nearCount = NEAR.length * LEVELS.length;
     return { near: Array.from(all.subarray(0, nearCount)), far: Array.from(all.subarray(nearCount)) };
   }
 
   /** The model that leads one step ahead, and the share of each there. */
   opinion(): { readonly leader: string; readonly weights: Record<string, number> } {
-    const leader = this.brain.leader(this.memory, 0);
-    const shares = this.brain.shares(this.memory)[0]!;
+    const leader = this.#brain.leader(this.memory, 0);
+    const shares = this.#brain.shares(this.memory)[0]!;
     const weights: Record<string, number> = {};
-    for (const [m, { name }] of this.brain.models.entries()) weights[name] = shares[m]!;
+    for (const [m, { name }] of this.#brain.models.entries()) weights[name] = shares[m]!;
     return { leader, weights };
   }
 
   /** MASE of one step ahead; -1 while unknown. */
   recentError(): number {
-    const error = this.brain.meanError(this.memory, 0);
-    if (Number.isNaN(error) || Number.isNaN(this.naiveError)) return -1;
-    return this.naiveError > 0 ? Math.min(error / this.naiveError, RATE_MAX) : error > 0 ? RATE_MAX : 0;
+    const error = this.#brain.meanError(this.memory, 0);
+    if (Number.isNaN(error) || Number.isNaN(this.#naiveError)) return -1;
+    return this.#naiveError > 0 ? Math.min(error / this.#naiveError, RATE_MAX) : error > 0 ? RATE_MAX : 0;
   }
 
   /** Share of lately seen steps at or below their 0.95 quantile, a quarter of an hour ahead; -1 while unknown. */
   coverage(): number {
-    const coverage = this.brain.coverage(this.memory, QUARTER);
+    const coverage = this.#brain.coverage(this.memory, QUARTER);
     return Number.isNaN(coverage) ? -1 : coverage;
   }
 
@@ -106,12 +108,12 @@ export class Signal {
   distrust(trust: TrustSettings): Forecast['distrust'] {
     const { history } = this.memory;
     if (history.seen < trust.stepsMin) return `only ${history.seen} of ${trust.stepsMin} steps seen`;
-    const { count, age } = this.brain.garbage(this.memory);
+    const { count, age } = this.#brain.garbage(this.memory);
     if (age < trust.garbageSteps)
       return `a model gave numbers that are none (${count} times); the fallback spoke for it`;
     const error = this.recentError();
     if (error > trust.errorMax) return `recent error ${rounded(error)} of the seasonal naive forecast’s`;
-    const ahead = this.brain.meanError(this.memory, QUARTER);
+    const ahead = this.#brain.meanError(this.memory, QUARTER);
     if (this.mean > 0 && ahead / this.mean > trust.shareMax)
       return `fifteen minutes ahead it errs by ${rounded(ahead / this.mean)} of the mean rate`;
     const coverage = this.coverage();
@@ -122,22 +124,22 @@ export class Signal {
 
   /** Writes what changes with each step, and the history since `step`. */
   writeTail(to: BinaryWriter, step: number): void {
-    to.count(this.silentSteps).double(this.mean).double(this.naiveError);
+    to.count(this.silentSteps).double(this.mean).double(this.#naiveError);
     to.text(JSON.stringify(this.pattern));
-    this.brain.writeTail(this.memory, to, step);
+    this.#brain.writeTail(this.memory, to, step);
   }
 
   /** Writes what changes seldom. */
   writePast(to: BinaryWriter): void {
-    this.brain.writePast(this.memory, to);
+    this.#brain.writePast(this.memory, to);
   }
 
   readTail(from: BinaryReader): void {
     this.silentSteps = from.count();
     this.mean = from.double();
-    this.naiveError = from.double();
+    this.#naiveError = from.double();
     this.pattern = JSON.parse(from.text()) as Pattern;
-    this.brain.readTail(this.memory, from);
+    this.#brain.readTail(this.memory, from);
   }
 }
 

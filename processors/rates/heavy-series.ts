@@ -30,14 +30,14 @@ const PER_SECOND = ((1 - DECAY) * 1000) / WINDOW_MS;
 
 export class HeavySeries {
   readonly sketch: SpaceSaving;
-  private readonly series: (OpenSeries | undefined)[] = [];
-  private readonly registers: number;
+  readonly #series: (OpenSeries | undefined)[] = [];
+  readonly #registers: number;
 
   constructor(sketch: SpaceSaving, registers: number) {
     this.sketch = sketch;
-    this.registers = registers;
+    this.#registers = registers;
     sketch.onEvict = (slot) => {
-      this.series[slot] = undefined;
+      this.#series[slot] = undefined;
     };
   }
 
@@ -49,17 +49,17 @@ export class HeavySeries {
     }
     const slot = this.sketch.add(key, hash, weight);
     if (slot === NONE) return undefined;
-    const series = this.series[slot];
+    const series = this.#series[slot];
     return series !== undefined && start >= series.since ? series : undefined;
   }
 
   isHeavy(key: string, hash: number): boolean {
     const slot = this.sketch.find(key, hash);
-    return slot !== NONE && this.series[slot] !== undefined;
+    return slot !== NONE && this.#series[slot] !== undefined;
   }
 
   *[Symbol.iterator](): Generator<OpenSeries> {
-    for (const series of this.series) if (series !== undefined) yield series;
+    for (const series of this.#series) if (series !== undefined) yield series;
   }
 
   /** After `closed` windows closed: decides which keys are series (H1). `since`: the next window that nothing was counted in. */
@@ -68,15 +68,15 @@ export class HeavySeries {
     const weightMin = Math.max(settings.share * sketch.total, settings.perSecond / PER_SECOND);
     for (let slot = 0; slot < sketch.size; slot++) {
       const weight = sketch.weight(slot) - sketch.error(slot);
-      const series = this.series[slot];
+      const series = this.#series[slot];
       // A series that waits for a window of the future was made by a clock that has been taken back.
       if (series === undefined || series.since > since) {
-        this.series[slot] = undefined;
-        if (weight >= weightMin) this.series[slot] = new OpenSeries(idOf(sketch.key(slot)), this.registers, since);
+        this.#series[slot] = undefined;
+        if (weight >= weightMin) this.#series[slot] = new OpenSeries(idOf(sketch.key(slot)), this.#registers, since);
       } else if (weight >= weightMin / 2) series.coolWindows = 0;
       else {
         series.coolWindows += closed;
-        if (series.coolWindows >= settings.coolWindows) this.series[slot] = undefined;
+        if (series.coolWindows >= settings.coolWindows) this.#series[slot] = undefined;
       }
     }
     sketch.decay(DECAY ** closed);
@@ -85,8 +85,8 @@ export class HeavySeries {
   write(to: BinaryWriter): void {
     this.sketch.write(to);
     to.count([...this].length);
-    for (let slot = 0; slot < this.series.length; slot++) {
-      const series = this.series[slot];
+    for (let slot = 0; slot < this.#series.length; slot++) {
+      const series = this.#series[slot];
       if (series === undefined) continue;
       to.count(slot);
       series.write(to);
@@ -98,7 +98,7 @@ export class HeavySeries {
     const count = from.count();
     for (let i = 0; i < count; i++) {
       const slot = from.count();
-      heavy.series[slot] = OpenSeries.read(from);
+      heavy.#series[slot] = OpenSeries.read(from);
     }
     return heavy;
   }

@@ -36,27 +36,27 @@ export class LaneClock {
   openStart = 0;
   /** Events counted at the current event time because theirs was not believed. */
   clamped = 0;
-  private votes = 0;
+  #votes = 0;
   /** Events in a row that disagree with event time but agree with each other; negative for those behind. */
-  private dissent = 0;
-  private dissentTime = 0;
+  #dissent = 0;
+  #dissentTime = 0;
   /** Not stored: after a restart a lane is idle a little later. */
-  private silentTicks = 0;
+  #silentTicks = 0;
 
   /** The time at which an event with this timestamp counts. Event time may have moved: `due` then tells. */
   accept(timestamp: number, settings: LaneClockSettings): number {
-    this.silentTicks = 0;
+    this.#silentTicks = 0;
     const ahead = timestamp - this.eventTime;
-    if (ahead > settings.jumpMs || ahead < -settings.jumpMs) return this.doubt(timestamp, ahead, settings);
-    if (this.votes < settings.jumpEvents) this.votes++;
-    this.dissent = 0;
+    if (ahead > settings.jumpMs || ahead < -settings.jumpMs) return this.#doubt(timestamp, ahead, settings);
+    if (this.#votes < settings.jumpEvents) this.#votes++;
+    this.#dissent = 0;
     if (ahead > 0) this.eventTime = timestamp;
     return timestamp;
   }
 
   /** True when the tick moved event time. */
   tick(eventTime: number, settings: LaneClockSettings): boolean {
-    if (this.eventTime < 0 || ++this.silentTicks < IDLE_TICKS) return false;
+    if (this.eventTime < 0 || ++this.#silentTicks < IDLE_TICKS) return false;
     if (eventTime <= this.eventTime || eventTime > this.eventTime + settings.jumpMs) return false; // L5
     this.eventTime = eventTime;
     return true;
@@ -76,52 +76,52 @@ export class LaneClock {
     this.openStart = windowStart(Math.max(0, this.eventTime - settings.graceMs));
   }
 
-  private doubt(timestamp: number, ahead: number, settings: LaneClockSettings): number {
-    if (this.votes < settings.jumpEvents) {
-      if (this.votes > 0) this.votes--;
-      if (this.votes > 0) return this.clamp();
-      this.votes = 1;
-      return this.restart(timestamp, settings); // L4: the candidate is outvoted.
+  #doubt(timestamp: number, ahead: number, settings: LaneClockSettings): number {
+    if (this.#votes < settings.jumpEvents) {
+      if (this.#votes > 0) this.#votes--;
+      if (this.#votes > 0) return this.#clamp();
+      this.#votes = 1;
+      return this.#restart(timestamp, settings); // L4: the candidate is outvoted.
     }
     const direction = ahead > 0 ? 1 : -1;
-    const agrees = this.dissent * direction > 0 && Math.abs(timestamp - this.dissentTime) <= settings.jumpMs;
-    this.dissent = agrees ? this.dissent + direction : direction;
-    this.dissentTime = timestamp;
+    const agrees = this.#dissent * direction > 0 && Math.abs(timestamp - this.#dissentTime) <= settings.jumpMs;
+    this.#dissent = agrees ? this.#dissent + direction : direction;
+    this.#dissentTime = timestamp;
     if (direction < 0) {
-      if (-this.dissent < settings.jumpEvents * BACK_EVENTS_FACTOR) return timestamp; // Late, as any other late event.
-      this.dissent = 0;
-      return this.restart(timestamp, settings); // L2
+      if (-this.#dissent < settings.jumpEvents * BACK_EVENTS_FACTOR) return timestamp; // Late, as any other late event.
+      this.#dissent = 0;
+      return this.#restart(timestamp, settings); // L2
     }
-    if (this.dissent < settings.jumpEvents) return this.clamp(); // L3
-    this.dissent = 0;
+    if (this.#dissent < settings.jumpEvents) return this.#clamp(); // L3
+    this.#dissent = 0;
     this.eventTime = timestamp;
     return timestamp;
   }
 
   /** What was counted stays in the open windows, under their new names. */
-  private restart(timestamp: number, settings: LaneClockSettings): number {
+  #restart(timestamp: number, settings: LaneClockSettings): number {
     this.eventTime = timestamp;
     this.catchUp(settings);
     return timestamp;
   }
 
-  private clamp(): number {
+  #clamp(): number {
     this.clamped++;
     return this.eventTime;
   }
 
   write(to: BinaryWriter): void {
     to.double(this.eventTime).double(this.openStart).count(this.clamped);
-    to.count(this.votes).double(this.dissent).double(this.dissentTime);
+    to.count(this.#votes).double(this.#dissent).double(this.#dissentTime);
   }
 
   read(from: BinaryReader): void {
     this.eventTime = from.double();
     this.openStart = from.double();
     this.clamped = from.count();
-    this.votes = from.count();
-    this.dissent = from.double();
-    this.dissentTime = from.double();
+    this.#votes = from.count();
+    this.#dissent = from.double();
+    this.#dissentTime = from.double();
   }
 }
 

@@ -38,26 +38,26 @@ export class OpenSeries {
   coolWindows = 0;
   lateEvents = 0;
   /** By the parity of the window's number. */
-  private readonly even: OpenWindow;
-  private readonly odd: OpenWindow;
+  readonly #even: OpenWindow;
+  readonly #odd: OpenWindow;
 
   constructor(id: SeriesId, registers: number, since: number) {
     this.id = id;
     this.registers = registers;
     this.since = since;
-    this.even = new OpenWindow(registers);
-    this.odd = new OpenWindow(registers);
+    this.#even = new OpenWindow(registers);
+    this.#odd = new OpenWindow(registers);
   }
 
   event(start: number, subscribe: boolean, clientHash: number): void {
-    const window = this.at(start);
+    const window = this.#at(start);
     if (subscribe) window.subscribes++;
     else window.unsubscribes++;
     window.clients?.see(clientHash);
   }
 
   traffic(start: number, publishes: number, bytes: number): void {
-    const window = this.at(start);
+    const window = this.#at(start);
     // Each report is below the most a counter may be; a window of many absurd ones must still be a number of 53 bits.
     window.publishes = Math.min(window.publishes + publishes, COUNT_MAX);
     window.bytes = Math.min(window.bytes + bytes, COUNT_MAX);
@@ -65,7 +65,7 @@ export class OpenSeries {
 
   /** The window's record, and an empty window in its place; `undefined` when there is nothing to tell. */
   close(start: number, source: Partition): RateWindow | undefined {
-    const window = this.at(start);
+    const window = this.#at(start);
     if (start < this.since || (window.isEmpty() && this.lateEvents === 0)) return undefined;
     const record: RateWindow = {
       series: this.id,
@@ -86,7 +86,7 @@ export class OpenSeries {
 
   write(to: BinaryWriter): void {
     to.text(this.id).count(this.registers).double(this.since).count(this.coolWindows).count(this.lateEvents);
-    for (const window of [this.even, this.odd]) {
+    for (const window of [this.#even, this.#odd]) {
       if (window.isEmpty()) {
         to.count(0);
         continue;
@@ -100,7 +100,7 @@ export class OpenSeries {
     const series = new OpenSeries(from.text() as SeriesId, from.count(), from.double());
     series.coolWindows = from.count();
     series.lateEvents = from.count();
-    for (const window of [series.even, series.odd]) {
+    for (const window of [series.#even, series.#odd]) {
       if (from.count() === 0) continue;
       window.subscribes = from.count();
       window.unsubscribes = from.count();
@@ -111,7 +111,7 @@ export class OpenSeries {
     return series;
   }
 
-  private at(start: number): OpenWindow {
-    return start % (2 * WINDOW_MS) < WINDOW_MS ? this.even : this.odd;
+  #at(start: number): OpenWindow {
+    return start % (2 * WINDOW_MS) < WINDOW_MS ? this.#even : this.#odd;
   }
 }

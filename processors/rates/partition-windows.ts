@@ -39,18 +39,18 @@ export class PartitionWindows {
   readonly partition: Partition;
   readonly shape: Shape;
   readonly clocks = { subscriptions: new LaneClock(), wildcards: new LaneClock(), traffic: new LaneClock() };
-  private readonly leaves: OpenSeries[];
-  private readonly trafficLeaves: OpenSeries[];
-  private rest: OpenSeries;
-  private readonly trafficRests = new Map<Partition, OpenSeries>();
-  private readonly topics: HeavySeries;
-  private readonly groups: HeavySeries;
-  private readonly trafficTopics: HeavySeries;
-  private readonly trafficGroups: HeavySeries;
+  readonly #leaves: OpenSeries[];
+  readonly #trafficLeaves: OpenSeries[];
+  #rest: OpenSeries;
+  readonly #trafficRests = new Map<Partition, OpenSeries>();
+  readonly #topics: HeavySeries;
+  readonly #groups: HeavySeries;
+  readonly #trafficTopics: HeavySeries;
+  readonly #trafficGroups: HeavySeries;
   /** Traffic of topics that are heavy by their subscriptions. */
-  private readonly followed = new Map<string, OpenSeries>();
+  readonly #followed = new Map<string, OpenSeries>();
   /** Derived, not stored. */
-  private readonly levelPartitions = new Map<string, Partition>();
+  readonly #levelPartitions = new Map<string, Partition>();
 
   constructor(
     partition: Partition,
@@ -63,10 +63,10 @@ export class PartitionWindows {
       const bits = leadingBits((index << (32 - shape.leafBits)) >>> 0, shape.leafBits);
       return new OpenSeries(leafSeries(partition, bits), registers, 0);
     };
-    this.leaves = Array.from({ length: 2 ** shape.leafBits }, leaf(FIXED_REGISTERS));
-    this.trafficLeaves = Array.from({ length: 2 ** shape.leafBits }, leaf(0));
-    this.rest = new OpenSeries(groupSeries(partition), FIXED_REGISTERS, 0);
-    [this.topics, this.groups, this.trafficTopics, this.trafficGroups] = heavy ?? [
+    this.#leaves = Array.from({ length: 2 ** shape.leafBits }, leaf(FIXED_REGISTERS));
+    this.#trafficLeaves = Array.from({ length: 2 ** shape.leafBits }, leaf(0));
+    this.#rest = new OpenSeries(groupSeries(partition), FIXED_REGISTERS, 0);
+    [this.#topics, this.#groups, this.#trafficTopics, this.#trafficGroups] = heavy ?? [
       new HeavySeries(new SpaceSaving(shape.heavyTopics), HEAVY_REGISTERS),
       new HeavySeries(new SpaceSaving(shape.heavyGroups), FIXED_REGISTERS),
       new HeavySeries(new SpaceSaving(shape.heavyTopics), 0),
@@ -78,10 +78,10 @@ export class PartitionWindows {
   concrete(event: SubscriptionEvent, settings: RatesSettings, closed: RateWindow[]): void {
     const clock = this.clocks.subscriptions;
     const time = clock.accept(event.timestamp, settings);
-    if (clock.due(settings)) this.closeSubscriptions(settings, closed);
+    if (clock.due(settings)) this.#closeSubscriptions(settings, closed);
     const filter = event.topicFilter;
     const hash = filterHash(filter);
-    const leaf = this.leaves[this.leafOf(hash)]!;
+    const leaf = this.#leaves[this.#leafOf(hash)]!;
     const start = startOf(time, clock);
     if (start < 0) {
       leaf.lateEvents++;
@@ -90,21 +90,22 @@ export class PartitionWindows {
     const subscribe = event.action === 'SUBSCRIBE';
     const client = filterHash(event.clientId);
     leaf.event(start, subscribe, client);
-    this.topics.weigh(filter, hash, 1, start)?.event(start, subscribe, client);
+    this.#topics.weigh(filter, hash, 1, start)?.event(start, subscribe, client);
   }
 
   /** One trie event of the group of `firstLevel`. */
   wildcard(firstLevel: string, event: WildcardEvent, settings: RatesSettings, closed: RateWindow[]): void {
     const clock = this.clocks.wildcards;
     const time = clock.accept(event.timestamp, settings);
-    if (clock.due(settings)) this.closeWildcards(settings, closed);
+    if (clock.due(settings)) this.#closeWildcards(settings, closed);
     const start = startOf(time, clock);
     if (start < 0) {
-      this.rest.lateEvents++;
+      this.#rest.lateEvents++;
       return;
     }
-    const group = firstLevel === ROOT_KEY ? undefined : this.groups.weigh(firstLevel, filterHash(firstLevel), 1, start);
-    (group ?? this.rest).event(start, event.action === 'SUBSCRIBE', filterHash(event.clientId));
+    const group =
+      firstLevel === ROOT_KEY ? undefined : this.#groups.weigh(firstLevel, filterHash(firstLevel), 1, start);
+    (group ?? this.#rest).event(start, event.action === 'SUBSCRIBE', filterHash(event.clientId));
   }
 
   /**
@@ -115,28 +116,28 @@ export class PartitionWindows {
     const clock = this.clocks.traffic;
     const end = report.windowStart + report.windowMs - 1;
     const time = clock.accept(end, settings);
-    if (clock.due(settings)) this.closeTraffic(settings, closed);
+    if (clock.due(settings)) this.#closeTraffic(settings, closed);
     const { topic, publishes, bytes } = report;
     const hash = filterHash(topic);
-    const leaf = this.trafficLeaves[this.leafOf(hash)]!;
+    const leaf = this.#trafficLeaves[this.#leafOf(hash)]!;
     const start = startOf(Math.max(time, Math.min(clock.openStart, time + report.windowMs)), clock);
     if (start < 0) {
       leaf.lateEvents++;
       return;
     }
     leaf.traffic(start, publishes, bytes);
-    const heavy = this.trafficTopics.weigh(topic, hash, publishes, start) ?? this.followedTopic(topic, hash, start);
+    const heavy = this.#trafficTopics.weigh(topic, hash, publishes, start) ?? this.#followedTopic(topic, hash, start);
     heavy?.traffic(start, publishes, bytes);
-    this.groupTraffic(topic, publishes, bytes, start);
+    this.#groupTraffic(topic, publishes, bytes, start);
   }
 
   /** True when the clocks moved enough to be worth a write. */
   tick(eventTime: number, settings: RatesSettings, closed: RateWindow[]): boolean {
     let moved = false;
     for (const [clock, close] of [
-      [this.clocks.subscriptions, this.closeSubscriptions],
-      [this.clocks.wildcards, this.closeWildcards],
-      [this.clocks.traffic, this.closeTraffic],
+      [this.clocks.subscriptions, this.#closeSubscriptions],
+      [this.clocks.wildcards, this.#closeWildcards],
+      [this.clocks.traffic, this.#closeTraffic],
     ] as const) {
       if (!clock.tick(eventTime, settings) || !clock.due(settings)) continue;
       close.call(this, settings, closed);
@@ -145,86 +146,86 @@ export class PartitionWindows {
     return moved;
   }
 
-  private leafOf(hash: number): number {
+  #leafOf(hash: number): number {
     return this.shape.leafBits === 0 ? 0 : hash >>> (32 - this.shape.leafBits);
   }
 
-  private followedTopic(topic: string, hash: number, start: number): OpenSeries | undefined {
-    if (!this.topics.isHeavy(topic, hash)) return undefined;
-    let series = this.followed.get(topic);
+  #followedTopic(topic: string, hash: number, start: number): OpenSeries | undefined {
+    if (!this.#topics.isHeavy(topic, hash)) return undefined;
+    let series = this.#followed.get(topic);
     if (series === undefined) {
       series = new OpenSeries(topicSeries(topic), 0, nextUncounted(this.clocks.traffic));
-      this.followed.set(topic, series);
+      this.#followed.set(topic, series);
     }
     return start >= series.since ? series : undefined;
   }
 
-  private groupTraffic(topic: string, publishes: number, bytes: number, start: number): void {
+  #groupTraffic(topic: string, publishes: number, bytes: number, start: number): void {
     const slash = topic.indexOf('/');
     const first = slash < 0 ? topic : topic.slice(0, slash);
-    const partition = this.partitionOfLevel(first);
-    const group = this.trafficGroups.weigh(first, filterHash(first), publishes, start);
-    (group ?? this.trafficRest(partition)).traffic(start, publishes, bytes);
-    const root = this.partitionOfLevel(ROOT_KEY);
-    if (group !== undefined || root !== partition) this.trafficRest(root).traffic(start, publishes, bytes);
+    const partition = this.#partitionOfLevel(first);
+    const group = this.#trafficGroups.weigh(first, filterHash(first), publishes, start);
+    (group ?? this.#trafficRest(partition)).traffic(start, publishes, bytes);
+    const root = this.#partitionOfLevel(ROOT_KEY);
+    if (group !== undefined || root !== partition) this.#trafficRest(root).traffic(start, publishes, bytes);
   }
 
-  private trafficRest(partition: Partition): OpenSeries {
-    let rest = this.trafficRests.get(partition);
+  #trafficRest(partition: Partition): OpenSeries {
+    let rest = this.#trafficRests.get(partition);
     if (rest === undefined) {
       rest = new OpenSeries(groupSeries(partition), 0, 0);
-      this.trafficRests.set(partition, rest);
+      this.#trafficRests.set(partition, rest);
     }
     return rest;
   }
 
-  private partitionOfLevel(level: string): Partition {
-    let partition = this.levelPartitions.get(level);
+  #partitionOfLevel(level: string): Partition {
+    let partition = this.#levelPartitions.get(level);
     if (partition === undefined) {
-      if (this.levelPartitions.size >= REMEMBERED_LEVELS) this.levelPartitions.clear();
+      if (this.#levelPartitions.size >= REMEMBERED_LEVELS) this.#levelPartitions.clear();
       partition = partitionOf(level, this.shape.partitions);
-      this.levelPartitions.set(level, partition);
+      this.#levelPartitions.set(level, partition);
     }
     return partition;
   }
 
-  private closeSubscriptions(settings: RatesSettings, closed: RateWindow[]): void {
+  #closeSubscriptions(settings: RatesSettings, closed: RateWindow[]): void {
     const clock = this.clocks.subscriptions;
-    const windows = this.closeDue(clock, settings, closed, () => [this.leaves, this.topics]);
-    this.topics.judge(windows, nextUncounted(clock), settings.heavy, topicSeries);
+    const windows = this.#closeDue(clock, settings, closed, () => [this.#leaves, this.#topics]);
+    this.#topics.judge(windows, nextUncounted(clock), settings.heavy, topicSeries);
   }
 
-  private closeWildcards(settings: RatesSettings, closed: RateWindow[]): void {
+  #closeWildcards(settings: RatesSettings, closed: RateWindow[]): void {
     const clock = this.clocks.wildcards;
-    const windows = this.closeDue(clock, settings, closed, () => [[this.rest], this.groups]);
-    this.groups.judge(windows, nextUncounted(clock), settings.heavy, (first) =>
+    const windows = this.#closeDue(clock, settings, closed, () => [[this.#rest], this.#groups]);
+    this.#groups.judge(windows, nextUncounted(clock), settings.heavy, (first) =>
       groupSeries(this.partition, `${first}/`),
     );
   }
 
-  private closeTraffic(settings: RatesSettings, closed: RateWindow[]): void {
+  #closeTraffic(settings: RatesSettings, closed: RateWindow[]): void {
     const clock = this.clocks.traffic;
-    const windows = this.closeDue(clock, settings, closed, () => [
-      this.trafficLeaves,
-      this.trafficRests.values(),
-      this.trafficTopics,
-      this.trafficGroups,
-      this.followed.values(),
+    const windows = this.#closeDue(clock, settings, closed, () => [
+      this.#trafficLeaves,
+      this.#trafficRests.values(),
+      this.#trafficTopics,
+      this.#trafficGroups,
+      this.#followed.values(),
     ]);
     const since = nextUncounted(clock);
-    this.trafficTopics.judge(windows, since, settings.heavy, topicSeries);
-    this.trafficGroups.judge(windows, since, settings.heavy, (first) =>
-      groupSeries(this.partitionOfLevel(first), `${first}/`),
+    this.#trafficTopics.judge(windows, since, settings.heavy, topicSeries);
+    this.#trafficGroups.judge(windows, since, settings.heavy, (first) =>
+      groupSeries(this.#partitionOfLevel(first), `${first}/`),
     );
-    for (const [topic, series] of this.followed) {
+    for (const [topic, series] of this.#followed) {
       const hash = filterHash(topic);
-      if (!this.topics.isHeavy(topic, hash) || this.trafficTopics.isHeavy(topic, hash) || series.since > since)
-        this.followed.delete(topic);
+      if (!this.#topics.isHeavy(topic, hash) || this.#trafficTopics.isHeavy(topic, hash) || series.since > since)
+        this.#followed.delete(topic);
     }
   }
 
   /** Closes every window whose grace is over, and returns how many windows that were; empty ones emit nothing. */
-  private closeDue(
+  #closeDue(
     clock: LaneClock,
     settings: RatesSettings,
     closed: RateWindow[],
@@ -247,13 +248,13 @@ export class PartitionWindows {
   write(to: BinaryWriter): void {
     to.count(this.partition).count(this.shape.partitions).count(this.shape.leafBits);
     to.count(this.shape.heavyTopics).count(this.shape.heavyGroups);
-    for (const heavy of [this.topics, this.groups, this.trafficTopics, this.trafficGroups]) heavy.write(to);
+    for (const heavy of [this.#topics, this.#groups, this.#trafficTopics, this.#trafficGroups]) heavy.write(to);
     for (const clock of Object.values(this.clocks)) clock.write(to);
-    for (const some of [this.leaves, this.trafficLeaves, [this.rest]]) for (const series of some) series.write(to);
-    to.count(this.trafficRests.size);
-    for (const [partition, series] of this.trafficRests) series.write(to.count(partition));
-    to.count(this.followed.size);
-    for (const [topic, series] of this.followed) series.write(to.text(topic));
+    for (const some of [this.#leaves, this.#trafficLeaves, [this.#rest]]) for (const series of some) series.write(to);
+    to.count(this.#trafficRests.size);
+    for (const [partition, series] of this.#trafficRests) series.write(to.count(partition));
+    to.count(this.#followed.size);
+    for (const [topic, series] of this.#followed) series.write(to.text(topic));
   }
 
   static read(from: BinaryReader): PartitionWindows {
@@ -271,11 +272,11 @@ export class PartitionWindows {
       HeavySeries.read(from, shape.heavyGroups, 0),
     ]);
     for (const clock of Object.values(windows.clocks)) clock.read(from);
-    for (const some of [windows.leaves, windows.trafficLeaves])
+    for (const some of [windows.#leaves, windows.#trafficLeaves])
       for (let i = 0; i < some.length; i++) some[i] = OpenSeries.read(from);
-    windows.rest = OpenSeries.read(from);
-    for (let left = from.count(); left > 0; left--) windows.trafficRests.set(from.count(), OpenSeries.read(from));
-    for (let left = from.count(); left > 0; left--) windows.followed.set(from.text(), OpenSeries.read(from));
+    windows.#rest = OpenSeries.read(from);
+    for (let left = from.count(); left > 0; left--) windows.#trafficRests.set(from.count(), OpenSeries.read(from));
+    for (let left = from.count(); left > 0; left--) windows.#followed.set(from.text(), OpenSeries.read(from));
     return windows;
   }
 }

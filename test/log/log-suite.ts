@@ -729,27 +729,27 @@ export function logSuite(name: string, makeLog: MakeLog, options: LogSuiteOption
 
 /** Things that happen, and promises that wait until enough of them have. */
 class Happenings {
-  private readonly waiting: { condition: () => boolean; resolve: () => void; reject: (error: unknown) => void }[] = [];
-  private failure: unknown;
+  readonly #waiting: { condition: () => boolean; resolve: () => void; reject: (error: unknown) => void }[] = [];
+  #failure: unknown;
 
   protected changed(): void {
-    for (const each of [...this.waiting]) {
+    for (const each of [...this.#waiting]) {
       if (!each.condition()) continue;
-      this.waiting.splice(this.waiting.indexOf(each), 1);
+      this.#waiting.splice(this.#waiting.indexOf(each), 1);
       each.resolve();
     }
   }
 
   protected failed(error: unknown): void {
-    this.failure = error;
-    for (const each of this.waiting.splice(0)) each.reject(error);
+    this.#failure = error;
+    for (const each of this.#waiting.splice(0)) each.reject(error);
   }
 
   /** Resolves once the condition holds; rejects when it no longer can. */
   async until(condition: () => boolean): Promise<void> {
     if (condition()) return;
-    if (this.failure !== undefined) throw this.failure;
-    await new Promise<void>((resolve, reject) => this.waiting.push({ condition, resolve, reject }));
+    if (this.#failure !== undefined) throw this.#failure;
+    await new Promise<void>((resolve, reject) => this.#waiting.push({ condition, resolve, reject }));
   }
 }
 
@@ -771,14 +771,14 @@ class Tasks extends Happenings implements TaskHandler {
   readonly restored = new Map<Partition, Restored>();
   readonly overlaps: string[] = [];
   membership!: Membership;
-  private readonly inside = new Map<Partition, string>();
-  private readonly gains = new Map<Partition, number>();
-  private readonly options: TasksOptions;
-  private left = false;
+  readonly #inside = new Map<Partition, string>();
+  readonly #gains = new Map<Partition, number>();
+  readonly #options: TasksOptions;
+  #left = false;
 
   constructor(options: TasksOptions) {
     super();
-    this.options = options;
+    this.#options = options;
   }
 
   joined(membership: Membership): void {
@@ -787,24 +787,24 @@ class Tasks extends Happenings implements TaskHandler {
   }
 
   gained(task: TaskLog): Promise<Readonly<Record<string, Offset>>> {
-    return this.alone(task, 'gained', async () => {
-      let inputs = this.options.start?.(task.partition) ?? {};
-      if (this.options.startAtRestored) {
+    return this.#alone(task, 'gained', async () => {
+      let inputs = this.#options.start?.(task.partition) ?? {};
+      if (this.#options.startAtRestored) {
         const restored = await restore(task, 0);
         this.restored.set(task.partition, restored);
         inputs = restored.inputs;
       }
       this.logs.set(task.partition, task);
-      this.gains.set(task.partition, this.gainedTimes(task.partition) + 1);
+      this.#gains.set(task.partition, this.gainedTimes(task.partition) + 1);
       return inputs;
     });
   }
 
   records(task: TaskLog, batch: Batch): Promise<void> {
-    return this.alone(task, 'records', async () => {
+    return this.#alone(task, 'records', async () => {
       this.taken.push({ task: task.partition, batch });
       this.changed();
-      await this.options.taking?.(task.partition, batch);
+      await this.#options.taking?.(task.partition, batch);
     });
   }
 
@@ -814,9 +814,9 @@ class Tasks extends Happenings implements TaskHandler {
   }
 
   lost(task: TaskLog, orderly: boolean): Promise<void> {
-    return this.alone(task, 'lost', async () => {
+    return this.#alone(task, 'lost', async () => {
       this.losses.push({ task: task.partition, orderly });
-      if (orderly) await this.options.losing?.(task);
+      if (orderly) await this.#options.losing?.(task);
     });
   }
 
@@ -825,7 +825,7 @@ class Tasks extends Happenings implements TaskHandler {
   }
 
   gainedTimes(task: Partition): number {
-    return this.gains.get(task) ?? 0;
+    return this.#gains.get(task) ?? 0;
   }
 
   /** The values taken so far, in order: of one task, or of all. */
@@ -834,19 +834,19 @@ class Tasks extends Happenings implements TaskHandler {
   }
 
   async leave(): Promise<void> {
-    if (this.left) return;
-    this.left = true;
+    if (this.#left) return;
+    this.#left = true;
     await this.membership.leave(30_000);
   }
 
-  private async alone<Result>(task: TaskLog, call: string, body: () => Promise<Result>): Promise<Result> {
-    const other = this.inside.get(task.partition);
+  async #alone<Result>(task: TaskLog, call: string, body: () => Promise<Result>): Promise<Result> {
+    const other = this.#inside.get(task.partition);
     if (other !== undefined) this.overlaps.push(`task ${task.partition}: ${call} during ${other}`);
-    this.inside.set(task.partition, call);
+    this.#inside.set(task.partition, call);
     try {
       return await body();
     } finally {
-      this.inside.delete(task.partition);
+      this.#inside.delete(task.partition);
       this.changed();
     }
   }
@@ -872,22 +872,22 @@ class Followed extends Happenings {
 class World {
   readonly fixture: LogFixture;
   log: Log;
-  private readonly unique: string;
-  private readonly partitions: number;
-  private readonly endings: (() => Promise<void>)[];
+  readonly #unique: string;
+  readonly #partitions: number;
+  readonly #endings: (() => Promise<void>)[];
 
   constructor(fixture: LogFixture, unique: string, partitions: number, endings: (() => Promise<void>)[]) {
     this.fixture = fixture;
     this.log = fixture.log;
-    this.unique = unique;
-    this.partitions = partitions;
-    this.endings = endings;
+    this.#unique = unique;
+    this.#partitions = partitions;
+    this.#endings = endings;
   }
 
   shape(name: string, shape: Partial<TopicShape> = {}): TopicShape {
     return {
-      name: `${name}-${this.unique}`,
-      partitions: this.partitions,
+      name: `${name}-${this.#unique}`,
+      partitions: this.#partitions,
       cleanup: 'delete',
       retentionMs: HOUR_MS,
       ...shape,
@@ -901,19 +901,19 @@ class World {
   }
 
   group(parts: Partial<GroupSpec> & Pick<GroupSpec, 'topics'>): GroupSpec {
-    return { name: `group-${this.unique}`, gathers: false, address: '', ...parts };
+    return { name: `group-${this.#unique}`, gathers: false, address: '', ...parts };
   }
 
   changelog(group: GroupSpec): string {
-    return `app-${this.unique}-${group.name}-changelog`;
+    return `app-${this.#unique}-${group.name}-changelog`;
   }
 
   /** Joins, and waits until every task is ours. */
   async join(group: GroupSpec, options: TasksOptions = {}): Promise<Tasks> {
     const tasks = new Tasks(options);
     tasks.joined(await this.log.join(group, tasks));
-    this.endings.push(() => tasks.leave());
-    const count = group.gathers ? 1 : this.partitions;
+    this.#endings.push(() => tasks.leave());
+    const count = group.gathers ? 1 : this.#partitions;
     await tasks.until(() => tasks.logs.size === count);
     return tasks;
   }
@@ -930,7 +930,7 @@ class World {
     });
     followed.caughtUp = follower.caughtUp;
     followed.close = () => follower.close();
-    this.endings.push(() => follower.close());
+    this.#endings.push(() => follower.close());
     return followed;
   }
 

@@ -7,26 +7,26 @@
 import type { SeriesId } from '../../../schemas/ids.ts';
 
 export class WarmStart {
-  private readonly byPrefix = new Map<string, SeriesId>();
+  readonly #byPrefix = new Map<string, SeriesId>();
 
   /** Takes in a series that has learned enough to teach. */
   add(series: SeriesId, isKnown: (series: SeriesId) => boolean): void {
     for (const prefix of prefixesOf(series)) {
-      const senior = this.byPrefix.get(prefix);
-      if (senior === undefined || !isKnown(senior)) this.byPrefix.set(prefix, series);
+      const senior = this.#byPrefix.get(prefix);
+      if (senior === undefined || !isKnown(senior)) this.#byPrefix.set(prefix, series);
     }
   }
 
   of(series: SeriesId): SeriesId | undefined {
     for (const prefix of prefixesOf(series)) {
-      const senior = this.byPrefix.get(prefix);
+      const senior = this.#byPrefix.get(prefix);
       if (senior !== undefined && senior !== series) return senior;
     }
     return undefined;
   }
 
   forget(series: SeriesId): void {
-    for (const prefix of prefixesOf(series)) if (this.byPrefix.get(prefix) === series) this.byPrefix.delete(prefix);
+    for (const prefix of prefixesOf(series)) if (this.#byPrefix.get(prefix) === series) this.#byPrefix.delete(prefix);
   }
 }
 

@@ -431,19 +431,19 @@ class PlainRates {
   readonly open = new Map<string, [number, number]>();
   readonly closed: string[] = [];
   late = 0;
-  private eventTime = Number.NEGATIVE_INFINITY;
-  private closedBefore = Number.NEGATIVE_INFINITY;
+  #eventTime = Number.NEGATIVE_INFINITY;
+  #closedBefore = Number.NEGATIVE_INFINITY;
 
   count(series: string, timestamp: number, subscribe: boolean): void {
-    this.eventTime = Math.max(this.eventTime, timestamp);
-    this.closedBefore = Math.floor((this.eventTime - SETTINGS.graceMs) / 10_000) * 10_000;
+    this.#eventTime = Math.max(this.#eventTime, timestamp);
+    this.#closedBefore = Math.floor((this.#eventTime - SETTINGS.graceMs) / 10_000) * 10_000;
     for (const [key, [up, down]] of this.open) {
-      if (Number(key.split(' ')[1]) >= this.closedBefore) continue;
+      if (Number(key.split(' ')[1]) >= this.#closedBefore) continue;
       this.closed.push(`${key} ${up} ${down}`);
       this.open.delete(key);
     }
     const start = Math.floor(timestamp / 10_000) * 10_000;
-    if (start < this.closedBefore) {
+    if (start < this.#closedBefore) {
       this.late++;
       return;
     }

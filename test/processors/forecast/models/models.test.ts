@@ -17,22 +17,22 @@ const REPLAYED_STEPS = 60;
 /** A history that fails the test when a step is read that is not over. */
 class GuardedHistory extends History {
   override near(step: number): number {
-    this.guard(step);
+    this.#guard(step);
     return super.near(step);
   }
   override nearMean(from: number, to: number): number {
-    this.guard(to - 1);
+    this.#guard(to - 1);
     return super.nearMean(from, to);
   }
   override far(step: number): number {
-    this.guard(step);
+    this.#guard(step);
     return super.far(step);
   }
   override farMean(from: number, to: number): number {
-    this.guard(to - 1);
+    this.#guard(to - 1);
     return super.farMean(from, to);
   }
-  private guard(step: number): void {
+  #guard(step: number): void {
     if (step >= this.end) throw new Error(`step ${step} was read at the end of step ${this.step}`);
   }
 }
