@@ -125,7 +125,7 @@ export interface Readiness {
   readonly ready: boolean;
   /** Why not, for an operator; empty when ready. */
   readonly reasons: readonly string[];
-  /** Share of local state that has been restored, 0 to 100. */
+  /** Percentage of local state that has been restored. */
   readonly restorePercent: number;
   /** Tasks of this instance that a shard's store holds up, with the time of the first attempt. */
   readonly waiting: readonly { readonly task: string; readonly shard: string; readonly since: EventTime }[];

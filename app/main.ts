@@ -261,7 +261,7 @@ async function patientCodec(
 const REGISTRY_RETRY_MS = 1_000;
 
 const FOREIGN_POINTER =
-  'somebody who is no planner writes to pointer-table: the record was refused, and the planner repairs what it damaged; allow Foreshard alone to write to the control topics';
+  'something other than a planner writes to pointer-table: the record was refused, and the planner repairs the damage; allow only Foreshard to write to the control topics';
 
 /** A hundred times what a fit takes on a busy machine. */
 const FIT_ANSWER_MS = 60_000;

@@ -31,56 +31,60 @@ const DAY_MS = 24 * HOUR_MS;
 
 export const SETTINGS = {
   // The process.
-  runtime: choice(['embedded', 'kafka'], 'embedded', 'Where records lie: in this process, or in Kafka.'),
+  runtime: choice(['embedded', 'kafka'], 'embedded', 'Where records are kept: in this process, or in Kafka.'),
   applicationId: label('foreshard', 'Names the consumer groups, transactions and changelogs. One for each fleet.'),
   dataDir: text('data', 'Folder of local state; of the log and the shards too when embedded.'),
-  logLevel: choice(['debug', 'info', 'warn', 'error'], 'info', 'The least important line that is written.'),
-  logPretty: flag(false, 'Lines for a person instead of JSON.'),
+  logLevel: choice(['debug', 'info', 'warn', 'error'], 'info', 'Lines below this level are not written.'),
+  logPretty: flag(false, 'Log lines for people instead of JSON.'),
   partitions: integer(
     8,
     { min: 1, max: 10_000, unit: '' },
     'Partitions of the subscriptions topic; fixed once it exists.',
   ),
-  shutdownDeadlineMs: integer(20_000, { min: 100, max: 600_000, unit: 'ms' }, 'Time to leave in order after SIGTERM.'),
+  shutdownDeadlineMs: integer(
+    20_000,
+    { min: 100, max: 600_000, unit: 'ms' },
+    'How long an orderly stop may take after SIGTERM.',
+  ),
   workerThreads: integer(
     1,
     { min: 0, max: 64, unit: 'threads' },
-    'Threads for fitting models; 0 fits in the main thread.',
+    'Threads that fit models; 0 fits in the main thread.',
   ),
 
   // The log.
   brokers: hosts([], 'Kafka’s bootstrap servers, host:port, separated by commas.'),
-  topicPrefix: label('foreshard.', 'Stands before the name of each topic.', true),
+  topicPrefix: label('foreshard.', 'Prefix of every topic name.', true),
   replicationFactor: integer(3, { min: 1, max: 100, unit: '' }, 'Copies of each topic that is created.'),
-  createTopics: flag(
-    true,
-    'Create topics that are missing; off: they are named, and nothing starts before somebody has made them.',
-  ),
+  createTopics: flag(true, 'Create missing topics. When false, a start names the missing ones and ends.'),
   kafkaTls: flag(false, 'TLS to Kafka.'),
-  kafkaTlsCaFile: text('', 'Authority that signed Kafka’s certificate (PEM); empty for the system’s.'),
-  kafkaTlsCertFile: text('', 'Our certificate for Kafka (PEM).'),
-  kafkaTlsKeyFile: text('', 'The key of that certificate (PEM).'),
+  kafkaTlsCaFile: text('', 'CA certificate that signed Kafka’s (PEM); empty uses the system’s.'),
+  kafkaTlsCertFile: text('', 'Client certificate for Kafka (PEM).'),
+  kafkaTlsKeyFile: text('', 'Private key of the client certificate (PEM).'),
   saslMechanism: choice(['none', 'plain', 'scram-sha-256', 'scram-sha-512'], 'none', 'How to log in to Kafka.'),
   saslUsername: text('', 'Kafka user.'),
   saslPassword: secret('Kafka password.'),
   sessionTimeoutMs: integer(
     30_000,
     { min: 6_000, max: 300_000, unit: 'ms' },
-    'Silence after which Kafka gives our tasks to another instance.',
+    'How long an instance may be silent before Kafka gives its tasks to another.',
   ),
   commitIntervalMs: integer(200, { min: 5, max: 60_000, unit: 'ms' }, 'Time between two commits of a task.'),
-  batchRecordsMax: integer(50_000, { min: 1, max: 1_000_000, unit: 'records' }, 'Records in one commit at most.'),
+  batchRecordsMax: integer(50_000, { min: 1, max: 1_000_000, unit: 'records' }, 'Most records in one commit.'),
   changelogRetentionMs: integer(
     7 * DAY_MS,
     { min: HOUR_MS, max: 365 * DAY_MS, unit: 'ms' },
-    'How long a compacted topic keeps the mark of a removed key; longer than any reader’s absence. On Kafka, of topics created here.',
+    'How long compacted topics keep the tombstones of removed keys; longer than any reader may be away. On Kafka, of topics that Foreshard creates.',
   ),
 
   // The registry.
-  registryUrl: address('', 'Schema registry, with its path.'),
+  registryUrl: address('', 'Address of the schema registry, with its path.'),
   registryUsername: text('', 'Registry user.'),
   registryPassword: secret('Registry password.'),
-  registerSchemas: flag(false, 'Register our schemas at the start. Off in production: a release step does it.'),
+  registerSchemas: flag(
+    false,
+    'Register Foreshard’s schemas at the start. Leave it false in production, and register them when you release.',
+  ),
 
   // HTTP.
   httpHost: text('127.0.0.1', 'Address to listen on. Any but a loopback one needs both tokens.'),
@@ -98,7 +102,7 @@ export const SETTINGS = {
   storeEngine: choice(['level', 'rocksdb'], 'level', 'Engine of local state.'),
   shardServers: hosts([], 'Shard servers, host:port, separated by commas; empty keeps shards in this process.'),
   shardServerToken: secret('Token for shard servers.'),
-  catalogPath: text('', 'Prices and sizes of datastore types; empty uses the catalogue that comes along.'),
+  catalogPath: text('', 'Prices and sizes of datastore types; empty uses the built-in catalogue.'),
   concreteType: label('level-small', 'Datastore type of the first shard of concrete filters.'),
   trieType: label('trie-small', 'Datastore type of the first shard of wildcard filters.'),
   tombstoneMs: integer(
@@ -149,7 +153,7 @@ export function configOf(layers: readonly Layer[]): { readonly config: Config; r
   for (const { source, values: given, spell = (name: string) => name } of layers) {
     for (const [name, raw] of Object.entries(given)) {
       if (!Object.hasOwn(SETTINGS, name)) {
-        problems.push(`${source}: ${spell(name)} is no setting; did you mean ${spell(nearestSetting(name))}?`);
+        problems.push(`${source}: ${spell(name)} is not a setting; did you mean ${spell(nearestSetting(name))}?`);
         continue;
       }
       const answer = SETTINGS[name as SettingName].read(raw);

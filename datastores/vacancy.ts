@@ -25,7 +25,7 @@ export async function residentOf(
     for (let cursor: string | undefined, done = false; !done; ) {
       const page = await store.scan({ slice: whole, except }, cursor, PAGE_ROWS);
       if (page.rows.some((row) => !row.gone))
-        return `subscriptions of ${whole} are here that no owner record speaks for`; // V2
+        return `subscriptions of ${whole} are here, and no owner record covers them`; // V2
       ({ cursor, done } = page);
     }
   }

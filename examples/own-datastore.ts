@@ -191,7 +191,7 @@ type Place = Pick<SubscriptionRow, 'filter' | 'clientId'>;
 function holds(key: SliceKey, partitions: number): (place: Place) => boolean {
   const slice = parseSlice(key);
   if (slice === undefined || slice.kind === 'group')
-    throw new AppError('REQUEST_INVALID', 'a key-value shard holds concrete slices alone', { slice: key });
+    throw new AppError('REQUEST_INVALID', 'a key-value shard holds only concrete slices', { slice: key });
   if (slice.kind === 'pin') return ({ filter }) => filter === slice.filter;
   if (slice.kind === 'spread')
     return ({ filter, clientId }) => filter === slice.filter && filterHash(clientId) % slice.of === slice.index;

@@ -41,7 +41,7 @@ export class LostShards implements ShardWatch {
       this.#hear(shard, { state: 'LOST', reason, told: 'no' });
       this.#parts.logger.error(
         { shard, reason },
-        'a shard is lost to this fleet: the reason says what to do, and what lives on it waits',
+        'a shard has lost its data or belongs to another fleet: the reason says what to do; its partitions wait',
       );
     }
     this.#tell(shard);

@@ -106,7 +106,7 @@ export class PatientEffects {
 function storeTrouble({ facts }: AppError): string {
   switch (facts.code) {
     case 'FLEET_MISMATCH':
-      return 'a shard’s store is another fleet’s';
+      return 'a shard’s store belongs to another fleet';
     case 'SHARD_LOST':
       return 'a shard’s store has lost its data';
     case 'SHARD_UNKNOWN':

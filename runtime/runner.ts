@@ -224,7 +224,7 @@ class Runner implements Running {
       this.#watch.take(group, await membership.standings(), this.#ports.clock.now());
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      this.#ports.logger.debug({ group, reason }, 'the log does not tell how far the group is behind');
+      this.#ports.logger.debug({ group, reason }, 'the log does not say how far the group is behind');
     } finally {
       this.#looking.delete(group);
     }
@@ -237,7 +237,7 @@ class Runner implements Running {
   liveness(): { readonly live: boolean; readonly reasons: readonly string[] } {
     const now = this.#ports.clock.now();
     const silentMs = now - this.#lastTickAt;
-    const reasons = silentMs > TICK_SILENT_MS ? [`the tasks have not been told the time for ${silentMs} ms`] : [];
+    const reasons = silentMs > TICK_SILENT_MS ? [`no task has had a clock tick for ${silentMs} ms`] : [];
     const logIsWell = this.#ports.log.health().ok;
     for (const { name, busy } of this.#tasks.values()) {
       if (busy === undefined || now - busy.since <= HUNG_MS || (busy.at === 'log' && !logIsWell)) continue;
@@ -282,7 +282,7 @@ class Runner implements Running {
       total += task.restored.total;
     }
     if (restoring > 0) reasons.push(`restoring ${restoring} of ${this.#tasks.size} tasks`);
-    if (this.#members.size < this.#topology.groups.length) reasons.push('joining the groups');
+    if (this.#members.size < this.#topology.groups.length) reasons.push('joining the consumer groups');
     const waiting = [...this.#tasks.values()].flatMap((task) => task.waiting ?? []);
     const now = this.#ports.clock.now();
     for (const { task, shard, since } of waiting)
@@ -295,7 +295,7 @@ class Runner implements Running {
       const name = `${group}-${task}`;
       const told = waiting.some((each) => each.task === name) || (owner === 'self' && !this.#ready.has(name));
       if (told || owner === 'other' || now - standsSince! < STUCK_MS) continue;
-      const where = owner === 'self' ? 'here' : 'with no instance that is known';
+      const where = owner === 'self' ? 'on this instance' : 'on no known instance';
       const since = new Date(standsSince!).toISOString();
       reasons.push(
         `${topic}/${partition} stands still since ${since}, ${records} records behind: task ${name} is ${where}`,
@@ -388,7 +388,7 @@ class Runner implements Running {
       if (!this.#leaving.delete(task)) return;
       this.#ports.logger.warn(
         { task: task.name, shard: task.waiting?.shard, reason: task.waiting?.reason },
-        'a task that leaves could not commit in time; its next owner starts from its last commit',
+        'a task that is handed over could not commit in time; its next owner starts from its last commit',
       );
       task.abandon();
     });

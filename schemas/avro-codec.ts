@@ -81,7 +81,7 @@ export function embeddedCodec(): Codec {
       const decode = decoders.get(record)!.get(id);
       if (decode === undefined) {
         const facts = { record, schemaId: id };
-        throw new AppError('SCHEMA_UNKNOWN', `schema ${id} is no ${record} schema of this release`, facts);
+        throw new AppError('SCHEMA_UNKNOWN', `schema ${id} is not a ${record} schema of this release`, facts);
       }
       return decode(bytes);
     },
@@ -118,7 +118,7 @@ function read(record: RecordName, type: avsc.Type, bytes: Buffer, resolver: avsc
   try {
     return type.decode(bytes, HEADER_BYTES, resolver).value;
   } catch (cause) {
-    const message = `the bytes are no ${record}: ${reasonOf(cause)}`;
+    const message = `the bytes are not a ${record}: ${reasonOf(cause)}`;
     throw new AppError('UNDECODABLE', message, { record, sizeBytes: bytes.length }, cause);
   }
 }
@@ -191,7 +191,7 @@ function toAvro(schema: unknown): Convert | undefined {
     const branches = new Map(schema.map((branch) => [branchName(branch), toAvro(branch)]));
     return (value) => {
       const kind = (value as { kind?: string } | undefined)?.kind ?? '';
-      if (!branches.has(kind)) throw new TypeError(`kind is none of ${[...branches.keys()].join(', ')}`);
+      if (!branches.has(kind)) throw new TypeError(`kind must be one of ${[...branches.keys()].join(', ')}`);
       return { [`psm.${kind}`]: branches.get(kind)?.(value) ?? value };
     };
   }

@@ -10,12 +10,12 @@ interface ErrorHelp {
 export const ERROR_CODES = {
   /** The record goes to `dead-letters` under this code, and its partition goes on. */
   record: {
-    VALUE_MISSING: { happened: 'A record has no value.', action: 'Mend the producer.' },
+    VALUE_MISSING: { happened: 'A record has no value.', action: 'Fix the producer.' },
     VALUE_TOO_LARGE: {
       happened: 'A value has more than 1 MiB after decompression, or Kafka refuses a record of ours as too large.',
-      action: 'Mend the producer; or raise `max.message.bytes` of the topic that the message names.',
+      action: 'Fix the producer; or raise `max.message.bytes` of the topic that the message names.',
     },
-    KEY_MISSING: { happened: 'A record has no key.', action: 'Mend the producer.' },
+    KEY_MISSING: { happened: 'A record has no key.', action: 'Fix the producer.' },
     KEY_MISMATCH: {
       happened: 'The key is not the topic filter of the event.',
       action: 'Let the producer use the topic filter as key.',
@@ -26,7 +26,7 @@ export const ERROR_CODES = {
     },
     UNDECODABLE: {
       happened: 'The bytes are not the record that the topic holds.',
-      action: 'Look at the dead letter; mend the producer.',
+      action: 'Look at the dead letter; fix the producer.',
     },
     SCHEMA_UNKNOWN: {
       happened: 'The registry does not know the schema id in the record.',
@@ -34,29 +34,29 @@ export const ERROR_CODES = {
     },
     SCHEMA_MISMATCH: {
       happened: 'The schema that the record was written with is not compatible with ours.',
-      action: 'Upgrade Foreshard before the producer, or mend the schema.',
+      action: 'Upgrade Foreshard before the producer, or fix the schema.',
     },
-    FILTER_INVALID: { happened: 'A topic filter is none by the rules of MQTT 5.', action: 'Mend the client.' },
-    TOPIC_INVALID: { happened: 'A topic name is none by the rules of MQTT 5.', action: 'Mend the client.' },
-    CLIENT_INVALID: { happened: 'The client id is empty or too long.', action: 'Mend the producer.' },
-    BROKER_INVALID: { happened: 'The broker id is too long, or not printable.', action: 'Mend the producer.' },
-    QOS_INVALID: { happened: 'The QoS is not 0, 1 or 2.', action: 'Mend the producer.' },
+    FILTER_INVALID: { happened: 'A topic filter is not valid in MQTT 5.', action: 'Fix the client.' },
+    TOPIC_INVALID: { happened: 'A topic name is not valid in MQTT 5.', action: 'Fix the client.' },
+    CLIENT_INVALID: { happened: 'The client id is empty or too long.', action: 'Fix the producer.' },
+    BROKER_INVALID: { happened: 'The broker id is too long, or not printable.', action: 'Fix the producer.' },
+    QOS_INVALID: { happened: 'The QoS is not 0, 1 or 2.', action: 'Fix the producer.' },
     TIMESTAMP_INVALID: {
       happened: 'A time is not in milliseconds since 1970.',
-      action: 'Mend the producer; seconds and microseconds are the usual mistakes.',
+      action: 'Fix the producer; seconds and microseconds are the usual mistakes.',
     },
-    METRIC_INVALID: { happened: 'A field of a metric is out of its bounds.', action: 'Mend the exporter.' },
+    METRIC_INVALID: { happened: 'A field of a metric is out of its bounds.', action: 'Fix the exporter.' },
     SHARD_INVALID: {
       happened: 'A shard id is not 1 to 128 letters, digits, `_`, `.` or `-`.',
-      action: 'Mend the exporter.',
+      action: 'Fix the exporter.',
     },
   },
 
   /** An HTTP request that cannot be answered. */
   request: {
     REQUEST_INVALID: {
-      happened: 'A request, or a command, cannot be understood or not be carried out now; `field` says where.',
-      action: 'Mend the request as the message says.',
+      happened: 'A request, or a command, cannot be understood, or cannot be carried out now; `field` says where.',
+      action: 'Fix the request as the message says.',
     },
     UNAUTHORIZED: {
       happened: 'There is no token, or one that is not known.',
@@ -80,17 +80,17 @@ export const ERROR_CODES = {
 
   /** A setting or a file that a person gave. The message names the field or the line. */
   given: {
-    CONFIG_INVALID: { happened: 'A setting is wrong, or two contradict each other.', action: 'Mend the setting.' },
-    CATALOG_INVALID: { happened: 'A field of the catalogue is wrong.', action: 'Mend the catalogue.' },
-    TRACE_INVALID: { happened: 'A line of a trace is wrong, or a series is not in it.', action: 'Mend the trace.' },
-    PROTOCOL_INVALID: { happened: 'A field of a protocol or score file is wrong.', action: 'Mend the file.' },
+    CONFIG_INVALID: { happened: 'A setting is wrong, or two contradict each other.', action: 'Fix the setting.' },
+    CATALOG_INVALID: { happened: 'A field of the catalogue is wrong.', action: 'Fix the catalogue.' },
+    TRACE_INVALID: { happened: 'A line of a trace is wrong, or a series is not in it.', action: 'Fix the trace.' },
+    PROTOCOL_INVALID: { happened: 'A field of a protocol or score file is wrong.', action: 'Fix the file.' },
     OUTPUT_UNWRITABLE: {
       happened: 'A file or picture cannot be written. This is told before the work begins.',
       action: 'Check that the folder exists and may be written to.',
     },
     WEIGHTS_INVALID: {
       happened: 'The weights of the LSTM cannot be read, or are not all finite numbers.',
-      action: 'Write them anew with `foreshard train --out FILE`, or use those that come along.',
+      action: 'Write them anew with `foreshard train --out FILE`, or use the built-in ones.',
     },
   },
 

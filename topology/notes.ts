@@ -54,7 +54,7 @@ export function fittedNotes({ series, fits, failure }: FitResult): readonly Note
 
 function refusalNote(reason: string, what: string): Note {
   const message =
-    'a command was refused and changed nothing: where no planner of this fleet has sent it, somebody else writes to commands';
+    'a command was refused and changed nothing; if no planner of this fleet sent it, something else writes to the commands topic';
   return {
     metric: 'foreshard_refused_commands_total',
     by: 1,

@@ -348,7 +348,7 @@ function answerError(error: unknown, request: FastifyRequest, reply: FastifyRepl
   const status = (known?.facts.status as number | undefined) ?? (known && STATUS[known.code]);
   if (known === undefined || status === undefined) {
     options.logger.error({ error, route: request.routeOptions?.url }, 'an HTTP request met a fault of ours');
-    return reply.status(500).send({ code: 'INTERNAL', message: 'this is a fault of ours; the log says more' }); // H3
+    return reply.status(500).send({ code: 'INTERNAL', message: 'internal error; the log says more' }); // H3
   }
   if (typeof known.facts.allow === 'string') reply.header('allow', known.facts.allow);
   if (status === 401) reply.header('www-authenticate', 'Bearer');

@@ -91,7 +91,7 @@ export function keyRange(range: SliceRange, partitions: number): KeyRange {
 function stretchOfSlice(key: SliceKey, partitions: number): Stretch {
   const slice = parseSlice(key);
   if (slice === undefined || slice.kind === 'group')
-    throw new AppError('REQUEST_INVALID', 'a key-value shard holds concrete slices alone', { slice: key });
+    throw new AppError('REQUEST_INVALID', 'a key-value shard holds only concrete slices', { slice: key });
   if (slice.kind !== 'hash') return stretchOfFilter(slice.filter, partitions);
   const first = slice.bits === '' ? 0 : Number.parseInt(slice.bits.padEnd(32, '0'), 2);
   const end = first + 2 ** (32 - slice.bits.length);

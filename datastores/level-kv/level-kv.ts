@@ -404,7 +404,7 @@ const sealedPut = (key: Buffer, value: Buffer): Put => ({ type: 'put', key, valu
 function opened(key: Buffer, sealed: Buffer): Buffer {
   const value = unseal(crc32, key, sealed);
   if (value !== undefined) return value;
-  throw new AppError('STORE_CORRUPT', 'a row of the store does not fit its checksum', { sizeBytes: sealed.length });
+  throw new AppError('STORE_CORRUPT', 'a row of the store does not match its checksum', { sizeBytes: sealed.length });
 }
 
 /** The first key after this one. */

@@ -79,7 +79,7 @@ const CALLS: Calls = {
 export async function startShardServer(settings: ShardServerSettings): Promise<ShardServer> {
   const { provisioner, token, host, port, log } = settings;
   if (!token && !isLoopback(host)) {
-    throw new AppError('CONFIG_INVALID', 'a shard server without a token binds to loopback alone: set a token', {
+    throw new AppError('CONFIG_INVALID', 'a shard server without a token listens on loopback only: set a token', {
       host,
     });
   }
@@ -110,7 +110,7 @@ export async function startShardServer(settings: ShardServerSettings): Promise<S
   server.addHook('onRequest', async (request) => {
     if (!token || request.url === '/livez') return;
     const given = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '';
-    if (!timingSafeEqual(hashOf(given), hashOf(token))) throw new AppError('UNAUTHORIZED', 'the token is not the one');
+    if (!timingSafeEqual(hashOf(given), hashOf(token))) throw new AppError('UNAUTHORIZED', 'the token is wrong');
   });
   server.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
     if (error instanceof AppError) {

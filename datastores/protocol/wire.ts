@@ -232,5 +232,7 @@ export function bodyProblem(body: unknown): string | undefined {
     ...(asked?.except ?? []),
     ...(queries ?? []).map((each) => each.slice),
   ];
-  return slices.some((each) => each !== undefined && parseSlice(each) === undefined) ? 'a slice is not one' : undefined;
+  return slices.some((each) => each !== undefined && parseSlice(each) === undefined)
+    ? 'a slice key is not valid'
+    : undefined;
 }

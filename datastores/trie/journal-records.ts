@@ -52,13 +52,13 @@ export function frameOf(record: JournalRecord): Buffer {
 /** The length of the payload behind this header. Throws STORE_CORRUPT (F2). */
 export function payloadBytes(header: Buffer): number {
   const length = header.readUInt32LE(0);
-  if (header.readUInt32LE(4) !== ~length >>> 0) throw corrupt('the length of a record does not fit its check');
+  if (header.readUInt32LE(4) !== ~length >>> 0) throw corrupt('the length of a record does not match its check');
   return length;
 }
 
 /** Throws STORE_CORRUPT (F2). */
 export function recordIn(header: Buffer, payload: Buffer): JournalRecord {
-  if (crc32(payload) !== header.readUInt32LE(8)) throw corrupt('a record does not fit its checksum');
+  if (crc32(payload) !== header.readUInt32LE(8)) throw corrupt('a record does not match its checksum');
   return decode(payload);
 }
 
@@ -132,7 +132,7 @@ function decode(payload: Buffer): JournalRecord {
     case 'end':
       return { kind, records: reader.count() };
     default:
-      throw corrupt('a record is of no known kind');
+      throw corrupt('a record is of an unknown kind');
   }
 }
 
@@ -178,7 +178,7 @@ function ownerIn(reader: BinaryReader): OwnerRecord {
   const slice = sliceKey(reader.text());
   const flags = reader.count();
   const state = OWNER_STATES[flags & ~(HAS_TURN | HAS_UNTIL)];
-  if (state === undefined) throw corrupt('an owner record is in no known state');
+  if (state === undefined) throw corrupt('an owner record has an unknown state');
   const at = epoch(reader.count());
   const movedTo = reader.text();
   const turn = (flags & HAS_TURN) === 0 ? undefined : reader.count();

@@ -266,7 +266,7 @@ function carvedPrefixOf(each: Span, from: number, carved: ReadonlySet<string>): 
 function groupOf(key: string): { readonly partition: number; readonly prefix: string } {
   const slice = parseSlice(key);
   if (slice?.kind !== 'group')
-    throw new AppError('REQUEST_INVALID', 'a trie shard holds groups of filters alone', { slice: key });
+    throw new AppError('REQUEST_INVALID', 'a trie shard holds only groups of filters', { slice: key });
   return slice;
 }
 

@@ -115,7 +115,7 @@ export class OwnedTask implements TaskLog {
       return next;
     } catch (error) {
       if (isLoss(error)) {
-        this.fence('must be gained again: an earlier commit of it failed'); // L4
+        this.fence('must be assigned again: an earlier commit of it failed'); // L4
         this.#told.broken();
       }
       throw error;
@@ -206,7 +206,7 @@ export class Member implements Membership {
   }
 
   fence(partition: Partition): void {
-    this.#lives[partition]?.task?.fence('is in the hands of another owner');
+    this.#lives[partition]?.task?.fence('has another owner');
   }
 
   /** Another member of the group takes all tasks (L4). */

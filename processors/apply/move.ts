@@ -48,7 +48,11 @@ export interface MoveSettings {
 
 export const MOVE_SETTINGS = {
   // By default a tenth of what LevelDB takes in batches: leaves the rest to live events.
-  copyRowsPerSecond: integer(50_000, { min: 1, max: 10_000_000, unit: 'rows/s' }, 'Throttle of one move.'),
+  copyRowsPerSecond: integer(
+    50_000,
+    { min: 1, max: 10_000_000, unit: 'rows/s' },
+    'How fast one move copies, compares and erases, at most.',
+  ),
 };
 
 export const MOVE_DEFAULTS: MoveSettings = {

@@ -11,16 +11,16 @@ export const FORECAST_SETTINGS = {
   models: names(
     MODEL_NAMES,
     [],
-    `Models that forecast together, separated by commas; empty takes the usual ones. There are: ${MODEL_NAMES.join(', ')}.`,
+    `Models to combine, separated by commas; empty uses the default ones. Available: ${MODEL_NAMES.join(', ')}.`,
   ),
   lstmWeightsPath: text(
     '',
-    'Weights of the model lstm, as `foreshard train` writes them; empty takes those that come along.',
+    'Weights of the model lstm, as `foreshard train` writes them; empty uses the built-in ones.',
   ),
   fitsPerMinute: integer(
     60, // Some two seconds of a thread; enough for 25,000 signals, three fits a day each.
     { min: 0, max: 10_000, unit: 'fits' },
-    'Fits of models in each minute and partition, the busiest series first; 0 uses only models that need none.',
+    'Model fits per minute and partition, the busiest series first; 0 uses only models that need no fit.',
   ),
 };
 

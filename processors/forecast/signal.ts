@@ -110,15 +110,16 @@ export class Signal {
     if (history.seen < trust.stepsMin) return `only ${history.seen} of ${trust.stepsMin} steps seen`;
     const { count, age } = this.#brain.garbage(this.memory);
     if (age < trust.garbageSteps)
-      return `a model gave numbers that are none (${count} times); the fallback spoke for it`;
+      return `a model returned NaN or infinity (${count} times); the fallback model was used instead`;
     const error = this.recentError();
-    if (error > trust.errorMax) return `recent error ${rounded(error)} of the seasonal naive forecast’s`;
+    if (error > trust.errorMax)
+      return `its recent error is ${rounded(error)} times that of the seasonal naive forecast`;
     const ahead = this.#brain.meanError(this.memory, QUARTER);
     if (this.mean > 0 && ahead / this.mean > trust.shareMax)
-      return `fifteen minutes ahead it errs by ${rounded(ahead / this.mean)} of the mean rate`;
+      return `fifteen minutes ahead its error is ${rounded(ahead / this.mean)} of the mean rate`;
     const coverage = this.coverage();
     if (coverage >= 0 && coverage < trust.coverageMin)
-      return `only ${rounded(coverage)} of what came was below the 0.95 quantile fifteen minutes before`;
+      return `only ${rounded(coverage)} of recent rates were below their 0.95 quantile of fifteen minutes before`;
     return '';
   }
 

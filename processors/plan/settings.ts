@@ -16,26 +16,26 @@ export const PLAN_SETTINGS = {
   mode: choice(
     ['observe', 'approve', 'auto'],
     'auto',
-    'observe: forecasts alone. approve: a person confirms each plan. auto: plans are carried out.',
+    'observe: decide and do nothing. approve: a person confirms each plan. auto: carry out plans.',
   ),
   policy: choice(
     ['balanced', 'cautious'],
     'balanced',
-    'How shortage is weighed against money when the number of shards is planned; cautious has more of them.',
+    'How a shortage is weighed against money when the number of shards is planned; cautious keeps more of them.',
   ),
   tickMs: integer(60_000, { min: 1_000, max: HOUR_MS, unit: 'ms' }, 'Time between two plans, in event time.'),
   // Beyond any lead time; longer and a pass through a daily wave would keep every peak's shards.
   horizonMs: integer(HOUR_MS, { min: 60_000, max: 7 * DAY_MS, unit: 'ms' }, 'How far ahead is planned.'),
-  movesMax: integer(4, { min: 1, max: 1_000, unit: 'moves' }, 'Moves under way at a time.'), // Each move fills one link.
-  shardsMax: integer(1_000, { min: 2, max: 100_000, unit: 'shards' }, 'Shards at most.'),
-  shardsPerHourMax: integer(8, { min: 1, max: 10_000, unit: 'shards' }, 'New shards in an hour at most.'),
-  dollarsPerHourMax: number(100, { min: 0, max: 1e6, unit: 'dollars/hour' }, 'Running cost at most.'),
+  movesMax: integer(4, { min: 1, max: 1_000, unit: 'moves' }, 'Most moves under way at once.'), // Each move fills one link.
+  shardsMax: integer(1_000, { min: 2, max: 100_000, unit: 'shards' }, 'Most shards.'),
+  shardsPerHourMax: integer(8, { min: 1, max: 10_000, unit: 'shards' }, 'Most new shards in an hour.'),
+  dollarsPerHourMax: number(100, { min: 0, max: 1e6, unit: 'dollars/hour' }, 'Highest running cost.'),
   churnShareMax: number(
     0.04, // Slicer (OSDI 2016) stays below 4 % of keys an hour.
     { min: 0, max: 1, unit: 'share' },
-    'Share of keys that may move in an hour unless a violation is forecast.',
+    'Share of keys that may move in an hour unless an overload is forecast.',
   ),
-  coolDownMs: integer(600_000, { min: 0, max: DAY_MS, unit: 'ms' }, 'Rest of a slice between two moves.'),
+  coolDownMs: integer(600_000, { min: 0, max: DAY_MS, unit: 'ms' }, 'Least time between two moves of a slice.'),
   drainMs: integer(
     5_000,
     { min: 0, max: DAY_MS, unit: 'ms' },

@@ -10,11 +10,15 @@ export const RATES_SETTINGS = {
     { min: 0, max: WINDOW_MS, unit: 'ms' },
     'How late an event may be and still count in its window; at most one window, since two are open at a time.',
   ),
-  leafBits: integer(4, { min: 0, max: 12, unit: 'bits' }, 'Each partition is counted and forecast in 2^bits leaves.'),
+  leafBits: integer(
+    4,
+    { min: 0, max: 12, unit: 'bits' },
+    'Each partition is counted and forecast in 2^bits parts (leaves).',
+  ),
   heavyTopicsMax: integer(
     64,
     { min: 1, max: 100_000, unit: 'topics' },
-    'Heavy topics of one partition with a series of their own.',
+    'Most topics of one partition that get a series of their own.',
   ),
 };
 

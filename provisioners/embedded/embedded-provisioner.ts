@@ -134,7 +134,7 @@ class EmbeddedProvisioner implements Provisioner {
     const opened = this.#stores.get(shard) ?? (await this.#of(shard, () => this.#opened(shard, meant.keySpace)));
     const instanceId = meant.instanceId || this.#instances.get(shard);
     if (instanceId && instanceId !== opened.identity.instanceId)
-      throw lost(instanceId, `${opened.identity.instanceId} is there, another instance`);
+      throw lost(instanceId, `${opened.identity.instanceId} is there, which is another instance`);
     this.#checkKeySpace(opened.identity, meant.keySpace);
     return opened.store;
   }
@@ -202,7 +202,7 @@ class EmbeddedProvisioner implements Provisioner {
   ): Promise<string | undefined> {
     if (found === undefined) return lost(known, `there is no shard ${shard}`).message;
     if (known !== '' && known !== found.instanceId)
-      return lost(known, `${found.instanceId} is there, another instance`).message;
+      return lost(known, `${found.instanceId} is there, which is another instance`).message;
     try {
       const { identity } = this.#stores.get(shard) ?? (await this.#opened(shard, keySpace));
       this.#checkKeySpace(identity, keySpace);

@@ -12,7 +12,7 @@ import type { Labels, Logger, Meter, Sample } from '../telemetry.ts';
 
 export interface LogSettings {
   readonly level: 'debug' | 'info' | 'warn' | 'error';
-  /** Lines for a person instead of JSON. */
+  /** Log lines for people instead of JSON. */
   readonly pretty: boolean;
   /** Where lines go; standard error by default, so that a command's output stays its own. */
   readonly destination?: { write(line: string): void };
@@ -61,23 +61,30 @@ const SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 /** Every metric that the code may name: a test looks for others in the sources. */
 export const METRICS: Readonly<Record<string, Declared>> = {
   foreshard_consumed_total: { kind: 'counter', help: 'Records read.', labels: ['group', 'topic'] },
-  foreshard_stepped_total: { kind: 'counter', help: 'Records that stages took.', labels: ['group', 'topic'] },
-  foreshard_applied_total: { kind: 'counter', help: 'Subscription rows that shards took.' },
-  foreshard_stale_total: { kind: 'counter', help: 'Subscription rows that shards had in a newer version.' },
+  foreshard_stepped_total: { kind: 'counter', help: 'Records that stages processed.', labels: ['group', 'topic'] },
+  foreshard_applied_total: { kind: 'counter', help: 'Subscription rows that changed something in a shard.' },
+  foreshard_stale_total: {
+    kind: 'counter',
+    help: 'Subscription rows that changed nothing: the shard had the same or a newer version.',
+  },
   foreshard_foreign_removals_total: {
     kind: 'counter',
     help: 'Unsubscribes by a broker that no longer held the subscription: the client had subscribed through another.',
   },
-  foreshard_duplicate_total: { kind: 'counter', help: 'Records read again and left out.', labels: ['group', 'topic'] },
+  foreshard_duplicate_total: {
+    kind: 'counter',
+    help: 'Records delivered again, and skipped.',
+    labels: ['group', 'topic'],
+  },
   foreshard_refused_total: { kind: 'counter', help: 'Records refused, by reason.', labels: ['topic', 'code'] },
   foreshard_refused_commands_total: {
     kind: 'counter',
-    help: 'Commands left undone, since no planner can have sent them or what they would destroy is in use.',
+    help: 'Commands refused: no planner can have sent them, or what they would destroy is in use.',
     labels: ['reason'],
   },
   foreshard_refused_pointers_total: {
     kind: 'counter',
-    help: 'Records of the pointer table that no planner can have written.',
+    help: 'Records of the pointer table refused: no planner can have written them.',
     labels: ['reason'],
   },
   foreshard_refused_records_total: { kind: 'counter', help: 'Records refused, by group.', labels: ['group', 'topic'] },
@@ -85,45 +92,48 @@ export const METRICS: Readonly<Record<string, Declared>> = {
   foreshard_commits_total: { kind: 'counter', help: 'Commits.', labels: ['group'] },
   foreshard_commit_seconds: {
     kind: 'histogram',
-    help: 'Time of a commit, effects left out.',
+    help: 'Duration of a commit, without its effects on shards.',
     labels: ['group'],
     buckets: SECONDS,
   },
   foreshard_lag_records: {
     kind: 'gauge',
-    help: 'Records of a partition that its task has not consumed, as the log tells; absent while it does not. Told by the instance that has the task, and by all when none is known to have it.',
+    help: 'Records of a partition that are not consumed yet, as the log says; absent while unknown. Reported by the instance that has the task, and by every instance when none is known to have it.',
     labels: ['group', 'topic', 'partition'],
   },
   foreshard_standing_partitions: {
     kind: 'gauge',
-    help: 'Partitions with records to consume whose position does not move, whichever instance has their tasks.',
+    help: 'Partitions with records to consume whose position does not move, on any instance.',
     labels: ['group'],
   },
   foreshard_restored_records_total: { kind: 'counter', help: 'State records restored.', labels: ['group'] },
-  foreshard_restore_percent: { kind: 'gauge', help: 'Share of local state that has been restored, 0 to 100.' },
+  foreshard_restore_percent: { kind: 'gauge', help: 'Percentage of local state that has been restored.' },
   foreshard_effects_seconds: {
     kind: 'histogram',
-    help: 'Time of the effects of one commit on shards.',
+    help: 'Duration of the effects of one commit on shards.',
     labels: ['group'],
     buckets: SECONDS,
   },
   foreshard_store_waiting_seconds: {
     kind: 'gauge',
-    help: 'For how long a task has waited for a shard whose store does not answer; tasks that wait for none are not told.',
+    help: 'How long a task has waited for a shard whose store does not answer; absent for tasks that wait for none.',
     labels: ['group', 'partition'],
   },
   foreshard_damaged_batches_total: {
     kind: 'counter',
-    help: 'Batches in Kafka that stayed damaged however often they were fetched.',
+    help: 'Batches in Kafka whose checksum did not match, however often they were fetched.',
     labels: ['topic'],
   },
   foreshard_input_truncated_total: {
     kind: 'counter',
-    help: 'Times that a log did not go on where it was read to, and reading went on elsewhere: records were gone, before they were read or after.',
+    help: 'Times that reading could not go on where it was, since records were gone, before they were read or after.',
     labels: ['topic'],
   },
-  foreshard_effect_retries_total: { kind: 'counter', help: 'Effects repeated because a store did not answer.' },
-  foreshard_shards_lost: { kind: 'gauge', help: 'Shards whose data this process has looked for in vain.' },
+  foreshard_effect_retries_total: {
+    kind: 'counter',
+    help: 'Effects on shards repeated because a store did not answer.',
+  },
+  foreshard_shards_lost: { kind: 'gauge', help: 'Shards whose data this process found to be lost.' },
   foreshard_slices_left: {
     kind: 'gauge',
     help: 'Slices of which a shard that was given up is still to be told where they are, and to be emptied.',
@@ -134,16 +144,19 @@ export const METRICS: Readonly<Record<string, Declared>> = {
     help: 'Moves that ended without one of their shards, which did not answer.',
     labels: ['shard'],
   },
-  foreshard_snapshot_failures_total: { kind: 'counter', help: 'Snapshots of trie shards that the disk refused.' },
+  foreshard_snapshot_failures_total: {
+    kind: 'counter',
+    help: 'Snapshots of trie shards that could not be written to the disk.',
+  },
   foreshard_moves: { kind: 'gauge', help: 'Moves, by state.', labels: ['state'] },
   foreshard_operation_cost: {
     kind: 'gauge',
-    help: 'Operations of the catalogue that the planner takes one of these to cost: a visit, match, subscribe or unsubscribe, or an entry each second.',
+    help: 'What the planner assumes a visit, match, subscribe or unsubscribe costs, or an entry each second, in operations of the catalogue.',
     labels: ['store_kind', 'operation'],
   },
   foreshard_memory_footprint: {
     kind: 'gauge',
-    help: 'Memory that the planner takes a store without a disk to need: base, as a share of an instance; bytes for an entry; bytes for a byte of rows.',
+    help: 'Memory that the planner assumes a store without a disk needs: base, as a share of an instance; bytes for an entry; bytes for a byte of rows.',
     labels: ['store_kind', 'part'],
   },
   foreshard_decisions_total: { kind: 'counter', help: 'Decisions of the planner.', labels: ['kind'] },
@@ -164,12 +177,17 @@ export const METRICS: Readonly<Record<string, Declared>> = {
     help: 'Share of minutes at or below their 0.95 quantile of fifteen minutes before, the mean of all series, by signal.',
     labels: ['signal'],
   },
-  foreshard_fits_pending: { kind: 'gauge', help: 'Fits of models that wait or are under way.' },
-  foreshard_fit_seconds: { kind: 'histogram', help: 'Time of a fit, waiting included.', buckets: SECONDS },
+  foreshard_fits_pending: { kind: 'gauge', help: 'Model fits that wait or run.' },
+  foreshard_fit_seconds: { kind: 'histogram', help: 'Duration of a fit, waiting included.', buckets: SECONDS },
   foreshard_fit_failures_total: { kind: 'counter', help: 'Fits that failed.' },
   foreshard_http_requests_total: { kind: 'counter', help: 'HTTP requests.', labels: ['route', 'status'] },
-  foreshard_http_seconds: { kind: 'histogram', help: 'Time of HTTP requests.', labels: ['route'], buckets: SECONDS },
-  foreshard_http_bad_tokens_total: { kind: 'counter', help: 'Requests with a token that is not known.' },
+  foreshard_http_seconds: {
+    kind: 'histogram',
+    help: 'Duration of HTTP requests.',
+    labels: ['route'],
+    buckets: SECONDS,
+  },
+  foreshard_http_bad_tokens_total: { kind: 'counter', help: 'HTTP requests with a wrong token.' },
 };
 
 /** Above partitions times topics of a large fleet. */

@@ -217,7 +217,7 @@ async function idOf(registry: SchemaRegistry, subject: RegistrySubject, register
   } catch (cause) {
     const { name, status } = failure(cause);
     if (name === 'ConfluentSchemaRegistryError') {
-      const message = `our ${subject.record} schema is not registered under ${subject.subject}: register it, or turn registering on once`;
+      const message = `our ${subject.record} schema is not registered under ${subject.subject}: register it, or start once with FORESHARD_REGISTER_SCHEMAS=true`;
       throw new AppError('SCHEMA_UNKNOWN', message, facts, cause);
     }
     if (name === 'ConfluentSchemaRegistryCompatibilityError' || status === 409 || status === 422) {

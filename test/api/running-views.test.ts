@@ -252,7 +252,7 @@ describe('a cell that has just begun', () => {
     cell.clock.advance(30_000);
     expect(views.live().live).toBe(true);
     cell.clock.advance(1);
-    expect(views.live()).toEqual({ live: false, reasons: ['the tasks have not been told the time for 30001 ms'] });
+    expect(views.live()).toEqual({ live: false, reasons: ['no task has had a clock tick for 30001 ms'] });
   });
 });
 

@@ -59,7 +59,7 @@ describe('the configuration', () => {
       source: 'flag',
       unit: 'moves',
       range: '1 to 1000',
-      about: 'Moves under way at a time.',
+      about: 'Most moves under way at once.',
     });
   });
 
@@ -80,7 +80,7 @@ describe('the configuration', () => {
   ])
     test(`an unknown key fails with the nearest name: ${typed.slice(0, 20)}`, () => {
       const values = Object.fromEntries([[typed, 1]]);
-      expect(problemsOf(values)).toContain(`${typed} is no setting; did you mean ${meant}?`);
+      expect(problemsOf(values)).toContain(`${typed} is not a setting; did you mean ${meant}?`);
     });
 
   for (const { name, values, says } of [

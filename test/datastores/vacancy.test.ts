@@ -60,7 +60,7 @@ const CASES: readonly {
       await store.own(owned(hashSlice(other), 3, 'moved'));
       await store.write([row('a', 'c', 1)]);
     },
-    resident: `subscriptions of c/${partition}/ are here that no owner record speaks for`,
+    resident: `subscriptions of c/${partition}/ are here, and no owner record covers them`,
   },
   {
     name: 'tombstones alone are nobody',
@@ -83,7 +83,7 @@ const CASES: readonly {
       await store.own(owned(groupSlice(triePartition, 'a/'), 3, 'moved'));
       await store.write([row('a/#', 'c', 1), row('#', 'c', 2)]);
     },
-    resident: `subscriptions of w/${partitionOf('#', PARTITIONS)}/ are here that no owner record speaks for`,
+    resident: `subscriptions of w/${partitionOf('#', PARTITIONS)}/ are here, and no owner record covers them`,
   },
 ];
 

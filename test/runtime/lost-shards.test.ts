@@ -38,7 +38,7 @@ describe('a shard whose data is gone', () => {
       await passed();
     }
     expect(told).toEqual(['progress shard-0001 LOST it is empty']);
-    expect(logged).toEqual([expect.stringMatching(/^error .*shard-0001.*it is empty.* a shard is lost/)]);
+    expect(logged).toEqual([expect.stringMatching(/^error .*shard-0001.*it is empty.* a shard has lost its data/)]);
     expect(shards.reasons()).toEqual(['shard-0001: it is empty']);
     for (let i = 0; i < 3; i++) {
       shards.found(SHARD, false);

@@ -248,7 +248,7 @@ describe('what the log says of a store that holds a task up', () => {
     { answer: 'unavailable', says: 'a shard’s store does not answer; this partition waits for it and loses nothing' },
     {
       answer: 'another fleet’s',
-      says: 'a shard’s store is another fleet’s; this partition waits for it and loses nothing',
+      says: 'a shard’s store belongs to another fleet; this partition waits for it and loses nothing',
     },
     { answer: 'lost', says: 'a shard’s store has lost its data; this partition waits for it and loses nothing' },
   ] as const)('$answer: $says', async ({ answer, says }) => {
@@ -280,7 +280,9 @@ describe('how far the tasks are behind', () => {
     await pass(10_000);
     const late = running.readiness();
     expect(late.ready).toBe(false);
-    expect(late.reasons[0]).toMatch(/^subscriptions\/0 stands still since .*, 5 records behind: task work-0 is here$/);
+    expect(late.reasons[0]).toMatch(
+      /^subscriptions\/0 stands still since .*, 5 records behind: task work-0 is on this instance$/,
+    );
   });
 
   test('is not known before the log was asked, nor long after it stopped to tell', async () => {
@@ -306,7 +308,7 @@ describe('how far the tasks are behind', () => {
       expect(running.readiness().standing.map(({ task, owner: its }) => `${task} ${its}`)).toEqual([
         ready ? '0 other' : '0 nobody',
       ]);
-      expect(running.readiness().reasons.some((reason) => reason.includes('no instance'))).toBe(!ready);
+      expect(running.readiness().reasons.some((reason) => reason.includes('on no known instance'))).toBe(!ready);
     });
 });
 

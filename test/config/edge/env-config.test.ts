@@ -31,13 +31,13 @@ describe('reading the configuration', () => {
 
   test('an unknown variable fails with the nearest one, and its value is not told', () => {
     const message = failure({ FORESHARD_HTTP_REED_TOKEN: 'canary' });
-    expect(message).toContain('FORESHARD_HTTP_REED_TOKEN is no setting; did you mean FORESHARD_HTTP_READ_TOKEN?');
+    expect(message).toContain('FORESHARD_HTTP_REED_TOKEN is not a setting; did you mean FORESHARD_HTTP_READ_TOKEN?');
     expect(message).not.toContain('canary');
   });
 
   test('an unknown flag fails as it was typed', () => {
     expect(() => readConfig({ environment: {}, flags: { htpPort: 1 } })).toThrow(
-      '--htp-port is no setting; did you mean --http-port?',
+      '--htp-port is not a setting; did you mean --http-port?',
     );
   });
 
@@ -59,7 +59,7 @@ describe('reading the configuration', () => {
       says: 'has the key "httpPort" twice',
     },
     { name: 'an unknown key', content: '{"htpPort": 1}', says: 'did you mean httpPort?' },
-    { name: '__proto__', content: '{"__proto__": {"polluted": 1}}', says: '__proto__ is no setting' },
+    { name: '__proto__', content: '{"__proto__": {"polluted": 1}}', says: '__proto__ is not a setting' },
     { name: 'nested too deeply', content: '['.repeat(200_000), says: 'is not JSON' },
   ])
     test(`a file that is ${name} is refused`, () => {
@@ -101,7 +101,7 @@ describe('reading the configuration', () => {
   test('a secret given twice, and a file for what is no secret, are refused', () => {
     const file = written('twice', 'x', 0o600);
     expect(failure({ FORESHARD_SASL_PASSWORD: 'x', FORESHARD_SASL_PASSWORD_FILE: file })).toContain('are both set');
-    expect(failure({ FORESHARD_HTTP_PORT_FILE: file })).toContain('FORESHARD_HTTP_PORT_FILE is no setting');
+    expect(failure({ FORESHARD_HTTP_PORT_FILE: file })).toContain('FORESHARD_HTTP_PORT_FILE is not a setting');
   });
 });
 

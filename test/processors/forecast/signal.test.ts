@@ -166,7 +166,7 @@ describe('signal: trust', () => {
       shape: constant,
       steps: 100,
       models: { models: [level, saying('liar', () => Number.NaN)], ramp: '' },
-      reason: 'a model gave numbers that are none',
+      reason: 'a model returned NaN or infinity',
     },
     { name: 'a wave', shape: noisyDaily, steps: 3 * DAY_STEPS, reason: '' },
   ] as { name: string; shape: Shape; steps: number; models?: ModelSet; reason: string }[])
