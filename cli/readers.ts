@@ -87,10 +87,10 @@ export class Prober {
 
   /** Asks who gets a message to this topic. */
   async topic(reader: LaggingReader, topic: string): Promise<void> {
+    const { live, livePatterns } = this.#fleet;
     const expected = new Set<string>();
-    for (const [filter, clients] of this.#fleet.live)
-      if (filter === topic || (isTrieFilter(filter) && matches(filter, topic)))
-        for (const clientId of clients.keys()) expected.add(keyOf(filter, clientId));
+    for (const filter of [topic, ...[...livePatterns].filter((pattern) => matches(pattern, topic))])
+      for (const clientId of live.get(filter)?.keys() ?? []) expected.add(keyOf(filter, clientId));
     this.#judge(expected, await answered(() => this.#routerOf(reader).subscribersOf(topic)));
   }
 

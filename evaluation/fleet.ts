@@ -6,6 +6,7 @@
 
 import type { EventTime } from '../schemas/ids.ts';
 import type { SubscriptionEvent } from '../schemas/records.ts';
+import { placeOf } from '../state/keys.ts';
 import { randomFrom, zipf } from './random.ts';
 
 export interface FleetSettings {
@@ -40,6 +41,8 @@ export interface LiveSubscription {
 export class Fleet {
   /** Filter -> client -> subscription. */
   readonly live = new Map<string, Map<string, LiveSubscription>>();
+  /** Those of `live` that a message to another topic can match: with a wildcard, or shared. */
+  readonly livePatterns = new Set<string>();
   readonly settings: FleetSettings;
   readonly #random: () => number;
   readonly #rank: () => number;
@@ -68,7 +71,7 @@ export class Fleet {
     if (clients !== undefined && clients.size > 0 && this.#random() < this.settings.unsubscribeShare) {
       const [clientId, subscription] = oneOf(clients);
       clients.delete(clientId);
-      if (clients.size === 0) this.live.delete(filter);
+      if (clients.size === 0) this.#forget(filter);
       this.#liveCount--;
       return {
         action: 'UNSUBSCRIBE',
@@ -83,7 +86,7 @@ export class Fleet {
     const clientId = `client-${number}`;
     const subscription = { brokerId: `broker-${number % this.settings.brokers}`, qos: number % 3 };
     const into = clients ?? new Map<string, LiveSubscription>();
-    if (clients === undefined) this.live.set(filter, into);
+    if (clients === undefined) this.#keep(filter, into);
     if (!into.has(clientId)) this.#liveCount++;
     into.set(clientId, subscription);
     return { action: 'SUBSCRIBE', topicFilter: filter, clientId, timestamp, ...subscription };
@@ -93,6 +96,16 @@ export class Fleet {
   topic(): string {
     const filter = this.#filters[this.#rank()]!;
     return filter.replace('#', 'status').replaceAll('+', `d${Math.floor(this.#random() * 1000)}`);
+  }
+
+  #keep(filter: string, clients: Map<string, LiveSubscription>): void {
+    this.live.set(filter, clients);
+    if (placeOf(filter).trie) this.livePatterns.add(filter);
+  }
+
+  #forget(filter: string): void {
+    this.live.delete(filter);
+    this.livePatterns.delete(filter);
   }
 }
 
