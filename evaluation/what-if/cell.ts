@@ -1,18 +1,26 @@
 // Cell: the plan stage in a world without stores. What it commands is carried out in stated times, the pointer table it
-// writes is read back by a broker at once, and shards report what they are asked for. Pure: time is moved by hand.
+// writes is read back by a broker at once, and shards report what they are asked for. Pure: time is moved by hand. The
+// planner's tests run it too, with stores that fail and brokers that fall silent.
 //
 //   L1. The stage decides by its records alone; nothing here looks into its mind but for the shard map that it published.
 //   L2. A move takes the time of reading its rows twice (copying and verifying) at the stated rate.
 
 import type { DatastoreType } from '../../processors/plan/cluster/catalog.ts';
 import { typeNamed, typesOfKind } from '../../processors/plan/cluster/catalog.ts';
-import { type PlanInput, type PlanSettings, planWith, type Row } from '../../processors/plan/stage/plan-stage.ts';
+import { CONSTRAINTS, type Constraint } from '../../processors/plan/constraints/constraints.ts';
+import {
+  cells,
+  type PlanInput,
+  type PlanSettings,
+  planWith,
+  type Row,
+} from '../../processors/plan/stage/plan-stage.ts';
 import { shardsOf, slicesOf } from '../../processors/plan/stage/views.ts';
 import { type EventTime, eventTime, type ShardId, type SliceKey } from '../../schemas/ids.ts';
 import type {
   Command,
-  DatastoreMetrics,
   Decision,
+  Metric,
   MoveProgress,
   PointerRecord,
   Progress,
@@ -25,8 +33,22 @@ export interface Pace {
   /** Of one move; each fills one link. */
   readonly rowsPerSecond: number;
   readonly bytesPerEntry: number;
-  /** Giving an instance back; a split or merge. */
+  /** Giving an instance back; a split or merge; erasing what has moved. */
   readonly shortMs: number;
+  /** A switch, and other turns of a move; by default they are there at the next tick. */
+  readonly steerMs?: number;
+  /** A whole move, whatever its rows. */
+  readonly moveMs?: number;
+  /** Any instance, whatever its catalogue entry says. */
+  readonly provisioningMs?: number;
+}
+
+/** What goes wrong in a world; by default nothing does. */
+export interface Trouble {
+  /** Asked for now, an instance of the type fails. */
+  isSoldOut?(type: string): boolean;
+  /** The broker's heartbeats, or what apply says of a move that is begun now, are not heard. */
+  isSilent?(who: 'broker' | 'apply'): boolean;
 }
 
 /** What a finished command has cost. */
@@ -47,76 +69,96 @@ const SIGN_EVERY_MS = 30_000;
 
 export class Cell {
   readonly decisions: Decision[] = [];
-  readonly #settings: PlanSettings;
+  readonly commands: Command[] = [];
+  readonly pointers: PointerRecord[] = [];
+  /** The stage's own, for its views. */
+  readonly rows = new Map<string, Row>();
+  settings: PlanSettings;
   readonly #pace: Pace;
   readonly #costs: Costs;
-  readonly #rows = new Map<string, Row>();
-  readonly #step: ReturnType<typeof planWith>;
-  readonly #pointers: PointerRecord[] = [];
-  readonly #commands: Command[] = [];
+  readonly #constraints: readonly Constraint[];
+  readonly #trouble: Trouble;
+  #step: ReturnType<typeof planWith>;
   #due: { readonly at: number; readonly act: () => void }[] = [];
   /** Instances that are paid for, by shard; two while one is replaced. */
   readonly #instances = new Map<ShardId, string[]>();
   readonly #moves = new Map<string, Extract<Command['body'], { kind: 'MoveSlice' }>>();
   #now = 0;
   #readCount = 0;
+  #performed = 0;
 
   /** `startAt`: of both clocks. */
-  constructor(settings: PlanSettings, pace: Pace, costs: Costs, startAt: number) {
-    this.#settings = settings;
+  constructor(
+    settings: PlanSettings,
+    pace: Pace,
+    costs: Costs,
+    startAt: number,
+    { constraints = CONSTRAINTS, trouble = {} }: { constraints?: readonly Constraint[]; trouble?: Trouble } = {},
+  ) {
+    this.settings = settings;
     this.#pace = pace;
     this.#costs = costs;
+    this.#constraints = constraints;
+    this.#trouble = trouble;
     this.#now = startAt;
-    this.#step = planWith(settings);
+    this.#step = planWith(settings, constraints);
     this.send({ topic: 'clock', value: { eventTime: startAt, wallTime: startAt } });
-    for (const { shardId, datastoreType } of shardsOf(this.#rows)) {
+    for (const { shardId, datastoreType } of shardsOf(this.rows)) {
       this.#instances.set(shardId, [datastoreType]);
-      this.#shardProgress(shardId, datastoreType, 'READY', 0);
+      this.#shardProgress(shardId, datastoreType, 'READY', this.#typeNamed(datastoreType).provisioningMs);
     }
   }
 
   /** How often the pointer table has changed. */
   get version(): number {
-    return this.#pointers.length;
+    return this.pointers.length;
   }
 
   send(input: Pick<PlanInput, 'topic' | 'value'>, offset = 0, key = ''): void {
     const full = { ...input, partition: 0, offset, key } as PlanInput;
-    for (const emit of this.#step(this.#rows, full)) {
-      if (emit.topic === 'commands') this.#commands.push(emit.value!);
+    for (const emit of this.#step(this.rows, full)) {
+      if (emit.topic === 'commands') this.commands.push(emit.value!);
       else if (emit.topic === 'decisions') this.decisions.push(emit.value!);
-      else if (emit.value !== null) this.#pointers.push(emit.value);
+      else if (emit.value !== null) this.pointers.push(emit.value);
     }
   }
 
-  /** Time is `now`: what is due happens, the broker reports, the planner's clock ticks, and its commands are begun. */
-  tick(now: number): void {
+  /** The planner begins again on the rows that it has stored, with other settings. */
+  restart(settings: Partial<PlanSettings>): void {
+    this.settings = { ...this.settings, ...settings };
+    for (const [key, row] of this.rows) this.rows.set(key, cells.decode(cells.encode(row)));
+    this.#step = planWith(this.settings, this.#constraints);
+  }
+
+  /**
+   * Time is `now`: what is due happens, then what is `told`; the broker reports, the planner's clock ticks, and its commands
+   * are begun.
+   */
+  tick(now: number, told: () => void = () => {}): void {
     this.#now = now;
     const ready = this.#due.filter(({ at }) => at <= now).sort((a, b) => a.at - b.at);
     this.#due = this.#due.filter(({ at }) => at > now);
     for (const { act } of ready) act();
+    told();
     this.#readBack();
     const beat = { kind: 'BrokerHeartbeat', brokerId: 'broker', timestamp: eventTime(now) } as const;
-    this.send({ topic: 'metrics', value: { body: { ...beat, pointerOffset: this.#pointers.length } } });
+    if (!this.#trouble.isSilent?.('broker')) this.metric({ ...beat, pointerOffset: this.pointers.length });
     this.send({ topic: 'clock', value: { eventTime: now, wallTime: now } });
     this.#readBack();
-    for (const command of this.#commands.splice(0)) this.#perform(command);
+    for (; this.#performed < this.commands.length; this.#performed++) this.#perform(this.commands[this.#performed]!);
   }
 
   /** The shards in the pointer table, and which of them each slice is on: several when it has a replica. */
   homes(): { readonly shards: readonly ShardPlacement[]; readonly slices: ReadonlyMap<SliceKey, readonly ShardId[]> } {
-    const shards = shardsOf(this.#rows)
+    const shards = shardsOf(this.rows)
       .filter(({ state, epoch }) => state === 'READY' && epoch > 0)
-      .map(({ shardId, datastoreType }) => ({
-        shard: shardId,
-        type: typeNamed(this.#settings.catalog, datastoreType),
-      }));
-    return { shards, slices: new Map(slicesOf(this.#rows).map((each) => [each.slice, each.shards])) };
+      .map(({ shardId, datastoreType }) => ({ shard: shardId, type: this.#typeNamed(datastoreType) }));
+    return { shards, slices: new Map(slicesOf(this.rows).map((each) => [each.slice, each.shards])) };
   }
 
   /** The types of all instances that are paid for. */
   paid(): DatastoreType[] {
-    return [...this.#instances.values()].flat().map((name) => typeNamed(this.#settings.catalog, name));
+    return [...this.#instances.values()].flat().map((name) => this.#typeNamed(name));
   }
 
   count(slice: SliceKey, entries: number): void {
@@ -125,13 +167,16 @@ export class Cell {
   }
 
   measured(shard: ShardId, utilisation: number, at: EventTime): void {
-    const body: DatastoreMetrics = { ...UNMEASURED, shardId: shard, cpu: Math.min(1, utilisation), timestamp: at };
+    this.metric({ ...UNMEASURED, shardId: shard, cpu: Math.min(1, utilisation), timestamp: at });
+  }
+
+  metric(body: Metric['body']): void {
     this.send({ topic: 'metrics', value: { body } });
   }
 
   #readBack(): void {
-    for (; this.#readCount < this.#pointers.length; this.#readCount++) {
-      const value = this.#pointers[this.#readCount]!;
+    for (; this.#readCount < this.pointers.length; this.#readCount++) {
+      const value = this.pointers[this.#readCount]!;
       this.send({ topic: 'pointer-table', value }, this.#readCount, keyOfBody(value.body));
     }
   }
@@ -145,7 +190,7 @@ export class Cell {
   }
 
   #perform({ id, body }: Command): void {
-    const { shortMs } = this.#pace;
+    const { shortMs, steerMs = 0 } = this.#pace;
     switch (body.kind) {
       case 'AllocateShard':
       case 'ResizeShard':
@@ -166,46 +211,52 @@ export class Cell {
         this.#copy(body);
         return;
       case 'SteerMove':
-        if (body.action === 'SWITCH') this.#later(0, () => this.#moveProgress(body.moveId, 'DRAINING'));
-        else if (body.action === 'SHARE') this.#later(0, () => this.#moveProgress(body.moveId, 'SHARED'));
-        else if (body.action === 'UNSHARE') this.#unshare(body.moveId);
+        if (body.action === 'SWITCH') this.#later(steerMs, () => this.#moveProgress(body.moveId, 'DRAINING'));
+        else if (body.action === 'SHARE') this.#later(steerMs, () => this.#moveProgress(body.moveId, 'SHARED'));
+        else if (body.action === 'UNSHARE') this.#unshare(body.moveId, steerMs);
         else if (body.action === 'RETIRE') this.#later(shortMs, () => this.#moveProgress(body.moveId, 'RETIRED'));
-        else if (body.action === 'ABORT') this.#later(0, () => this.#moveProgress(body.moveId, 'ABORTED'));
+        else if (body.action === 'ABORT') this.#later(steerMs, () => this.#moveProgress(body.moveId, 'ABORTED'));
     }
   }
 
   #provision(shard: ShardId, name: string, state: 'READY' | 'RESIZED'): void {
-    const type = typeNamed(this.#settings.catalog, name);
+    const type = this.#typeNamed(name);
+    const { provisioningMs = type.provisioningMs } = this.#pace;
+    if (this.#trouble.isSoldOut?.(name)) {
+      this.#later(provisioningMs, () => this.#shardProgress(shard, name, 'FAILED', provisioningMs));
+      return;
+    }
     this.#instances.set(shard, [...(this.#instances.get(shard) ?? []), name]);
     this.#costs.provisioned(type);
-    this.#later(type.provisioningMs, () => {
+    this.#later(provisioningMs, () => {
       if (!this.#instances.has(shard)) return; // Given back before it was there.
       this.#instances.set(shard, [name]);
-      this.#shardProgress(shard, name, state, type.provisioningMs);
+      this.#shardProgress(shard, name, state, provisioningMs);
     });
   }
 
   /** L2 */
   #copy({ moveId, slice, to }: Extract<Command['body'], { kind: 'MoveSlice' }>): void {
-    const { entries = 0, bytes = 0 } = slicesOf(this.#rows).find((each) => each.slice === slice) ?? {};
-    const tookMs = (2 * entries * 1000) / this.#pace.rowsPerSecond;
+    const { entries = 0, bytes = 0 } = slicesOf(this.rows).find((each) => each.slice === slice) ?? {};
+    const { rowsPerSecond, moveMs = (2 * entries * 1000) / rowsPerSecond } = this.#pace;
+    if (this.#trouble.isSilent?.('apply')) return;
     this.#moveProgress(moveId, 'COPYING');
-    for (let ms = SIGN_EVERY_MS; ms < tookMs; ms += SIGN_EVERY_MS)
+    for (let ms = SIGN_EVERY_MS; ms < moveMs; ms += SIGN_EVERY_MS)
       this.#later(ms, () => this.#moveProgress(moveId, 'COPYING'));
-    this.#later(tookMs, () => {
+    this.#later(moveMs, () => {
       if (!this.#moves.has(moveId)) return; // It was given up.
-      const target = shardsOf(this.#rows).find(({ shardId }) => shardId === to)!;
-      this.#costs.moved(entries, bytes, typeNamed(this.#settings.catalog, target.datastoreType));
+      const target = shardsOf(this.rows).find(({ shardId }) => shardId === to)!;
+      this.#costs.moved(entries, bytes, this.#typeNamed(target.datastoreType));
       this.#moveProgress(moveId, 'VERIFIED', entries, bytes);
     });
   }
 
   /** A replica ends as a move back. */
-  #unshare(moveId: MoveProgress['moveId']): void {
+  #unshare(moveId: MoveProgress['moveId'], steerMs: number): void {
     const move = this.#moves.get(moveId);
     if (move === undefined) return;
     this.#moves.set(moveId, { ...move, from: move.to, to: move.from });
-    this.#later(0, () => this.#moveProgress(moveId, 'DRAINING'));
+    this.#later(steerMs, () => this.#moveProgress(moveId, 'DRAINING'));
   }
 
   #moveProgress(moveId: MoveProgress['moveId'], state: MoveProgress['state'], rows = 0, bytes = 0): void {
@@ -215,6 +266,10 @@ export class Cell {
     const { slice, from, to } = move;
     const counts = { rowsCopied: rows, bytesCopied: bytes, rowsVerified: rows, rowsErased: 0, etaMs: -1 };
     this.#progress({ kind: 'MoveProgress', moveId, slice, from, to, state, paused: false, ...counts, reason: '' });
+  }
+
+  #typeNamed(name: string): DatastoreType {
+    return typeNamed(this.settings.catalog, name);
   }
 
   #shardProgress(shard: ShardId, type: string, state: ShardProgress['state'], tookMs: number): void {

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { reportGauges } from '../../api/gauges.ts';
 import type { Row } from '../../processors/plan/stage/rows.ts';
 import type { Meter, Sample } from '../../runtime/telemetry.ts';
-import { Cell } from '../processors/plan/simulator.ts';
+import { StageByHand } from '../processors/plan/stage-by-hand.ts';
 
 /** What is set, by name and labels. */
 function gaugesOf(planRows: Iterable<readonly [string, Row]>): Map<string, number> {
@@ -33,7 +33,7 @@ function gaugesOf(planRows: Iterable<readonly [string, Row]>): Map<string, numbe
 }
 
 test('what the planner takes operations and memory to cost can be watched, also before anything is learned', () => {
-  const gauges = gaugesOf(new Cell().genesis().rows.entries());
+  const gauges = gaugesOf(new StageByHand().genesis().rows.entries());
   expect(Object.fromEntries([...gauges].filter(([name]) => / (KEY_VALUE|TRIE) /.test(name)))).toEqual({
     'foreshard_operation_cost KEY_VALUE visit': 1,
     'foreshard_operation_cost KEY_VALUE match': 0,

@@ -3,7 +3,8 @@
 import { expect, test } from 'vitest';
 import { noMovesBetween } from '../../examples/own-constraint.ts';
 import { CONSTRAINTS } from '../../processors/plan/constraints/constraints.ts';
-import { simulate, T0, type World } from '../processors/plan/simulator.ts';
+import { T0 } from '../processors/plan/stage-by-hand.ts';
+import { simulate, type World } from '../processors/plan/world.ts';
 
 const MINUTE_MS = 60_000;
 /** The world begins at 22:13:20 UTC, and at its minute 47 it is 23:00. */

@@ -18,20 +18,14 @@
 //   cell NAME                          what follows is of that cell alone; each has a result
 //   run 120m
 
+import type { Cell } from '../../evaluation/what-if/cell.ts';
 import { catalogOf } from '../../processors/plan/cluster/catalog.ts';
 import { cellOf } from '../../processors/plan/stage/rows.ts';
 import { shardsOf } from '../../processors/plan/stage/views.ts';
 import { eventTime, planId, shardId } from '../../schemas/ids.ts';
 import type { Decision, PlanVerdict } from '../../schemas/records.ts';
-import {
-  CATALOG,
-  type Cell,
-  type Forecaster,
-  type Result,
-  simulate,
-  T0,
-  type World,
-} from '../processors/plan/simulator.ts';
+import { CATALOG, T0 } from '../processors/plan/stage-by-hand.ts';
+import { type Forecaster, type Result, simulate, type World } from '../processors/plan/world.ts';
 
 const MINUTE = 60_000;
 /** Lines of what was done that a result shows. */
@@ -267,7 +261,7 @@ function steps(cell: Cell): string[] {
 function targetOf(cell: Cell, { kind, commandIds, steps: planned }: Decision): string {
   if (planned.length > 0) return ` (${planned.join('; ')})`;
   if (kind === 'APPROVE') return '';
-  const body = cell.commands.find(({ command }) => commandIds.includes(command.id))?.command.body;
+  const body = cell.commands.find(({ id }) => commandIds.includes(id))?.body;
   if (body?.kind === 'MoveSlice') return ` ${kind === 'REPLICATE' ? 'on' : 'to'} ${body.to}`;
   if (body?.kind === 'AllocateShard' || body?.kind === 'ResizeShard') return ` (${body.datastoreType})`;
   return '';

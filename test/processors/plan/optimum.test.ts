@@ -9,7 +9,7 @@ import { beforeAll, expect, test } from 'vitest';
 import { randomFrom } from '../../../evaluation/random.ts';
 import { typeNamed, typesOfKind } from '../../../processors/plan/cluster/catalog.ts';
 import { type Cluster, genesisOf, roundOf } from './rounds.ts';
-import { CATALOG } from './simulator.ts';
+import { CATALOG } from './stage-by-hand.ts';
 
 const SEEDS = 40;
 /** Silent long before, see random-clusters.test.ts. */

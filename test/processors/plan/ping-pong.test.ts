@@ -3,8 +3,9 @@
 
 import { describe, expect, test } from 'vitest';
 import { randomFrom } from '../../../evaluation/random.ts';
+import type { Cell } from '../../../evaluation/what-if/cell.ts';
 import type { ShardId, SliceKey } from '../../../schemas/ids.ts';
-import { type Cell, type Forecaster, simulate, type World } from './simulator.ts';
+import { type Forecaster, simulate, type World } from './world.ts';
 
 const SEEDS = 200;
 const SEEDS_PER_TEST = 10;
@@ -40,7 +41,7 @@ interface Journey {
 }
 
 function journeysOf(cell: Cell): Journey[] {
-  const bodies = new Map(cell.commands.map(({ command }) => [command.id, command.body]));
+  const bodies = new Map(cell.commands.map(({ id, body }) => [id, body]));
   return cell.decisions.flatMap(({ kind, at, crossingAt, commandIds }) => {
     const body = bodies.get(commandIds[0] ?? '');
     if (kind !== 'MOVE' || body?.kind !== 'MoveSlice') return [];

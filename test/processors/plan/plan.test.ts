@@ -16,7 +16,7 @@ import { emptyLoad, type Load } from '../../../processors/plan/demand/demand.ts'
 import { riskAt } from '../../../processors/plan/demand/utilisation-forecast.ts';
 import { plan } from '../../../processors/plan/plan.ts';
 import { eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
-import { CATALOG, FOOTPRINTS, SETTINGS, T0 } from './simulator.ts';
+import { CATALOG, FOOTPRINTS, SETTINGS, T0 } from './stage-by-hand.ts';
 
 const NOW = eventTime(T0);
 const MINUTE_MS = 60_000;

@@ -4,11 +4,13 @@
 
 import { describe, expect, test } from 'vitest';
 import { randomFrom } from '../../../evaluation/random.ts';
+import type { Cell } from '../../../evaluation/what-if/cell.ts';
 import { shardMapOfRows, shardsOf } from '../../../processors/plan/stage/views.ts';
 import type { ShardId } from '../../../schemas/ids.ts';
 import type { Command } from '../../../schemas/records.ts';
 import { partitionOf } from '../../../state/keys.ts';
-import { type Cell, type Forecaster, simulate, type World } from './simulator.ts';
+import { tableProblems } from './stage-by-hand.ts';
+import { type Forecaster, simulate, type World } from './world.ts';
 
 const MINUTES = 120;
 const MOVES_MAX = 3;
@@ -23,7 +25,7 @@ describe('random worlds keep their invariants', () => {
         const holders = new Holders(world.topics.map(({ topic }) => topic));
         const found = new Set<string>();
         const watch = (cell: Cell): void => {
-          for (const problem of [...cell.problems(), ...holders.problemsAt(cell), ...capProblems(cell)])
+          for (const problem of [...tableProblems(cell), ...holders.problemsAt(cell), ...capProblems(cell)])
             found.add(problem);
         };
         const { problems } = simulate({ ...world, watch }, MINUTES);
@@ -57,7 +59,7 @@ class Holders {
   }
 
   problemsAt(cell: Cell): string[] {
-    for (; this.#read < cell.commands.length; this.#read++) this.#take(cell, cell.commands[this.#read]!.command.body);
+    for (; this.#read < cell.commands.length; this.#read++) this.#take(cell, cell.commands[this.#read]!.body);
     const map = shardMapOfRows(cell.rows, cell.settings.partitions);
     return [...this.shardsOf].flatMap(([topic, holders]) => {
       const home =

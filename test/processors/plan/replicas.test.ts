@@ -1,10 +1,12 @@
 // Replicas: a slice whose look-ups are too many for any instance is served by two shards, for as long as that is needed.
 
 import { describe, expect, test } from 'vitest';
+import type { Cell } from '../../../evaluation/what-if/cell.ts';
 import { movesOf, shardMapOfRows, shardsOf } from '../../../processors/plan/stage/views.ts';
 import { eventTime, type SliceKey } from '../../../schemas/ids.ts';
 import type { SteerAction } from '../../../schemas/records.ts';
-import { type Cell, type Result, simulate, T0, type World } from './simulator.ts';
+import { T0 } from './stage-by-hand.ts';
+import { type Result, simulate, type World } from './world.ts';
 
 const HOT = 't/fleet/hot' as SliceKey;
 /** From the sixtieth minute on more than a `kv-large` can do, and less than two can. */
@@ -26,7 +28,7 @@ const run = (minutes: number, more: Partial<World> = {}): Result =>
   );
 
 const steers = ({ commands }: Cell): SteerAction[] =>
-  commands.flatMap(({ command: { body } }) => (body.kind === 'SteerMove' && body.slice === HOT ? [body.action] : []));
+  commands.flatMap(({ body }) => (body.kind === 'SteerMove' && body.slice === HOT ? [body.action] : []));
 const said = ({ decisions }: Cell): string[] =>
   decisions.filter(({ kind }) => kind === 'REPLICATE' || kind === 'UNREPLICATE').map(({ kind }) => kind);
 

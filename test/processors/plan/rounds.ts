@@ -12,7 +12,7 @@ import type { Spending } from '../../../processors/plan/stage/rows.ts';
 import { eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
 import type { StoreKind } from '../../../schemas/records.ts';
 import { isTrieSlice } from '../../../state/keys.ts';
-import { CATALOG, FOOTPRINTS, SETTINGS, T0 } from './simulator.ts';
+import { CATALOG, FOOTPRINTS, SETTINGS, T0 } from './stage-by-hand.ts';
 
 export const ROUND_MS = SETTINGS.tickMs;
 const HOUR_MS = 3_600_000;

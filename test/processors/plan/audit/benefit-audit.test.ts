@@ -6,7 +6,8 @@ import { catalogOf } from '../../../../processors/plan/cluster/catalog.ts';
 import { PLAN_DEFAULTS } from '../../../../processors/plan/settings.ts';
 import { cellOf } from '../../../../processors/plan/stage/rows.ts';
 import type { Decision } from '../../../../schemas/records.ts';
-import { CATALOG, SETTINGS, simulate, T0, type World } from '../simulator.ts';
+import { CATALOG, SETTINGS, T0 } from '../stage-by-hand.ts';
+import { simulate, type World } from '../world.ts';
 
 const TOPICS = 100;
 

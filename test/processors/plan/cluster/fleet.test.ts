@@ -9,7 +9,7 @@ import { emptyLoad, type SeriesFacts } from '../../../../processors/plan/demand/
 import { plan } from '../../../../processors/plan/plan.ts';
 import type { PlanPolicy } from '../../../../processors/plan/search/provisioning.ts';
 import { eventTime, type ShardId, type SliceKey } from '../../../../schemas/ids.ts';
-import { CATALOG, COSTS, FOOTPRINTS, REACHES, SETTINGS, T0 } from '../simulator.ts';
+import { CATALOG, COSTS, FOOTPRINTS, REACHES, SETTINGS, T0 } from '../stage-by-hand.ts';
 
 const NOW = eventTime(T0);
 const HOUR = 60;

@@ -12,7 +12,7 @@ import {
   runningDollarsPerHour,
   totalOf,
 } from '../../../../processors/plan/costs/cost.ts';
-import { SETTINGS } from '../simulator.ts';
+import { SETTINGS } from '../stage-by-hand.ts';
 
 const TYPES = catalogOf({
   types: [

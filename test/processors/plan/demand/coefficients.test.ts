@@ -16,7 +16,7 @@ import { cellOf } from '../../../../processors/plan/stage/rows.ts';
 import { eventTime, type MoveId, type ShardId, type SliceKey, shardId } from '../../../../schemas/ids.ts';
 import type { StoreKind } from '../../../../schemas/records.ts';
 import { leafSeries } from '../../../../state/keys.ts';
-import { CATALOG, Cell, forecast, SETTINGS } from '../simulator.ts';
+import { CATALOG, forecast, SETTINGS, StageByHand } from '../stage-by-hand.ts';
 
 const { coefficients: PRIOR } = SETTINGS;
 const OPERATIONS = 1_000;
@@ -194,7 +194,7 @@ describe('whatever a store measures', () => {
 
 describe('in the cell', () => {
   /** So many minutes of 300 look-ups a second that cost a store so much; what a look-up is then thought to cost. */
-  function learnedBy(cell: Cell, minutes: number, cpu: number): number {
+  function learnedBy(cell: StageByHand, minutes: number, cpu: number): number {
     const from = cellOf(cell.rows)!.now + 60_000;
     for (let minute = 0; minute < minutes; minute++) {
       const now = from + minute * 60_000;
@@ -222,7 +222,7 @@ describe('in the cell', () => {
   }
 
   test('a store teaches what a look-up costs, and a restart forgets nothing', () => {
-    const cell = new Cell({ mode: 'observe' }).genesis();
+    const cell = new StageByHand({ mode: 'observe' }).genesis();
     const learned = learnedBy(cell, 120, 0.6);
     expect(Math.abs(learned / 2 - 1)).toBeLessThan(0.1);
     cell.rows.restart();
@@ -230,7 +230,7 @@ describe('in the cell', () => {
   });
 
   test('copy traffic does not teach (K2)', () => {
-    const cell = new Cell({ mode: 'observe' }).genesis();
+    const cell = new StageByHand({ mode: 'observe' }).genesis();
     const learned = learnedBy(cell, 120, 0.3);
     const row = cellOf(cell.rows)!;
     const move = { kind: 'move', id: 'move-000001' as MoveId, from: shardId('shard-0001'), closedAt: eventTime(0) };

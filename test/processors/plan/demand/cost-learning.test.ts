@@ -7,20 +7,26 @@ import { snapshotOf } from '../../../../processors/plan/stage/snapshot.ts';
 import { eventTime, type SliceKey, shardId } from '../../../../schemas/ids.ts';
 import type { DatastoreMetrics, Forecast } from '../../../../schemas/records.ts';
 import { groupSeries, leafSeries, partitionOf, ROOT_KEY } from '../../../../state/keys.ts';
-import { CATALOG, Cell, forecast, SETTINGS } from '../simulator.ts';
+import { CATALOG, forecast, SETTINGS, StageByHand } from '../stage-by-hand.ts';
 
 const FLAT = (perSecond: number): number[] => Array<number>(60).fill(perSecond);
 const ROOT = partitionOf(ROOT_KEY, SETTINGS.partitions);
 
-const genesis = (): Cell => new Cell({ mode: 'observe' }).genesis();
-const nextMinute = (cell: Cell): number => cellOf(cell.rows)!.now + 60_000;
+const genesis = (): StageByHand => new StageByHand({ mode: 'observe' }).genesis();
+const nextMinute = (cell: StageByHand): number => cellOf(cell.rows)!.now + 60_000;
 
-function foreseen(cell: Cell, series: string, signal: Forecast['signal'], perSecond: number, unsubscribeShare = 0.5) {
+function foreseen(
+  cell: StageByHand,
+  series: string,
+  signal: Forecast['signal'],
+  perSecond: number,
+  unsubscribeShare = 0.5,
+) {
   const value = forecast(series, signal, nextMinute(cell), FLAT(perSecond), FLAT(perSecond), perSecond);
   cell.send({ topic: 'forecasts', value: { ...value, unsubscribeShare } });
 }
 
-function tells(cell: Cell, shard: string, told: Partial<DatastoreMetrics>): void {
+function tells(cell: StageByHand, shard: string, told: Partial<DatastoreMetrics>): void {
   const none = { memoryBytes: 0, memoryLimitBytes: 0, iops: 0, iopsLimit: 0, entries: 0, lookupP99Ms: 1 };
   const unsaid = { cpu: 0, nodesPerLookup: -1, matchesPerLookup: -1 };
   const timestamp = cellOf(cell.rows)!.now;
@@ -35,7 +41,7 @@ function tells(cell: Cell, shard: string, told: Partial<DatastoreMetrics>): void
   });
 }
 
-const loadOf = (cell: Cell, slice: string) =>
+const loadOf = (cell: StageByHand, slice: string) =>
   snapshotOf(cell.rows, cellOf(cell.rows)!, SETTINGS).snapshot.slices.find((each) => each.slice === slice)!.load;
 
 describe('a trie that says how far its look-ups reach', () => {
@@ -68,7 +74,7 @@ describe('a trie that says how far its look-ups reach', () => {
 
 describe('subscribes and unsubscribes', () => {
   /** So many minutes in turn of waves of the one and of the other, which cost the store as said. */
-  function waves(cell: Cell, minutes: number, perSubscribe: number, perUnsubscribe: number): void {
+  function waves(cell: StageByHand, minutes: number, perSubscribe: number, perUnsubscribe: number): void {
     for (let minute = 0; minute < minutes; minute++) {
       const unsubscribeShare = minute % 20 < 10 ? 0.1 : 0.9;
       foreseen(cell, leafSeries(0, '00'), 'SUBSCRIPTIONS', 100, unsubscribeShare);

@@ -5,7 +5,7 @@ import { demandOf, peakOf, type SeriesFacts } from '../../../../processors/plan/
 import { cellOf, rowOf, seriesKey, surgeKey } from '../../../../processors/plan/stage/rows.ts';
 import { eventTime, type SliceKey } from '../../../../schemas/ids.ts';
 import { filterHash, leadingBits, partitionOf } from '../../../../state/keys.ts';
-import { Cell, COSTS, forecast, SETTINGS, T0 } from '../simulator.ts';
+import { COSTS, forecast, SETTINGS, StageByHand, T0 } from '../stage-by-hand.ts';
 
 const NOW = eventTime(T0);
 const flat = (rate: number, upper = rate): SeriesFacts['publishes'] => ({
@@ -185,13 +185,13 @@ describe('forecasts at the entry (I13)', () => {
     { name: 'the accuracy gate', change: { trusted: false, distrust: 'error 3.2' }, trusted: false },
   ])
     test(name, () => {
-      const cell = new Cell().genesis();
+      const cell = new StageByHand().genesis();
       cell.send({ topic: 'forecasts', value: { ...forecast('c/0/00', 'PUBLISHES', T0, [5], [9], 4), ...change } });
       expect(rowOf(cell.rows, 'series', seriesKey('c/0/00'))!.publishes).toMatchObject({ trusted, current: 4 });
     });
 
   test('one of another clock is dropped and counted', () => {
-    const cell = new Cell().genesis();
+    const cell = new StageByHand().genesis();
     cell.send({ topic: 'forecasts', value: forecast('c/0/00', 'PUBLISHES', T0 + 86_400_000, [5], [9], 4) });
     expect(cellOf(cell.rows)!.ignored.forecasts).toBe(1);
     expect(cellOf(cell.rows)!.now).toBe(T0);
@@ -199,7 +199,7 @@ describe('forecasts at the entry (I13)', () => {
 });
 
 test('windows of one group from several partitions add up; a surge that is over is forgotten', () => {
-  const cell = new Cell().genesis();
+  const cell = new StageByHand().genesis();
   const window = (series: string, start: number, publishes: number): void =>
     cell.send({
       topic: 'rates',

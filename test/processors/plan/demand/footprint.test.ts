@@ -13,7 +13,7 @@ import {
   instancesHolding,
   learnMemory,
 } from '../../../../processors/plan/demand/footprint.ts';
-import { CATALOG } from '../simulator.ts';
+import { CATALOG } from '../stage-by-hand.ts';
 
 const TRIE = CATALOG.get('trie')!;
 const ON_DISK: DatastoreType = { ...CATALOG.get('kv')!, storageBytes: 1e9 };

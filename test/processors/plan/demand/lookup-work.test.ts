@@ -9,7 +9,7 @@ import {
 } from '../../../../processors/plan/demand/lookup-work.ts';
 import type { ShardRow } from '../../../../processors/plan/stage/rows.ts';
 import type { StoreKind } from '../../../../schemas/records.ts';
-import { SETTINGS } from '../simulator.ts';
+import { SETTINGS } from '../stage-by-hand.ts';
 
 const { coefficients } = SETTINGS;
 const said = (

@@ -8,7 +8,7 @@ import { emptyLoad } from '../../../../processors/plan/demand/demand.ts';
 import { plan } from '../../../../processors/plan/plan.ts';
 import { sizeDollars } from '../../../../processors/plan/search/sizing.ts';
 import { eventTime, type ShardId, type SliceKey } from '../../../../schemas/ids.ts';
-import { CATALOG, FOOTPRINTS, SETTINGS, T0 } from '../simulator.ts';
+import { CATALOG, FOOTPRINTS, SETTINGS, T0 } from '../stage-by-hand.ts';
 
 interface Given {
   /** Of each shard, in four slices. */

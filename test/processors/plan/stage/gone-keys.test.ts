@@ -8,7 +8,7 @@ import { shardId } from '../../../../schemas/ids.ts';
 import type { PointerRecord } from '../../../../schemas/records.ts';
 import { pinSlice } from '../../../../state/keys.ts';
 import { PointerTable } from '../../../../state/pointer-table.ts';
-import { Cell, SETTINGS, T0 } from '../simulator.ts';
+import { SETTINGS, StageByHand, T0 } from '../stage-by-hand.ts';
 
 const HOUR_MS = 3_600_000;
 const HOME = shardId('shard-0001');
@@ -25,7 +25,7 @@ function tableOf(records: readonly Read[]) {
 }
 
 test('a key that is gone is removed a day later, one that came back is not, and no reader notices', () => {
-  const cell = new Cell().genesis();
+  const cell = new StageByHand().genesis();
   const turn = new Turn(cell.rows, cell.settings, cellOf(cell.rows)!, []);
   const said = (emits: Turn['emits']): Entry[] =>
     emits.flatMap((emit) => (emit.topic === 'pointer-table' ? [[emit.key, emit.value] as const] : []));

@@ -6,13 +6,13 @@ import { NEXT } from '../../../../processors/plan/stage/moves.ts';
 import { cellSummary, movesOf, pointerOf, shardMapOfRows, shardsOf } from '../../../../processors/plan/stage/views.ts';
 import { type Epoch, epoch, eventTime, moveId, type ShardId, type SliceKey } from '../../../../schemas/ids.ts';
 import { keyOfBody } from '../../../../state/pointer-table.ts';
-import { Cell, forecast, T0 } from '../simulator.ts';
+import { forecast, StageByHand, T0 } from '../stage-by-hand.ts';
 
 const SLICE = 'c/0/' as SliceKey;
 
 /** A cell with one move of c/0/ under way: shard-0001 is measured too hot, shard-0003 is there. */
-function moving(settings: ConstructorParameters<typeof Cell>[0] = {}): Cell {
-  const cell = new Cell(settings).genesis();
+function moving(settings: ConstructorParameters<typeof StageByHand>[0] = {}): StageByHand {
+  const cell = new StageByHand(settings).genesis();
   for (const [partition, rate] of [240, 220, 220, 220].entries())
     cell.send({ topic: 'forecasts', value: { ...forecast(`c/${partition}/`, 'PUBLISHES', T0, [rate], [rate], rate) } });
   cell.at(T0 + 60_000);
@@ -24,17 +24,17 @@ function moving(settings: ConstructorParameters<typeof Cell>[0] = {}): Cell {
   return cell;
 }
 
-const kinds = (cell: Cell): string[] => cell.decisions.map((decision) => decision.kind);
-const steers = (cell: Cell): string[] =>
+const kinds = (cell: StageByHand): string[] => cell.decisions.map((decision) => decision.kind);
+const steers = (cell: StageByHand): string[] =>
   cell.commands.flatMap(({ command }) => (command.body.kind === 'SteerMove' ? [command.body.action] : []));
-const refusals = (cell: Cell): string[] =>
+const refusals = (cell: StageByHand): string[] =>
   cell.decisions.filter((decision) => decision.kind === 'REFUSE').map((decision) => decision.constraint);
-const beat = (cell: Cell, brokerId: string, pointerOffset: number): void =>
+const beat = (cell: StageByHand, brokerId: string, pointerOffset: number): void =>
   cell.metric({ kind: 'BrokerHeartbeat', brokerId, pointerOffset, timestamp: eventTime(T0) });
 
 describe('genesis', () => {
   test('nothing is published until both first shards are ready, then everything in one change', () => {
-    const cell = new Cell();
+    const cell = new StageByHand();
     cell.tick();
     cell.shardReady('shard-0001', 'kv');
     expect(cell.pointers).toEqual([]);
@@ -47,7 +47,7 @@ describe('genesis', () => {
   });
 
   test('a shard that is ready before the first tick is not missed', () => {
-    const cell = new Cell();
+    const cell = new StageByHand();
     cell.shardReady('shard-0001', 'kv');
     cell.shardReady('shard-0002', 'trie');
     cell.tick();
@@ -55,7 +55,7 @@ describe('genesis', () => {
   });
 
   test('READY said again changes nothing; a new address is published', () => {
-    const cell = new Cell().genesis();
+    const cell = new StageByHand().genesis();
     const before = cell.pointers.length;
     cell.shardReady('shard-0001', 'kv');
     expect(cell.pointers.length).toBe(before);
@@ -291,8 +291,8 @@ describe('what is read back from the pointer table', () => {
 });
 
 describe('the planner’s term', () => {
-  const terms = (cell: Cell): number[] => cell.commands.map(({ command }) => command.term);
-  const refused = (cell: Cell, constraint: string, term: number, commandId = 'command-9'): void =>
+  const terms = (cell: StageByHand): number[] => cell.commands.map(({ command }) => command.term);
+  const refused = (cell: StageByHand, constraint: string, term: number, commandId = 'command-9'): void =>
     cell.progress({ kind: 'CommandRefused', commandId, constraint, term, reason: 'forged' });
 
   test('is on all that it says, and grows with its first word after each take-over alone', () => {
@@ -357,7 +357,7 @@ describe('what is removed from the pointer table', () => {
 });
 
 describe('a shard that has lost its data', () => {
-  const say = (cell: Cell, shard: string, state: 'LOST' | 'FOUND'): void =>
+  const say = (cell: StageByHand, shard: string, state: 'LOST' | 'FOUND'): void =>
     cell.progress({
       kind: 'ShardProgress',
       shardId: shard as ShardId,
@@ -368,7 +368,8 @@ describe('a shard that has lost its data', () => {
       tookMs: 0,
       reason: state === 'LOST' ? 'its store is empty' : '',
     });
-  const stateOf = (cell: Cell, shard: string) => shardsOf(cell.rows).find(({ shardId }) => shardId === shard)?.state;
+  const stateOf = (cell: StageByHand, shard: string) =>
+    shardsOf(cell.rows).find(({ shardId }) => shardId === shard)?.state;
 
   for (const shard of ['shard-0001', 'shard-0003'])
     test(`gives up the move that touches it, and takes part in no other until it is back: ${shard}`, () => {
@@ -404,7 +405,7 @@ describe('a shard that has lost its data', () => {
 
 describe('shards', () => {
   test('one that never comes up is given up after its time, cleaned up, and tried again on what is left', () => {
-    const cell = new Cell().genesis();
+    const cell = new StageByHand().genesis();
     for (const partition of [0, 1, 2, 3])
       cell.send({ topic: 'forecasts', value: forecast(`c/${partition}/`, 'PUBLISHES', T0, [300], [300], 300) });
     cell.at(T0 + 60_000);
@@ -432,11 +433,11 @@ describe('shards', () => {
 });
 
 describe('requests', () => {
-  const ask = (cell: Cell, requestId: string, topic = 'a/b'): void =>
+  const ask = (cell: StageByHand, requestId: string, topic = 'a/b'): void =>
     cell.metric({ kind: 'PlanRequest', requestId, topic, timestamp: eventTime(T0) });
 
   test('a topic on a cool shard: KEEP, with forecast and capacity; the same request is answered once', () => {
-    const cell = new Cell().genesis();
+    const cell = new StageByHand().genesis();
     ask(cell, 'q1');
     ask(cell, 'q1');
     expect(cell.decisions.slice(1)).toMatchObject([
@@ -445,7 +446,7 @@ describe('requests', () => {
   });
 
   test('a topic on a hot shard: acts, and the answer names the commands', () => {
-    const cell = new Cell({ mode: 'approve' }).genesis();
+    const cell = new StageByHand({ mode: 'approve' }).genesis();
     for (const partition of [0, 1, 2, 3])
       cell.send({ topic: 'forecasts', value: forecast(`c/${partition}/`, 'PUBLISHES', T0, [300], [300], 300) });
     cell.at(T0 + 60_000);
@@ -459,7 +460,7 @@ describe('requests', () => {
   });
 
   test('a wildcard filter is judged by the shard of its group', () => {
-    const cell = new Cell().genesis();
+    const cell = new StageByHand().genesis();
     cell.send({ topic: 'forecasts', value: forecast('w/0/', 'PUBLISHES', T0, [2_000], [2_000], 2_000) });
     for (const filter of ['a/+', '#', '$share/g/a/b']) ask(cell, filter.replaceAll(/\W/g, '.'), filter);
     expect(cell.decisions.slice(1).map(({ kind, subject, reason }) => [kind, subject, reason.split(' ')[0]])).toEqual([
@@ -470,7 +471,7 @@ describe('requests', () => {
   });
 
   test('more requests than one plan answers are refused', () => {
-    const cell = new Cell({ planRequestsPerTickMax: 2 }).genesis();
+    const cell = new StageByHand({ planRequestsPerTickMax: 2 }).genesis();
     for (const id of ['a', 'b', 'c']) ask(cell, id);
     expect(cell.decisions.slice(1).map((decision) => decision.constraint || decision.kind)).toEqual([
       'KEEP',
@@ -482,7 +483,7 @@ describe('requests', () => {
 
 describe('the hot path', () => {
   test('rates that the forecast has brought already mark no rows', () => {
-    const cell = new Cell().genesis();
+    const cell = new StageByHand().genesis();
     cell.send({ topic: 'forecasts', value: forecast('c/0/00', 'PUBLISHES', T0, [100], [100], 100) });
     const before = cell.rows.writes;
     const none = { subscribes: 0, unsubscribes: 0, bytes: 0, distinctClients: 0, lateEvents: 0 };
@@ -502,7 +503,7 @@ describe('the hot path', () => {
   });
 
   test('an unchanged refusal is said once, not at each tick', () => {
-    const cell = new Cell({ dollarsPerHourMax: 0.31 }).genesis();
+    const cell = new StageByHand({ dollarsPerHourMax: 0.31 }).genesis();
     for (let minute = 1; minute <= 10; minute++) {
       for (const partition of [0, 1, 2, 3])
         cell.send({
@@ -532,7 +533,7 @@ test('I13: whatever a forecaster says, invariants and caps hold, and rows surviv
   });
   fc.assert(
     fc.property(fc.array(noise, { minLength: 5, maxLength: 60 }), (noises) => {
-      const cell = new Cell({ dollarsPerHourMax: 1, shardsPerHourMax: 3 }).genesis();
+      const cell = new StageByHand({ dollarsPerHourMax: 1, shardsPerHourMax: 3 }).genesis();
       for (const [index, { partition, kind, numbers, current, madeAt, finish }] of noises.entries()) {
         const now = T0 + (index + 1) * 60_000;
         const series = kind === 't' ? `t/topic-${partition}` : `${kind}/${partition}/`;

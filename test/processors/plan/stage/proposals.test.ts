@@ -4,37 +4,38 @@ import { describe, expect, test } from 'vitest';
 import type { PlanMode } from '../../../../processors/plan/settings.ts';
 import { eventTime, planId } from '../../../../schemas/ids.ts';
 import type { Decision, PlanVerdict } from '../../../../schemas/records.ts';
-import { Cell, forecast, T0 } from '../simulator.ts';
+import { forecast, StageByHand, T0 } from '../stage-by-hand.ts';
 
 const MINUTE = 60_000;
 
 /** A cell whose one shard is asked for `perSecond` of its safe 800, a minute after genesis. */
-function crowded(perSecond: number, mode: PlanMode = 'approve'): Cell {
-  const cell = new Cell({ mode, approvalMs: 30 * MINUTE }).genesis();
+function crowded(perSecond: number, mode: PlanMode = 'approve'): StageByHand {
+  const cell = new StageByHand({ mode, approvalMs: 30 * MINUTE }).genesis();
   load(cell, perSecond, T0);
   planAt(cell, 1);
   return cell;
 }
 
-function load(cell: Cell, perSecond: number, madeAt: number): void {
+function load(cell: StageByHand, perSecond: number, madeAt: number): void {
   const each = perSecond / 4;
   for (const partition of [0, 1, 2, 3])
     cell.send({ topic: 'forecasts', value: forecast(`c/${partition}/`, 'PUBLISHES', madeAt, [each], [each], each) });
 }
 
-function planAt(cell: Cell, minute: number): void {
+function planAt(cell: StageByHand, minute: number): void {
   cell.at(T0 + minute * MINUTE);
   cell.tick();
 }
 
-function answer(cell: Cell, plan: string, verdict: PlanVerdict, requestId = `ask-${verdict}-${plan}`): Decision {
+function answer(cell: StageByHand, plan: string, verdict: PlanVerdict, requestId = `ask-${verdict}-${plan}`): Decision {
   const timestamp = eventTime(T0);
   cell.metric({ kind: 'PlanAnswer', requestId, planId: planId(plan), answer: verdict, timestamp });
   return cell.decisions.at(-1)!;
 }
 
-const said = (cell: Cell, kind: Decision['kind']): Decision[] => cell.decisions.filter((each) => each.kind === kind);
-const asked = (cell: Cell): string[] => cell.commands.map(({ command }) => command.body.kind);
+const said = (cell: StageByHand, kind: Decision['kind']): Decision[] =>
+  cell.decisions.filter((each) => each.kind === kind);
+const asked = (cell: StageByHand): string[] => cell.commands.map(({ command }) => command.body.kind);
 
 describe('a plan that waits', () => {
   test('is one decision with its steps, price, end, and each shard before and after', () => {
