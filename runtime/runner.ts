@@ -2,9 +2,8 @@
 // tasks the time, and answers questions about rows. Every side effect of the system passes through here or a port.
 //
 //   U1. A task is given batches only after its state is restored; a lost task commits nothing.
-//   U2. Ticks carry the highest event time that any task of this process has proved; while nothing comes in, event time
-//       follows the host's clock, so that quiet series close their windows. What lies more than an hour away from it,
-//       ahead or behind, is believed once nothing nearer has been proved for a minute: a wrong clock does not stay.
+//   U2. Ticks carry the event time that the tasks of this process have proved (state/watermark.ts, by patience); while
+//       nothing comes in, event time follows the host's clock, so that quiet series close their windows.
 //   U3. No task waits for another: each has one tick in flight, and one that a store holds up is named in `readiness`. One
 //       that has to leave is given ORDERLY_MS to commit; then what it took is left to its next owner.
 //   U4. How far a group is behind is asked of the log, for every partition: `readiness` names those that stand still, also
@@ -16,6 +15,7 @@
 import type { Tick } from '../processors/step.ts';
 import { AppError } from '../schemas/errors.ts';
 import type { Partition } from '../schemas/ids.ts';
+import { MERGED_SOURCES, Watermark } from '../state/watermark.ts';
 import type { Group, Topology } from '../topology/graph.ts';
 import type { AnyTopic } from '../topology/topics.ts';
 import { type Lag, LagWatch } from './lag-watch.ts';
@@ -129,8 +129,6 @@ export function shapesOf(
   return [...topology.topics.map(shapeOf), letters, ...changelogs];
 }
 
-const NEAR_MS = 3_600_000;
-const PATIENCE_MS = 60_000;
 /** Many commits' time, and well below the 30 s for which a Kafka group waits for its members. */
 const ORDERLY_MS = 10_000;
 /** Longer than a store's restart or a short fault of the network, which are nobody's business. */
@@ -158,9 +156,8 @@ class Runner implements Running {
   readonly #watch = new LagWatch();
   readonly #looking = new Set<Group['name']>();
   #stopping: Promise<void> | undefined;
-  #eventTime = 0;
-  #eventTimeAt = 0;
-  #eventTimeNearAt = 0;
+  readonly #watermark = new Watermark();
+  #provedAt = 0; // The host's time at which it last moved.
   #lastTickAt: number;
 
   constructor(topology: Topology, ports: RunnerPorts, settings: RunnerSettings) {
@@ -205,6 +202,7 @@ class Runner implements Running {
   async tick(): Promise<void> {
     this.#lastTickAt = this.#ports.clock.now();
     if (this.#stopping !== undefined) return;
+    if (this.#watermark.watch(this.#lastTickAt, MERGED_SOURCES)) this.#provedAt = this.#lastTickAt;
     const tick = this.#now();
     await Promise.all([...this.#tasks.values()].map((task) => this.#tickOf(task, tick)));
   }
@@ -231,7 +229,7 @@ class Runner implements Running {
   }
 
   get eventTime(): number {
-    return this.#eventTime;
+    return Math.max(0, this.#watermark.time);
   }
 
   liveness(): { readonly live: boolean; readonly reasons: readonly string[] } {
@@ -427,18 +425,16 @@ class Runner implements Running {
 
   #proveEventTime(millis: number): void {
     const { eventTime, wallTime } = this.#now();
-    const isNear = eventTime === 0 || Math.abs(millis - eventTime) <= NEAR_MS;
-    if (!isNear && wallTime - this.#eventTimeNearAt < PATIENCE_MS) return;
-    this.#eventTimeNearAt = wallTime;
-    if (isNear && millis <= this.#eventTime) return;
-    this.#eventTime = millis;
-    this.#eventTimeAt = wallTime;
+    const before = this.#watermark.time;
+    this.#watermark.hear(millis, MERGED_SOURCES, eventTime);
+    if (this.#watermark.time !== before) this.#provedAt = wallTime;
   }
 
   #now(): Tick {
     const wallTime = this.#ports.clock.now();
-    const silentMs = wallTime - this.#eventTimeAt - this.#settings.idleMs;
-    const eventTime = this.#eventTime === 0 || silentMs <= 0 ? this.#eventTime : this.#eventTime + silentMs; // U2
+    const silentMs = wallTime - this.#provedAt - this.#settings.idleMs;
+    const proved = this.eventTime;
+    const eventTime = proved === 0 || silentMs <= 0 ? proved : proved + silentMs; // U2
     const pointerEpoch = this.#ports.pointerEpoch?.();
     return pointerEpoch === undefined ? { eventTime, wallTime } : { eventTime, wallTime, pointerEpoch };
   }

@@ -6,7 +6,8 @@
 //   F2. A missing window is a zero, for up to `zeroStepsMax` steps at once; a longer silence, which is one of the process and
 //       not of the series (ticks close the steps of a running one), is a gap.
 //   F3. A forecast made at a step depends on nothing after it.
-//   F4. Time is what the windows say. A tick may run ahead of them by `jumpMs` at most: a wrong clock closes nothing. A
+//   F4. Time is what the windows say. A tick may run ahead of them by what is near at most (watermark.ts W1): a wrong clock
+//       closes nothing. A
 //       series that lies more than a step behind closes by its own windows while they come in: when a log is caught up
 //       with, its source may be behind the others, and has more to tell.
 //   F5. Bounded: at most `seriesMax` series, `seriesPerTick` forecasts for a tick; a series silent for `forgetSteps` is
@@ -21,6 +22,7 @@ import { AppError } from '../../schemas/errors.ts';
 import type { EventTime, SeriesId } from '../../schemas/ids.ts';
 import type { Forecast, RateWindow } from '../../schemas/records.ts';
 import { BinaryReader, BinaryWriter } from '../../state/binary.ts';
+import { Watermark } from '../../state/watermark.ts';
 import { type Emit, type Input, NOTHING, type Rows, type Step, type Table, type Tick } from '../step.ts';
 import { LEVELS } from './combine/calibration.ts';
 import { FitQueue } from './fit-queue.ts';
@@ -36,12 +38,10 @@ import { FAR_STEP_STEPS, type Signal } from './signal.ts';
 /** The task's event time, as a row of its own. */
 interface TimeRow {
   readonly kind: 'time';
-  /** The latest end of a window. */
-  windowTime: number;
+  /** By the ends of windows. */
+  readonly watermark: Watermark;
   /** The latest time a step may close by. */
   time: number;
-  /** Windows in a row that lie more than `jumpMs` behind. */
-  behind: number;
   // Not stored:
   /** `time` at the last tick: what this time had proved then has been committed and read by now. */
   heard: number;
@@ -94,8 +94,6 @@ const PAST = 2;
 const TIME_KEY = '';
 /** No topic has this character. */
 const PAST_SUFFIX = '\u0000past';
-/** So many windows in a row from far behind, and event time was wrong: some ten minutes of one series, or seconds of many. */
-const BEHIND_MAX = 60;
 /** Ticks (about five a second) without a window after which a series counts as idle: two seconds, as in the rates stage. */
 const IDLE_TICKS = 10;
 /** Steps after which a series can teach a new one of its prefix. */
@@ -108,7 +106,7 @@ function tableOf(settings: ForecastSettings): Table<Row> {
     encode(row) {
       if (row.kind === 'stored') return row.bytes;
       const to = new BinaryWriter(4 * 1024).count(FORMAT);
-      if (row.kind === 'time') to.count(TIME).double(row.windowTime).double(row.time).count(row.behind);
+      if (row.kind === 'time') writeTime(to.count(TIME), row);
       else if (row.kind === 'series') row.write(to.count(SERIES));
       else return Buffer.concat([to.count(PAST).bytes(), row.bytes()]);
       return to.bytes();
@@ -121,7 +119,7 @@ function tableOf(settings: ForecastSettings): Table<Row> {
       const kind = from.count();
       if (kind === SERIES) return { kind: 'stored', bytes };
       if (kind === PAST) return new PastRow(bytes.subarray(2));
-      return { ...freshTime(settings), windowTime: from.double(), time: from.double(), behind: from.count() };
+      return readTime(from, settings);
     },
   };
 }
@@ -137,7 +135,7 @@ function onWindow(rows: Rows<Row>, window: RateWindow, context: Context): readon
   rows.set(window.series, row);
   const out: Out[] = [];
   // F4: this series followed a clock that has been taken back.
-  if (row.openStep * STEP_MS > time.time + settings.jumpMs) row.jump(step);
+  if (row.openStep * STEP_MS > time.time + settings.watermark.nearMs) row.jump(step);
   if (step < row.openStep) {
     row.lateWindows++; // F1
     return NOTHING;
@@ -151,7 +149,8 @@ function onTick(rows: Rows<Row>, tick: Tick, context: Context): readonly Out[] {
   const { settings } = context;
   const time = rows.get(TIME_KEY) as TimeRow | undefined;
   if (time === undefined) return NOTHING;
-  if (tick.eventTime > time.time && tick.eventTime <= time.windowTime + settings.jumpMs) time.time = tick.eventTime; // F4
+  if (tick.eventTime > time.time && time.watermark.reaches(tick.eventTime, settings.watermark))
+    time.time = tick.eventTime; // F4
   const closedBefore = Math.floor((Math.min(time.heard, time.time) - settings.graceMs) / STEP_MS); // F7
   time.heard = time.time;
   const out: Out[] = [];
@@ -333,9 +332,8 @@ function forecastOf(row: SeriesRow, index: number, signal: Signal, settings: For
 
 const freshTime = (settings: ForecastSettings): TimeRow => ({
   kind: 'time',
-  windowTime: -1,
+  watermark: new Watermark(),
   time: -1,
-  behind: 0,
   heard: -1,
   seriesCount: -1,
   queue: new FitQueue(settings.fitsPerMinute),
@@ -347,11 +345,22 @@ function timeOf(rows: Rows<Row>, settings: ForecastSettings): TimeRow {
 }
 
 function observe(time: TimeRow, end: number, settings: ForecastSettings): void {
-  if (end < time.windowTime - settings.jumpMs) {
-    if (++time.behind < BEHIND_MAX) return;
-    time.windowTime = time.time = end;
-  }
-  time.behind = 0;
-  time.windowTime = Math.max(time.windowTime, end);
-  time.time = Math.max(time.time, end);
+  const verdict = time.watermark.hear(end, settings.watermark);
+  time.time = verdict === 'restarted' ? end : Math.max(time.time, time.watermark.time);
+}
+
+function writeTime(to: BinaryWriter, { watermark, time }: TimeRow): void {
+  to.double(watermark.time).double(time).count(Math.abs(watermark.dissent)).double(watermark.dissentTime);
+}
+
+/** An earlier release wrote no `dissentTime`: how many are behind is then counted from the start. */
+function readTime(from: BinaryReader, settings: ForecastSettings): TimeRow {
+  const row = freshTime(settings);
+  const { watermark } = row;
+  watermark.time = from.double();
+  row.time = from.double();
+  watermark.dissent = -from.count(); // None are ahead: those are believed at once.
+  watermark.votes = watermark.time < 0 ? 0 : 1;
+  if (!from.isAtEnd) watermark.dissentTime = from.double();
+  return row;
 }

@@ -1,6 +1,7 @@
 // Settings of the forecast stage: what an operator may set, and every other number that it is held to.
 
 import { fallbacksOf, integer, names, text, type ValuesOf } from '../../schemas/setting.ts';
+import { singleEvents, type WatermarkRule } from '../../state/watermark.ts';
 import { RATES_SETTINGS } from '../rates/settings.ts';
 import type { ModelSet } from './forecaster.ts';
 import { DEFAULT_MODELS, MODEL_NAMES } from './models/models.ts';
@@ -27,7 +28,8 @@ export const FORECAST_SETTINGS = {
 export interface ForecastSettings {
   /** How long a step stays open after its end (`graceAfter`). */
   readonly graceMs: number;
-  readonly jumpMs: number;
+  /** Of what windows tell. */
+  readonly watermark: WatermarkRule;
   readonly zeroStepsMax: number;
   readonly seriesMax: number;
   readonly seriesPerTick: number;
@@ -58,7 +60,9 @@ export function forecastSettings(
 ): ForecastSettings {
   return {
     graceMs: graceAfter(rateGraceMs),
-    jumpMs: 3_600_000,
+    // What is far ahead is believed at once, since its lane has proved it (rates.ts R3). So many in a row from far behind, and
+    // event time was wrong: some ten minutes of one series, or seconds of many.
+    watermark: { ...singleEvents(1), behindInRow: 60 },
     zeroStepsMax: 180,
     seriesMax: 20_000,
     seriesPerTick: 500, // Some 50 ms of work; at five ticks a second, 150,000 series a minute.

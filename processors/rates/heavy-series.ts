@@ -11,7 +11,7 @@
 import type { SeriesId } from '../../schemas/ids.ts';
 import type { BinaryReader, BinaryWriter } from '../../state/binary.ts';
 import { NONE, SpaceSaving } from '../../state/space-saving.ts';
-import { WINDOW_MS } from './lane-clock.ts';
+import { WINDOW_MS } from './lane.ts';
 import { OpenSeries } from './open-series.ts';
 
 export interface HeavySettings {

@@ -1,11 +1,11 @@
-// Open series: what one series has counted in the two windows that are open at a time (lane-clock.ts, L1).
+// Open series: what one series has counted in the two windows that are open at a time (lane.ts L1).
 
 import type { EventTime, Partition, SeriesId } from '../../schemas/ids.ts';
 import type { RateWindow } from '../../schemas/records.ts';
 import type { BinaryReader, BinaryWriter } from '../../state/binary.ts';
 import { DistinctCount } from '../../state/distinct-count.ts';
 import { COUNT_MAX } from '../../state/validation.ts';
-import { WINDOW_MS } from './lane-clock.ts';
+import { WINDOW_MS } from './lane.ts';
 
 class OpenWindow {
   subscribes = 0;

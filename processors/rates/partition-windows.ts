@@ -1,5 +1,5 @@
 // Partition windows: everything the rates stage remembers of one partition: three lanes, one for each input, each with
-// its clock, its fixed series and its heavy ones.
+// its event time, its fixed series and its heavy ones.
 //
 //   lane            fixed series                        heavy series
 //   subscriptions   leaves c/<partition>/<bits>         topics t/<filter>
@@ -24,7 +24,7 @@ import {
 } from '../../state/keys.ts';
 import { SpaceSaving } from '../../state/space-saving.ts';
 import { HeavySeries } from './heavy-series.ts';
-import { LaneClock, WINDOW_MS } from './lane-clock.ts';
+import { Lane, WINDOW_MS } from './lane.ts';
 import { OpenSeries } from './open-series.ts';
 import type { RatesSettings } from './settings.ts';
 
@@ -38,7 +38,7 @@ const REMEMBERED_LEVELS = 4096;
 export class PartitionWindows {
   readonly partition: Partition;
   readonly shape: Shape;
-  readonly clocks = { subscriptions: new LaneClock(), wildcards: new LaneClock(), traffic: new LaneClock() };
+  readonly lanes = { subscriptions: new Lane(), wildcards: new Lane(), traffic: new Lane() };
   readonly #leaves: OpenSeries[];
   readonly #trafficLeaves: OpenSeries[];
   #rest: OpenSeries;
@@ -76,13 +76,13 @@ export class PartitionWindows {
 
   /** A concrete subscription event. */
   concrete(event: SubscriptionEvent, settings: RatesSettings, closed: RateWindow[]): void {
-    const clock = this.clocks.subscriptions;
-    const time = clock.accept(event.timestamp, settings);
-    if (clock.due(settings)) this.#closeSubscriptions(settings, closed);
+    const lane = this.lanes.subscriptions;
+    const time = lane.accept(event.timestamp, settings);
+    if (lane.due(settings)) this.#closeSubscriptions(settings, closed);
     const filter = event.topicFilter;
     const hash = filterHash(filter);
     const leaf = this.#leaves[this.#leafOf(hash)]!;
-    const start = startOf(time, clock);
+    const start = startOf(time, lane);
     if (start < 0) {
       leaf.lateEvents++;
       return;
@@ -95,10 +95,10 @@ export class PartitionWindows {
 
   /** One trie event of the group of `firstLevel`. */
   wildcard(firstLevel: string, event: WildcardEvent, settings: RatesSettings, closed: RateWindow[]): void {
-    const clock = this.clocks.wildcards;
-    const time = clock.accept(event.timestamp, settings);
-    if (clock.due(settings)) this.#closeWildcards(settings, closed);
-    const start = startOf(time, clock);
+    const lane = this.lanes.wildcards;
+    const time = lane.accept(event.timestamp, settings);
+    if (lane.due(settings)) this.#closeWildcards(settings, closed);
+    const start = startOf(time, lane);
     if (start < 0) {
       this.#rest.lateEvents++;
       return;
@@ -113,14 +113,14 @@ export class PartitionWindows {
    * counts in the older open window: a minute's forecast does not feel the shift, but would feel the loss.
    */
   traffic(report: TopicTraffic, settings: RatesSettings, closed: RateWindow[]): void {
-    const clock = this.clocks.traffic;
+    const lane = this.lanes.traffic;
     const end = report.windowStart + report.windowMs - 1;
-    const time = clock.accept(end, settings);
-    if (clock.due(settings)) this.#closeTraffic(settings, closed);
+    const time = lane.accept(end, settings);
+    if (lane.due(settings)) this.#closeTraffic(settings, closed);
     const { topic, publishes, bytes } = report;
     const hash = filterHash(topic);
     const leaf = this.#trafficLeaves[this.#leafOf(hash)]!;
-    const start = startOf(Math.max(time, Math.min(clock.openStart, time + report.windowMs)), clock);
+    const start = startOf(Math.max(time, Math.min(lane.openStart, time + report.windowMs)), lane);
     if (start < 0) {
       leaf.lateEvents++;
       return;
@@ -131,15 +131,15 @@ export class PartitionWindows {
     this.#groupTraffic(topic, publishes, bytes, start);
   }
 
-  /** True when the clocks moved enough to be worth a write. */
+  /** True when event time moved enough to be worth a write. */
   tick(eventTime: number, settings: RatesSettings, closed: RateWindow[]): boolean {
     let moved = false;
-    for (const [clock, close] of [
-      [this.clocks.subscriptions, this.#closeSubscriptions],
-      [this.clocks.wildcards, this.#closeWildcards],
-      [this.clocks.traffic, this.#closeTraffic],
+    for (const [lane, close] of [
+      [this.lanes.subscriptions, this.#closeSubscriptions],
+      [this.lanes.wildcards, this.#closeWildcards],
+      [this.lanes.traffic, this.#closeTraffic],
     ] as const) {
-      if (!clock.tick(eventTime, settings) || !clock.due(settings)) continue;
+      if (!lane.tick(eventTime, settings) || !lane.due(settings)) continue;
       close.call(this, settings, closed);
       moved = true;
     }
@@ -154,7 +154,7 @@ export class PartitionWindows {
     if (!this.#topics.isHeavy(topic, hash)) return undefined;
     let series = this.#followed.get(topic);
     if (series === undefined) {
-      series = new OpenSeries(topicSeries(topic), 0, nextUncounted(this.clocks.traffic));
+      series = new OpenSeries(topicSeries(topic), 0, nextUncounted(this.lanes.traffic));
       this.#followed.set(topic, series);
     }
     return start >= series.since ? series : undefined;
@@ -190,29 +190,29 @@ export class PartitionWindows {
   }
 
   #closeSubscriptions(settings: RatesSettings, closed: RateWindow[]): void {
-    const clock = this.clocks.subscriptions;
-    const windows = this.#closeDue(clock, settings, closed, () => [this.#leaves, this.#topics]);
-    this.#topics.judge(windows, nextUncounted(clock), settings.heavy, topicSeries);
+    const lane = this.lanes.subscriptions;
+    const windows = this.#closeDue(lane, settings, closed, () => [this.#leaves, this.#topics]);
+    this.#topics.judge(windows, nextUncounted(lane), settings.heavy, topicSeries);
   }
 
   #closeWildcards(settings: RatesSettings, closed: RateWindow[]): void {
-    const clock = this.clocks.wildcards;
-    const windows = this.#closeDue(clock, settings, closed, () => [[this.#rest], this.#groups]);
-    this.#groups.judge(windows, nextUncounted(clock), settings.heavy, (first) =>
+    const lane = this.lanes.wildcards;
+    const windows = this.#closeDue(lane, settings, closed, () => [[this.#rest], this.#groups]);
+    this.#groups.judge(windows, nextUncounted(lane), settings.heavy, (first) =>
       groupSeries(this.partition, `${first}/`),
     );
   }
 
   #closeTraffic(settings: RatesSettings, closed: RateWindow[]): void {
-    const clock = this.clocks.traffic;
-    const windows = this.#closeDue(clock, settings, closed, () => [
+    const lane = this.lanes.traffic;
+    const windows = this.#closeDue(lane, settings, closed, () => [
       this.#trafficLeaves,
       this.#trafficRests.values(),
       this.#trafficTopics,
       this.#trafficGroups,
       this.#followed.values(),
     ]);
-    const since = nextUncounted(clock);
+    const since = nextUncounted(lane);
     this.#trafficTopics.judge(windows, since, settings.heavy, topicSeries);
     this.#trafficGroups.judge(windows, since, settings.heavy, (first) =>
       groupSeries(this.#partitionOfLevel(first), `${first}/`),
@@ -226,30 +226,30 @@ export class PartitionWindows {
 
   /** Closes every window whose grace is over, and returns how many windows that were; empty ones emit nothing. */
   #closeDue(
-    clock: LaneClock,
+    lane: Lane,
     settings: RatesSettings,
     closed: RateWindow[],
     all: () => readonly Iterable<OpenSeries>[],
   ): number {
-    const before = clock.openStart;
-    for (let open = 0; open < 2 && clock.due(settings); open++) {
+    const before = lane.openStart;
+    for (let open = 0; open < 2 && lane.due(settings); open++) {
       for (const some of all()) {
         for (const series of some) {
-          const record = series.close(clock.openStart, this.partition);
+          const record = series.close(lane.openStart, this.partition);
           if (record !== undefined) closed.push(record);
         }
       }
-      clock.close();
+      lane.close();
     }
-    if (clock.due(settings)) clock.catchUp(settings);
-    return (clock.openStart - before) / WINDOW_MS;
+    if (lane.due(settings)) lane.catchUp(settings);
+    return (lane.openStart - before) / WINDOW_MS;
   }
 
   write(to: BinaryWriter): void {
     to.count(this.partition).count(this.shape.partitions).count(this.shape.leafBits);
     to.count(this.shape.heavyTopics).count(this.shape.heavyGroups);
     for (const heavy of [this.#topics, this.#groups, this.#trafficTopics, this.#trafficGroups]) heavy.write(to);
-    for (const clock of Object.values(this.clocks)) clock.write(to);
+    for (const lane of Object.values(this.lanes)) lane.write(to);
     for (const some of [this.#leaves, this.#trafficLeaves, [this.#rest]]) for (const series of some) series.write(to);
     to.count(this.#trafficRests.size);
     for (const [partition, series] of this.#trafficRests) series.write(to.count(partition));
@@ -271,7 +271,7 @@ export class PartitionWindows {
       HeavySeries.read(from, shape.heavyTopics, 0),
       HeavySeries.read(from, shape.heavyGroups, 0),
     ]);
-    for (const clock of Object.values(windows.clocks)) clock.read(from);
+    for (const lane of Object.values(windows.lanes)) lane.read(from);
     for (const some of [windows.#leaves, windows.#trafficLeaves])
       for (let i = 0; i < some.length; i++) some[i] = OpenSeries.read(from);
     windows.#rest = OpenSeries.read(from);
@@ -281,15 +281,15 @@ export class PartitionWindows {
   }
 }
 
-/** The settings that decide what a row holds. A row of another shape keeps its clocks and nothing else. */
+/** The settings that decide what a row holds. A row of another shape keeps its lanes and nothing else. */
 export type Shape = Pick<RatesSettings, 'partitions' | 'leafBits' | 'heavyTopics' | 'heavyGroups'>;
 
 /** Start of the open window that holds `time`, or -1 when it has closed. */
-function startOf(time: number, clock: LaneClock): number {
-  if (time < clock.openStart) return -1;
-  return time < clock.openStart + WINDOW_MS ? clock.openStart : clock.openStart + WINDOW_MS;
+function startOf(time: number, lane: Lane): number {
+  if (time < lane.openStart) return -1;
+  return time < lane.openStart + WINDOW_MS ? lane.openStart : lane.openStart + WINDOW_MS;
 }
 
 /** Start of the first window that no event has been counted in yet. */
-const nextUncounted = (clock: LaneClock): EventTime =>
-  (clock.eventTime - (clock.eventTime % WINDOW_MS) + WINDOW_MS) as EventTime;
+const nextUncounted = (lane: Lane): EventTime =>
+  (lane.watermark.time - (lane.watermark.time % WINDOW_MS) + WINDOW_MS) as EventTime;

@@ -2,7 +2,7 @@
 //
 //   R1. A window closes once: at the first event, or tick of an idle lane, past its end and its grace.
 //   R2. A late event is counted in `lateEvents` of its series' next window; it never reopens a closed one.
-//   R3. One event from the future closes nothing: it counts now, until enough in a row agree (lane-clock.ts).
+//   R3. One event from the future closes nothing: it counts now, until enough in a row agree (watermark.ts W2).
 //   R4. An empty window emits nothing: a missing window is a zero.
 //   R5. Trie filters are counted where their trie is kept, from `wildcard-subscriptions`; every other filter from
 //       `subscriptions`. No event is counted in two series but a heavy topic's, which is in its leaf too.
@@ -80,7 +80,7 @@ function rowOf(rows: Rows<Row>, partition: number, settings: RatesSettings): Row
   if (row !== undefined && sameShape(row.shape, settings)) return row;
   const { partitions, leafBits, heavyTopics, heavyGroups } = settings;
   const fresh = new PartitionWindows(partition, { partitions, leafBits, heavyTopics, heavyGroups });
-  if (row !== undefined) Object.assign(fresh.clocks, row.clocks); // R1: what was closed stays closed.
+  if (row !== undefined) Object.assign(fresh.lanes, row.lanes); // R1: what was closed stays closed.
   return fresh;
 }
 

@@ -1,8 +1,9 @@
 // Settings of the rates stage: what an operator may set, and every other number that it is held to.
 
 import { fallbacksOf, integer, type ValuesOf } from '../../schemas/setting.ts';
+import { singleEvents } from '../../state/watermark.ts';
 import type { HeavySettings } from './heavy-series.ts';
-import { type LaneClockSettings, WINDOW_MS } from './lane-clock.ts';
+import { type LaneSettings, WINDOW_MS } from './lane.ts';
 
 export const RATES_SETTINGS = {
   rateGraceMs: integer(
@@ -22,7 +23,7 @@ export const RATES_SETTINGS = {
   ),
 };
 
-export interface RatesSettings extends LaneClockSettings {
+export interface RatesSettings extends LaneSettings {
   /** How many partitions the subscriptions topic has. */
   readonly partitions: number;
   /** Each partition has 2^leafBits leaves. */
@@ -42,8 +43,7 @@ export function ratesSettings(given: ValuesOf<typeof RATES_SETTINGS>, partitions
     heavyTopics: given.heavyTopicsMax,
     heavyGroups: 64,
     graceMs: given.rateGraceMs,
-    jumpMs: 3_600_000,
-    jumpEvents: 100,
+    watermark: singleEvents(100),
     // One percent of a partition, and enough of a rate for a forecast of it to mean something; cold for five minutes.
     heavy: { share: 0.01, perSecond: 1, coolWindows: 30 },
   };

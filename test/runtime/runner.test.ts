@@ -439,6 +439,45 @@ describe('the clock', () => {
     ]);
     await run.stop();
   });
+
+  test('is not led away by a time that is hours off, and believes it when nothing nearer is proved for a minute', async () => {
+    const seen: Tick[] = [];
+    const proving = defineTopology(
+      [
+        stage('tick', {
+          reads: [subscriptions, clock],
+          emits: [rates],
+          step: (
+            _rows,
+            input: Input<'subscriptions', SubscriptionEvent> | Input<'clock', Tick>,
+          ): readonly Emit<'rates', RateWindow>[] => {
+            if (input.topic === 'clock') seen.push(input.value);
+            else
+              return [{ topic: 'rates', key: 's', value: { ...windowOf('s', 1), windowStart: input.value.timestamp } }];
+            return [];
+          },
+        }),
+      ],
+      { inputs: [subscriptions] },
+    );
+    const run = await drive(proving, { start: 5_000_000 });
+    const proves = (millis: number) =>
+      run.send(subscriptions, 'a', { ...event('a'), timestamp: eventTime(millis - 10_000) });
+    const told = async (ms: number): Promise<number> => {
+      await run.advance(ms);
+      return seen.at(-1)!.eventTime;
+    };
+    const [now, wrong] = [100_000_000, 900_000_000];
+    await proves(now);
+    await proves(wrong);
+    expect(await told(20_000)).toBe(now);
+    await proves(now + 20_000);
+    await proves(wrong + 20_000);
+    await told(1_000);
+    expect(await told(59_000)).toBe(now + 20_000 + 30_000); // Silence: the host's clock goes on.
+    expect(await told(1_000)).toBe(wrong + 20_000);
+    await run.stop();
+  });
 });
 
 test('a task is nobody’s to ask while it restores, and tells its rows after', async () => {

@@ -10,7 +10,7 @@ import type { Forecast, RateWindow } from '../../../schemas/records.ts';
 import type { Rows } from '../../step.ts';
 import { USUAL_UNSUBSCRIBE_SHARE } from '../demand/demand.ts';
 import type { PlanSettings } from '../settings.ts';
-import { heardTime, NEAR_MS } from './cell-clock.ts';
+import { heardTime, NEAR_MS } from './cell-time.ts';
 import {
   type CellRow,
   type Row,

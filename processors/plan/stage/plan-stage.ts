@@ -2,7 +2,7 @@
 // cell. This file only says which input goes where:
 //
 //   intake.ts   forecasts and rates become rows           watch.ts    brokers, the table read back, wall time
-//   cell-clock.ts  event time
+//   cell-time.ts   event time
 //   moves.ts    the life of a move                        shards.ts   genesis, shards, splits and merges
 //   round.ts    one planning round: snapshot -> plan -> commands (plan.ts and what it imports are pure)
 //   proposals.ts   plans that wait for a person          benefit-audit.ts   what actions promised, and what came of it
@@ -26,7 +26,7 @@ import type { Constraint } from '../cluster/actions.ts';
 import { typeNamed } from '../cluster/catalog.ts';
 import { CONSTRAINTS } from '../constraints/constraints.ts';
 import type { PlanSettings } from '../settings.ts';
-import { watchTime } from './cell-clock.ts';
+import { watchTime } from './cell-time.ts';
 import { takeForecast, takeRates } from './intake.ts';
 import { takeMoveProgress, takeMoveRequest, watchMoves } from './moves.ts';
 import { takeRefusal } from './refusals.ts';

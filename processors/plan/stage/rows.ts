@@ -32,7 +32,7 @@ export interface CellRow {
   nextDecision: number;
   /** Event time as the series tell it. */
   now: EventTime;
-  /** A time far from `now` that was told, and since when by wall time; 0 until the next tick (cell-clock.ts). */
+  /** A time far from `now` that was told, and since when by wall time; 0 until the next tick (cell-time.ts). */
   strayed?: { readonly to: EventTime; readonly sinceWallTime: number };
   plannedAt: EventTime;
   /** Wall time of a recent tick: a gap after it means that we were away, not that everybody else was silent. */

@@ -6,7 +6,9 @@ import type { Emit, Rows, Table } from '../../../processors/step.ts';
 import { RowTable } from '../../../runtime/row-table.ts';
 import type { EventTime, SeriesId } from '../../../schemas/ids.ts';
 import type { Forecast, RateWindow } from '../../../schemas/records.ts';
+import { BinaryWriter } from '../../../state/binary.ts';
 import type { Change } from '../../../state/store.ts';
+import type { Watermark } from '../../../state/watermark.ts';
 import { noiseFrom } from './shapes.ts';
 
 const T0 = 1_704_067_200_000;
@@ -449,5 +451,34 @@ describe('forecast: fits', () => {
       each.out.findLast(({ key }) => key === `${series}|SUBSCRIPTIONS`)!.value!.weights['auto-regression']!;
     expect(weightOf('t/eu/cam/2')).toBeGreaterThan(0.05);
     expect(weightOf('t/us/cam/3')).toBe(0);
+  });
+});
+
+describe('event time', () => {
+  const time = (keeps: ReturnType<typeof forecastWith>['keeps'], bytes: Buffer) =>
+    keeps.decode(bytes) as { time: number; watermark: Watermark };
+  const { keeps } = forecastWith(FORECAST_DEFAULTS);
+
+  test('as an earlier release has stored it, is read, and goes back as any other', () => {
+    const stored = new BinaryWriter()
+      .count(2)
+      .count(0)
+      .double(T0)
+      .double(T0 + 1_000)
+      .count(3)
+      .bytes();
+    const { watermark, time: until } = time(keeps, stored);
+    expect([watermark.time, until]).toEqual([T0, T0 + 1_000]);
+    const hour = 60 * MINUTE;
+    for (let i = 0; i < 59; i++) expect(watermark.hear(T0 - 2 * hour, FORECAST_DEFAULTS.watermark)).toBe('late');
+    expect(watermark.hear(T0 - 2 * hour, FORECAST_DEFAULTS.watermark)).toBe('restarted');
+  });
+
+  test('stored and read back with a doubt, doubts on', () => {
+    const { window, rows } = task();
+    window(0);
+    for (let i = 0; i < 40; i++) window(-7_210);
+    const row = rows().get('')!;
+    expect(time(keeps, keeps.encode(row)).watermark).toEqual((row as unknown as { watermark: Watermark }).watermark);
   });
 });

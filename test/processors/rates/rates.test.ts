@@ -5,13 +5,14 @@ import { RATES_DEFAULTS, RATES_SETTINGS, type RatesSettings } from '../../../pro
 import type { EventTime } from '../../../schemas/ids.ts';
 import type { Action, RateWindow } from '../../../schemas/records.ts';
 import { filterHash, leadingBits, partitionOf, placeOf } from '../../../state/keys.ts';
+import { singleEvents } from '../../../state/watermark.ts';
 import { rowsOf } from './rows.ts';
 
 const PARTITION = 3;
 const SECOND = 1000;
 /** 2024-01-01: a whole number of windows. */
 const T0 = 1_704_067_200_000;
-const SETTINGS: RatesSettings = { ...RATES_DEFAULTS, partitions: 8, jumpEvents: 5, graceMs: 5_000 };
+const SETTINGS: RatesSettings = { ...RATES_DEFAULTS, partitions: 8, watermark: singleEvents(5), graceMs: 5_000 };
 
 function task(settings: RatesSettings = SETTINGS) {
   const rows = rowsOf<Row>();

@@ -1,0 +1,80 @@
+// Cell time: the planner's event time, as windows and forecasts tell it. How far it has come, state/watermark.ts says, by
+// patience: one partition with a wrong clock does not lead the others away.
+//
+//   C1. What comes with a time that is not believed is not believed either.
+//   C2. The row is written when event time passes a new ten seconds, not for each of its milliseconds.
+//   C3. When it goes back, nothing that was noted at a later time binds any more.
+
+import { type EventTime, eventTime } from '../../../schemas/ids.ts';
+import { MERGED_SOURCES, Watermark, type WatermarkRule } from '../../../state/watermark.ts';
+import type { Rows } from '../../step.ts';
+import { type CellRow, type Row, rowsOf, setCell } from './rows.ts';
+import type { Turn } from './turn.ts';
+
+const RULE: WatermarkRule = { ...MERGED_SOURCES, stepMs: 10_000 }; // C2
+/** Partitions and forecasts are not further apart than this unless one of them is wrong or has been away. */
+export const NEAR_MS = RULE.nearMs;
+const TIME_MAX = 253_402_300_799_999; // 9999-12-31, as for every input (state/validation.ts).
+
+/** Takes note of the time; false when it is not believed now, and nor should be what came with it (C1). */
+export function heardTime(rows: Rows<Row>, cell: CellRow, to: EventTime): boolean {
+  if (!(to >= 0 && to <= TIME_MAX)) return false;
+  const watermark = watermarkOf(cell);
+  const verdict = watermark.hear(to, RULE);
+  if (keep(cell, watermark)) setCell(rows, cell);
+  return verdict === 'near' || verdict === 'restarted';
+}
+
+/** On each tick: whether the time that was not believed is the only one left. */
+export function watchTime(turn: Turn, wallTime: number): void {
+  const { cell } = turn;
+  if (cell.strayed === undefined) return;
+  const watermark = watermarkOf(cell);
+  const before = cell.now;
+  const isBelieved = watermark.watch(wallTime, RULE);
+  if (keep(cell, watermark)) turn.keepCell();
+  if (isBelieved && cell.now < before) forgetTheFuture(turn, cell.now);
+}
+
+function watermarkOf({ now, strayed }: CellRow): Watermark {
+  const watermark = new Watermark();
+  if (now > 0) {
+    watermark.time = now;
+    watermark.votes = 1;
+  }
+  if (strayed === undefined) return watermark;
+  watermark.dissent = strayed.to > now ? 1 : -1;
+  watermark.dissentTime = strayed.to;
+  watermark.dissentSince = strayed.sinceWallTime;
+  return watermark;
+}
+
+/** True when the row is to be written. Of a doubt that goes on, its beginning is. */
+function keep(cell: CellRow, { time, dissent, dissentTime, dissentSince }: Watermark): boolean {
+  const { now, strayed } = cell;
+  if (time >= 0) cell.now = eventTime(time);
+  if (dissent !== 0) cell.strayed = { to: eventTime(dissentTime), sinceWallTime: dissentSince };
+  else if (strayed !== undefined) delete cell.strayed;
+  return cell.now !== now || cell.strayed?.sinceWallTime !== strayed?.sinceWallTime;
+}
+
+/** C3 */
+function forgetTheFuture(turn: Turn, now: EventTime): void {
+  const { cell, rows, settings } = turn;
+  const latest = now + settings.coolDownMs;
+  cell.plannedAt = eventTime(Math.min(cell.plannedAt, now));
+  cell.ledger = cell.ledger.map((spent) => (spent.at > now ? { ...spent, at: now } : spent));
+  for (const [type, until] of Object.entries(cell.avoided)) if (until > latest) delete cell.avoided[type];
+  for (const [key, row] of [...rows.entries()]) {
+    if (row.kind === 'said' && row.at > now) rows.delete(key);
+    else if (row.kind === 'surge' && row.windowStart > now) rows.delete(key);
+    else if (row.kind === 'slice' && row.coolUntil > latest) rows.set(key, { ...row, coolUntil: now });
+  }
+  for (const [key, row] of [...rowsOf(rows, 'series')]) {
+    const isLater = row.subscriptions !== undefined && row.subscriptions.madeAt > now + NEAR_MS;
+    const isLaterToo = row.publishes !== undefined && row.publishes.madeAt > now + NEAR_MS;
+    if (isLater) delete row.subscriptions;
+    if (isLaterToo) delete row.publishes;
+    if (isLater || isLaterToo) rows.set(key, row);
+  }
+}
