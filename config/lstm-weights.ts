@@ -1,7 +1,9 @@
 // LSTM weights file: the trained numbers of the global LSTM with what they were trained on: one JSON object with the fields
-// of `WeightsFile`. It holds no date and no place, so that the same training writes the same bytes.
+// of `FILE`. It holds no date and no place, so that the same training writes the same bytes.
 
+import { type Static, Type } from 'typebox';
 import { type LstmWeights, weightsProblem } from '../processors/forecast/models/lstm.ts';
+import { checked } from '../schemas/checked.ts';
 import { AppError } from '../schemas/errors.ts';
 
 /** Changes with the network's shape or inputs: weights of another format mean nothing here. */
@@ -18,11 +20,16 @@ export interface WeightsCard {
   readonly scores: { readonly before: number; readonly after: number };
 }
 
-interface WeightsFile extends WeightsCard {
-  readonly format: typeof WEIGHTS_FORMAT;
+const FILE = Type.Object({
+  format: Type.Literal(WEIGHTS_FORMAT),
+  data: Type.String(),
+  seed: Type.Number(),
+  protocol: Type.String(),
+  scores: Type.Object({ before: Type.Number(), after: Type.Number() }),
   /** 32-bit floats, little-endian, as base64. */
-  readonly weights: string;
-}
+  weights: Type.String(),
+});
+type WeightsFile = Static<typeof FILE>;
 
 export interface CardedWeights {
   readonly card: WeightsCard;
@@ -49,24 +56,18 @@ export function parseWeights(text: string, file: string): CardedWeights {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    fail(file, `it is not JSON: ${(cause as Error).message}`, cause);
+    throw invalid(file, `it is not JSON: ${(cause as Error).message}`, cause);
   }
-  if (typeof value !== 'object' || value === null) fail(file, 'it is not a JSON object');
-  const { format, data, seed, protocol, scores, weights } = value as Partial<Record<keyof WeightsFile, unknown>>;
-  if (format !== WEIGHTS_FORMAT) fail(file, `format must be "${WEIGHTS_FORMAT}"`);
-  if (typeof data !== 'string' || typeof protocol !== 'string' || typeof seed !== 'number')
-    fail(file, 'data, protocol or seed is missing');
-  const { before, after } = (scores ?? {}) as Record<string, unknown>;
-  if (typeof before !== 'number' || typeof after !== 'number') fail(file, 'scores.before or scores.after is missing');
-  if (typeof weights !== 'string') fail(file, 'weights is missing');
+  const { data, seed, protocol, scores, weights } = checked(FILE, value, ({ path, text }) =>
+    invalid(file, `${path} ${text}`),
+  );
   const bytes = Buffer.from(weights, 'base64');
   const numbers = new Float32Array(Math.floor(bytes.length / 4));
   for (let i = 0; i < numbers.length; i++) numbers[i] = bytes.readFloatLE(4 * i);
   const problem = weightsProblem(numbers);
-  if (problem !== undefined) fail(file, problem);
-  return { card: { data, seed, protocol, scores: { before, after } }, weights: numbers };
+  if (problem !== undefined) throw invalid(file, problem);
+  return { card: { data, seed, protocol, scores: { before: scores.before, after: scores.after } }, weights: numbers };
 }
 
-function fail(file: string, problem: string, cause?: unknown): never {
-  throw new AppError('WEIGHTS_INVALID', `the LSTM weights in ${file} cannot be used: ${problem}`, { file }, cause);
-}
+const invalid = (file: string, problem: string, cause?: unknown): AppError =>
+  new AppError('WEIGHTS_INVALID', `the LSTM weights in ${file} cannot be used: ${problem}`, { file }, cause);

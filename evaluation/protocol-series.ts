@@ -1,8 +1,9 @@
 // Protocol series: what every protocol says of a series, whatever it is for: where it lies, how it repeats, and from which row
 // on it is judged.
 
+import { type Static, Type } from 'typebox';
 import { AppError } from '../schemas/errors.ts';
-import { Fields } from './fields.ts';
+import { positive, protocolProblem, text, whole } from './protocol-file.ts';
 import type { Trace } from './trace.ts';
 
 export interface ProtocolSeries {
@@ -20,30 +21,44 @@ export interface ProtocolSeries {
   readonly testStart: number;
 }
 
-/** The fields of each series that the file lists. Throws PROTOCOL_INVALID when there is none. */
-export function listedSeries(fields: Fields, file: string): Fields[] {
-  const list = fields.list('series');
-  if (list.length === 0) fields.fail('series', 'must not be empty');
-  return list.map((each, index) => new Fields(each, file, `series[${index}]`));
-}
+/** How a file says it. */
+export const SERIES_FIELDS = {
+  n: whole,
+  season: whole,
+  file: text,
+  dataset: text,
+  series: text,
+  step_seconds: positive,
+  season2: whole,
+  fit_window: whole,
+  test_start: whole,
+};
+const series = Type.Object(SERIES_FIELDS);
 
-export function protocolSeriesOf(fields: Fields): ProtocolSeries {
-  const rows = fields.whole('n');
-  const season = fields.whole('season');
-  const file = fields.text('file');
-  if (/[/\\]/.test(file)) fields.fail('file', 'must be the name of a file in the folder of the traces');
+/** What a file says; `refuse` is for a field of that series. Throws PROTOCOL_INVALID. */
+export function protocolSeriesOf(given: Static<typeof series>, refuse: SeriesRefusal): ProtocolSeries {
+  const { file, dataset, n: rows, season } = given;
+  if (/[/\\]/.test(file)) throw refuse('file', 'must be the name of a file in the folder of the traces');
   return {
-    dataset: fields.text('dataset'),
+    dataset,
     file,
-    series: fields.text('series'),
+    series: given.series,
     rows,
-    stepSeconds: fields.positive('step_seconds'),
+    stepSeconds: given.step_seconds,
     season,
-    longSeason: fields.whole('season2'),
-    fitWindow: fields.whole('fit_window'),
-    testStart: fields.whole('test_start'),
+    longSeason: given.season2,
+    fitWindow: given.fit_window,
+    testStart: given.test_start,
   };
 }
+
+export type SeriesRefusal = (field: string, text: string) => AppError;
+
+/** Refuses a field of the series at `index` in a file. */
+export const seriesRefusal =
+  (file: string, index: number): SeriesRefusal =>
+  (field, text) =>
+    protocolProblem(file, `series[${index}].${field}`, text);
 
 /** The values of a protocol's series. Throws PROTOCOL_INVALID when the trace is not the one that the protocol is about. */
 export function valuesOf(trace: Trace, series: ProtocolSeries, protocolFile: string): Float64Array {

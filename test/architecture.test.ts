@@ -32,7 +32,7 @@ const MAY_IMPORT: Readonly<Record<string, string>> = {
 };
 
 /** Libraries that compute and do nothing else: pure files may use them. */
-const PURE_LIBRARIES = new Set(['arima', 'avsc', 'typebox', 'timeseries-analysis']);
+const PURE_LIBRARIES = new Set(['arima', 'avsc', 'typebox', 'typebox/value', 'timeseries-analysis']);
 
 /** What touches the world, as it would stand in a source line. */
 const WORLD =

@@ -4,11 +4,18 @@
 //   P1. An origin is the row of the first value forecast; what lies before it is all that may be known there.
 //   P2. Every origin has a season to look back to for each step ahead, and ends within the trace.
 
+import { type Static, Type } from 'typebox';
 import { LEVELS } from '../../processors/forecast/combine/calibration.ts';
 import { gridOf } from '../../processors/forecast/grid.ts';
 import { AppError } from '../../schemas/errors.ts';
-import { Fields } from '../fields.ts';
-import { listedSeries, type ProtocolSeries, protocolSeriesOf } from '../protocol-series.ts';
+import { expectAscending, positive, protocolProblem, readProtocol, wholes } from '../protocol-file.ts';
+import {
+  type ProtocolSeries,
+  protocolSeriesOf,
+  SERIES_FIELDS,
+  type SeriesRefusal,
+  seriesRefusal,
+} from '../protocol-series.ts';
 import type { Trace } from '../trace.ts';
 
 export interface SeriesProtocol extends ProtocolSeries {
@@ -30,16 +37,19 @@ export const horizonMax = ({ horizons }: SeriesProtocol): number => horizons.at(
 export const originsOf = ({ origins }: SeriesProtocol, set: OriginSet): readonly number[] =>
   set === 'all' ? origins : origins.filter((_, index) => index % SUB_STRIDE === 0);
 
+const SERIES = Type.Object({ ...SERIES_FIELDS, horizons: wholes, origins: wholes, mase_scale: positive });
+const FILE = Type.Object({ quantiles: Type.Array(Type.Number()), series: Type.Array(SERIES, { minItems: 1 }) });
+
 /** The series of a protocol file, in its order. Throws PROTOCOL_INVALID naming the file and the field. */
 export function parseProtocol(text: string, file: string): readonly SeriesProtocol[] {
-  const fields = Fields.of(text, file);
-  const quantiles = fields.list('quantiles');
+  const given = readProtocol(FILE, text, file);
+  const { quantiles } = given;
   if (quantiles.length !== LEVELS.length || quantiles.some((level, l) => level !== LEVELS[l]))
-    fields.fail('quantiles', `must be ${LEVELS.join(', ')}`);
-  const series = listedSeries(fields, file).map(seriesOf);
+    throw protocolProblem(file, 'quantiles', `must be ${LEVELS.join(', ')}`);
+  const series = given.series.map((each, index) => seriesOf(each, seriesRefusal(file, index)));
   for (const [index, { dataset, series: name }] of series.entries())
     if (series.findIndex((other) => other.dataset === dataset && other.series === name) !== index)
-      fields.fail(`series[${index}]`, `says ${dataset}/${name} a second time`);
+      throw protocolProblem(file, `series[${index}]`, `says ${dataset}/${name} a second time`);
   return series;
 }
 
@@ -95,18 +105,15 @@ export function protocolFor(trace: Trace, file: string, dataset: string, name: s
   };
 }
 
-function seriesOf(fields: Fields): SeriesProtocol {
-  const base = protocolSeriesOf(fields);
+function seriesOf(given: Static<typeof SERIES>, refuse: SeriesRefusal): SeriesProtocol {
+  const base = protocolSeriesOf(given, refuse);
   const { rows, season } = base;
-  const horizons = fields.wholes('horizons', 1, rows);
-  if (horizons.length !== HORIZON_COUNT) fields.fail('horizons', `must be ${HORIZON_COUNT} numbers of steps`);
+  const { horizons, origins, mase_scale: scale } = given;
+  expectAscending(horizons, 1, rows, (text) => refuse('horizons', text));
+  if (horizons.length !== HORIZON_COUNT) throw refuse('horizons', `must be ${HORIZON_COUNT} numbers of steps`);
   const long = horizons.at(-1)!;
-  return {
-    ...base,
-    origins: fields.wholes('origins', season * Math.ceil(long / season), rows - long), // P2
-    horizons,
-    scale: fields.positive('mase_scale'),
-  };
+  expectAscending(origins, season * Math.ceil(long / season), rows - long, (text) => refuse('origins', text)); // P2
+  return { ...base, origins, horizons, scale };
 }
 
 /** The greatest common one (Euclid). */

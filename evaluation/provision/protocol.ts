@@ -1,8 +1,15 @@
 // Protocol: which series of which files are provisioned, from which row on, and with what shards. Parsed strictly: a wrong
 // field is named, not skipped. Fields that the rules of provisioning have no use for are left alone.
 
-import { Fields } from '../fields.ts';
-import { listedSeries, type ProtocolSeries, protocolSeriesOf } from '../protocol-series.ts';
+import { type Static, Type } from 'typebox';
+import { expectAscending, positive, readProtocol, whole, wholes } from '../protocol-file.ts';
+import {
+  type ProtocolSeries,
+  protocolSeriesOf,
+  SERIES_FIELDS,
+  type SeriesRefusal,
+  seriesRefusal,
+} from '../protocol-series.ts';
 
 export interface ProvisionSeries extends ProtocolSeries {
   /** The longest forecast of the protocol, in rows. */
@@ -13,22 +20,21 @@ export interface ProvisionSeries extends ProtocolSeries {
   readonly leadRows: number;
 }
 
+const SERIES = Type.Object({ ...SERIES_FIELDS, horizons: wholes, shard_capacity: positive, lead_points: whole });
+const FILE = Type.Object({ series: Type.Array(SERIES, { minItems: 1 }) });
+
 /** The series of a protocol file, in its order. Throws PROTOCOL_INVALID naming the file and the field. */
 export const parseProtocol = (text: string, file: string): readonly ProvisionSeries[] =>
-  listedSeries(Fields.of(text, file), file).map(seriesOf);
+  readProtocol(FILE, text, file).series.map((each, index) => seriesOf(each, seriesRefusal(file, index)));
 
-function seriesOf(fields: Fields): ProvisionSeries {
-  const base = protocolSeriesOf(fields);
+function seriesOf(given: Static<typeof SERIES>, refuse: SeriesRefusal): ProvisionSeries {
+  const base = protocolSeriesOf(given, refuse);
   const { rows, season, testStart } = base;
-  const leadRows = fields.whole('lead_points');
+  const { horizons, shard_capacity: shardCapacity, lead_points: leadRows } = given;
   // From the first decision on there is a season to look back to, as far ahead as policies look.
   const testStartMin = season * Math.ceil((2 * leadRows + 1) / season);
   if (testStart < testStartMin || testStart >= rows)
-    fields.fail('test_start', `must be from ${testStartMin} to ${rows - 1}`);
-  return {
-    ...base,
-    horizon: fields.wholes('horizons', 1, rows).at(-1)!,
-    shardCapacity: fields.positive('shard_capacity'),
-    leadRows,
-  };
+    throw refuse('test_start', `must be from ${testStartMin} to ${rows - 1}`);
+  expectAscending(horizons, 1, rows, (text) => refuse('horizons', text));
+  return { ...base, horizon: horizons.at(-1)!, shardCapacity, leadRows };
 }

@@ -19,14 +19,14 @@ describe('LSTM weights file', () => {
 
   for (const { name, text, says } of [
     { name: 'no JSON', text: '{', says: 'it is not JSON' },
-    { name: 'no object', text: '7', says: 'it is not a JSON object' },
+    { name: 'no object', text: '7', says: 'format is missing' },
     {
       name: 'another format',
       text: changed({ format: 'foreshard-lstm-0' }),
       says: 'format must be "foreshard-lstm-1"',
     },
-    { name: 'no seed', text: changed({ seed: null }), says: 'data, protocol or seed is missing' },
-    { name: 'no scores', text: changed({ scores: { before: 1 } }), says: 'scores.before or scores.after is missing' },
+    { name: 'no seed', text: changed({ seed: null }), says: 'seed must be a number' },
+    { name: 'no scores', text: changed({ scores: { before: 1 } }), says: 'scores.after is missing' },
     { name: 'no weights', text: changed({ weights: undefined }), says: 'weights is missing' },
     { name: 'half the weights', text: changed({ weights: bytesOf(WEIGHTS.slice(0, 100)) }), says: 'not 100' },
     {

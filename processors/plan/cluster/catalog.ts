@@ -6,6 +6,8 @@
 //   Q2. What a file leaves out costs nothing and limits nothing: `storageBytes`, `iopsMax`, `dollarsPerMillionRequests`.
 //       A field that no type has is refused, since a price that is misspelt is a price that is not paid.
 
+import { Type } from 'typebox';
+import { checked } from '../../../schemas/checked.ts';
 import { AppError } from '../../../schemas/errors.ts';
 import type { StoreKind } from '../../../schemas/records.ts';
 
@@ -36,8 +38,7 @@ export type Catalog = ReadonlyMap<string, DatastoreType>;
 
 /** The catalogue in a parsed JSON value. Throws CATALOG_INVALID, naming the path of the field. */
 export function catalogOf(value: unknown): Catalog {
-  const types = member(value, 'types', '');
-  if (!Array.isArray(types)) throw invalid('types', 'must be a list of datastore types');
+  const { types } = checked(FILE, value, ({ path, text }) => invalid(path, text));
   const catalog = new Map<string, DatastoreType>();
   for (const [index, each] of types.entries()) {
     const type = typeOf(each, `types[${index}]`);
@@ -66,62 +67,49 @@ export const typesOfKind = (catalog: Catalog, kind: StoreKind): DatastoreType[] 
     .filter((type) => type.kind === kind)
     .sort((a, b) => a.dollarsPerHour - b.dollarsPerHour || (a.name < b.name ? -1 : 1));
 
-/** Every field that a type may have; those from `storageBytes` on may be left out (Q2). */
-const FIELDS: ReadonlySet<string> = new Set([
-  'name',
-  'kind',
-  'operationsPerSecond',
-  'entriesMax',
-  'memoryBytes',
-  'dollarsPerHour',
-  'dollarsPerProvisioning',
-  'dollarsPerGibMoved',
-  'provisioningMs',
-  'storageBytes',
-  'iopsMax',
-  'iosPerOperation',
-  'dollarsPerMillionRequests',
-  'note',
-]);
-
-function typeOf(value: unknown, path: string): DatastoreType {
-  const name = member(value, 'name', path);
-  if (typeof name !== 'string' || !/^[\w.-]{1,64}$/.test(name))
-    throw invalid(`${path}.name`, 'must be 1 to 64 letters, digits, "_", "." or "-"');
-  const of = `of "${name}"`;
-  const kind = member(value, 'kind', path, of);
-  if (kind !== 'KEY_VALUE' && kind !== 'TRIE') throw invalid(`${path}.kind`, `${of} must be KEY_VALUE or TRIE`);
-  const unknown = Object.keys(value as object).find((field) => !FIELDS.has(field));
-  if (unknown !== undefined)
-    throw invalid(`${path}.${unknown}`, `${of} is not a field of a type; the fields are ${[...FIELDS].join(', ')}`);
-  const number = (field: string, min: number, fallback?: number): number => {
-    if (fallback !== undefined && !Object.hasOwn(value as object, field)) return fallback;
-    const found = member(value, field, path, of);
-    if (typeof found !== 'number' || !Number.isFinite(found) || found < min || found > 1e15)
-      throw invalid(`${path}.${field}`, `${of} must be a number from ${min} to 1e15`);
-    return found;
-  };
-  const diskOperations = number('iopsMax', 1, Number.POSITIVE_INFINITY) / number('iosPerOperation', 1e-6, 1);
-  return {
+const amount = (minimum: number) =>
+  Type.Number({ minimum, maximum: 1e15, must: `must be a number from ${minimum} to 1e15` });
+const name = Type.String({ pattern: /^[\w.-]{1,64}$/, must: 'must be 1 to 64 letters, digits, "_", "." or "-"' });
+/** What a file says of a type. */
+const TYPE = Type.Object(
+  {
     name,
-    kind,
-    operationsPerSecond: Math.min(number('operationsPerSecond', 1), diskOperations),
-    entriesMax: number('entriesMax', 1),
-    memoryBytes: number('memoryBytes', 1),
-    storageBytes: number('storageBytes', 0, 0),
-    dollarsPerHour: number('dollarsPerHour', 0),
-    dollarsPerProvisioning: number('dollarsPerProvisioning', 0),
-    dollarsPerGibMoved: number('dollarsPerGibMoved', 0),
-    dollarsPerMillionRequests: number('dollarsPerMillionRequests', 0, 0),
-    provisioningMs: number('provisioningMs', 0),
-  };
-}
+    kind: Type.Union([Type.Literal('KEY_VALUE'), Type.Literal('TRIE')]),
+    operationsPerSecond: amount(1),
+    entriesMax: amount(1),
+    memoryBytes: amount(1),
+    dollarsPerHour: amount(0),
+    dollarsPerProvisioning: amount(0),
+    dollarsPerGibMoved: amount(0),
+    provisioningMs: amount(0),
+    storageBytes: Type.Optional(amount(0)),
+    iopsMax: Type.Optional(amount(1)),
+    iosPerOperation: Type.Optional(amount(1e-6)),
+    dollarsPerMillionRequests: Type.Optional(amount(0)),
+    note: Type.Optional(Type.Unknown()),
+  },
+  { additionalProperties: false },
+);
+/** Types are named first, so that whatever is wrong with one is told with its name. */
+const FILE = Type.Object({ types: Type.Array(Type.Object({ name })) });
 
-function member(value: unknown, field: string, path: string, of = ''): unknown {
-  const at = path === '' ? field : `${path}.${field}`;
-  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, field))
-    throw invalid(at, of === '' ? 'is missing' : `${of} is missing`);
-  return (value as Record<string, unknown>)[field];
+function typeOf(value: { readonly name: string }, path: string): DatastoreType {
+  const of = `of "${value.name}"`;
+  const type = checked(TYPE, value, (problem) => invalid(`${path}.${problem.path}`, `${of} ${problem.text}`));
+  const diskOperations = (type.iopsMax ?? Number.POSITIVE_INFINITY) / (type.iosPerOperation ?? 1);
+  return {
+    name: type.name,
+    kind: type.kind,
+    operationsPerSecond: Math.min(type.operationsPerSecond, diskOperations),
+    entriesMax: type.entriesMax,
+    memoryBytes: type.memoryBytes,
+    storageBytes: type.storageBytes ?? 0,
+    dollarsPerHour: type.dollarsPerHour,
+    dollarsPerProvisioning: type.dollarsPerProvisioning,
+    dollarsPerGibMoved: type.dollarsPerGibMoved,
+    dollarsPerMillionRequests: type.dollarsPerMillionRequests ?? 0,
+    provisioningMs: type.provisioningMs,
+  };
 }
 
 const invalid = (path: string, problem: string): AppError =>

@@ -25,6 +25,7 @@ describe('protocol', () => {
     },
     { name: 'a missing field', value: withSeries({ season: undefined }), says: 'series[0].season is missing' },
     { name: 'a name with a comma', value: withSeries({ series: 'a,b' }), says: 'series[0].series must be a text' },
+    { name: 'a name with a bell', value: withSeries({ series: 'a\u0007b' }), says: 'series[0].series must be a text' },
     { name: 'a path for a file', value: withSeries({ file: '../x.csv' }), says: 'series[0].file must be the name' },
     { name: 'half a row', value: withSeries({ n: 2.5 }), says: 'series[0].n must be a whole number' },
     { name: 'a step of nothing', value: withSeries({ step_seconds: 0 }), says: 'series[0].step_seconds must be' },
@@ -33,7 +34,11 @@ describe('protocol', () => {
     { name: 'horizons out of order', value: withSeries({ horizons: [1, 5, 2] }), says: 'horizons must be ascending' },
     { name: 'an origin without a season before it', value: withSeries({ origins: [7] }), says: 'from 8 to 19' },
     { name: 'an origin that ends after the trace', value: withSeries({ origins: [20] }), says: 'from 8 to 19' },
-    { name: 'an origin that is a text', value: withSeries({ origins: ['16'] }), says: 'series[0].origins must be' },
+    {
+      name: 'an origin that is a text',
+      value: withSeries({ origins: ['16'] }),
+      says: 'series[0].origins[0] must be a whole number',
+    },
   ])
     test(`${name} is refused with the file and the field`, () => {
       expect(() => parse(value)).toThrow(

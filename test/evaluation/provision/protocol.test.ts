@@ -41,7 +41,7 @@ describe('a protocol of provisioning', () => {
     { name: 'a series that is none', value: { series: [null] }, says: 'series[0].n is missing' },
     ...[
       { field: 'file', wrong: 7, says: 'series[0].file must be a text' },
-      { field: 'lead_points', wrong: 0, says: 'series[0].lead_points must be a number above 0' },
+      { field: 'lead_points', wrong: 0, says: 'series[0].lead_points must be a whole number above 0' },
       { field: 'season', wrong: 2.5, says: 'series[0].season must be a whole number' },
       { field: 'test_start', wrong: 20, says: 'series[0].test_start must be from 24 to 399' },
       { field: 'test_start', wrong: 400, says: 'series[0].test_start must be from 24 to 399' },

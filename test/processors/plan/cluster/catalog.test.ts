@@ -76,7 +76,7 @@ describe('a wrong catalogue is refused with CATALOG_INVALID, the field and the t
       name: 'a misspelt field',
       value: { types: [{ ...TYPE, dollarPerHour: 1 }] },
       path: 'types[0].dollarPerHour',
-      says: 'of "kv" is not a field of a type; the fields are name, kind',
+      says: 'of "kv" is not known; the fields are name, kind',
     },
     { name: 'a name twice', value: { types: [TYPE, TYPE] }, path: 'types[1].name', says: '"kv" a second time' },
     { name: 'no trie', value: { types: [TYPE] }, path: 'types', says: 'a type of kind TRIE' },
