@@ -73,10 +73,10 @@ const REASONS: Readonly<Record<number, string>> = {
   413: 'The body is too large.',
   414: 'The URL is too long.',
   415: 'The body is not application/json in UTF-8, or is compressed.',
-  421: 'Without tokens this answers under the names of this machine alone.',
+  421: 'Without tokens, only names of this machine are accepted as Host.',
   429: 'Too many wrong tokens from this address; Retry-After says how long to wait.',
   431: 'The header is too large.',
-  500: 'A fault of ours.',
+  500: 'An internal error.',
   503: 'Not now: the owner, the log or a store does not answer.',
 };
 

@@ -224,7 +224,7 @@ export const ROUTES: readonly Route[] = [
         throw new FieldError(
           'REQUEST_INVALID',
           'rowsPerSecond',
-          'rowsPerSecond goes with THROTTLE, and THROTTLE alone',
+          'rowsPerSecond must be given with THROTTLE, and with no other action',
         );
       const steering = {
         moveId: moveId(params.id!),
@@ -233,7 +233,7 @@ export const ROUTES: readonly Route[] = [
         requestId: asked.requestId,
       };
       return answered(await views.steerMove(steering), (id) => {
-        if (id === undefined) throw new FieldError('NOT_FOUND', 'id', 'there is no move of this id');
+        if (id === undefined) throw new FieldError('NOT_FOUND', 'id', 'there is no move with this id');
         return { kind: 'json', status: 202, body: { requestId: id, moveId: params.id, action: asked.action } };
       });
     },
@@ -264,7 +264,7 @@ export const ROUTES: readonly Route[] = [
       const asked = body as { answer: PlanVerdict; requestId?: string };
       const answering = { planId: planId(params.id!), answer: asked.answer, requestId: asked.requestId };
       return answered(await views.answerPlan(answering), (id) => {
-        if (id === undefined) throw new FieldError('NOT_FOUND', 'id', 'there is no plan of this id');
+        if (id === undefined) throw new FieldError('NOT_FOUND', 'id', 'there is no plan with this id');
         return { kind: 'json', status: 202, body: { requestId: id, planId: params.id, answer: asked.answer } };
       });
     },
@@ -370,7 +370,7 @@ const ok = (body: unknown): ApiResponse => ({ kind: 'json', status: 200, body })
 function answered<Answer>(owned: Owned<Answer>, respond: (answer: Answer) => ApiResponse): ApiResponse {
   if (owned.kind === 'here') return respond(owned.answer);
   if (owned.kind === 'elsewhere') return owned;
-  throw new AppError('NOT_READY', 'tasks are being dealt out among the instances: ask again in a moment');
+  throw new AppError('NOT_READY', 'tasks are being assigned to instances: ask again in a moment');
 }
 
 function placed(place: TopicPlace | undefined): TopicPlace & { readonly shardId: ShardId } {

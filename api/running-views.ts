@@ -157,7 +157,7 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
         ...reasons,
         ...parts.lostShards(),
         ...schemas,
-        ...unread.map(([name]) => `reading the ${name} that are there`),
+        ...unread.map(([name]) => `still reading the existing ${name}`),
       ]; // R2
       const held = waiting.map(({ task, shard, since }) => ({ task, shard, since: eventTime(since) }));
       return {
@@ -194,7 +194,7 @@ async function takenInTime(taken: Promise<void>, clock: Clock): Promise<void> {
       reject(
         new AppError(
           'LOG_UNAVAILABLE',
-          `the log has not taken it within ${APPEND_WAIT_MS / 1_000} s, and may do so yet: ask again, under the same requestId`,
+          `the log has not taken it within ${APPEND_WAIT_MS / 1_000} s, but may still do so: ask again with the same requestId`,
         ),
       ),
     );

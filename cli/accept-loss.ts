@@ -35,7 +35,7 @@ export async function acceptLoss(config: Config, output: Output): Promise<void> 
   };
   const accepted = await withLog(config, accept, { asks: false });
   output.json(accepted);
-  if (accepted.length === 0) output.line('Nothing that was to be read is gone.');
+  if (accepted.length === 0) output.line('No record is missing that was still to be read.');
   for (const loss of accepted) output.line(`${lossText(loss)}. This holds from the next start on.`);
 }
 
@@ -54,7 +54,7 @@ function lossText({ group, topic, partition, from, to, shards, wasRead }: Accept
   const fate = !wasRead
     ? `group ${group} goes on without them`
     : topic === subscriptions.name
-      ? 'others may have their offsets: raise FORESHARD_INCARNATION by one, which reads the topic from its start'
+      ? 'other records may have their offsets: raise FORESHARD_INCARNATION by one, which reads the topic from its start'
       : `group ${group}, which had read them, goes on with what lies there now`;
   return `${topic}/${partition}: records ${from} to ${to - 1} are gone, and ${fate}; check shards ${shards.join(' ') || '(none)'}`;
 }

@@ -56,7 +56,7 @@ export interface BacktestCommand {
   readonly baselines?: string;
   /** A file (`.svg`) for one picture, or a folder for one of each series and one of all. */
   readonly svg?: string;
-  /** File of the LSTM's weights; by default those that come along. */
+  /** File of the LSTM's weights; by default the built-in ones. */
   readonly weights?: string;
   /** Threads; 0: none but this one. */
   readonly workers: number;

@@ -158,7 +158,7 @@ function programOf(exitWith: (code: number) => void): Command {
     .option('--out <file.csv>', 'write the rows here')
     .option('--baselines <file.csv>', 'scores to compare with, as --out writes them; needs --protocol')
     .option('--svg <path>', 'pictures: one file (.svg), or a folder with one for each series and an overview')
-    .option('--weights <file>', 'weights of the model lstm; by default those that come along')
+    .option('--weights <file>', 'weights of the model lstm; by default the built-in ones')
     .option('--workers <n>', 'threads; 0 for none but this one', wholeNumber(0), workersByDefault())
     .action(async (trace: string | undefined, options, self: Command) => {
       if ((trace === undefined) === (options.protocol === undefined)) self.error('give either a trace or --protocol');
@@ -169,18 +169,18 @@ function programOf(exitWith: (code: number) => void): Command {
       refuse(self, '--model', contenderProblem(options.model));
       await backtest({ ...options, ...(trace === undefined ? {} : { trace }) }, outputOf(self));
     });
-  command('train', 'train or refine the global LSTM: on made series, on your traces, or both')
+  command('train', 'train or refine the global LSTM: on synthetic series, on your traces, or both')
     .argument('[trace.csv...]', 't,<series>[,<series>...], t in Unix seconds')
     .option('--out <file>', 'where the weights go', 'lstm.json')
     .option('--from <file>', 'weights to begin with; `shipped` takes those of this package')
     .option(
       '--made <n>',
-      `made series to learn from; by default ${MADE_SERIES}, and none beside traces`,
+      `synthetic series to learn from; by default ${MADE_SERIES}, and none beside traces`,
       wholeNumber(0),
     )
     .option(
       '--trust <share>',
-      'share of what was learned that is kept; by default 0.5 on made series alone, else 1',
+      'share of what was learned that is kept; by default 0.5 on synthetic series alone, else 1',
       share,
     )
     .option('--rounds <n>', 'rounds of learning, a few seconds each', wholeNumber(1), ROUNDS)

@@ -51,7 +51,7 @@ export async function trainWeights(command: TrainCommand, output: Output): Promi
   const from = command.from === undefined ? undefined : readWeights(command.from === SHIPPED ? '' : command.from);
   const traced = files.flatMap(seriesIn);
   const made = command.made ?? (files.length === 0 ? MADE_SERIES : 0);
-  if (made + traced.length === 0) throw new AppError('CONFIG_INVALID', 'name a trace, or let --made be above 0');
+  if (made + traced.length === 0) throw new AppError('CONFIG_INVALID', 'name a trace, or give --made a number above 0');
   checkWritable(command.out);
   const random = randomFrom(seed);
   const count = made + traced.length;
@@ -78,13 +78,13 @@ export async function trainWeights(command: TrainCommand, output: Output): Promi
     seed,
     protocol:
       `${rounds} rounds of ${UPDATES_IN_ROUND} updates at most, best round kept, trust ${trust}; judged on the last fifth of each ` +
-      'series and on every eighth series as a whole, errors in usual errors of the untrained rule',
+      'series and on every eighth series as a whole, errors relative to the usual ones of the untrained rule',
     scores,
   };
   write(command.out, weightsText(card, trained.weights));
   output.json({ out: command.out, ...card, rounds: trained.rounds });
   output.lines([
-    `Validation error, in usual errors of the rule that needs no learning: ${numberText(scores.before, 3)} before, ${numberText(scores.after, 3)} after ${trained.rounds} rounds.`,
+    `Validation error, relative to the rule that needs no learning: ${numberText(scores.before, 3)} before, ${numberText(scores.after, 3)} after ${trained.rounds} rounds.`,
     `The weights are in ${command.out}. Refine them with \`foreshard train TRACE --from ${command.out}\`.`,
   ]);
 }

@@ -97,7 +97,7 @@ export async function showShards(source: Source, output: Output): Promise<void> 
       ]),
     );
     if (shards.every(({ utilisation }) => utilisation < 0))
-      output.line('\nNo store has told how busy it is (DatastoreMetrics): only what was counted is known.');
+      output.line('\nNo store has reported how busy it is (DatastoreMetrics): only counts are known.');
     return;
   }
   const whole = (await withLog(source.config, (reading) => tableOf(reading, source.config))).snapshot();

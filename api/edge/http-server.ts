@@ -182,10 +182,10 @@ function refuseOddRequest(request: FastifyRequest, options: HttpOptions): void {
   if (Buffer.byteLength(url) > URL_BYTES_MAX)
     throw new AppError('REQUEST_INVALID', `the URL has more than ${URL_BYTES_MAX} bytes`, { status: 414 });
   const hosts = rawHeaders.filter((name, at) => at % 2 === 0 && name.toLowerCase() === 'host');
-  if (hosts.length !== 1) throw new AppError('REQUEST_INVALID', 'there must be one Host');
+  if (hosts.length !== 1) throw new AppError('REQUEST_INVALID', 'there must be exactly one Host header');
   if (options.adminToken === '' && !isOurHost(headers.host ?? '', options.advertised))
     // H1
-    throw new AppError('FORBIDDEN', 'without tokens this answers under the names of this machine alone', {
+    throw new AppError('FORBIDDEN', 'without tokens, only names of this machine are accepted as Host', {
       status: 421,
     });
   const encoding = headers['content-encoding'];
@@ -213,7 +213,7 @@ function nothingThere(request: FastifyRequest, options: HttpOptions): AppError {
   const methods = routesOf(options)
     .filter((route) => pathPattern(route.path).test(path))
     .map(({ method }) => method);
-  if (methods.length === 0) return new AppError('NOT_FOUND', 'there is nothing here; / tells what there is');
+  if (methods.length === 0) return new AppError('NOT_FOUND', 'there is no such route; GET / lists them');
   const allow = methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])).join(', ');
   return new AppError('REQUEST_INVALID', `only ${allow} is answered here`, { status: 405, allow });
 }
@@ -307,7 +307,7 @@ function audit(route: Route, request: FastifyRequest, { params, body }: ApiReque
 
 async function askOwner(address: string, request: FastifyRequest, options: HttpOptions) {
   if (request.headers[FORWARDED] !== undefined)
-    throw new AppError('OWNER_UNREACHABLE', 'two instances take each other for the owner: ask again in a moment');
+    throw new AppError('OWNER_UNREACHABLE', 'two instances each take the other for the owner: ask again in a moment');
   if (!isHostPort(address))
     throw new AppError('OWNER_UNREACHABLE', 'the owning instance advertises no address', { address });
   try {
@@ -347,7 +347,7 @@ function answerError(error: unknown, request: FastifyRequest, reply: FastifyRepl
   const known = error instanceof AppError ? error : translated(error as Partial<FastifyError>);
   const status = (known?.facts.status as number | undefined) ?? (known && STATUS[known.code]);
   if (known === undefined || status === undefined) {
-    options.logger.error({ error, route: request.routeOptions?.url }, 'an HTTP request met a fault of ours');
+    options.logger.error({ error, route: request.routeOptions?.url }, 'an HTTP request failed because of a bug');
     return reply.status(500).send({ code: 'INTERNAL', message: 'internal error; the log says more' }); // H3
   }
   if (typeof known.facts.allow === 'string') reply.header('allow', known.facts.allow);

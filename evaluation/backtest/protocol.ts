@@ -84,7 +84,7 @@ export function protocolFor(trace: Trace, file: string, dataset: string, name: s
   if (scale === 0)
     throw new AppError(
       'TRACE_INVALID',
-      `${file}: ${name} says the same every season up to line ${testStart + 1}: there is nothing to foresee`,
+      `${file}: ${name} repeats itself exactly every season up to line ${testStart + 1}: there is nothing to forecast`,
       { file, series: name },
     );
   let stride = Math.floor((rows - long - testStart) / (ORIGINS - 1));

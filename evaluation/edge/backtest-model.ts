@@ -20,7 +20,7 @@ export async function modelAt(url: string): Promise<Model> {
   if (missing.length > 0)
     throw new AppError(
       'CONFIG_INVALID',
-      `the default export of ${url} is no model (processors/forecast/model.ts): it lacks ${missing.join(', ')}`,
+      `the default export of ${url} is not a model (processors/forecast/model.ts): it lacks ${missing.join(', ')}`,
       { url },
     );
   return model as Model;

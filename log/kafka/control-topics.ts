@@ -86,8 +86,7 @@ async function writersOf(admin: Pick<Admin, 'describeAcls'>, topic: string): Pro
 }
 
 const OPEN =
-  'this Kafka has no authorizer: whoever reaches it can write to the control topics, and what they write is told from a planner’s by its term alone; see "Who may write" in docs/operating.md';
-const MAY_NOT_ASK =
-  'who may write to the control topics cannot be told: Foreshard would need DESCRIBE on the cluster to ask';
+  'this Kafka has no authorizer: anybody who reaches it can write to the control topics, and only the term tells such records from a planner’s; see "Who may write" in docs/operating.md';
+const MAY_NOT_ASK = 'who may write to the control topics is not known: Foreshard needs DESCRIBE on the cluster to ask';
 const MORE_THAN_ONE =
-  'more than one principal may write to a control topic: allow Foreshard’s alone, see "Who may write" in docs/operating.md';
+  'more than one principal may write to a control topic: allow only Foreshard’s, see "Who may write" in docs/operating.md';

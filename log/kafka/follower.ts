@@ -75,7 +75,7 @@ export async function follow(following: Following): Promise<Follower> {
     giveUp(error);
     if (closing.signal.aborted) return;
     health.ill(name, reasonOf(error));
-    logger.error({ name, reason: reasonOf(error) }, 'following a topic ended: its taker failed');
+    logger.error({ name, reason: reasonOf(error) }, 'following a topic ended: its reader failed');
   });
   return {
     caughtUp,

@@ -140,7 +140,7 @@ export class GroupMember {
     const decoded = AssignerProtocol.MemberAssignment.decode(memberAssignment);
     if (decoded === null) return;
     const { tasks, addresses } = JSON.parse(decoded.userData.toString('utf8')) as AssignmentData;
-    this.#logger.info({ group: groupId, generation: joined.generationId, tasks }, 'the group has shared out its tasks');
+    this.#logger.info({ group: groupId, generation: joined.generationId, tasks }, 'the group has assigned its tasks');
     this.#events.assigned(tasks, addresses); // M1
   }
 

@@ -288,7 +288,10 @@ class KafkaLog implements Log {
       create: this.#options.createTopics ?? true,
       deleteRetentionMs: this.#options.deleteRetentionMs ?? DELETE_RETENTION_MS,
       differs: (topic: string, advice: string) =>
-        this.#options.logger.warn({ topic }, `topic ${topic} is not as configured, which is left alone: ${advice}`),
+        this.#options.logger.warn(
+          { topic },
+          `topic ${topic} differs from the settings and is left as it is: ${advice}`,
+        ),
       replicationFactor: this.#options.replicationFactor ?? -1,
       messageBytesMax: this.#options.messageBytesMax ?? MESSAGE_BYTES_MAX,
     };
@@ -332,7 +335,7 @@ class KafkaLog implements Log {
         this.#health.ill(part, reasonOf(error));
         this.#options.logger.warn(
           { part, attempt, reason: reasonOf(error) },
-          'Kafka does not do what it is asked for; trying again',
+          'a request to Kafka failed; trying again',
         );
         if (cluster !== undefined) await refresh(cluster, error);
         await pauseFor(backoffMs(attempt), this.#closing.signal);
@@ -355,7 +358,7 @@ function taskCountOf(group: GroupSpec, counts: ReadonlyMap<string, number>): num
     if (counts.get(name) !== taskCount)
       throw new AppError(
         'TOPIC_MISCONFIGURED',
-        `the topics of group ${group.name} need as many partitions each: ${name} has ${counts.get(name)}, another has ${taskCount}`,
+        `the topics of group ${group.name} need equal numbers of partitions: ${name} has ${counts.get(name)}, another has ${taskCount}`,
         { topic: name, found: counts.get(name), expected: taskCount },
       );
   return taskCount;

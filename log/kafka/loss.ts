@@ -72,7 +72,7 @@ export async function acceptLosses(
     await coordinator.offsetCommit({ groupId, groupGenerationId: -1, memberId: '', topics });
   } catch (error) {
     if (troubleOf(error) !== 'expelled' && troubleOf(error) !== 'rebalancing') throw error;
-    throw new AppError('REQUEST_INVALID', `group ${groupId} is at work: stop every instance first`, { groupId }, error);
+    throw new AppError('REQUEST_INVALID', `group ${groupId} is running: stop every instance first`, { groupId }, error);
   }
   return losses.map(({ topic, partition, offset, next }) => ({ topic, partition, offset, next }));
 }

@@ -113,7 +113,7 @@ export async function offsetsOf(
   if (positions.length < places.length)
     throw new AppError(
       'LOG_UNAVAILABLE',
-      `Kafka did not tell the ${which} of all partitions of ${[...byTopic.keys()]}`,
+      `Kafka did not return the ${which} of all partitions of ${[...byTopic.keys()]}`,
     );
   return positions;
 }

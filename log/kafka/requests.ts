@@ -193,7 +193,7 @@ export async function endOfEpoch(
   if (found === undefined || found.errorCode !== ERROR.none)
     throw new AppError(
       'LOG_UNAVAILABLE',
-      `the leader of partition ${of.partition} of topic ${of.topic} does not tell its epochs: Kafka error ${found?.errorCode}`,
+      `the leader of partition ${of.partition} of topic ${of.topic} does not return its epochs: Kafka error ${found?.errorCode}`,
       { topic: of.topic, partition: of.partition, errorCode: found?.errorCode },
     );
   return found;

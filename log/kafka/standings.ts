@@ -39,7 +39,7 @@ export async function standingsOf(
     const end = ends.get(place);
     const position = starts.get(place) ?? committed.get(place);
     if (end === undefined || position === undefined)
-      throw new AppError('LOG_UNAVAILABLE', `Kafka did not tell where group ${groupId} stands in ${place}`);
+      throw new AppError('LOG_UNAVAILABLE', `Kafka did not say how far group ${groupId} is in ${place}`);
     return { topic: each.name, partition: each.partition, task: each.task, committed: position, end };
   });
 }

@@ -241,7 +241,7 @@ export class TaskSession {
   #report(error: unknown, attempt: number): void {
     const facts = { task: this.#name, reason: reasonOf(error), attempt };
     this.#health.ill(this.#name, facts.reason);
-    this.#logger.warn(facts, 'a task stopped at trouble with the log; it starts again from its last commit');
+    this.#logger.warn(facts, 'a task stopped because of a failure of the log; it starts again from its last commit');
   }
 
   /** After fencing, waits until the group says that the task is ours, or takes it away (L4). */

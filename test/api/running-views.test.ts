@@ -351,7 +351,7 @@ describe('what is sent', () => {
     clock.advance(5_000);
     await expect(sent).rejects.toMatchObject({
       code: 'LOG_UNAVAILABLE',
-      message: expect.stringMatching(/may do so yet/),
+      message: expect.stringMatching(/may still do so/),
     });
     take();
     await log.settle();
@@ -655,7 +655,7 @@ describe('following', () => {
     const views = await open();
     await new Promise((resolve) => setImmediate(resolve));
     expect(await views.shardFor('a')).toEqual({ kind: 'nobody' });
-    expect(views.ready()).toMatchObject({ ready: false, reasons: ['reading the pointers that are there'] });
+    expect(views.ready()).toMatchObject({ ready: false, reasons: ['still reading the existing pointers'] });
     answers = true;
     await clock.settle(log.settle());
     expect(await views.shardFor('a')).toMatchObject(here({ shards: [{ shardId: 'shard-0001' }] }));

@@ -126,7 +126,7 @@ describe.skipIf(tested === undefined || registry === undefined)('foreshard among
     expect(after.values).toEqual(['5', '6']);
     await until(async () => (await after.committed()) === 7);
     await after.leave();
-    expect(await fleet.acceptLoss()).toEqual(['Nothing that was to be read is gone.']);
+    expect(await fleet.acceptLoss()).toEqual(['No record is missing that was still to be read.']);
     const letters: string[] = [];
     await log.follow('dead-letters', 'earliest', async ({ records }) => {
       letters.push(...records.map(({ headers }) => JSON.stringify(headers)));

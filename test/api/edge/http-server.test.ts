@@ -669,7 +669,7 @@ describe('a key that another instance owns', () => {
     address.value = `127.0.0.1:${other.port}`;
     const answer = await (await appOf(OPEN, looping)).inject('/shards');
     expect([answer.statusCode, answer.json().code]).toEqual([503, 'OWNER_UNREACHABLE']);
-    expect(answer.json().message).toContain('take each other for the owner');
+    expect(answer.json().message).toContain('take the other for the owner');
   });
 
   for (const { name, respond } of [
