@@ -1,6 +1,7 @@
 // Gauges: numbers that are looked up when somebody asks for metrics, since they would cost a scan at every change.
 
 import type { Row as ApplyRow } from '../processors/apply/apply.ts';
+import { waitsForSource } from '../processors/apply/move.ts';
 import { type SeriesRow, SIGNALS } from '../processors/forecast/series-row.ts';
 import { FORECAST_DEFAULTS } from '../processors/forecast/settings.ts';
 import { costsOfCell, footprintsOfCell } from '../processors/plan/demand/cost-learning.ts';
@@ -34,7 +35,7 @@ export function reportGauges(
   reportProgress(running, meter, now);
   meter.set('foreshard_fits_pending', fitter.pending);
   reportForecasts(running, meter);
-  reportLeft(running, meter);
+  reportAway(running, meter);
   const moves = new Map<MoveState, number>(MOVE_STATES.map((state) => [state, 0]));
   let cell: CellRow | undefined;
   for (const [, row] of running.rows<PlanRow>('plan', 'cells')) {
@@ -45,15 +46,19 @@ export function reportGauges(
   for (const [state, count] of moves) meter.set('foreshard_moves', count, { state });
 }
 
-/** What shards that were given up are still to be told, and emptied of. */
-function reportLeft(running: Pick<Running, 'rows'>, meter: Meter): void {
-  const shards = new Map<string, number>();
-  for (const [, row] of running.rows<ApplyRow>('work', 'lives'))
-    if (row.kind === 'left') shards.set(row.shard, (shards.get(row.shard) ?? 0) + 1);
-  meter.replace(
-    'foreshard_slices_left',
-    [...shards].map(([shard, value]) => ({ value, labels: { shard } })),
-  );
+/** What waits for a shard: moves for their source, and slices of which one that was given up is still to be told. */
+function reportAway(running: Pick<Running, 'rows'>, meter: Meter): void {
+  const left = new Map<string, number>();
+  const waiting = new Map<string, number>();
+  const count = (shards: Map<string, number>, shard: string) => shards.set(shard, (shards.get(shard) ?? 0) + 1);
+  for (const [, row] of running.rows<ApplyRow>('work', 'lives')) {
+    if (row.kind === 'left') count(left, row.shard);
+    else if (row.kind === 'move' && waitsForSource(row)) count(waiting, row.from);
+  }
+  const samples = (shards: Map<string, number>): Sample[] =>
+    [...shards].map(([shard, value]) => ({ value, labels: { shard } }));
+  meter.replace('foreshard_slices_left', samples(left));
+  meter.replace('foreshard_moves_waiting', samples(waiting));
 }
 
 /** How far the tasks are, and what holds them up. */

@@ -254,6 +254,9 @@ export const isSwitched = ({ phase }: Move): boolean => phase === 'retiring' || 
 /** The source still gets the slice's events. */
 const drains = (phase: Phase): boolean => phase === 'switched' || phase === 'draining' || phase === 'leaving';
 
+/** M10. */
+export const waitsForSource = (move: Move): boolean => move.sourceAway === true && canAbort(move);
+
 const canAbort = ({ phase }: Move): boolean => NEXT[phase].includes('aborting');
 
 /**

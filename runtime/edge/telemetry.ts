@@ -134,6 +134,11 @@ export const METRICS: Readonly<Record<string, Declared>> = {
     help: 'Effects on shards repeated because a store did not answer.',
   },
   foreshard_shards_lost: { kind: 'gauge', help: 'Shards whose data this process found to be lost.' },
+  foreshard_moves_waiting: {
+    kind: 'gauge',
+    help: 'Moves whose source does not answer: what they have copied is kept until it does, or until somebody aborts them.',
+    labels: ['shard'],
+  },
   foreshard_slices_left: {
     kind: 'gauge',
     help: 'Slices of which a shard that was given up is still to be told where they are, and to be emptied.',

@@ -8,6 +8,8 @@
 //       A move that we have not begun is given up: while it lasts, ours of that slice are refused.
 //   M4. A move that makes a replica is not switched but shared: the pointer names both shards, and the move stays open. It
 //       ends as one from the replica back to the slice's own shard, which has everything already.
+//   M5. Giving a move up erases its copy, which may be all that there is while its source is lost, or while nothing is heard of
+//       it. Then it waits, and a person alone gives it up.
 
 import { type Epoch, type EventTime, type MoveId, moveId, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
 import type { MoveProgress, MoveRequest, MoveState, PointerMode, SteerAction } from '../../../schemas/records.ts';
@@ -176,6 +178,24 @@ export function abort(turn: Turn, move: MoveRow, reason: string, requestId = '')
   });
 }
 
+/** Gives a move up that nobody has asked about, unless its copy may be all that there is (M5). */
+export function giveUp(turn: Turn, move: MoveRow, reason: string): void {
+  if (!HAS_COPIED.has(move.state)) {
+    abort(turn, move, reason);
+    return;
+  }
+  if (move.asked !== '' || move.waits === true) return;
+  move.waits = true;
+  turn.rows.set(moveKey(move.id), move);
+  turn.decide({
+    kind: 'KEEP',
+    subject: move.id,
+    reason: `The move of ${move.slice} from ${move.from} to ${move.to} waits: ${reason}. What has been copied may be all that there is: it is kept until the move goes on, or somebody aborts it.`,
+  });
+}
+
+const HAS_COPIED: ReadonlySet<MoveState> = new Set(['COPYING', 'VERIFYING', 'VERIFIED']);
+
 /** On each tick: gives up moves that apply is silent about, and retires the source of those that every reader has passed. */
 export function watchMoves(turn: Turn, wallTime: number): void {
   for (const id of [...turn.cell.openMoves]) {
@@ -187,9 +207,10 @@ export function watchMoves(turn: Turn, wallTime: number): void {
       if (move.startedWallTime === 0) move.startedWallTime = wallTime;
       move.seenSigns = move.signs;
       move.seenWallTime = wallTime;
+      delete move.waits;
       turn.rows.set(moveKey(id), move);
     } else if (!move.paused && wallTime - move.seenWallTime > turn.settings.moveSilentMs)
-      abort(turn, move, `no progress for ${turn.settings.moveSilentMs / 1000} s`);
+      giveUp(turn, move, `no progress for ${turn.settings.moveSilentMs / 1000} s`);
   }
 }
 

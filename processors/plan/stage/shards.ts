@@ -4,8 +4,8 @@
 //   C2. A split or merge is published when apply has carried it out, all its entries in one change.
 //   C3. The first two shards are never retired: every process takes them for granted (state/genesis.ts).
 //   C4. A shard that went although nobody here asked it to is asked for again: it was empty, or its store would have refused.
-//   C4. From a shard that has lost its data nothing is moved, and nothing to it: moves on the way are given up, a replica there
-//       is ended. What lives there waits for it.
+//   C4. From a shard that has lost its data nothing is moved, and nothing to it: moves to it are given up, a replica there is
+//       ended. What lives there waits for it, and so does what was being copied from it (moves.ts M5).
 
 import { epoch, eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
 import type {
@@ -22,7 +22,7 @@ import { followChange } from '../audit/benefit-audit.ts';
 import { typeNamed } from '../cluster/catalog.ts';
 import { measuredLookupWork } from '../demand/lookup-work.ts';
 import type { PlanSettings } from '../settings.ts';
-import { abort, endReplica, freeSlice } from './moves.ts';
+import { abort, endReplica, freeSlice, giveUp } from './moves.ts';
 import {
   type CellRow,
   type ChangeRow,
@@ -335,7 +335,8 @@ function shardLost(turn: Turn, shard: ShardRow, reason: string): void {
     const move = rowOf(rows, 'move', moveKey(id))!;
     if (move.from !== shard.id && move.to !== shard.id) continue;
     const why = `${shard.id} has lost its data`;
-    if (move.state !== 'SHARED') abort(turn, move, why);
+    const isSourceLost = rowOf(rows, 'shard', shardKey(move.from))?.lost !== undefined;
+    if (move.state !== 'SHARED') (isSourceLost ? giveUp : abort)(turn, move, why);
     else if (move.to === shard.id) endReplica(turn, move, `The replica of ${move.slice} goes: ${why}.`, {});
   }
 }

@@ -155,6 +155,28 @@ describe('a move', () => {
     expect(pointerOf(cell.rows, 4, 'x').every((home) => home.shard !== 'shard-0003')).toBe(true);
   });
 
+  test('one that is silent while it copies keeps what it has: that is told once, and a person may abort it', () => {
+    const cell = moving();
+    cell.moveProgress('COPYING');
+    cell.pass(200_000);
+    expect(steers(cell)).toEqual([]);
+    const told = () => cell.decisions.filter(({ reason }) => reason.includes('no progress for 60 s')).length;
+    expect(told()).toBe(1);
+    cell.moveProgress('COPYING');
+    cell.pass(200_000);
+    expect(told()).toBe(2);
+    const { moveId } = cell.last('MoveSlice')!;
+    cell.metric({
+      kind: 'MoveRequest',
+      requestId: 'r',
+      moveId,
+      action: 'ABORT',
+      rowsPerSecond: 0,
+      timestamp: eventTime(T0),
+    });
+    expect(steers(cell)).toEqual(['ABORT']);
+  });
+
   test('an abort of apply itself is told with its reason, and the slice rests', () => {
     const cell = moving();
     cell.moveProgress('ABORTED', { reason: 'the target is full' });
@@ -371,16 +393,21 @@ describe('a shard that has lost its data', () => {
   const stateOf = (cell: StageByHand, shard: string) =>
     shardsOf(cell.rows).find(({ shardId }) => shardId === shard)?.state;
 
-  for (const shard of ['shard-0001', 'shard-0003'])
-    test(`gives up the move that touches it, and takes part in no other until it is back: ${shard}`, () => {
+  for (const { shard, state, steered } of [
+    { shard: 'shard-0001', state: 'PROVISIONING', steered: ['ABORT'] },
+    { shard: 'shard-0001', state: 'COPYING', steered: [] },
+    { shard: 'shard-0003', state: 'COPYING', steered: ['ABORT'] },
+  ] as const)
+    test(`takes part in no move until it is back, and one under way keeps its copy where it may be the last: ${shard}, ${state}`, () => {
       const cell = moving();
+      cell.moveProgress(state);
       const before = cell.commands.length;
       say(cell, shard, 'LOST');
       say(cell, shard, 'LOST');
       expect(stateOf(cell, shard)).toBe('LOST');
-      expect(steers(cell)).toEqual(['ABORT']);
-      expect(kinds(cell).filter((kind) => kind === 'KEEP')).toHaveLength(1);
-      cell.moveProgress('ABORTED');
+      expect(steers(cell)).toEqual(steered);
+      expect(kinds(cell).filter((kind) => kind === 'KEEP')).toHaveLength(steered.length === 0 ? 2 : 1);
+      if (steered.length > 0) cell.moveProgress('ABORTED');
       for (let minute = 3; minute < 60; minute++) {
         cell.at(T0 + minute * 60_000);
         cell.tick();
