@@ -60,7 +60,7 @@ export function onCommand(
   const refusal = fenced(rows, state, command);
   if (refusal !== undefined) return [refusal];
   remember(rows, state, command.id, { kind: 'command', offset, body: body32 }, settings);
-  return isAhead(state, command) ? held(rows, state, command) : obeyed(rows, state, command, settings);
+  return isAhead(state, command) ? held(rows, state, command, offset) : obeyed(rows, state, command, settings);
 }
 
 /** On each tick: what the pointer table has caught up with is carried out, what waits for too long is given up (C6). */
@@ -88,9 +88,9 @@ function isAhead({ pointerEpoch }: PartitionState, { epoch, body }: Command): bo
   return body.kind === 'SplitSlice' || body.kind === 'MergeSlices' || body.kind === 'SteerMove';
 }
 
-function held(rows: Rows<Row>, state: PartitionState, command: Command): readonly Out[] {
+function held(rows: Rows<Row>, state: PartitionState, command: Command, offset: number): readonly Out[] {
   const key = aheadRow(command.id);
-  rows.set(key, { kind: 'ahead', command, sinceWallMs: state.wallTime ?? 0 });
+  rows.set(key, { kind: 'ahead', command, offset, sinceWallMs: state.wallTime ?? 0 });
   state.ahead.add(key);
   return NOTHING;
 }

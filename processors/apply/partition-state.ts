@@ -64,6 +64,8 @@ export interface Fence extends Writer {
 export interface Ahead {
   readonly kind: 'ahead';
   readonly command: Command;
+  /** In the commands topic, whose order is kept. Absent in a row of an earlier release. */
+  readonly offset?: number;
   readonly sinceWallMs: number;
 }
 
@@ -261,14 +263,16 @@ export class PartitionState {
   wake(rows: Rows<Row>): Move[] {
     const moves: Move[] = [];
     const commands: [id: string, offset: number][] = [];
+    const ahead: typeof commands = [];
     for (const [key, row] of rows.entries()) {
       if (row.kind === 'command') commands.push([key, row.offset]);
       else if (row.kind === 'slice') this.#load(row);
       else if (row.kind === 'move' && !isFinished(row)) moves.push(row);
-      else if (row.kind === 'ahead') this.ahead.add(key);
+      else if (row.kind === 'ahead') ahead.push([key, row.offset ?? 0]);
       else if (row.kind === 'left') this.left.set(key, NEVER_ASKED);
     }
     commands.sort((a, b) => a[1] - b[1]);
+    for (const [key] of ahead.sort((a, b) => a[1] - b[1])) this.ahead.add(key);
     this.commandOrder.push(...commands.map(([key]) => key));
     this.awake = true;
     return moves.sort((a, b) => (a.id < b.id ? -1 : 1));

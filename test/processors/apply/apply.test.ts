@@ -561,6 +561,20 @@ describe('apply: commands ahead of the pointer table', () => {
     expect(told(8, 5_000, task)).toEqual([]);
   });
 
+  test('those that wait are carried out in the order of their topic, also after a restart, which finds rows by key', () => {
+    const task = known();
+    task.command(split, 'command-9', 8);
+    task.command({ kind: 'MergeSlices', slices: split.into, into: split.slice }, 'command-10', 8);
+    const byKey = [...task.rows].sort(([a], [b]) => (a < b ? -1 : 1));
+    task.rows.clear();
+    for (const [key, row] of byKey) task.rows.set(key, row);
+    task.restart();
+    expect(told(8, 4_000, task)).toMatchObject([
+      { commandId: 'command-9', done: true },
+      { commandId: 'command-10', done: true },
+    ]);
+  });
+
   test('an epoch that is never published changes nothing, is told, and stands in nobody’s way', () => {
     const task = known();
     task.command(split, 'forged', 2 ** 50);
