@@ -66,7 +66,7 @@ const SHRINK_GROWS = 0.5;
 const RISE_MAX = 1;
 
 /** What forecasts work in: a step is closed and then forecast, mostly one right after the other. */
-interface Room {
+export interface Room {
   readonly row: Float64Array;
   readonly origin: Float64Array;
   /** By distance, what the fixed columns and the intercept come to; NaN until it is asked for. */
