@@ -29,7 +29,7 @@ export interface PointerReaderSettings {
   readonly partitions: number;
   /** A table kept from an earlier run. */
   readonly snapshot?: PointerSnapshot;
-  /** Told of each record that no planner can have written (PointerTable W1). */
+  /** Told of each record that no planner can have written (pointer-table.ts W1). */
   readonly onRefusal?: (refusal: PointerRefusal, key: string) => void;
 }
 

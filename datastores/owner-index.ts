@@ -1,5 +1,5 @@
-// OwnerIndex: the owner records of one shard, and what they say about a question (rules D3 and D4). In memory; the store
-// that holds it keeps the records on disk.
+// OwnerIndex: the owner records of one shard, and what they say about a question (D3, D4 and D5 of shard-store.ts). In
+// memory; the store that holds it keeps the records on disk.
 //
 //   O1. The most specific record that covers a filter decides: a spread over a pin over the longest hash prefix, the
 //       longest literal prefix among groups.

@@ -161,7 +161,7 @@ function performOne(
         effect.shard,
         () => effect.move,
         async () => {
-          // A refusal (D4) means that a later record is there: this one is a repetition or comes from a former owner.
+          // Refused (shard-store.ts D4): a later record is there, and this one is a repetition or comes from a former owner.
           const { shard, owner, move } = effect;
           await stores.on(shard, (store) => store.own(owner));
           return move === undefined
@@ -171,7 +171,7 @@ function performOne(
       );
     case 'disown':
       return settle(effect.kind, effect.shard, NO_MOVE, async () => {
-        // As with `own`: what is refused is not this task's to forget any more (D5).
+        // As with `own`: what is refused is not this task's to forget any more (shard-store.ts D5).
         await stores.on(effect.shard, (store) => store.disown(effect.slice, effect.right));
         return undefined;
       });

@@ -8,7 +8,8 @@
 //
 //   Durability: a write survives the death of the process at once, as the engine hands its write-ahead log to the
 //   operating system. It survives a power failure only with `sync`, which costs an fsync for each write. The default is no
-//   sync, since the changelog is the durable copy: a lost tail is replayed from the mark, which goes back with it (S1).
+//   sync, since the changelog is the durable copy: a lost tail is replayed from the mark, which goes back with it
+//   (store.ts S1).
 
 import { AppError } from '../schemas/errors.ts';
 import { type Checksum, seal, unseal } from './seal.ts';

@@ -212,9 +212,19 @@ describe('invariants', () => {
     expect(cited.length).toBeGreaterThan(20);
     const missing = cited.filter(({ at, id }) => {
       const files = FILES.filter((file) => `/${file}`.endsWith(`/${at}`));
-      return !files.some((file) => headerOf(file).includes(`//   ${id}. `));
+      return !files.some((file) => defines(file, id));
     });
     expect(missing.map(({ file, at, id }) => `${file} cites ${at} ${id}`)).toEqual([]);
+  });
+
+  test('one that is cited without a file is in the header of the file that cites it, or is cited there with its file', () => {
+    const wrong = FILES.filter((file) => !file.startsWith('test/')).flatMap((file) => {
+      const withFile = new Set(citationsIn(file).map(({ id }) => id));
+      const bare = commentsOf(SOURCES.get(file)!).match(/(?<![\w.])(?!I\d|V8)[A-Z]\d{1,2}(?![\w.])/g) ?? [];
+      const isKnown = (id: string): boolean => withFile.has(id) || defines(file, id);
+      return [...new Set(bare)].filter((id) => !isKnown(id)).map((id) => `${file}: ${id}`);
+    });
+    expect(wrong).toEqual([]);
   });
 });
 
@@ -283,6 +293,9 @@ function eachOf(ids: string): string[] {
 
 /** The comment that a file opens with. */
 const headerOf = (file: string): string => /^(?:\/\/.*\n)*/.exec(SOURCES.get(file)!)![0];
+
+/** Whether its header has a line that begins with the id. */
+const defines = (file: string, id: string): boolean => new RegExp(`^// {3}${id}[. ]`, 'm').test(headerOf(file));
 
 /** All comments, each on one line. */
 function commentsOf(source: string): string {

@@ -1,6 +1,6 @@
 // LevelDB store: the KEY_VALUE shard for concrete filters, one LevelDB folder each. keys.ts says where things lie.
 //
-//   L1. One write at a time: versions are read, judged and written with nothing in between (D1).
+//   L1. One write at a time: versions are read, judged and written with nothing in between (shard-store.ts D1).
 //   L2. A write is one LevelDB batch: it is there whole or not at all, and after `sync` it survives a power cut.
 //   L3. What is in memory is the owner records and the brokers' names; it changes after the batch that holds it is written.
 //   L4. Each value has a checksum over itself and its key (state/seal.ts), looked at whenever it is read: a flipped bit gives
@@ -73,7 +73,7 @@ type Delete = { readonly type: 'del'; readonly key: Buffer };
 
 /**
  * Opens the folder, or makes it. Throws STORE_FORMAT, STORE_CORRUPT, STORE_UNAVAILABLE when another process has it, or
- * SHARD_LOST and FLEET_MISMATCH when it is not what `opening` says (D7).
+ * SHARD_LOST and FLEET_MISMATCH when it is not what `opening` says (shard-store.ts D7).
  */
 export async function openLevelKv(folder: string, settings: LevelKvSettings): Promise<LocalShardStore> {
   const { opening } = settings;

@@ -7,8 +7,8 @@
 //   J2. A snapshot is written beside the running log and renamed when it is whole. Only then do older files go.
 //   J3. It is fuzzy: it may hold changes that are in log.<g> too. Changes are such that doing them again in order from
 //       any state between gives the last state: a row yields to a higher version alone, an erasure erases.
-//   J4. At opening a torn frame at the end of the newest log is cut off (F1); anything else that does not fit is
-//       refused with STORE_CORRUPT (F2), a folder of another version with STORE_FORMAT.
+//   J4. At opening a torn frame at the end of the newest log is cut off; anything else that does not fit is refused with
+//       STORE_CORRUPT (F1 and F2 of journal-records.ts), a folder of another version with STORE_FORMAT.
 //   J5. What the disk refuses is STORE_UNAVAILABLE, never a bug: a full disk costs the write that met it and no more. A log or
 //       snapshot that cannot be begun or ended leaves the older ones as they are; it is told, and tried again some records
 //       later.

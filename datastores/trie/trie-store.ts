@@ -44,7 +44,7 @@ const PAGE_ROWS = 1_000;
 
 /**
  * Opens the folder, or makes it. Throws STORE_CORRUPT, STORE_FORMAT, STORE_UNAVAILABLE when it is open already, or
- * SHARD_LOST and FLEET_MISMATCH when it is not what `opening` says (D7).
+ * SHARD_LOST and FLEET_MISMATCH when it is not what `opening` says (shard-store.ts D7).
  */
 export async function openTrieStore(folder: string, settings: TrieStoreSettings): Promise<LocalShardStore> {
   const { opening } = settings;

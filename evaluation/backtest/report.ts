@@ -37,7 +37,7 @@ export interface ComparedDataset extends Compared {
   readonly dataset: string;
 }
 
-/** Means over data sets (S3), model by model. */
+/** Means over data sets (score.ts S3), model by model. */
 export function meansOf(
   protocol: readonly SeriesProtocol[],
   rows: readonly ScoreRow[],

@@ -1,6 +1,6 @@
 // Route: subscription events to the shards that hold their slices. The hot path of the stage: every event passes here.
 //
-//   E1. An event is written to its slice's owner and, while the slice moves, to the other shard of the move too (M1).
+//   E1. An event is written to its slice's owner and, while the slice moves, to the move’s other shard too (move.ts M1).
 //   E2. Its version is its place in the subscriptions topic, whichever way it came: order on other topics means nothing.
 //       A trie event brings the life of that topic that it was read in.
 

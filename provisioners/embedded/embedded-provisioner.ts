@@ -181,7 +181,7 @@ class EmbeddedProvisioner implements Provisioner {
     }
   }
 
-  /** Why the shard must not go (D6). A store that cannot be read cannot say that nothing lives in it. */
+  /** Why the shard must not go (shard-store.ts D6). A store that cannot be read cannot say that nothing lives in it. */
   async #residentOf(shard: ShardId): Promise<string | undefined> {
     try {
       const file = await this.#read(shard);

@@ -58,7 +58,7 @@ export function fleetPlan(cluster: ClusterModel, kind: StoreKind): FleetPlan | u
   const orderRows = (leadMs + onceMs) / rowMs;
 
   const total = snapshot.totals[kind];
-  // Shards that are hotter than their load explains (B2), and slices that several shards are asked for.
+  // Shards that are hotter than their load explains (cluster-model.ts B2), and slices that several shards are asked for.
   const measured = sum(shards, (shard) => shard.nowPerSecond * shard.calibration);
   const factor = (total.now > 0 ? measured / total.now : 1) * (1 - lost.share);
   const ahead = { fromMs: leadMs, rowMs, rows: rowsNeeded(orderRows), factor };

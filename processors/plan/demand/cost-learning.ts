@@ -83,7 +83,7 @@ function askedOf(slices: Snapshot['slices']): Map<ShardId, Asked> {
 /** A store's own measurement is a mean over some time: a copy is in it for so long after it has ended. */
 const SETTLED_MS = 120_000;
 
-/** Shards that a move touches or has touched a short while ago (K2). */
+/** Shards that a move touches or has touched a short while ago (coefficients.ts K2). */
 function disturbedShards({ cell, rows, now }: Turn): Set<ShardId> {
   const disturbed = new Set<ShardId>();
   for (const id of [...cell.openMoves, ...cell.closedMoves]) {

@@ -136,7 +136,7 @@ export class Turn {
     return { term: this.cell.term!, planner: this.settings.planner };
   }
 
-  /** What is said from here on is above all that was said in any earlier term, and in `counted` (F4) if one can be. */
+  /** What is said from here on is above all that was said in any earlier term, and in `counted` if one can be (fence.ts F4). */
   newTerm(counted = 0): void {
     const { cell } = this;
     const term = cell.term ?? 0;
