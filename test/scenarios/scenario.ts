@@ -8,6 +8,8 @@
 //   wildcards base= peak= ...          look-ups in filters that begin with a wildcard
 //   group LEVEL [writes=yes] ...       look-ups in, or changes of, filters under one first level
 //     shapes: from= to= ramp= (a step, or a slope)   period= (a wave)   hourly=1.1 (growth)   shift= (minutes later)
+//     bytes= clients=   of each message, and for each write per second
+//   limits TYPE clientsMax= ...        of a type of the catalogue: further fields of it
 //   sweep count=N peak= each=          N topics, one after the other, each busy for so many minutes
 //   world provisioning= copy= keys=    minutes, seconds, keys of a slice
 //   prices at= TYPE=                   dollars an hour from then on
@@ -19,7 +21,7 @@
 //   run 120m
 
 import type { Cell } from '../../evaluation/what-if/cell.ts';
-import { catalogOf } from '../../processors/plan/cluster/catalog.ts';
+import { type Catalog, catalogOf } from '../../processors/plan/cluster/catalog.ts';
 import { cellOf } from '../../processors/plan/stage/rows.ts';
 import { shardsOf } from '../../processors/plan/stage/views.ts';
 import { eventTime, planId, shardId } from '../../schemas/ids.ts';
@@ -61,10 +63,10 @@ function resultOfCell(situation: string): string {
     const [first = ''] = rest;
     if (verb === 'run') minutes = Number.parseInt(first, 10);
     else if (verb === 'forecaster') world.forecaster = first as Forecaster;
-    else if (verb === 'settings') world.settings = settingsOf(named);
+    else if (verb === 'settings') world.settings = { ...world.settings, ...settingsOf(named) };
     else if (verb === 'topics') world.topics.push(...evenTopics(named));
-    else if (verb === 'topic')
-      world.topics.push({ topic: first, perSecond: shape(named), writes: named.writes === 'yes' });
+    else if (verb === 'topic') world.topics.push({ topic: first, perSecond: shape(named), ...asked(named) });
+    else if (verb === 'limits') world.settings = { ...world.settings, catalog: limited(world, first, named) };
     else if (verb === 'sweep') world.topics.push(...sweep(named));
     else if (verb === 'wildcards') world.wildcards = shape(named);
     else if (verb === 'group') world.groups = [...(world.groups ?? []), groupOf(first, named)];
@@ -105,8 +107,21 @@ function evenTopics(named: Named): World['topics'][number][] {
   return Array.from({ length: count }, (_, i) => ({
     topic: `${name}-${i}`,
     perSecond: (minute: number) => whole(minute) / count,
+    ...asked(named),
   }));
 }
+
+const asked = ({ writes, bytes, clients }: Named): Omit<World['topics'][number], 'topic' | 'perSecond'> => ({
+  writes: writes === 'yes',
+  bytes: Number(bytes ?? 0),
+  clients: Number(clients ?? 0),
+});
+
+/** The catalogue with limits of one type. */
+const limited = ({ settings: { catalog = CATALOG } = {} }: Partial<World>, name: string, named: Named): Catalog =>
+  catalogOf({
+    types: [...catalog.values()].map((type) => (type.name === name ? { ...type, ...settingsOf(named) } : type)),
+  });
 
 function sweep(named: Named): World['topics'][number][] {
   const each = Number(named.each);

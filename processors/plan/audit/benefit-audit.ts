@@ -10,13 +10,15 @@
 //
 // A promise is what the median of the forecast says; an action against the upper quantile alone is an insurance that
 // promises nothing, and does not count. Nor does balancing, which answers no overload, nor room for entries and memory,
-// which do not come and go with time.
+// which do not come and go with time, nor room for clients and bandwidth: what a review measures is operations.
 
 import { type EventTime, eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
 import type { Action } from '../cluster/actions.ts';
+import { FLOWING, limitOf } from '../cluster/catalog.ts';
 import { calibrationOf, type PlannedShard, type Snapshot } from '../cluster/cluster-model.ts';
 import { moveDollars, overloadDollars } from '../costs/cost.ts';
 import { heldShare } from '../demand/footprint.ts';
+import { addTo, emptySum, upperAt } from '../demand/utilisation-forecast.ts';
 import type { PlanSettings } from '../settings.ts';
 import { replicaOf } from '../stage/moves.ts';
 import {
@@ -110,8 +112,13 @@ function relief(turn: Turn, shard: ShardId, before: Snapshot): PromiseRow | unde
   let current = 0;
   let entries = 0;
   let bytes = 0;
+  const flows = { clients: emptySum(steps), bandwidth: emptySum(steps) };
   for (const slice of before.slices) {
     if (slice.shard !== shard) continue;
+    for (const flowing of FLOWING) {
+      const flow = slice.load[flowing];
+      if (flow !== undefined) addTo(flows[flowing], flow, 1);
+    }
     current += slice.load.now;
     entries += slice.entries;
     bytes += slice.bytes;
@@ -119,6 +126,11 @@ function relief(turn: Turn, shard: ShardId, before: Snapshot): PromiseRow | unde
   }
   if (heldShare({ entries, bytes }, planned.type, before.footprints[planned.kind]) > settings.safeUtilisation)
     return undefined;
+  for (const flowing of FLOWING) {
+    const safePerSecond = settings.safeUtilisation * limitOf(planned.type, flowing);
+    for (let k = 0; k < steps; k++)
+      if (upperAt(flows[flowing], k, settings.errorCorrelation, undefined) > safePerSecond) return undefined;
+  }
   const calibration = calibrationOf(planned, current, settings);
   const capacityPerSecond = safe(planned, settings);
   const stepsAbove = median.filter((load) => load * calibration > capacityPerSecond).length;

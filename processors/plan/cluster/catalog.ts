@@ -3,8 +3,9 @@
 //
 //   Q1. A type does no more operations than its disk: `iopsMax` operations of the disk, of which each operation takes
 //       `iosPerOperation`.
-//   Q2. What a file leaves out costs nothing and limits nothing: `storageBytes`, `iopsMax`, `dollarsPerMillionRequests`.
-//       A field that no type has is refused, since a price that is misspelt is a price that is not paid.
+//   Q2. What a file leaves out costs nothing and limits nothing: `storageBytes`, `iopsMax`, `clientsMax`,
+//       `bytesPerSecondMax`, `dollarsPerMillionRequests`. A field that no type has is refused, since a price that is
+//       misspelt is a price that is not paid.
 
 import { Type } from 'typebox';
 import { checked } from '../../../schemas/checked.ts';
@@ -24,6 +25,10 @@ export interface DatastoreType {
   readonly memoryBytes: number;
   /** 0: it keeps everything in memory. */
   readonly storageBytes: number;
+  /** Clients behind the subscription events of one window of rates, which cost it memory; 0: any number. */
+  readonly clientsMax: number;
+  /** Of the messages published to the topics of its slices, which its network has to bear; 0: any number. */
+  readonly bytesPerSecondMax: number;
   readonly dollarsPerHour: number;
   readonly dollarsPerProvisioning: number;
   readonly dollarsPerGibMoved: number;
@@ -61,6 +66,20 @@ export function typeNamed(catalog: Catalog, name: string): DatastoreType {
 /** The bytes of entries that an instance holds: on disk where it has one, else in memory. */
 export const bytesMax = (type: DatastoreType): number => type.storageBytes || type.memoryBytes;
 
+/** What an instance bears, beside operations, that comes and goes with the events: it is forecast as they are (demand.ts). */
+export type Flowing = 'clients' | 'bandwidth';
+export const FLOWING: readonly Flowing[] = ['clients', 'bandwidth'];
+export const isFlowing = (dimension: string): dimension is Flowing =>
+  dimension === 'clients' || dimension === 'bandwidth';
+
+/** How much of it an instance of the type bears at full load; infinite where the catalogue says nothing (Q2). */
+export const limitOf = (type: DatastoreType, flowing: Flowing): number =>
+  (flowing === 'clients' ? type.clientsMax : type.bytesPerSecondMax) || Number.POSITIVE_INFINITY;
+
+/** What some type limits, and so has to be followed. */
+export const limitedBy = (catalog: Catalog): readonly Flowing[] =>
+  FLOWING.filter((flowing) => [...catalog.values()].some((type) => limitOf(type, flowing) < Number.POSITIVE_INFINITY));
+
 /** Types that can hold slices of this kind, cheapest instance first. */
 export const typesOfKind = (catalog: Catalog, kind: StoreKind): DatastoreType[] =>
   [...catalog.values()]
@@ -83,6 +102,8 @@ const TYPE = Type.Object(
     dollarsPerGibMoved: amount(0),
     provisioningMs: amount(0),
     storageBytes: Type.Optional(amount(0)),
+    clientsMax: Type.Optional(amount(0)),
+    bytesPerSecondMax: Type.Optional(amount(0)),
     iopsMax: Type.Optional(amount(1)),
     iosPerOperation: Type.Optional(amount(1e-6)),
     dollarsPerMillionRequests: Type.Optional(amount(0)),
@@ -104,6 +125,8 @@ function typeOf(value: { readonly name: string }, path: string): DatastoreType {
     entriesMax: type.entriesMax,
     memoryBytes: type.memoryBytes,
     storageBytes: type.storageBytes ?? 0,
+    clientsMax: type.clientsMax ?? 0,
+    bytesPerSecondMax: type.bytesPerSecondMax ?? 0,
     dollarsPerHour: type.dollarsPerHour,
     dollarsPerProvisioning: type.dollarsPerProvisioning,
     dollarsPerGibMoved: type.dollarsPerGibMoved,

@@ -10,17 +10,28 @@ import type { EventTime, ShardId, SliceKey } from '../../../schemas/ids.ts';
 import type { StoreKind } from '../../../schemas/records.ts';
 import { type Cargo, requestDollarsPerHour, runningDollarsPerHour } from '../costs/cost.ts';
 import type { TotalLoads } from '../demand/ahead.ts';
-import { type HeavyGroup, type HeavyTopic, peakOf, wholeLoad } from '../demand/demand.ts';
+import {
+  type Flow,
+  type HeavyGroup,
+  type HeavyTopic,
+  type Load,
+  peakOf,
+  peakOfFlow,
+  wholeLoad,
+} from '../demand/demand.ts';
 import { type Footprint, heldShare, takenShare } from '../demand/footprint.ts';
 import {
+  addTo,
+  emptySum,
   type ShardLoad,
   type SliceLoad,
+  type TimedSum,
   type UtilisationForecast,
   utilisationForecastOf,
 } from '../demand/utilisation-forecast.ts';
 import type { PlanSettings } from '../settings.ts';
 import type { LeftShard, Spending } from '../stage/rows.ts';
-import type { Catalog, DatastoreType } from './catalog.ts';
+import { type Catalog, type DatastoreType, FLOWING, type Flowing, isFlowing, limitedBy, limitOf } from './catalog.ts';
 import type { Measured } from './lead-time.ts';
 
 /** Everything a plan is made from. */
@@ -110,10 +121,12 @@ export class ClusterModel {
   /** In order, but for the shards that have changed since. */
   #rooms: readonly Room[] = [];
   readonly #changedShards = new Set<ClusterShard>();
+  readonly #followed: readonly Flowing[];
 
   constructor(snapshot: Snapshot) {
     this.snapshot = snapshot;
     this.settings = snapshot.settings;
+    this.#followed = limitedBy(snapshot.catalog);
     this.moves = snapshot.moves;
     this.nextShard = snapshot.nextShard;
     this.sliceCount = snapshot.slices.length;
@@ -139,6 +152,7 @@ export class ClusterModel {
       median: new Float64Array(steps),
       spread: new Float64Array(steps),
       spreadSquares: new Float64Array(steps),
+      flows: { clients: this.#sumOf('clients'), bandwidth: this.#sumOf('bandwidth') },
       nowPerSecond: 0,
       entries: 0,
       bytes: 0,
@@ -233,6 +247,7 @@ export class ClusterModel {
   /** The share of its shard that a slice fills, in the dimension asked for. */
   shareOf(shard: ClusterShard, slice: PlannedSlice, dimension: UtilisationForecast['dimension']): number {
     if (dimension === 'entries') return slice.entries / shard.type.entriesMax;
+    if (isFlowing(dimension)) return peakOfFlow(slice.load, dimension) / limitOf(shard.type, dimension);
     if (dimension !== 'operations') return takenShare(slice, shard.type, this.#footprintOf(shard.type));
     return (peakOf(slice.load).perSecond * shard.calibration) / shard.type.operationsPerSecond;
   }
@@ -251,8 +266,13 @@ export class ClusterModel {
     const limit = this.placeLimit;
     return (
       peakOf(slice.load).perSecond * calibration <= limit * type.operationsPerSecond &&
-      heldShare(slice, type, this.#footprintOf(type)) <= limit
+      heldShare(slice, type, this.#footprintOf(type)) <= limit &&
+      flowsFit(type, slice.load, limit)
     );
+  }
+
+  #sumOf(flowing: Flowing): TimedSum | undefined {
+    return this.#followed.includes(flowing) ? { now: 0, ...emptySum(this.settings.horizonSteps) } : undefined;
   }
 
   #settle({ ledger, now, settings }: Snapshot): void {
@@ -306,14 +326,22 @@ export function sumOnto(shard: ClusterShard, { load, entries, bytes }: PlannedSl
   shard.nowPerSecond += sign * load.now;
   shard.entries += sign * entries;
   shard.bytes += sign * bytes;
-  const { median, spread, spreadSquares } = shard;
-  for (let k = 0; k < median.length; k++) {
-    const own = load.spread[k]!;
-    median[k]! += sign * load.median[k]!;
-    spread[k]! += sign * own;
-    spreadSquares[k]! += sign * own * own;
-  }
+  addTo(shard, load, sign);
+  const { clients, bandwidth } = shard.flows;
+  if (clients !== undefined) addTimed(clients, load.clients, sign);
+  if (bandwidth !== undefined) addTimed(bandwidth, load.bandwidth, sign);
 }
+
+function addTimed(sum: TimedSum, flow: Flow | undefined, sign: 1 | -1): void {
+  if (flow === undefined) return;
+  sum.now += sign * flow.now;
+  addTo(sum, flow, sign);
+}
+
+/** Whether an empty shard of the type bears what comes with the load. */
+const flowsFit = (type: DatastoreType, load: Load, limit: number): boolean =>
+  (load.clients === undefined && load.bandwidth === undefined) ||
+  FLOWING.every((flowing) => peakOfFlow(load, flowing) <= limit * limitOf(type, flowing));
 
 /** What a move of the slice carries; its load is the mean of the horizon. */
 export const cargoOf = ({ bytes, entries, load }: PlannedSlice): Cargo => ({

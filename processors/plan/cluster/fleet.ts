@@ -4,7 +4,8 @@
 //   F1. What is bought here is needed by the quantiles of the forecast at the end of the lead time; what is needed by one
 //       shard alone, or by measurement, is bought by the reliefs (placement.ts), beside it and whatever it says.
 //   F2. A shard carries what is placed on it: less than its safe capacity, for slices fit no shard exactly.
-//   F3. Entries and memory are counted as they are: nothing forecasts them.
+//   F3. Entries and memory are counted as they are: nothing forecasts them. Clients and bandwidth count as the most that the
+//       horizon foresees: shards that they will be needed for stay, and are bought by the reliefs when it is time.
 //   F4. A slice that no type can carry and that cannot be halved has a shard to itself, as far as this goes: more shards
 //       would not help it.
 //   F5. More shards are bought for what can go to them. The load of a topic that is too hot for the cheapest type is a
@@ -16,10 +17,11 @@ import { allocationCost, type Cargo, type Cost, moveCost, outlayOf } from '../co
 import { rowsAhead } from '../demand/ahead.ts';
 import { peakOf } from '../demand/demand.ts';
 import { instancesHolding } from '../demand/footprint.ts';
+import { addTo, emptySum, upperAt } from '../demand/utilisation-forecast.ts';
 import { planShards, rowsNeeded, SHORTAGE_RATIOS, shardChange } from '../search/provisioning.ts';
 import { shardNumbered } from '../stage/rows.ts';
 import type { Action } from './actions.ts';
-import { type DatastoreType, typesOfKind } from './catalog.ts';
+import { type DatastoreType, FLOWING, type Flowing, limitOf, typesOfKind } from './catalog.ts';
 import { type ClusterModel, type ClusterShard, cargoOfShard } from './cluster-model.ts';
 import { allocationLeadMs, moveLeadMs } from './lead-time.ts';
 
@@ -68,8 +70,9 @@ export function fleetPlan(cluster: ClusterModel, kind: StoreKind): FleetPlan | u
   const made = planShards(forecast, { capacity: unitPerSecond, orderRows, shortagePrice }, decided);
 
   const units = Math.max(made.shards, heldUnits(cluster, shards, unit));
+  const kept = Math.max(units, ...FLOWING.map((flowing) => flowUnits(cluster, shards, unit, flowing)));
   return {
-    capacityPerSecond: units * unitPerSecond + lost.carriedPerSecond,
+    capacityPerSecond: kept * unitPerSecond + lost.carriedPerSecond,
     missingPerSecond: Math.max(0, units - decided) * unitPerSecond,
     forecastPerSecond: forecast.quantiles[2]!,
     servesAt: eventTime(snapshot.now + leadMs),
@@ -228,6 +231,29 @@ const cargoOfAll = (shards: readonly ClusterShard[], share: number): Cargo => {
 function heldUnits(cluster: ClusterModel, shards: readonly ClusterShard[], unit: DatastoreType): number {
   const held = { entries: sum(shards, ({ entries }) => entries), bytes: sum(shards, ({ bytes }) => bytes) };
   return instancesHolding(held, unit, cluster.snapshot.footprints[unit.kind], cluster.placeLimit);
+}
+
+/** F3; but for slices that no type can bear (F4). */
+function flowUnits(
+  cluster: ClusterModel,
+  shards: readonly ClusterShard[],
+  unit: DatastoreType,
+  flowing: Flowing,
+): number {
+  const limit = limitOf(unit, flowing);
+  if (limit === Number.POSITIVE_INFINITY) return 0;
+  const { errorCorrelation: r, horizonSteps: steps } = cluster.settings;
+  const largest =
+    cluster.placeLimit * Math.max(...typesToBuy(cluster, unit.kind).map((type) => limitOf(type, flowing)));
+  const together = emptySum(steps);
+  for (const { slices } of shards)
+    for (const { load } of slices.values()) {
+      const flow = load[flowing];
+      if (flow !== undefined && peakOf(flow).perSecond <= largest) addTo(together, flow, 1);
+    }
+  let most = 0;
+  for (let k = 0; k < steps; k++) most = Math.max(most, upperAt(together, k, r, undefined));
+  return Math.ceil(most / (cluster.placeLimit * limit) - EPSILON);
 }
 
 /** What of the load could go to empty shards of the type: hash slices split, but not the hot topics in them. */

@@ -1,23 +1,27 @@
 // Capacity: a move never makes its target too full, at any time of the horizon.
 
 import { type Constraint, refusal } from '../cluster/actions.ts';
+import type { UtilisationForecast } from '../demand/utilisation-forecast.ts';
 
 export const capacity: Constraint = (cluster, action) => {
   if (action.kind === 'RESIZE') {
     const shard = cluster.shards.get(action.shard)!;
-    const needed = cluster.utilisation({ ...shard, type: action.type }).utilisation;
-    return needed <= cluster.settings.safeUtilisation
+    const needed = cluster.utilisation({ ...shard, type: action.type });
+    return needed.utilisation <= cluster.settings.safeUtilisation
       ? undefined
-      : refusal(action, 'capacity', `${action.type.name} would be ${Math.round(needed * 100)} % full.`);
+      : refusal(action, 'capacity', `${action.type.name} would be ${fullText(needed)}.`);
   }
   if (action.kind !== 'MOVE') return undefined;
   const target = cluster.shards.get(action.to)!;
-  const after = cluster.utilisation(target, action.slice).utilisation;
-  return after <= cluster.placeLimit
+  const after = cluster.utilisation(target, action.slice);
+  return after.utilisation <= cluster.placeLimit
     ? undefined
     : refusal(
         action,
         'capacity',
-        `${target.id} would be ${Math.round(after * 100)} % full, of at most ${Math.round(cluster.placeLimit * 100)} %.`,
+        `${target.id} would be ${fullText(after)}, of at most ${Math.round(cluster.placeLimit * 100)} %.`,
       );
 };
+
+const fullText = ({ utilisation, dimension }: UtilisationForecast): string =>
+  `${Math.round(utilisation * 100)} % full${dimension === 'operations' ? '' : ` of ${dimension}`}`;

@@ -2,6 +2,7 @@
 // what is measured now counts as a crossing now: the reactive net under the forecast.
 
 import { type EventTime, eventTime } from '../../../schemas/ids.ts';
+import { isFlowing, limitOf } from '../cluster/catalog.ts';
 import type { ClusterModel, ClusterShard } from '../cluster/cluster-model.ts';
 import { overloadDollars } from '../costs/cost.ts';
 import { riskAt, type UtilisationForecast } from './utilisation-forecast.ts';
@@ -14,6 +15,8 @@ export interface Trouble {
   readonly peakPerSecond: number;
   /** Safe capacity. */
   readonly capacityPerSecond: number;
+  /** The same of what there is too much of, where that comes and goes. */
+  readonly capacity: number;
   /** Share of the shard that must go, in `dimension`. */
   readonly excess: number;
   readonly dimension: UtilisationForecast['dimension'];
@@ -29,14 +32,19 @@ export function troubleOf(cluster: ClusterModel, shard: ClusterShard): Trouble |
   const { settings, snapshot } = cluster;
   const bucketMs = settings.horizonMs / settings.horizonSteps;
   const capacityPerSecond = settings.safeUtilisation * shard.type.operationsPerSecond;
-  const measured = utilisation.dimension !== 'operations' || shard.nowPerSecond * shard.calibration > capacityPerSecond;
+  const { dimension } = utilisation;
+  const capacity = isFlowing(dimension) ? settings.safeUtilisation * limitOf(shard.type, dimension) : capacityPerSecond;
+  const measured = isFlowing(dimension)
+    ? (shard.flows[dimension]?.now ?? 0) > capacity
+    : dimension !== 'operations' || shard.nowPerSecond * shard.calibration > capacityPerSecond;
   const trouble = {
     crossingAt: eventTime(measured ? snapshot.now : Math.floor(snapshot.now + utilisation.crossingStep * bucketMs)),
     measured,
     peakPerSecond: utilisation.peakPerSecond,
     capacityPerSecond,
+    capacity,
     excess: utilisation.utilisation - settings.safeUtilisation,
-    dimension: utilisation.dimension,
+    dimension,
     utilisation: utilisation.utilisation,
   };
   return { ...trouble, overloadDollars: expectedOverloadDollars(cluster, shard, trouble, settings.horizonMs) };
@@ -53,8 +61,10 @@ export function expectedOverloadDollars(
   const bucketMs = horizonMs / horizonSteps;
   let overloadedMs = 0;
   for (let k = 0; k < horizonSteps && k * bucketMs < untilMs; k++) {
-    const certain = trouble.dimension !== 'operations' || (trouble.measured && k === 0);
-    overloadedMs += (certain ? 1 : riskAt(shard, k, cluster.settings)) * Math.min(bucketMs, untilMs - k * bucketMs);
+    const { dimension, measured } = trouble;
+    const passes = dimension === 'operations' || isFlowing(dimension);
+    const risk = !passes || (measured && k === 0) ? 1 : riskAt(shard, k, cluster.settings, dimension);
+    overloadedMs += risk * Math.min(bucketMs, untilMs - k * bucketMs);
   }
   return overloadDollars(overloadedMs, cluster.settings);
 }
@@ -71,9 +81,12 @@ export function troubledShards(cluster: ClusterModel, measured: boolean): Cluste
 /** The trouble in words. */
 export function troubleText(trouble: Trouble, shard: ClusterShard, now: EventTime): string {
   const percent = Math.round(trouble.utilisation * 100);
-  if (trouble.dimension !== 'operations') return `${shard.id} is ${percent} % full of ${trouble.dimension}`;
+  const { dimension } = trouble;
+  if (dimension !== 'operations' && !isFlowing(dimension)) return `${shard.id} is ${percent} % full of ${dimension}`;
   const when = trouble.measured ? 'now, as measured' : `${soonText(trouble.crossingAt - now)} by the forecast`;
-  return `${shard.id} goes above its safe ${Math.round(trouble.capacityPerSecond)} operations/s ${when}, to ${percent} % of its capacity`;
+  return `${shard.id} goes above its safe ${Math.round(trouble.capacity)} ${UNITS[dimension]} ${when}, to ${percent} % of its capacity`;
 }
+
+const UNITS = { operations: 'operations/s', clients: 'clients', bandwidth: 'bytes/s of bandwidth' };
 
 const soonText = (ms: number): string => (ms < 60_000 ? 'within a minute' : `in ${Math.round(ms / 60_000)} min`);

@@ -7,6 +7,9 @@
 //       over all of the horizon. Without a trusted forecast it is what is measured, at every step.
 //   E4. A bucket counts as the mean of its steps: where one series ends and another begins within it, both at their highest
 //       would be a load that never is.
+//   E5. Clients and bytes are foreseen as the events that they come with: so many for each as were counted last. Events of
+//       the same clients bring fewer new ones, and a client of several slices counts in each: these are the most there are.
+//       They are followed only where a type of the catalogue limits them.
 //
 // Loads are operations of the catalogue per second (coefficients.ts), in buckets of the horizon, as a median and a spread
 // above it, so that a shard can add up its slices (cluster-model.ts). Arrays are shared and filled in place: 100,000 slices.
@@ -22,19 +25,24 @@ import {
   spreadSlices,
 } from '../../../state/keys.ts';
 import { SliceTree } from '../../../state/slice-tree.ts';
+import { type Flowing, limitedBy } from '../cluster/catalog.ts';
 import type { PlanSettings } from '../settings.ts';
 import type { SeriesForecast } from '../stage/rows.ts';
 import { type Costs, lookupCost, type OperationCosts } from './coefficients.ts';
 import { type LookupWork, usualLookupWork } from './lookup-work.ts';
 
-/** Load over the horizon: `median[k]` and `spread[k]` (upper quantile less median) for bucket k, and as measured now. */
-export interface Load {
+/** An amount over the horizon: `median[k]` and `spread[k]` (upper quantile less median) for bucket k, and as measured now. */
+export interface Flow {
   now: number;
+  readonly median: Float32Array;
+  readonly spread: Float32Array;
+}
+
+/** Operations per second over the horizon, and what comes with them (E5). */
+export interface Load extends Flow, Record<Flowing, Flow | undefined> {
   /** What of `now` are look-ups, and what unsubscribes; the rest but for what entries cost are subscribes. */
   lookups: number;
   unsubscribes: number;
-  readonly median: Float32Array;
-  readonly spread: Float32Array;
 }
 
 /** What is known of one series: forecasts of its two signals, and the latest surge above them. */
@@ -43,7 +51,10 @@ export interface SeriesFacts {
   readonly subscriptions: SeriesForecast | undefined;
   /** Of the events that `subscriptions` foresees; absent while nobody has counted them apart. */
   readonly unsubscribeShare?: number | undefined;
+  /** Clients for each event per second. */
+  readonly clientsPerRate?: number | undefined;
   readonly publishes: SeriesForecast | undefined;
+  readonly bytesPerPublish?: number | undefined;
   readonly surge: Surge | undefined;
 }
 
@@ -81,34 +92,68 @@ export interface Demand {
 /** A series that no forecast has spoken of for so long has no rate any more. */
 export const STALE_MS = 600_000;
 
+const emptyFlow = (steps: number): Flow => ({
+  now: 0,
+  median: new Float32Array(steps),
+  spread: new Float32Array(steps),
+});
+
 export const emptyLoad = (steps: number): Load => ({
   now: 0,
   lookups: 0,
   unsubscribes: 0,
   median: new Float32Array(steps),
   spread: new Float32Array(steps),
+  clients: undefined,
+  bandwidth: undefined,
 });
 
-/** So many that share two arrays: a plan has one for each slice, and 200,000 small buffers take longer to collect than to fill. */
-export function emptyLoads(count: number, steps: number): Load[] {
+/** So many that share their arrays: a plan has one for each slice, and 200,000 small buffers take longer to collect than to fill. */
+export function emptyLoads(count: number, steps: number, followed: readonly Flowing[]): Load[] {
   const medians = new Float32Array(count * steps);
   const spreads = new Float32Array(count * steps);
-  return Array.from({ length: count }, (_, i) => ({
-    now: 0,
-    lookups: 0,
-    unsubscribes: 0,
-    median: medians.subarray(i * steps, (i + 1) * steps),
-    spread: spreads.subarray(i * steps, (i + 1) * steps),
-  }));
+  const loads = Array.from(
+    { length: count },
+    (_, i): Load => ({
+      now: 0,
+      lookups: 0,
+      unsubscribes: 0,
+      median: medians.subarray(i * steps, (i + 1) * steps),
+      spread: spreads.subarray(i * steps, (i + 1) * steps),
+      clients: undefined,
+      bandwidth: undefined,
+    }),
+  );
+  for (const flowing of followed)
+    for (const [i, { now, median, spread }] of emptyLoads(count, steps, []).entries())
+      loads[i]![flowing] = { now, median, spread };
+  return loads;
 }
 
-/** target += source x factor, never below zero. */
-export function addLoad(target: Load, source: Load, factor = 1): void {
+/** target += source x factor, never below zero; clients come with the writes and bytes with the look-ups in it (E5). */
+export function addLoad(
+  target: Load,
+  source: Load,
+  factor = 1,
+  clientsFactor = factor,
+  bandwidthFactor = factor,
+): void {
+  addFlow(target, source, factor);
+  target.lookups = Math.max(0, target.lookups + source.lookups * factor);
+  target.unsubscribes = Math.max(0, target.unsubscribes + source.unsubscribes * factor);
+  if (source.clients !== undefined) addFlowing(target, source, 'clients', clientsFactor);
+  if (source.bandwidth !== undefined) addFlowing(target, source, 'bandwidth', bandwidthFactor);
+}
+
+function addFlowing(target: Load, source: Load, flowing: Flowing, factor: number): void {
+  target[flowing] ??= emptyFlow(target.median.length);
+  addFlow(target[flowing], source[flowing]!, factor);
+}
+
+function addFlow(target: Flow, source: Flow, factor: number): void {
   const { median, spread } = target;
   const { median: addedMedian, spread: addedSpread } = source;
   target.now = Math.max(0, target.now + source.now * factor);
-  target.lookups = Math.max(0, target.lookups + source.lookups * factor);
-  target.unsubscribes = Math.max(0, target.unsubscribes + source.unsubscribes * factor);
   for (let k = 0; k < median.length; k++) {
     median[k] = Math.max(0, median[k]! + addedMedian[k]! * factor);
     spread[k] = Math.max(0, spread[k]! + addedSpread[k]! * factor);
@@ -118,27 +163,27 @@ export function addLoad(target: Load, source: Load, factor = 1): void {
 /** What each of two is asked for that share the look-ups of a slice: half of them, and every write. */
 export function halfLoad(load: Load): Load {
   const { lookups, unsubscribes } = load;
-  return { ...scaledLoad(load, 1 - lookupShare(load) / 2), lookups: lookups / 2, unsubscribes };
+  return { ...scaledLoad(load, 1 - lookupShare(load) / 2, 1, 1 / 2), lookups: lookups / 2, unsubscribes };
 }
 
 /** What `halfLoad` has made a half of. */
 export function wholeLoad(half: Load): Load {
   const { lookups, unsubscribes } = half;
-  return { ...scaledLoad(half, 1 + lookupShare(half)), lookups: lookups * 2, unsubscribes };
+  return { ...scaledLoad(half, 1 + lookupShare(half), 1, 2), lookups: lookups * 2, unsubscribes };
 }
 
 /** The share of a load that is look-ups; all of it while nothing is asked. */
 export const lookupShare = ({ now, lookups }: Load): number => (now > 0 ? Math.min(1, lookups / now) : 1);
 
 /** A copy of the load, scaled. */
-export function scaledLoad(load: Load, factor: number): Load {
+export function scaledLoad(load: Load, factor: number, clientsFactor = factor, bandwidthFactor = factor): Load {
   const scaled = emptyLoad(load.median.length);
-  addLoad(scaled, load, factor);
+  addLoad(scaled, load, factor, clientsFactor, bandwidthFactor);
   return scaled;
 }
 
 /** The highest planned load of one slice over the horizon, with the bucket it falls in. */
-export function peakOf(load: Load): { readonly perSecond: number; readonly step: number } {
+export function peakOf(load: Flow): { readonly perSecond: number; readonly step: number } {
   let step = 0;
   let perSecond = load.now;
   for (let k = 0; k < load.median.length; k++) {
@@ -150,6 +195,12 @@ export function peakOf(load: Load): { readonly perSecond: number; readonly step:
   }
   return { perSecond, step };
 }
+
+/** The highest of what comes with the load. */
+export const peakOfFlow = (load: Load, flowing: Flowing): number => {
+  const flow = load[flowing];
+  return flow === undefined ? 0 : peakOf(flow).perSecond;
+};
 
 /** A slice that is asked; `reach` is that of look-ups in its trie, where the trie has said. */
 export interface AskedSlice {
@@ -193,7 +244,8 @@ export function demandOf(
     settings.partitions,
     slices.map(({ slice }) => slice),
   );
-  const empty = emptyLoads(slices.length, steps);
+  const followed = limitedBy(settings.catalog);
+  const empty = emptyLoads(slices.length, steps, followed);
   const loads = new Map<SliceKey, Load>(slices.map(({ slice }, i) => [slice, empty[i]!]));
   const leaves: { partition: number; bits: string; load: Load }[] = [];
   const topics: { filter: string; writes: Load; lookups: Load }[] = [];
@@ -212,6 +264,7 @@ export function demandOf(
     const perLookup = lookupCost(costs[kind], usualLookupWork(kind, settings.coefficients));
     fill(writes, fact.subscriptions, surge?.subscriptionsPerSecond ?? 0, perEvent, settings, now);
     fill(lookups, fact.publishes, surge?.publishesPerSecond ?? 0, perLookup, settings, now);
+    if (followed.length > 0) addFlows(writes, lookups, followed, fact, settings, now);
     if (perEvent > 0) writes.unsubscribes = writes.now * (unsubscribe / perEvent);
     lookups.lookups = lookups.now;
     if (slice.kind === 'hash') {
@@ -235,6 +288,26 @@ export function demandOf(
   return { loads, heavyTopics, heavyGroups, distrust };
 }
 
+/** Clients to the writes, and bytes to the look-ups (E5). */
+function addFlows(
+  writes: Load,
+  lookups: Load,
+  followed: readonly Flowing[],
+  { subscriptions, clientsPerRate = 0, publishes, bytesPerPublish = 0, surge }: SeriesFacts,
+  settings: PlanSettings,
+  now: EventTime,
+): void {
+  const steps = settings.horizonSteps;
+  if (followed.includes('clients') && clientsPerRate > 0) {
+    writes.clients = emptyFlow(steps);
+    fill(writes.clients, subscriptions, surge?.subscriptionsPerSecond ?? 0, clientsPerRate, settings, now);
+  }
+  if (followed.includes('bandwidth') && bytesPerPublish > 0) {
+    lookups.bandwidth = emptyFlow(steps);
+    fill(lookups.bandwidth, publishes, surge?.publishesPerSecond ?? 0, bytesPerPublish, settings, now);
+  }
+}
+
 /** What entries cost by being there; no forecast changes that. */
 function addStanding(load: Load, perSecond: number): void {
   load.now += perSecond;
@@ -256,9 +329,9 @@ export function isInSight(
   return step >= 0 && upper[step]! >= measuredPerSecond;
 }
 
-/** The buckets of one forecast, in operations (E3, E4). */
+/** The buckets of one forecast, in operations, or in what comes with them (E3, E4). */
 function fill(
-  load: Load,
+  load: Flow,
   forecast: SeriesForecast | undefined,
   surgePerSecond: number,
   cost: number,
@@ -402,7 +475,7 @@ function spreadGroups(
     const rootKey = `w/${partition}/` as SliceKey;
     const root = loads.get(rootKey);
     if (root === undefined) continue;
-    if (prefix === '' || partition !== asksAll) addLoad(root, lookups, reachFactorOf(rootKey));
+    if (prefix === '' || partition !== asksAll) addLoad(root, lookups, reachFactorOf(rootKey), 1, 1);
     const under = carved.get(series);
     if (prefix === '' || under === undefined) {
       addLoad(root, writes);
@@ -412,8 +485,9 @@ function spreadGroups(
     // Groups deeper than any series have their share of the first level, by entries.
     const total = under.reduce((sum, each) => sum + each.entries + 1, 0);
     for (const { slice, entries } of under) {
+      const asked = slice === series ? 1 : (entries + 1) / total;
       addLoad(loads.get(slice)!, writes, (entries + 1) / total);
-      addLoad(loads.get(slice)!, lookups, (slice === series ? 1 : (entries + 1) / total) * reachFactorOf(slice));
+      addLoad(loads.get(slice)!, lookups, asked * reachFactorOf(slice), asked, asked);
     }
   }
   return heavy;

@@ -5,17 +5,28 @@
 //   F2. A forecast between and beyond its median and its upper quantile is log-logistic (Fisk, 1961): the risk of a load
 //       above c is 1 / (1 + (c/median)^s), with s as the upper quantile says. Its tail is that of loads with flash crowds.
 
-import type { DatastoreType } from '../cluster/catalog.ts';
+import { type DatastoreType, FLOWING, type Flowing, limitOf } from '../cluster/catalog.ts';
 import type { PlanSettings } from '../settings.ts';
-import type { Load } from './demand.ts';
+import type { Flow, Load } from './demand.ts';
 import { baseShare, type Footprint, takenShare } from './footprint.ts';
 
-/** What is on a shard together, bucket by bucket. */
-export interface ShardLoad {
-  type: DatastoreType;
+/** What the flows of some slices are together over the horizon (F1). */
+export interface FlowSum {
   readonly median: Float64Array;
   readonly spread: Float64Array;
   readonly spreadSquares: Float64Array;
+}
+
+/** With what of them is there now. */
+export interface TimedSum extends FlowSum {
+  now: number;
+}
+
+/** What is on a shard together, bucket by bucket. */
+export interface ShardLoad extends FlowSum {
+  type: DatastoreType;
+  /** What comes with the operations; absent where no type of the catalogue limits it. */
+  readonly flows: Readonly<Record<Flowing, TimedSum | undefined>>;
   nowPerSecond: number;
   entries: number;
   bytes: number;
@@ -38,7 +49,7 @@ export interface UtilisationForecast {
   /** The first bucket above safe utilisation; -1 for none. */
   readonly crossingStep: number;
   /** What is fullest at the peak. */
-  readonly dimension: 'operations' | 'entries' | 'memory' | 'storage';
+  readonly dimension: 'operations' | 'entries' | 'memory' | 'storage' | Flowing;
 }
 
 export function utilisationForecastOf(
@@ -54,7 +65,7 @@ export function utilisationForecastOf(
   const safe = safeUtilisation * type.operationsPerSecond;
   let crossingStep = peakPerSecond > safe ? 0 : -1;
   for (let k = 0; k < shard.median.length; k++) {
-    const perSecond = upperAt(shard, k, errorCorrelation, plus) * calibration;
+    const perSecond = upperAt(shard, k, errorCorrelation, plus?.load) * calibration;
     if (perSecond > safe && crossingStep < 0) crossingStep = k;
     if (perSecond > peakPerSecond) {
       peakPerSecond = perSecond;
@@ -65,11 +76,56 @@ export function utilisationForecastOf(
   const held = { entries: shard.entries + (plus?.entries ?? 0), bytes: shard.bytes + (plus?.bytes ?? 0) };
   const entries = held.entries / type.entriesMax;
   const bytes = baseShare(type, footprint) + takenShare(held, type, footprint);
-  const utilisation = Math.max(operations, entries, bytes);
+  let utilisation = Math.max(operations, entries, bytes);
   const place = type.storageBytes > 0 ? 'storage' : 'memory';
-  const dimension = utilisation === operations ? 'operations' : utilisation === entries ? 'entries' : place;
+  let dimension: UtilisationForecast['dimension'] =
+    utilisation === operations ? 'operations' : utilisation === entries ? 'entries' : place;
   if (Math.max(entries, bytes) > safeUtilisation) crossingStep = 0;
+  for (const flowing of FLOWING) {
+    const sum = shard.flows[flowing];
+    if (sum === undefined) continue;
+    const course = courseOf(sum, plus?.load[flowing], limitOf(type, flowing), settings);
+    if (course.crossingStep >= 0 && (crossingStep < 0 || course.crossingStep < crossingStep))
+      crossingStep = course.crossingStep;
+    if (course.utilisation <= utilisation) continue;
+    utilisation = course.utilisation;
+    dimension = flowing;
+  }
   return { utilisation, peakPerSecond, peakStep, crossingStep, dimension };
+}
+
+export const emptySum = (steps: number): FlowSum => ({
+  median: new Float64Array(steps),
+  spread: new Float64Array(steps),
+  spreadSquares: new Float64Array(steps),
+});
+
+/** Adds a flow to a sum, or takes it off. */
+export function addTo({ median, spread, spreadSquares }: FlowSum, flow: Flow, sign: 1 | -1): void {
+  for (let k = 0; k < median.length; k++) {
+    const own = flow.spread[k]!;
+    median[k]! += sign * flow.median[k]!;
+    spread[k]! += sign * own;
+    spreadSquares[k]! += sign * own * own;
+  }
+}
+
+/** How full a shard gets of something that it bears so much of. */
+function courseOf(
+  sum: TimedSum,
+  plus: Flow | undefined,
+  limit: number,
+  { errorCorrelation, safeUtilisation }: PlanSettings,
+): Pick<UtilisationForecast, 'utilisation' | 'crossingStep'> {
+  const safe = safeUtilisation * limit;
+  let peak = sum.now + (plus?.now ?? 0);
+  let crossingStep = peak > safe ? 0 : -1;
+  for (let k = 0; k < sum.median.length; k++) {
+    const upper = upperAt(sum, k, errorCorrelation, plus);
+    if (upper > safe && crossingStep < 0) crossingStep = k;
+    if (upper > peak) peak = upper;
+  }
+  return { utilisation: peak / limit, crossingStep };
 }
 
 /** No more than the utilisation with the slice, from the bucket alone that is the peak without it. */
@@ -79,23 +135,32 @@ export function utilisationAtLeast(
   slice: SliceLoad,
   settings: PlanSettings,
 ): number {
-  const perSecond = upperAt(shard, utilisation.peakStep, settings.errorCorrelation, slice) * shard.calibration;
+  const perSecond = upperAt(shard, utilisation.peakStep, settings.errorCorrelation, slice.load) * shard.calibration;
   return Math.max(utilisation.utilisation, perSecond / shard.type.operationsPerSecond);
 }
 
-/** The probability that the shard is above safe capacity in a bucket (F2). */
-export function riskAt(shard: Readonly<ShardLoad>, step: number, settings: PlanSettings): number {
+/** The probability that the shard is above safe capacity in a bucket (F2), of operations or of what comes with them. */
+export function riskAt(
+  shard: Readonly<ShardLoad>,
+  step: number,
+  settings: PlanSettings,
+  dimension: 'operations' | Flowing = 'operations',
+): number {
   const { errorCorrelation, safeUtilisation, upperQuantile } = settings;
-  const median = shard.median[step]! * shard.calibration + FEW;
-  const upper = upperAt(shard, step, errorCorrelation, undefined) * shard.calibration + FEW;
-  const safe = safeUtilisation * shard.type.operationsPerSecond + FEW;
+  const isOperations = dimension === 'operations';
+  const sum = isOperations ? shard : shard.flows[dimension]!;
+  const calibration = isOperations ? shard.calibration : 1;
+  const limit = isOperations ? shard.type.operationsPerSecond : limitOf(shard.type, dimension);
+  const median = sum.median[step]! * calibration + FEW;
+  const upper = upperAt(sum, step, errorCorrelation, undefined) * calibration + FEW;
+  const safe = safeUtilisation * limit + FEW;
   const steepness = Math.log(upperQuantile / (1 - upperQuantile)) / Math.max(SPREAD_MIN, Math.log(upper / median));
   return 1 / (1 + (safe / median) ** steepness);
 }
 
 /** The least distance of median and upper quantile, in logarithms: no load is known better than that. */
 const SPREAD_MIN = 0.02;
-/** Operations per second that are as good as none, so that a median of nothing has a risk too. */
+/** Operations per second, clients or bytes per second that are as good as none, so that a median of nothing has a risk too. */
 const FEW = 1;
 
 /** What spreads come to together, by their sum and the sum of their squares (F1). */
@@ -103,10 +168,10 @@ export const spreadOf = (sum: number, squares: number, r: number): number =>
   Math.sqrt(Math.max(0, (1 - r) * squares + r * sum * sum));
 
 /** The upper quantile of one bucket (F1). */
-function upperAt(shard: Readonly<ShardLoad>, step: number, r: number, plus: SliceLoad | undefined): number {
-  const extra = plus === undefined ? 0 : plus.load.spread[step]!;
-  const spread = shard.spread[step]! + extra;
-  const squares = shard.spreadSquares[step]! + extra * extra;
-  const median = shard.median[step]! + (plus === undefined ? 0 : plus.load.median[step]!);
+export function upperAt(sum: FlowSum, step: number, r: number, plus: Flow | undefined): number {
+  const extra = plus === undefined ? 0 : plus.spread[step]!;
+  const spread = sum.spread[step]! + extra;
+  const squares = sum.spreadSquares[step]! + extra * extra;
+  const median = sum.median[step]! + (plus === undefined ? 0 : plus.median[step]!);
   return median + spreadOf(spread, squares, r);
 }

@@ -3,7 +3,7 @@
 
 import type { Alternative } from '../../../schemas/records.ts';
 import type { Action, Facts, factsOfTrouble } from '../cluster/actions.ts';
-import { bytesMax, type DatastoreType, typesOfKind } from '../cluster/catalog.ts';
+import { bytesMax, type DatastoreType, FLOWING, isFlowing, limitOf, typesOfKind } from '../cluster/catalog.ts';
 import { type ClusterModel, type ClusterShard, cargoOfShard, type PlannedSlice } from '../cluster/cluster-model.ts';
 import { allocationLeadMs, moveLeadMs, provisionLeadMs } from '../cluster/lead-time.ts';
 import { allocationCost, type Cost, outlayOf, resizeCost, runningDollarsPerHour, totalOf } from '../costs/cost.ts';
@@ -55,7 +55,8 @@ export function purchases(
     const bigger =
       type.operationsPerSecond > shard.type.operationsPerSecond ||
       type.entriesMax > shard.type.entriesMax ||
-      bytesMax(type) > bytesMax(shard.type);
+      bytesMax(type) > bytesMax(shard.type) ||
+      FLOWING.some((flowing) => limitOf(type, flowing) > limitOf(shard.type, flowing));
     if (!bigger || shard.resizing || !shard.ready) continue;
     candidates.push({
       isEnough: cluster.utilisation({ ...shard, type }).utilisation <= cluster.settings.safeUtilisation,
@@ -102,8 +103,11 @@ function allocationOf(
   firstBytes: number,
 ): Price {
   const { settings, snapshot } = cluster;
-  const excessPerSecond = trouble.excess * shard.type.operationsPerSecond;
-  const instances = Math.max(1, Math.ceil(excessPerSecond / (type.operationsPerSecond * cluster.placeLimit)));
+  const { dimension } = trouble;
+  const capacityOf = (each: DatastoreType): number =>
+    isFlowing(dimension) ? limitOf(each, dimension) : each.operationsPerSecond;
+  const excess = trouble.excess * capacityOf(shard.type);
+  const instances = Math.max(1, Math.ceil(excess / (capacityOf(type) * cluster.placeLimit)));
   const leadTimeMs = allocationLeadMs(type, firstBytes, snapshot.measured, settings);
   const handover = { moveMs: moveLeadMs(firstBytes, snapshot.measured, settings), settings };
   const cargo = cargoOfShard(shard, Math.min(1, trouble.excess / trouble.utilisation));

@@ -4,10 +4,10 @@
 
 import type { SliceKey } from '../../../schemas/ids.ts';
 import { hashSlice, isTrieSlice, parseSlice, pinSlice, spreadSlices } from '../../../state/keys.ts';
-import { type DatastoreType, typesOfKind } from '../cluster/catalog.ts';
+import { type DatastoreType, isFlowing, typesOfKind } from '../cluster/catalog.ts';
 import type { ClusterModel, ClusterShard, PlannedSlice } from '../cluster/cluster-model.ts';
 import type { Trouble } from '../demand/capacity.ts';
-import { addLoad, halfLoad, type Load, lookupShare, peakOf, scaledLoad } from '../demand/demand.ts';
+import { addLoad, halfLoad, type Load, lookupShare, peakOf, peakOfFlow, scaledLoad } from '../demand/demand.ts';
 
 /** A topic with this share of its slice's load is pinned; a group with this share of its slice's is carved out. */
 const HEAVY_SHARE = 0.4;
@@ -41,7 +41,8 @@ export function splitOf(
   slice: PlannedSlice,
   trouble: Trouble,
 ): Split | undefined {
-  const total = peakOf(slice.load).perSecond;
+  const peak = peakIn(trouble.dimension);
+  const total = peak(slice.load);
   const part = (key: SliceKey, load: Load, share: number): PlannedSlice => ({
     ...slice,
     slice: key,
@@ -55,8 +56,12 @@ export function splitOf(
     how,
   });
   if (isTrieSlice(slice.slice)) {
-    const group = heaviest(cluster.snapshot.heavyGroups.filter((each) => isStillIn(each, slice, shard)));
-    return group !== undefined && peakOf(group.load).perSecond > HEAVY_SHARE * Math.min(total, trouble.peakPerSecond)
+    const group = heaviest(
+      cluster.snapshot.heavyGroups.filter((each) => isStillIn(each, slice, shard)),
+      peak,
+    );
+    const most = peak === peakOfOperations ? Math.min(total, trouble.peakPerSecond) : total;
+    return group !== undefined && peak(group.load) > HEAVY_SHARE * most
       ? carved(group.key, group.load, `the group ${group.key} is carved out`)
       : undefined;
   }
@@ -64,8 +69,9 @@ export function splitOf(
     cluster.snapshot.heavyTopics
       .map((each) => ({ ...each, key: pinSlice(each.filter) }))
       .filter((each) => isStillIn(each, slice, shard)),
+    peak,
   );
-  if (topic !== undefined && peakOf(topic.load).perSecond > HEAVY_SHARE * total)
+  if (topic !== undefined && peak(topic.load) > HEAVY_SHARE * total)
     return carved(topic.key, topic.load, `the hot topic ${topic.filter} gets a slice of its own`);
   const parsed = parseSlice(slice.slice);
   if (parsed?.kind === 'pin') return spreadOf(cluster, shard, slice, parsed.filter);
@@ -85,7 +91,7 @@ function spreadOf(cluster: ClusterModel, shard: ClusterShard, slice: PlannedSlic
   for (let of = 2; of <= PARTS_MAX; of++) {
     const share = { entries: slice.entries / of, bytes: slice.bytes / of };
     const asked = { lookups: slice.load.lookups, unsubscribes: slice.load.unsubscribes / of };
-    const load = { ...scaledLoad(slice.load, lookups + (1 - lookups) / of), ...asked };
+    const load = { ...scaledLoad(slice.load, lookups + (1 - lookups) / of, 1 / of, 1), ...asked };
     const grown = { entries: share.entries * PART_GROWTH, bytes: share.bytes * PART_GROWTH };
     const type = holderOf(cluster, shard, { ...slice, ...grown, load: scaledLoad(load, PART_GROWTH) });
     if (type === undefined) continue;
@@ -112,7 +118,8 @@ export function halfOf(
   slice: PlannedSlice,
   { dimension }: Trouble,
 ): PlannedSlice | undefined {
-  if (dimension !== 'operations' || slice.busy || holderOf(cluster, shard, slice) !== undefined) return undefined;
+  const isRead = dimension === 'operations' || dimension === 'bandwidth';
+  if (!isRead || slice.busy || holderOf(cluster, shard, slice) !== undefined) return undefined;
   const half = { ...slice, load: halfLoad(slice.load) };
   return holderOf(cluster, shard, half) === undefined ? undefined : half;
 }
@@ -124,14 +131,21 @@ const isStillIn = (
   shard: ClusterShard,
 ): boolean => each.slice === slice.slice && !shard.slices.has(each.key);
 
-function heaviest<Heavy extends { readonly load: Load }>(candidates: readonly Heavy[]): Heavy | undefined {
+type Peak = (load: Load) => number;
+const peakOfOperations: Peak = (load) => peakOf(load).perSecond;
+
+/** What slices are compared by: what the shard is short of, where that goes by slices' loads at all. */
+const peakIn = (dimension: Trouble['dimension']): Peak =>
+  isFlowing(dimension) ? (load) => peakOfFlow(load, dimension) : peakOfOperations;
+
+function heaviest<Heavy extends { readonly load: Load }>(candidates: readonly Heavy[], peak: Peak): Heavy | undefined {
   let best: Heavy | undefined;
-  let peak = 0;
+  let most = 0;
   for (const each of candidates) {
-    const own = peakOf(each.load).perSecond;
-    if (own > peak) {
+    const own = peak(each.load);
+    if (own > most) {
       best = each;
-      peak = own;
+      most = own;
     }
   }
   return best;

@@ -16,6 +16,7 @@ import { type Action, calmFacts } from '../cluster/actions.ts';
 import { type ClusterModel, type ClusterShard, type PlannedSlice, sumOnto } from '../cluster/cluster-model.ts';
 import { carriedBy, type FleetPlan, isWithin, surplusPerSecond, unwantedPerSecond } from '../cluster/fleet.ts';
 import { addLoad, emptyLoad, lookupShare, peakOf, scaledLoad } from '../demand/demand.ts';
+import type { FlowSum, TimedSum } from '../demand/utilisation-forecast.ts';
 import { moveAction } from './placement.ts';
 
 const HOUR_MS = 3_600_000;
@@ -96,7 +97,7 @@ export function* unreplicating(cluster: ClusterModel): Generator<Action> {
     const shard = replica === undefined ? undefined : cluster.shards.get(id);
     const slice = shard?.slices.get(key);
     if (shard === undefined || slice?.replica === undefined || slice.coolUntil > cluster.snapshot.now) continue;
-    const lookups = scaledLoad(slice.load, lookupShare(slice.load));
+    const lookups = scaledLoad(slice.load, lookupShare(slice.load), 0, 1);
     const { utilisation } = cluster.utilisation(shard, { ...slice, entries: 0, bytes: 0, load: lookups });
     if (utilisation > limit) continue;
     const reason = `${shard.id} is at most ${percent(utilisation)} full when it serves ${slice.slice} alone; its replica on ${slice.replica} goes.`;
@@ -287,9 +288,16 @@ const EMPTYING_SLICES_MAX = 256;
 
 const copyOf = (shard: ClusterShard): ClusterShard => ({
   ...shard,
-  median: shard.median.slice(),
-  spread: shard.spread.slice(),
-  spreadSquares: shard.spreadSquares.slice(),
+  ...copyOfSum(shard),
+  flows: { clients: copyOfFlow(shard.flows.clients), bandwidth: copyOfFlow(shard.flows.bandwidth) },
+});
+
+const copyOfFlow = (flow: TimedSum | undefined): TimedSum | undefined => flow && { now: flow.now, ...copyOfSum(flow) };
+
+const copyOfSum = ({ median, spread, spreadSquares }: FlowSum): FlowSum => ({
+  median: median.slice(),
+  spread: spread.slice(),
+  spreadSquares: spreadSquares.slice(),
 });
 
 const percent = (share: number): string => `${Math.round(share * 100)} %`;

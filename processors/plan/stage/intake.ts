@@ -41,7 +41,13 @@ export function takeForecast(rows: Rows<Row>, cell: CellRow, settings: PlanSetti
   if (forecast.signal === 'SUBSCRIPTIONS') {
     row.subscriptions = coming;
     row.unsubscribeShare = shareOf(forecast.unsubscribeShare);
-  } else row.publishes = coming;
+    const clients = ratioOf(forecast.distinctClients, coming.current);
+    if (clients !== undefined) row.clientsPerRate = clients;
+  } else {
+    row.publishes = coming;
+    const bytes = ratioOf(forecast.bytesPerSecond, coming.current);
+    if (bytes !== undefined) row.bytesPerPublish = bytes;
+  }
   rows.set(key, row);
 }
 
@@ -85,6 +91,11 @@ const TIME_MAX = 253_402_300_799_999; // 9999-12-31, as for every input (state/v
 const SURGE_FACTOR = 1.2;
 const SURGE_FLOOR_PER_SECOND = 10;
 const isRate = (value: number): boolean => value >= 0 && value <= RATE_MAX_PER_SECOND;
+/** So much of it for each event per second; `undefined` when that cannot be said now. */
+const ratioOf = (amount: number, perSecond: number): number | undefined =>
+  amount >= 0 && amount <= AMOUNT_MAX && perSecond > 0 ? Math.min(AMOUNT_MAX, rounded(amount / perSecond)) : undefined;
+/** Above any number of clients or bytes per second of one series. */
+const AMOUNT_MAX = 1e15;
 const shareOf = (value: number): number => (value >= 0 && value <= 1 ? value : USUAL_UNSUBSCRIBE_SHARE);
 const known = (forecast: SeriesForecast | undefined): number => forecast?.current ?? 0;
 

@@ -95,7 +95,11 @@ export interface SeriesRow {
   subscriptions?: SeriesForecast;
   /** Of the events that `subscriptions` foresees. */
   unsubscribeShare?: number;
+  /** Clients for each event per second; absent while none were counted. */
+  clientsPerRate?: number;
   publishes?: SeriesForecast;
+  /** Absent while none were counted. */
+  bytesPerPublish?: number;
 }
 
 /** Measured rates above what the series row knows; for the reactive net alone. */

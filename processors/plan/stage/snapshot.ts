@@ -181,7 +181,9 @@ function* factsOf(
       series: name,
       subscriptions: row.subscriptions,
       unsubscribeShare: row.unsubscribeShare,
+      clientsPerRate: row.clientsPerRate,
       publishes: row.publishes,
+      bytesPerPublish: row.bytesPerPublish,
       surge: surges.get(name),
     };
   for (const [name, surge] of surges)

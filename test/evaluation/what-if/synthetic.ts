@@ -13,6 +13,8 @@ export const KV = {
   entriesMax: 1e9,
   memoryBytes: 1e12,
   storageBytes: 0,
+  clientsMax: 0,
+  bytesPerSecondMax: 0,
   dollarsPerHour: 0.5,
   dollarsPerProvisioning: 0.1,
   dollarsPerGibMoved: 2,

@@ -3,6 +3,7 @@
 
 import { Cell, type Costs, type Pace } from '../../../evaluation/what-if/cell.ts';
 import { PACE, STEP_SECONDS } from '../../../evaluation/what-if/pace.ts';
+import { FLOWING, limitOf } from '../../../processors/plan/cluster/catalog.ts';
 import type { Constraint } from '../../../processors/plan/constraints/constraints.ts';
 import type { PlanSettings } from '../../../processors/plan/settings.ts';
 import { shardMapOfRows, shardsOf } from '../../../processors/plan/stage/views.ts';
@@ -29,6 +30,9 @@ export interface World {
     readonly topic: string;
     readonly perSecond: (minute: number) => number;
     readonly writes?: boolean;
+    /** Of each message that is published, and clients for each write per second; none when absent. */
+    readonly bytes?: number;
+    readonly clients?: number;
   }[];
   /** PUBLISHes that ask the partition of wildcard-first filters, per second. */
   readonly wildcards?: (minute: number) => number;
@@ -82,6 +86,10 @@ export function simulate(world: World, minutes: number): Result {
     PUBLISHES: seriesOf(world, 'PUBLISHES', cell.settings.partitions, minutes),
     SUBSCRIPTIONS: seriesOf(world, 'SUBSCRIPTIONS', cell.settings.partitions, minutes),
   };
+  const amounts = {
+    PUBLISHES: seriesOf(world, 'PUBLISHES', cell.settings.partitions, minutes, ({ bytes = 0 }) => bytes),
+    SUBSCRIPTIONS: seriesOf(world, 'SUBSCRIPTIONS', cell.settings.partitions, minutes, ({ clients = 0 }) => clients),
+  };
   const problems = new Set<string>();
   let overloadedMinutes = 0;
   let quietSinceMinute = 0;
@@ -95,7 +103,7 @@ export function simulate(world: World, minutes: number): Result {
       const now = T0 + minute * 60_000 + second * 1_000;
       cell.tick(now, () => {
         for (const signal of ['PUBLISHES', 'SUBSCRIPTIONS'] as const) {
-          if (second === 0) sendForecasts(cell, signal, rates[signal], world.forecaster, minute, now);
+          if (second === 0) sendForecasts(cell, signal, rates[signal], amounts[signal], world.forecaster, minute, now);
           sendRates(cell, signal, rates[signal], minute, now);
         }
       });
@@ -123,22 +131,33 @@ const paceOf = ({ provisioningMs = 60_000, copyMs = 30_000 }: World): Pace => ({
 /** What is done is paid for in the planner's own decisions. */
 const FREE_OF_CHARGE: Costs = { provisioned() {}, moved() {} };
 
-/** Rates of each series by minute: every topic in its leaf, and the heavy ones in their own series too. */
-function seriesOf(world: World, signal: Signal, partitions: number, minutes: number): Map<string, number[]> {
+/**
+ * Rates of each series by minute: every topic in its leaf, and the heavy ones in their own series too; or what comes with
+ * them, so much for each as `amountOf` says.
+ */
+function seriesOf(
+  world: World,
+  signal: Signal,
+  partitions: number,
+  minutes: number,
+  amountOf: (topic: World['topics'][number]) => number = () => 1,
+): Map<string, number[]> {
   const rates = new Map<string, number[]>();
-  const add = (series: string, byMinute: readonly number[]): void => {
+  const add = (series: string, byMinute: readonly number[], amount = 1): void => {
     const sum = rates.get(series) ?? byMinute.map(() => 0);
     rates.set(
       series,
-      sum.map((value, minute) => value + byMinute[minute]!),
+      sum.map((value, minute) => value + byMinute[minute]! * amount),
     );
   };
   const all = Array.from({ length: minutes + 60 }, (_, minute) => minute);
-  for (const { topic, perSecond, writes = false } of world.topics) {
+  for (const each of world.topics) {
+    const { topic, perSecond, writes = false } = each;
     if (writes !== (signal === 'SUBSCRIPTIONS')) continue;
     const byMinute = all.map(perSecond);
-    add(leafSeries(partitionOf(topic, partitions), leadingBits(filterHash(topic), LEAF_BITS)), byMinute);
-    if (Math.max(...byMinute) >= world.heavyPerSecond) add(topicSeries(topic), byMinute);
+    const amount = amountOf(each);
+    add(leafSeries(partitionOf(topic, partitions), leadingBits(filterHash(topic), LEAF_BITS)), byMinute, amount);
+    if (Math.max(...byMinute) >= world.heavyPerSecond) add(topicSeries(topic), byMinute, amount);
   }
   if (world.wildcards !== undefined && signal === 'PUBLISHES')
     add(groupSeries(partitionOf(ROOT_KEY, partitions)), all.map(world.wildcards));
@@ -159,6 +178,7 @@ function sendForecasts(
   cell: Cell,
   signal: Signal,
   rates: Map<string, number[]>,
+  amounts: Map<string, number[]>,
   forecaster: Forecaster,
   minute: number,
   now: number,
@@ -176,7 +196,10 @@ function sendForecasts(
       median.fill(Number.NaN);
       upper.fill(1e308);
     }
-    cell.send({ topic: 'forecasts', value: forecast(series, signal, now, median, upper, current) });
+    const amount = amounts.get(series)![minute]!;
+    const counted = signal === 'PUBLISHES' ? { bytesPerSecond: amount } : { distinctClients: amount };
+    const value = { ...forecast(series, signal, now, median, upper, current), ...counted };
+    cell.send({ topic: 'forecasts', value });
   }
 }
 
@@ -193,17 +216,26 @@ function sendRates(cell: Cell, signal: Signal, rates: Map<string, number[]>, min
   }
 }
 
-/** True when some shard is asked for more than it can do, by the true load and the published map. */
+/** True when some shard is asked for more than it can do or bear, by the true load and the published map. */
 function overloaded(cell: Cell, world: World, minute: number): boolean {
   const map = shardMapOfRows(cell.rows, cell.settings.partitions);
-  const asked = new Map<ShardId, number>();
-  for (const { topic, perSecond, writes } of world.topics) {
+  const asked = new Map<ShardId, { operations: number; clients: number; bandwidth: number }>();
+  for (const { topic, perSecond, writes, bytes = 0, clients = 0 } of world.topics) {
     const slices = map.tree.slicesForTopic(topic).filter((key) => !isTrieSlice(key));
     for (const key of slices) {
       const { shards } = map.slices.get(key)!;
       const each = perSecond(minute) / (writes ? slices.length : shards.length);
-      for (const shard of shards) asked.set(shard, (asked.get(shard) ?? 0) + each);
+      for (const shard of shards) {
+        const sum = asked.get(shard) ?? { operations: 0, clients: 0, bandwidth: 0 };
+        sum.operations += each;
+        if (writes) sum.clients += each * clients;
+        else sum.bandwidth += each * bytes;
+        asked.set(shard, sum);
+      }
     }
   }
-  return [...asked].some(([id, rate]) => rate > CATALOG.get(map.shards.get(id)!.datastoreType)!.operationsPerSecond);
+  return [...asked].some(([id, { operations, ...flows }]) => {
+    const type = cell.settings.catalog.get(map.shards.get(id)!.datastoreType)!;
+    return operations > type.operationsPerSecond || FLOWING.some((flowing) => flows[flowing] > limitOf(type, flowing));
+  });
 }

@@ -2,7 +2,15 @@
 
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { bytesMax, catalogOf, typeNamed, typesOfKind } from '../../../../processors/plan/cluster/catalog.ts';
+import {
+  bytesMax,
+  catalogOf,
+  FLOWING,
+  limitedBy,
+  limitOf,
+  typeNamed,
+  typesOfKind,
+} from '../../../../processors/plan/cluster/catalog.ts';
 
 const TYPE = {
   name: 'kv',
@@ -97,6 +105,20 @@ test('what is left out limits nothing and costs nothing (Q2)', () => {
   const type = typeNamed(catalogOf({ types: [TYPE, TRIE] }), 'kv');
   expect(type).toMatchObject({ operationsPerSecond: 1_000, storageBytes: 0, dollarsPerMillionRequests: 0 });
   expect(bytesMax(type)).toBe(type.memoryBytes);
+  for (const flowing of FLOWING) expect(limitOf(type, flowing)).toBe(Number.POSITIVE_INFINITY);
+  expect(limitedBy(catalogOf({ types: [TYPE, TRIE] }))).toEqual([]);
+});
+
+test('clients and bandwidth are followed where one type limits them, and limit only that one', () => {
+  const catalog = catalogOf({ types: [TYPE, { ...TRIE, clientsMax: 50, bytesPerSecondMax: 1e6 }] });
+  expect(limitedBy(catalog)).toEqual(['clients', 'bandwidth']);
+  const limits = [...catalog.values()].map((type) => FLOWING.map((flowing) => limitOf(type, flowing)));
+  expect(limits).toEqual([
+    [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY],
+    [50, 1e6],
+  ]);
+  // A catalogue that is written out and read again says the same.
+  expect(catalogOf({ types: [...catalog.values()] })).toEqual(catalog);
 });
 
 test('a disk holds entries, and limits operations by what of them reaches it (Q1)', () => {

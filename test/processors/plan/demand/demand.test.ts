@@ -1,11 +1,20 @@
 // Demand and intake: forecasts and rates in, the load of each slice out.
 
 import { describe, expect, test } from 'vitest';
-import { demandOf, peakOf, type SeriesFacts } from '../../../../processors/plan/demand/demand.ts';
+import { catalogOf, FLOWING } from '../../../../processors/plan/cluster/catalog.ts';
+import {
+  demandOf,
+  halfLoad,
+  type Load,
+  peakOf,
+  peakOfFlow,
+  type SeriesFacts,
+  wholeLoad,
+} from '../../../../processors/plan/demand/demand.ts';
 import { cellOf, rowOf, seriesKey, surgeKey } from '../../../../processors/plan/stage/rows.ts';
 import { eventTime, type SliceKey } from '../../../../schemas/ids.ts';
 import { filterHash, leadingBits, partitionOf } from '../../../../state/keys.ts';
-import { COSTS, forecast, SETTINGS, StageByHand, T0 } from '../stage-by-hand.ts';
+import { CATALOG, COSTS, forecast, SETTINGS, StageByHand, T0 } from '../stage-by-hand.ts';
 
 const NOW = eventTime(T0);
 const flat = (rate: number, upper = rate): SeriesFacts['publishes'] => ({
@@ -171,6 +180,102 @@ describe('the load of a slice', () => {
     const [one, other] = slices.map(({ slice }) => loads.get(slice)!.median);
     expect([0, 1, 2].map((k) => one![k]! + other![k]!)).toEqual([100, 100, 100]);
   });
+});
+
+describe('what comes with the events of a slice (E5)', () => {
+  const limited = catalogOf({
+    types: [...CATALOG.values()].map((type) => ({ ...type, clientsMax: 1e6, bytesPerSecondMax: 1e9 })),
+  });
+  const loadsOf = (slices: readonly string[], facts: SeriesFacts[], catalog = limited) =>
+    demandOf(
+      slices.map((slice) => ({ slice: slice as SliceKey, entries: 0 })),
+      facts,
+      COSTS,
+      { ...SETTINGS, catalog },
+      NOW,
+    ).loads;
+  const peaks = (load: Load | undefined) => FLOWING.map((flowing) => Math.round(peakOfFlow(load!, flowing)));
+  const counted = { clientsPerRate: 3, bytesPerPublish: 100 };
+
+  test('clients come with the subscribes and bytes with the publishes, as far ahead as those are forecast', () => {
+    const publishes = { ...flat(10)!, median: [10, 10, 20], upper: [10, 10, 40] };
+    const load = loadsOf([HOME], [{ ...fact(LEAF, 0, 5), ...counted, publishes }]).get(HOME as SliceKey);
+    expect(peaks(load)).toEqual([15, 4_000]);
+    expect([load!.bandwidth!.now, load!.bandwidth!.median[0], load!.bandwidth!.median[1]]).toEqual([
+      1_000, 1_000, 2_000,
+    ]);
+  });
+
+  test('a surge brings as many for each', () => {
+    const surge = { subscriptionsPerSecond: 50, publishesPerSecond: 70 };
+    expect(peaks(loadsOf([HOME], [{ ...fact(LEAF, 10, 5), ...counted, surge }]).get(HOME as SliceKey))).toEqual([
+      150, 7_000,
+    ]);
+  });
+
+  test('a pinned topic takes its own out of its leaf', () => {
+    const facts = [
+      { ...fact(LEAF, 100, 10), ...counted },
+      { ...fact('t/hot', 70, 10), clientsPerRate: 2, bytesPerPublish: 130 },
+    ];
+    const loads = loadsOf([HOME, 't/hot'], facts);
+    expect(peaks(loads.get(HOME as SliceKey))).toEqual([10, 900]);
+    expect(peaks(loads.get('t/hot' as SliceKey))).toEqual([20, 9_100]);
+  });
+
+  test('a deep look-up in a trie costs operations, and no bytes', () => {
+    const reach = { nodes: 40, matches: 9 };
+    const slice = { slice: `w/${OTHER}/` as SliceKey, entries: 0, reach };
+    const settings = { ...SETTINGS, catalog: limited };
+    const { loads } = demandOf([slice], [{ ...fact(`w/${OTHER}/`, 10), ...counted }], COSTS, settings, NOW);
+    expect(peaks(loads.get(slice.slice))).toEqual([0, 1_000]);
+  });
+
+  test('each of two that share the look-ups has half of the bytes and all of the clients', () => {
+    const whole = loadsOf([HOME], [{ ...fact(LEAF, 10, 5), ...counted }]).get(HOME as SliceKey)!;
+    expect(peaks(halfLoad(whole))).toEqual([15, 500]);
+    expect(peaks(wholeLoad(halfLoad(whole)))).toEqual([15, 1_000]);
+  });
+
+  test('is not followed where no type limits it', () => {
+    const load = loadsOf([HOME], [{ ...fact(LEAF, 10, 5), ...counted }], CATALOG).get(HOME as SliceKey);
+    expect(load).toMatchObject({ clients: undefined, bandwidth: undefined });
+  });
+
+  for (const { name, change, expected } of [
+    {
+      name: 'is counted for each event per second',
+      change: {},
+      expected: { clientsPerRate: 6, bytesPerPublish: 2_000 },
+    },
+    {
+      name: 'stays as it was while nothing happens',
+      change: { currentPerSecond: 0, distinctClients: 0, bytesPerSecond: 0 },
+      expected: { clientsPerRate: 1, bytesPerPublish: 1 },
+    },
+    {
+      name: 'stays as it was when what was counted is no count (I13)',
+      change: { distinctClients: Number.NaN, bytesPerSecond: -1 },
+      expected: { clientsPerRate: 1, bytesPerPublish: 1 },
+    },
+    {
+      name: 'stays as it was when what was counted is absurd (I13)',
+      change: { distinctClients: 1e300, bytesPerSecond: Number.POSITIVE_INFINITY },
+      expected: { clientsPerRate: 1, bytesPerPublish: 1 },
+    },
+  ])
+    test(name, () => {
+      const cell = new StageByHand().genesis();
+      for (const signal of ['SUBSCRIPTIONS', 'PUBLISHES'] as const) {
+        const first = forecast('c/0/00', signal, T0, [4], [9], 4);
+        cell.send({ topic: 'forecasts', value: { ...first, distinctClients: 4, bytesPerSecond: 4 } });
+        cell.send({
+          topic: 'forecasts',
+          value: { ...first, distinctClients: 24, bytesPerSecond: 8_000, ...change },
+        });
+      }
+      expect(rowOf(cell.rows, 'series', seriesKey('c/0/00'))).toMatchObject(expected);
+    });
 });
 
 describe('forecasts at the entry (I13)', () => {
