@@ -72,7 +72,8 @@ export function problemOf(schema: TSchema, value: unknown): Problem | undefined 
 
 function textOf(keyword: string, words: Words): string {
   if (keyword === 'minItems') return 'must not be empty';
-  if (words.anyOf !== undefined) return `must be ${words.anyOf.map((each) => String(each.const)).join(' or ')}`;
+  if (words.anyOf?.every((each) => each.const !== undefined))
+    return `must be ${words.anyOf.map((each) => String(each.const)).join(' or ')}`;
   if (words.const !== undefined) return `must be ${JSON.stringify(words.const)}`;
   const { minimum, maximum } = words;
   const range = minimum === undefined || maximum === undefined ? '' : ` from ${minimum} to ${maximum}`;

@@ -100,6 +100,44 @@ export const REQUESTS = {
   dropTombstones: request({ before: Type.Number({ minimum: 0, maximum: 1e15 }) }),
 };
 
+const storeKind = Type.Union([Type.Literal('KEY_VALUE'), Type.Literal('TRIE')]);
+/** Which subscribers a store has for what was asked, in the order of the questions. */
+const found = Type.Array(
+  Type.Union([
+    Type.Object({
+      kind: Type.Literal('found'),
+      subscribers: Type.Array(
+        Type.Object({ filter: Type.String(), clientId: Type.String(), brokerId: Type.String(), qos: count }),
+      ),
+    }),
+    Type.Object({ kind: Type.Literal('moved'), epoch: count }),
+  ]),
+);
+
+/** The answer to each call, and to a shard's PUT, GET and DELETE. A server of a later release may say more. */
+export const ANSWERS = {
+  ensure: Type.Object({
+    state: Type.Union(['pending', 'ready', 'failed', 'lost'].map((state) => Type.Literal(state))),
+    storeKind,
+    instanceId: Type.String(),
+    reason: Type.String(),
+  }),
+  find: Type.Object({ kind: storeKind, instanceId: Type.Optional(Type.String()) }),
+  release: Type.Object({ resident: Type.Optional(Type.String()) }),
+  write: Type.Object({ stale: count, foreign: Type.Optional(count) }),
+  own: Type.Boolean(),
+  disown: Type.Boolean(),
+  owners: Type.Array(Type.Object(owner.properties)),
+  lookup: found,
+  match: found,
+  scan: Type.Object({ rows: Type.Array(row), cursor: Type.Optional(Type.String()), done: Type.Boolean() }),
+  digest: Type.Object({ rows: count, digest: Type.String(), hidden: count }),
+  erase: Type.Union([count, Type.Null()]),
+  count: Type.Object({ entries: count, bytes: Type.Number({ minimum: 0 }), rest: Type.Optional(Type.String()) }),
+  dropTombstones: count,
+};
+export type Call = keyof typeof ANSWERS;
+
 export type WireRow = Static<typeof row>;
 export type Request<Call extends keyof typeof REQUESTS> = Static<(typeof REQUESTS)[Call]>;
 type WireOwner = Static<typeof owner>;

@@ -7,9 +7,13 @@
 //   C4. A call that fails or takes too long throws STORE_UNAVAILABLE: it may have been done. Repeating is the caller's.
 //   C5. Each call says by which key space this fleet goes and, from the first contact on, which instance it means: a shard
 //       that has become another answers SHARD_LOST, also when the server has been started again in between.
+//   C6. What is not an answer to the question, as from something else at that address, is none.
 
+import { Compile } from 'typebox/compile';
 import { writeResult } from '../../datastores/merge.ts';
 import {
+  ANSWERS,
+  type Call,
   INSTANCE_HEADER,
   ITEMS_MAX,
   KEY_SPACE_HEADER,
@@ -33,6 +37,7 @@ import type {
   ShardStore,
   WriteResult,
 } from '../../datastores/shard-store.ts';
+import { problemOf } from '../../schemas/checked.ts';
 import { AppError, type ErrorCode } from '../../schemas/errors.ts';
 import type { Epoch, EventTime, ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
@@ -74,7 +79,7 @@ class RemoteProvisioner implements Provisioner {
     this.#check();
     const server = (await this.#find(shard)) ?? this.#homeOf(shard);
     const body = { datastoreType, resize, ...(known === undefined ? {} : { known }) };
-    const provisioned = await server.call<Provisioned>('PUT', pathOf(shard), '', body);
+    const provisioned = await server.call<Provisioned>('ensure', 'PUT', pathOf(shard), '', body);
     if (known) this.#instances.set(shard, known);
     return { ...provisioned, address: server.address };
   }
@@ -86,7 +91,7 @@ class RemoteProvisioner implements Provisioner {
     if (known !== undefined && (instanceId === '' || known.instanceId === instanceId)) return known;
     const server = await this.#find(shard);
     if (server === undefined) throw new AppError('SHARD_UNKNOWN', `no shard server has ${shard}`, { shard });
-    const found = await server.call<{ kind: StoreKind; instanceId?: string }>('GET', pathOf(shard), instanceId);
+    const found = await server.call<{ kind: StoreKind; instanceId?: string }>('find', 'GET', pathOf(shard), instanceId);
     const store = new RemoteStore(found.kind, found.instanceId ?? '', shard, server);
     this.#stores.set(shard, store);
     if (store.instanceId !== '') this.#instances.set(shard, store.instanceId);
@@ -96,7 +101,7 @@ class RemoteProvisioner implements Provisioner {
   async release(shard: ShardId): Promise<string | undefined> {
     this.#check();
     const server = await this.#find(shard);
-    const answer = await server?.call<{ readonly resident?: string }>('DELETE', pathOf(shard), '');
+    const answer = await server?.call<{ readonly resident?: string }>('release', 'DELETE', pathOf(shard), '');
     if (answer?.resident === undefined) {
       this.#stores.delete(shard);
       this.#instances.delete(shard);
@@ -230,9 +235,9 @@ class RemoteStore implements ShardStore {
     this.#closed = true;
   }
 
-  #call<Result>(call: string, body: unknown): Promise<Result> {
+  #call<Result>(call: Call, body: unknown): Promise<Result> {
     if (this.#closed) throw new AppError('STORE_CLOSED', 'the shard has been closed', { shard: this.#shard });
-    return this.#server.call('POST', `${pathOf(this.#shard)}/${call}`, this.instanceId, body);
+    return this.#server.call(call, 'POST', `${pathOf(this.#shard)}/${call}`, this.instanceId, body);
   }
 }
 
@@ -253,7 +258,7 @@ class Server {
   /** Whether the server has the shard, or why it cannot tell. Any answer but "unknown" says that it has. */
   async has(path: string): Promise<boolean | AppError> {
     try {
-      await this.call('GET', path, '');
+      await this.call('find', 'GET', path, '');
       return true;
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
@@ -262,8 +267,8 @@ class Server {
     }
   }
 
-  /** Throws the code that the server answers with, or STORE_UNAVAILABLE (C4). */
-  async call<Result>(method: string, path: string, instanceId: string, body?: unknown): Promise<Result> {
+  /** Throws the code that the server answers with, or STORE_UNAVAILABLE (C4), also for an answer to something else (C6). */
+  async call<Result>(call: Call, method: string, path: string, instanceId: string, body?: unknown): Promise<Result> {
     let status: number;
     let text: string;
     try {
@@ -287,7 +292,12 @@ class Server {
       throw new AppError('STORE_UNAVAILABLE', `the shard server at ${this.address} ${why}`, { path }, cause);
     }
     const answer = parsed(text);
-    if (status === 200 && answer !== undefined) return answer as Result;
+    if (status === 200 && answer !== undefined) {
+      if (CHECKS[call].Check(answer)) return answer as Result;
+      const problem = problemOf(ANSWERS[call], answer);
+      const what = problem === undefined ? '' : `: ${problem.path} ${problem.text}`;
+      throw new AppError('STORE_UNAVAILABLE', `${this.address} does not answer as a shard server${what}`, { path });
+    }
     const { code, message } = (answer ?? {}) as { code?: unknown; message?: unknown };
     const known = typeof code === 'string' && Object.hasOwn(STATUS, code) ? (code as ErrorCode) : undefined;
     throw new AppError(
@@ -297,6 +307,10 @@ class Server {
     );
   }
 }
+
+const CHECKS = Object.fromEntries(
+  Object.entries(ANSWERS).map(([call, schema]) => [call, Compile(schema)]),
+) as unknown as Readonly<Record<Call, { Check(answer: unknown): boolean }>>;
 
 const pathOf = (shard: ShardId): string => `/shards/${checkedShardName(shard)}`;
 

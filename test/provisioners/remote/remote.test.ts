@@ -250,6 +250,7 @@ describe('remote provisioner', () => {
   for (const { name, answer } of [
     { name: 'answers nothing', answer: undefined },
     { name: 'answers a page of HTML', answer: { status: 200, body: '<html>' } },
+    { name: 'answers what no shard server does (C6)', answer: { status: 200, body: '{"status":"up"}' } },
     { name: 'answers 502', answer: { status: 502, body: 'bad gateway' } },
     { name: 'answers a code that nobody knows', answer: { status: 500, body: '{"code":"toString"}' } },
     { name: 'redirects', answer: { status: 302, body: '' } },
@@ -272,6 +273,26 @@ describe('remote provisioner', () => {
       server.closeAllConnections();
       await new Promise((closed) => server.close(closed));
     });
+
+  test('C6: an answer to something else is told with the field that is wrong', async () => {
+    const page = { rows: [['f', 'c', 'b', 0, 1, 'three', false, 0]], done: true };
+    const server = createServer((request, response) => {
+      const answer = request.url?.endsWith('/scan') ? page : { kind: 'KEY_VALUE', instanceId: 'i' };
+      response.end(JSON.stringify(answer));
+    });
+    await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening));
+    const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const client = remoteProvisioner({ addresses: [address], token: undefined, partitions: PARTITIONS });
+    const store = await client.store(SHARD);
+    const scan = store.scan({ slice: hashSlice(0), except: [] }, undefined, 10);
+    await expect(scan).rejects.toMatchObject({
+      code: 'STORE_UNAVAILABLE',
+      message: expect.stringContaining('does not answer as a shard server: rows[0]'),
+    });
+    await client.close();
+    server.closeAllConnections();
+    await new Promise((closed) => server.close(closed));
+  });
 
   test('long rows are sent in several requests, and come back in several pages', async () => {
     const host = await started();
