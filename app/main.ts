@@ -22,6 +22,8 @@ import { EmbeddedLog, embeddedLog } from '../log/embedded/embedded-log.ts';
 import { kafkaLog } from '../log/kafka/kafka-log.ts';
 import { applySettings } from '../processors/apply/apply.ts';
 import type { ModelSet } from '../processors/forecast/forecaster.ts';
+import { MINUTE_GRID } from '../processors/forecast/grid.ts';
+import type { Model } from '../processors/forecast/model.ts';
 import { lstmOf } from '../processors/forecast/models/lstm.ts';
 import { DEFAULT_MODELS, modelSetOf } from '../processors/forecast/models/models.ts';
 import { forecastSettings } from '../processors/forecast/settings.ts';
@@ -75,6 +77,8 @@ export interface StartOptions {
   readonly simulated?: Clock;
   /** What the planner's actions must pass; by default the usual ones (processors/plan/constraints/). */
   readonly constraints?: readonly Constraint[];
+  /** Models of one's own that forecast beside the configured ones. They need no fit: the fitting threads know ours alone. */
+  readonly models?: readonly Model[];
 }
 
 /** A process from its first moment on: it serves HTTP, and waits for Kafka and the registry as long as it takes. */
@@ -103,8 +107,7 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
   const simulated = options.simulated !== undefined;
   const catalog = readCatalog(config.catalogPath);
   const telemetry = createTelemetry(logger, options.serveHttp ?? true);
-  const { constraints } = options;
-  const settings = { ...settingsOf(config, catalog), ...(constraints === undefined ? {} : { constraints }) };
+  const settings = withOwn(settingsOf(config, catalog), options);
   const topology = topologyOf(settings);
   const provisioner = provisionerOf(config, catalog, clock, simulated, (failure) => {
     telemetry.meter.add('foreshard_snapshot_failures_total', 1);
@@ -308,6 +311,24 @@ export function settingsOf(config: Config, catalog: Catalog): TopologySettings {
     plan: planSettings(config, { partitions, genesis, catalog, planner: `${hostname()}/${process.pid}` }),
     apply: applySettings(config, { partitions, genesis }),
   };
+}
+
+/** With what an installation adds. Throws CONFIG_INVALID for a model that has a fit, or the name of another one. */
+function withOwn(settings: TopologySettings, { constraints, models = [] }: StartOptions): TopologySettings {
+  const { forecast } = settings;
+  const all = [...forecast.models.models]; // Ours first: the order is part of the stored rows.
+  for (const model of models) {
+    const { name } = model;
+    if (model.fitEvery(MINUTE_GRID) > 0)
+      throw new AppError('CONFIG_INVALID', `the model ${name} needs a fit, and fitting threads know our models alone`, {
+        name,
+      });
+    if (all.some((other) => other.name === name))
+      throw new AppError('CONFIG_INVALID', `two models have the name ${name}`, { name });
+    all.push(model);
+  }
+  const own = { ...settings, forecast: { ...forecast, models: { ...forecast.models, models: all } } };
+  return constraints === undefined ? own : { ...own, constraints };
 }
 
 function modelsOf({ models, lstmWeightsPath }: Config): ModelSet {

@@ -1,7 +1,7 @@
 // Simulation: the production wiring, embedded, in simulated time: a day passes as fast as its events are worked. After
 // each call everything that follows from it has happened and is committed.
 
-import { type Foreshard, start } from '../app/main.ts';
+import { type Foreshard, type StartOptions, start } from '../app/main.ts';
 import type { Config } from '../config/config.ts';
 import { LocalLog } from '../log/local/local-log.ts';
 import type { OutRecord } from '../runtime/ports.ts';
@@ -22,7 +22,7 @@ export interface Seen<Value> {
   readonly endOffset: Offset;
 }
 
-export interface SimulationOptions {
+export interface SimulationOptions extends Pick<StartOptions, 'constraints' | 'models'> {
   readonly config: Config;
   readonly logger: Logger;
   readonly startAt: EventTime;
@@ -54,9 +54,9 @@ export class Simulation {
     this.#failed.catch(() => {}); // Whoever settles sees it.
   }
 
-  static async start({ config, logger, startAt, serveHttp }: SimulationOptions): Promise<Simulation> {
+  static async start({ config, startAt, ...options }: SimulationOptions): Promise<Simulation> {
     const clock = new SimulatedClock(startAt);
-    const foreshard = await start(config, { logger, serveHttp, simulated: clock });
+    const foreshard = await start(config, { ...options, simulated: clock });
     const { log } = foreshard;
     if (!(log instanceof LocalLog))
       throw new AppError('CONFIG_INVALID', 'simulated time needs the embedded log: use --runtime embedded');

@@ -3,8 +3,10 @@
 //
 //   foreshard backtest TRACE.csv --model examples/own-model.ts     (a compiled .js file, where Node does not run .ts)
 //
-// scores it on your own rates, beside the default combination and the naive references. A model speaks in logarithms, as the
-// history does, and says the middle alone: quantiles are made of the errors that it has really made.
+// scores it on your own rates, beside the default combination and the naive references. In the running system it speaks
+// beside the others, at the weight that its errors earn it, in a program that calls `start(config, { logger, models: [...] })`
+// of `foreshard/run`. A model speaks in logarithms, as the history does, and says the middle alone: quantiles are made of the
+// errors that it has really made.
 
 import { type Model, stateless, unfitted } from 'foreshard/model';
 

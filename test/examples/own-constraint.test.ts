@@ -1,10 +1,17 @@
 // A constraint of one's own in the planner: a shard outgrows its capacity within the hours in which nothing may move.
 
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
+import { Simulation } from '../../cli/simulation.ts';
+import { configOf } from '../../config/config.ts';
 import { noMovesBetween } from '../../examples/own-constraint.ts';
-import { CONSTRAINTS } from '../../processors/plan/constraints/constraints.ts';
+import { CONSTRAINTS, refusal } from '../../processors/plan/constraints/constraints.ts';
+import { silentLogger } from '../../runtime/telemetry.ts';
+import { eventTime } from '../../schemas/ids.ts';
+import type { Decision } from '../../schemas/records.ts';
+import { decisions } from '../../topology/topics.ts';
 import { T0 } from '../processors/plan/stage-by-hand.ts';
 import { simulate, type World } from '../processors/plan/world.ts';
+import { tempFolder } from '../support/temp-folder.ts';
 
 const MINUTE_MS = 60_000;
 /** The world begins at 22:13:20 UTC, and at its minute 47 it is 23:00. */
@@ -40,4 +47,31 @@ test('hours around midnight', () => {
   const { decisions } = simulate({ ...world, constraints: [...CONSTRAINTS, noMovesBetween(22, 2)] }, 130).cell;
   expect(decisions.some(({ constraint }) => constraint === 'own-maintenance')).toBe(true);
   expect(decisions.some(({ kind }) => kind === 'MOVE')).toBe(false);
+});
+
+test('a process that is started with it judges every action by it', async () => {
+  const folder = await tempFolder();
+  onTestFinished(() => folder.remove());
+  const values = { dataDir: folder.path, partitions: 2, workerThreads: 0 };
+  const simulation = await Simulation.start({
+    config: configOf([{ source: 'test', values }]).config,
+    logger: silentLogger,
+    startAt: eventTime(T0),
+    serveHttp: false,
+    constraints: [(_cluster, action) => refusal(action, 'own-nothing', 'Nothing is done here.')],
+  });
+  onTestFinished(() => simulation.stop());
+  const seen: Decision[] = [];
+  await simulation.observe(decisions, ({ value }) => seen.push(value as Decision));
+  for (let minute = 1; minute <= 12; minute++) {
+    const windowStart = eventTime(T0 + (minute - 1) * MINUTE_MS);
+    const traffic = { kind: 'TopicTraffic', brokerId: 'b', publishes: 60_000_000, bytes: 0, windowStart } as const;
+    const topics = Array.from({ length: 8 }, (_, i) => `fleet/${i}`);
+    await simulation.step(
+      topics.map((topic) => simulation.metric(topic, { ...traffic, topic, windowMs: MINUTE_MS })),
+      MINUTE_MS,
+    );
+  }
+  expect(seen.some(({ kind, constraint }) => kind === 'REFUSE' && constraint === 'own-nothing')).toBe(true);
+  expect(seen.filter(({ kind }) => ['MOVE', 'ALLOCATE', 'SPLIT', 'RESIZE'].includes(kind))).toEqual([]);
 });
