@@ -7,11 +7,11 @@ import { Output } from '../../cli/output.ts';
 import { type Config, configOf } from '../../config/config.ts';
 import { DEAD_VALUE_BYTES_MAX, deadLetter, letterOf } from '../../runtime/dead-letter.ts';
 import type { Log, OutRecord, RawRecord } from '../../runtime/ports.ts';
-import { silentLogger, silentMeter } from '../../runtime/telemetry.ts';
 import { jsonCodec } from '../../schemas/codec.ts';
 import { eventTime } from '../../schemas/ids.ts';
 import type { SubscriptionEvent } from '../../schemas/records.ts';
 import { fakeViews } from '../support/fake-views.ts';
+import { ADMIN_TOKEN, CLOSED, READ_TOKEN } from '../support/http-app.ts';
 import { MemoryLog } from '../support/memory-log.ts';
 
 const refused: RawRecord = {
@@ -119,12 +119,8 @@ describe('dead letters of a running process', () => {
     const ring = new LetterRing();
     for (const offset of [4, 5]) ring.take({ ...read(refused), offset });
     const views = fakeViews({ deadLetters: async (query) => ({ kind: 'here', answer: ring.page(query) }) });
-    const token = 'read-token-0123456789';
-    const server = await serveHttp(views, {
-      ...{ host: '127.0.0.1', port: 0, readToken: token, adminToken: 'admin-token-0123456789', advertised: '' },
-      ...{ peerTimeoutMs: 1_000, logger: silentLogger, meter: silentMeter },
-    });
-    const values = { httpReadToken: token, httpAdminToken: 'admin-token-0123456789' };
+    const server = await serveHttp(views, CLOSED);
+    const values = { httpReadToken: READ_TOKEN, httpAdminToken: ADMIN_TOKEN };
     const { config } = configOf([{ source: 'test', values }]);
     const out = new PassThrough();
     try {

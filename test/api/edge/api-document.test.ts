@@ -1,39 +1,15 @@
 // The published OpenAPI says what is so: tools that make requests from it (schemathesis) found each of these to be otherwise.
 
 import fc from 'fast-check';
-import type { FastifyInstance } from 'fastify';
 import type { TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
-import { afterEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { ROUTES } from '../../../api/api.ts';
 import { FILTER_PATTERN } from '../../../api/api-document.ts';
-import { type HttpOptions, httpApp } from '../../../api/edge/http-server.ts';
+import type { HttpOptions } from '../../../api/edge/http-server.ts';
 import { metricOf } from '../../../api/metric-body.ts';
-import { silentLogger, silentMeter } from '../../../runtime/telemetry.ts';
 import { filterProblem } from '../../../state/topic-filter.ts';
-import { fakeViews } from '../../support/fake-views.ts';
-
-const OPEN: HttpOptions = {
-  host: '127.0.0.1',
-  port: 0,
-  readToken: '',
-  adminToken: '',
-  advertised: '',
-  peerTimeoutMs: 1_000,
-  logger: silentLogger,
-  meter: silentMeter,
-};
-const CLOSED: HttpOptions = { ...OPEN, readToken: 'read-token-0123456789', adminToken: 'admin-token-0123456789' };
-
-const apps: FastifyInstance[] = [];
-afterEach(async () => {
-  for (const app of apps.splice(0)) await app.close();
-});
-async function appOf(options: HttpOptions): Promise<FastifyInstance> {
-  const app = await httpApp(fakeViews(), options);
-  apps.push(app);
-  return app;
-}
+import { appOf, CLOSED, OPEN } from '../../support/http-app.ts';
 
 interface Operation {
   readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema: TSchema }>> };

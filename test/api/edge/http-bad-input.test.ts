@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { type HttpServer, serveHttp } from '../../../api/edge/http-server.ts';
 import { silentLogger, silentMeter } from '../../../runtime/telemetry.ts';
 import { fakeViews } from '../../support/fake-views.ts';
+import { OPEN } from '../../support/http-app.ts';
 
 const HOST = 'Host: 127.0.0.1\r\n';
 const JSON_TYPE = 'Content-Type: application/json\r\n';
@@ -23,14 +24,8 @@ const stray = (): void => void strays++;
 beforeAll(async () => {
   process.on('unhandledRejection', stray);
   server = await serveHttp(fakeViews({ metricsText: async () => LARGE_ANSWER }), {
-    host: '127.0.0.1',
-    port: 0,
-    readToken: '',
-    adminToken: '',
-    advertised: '',
+    ...OPEN,
     peerTimeoutMs: 100,
-    logger: silentLogger,
-    meter: silentMeter,
     requestTimeoutMs: REQUEST_TIMEOUT_MS,
   });
 });

@@ -2,28 +2,15 @@
 
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { FastifyInstance, InjectOptions } from 'fastify';
+import type { InjectOptions } from 'fastify';
 import { afterEach, describe, expect, test } from 'vitest';
 import { ROUTES } from '../../../api/api.ts';
-import { type HttpOptions, httpApp, serveHttp } from '../../../api/edge/http-server.ts';
+import { serveHttp } from '../../../api/edge/http-server.ts';
 import type { Views } from '../../../api/views.ts';
-import { type Logger, silentLogger, silentMeter } from '../../../runtime/telemetry.ts';
+import { type Logger, silentLogger } from '../../../runtime/telemetry.ts';
 import { AppError } from '../../../schemas/errors.ts';
 import { fakeViews } from '../../support/fake-views.ts';
-
-const READ = 'read-token-0123456789';
-const ADMIN = 'admin-token-0123456789';
-const OPEN: HttpOptions = {
-  host: '127.0.0.1',
-  port: 0,
-  readToken: '',
-  adminToken: '',
-  advertised: '',
-  peerTimeoutMs: 1_000,
-  logger: silentLogger,
-  meter: silentMeter,
-};
-const CLOSED: HttpOptions = { ...OPEN, readToken: READ, adminToken: ADMIN };
+import { ADMIN_TOKEN, appOf, CLOSED, OPEN, READ_TOKEN } from '../../support/http-app.ts';
 
 const ends: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -74,7 +61,7 @@ describe('who may do what', () => {
     test(route, async () => {
       const app = await appOf(CLOSED);
       const method = route.split(' ')[0] as 'GET' | 'POST';
-      const tokens = [undefined, 'Bearer not-a-token-at-all', `Bearer ${READ}`, `Bearer ${ADMIN}`];
+      const tokens = [undefined, 'Bearer not-a-token-at-all', `Bearer ${READ_TOKEN}`, `Bearer ${ADMIN_TOKEN}`];
       const found: number[] = [];
       for (const authorization of tokens)
         found.push((await app.inject({ ...ask, method, headers: authorization ? { authorization } : {} })).statusCode);
@@ -83,12 +70,12 @@ describe('who may do what', () => {
 
   for (const { name, authorization } of [
     { name: 'empty', authorization: '' },
-    { name: 'without a scheme', authorization: READ },
-    { name: 'of another scheme', authorization: `Basic ${Buffer.from(`u:${READ}`).toString('base64')}` },
+    { name: 'without a scheme', authorization: READ_TOKEN },
+    { name: 'of another scheme', authorization: `Basic ${Buffer.from(`u:${READ_TOKEN}`).toString('base64')}` },
     { name: 'an empty bearer', authorization: 'Bearer ' },
-    { name: 'a prefix of the right one', authorization: `Bearer ${READ.slice(0, -1)}` },
-    { name: 'the right one and more', authorization: `Bearer ${READ}x` },
-    { name: 'two tokens', authorization: `Bearer ${READ} ${ADMIN}` },
+    { name: 'a prefix of the right one', authorization: `Bearer ${READ_TOKEN.slice(0, -1)}` },
+    { name: 'the right one and more', authorization: `Bearer ${READ_TOKEN}x` },
+    { name: 'two tokens', authorization: `Bearer ${READ_TOKEN} ${ADMIN_TOKEN}` },
     { name: 'a JWT with alg none', authorization: 'Bearer eyJhbGciOiJub25lIn0.eyJyb2xlIjoiYWRtaW4ifQ.' },
     { name: 'very long', authorization: `Bearer ${'x'.repeat(10_000)}` },
   ])
@@ -101,8 +88,8 @@ describe('who may do what', () => {
 
   test('a token in the URL is not one', async () => {
     const app = await appOf(CLOSED);
-    expect((await app.inject(`/shards?token=${ADMIN}`)).statusCode).toBe(401);
-    expect((await app.inject(`/shards?access_token=${ADMIN}`)).statusCode).toBe(401);
+    expect((await app.inject(`/shards?token=${ADMIN_TOKEN}`)).statusCode).toBe(401);
+    expect((await app.inject(`/shards?access_token=${ADMIN_TOKEN}`)).statusCode).toBe(401);
   });
 
   test('after ten wrong tokens an address waits, even with the right one; others do not', async () => {
@@ -111,22 +98,22 @@ describe('who may do what', () => {
     const ask = (token: string, remoteAddress = '10.0.0.1') =>
       app.inject({ url: '/shards', headers: { authorization: `Bearer ${token}` }, remoteAddress });
     for (let attempt = 0; attempt < 10; attempt++) expect((await ask('wrong')).statusCode).toBe(401);
-    const refused = await ask(READ);
+    const refused = await ask(READ_TOKEN);
     expect([refused.statusCode, refused.headers['retry-after'], refused.json().code]).toEqual([
       429,
       '1',
       'TOO_MANY_REQUESTS',
     ]);
-    expect((await ask(READ, '10.0.0.2')).statusCode).toBe(200);
+    expect((await ask(READ_TOKEN, '10.0.0.2')).statusCode).toBe(200);
     expect((await app.inject({ url: '/readyz', remoteAddress: '10.0.0.1' })).statusCode).toBe(200);
     now += 1_000;
-    expect((await ask(READ)).statusCode).toBe(200);
+    expect((await ask(READ_TOKEN)).statusCode).toBe(200);
   });
 
   test('an open address without tokens is not listened on', async () => {
     for (const host of ['0.0.0.0', '::', '192.168.1.1'])
       await expect(serveHttp(fakeViews(), { ...OPEN, host })).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
-    await expect(serveHttp(fakeViews(), { ...OPEN, host: '0.0.0.0', readToken: READ })).rejects.toMatchObject({
+    await expect(serveHttp(fakeViews(), { ...OPEN, host: '0.0.0.0', readToken: READ_TOKEN })).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
     });
   });
@@ -643,7 +630,7 @@ describe('a key that another instance owns', () => {
     const owner = await serveHttp(fakeViews(), CLOSED);
     ends.push(() => owner.close());
     const app = await appOf(CLOSED, elsewhere(`127.0.0.1:${owner.port}`));
-    const answer = await app.inject({ url: '/shards', headers: { authorization: `Bearer ${READ}` } });
+    const answer = await app.inject({ url: '/shards', headers: { authorization: `Bearer ${READ_TOKEN}` } });
     expect(answer.statusCode).toBe(200);
     expect(answer.headers['content-type']).toBe('application/json; charset=utf-8');
     expect(answer.json().shards[0].shardId).toBe('shard-0001');
@@ -703,9 +690,3 @@ describe('a key that another instance owns', () => {
     expect([answer.statusCode, answer.json().code]).toEqual([503, 'NOT_READY']);
   });
 });
-
-async function appOf(options: HttpOptions, views: Partial<Views> = {}): Promise<FastifyInstance> {
-  const app = await httpApp('asked' in views ? (views as Views) : fakeViews(views), options);
-  ends.push(() => app.close());
-  return app;
-}

@@ -3,25 +3,15 @@
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type HttpServer, serveHttp } from '../../../api/edge/http-server.ts';
-import { silentLogger, silentMeter } from '../../../runtime/telemetry.ts';
 import { fakeViews } from '../../support/fake-views.ts';
+import { OPEN } from '../../support/http-app.ts';
 
 const HOST = 'Host: 127.0.0.1\r\n';
 const JSON_TYPE = 'Content-Type: application/json\r\n';
 const GOOD = `GET /livez HTTP/1.1\r\n${HOST}Connection: close\r\n\r\n`;
 let server: HttpServer;
 beforeAll(async () => {
-  server = await serveHttp(fakeViews(), {
-    host: '127.0.0.1',
-    port: 0,
-    readToken: '',
-    adminToken: '',
-    advertised: '',
-    peerTimeoutMs: 100,
-    logger: silentLogger,
-    meter: silentMeter,
-    requestTimeoutMs: 300,
-  });
+  server = await serveHttp(fakeViews(), { ...OPEN, peerTimeoutMs: 100, requestTimeoutMs: 300 });
 });
 afterAll(() => server.close(0));
 
@@ -147,16 +137,7 @@ describe('bytes that are no proper request', () => {
   });
 
   test('a port that is taken is CONFIG_INVALID', async () => {
-    const options = {
-      host: '127.0.0.1',
-      port: server.port,
-      readToken: '',
-      adminToken: '',
-      advertised: '',
-      peerTimeoutMs: 1,
-      logger: silentLogger,
-      meter: silentMeter,
-    };
+    const options = { ...OPEN, port: server.port };
     await expect(serveHttp(fakeViews(), options)).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
   });
 });
