@@ -174,7 +174,7 @@ function fenced(rows: Rows<Row>, state: PartitionState, { id, term, planner, bod
     if (term > known.term) rows.set(FENCE, { kind: 'fence', term, planner });
     return undefined;
   }
-  const from = term === 0 ? 'nobody that says who it is' : `${planner} in term ${term}`;
+  const from = term === 0 ? 'a sender that does not say who it is' : `${planner} in term ${term}`;
   const obeyed =
     known.term === 0 ? 'no planner has been heard yet' : `${known.planner} is obeyed, in term ${known.term}`;
   const reason = `${body.kind} of ${from}: ${obeyed}`;

@@ -240,7 +240,7 @@ class EmbeddedProvisioner implements Provisioner {
   #keySpace(asked: KeySpace | undefined, what: string): KeySpace {
     const keySpace = asked ?? this.#settings.keySpace;
     if (keySpace !== undefined) return keySpace;
-    throw new AppError('REQUEST_INVALID', `${what} a fleet's number of partitions, and the request names none`);
+    throw new AppError('REQUEST_INVALID', `${what} a fleet's number of partitions, and the request does not give it`);
   }
 
   #newFile(shard: ShardId, datastoreType: string, type: EmbeddedType, keySpace: KeySpace): ShardFile {

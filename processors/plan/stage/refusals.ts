@@ -26,7 +26,7 @@ export function takeRefusal(turn: Turn, { commandId, constraint, term, reason }:
 
 /** N1. A move that was not heard of at all ends by its own silence. */
 function sayAgain(turn: Turn): void {
-  const why = 'said again in a new term';
+  const why = 'sent again in a new term';
   for (const id of turn.cell.openMoves) {
     const move = rowOf(turn.rows, 'move', moveKey(id))!;
     if (move.asked !== '') steer(turn, move, move.asked, why);
