@@ -9,7 +9,7 @@ import { connect as connectTls } from 'node:tls';
 import { type Cluster, type ISocketFactoryArgs, Kafka, type KafkaConfig, logLevel } from 'kafkajs';
 import type { Logger, Meter } from '../../runtime/telemetry.ts';
 import type { AppError } from '../../schemas/errors.ts';
-import { causesOf, guarded } from './failure.ts';
+import { causesOf, guarded, logFailure } from './failure.ts';
 
 export interface ConnectionSettings {
   readonly brokers: readonly string[];
@@ -97,6 +97,7 @@ export interface RawCluster extends Omit<Cluster, 'findBroker' | 'findGroupCoord
   findBroker(node: { nodeId: string }): Promise<RawBroker>;
   findControllerBroker(): Promise<RawBroker>;
   findGroupCoordinator(group: { groupId: string; coordinatorType?: number }): Promise<RawBroker>;
+  readonly brokerPool: { findConnectedBroker(): Promise<RawBroker> };
 }
 
 export const TRANSACTION_COORDINATOR = 1;
@@ -117,6 +118,15 @@ export function kafkaClient(settings: ConnectionSettings): Kafka {
     logLevel: logLevel.INFO,
     logCreator: () => (entry) => logEntry(settings.logger, entry),
   });
+}
+
+/** One that can be reached, whichever. */
+export async function anyBroker(cluster: RawCluster): Promise<RawBroker> {
+  try {
+    return await cluster.brokerPool.findConnectedBroker();
+  } catch (error) {
+    throw logFailure(error);
+  }
 }
 
 const KEEP_ALIVE_MS = 60_000;

@@ -4,7 +4,7 @@
 import kafkajs, { type Admin, type Kafka } from 'kafkajs';
 import type { Logger } from '../../runtime/telemetry.ts';
 import { AppError } from '../../schemas/errors.ts';
-import type { RawCluster } from './client.ts';
+import { anyBroker, type RawCluster } from './client.ts';
 import { guarded, reasonOf } from './failure.ts';
 import { describeTopics, ERROR } from './requests.ts';
 
@@ -17,9 +17,8 @@ export const CONTROL_TOPICS: ReadonlySet<string> = new Set(['commands', 'pointer
 export async function requireRights(cluster: RawCluster, topics: readonly string[]): Promise<void> {
   if (topics.length === 0) return;
   if (!cluster.isConnected()) await cluster.connect();
-  await cluster.refreshMetadata(); // By which it knows its brokers.
   const missing: string[] = [];
-  for (const { topic, errorCode, operations } of await describeTopics(await cluster.findControllerBroker(), topics)) {
+  for (const { topic, errorCode, operations } of await describeTopics(await anyBroker(cluster), topics)) {
     if (errorCode === ERROR.topicAuthorizationFailed) missing.push(`DESCRIBE on ${topic}`);
     else if (operations !== undefined)
       for (const operation of ['READ', 'WRITE'] as const)

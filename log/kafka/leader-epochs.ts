@@ -4,32 +4,35 @@
 //
 //   Q1. One epoch's leader gives each offset once: a batch of the epoch that was read last follows what was read.
 //   Q2. A batch of another epoch does so if the log's leader has all of the epoch that was read last, up to the position.
-//   Q3. The epoch lies with the offsets that a group commits. It counts for the very offset that it was committed with; where
+//   Q3. Who is asked has to lead under the epoch that Kafka names for the partition, or one who was leader once would tell of a
+//       log that nobody reads any more.
+//   Q4. The epoch lies with the offsets that a group commits. It counts for the very offset that it was committed with; where
 //       it is not known (an earlier release, offsets set by hand) nothing is compared.
 // Not told apart: a topic that was created anew and has grown past the position under an epoch of the same number.
 
 import { AppError } from '../../schemas/errors.ts';
 import type { Offset } from '../../schemas/ids.ts';
 import type { RawCluster } from './client.ts';
-import { endOfEpoch, type FetchFrom } from './requests.ts';
+import { endOfEpoch, type FetchFrom, NO_EPOCH } from './requests.ts';
 
 /** Where reading goes on, after what was written under `leaderEpoch`. */
-export interface ReadPosition extends FetchFrom {
+export interface ReadPosition extends Omit<FetchFrom, 'currentLeaderEpoch'> {
+  /** NO_EPOCH where nothing is known of who wrote what lies before it. */
   readonly leaderEpoch: number;
+  /** As in a fetch; absent: under any. */
+  readonly currentLeaderEpoch?: number;
 }
-
-/** Nothing is known of who wrote what lies before a position. */
-export const NO_EPOCH = -1;
 
 /** Up to where the log is the one that was read, at most the position; 0 when its leader knows nothing of that epoch. */
 export async function sharedUpTo(
   cluster: RawCluster,
-  { topic, partition, offset, leaderEpoch }: ReadPosition,
+  { topic, partition, offset, leaderEpoch, currentLeaderEpoch = NO_EPOCH }: ReadPosition,
 ): Promise<Offset> {
   const [nodeId] = Object.keys(cluster.findLeaderForPartitions(topic, [partition]));
   if (nodeId === undefined || nodeId === '-1')
     throw new AppError('LOG_UNAVAILABLE', `partition ${partition} of topic ${topic} has no leader`);
-  const found = await endOfEpoch(await cluster.findBroker({ nodeId }), { topic, partition, leaderEpoch });
+  const asked = { topic, partition, leaderEpoch, currentLeaderEpoch };
+  const found = await endOfEpoch(await cluster.findBroker({ nodeId }), asked);
   return found.leaderEpoch === leaderEpoch ? Math.min(offset, found.endOffset) : 0; // Q2
 }
 

@@ -12,11 +12,11 @@
 import type { Batch } from '../../runtime/ports.ts';
 import { AppError } from '../../schemas/errors.ts';
 import type { Offset, Partition } from '../../schemas/ids.ts';
-import { backoffMs, type Health, pauseFor, type RawCluster, refresh } from './client.ts';
+import { anyBroker, backoffMs, type Health, pauseFor, type RawCluster, refresh } from './client.ts';
 import { fateOf, reasonOf } from './failure.ts';
-import { goesOnAt, NO_EPOCH, type ReadPosition, sharedUpTo } from './leader-epochs.ts';
+import { goesOnAt, type ReadPosition, sharedUpTo } from './leader-epochs.ts';
 import { decodeRecords } from './record-batch.ts';
-import { ERROR, type Fetched, type FetchSettings, fetchRecords } from './requests.ts';
+import { describeTopics, ERROR, type Fetched, type FetchSettings, fetchRecords, NO_EPOCH } from './requests.ts';
 
 export interface Place {
   readonly topic: string;
@@ -43,7 +43,10 @@ export interface Kept {
 /** A position while it is read. */
 interface Fetching extends Place {
   offset: Offset;
+  /** Of what was read last. */
   leaderEpoch: number;
+  /** Of the leader that is asked now. */
+  currentLeaderEpoch: number;
   /** Where it went back to, until a batch has told of it. */
   restartsAt: Offset | undefined;
   /** How often the batch here was found damaged, one time after the other (D4). */
@@ -79,6 +82,8 @@ interface Waiting {
   readonly sizeBytes: number;
 }
 
+/** In place of a leader's number. */
+const NOBODY = -1;
 /** So many tries are damage on the way; then it lies in the log. */
 const DAMAGED_ALARM = 3;
 /** How often it is looked at whether a partition that rests is due. */
@@ -134,6 +139,7 @@ class Reader {
     this.#positions = reading.from.map((each) => ({
       ...each,
       leaderEpoch: each.leaderEpoch ?? NO_EPOCH,
+      currentLeaderEpoch: NO_EPOCH,
       restartsAt: undefined,
       damaged: 0,
       restsUntil: 0,
@@ -165,9 +171,11 @@ class Reader {
     const { cluster, health, name } = this.#reading;
     for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {
       try {
-        await cluster.addMultipleTargetTopics([...new Set(this.#positions.map((each) => each.topic))]);
+        const topics = [...new Set(this.#positions.map((each) => each.topic))];
+        await cluster.addMultipleTargetTopics(topics);
+        const leaders = await this.#byLeader(topics);
         const round = new AbortController();
-        const loops = [...this.#byLeader()].map(([nodeId, positions]) =>
+        const loops = [...leaders].map(([nodeId, positions]) =>
           this.#fetchFrom(nodeId, positions, round.signal, () => {
             attempt = 0;
           }).finally(() => round.abort()),
@@ -184,13 +192,17 @@ class Reader {
     }
   }
 
-  #byLeader(): Map<string, Fetching[]> {
+  /** Asked with the leaders' epochs, which kafkajs does not ask for. */
+  async #byLeader(topics: readonly string[]): Promise<Map<string, Fetching[]>> {
+    const told = await describeTopics(await anyBroker(this.#reading.cluster), topics);
     const byLeader = new Map<string, Fetching[]>();
     for (const position of this.#positions) {
       const { topic, partition } = position;
-      const [leader] = Object.keys(this.#reading.cluster.findLeaderForPartitions(topic, [partition]));
-      if (leader === undefined || leader === '-1')
+      const found = told.find((each) => each.topic === topic)?.partitions.find((each) => each.partition === partition);
+      if (found === undefined || found.leader === NOBODY)
         throw new AppError('LOG_UNAVAILABLE', `partition ${partition} of topic ${topic} has no leader`);
+      position.currentLeaderEpoch = found.leaderEpoch;
+      const leader = String(found.leader);
       byLeader.set(leader, [...(byLeader.get(leader) ?? []), position]);
     }
     return byLeader;

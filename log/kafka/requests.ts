@@ -12,6 +12,8 @@ export interface FetchFrom {
   readonly topic: string;
   readonly partition: Partition;
   readonly offset: Offset;
+  /** Who is asked has to lead under this epoch; NO_EPOCH: under any. */
+  readonly currentLeaderEpoch: number;
 }
 
 export interface FetchSettings {
@@ -62,6 +64,9 @@ export const ERROR = {
   producerFenced: 90,
 } as const;
 
+/** Of a leader: not known. */
+export const NO_EPOCH = -1;
+
 const CONSUMER = -1;
 const READ_COMMITTED = 1;
 const ACKS_OF_ALL = -1;
@@ -86,7 +91,7 @@ export function fetchRecords(
     writer.string(each.topic);
     writer.list([each], () => {
       writer.int32(each.partition);
-      writer.int32(-1); // The leader epoch is not checked: kafkajs's metadata does not tell it.
+      writer.int32(each.currentLeaderEpoch);
       writer.int64(each.offset);
       writer.int64(-1);
       writer.int32(settings.maxBytesPerPartition);
@@ -177,15 +182,15 @@ function decodeTopics(bytes: Buffer): ToldTopic[] {
 /** Where what was written up to `leaderEpoch` ends in the leader's log, by the latest epoch up to that one that it knows (OffsetForLeaderEpoch 3). */
 export async function endOfEpoch(
   broker: RawBroker,
-  of: { readonly topic: string; readonly partition: Partition; readonly leaderEpoch: number },
+  of: Omit<FetchFrom, 'offset'> & { readonly leaderEpoch: number },
 ): Promise<{ readonly leaderEpoch: number; readonly endOffset: Offset }> {
   const writer = new Writer();
   writer.int32(CONSUMER);
-  writer.list([of], ({ topic, partition, leaderEpoch }) => {
+  writer.list([of], ({ topic, partition, leaderEpoch, currentLeaderEpoch }) => {
     writer.string(topic);
     writer.list([partition], () => {
       writer.int32(partition);
-      writer.int32(-1); // Of the leader itself: not checked, as in a fetch.
+      writer.int32(currentLeaderEpoch);
       writer.int32(leaderEpoch);
     });
   });

@@ -18,7 +18,7 @@ import type { Offset, Partition } from '../../schemas/ids.ts';
 import type { Change } from '../../state/store.ts';
 import { backoffMs, type Health, pauseFor, type RawCluster, refresh } from './client.ts';
 import { fateOf, reasonOf } from './failure.ts';
-import { LeaderEpochs, NO_EPOCH, type ReadPosition, textOfEpoch } from './leader-epochs.ts';
+import { LeaderEpochs, type ReadPosition, textOfEpoch } from './leader-epochs.ts';
 import { acceptedLoss, committedIn } from './loss.ts';
 import {
   type Kept,
@@ -30,6 +30,7 @@ import {
   read,
 } from './reading.ts';
 import type { WireRecord } from './record-batch.ts';
+import { NO_EPOCH } from './requests.ts';
 import { type Placed, Transaction } from './transaction.ts';
 
 /** A partition that a task consumes; `name` is the topic's as the handler knows it. */

@@ -5,8 +5,11 @@ import type { RawBroker, RawCluster, RawRequest } from '../../log/kafka/client.t
 import { encodeBatch, writeInt64 } from '../../log/kafka/record-batch.ts';
 
 const FETCH = 1;
+const METADATA = 3;
 const OFFSET_FOR_LEADER_EPOCH = 23;
 const OFFSET_OUT_OF_RANGE = 1;
+const FENCED_LEADER_EPOCH = 74;
+const UNKNOWN_LEADER_EPOCH = 75;
 const PRODUCER = { producerId: -1, producerEpoch: -1, baseSequence: -1, transactional: false };
 
 interface Kept {
@@ -21,6 +24,8 @@ export class FakePartition {
   /** The leader's epoch, and with which offset it and the earlier ones began, as its checkpoint has them. */
   epoch = 0;
   begins: { readonly epoch: number; readonly at: number }[] = [{ epoch: 0, at: 0 }];
+  /** Which epoch the other brokers name, when that is another one. */
+  told: number | undefined;
   /** What a fetch gives instead of what lies there. */
   onTheWay: (bytes: Buffer) => Buffer = (bytes) => bytes;
   /** How often the leader was asked of an epoch. */
@@ -70,6 +75,7 @@ export class FakePartition {
         const { buf } = await request.encode();
         await new Promise((resolve) => setImmediate(resolve));
         if (request.apiKey === FETCH) return response.decode(this.#fetch(buf));
+        if (request.apiKey === METADATA) return response.decode(this.#described());
         if (request.apiKey === OFFSET_FOR_LEADER_EPOCH) return response.decode(this.#endOfEpoch(buf));
         throw new Error(`a fake partition is not asked for ${request.apiName}`);
       },
@@ -82,6 +88,7 @@ export class FakePartition {
     refreshMetadataIfNecessary: async () => {},
     addMultipleTargetTopics: async () => {},
     findLeaderForPartitions: () => ({ '1': [0] }),
+    brokerPool: { findConnectedBroker: async () => this.#broker },
     findBroker: async () => this.#broker,
     fetchTopicsOffset: async ([asked]: { fromBeginning: boolean }[]) => [
       {
@@ -95,16 +102,35 @@ export class FakePartition {
   #fetch(request: Buffer): Buffer {
     const at = 4 + 4 + 4 + 4 + 1 + 4 + 4 + 4 + 2 + this.topic.length + 4 + 4 + 4;
     const offset = Number(request.readBigInt64BE(at));
+    const refusal = this.#refusalOf(request.readInt32BE(at - 4));
     const isGone = offset < this.start || offset > this.end;
-    const found = isGone ? [] : this.#kept.filter((each) => each.offset >= offset);
+    const found = isGone || refusal !== 0 ? [] : this.#kept.filter((each) => each.offset >= offset);
     const records =
       found.length === 0 ? Buffer.alloc(0) : this.onTheWay(Buffer.concat(found.map(({ bytes }) => bytes)));
     const partition = Buffer.alloc(4 + 2 + 8 + 8 + 8 + 4 + 4 + 4);
-    partition.writeInt16BE(isGone ? OFFSET_OUT_OF_RANGE : 0, 4);
+    partition.writeInt16BE(refusal !== 0 ? refusal : isGone ? OFFSET_OUT_OF_RANGE : 0, 4);
     for (const [i, value] of [this.end, this.end, this.start].entries()) writeInt64(partition, 6 + 8 * i, value);
     partition.writeInt32BE(-1, 34);
     partition.writeInt32BE(records.length, 38);
     return Buffer.concat([Buffer.alloc(4 + 2 + 4), this.#named(partition), records]);
+  }
+
+  /** What a leader of this epoch says to who takes it for one of another. */
+  #refusalOf(currentLeaderEpoch: number): number {
+    if (currentLeaderEpoch === -1 || currentLeaderEpoch === this.epoch) return 0;
+    return currentLeaderEpoch < this.epoch ? FENCED_LEADER_EPOCH : UNKNOWN_LEADER_EPOCH;
+  }
+
+  #described(): Buffer {
+    const partition = Buffer.alloc(2 + 4 + 4 + 4 + 3 * 4);
+    partition.writeInt32BE(1, 6);
+    partition.writeInt32BE(this.told ?? this.epoch, 10);
+    const topic = Buffer.alloc(4 + 2 + 2 + this.topic.length + 1 + 4);
+    topic.writeInt32BE(1, 0);
+    topic.writeInt16BE(this.topic.length, 6);
+    topic.write(this.topic, 8);
+    topic.writeInt32BE(1, 9 + this.topic.length);
+    return Buffer.concat([Buffer.alloc(4 + 4 + 2 + 4), topic, partition, Buffer.alloc(4 + 4)]);
   }
 
   /** As Kafka's LeaderEpochFileCache.endOffsetFor. */
@@ -120,6 +146,7 @@ export class FakePartition {
           ? [-1, -1]
           : [floor?.epoch ?? asked, floor === undefined ? this.begins[0]!.at : next.at];
     const partition = Buffer.alloc(2 + 4 + 4 + 8);
+    partition.writeInt16BE(this.#refusalOf(request.readInt32BE(request.length - 8)), 0);
     partition.writeInt32BE(epoch, 6);
     writeInt64(partition, 10, end);
     return Buffer.concat([Buffer.alloc(4), this.#named(partition)]);

@@ -1,7 +1,8 @@
 import { describe, expect, test, vi } from 'vitest';
 import { Health } from '../../../log/kafka/client.ts';
-import { NO_EPOCH, type ReadPosition } from '../../../log/kafka/leader-epochs.ts';
+import type { ReadPosition } from '../../../log/kafka/leader-epochs.ts';
 import { type Kept, type ReadBatch, read } from '../../../log/kafka/reading.ts';
+import { NO_EPOCH } from '../../../log/kafka/requests.ts';
 import { silentLogger } from '../../../runtime/telemetry.ts';
 import { AppError } from '../../../schemas/errors.ts';
 import type { Offset } from '../../../schemas/ids.ts';
@@ -166,6 +167,20 @@ describe('reading on under another leader', () => {
     await reading.stop();
     expect(reading.losses).toMatchObject([{ kept: { start: 3, next: 3 } }]);
     expect(reading.batches[0]).not.toHaveProperty('restartsAt');
+  });
+
+  test('does not believe who was leader once, and has less than was read', async () => {
+    const partition = partitionOf('a', 'b');
+    partition.told = 1; // As Kafka names it; who answers does not know yet.
+    const reading = new Reading(partition, 4, { leaderEpoch: 0 });
+    await vi.waitFor(() => expect(reading.health.reason()).toMatch(/cannot be read now: Kafka error 75/));
+    partition.append('c', 'd');
+    partition.elect();
+    partition.append('e');
+    await reading.reads(1);
+    await reading.stop();
+    expect(reading.values).toEqual(['e']);
+    expect(reading.losses).toEqual([]);
   });
 
   test('ends where a loss is not accepted', async () => {

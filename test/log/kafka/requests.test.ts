@@ -22,18 +22,20 @@ class Answering {
 // By the protocol's description: kafka.apache.org/protocol, OffsetForLeaderEpoch 3.
 test('the end of an epoch is asked for as a consumer, and told with the epoch that it is of', async () => {
   const kafka = new Answering('00000000 00000001 0002 696e 00000001 0000 00000003 00000007 0000000000000dac');
-  const found = await endOfEpoch(kafka.broker, { topic: 'in', partition: 3, leaderEpoch: 8 });
+  const found = await endOfEpoch(kafka.broker, { topic: 'in', partition: 3, leaderEpoch: 8, currentLeaderEpoch: 9 });
   expect(found).toMatchObject({ leaderEpoch: 7, endOffset: 3_500 });
   expect(kafka.version).toEqual([23, 3]);
   expect(kafka.asked).toBe(
-    ['ffffffff', '00000001', '0002696e', '00000001', '00000003', 'ffffffff', '00000008'].join(''),
+    ['ffffffff', '00000001', '0002696e', '00000001', '00000003', '00000009', '00000008'].join(''),
   );
 });
 
 test('a leader that no longer is one, or knows another epoch, is asked again after a look for the leader', async () => {
   for (const code of ['0006', '004a', '004b']) {
     const kafka = new Answering(`00000000 00000001 0002 696e 00000001 ${code} 00000003 ffffffff ffffffffffffffff`);
-    await expect(endOfEpoch(kafka.broker, { topic: 'in', partition: 3, leaderEpoch: 8 })).rejects.toMatchObject({
+    await expect(
+      endOfEpoch(kafka.broker, { topic: 'in', partition: 3, leaderEpoch: 8, currentLeaderEpoch: 9 }),
+    ).rejects.toMatchObject({
       code: 'LOG_UNAVAILABLE',
     });
   }
@@ -55,8 +57,7 @@ test('of a topic its leaders are told with their epochs, and what may be done wi
   expect(kafka.asked).toBe(['00000002', '0002696e', '00036f7574', '00', '00', '01'].join(''));
   const cluster = {
     isConnected: () => true,
-    refreshMetadata: async () => {},
-    findControllerBroker: async () => kafka.broker,
+    brokerPool: { findConnectedBroker: async () => kafka.broker },
   } as unknown as RawCluster;
   await expect(requireRights(cluster, ['in', 'out'])).rejects.toMatchObject({
     code: 'LOG_UNAVAILABLE',
