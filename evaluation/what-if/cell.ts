@@ -44,7 +44,7 @@ export interface Pace {
 }
 
 /** What goes wrong in a world; by default nothing does. */
-export interface Trouble {
+export interface Faults {
   /** Asked for now, an instance of the type fails. */
   isSoldOut?(type: string): boolean;
   /** The broker's heartbeats, or what apply says of a move that is begun now, are not heard. */
@@ -77,7 +77,7 @@ export class Cell {
   readonly #pace: Pace;
   readonly #costs: Costs;
   readonly #constraints: readonly Constraint[];
-  readonly #trouble: Trouble;
+  readonly #faults: Faults;
   #step: ReturnType<typeof planWith>;
   #due: { readonly at: number; readonly act: () => void }[] = [];
   /** Instances that are paid for, by shard; two while one is replaced. */
@@ -93,13 +93,13 @@ export class Cell {
     pace: Pace,
     costs: Costs,
     startAt: number,
-    { constraints = CONSTRAINTS, trouble = {} }: { constraints?: readonly Constraint[]; trouble?: Trouble } = {},
+    { constraints = CONSTRAINTS, faults = {} }: { constraints?: readonly Constraint[]; faults?: Faults } = {},
   ) {
     this.settings = settings;
     this.#pace = pace;
     this.#costs = costs;
     this.#constraints = constraints;
-    this.#trouble = trouble;
+    this.#faults = faults;
     this.#now = startAt;
     this.#step = planWith(settings, constraints);
     this.send({ topic: 'clock', value: { eventTime: startAt, wallTime: startAt } });
@@ -142,7 +142,7 @@ export class Cell {
     told();
     this.#readBack();
     const beat = { kind: 'BrokerHeartbeat', brokerId: 'broker', timestamp: eventTime(now) } as const;
-    if (!this.#trouble.isSilent?.('broker')) this.metric({ ...beat, pointerOffset: this.pointers.length });
+    if (!this.#faults.isSilent?.('broker')) this.metric({ ...beat, pointerOffset: this.pointers.length });
     this.send({ topic: 'clock', value: { eventTime: now, wallTime: now } });
     this.#readBack();
     for (; this.#performed < this.commands.length; this.#performed++) this.#perform(this.commands[this.#performed]!);
@@ -222,7 +222,7 @@ export class Cell {
   #provision(shard: ShardId, name: string, state: 'READY' | 'RESIZED'): void {
     const type = this.#typeNamed(name);
     const { provisioningMs = type.provisioningMs } = this.#pace;
-    if (this.#trouble.isSoldOut?.(name)) {
+    if (this.#faults.isSoldOut?.(name)) {
       this.#later(provisioningMs, () => this.#shardProgress(shard, name, 'FAILED', provisioningMs));
       return;
     }
@@ -239,7 +239,7 @@ export class Cell {
   #copy({ moveId, slice, to }: Extract<Command['body'], { kind: 'MoveSlice' }>): void {
     const { entries = 0, bytes = 0 } = slicesOf(this.rows).find((each) => each.slice === slice) ?? {};
     const { rowsPerSecond, moveMs = (2 * entries * 1000) / rowsPerSecond } = this.#pace;
-    if (this.#trouble.isSilent?.('apply')) return;
+    if (this.#faults.isSilent?.('apply')) return;
     this.#moveProgress(moveId, 'COPYING');
     for (let ms = SIGN_EVERY_MS; ms < moveMs; ms += SIGN_EVERY_MS)
       this.#later(ms, () => this.#moveProgress(moveId, 'COPYING'));

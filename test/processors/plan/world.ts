@@ -77,7 +77,7 @@ export function simulate(world: World, minutes: number): Result {
   let minute = 0;
   const cell = new Cell({ ...SETTINGS, ...world.settings }, paceOf(world), FREE_OF_CHARGE, T0, {
     ...(world.constraints === undefined ? {} : { constraints: world.constraints }),
-    trouble: {
+    faults: {
       isSoldOut: (type) => world.isSoldOut?.(type, minute) ?? false,
       isSilent: (who) => world.isSilent?.(who, minute) ?? false,
     },
