@@ -53,6 +53,8 @@ const PLAN_TASK = 0;
 export interface RunningViews extends Views {
   /** Of the pointer table, once it was read to its end. */
   pointerEpoch(): number | undefined;
+  /** Which instance the pointer table calls a shard, as far as it was read. */
+  instanceOf(shard: ShardId): string | undefined;
   close(): Promise<void>;
 }
 
@@ -173,6 +175,7 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
     metricsText: () => parts.metricsText(),
 
     pointerEpoch: () => (pointersRead.caughtUp ? table.epoch : undefined),
+    instanceOf: (shard) => table.shard(shard)?.instanceId,
 
     async close() {
       // Not waited for: where the log is away it has not begun, and the log's own end ends it.

@@ -154,6 +154,7 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
           partitions: config.partitions,
           kindOf: (datastoreType) => typeNamed(catalog, datastoreType).kind,
           watch: lostShards,
+          instanceOf: (shard) => reading?.instanceOf(shard),
         }),
         // In simulated time nobody waits for a reader of the table.
         ...(simulated ? {} : { pointerEpoch: () => reading?.pointerEpoch() }),
@@ -405,6 +406,7 @@ export function provisionerOf(
       addresses: config.shardServers.map((server) => (server.includes('://') ? server : `http://${server}`)),
       token: token === '' ? undefined : token,
       partitions: config.partitions,
+      fleet: config.topicPrefix,
     });
   }
   return shardFolders(config, catalog, clock, simulated, snapshotFailed, keySpaceOf(config.partitions));

@@ -37,10 +37,12 @@ export function lacksIdentity(
 
 /** Throws FLEET_MISMATCH. */
 export function checkKeySpace(made: KeySpace, asked: KeySpace): void {
-  if (made.partitions === asked.partitions && made.keyFormat === asked.keyFormat) return;
+  const isTheFleet = made.fleet === undefined || asked.fleet === undefined || made.fleet === asked.fleet;
+  if (made.partitions === asked.partitions && made.keyFormat === asked.keyFormat && isTheFleet) return;
+  const setting = isTheFleet ? 'FORESHARD_PARTITIONS' : 'FORESHARD_TOPIC_PREFIX';
   throw new AppError(
     'FLEET_MISMATCH',
-    `the shard was made for ${spaceText(made)} and is asked by a fleet of ${spaceText(asked)}: set FORESHARD_PARTITIONS to what the shard was made for if it is this fleet’s, and give the fleet a shard server of its own if it is not`,
+    `the shard was made for ${spaceText(made)} and is asked by a fleet of ${spaceText(asked)}: set ${setting} to what the shard was made for if it is this fleet’s, and give the fleet a shard server of its own if it is not`,
     { made: spaceText(made), asked: spaceText(asked) },
   );
 }
@@ -52,5 +54,5 @@ export const lost = (instanceId: string, why: string): AppError =>
     { instanceId },
   );
 
-const spaceText = ({ partitions, keyFormat }: KeySpace): string =>
-  `${partitions} partitions${keyFormat === 1 ? '' : ` and key format ${keyFormat}`}`;
+const spaceText = ({ partitions, keyFormat, fleet }: KeySpace): string =>
+  `${partitions} partitions${keyFormat === 1 ? '' : ` and key format ${keyFormat}`}${fleet === undefined ? '' : ` and topics ${fleet}*`}`;

@@ -39,6 +39,8 @@ export interface PerformSettings {
   /** The kind of store of a datastore type, for the outcome of a provisioner that could not be asked. */
   readonly kindOf: (datastoreType: string) => StoreKind;
   readonly watch?: ShardWatch;
+  /** Which instance the pointer table calls the shard; a store that is another is refused from the first contact on. */
+  readonly instanceOf?: (shard: ShardId) => string | undefined;
 }
 
 const NOBODY: ShardWatch = { lost() {}, found() {} };
@@ -51,7 +53,7 @@ export function effectsOver(
   provisioner: Provisioner,
   settings: PerformSettings,
 ): { perform(effects: readonly Effect[], waitedMs?: () => number): Promise<readonly Outcome[]> } {
-  const stores = new Stores(provisioner, settings.watch ?? NOBODY);
+  const stores = new Stores(provisioner, settings);
   return {
     async perform(effects, waitedMs = () => 0) {
       const outcomes: Outcome[] = [];
@@ -82,15 +84,18 @@ interface Batch {
 class Stores {
   readonly #provisioner: Provisioner;
   readonly #watch: ShardWatch;
+  readonly #instanceOf: (shard: ShardId) => string | undefined;
 
-  constructor(provisioner: Provisioner, watch: ShardWatch) {
+  constructor(provisioner: Provisioner, { watch, instanceOf }: Pick<PerformSettings, 'watch' | 'instanceOf'>) {
     this.#provisioner = provisioner;
-    this.#watch = watch;
+    this.#watch = watch ?? NOBODY;
+    this.#instanceOf = instanceOf ?? (() => undefined);
   }
 
   async on<Result>(shard: ShardId, work: (store: ShardStore) => Promise<Result>): Promise<Result> {
     try {
-      const result = await work(await this.#provisioner.store(shard));
+      const meant = { instanceId: this.#instanceOf(shard) };
+      const result = await work(await this.#provisioner.store(shard, meant));
       this.#watch.found(shard, false);
       return result;
     } catch (error) {

@@ -145,7 +145,7 @@ export const ERROR_CODES = {
       action: 'Put its folder back from a copy.',
     },
     FLEET_MISMATCH: {
-      happened: 'A shard was made for a fleet with another number of partitions.',
+      happened: 'A shard was made for a fleet with another number of partitions, or with topics of another name.',
       action: 'Give the fleet a shard server of its own, or set `FORESHARD_PARTITIONS` right.',
     },
     REGISTRY_UNAVAILABLE: {

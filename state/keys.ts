@@ -20,11 +20,14 @@ export interface KeySpace {
   readonly partitions: number;
   /** Of everything in this file: keys, hashes, and which slice holds what. */
   readonly keyFormat: number;
+  /** Whose topics the rows' versions are offsets of: the prefix of their names. Absent: not said, and so any. */
+  readonly fleet?: string;
 }
 
 /** The rules of this file, should they ever change. */
 export const KEY_FORMAT = 1;
-export const keySpaceOf = (partitions: number): KeySpace => ({ partitions, keyFormat: KEY_FORMAT });
+export const keySpaceOf = (partitions: number, fleet = ''): KeySpace =>
+  fleet === '' ? { partitions, keyFormat: KEY_FORMAT } : { partitions, keyFormat: KEY_FORMAT, fleet };
 
 /** Kafka's default partitioner: murmur2 over the key's UTF-8 bytes, sign bit cleared, modulo partitions. */
 export function partitionOf(key: string | Uint8Array, partitions: number): Partition {

@@ -162,6 +162,9 @@ export const STATUS: Partial<Record<ErrorCode, number>> = {
 export const KEY_SPACE_HEADER = 'x-foreshard-key-space';
 export const INSTANCE_HEADER = 'x-foreshard-instance';
 
+/** Apart from the key space, so that a server of an earlier release goes on understanding that. */
+export const FLEET_HEADER = 'x-foreshard-fleet';
+
 export const keySpaceText = ({ partitions, keyFormat }: KeySpace): string => `${partitions}/${keyFormat}`;
 
 /** What the headers of a request say. Throws REQUEST_INVALID. */
@@ -171,7 +174,12 @@ export function meantBy(headers: Readonly<Record<string, string | string[] | und
   const parts = text === undefined ? undefined : /^([1-9]\d{0,5})\/([1-9]\d{0,5})$/.exec(String(text));
   if (parts === null || Array.isArray(instanceId))
     throw new AppError('REQUEST_INVALID', `the header ${KEY_SPACE_HEADER} is <partitions>/<key format>`);
-  return { instanceId, keySpace: parts && { partitions: Number(parts[1]), keyFormat: Number(parts[2]) } };
+  const fleet = headers[FLEET_HEADER];
+  if (fleet !== undefined && !/^[\w.-]{1,100}$/.test(String(fleet)))
+    throw new AppError('REQUEST_INVALID', `the header ${FLEET_HEADER} is the prefix of the fleet's topics`);
+  if (parts === undefined) return { instanceId, keySpace: undefined };
+  const keySpace = { partitions: Number(parts[1]), keyFormat: Number(parts[2]) };
+  return { instanceId, keySpace: fleet === undefined ? keySpace : { ...keySpace, fleet: String(fleet) } };
 }
 
 export function wireRow(each: SubscriptionRow): WireRow {

@@ -14,6 +14,7 @@ import { writeResult } from '../../datastores/merge.ts';
 import {
   ANSWERS,
   type Call,
+  FLEET_HEADER,
   INSTANCE_HEADER,
   ITEMS_MAX,
   KEY_SPACE_HEADER,
@@ -42,7 +43,7 @@ import { AppError, type ErrorCode } from '../../schemas/errors.ts';
 import type { Epoch, EventTime, ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
 import type { Cursor, DisownRight, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
-import { filterHash, keySpaceOf } from '../../state/keys.ts';
+import { filterHash, type KeySpace, keySpaceOf } from '../../state/keys.ts';
 
 export interface RemoteSettings {
   /** `http://host:port` of each shard server. */
@@ -50,6 +51,8 @@ export interface RemoteSettings {
   readonly token: string | undefined;
   /** Of this fleet: what its shards are made for, and checked against. */
   readonly partitions: number;
+  /** The prefix of its topics' names; '' or absent: any fleet's shards are taken. */
+  readonly fleet?: string;
   /** For one call. */
   readonly timeoutMs?: number;
 }
@@ -246,13 +249,13 @@ class Server {
   readonly address: string;
   readonly #token: string | undefined;
   readonly #timeoutMs: number;
-  readonly #keySpace: string;
+  readonly #keySpace: KeySpace;
 
   constructor(address: string, settings: RemoteSettings) {
     this.address = address.replace(/\/+$/, '');
     this.#token = settings.token;
     this.#timeoutMs = settings.timeoutMs ?? TIMEOUT_MS;
-    this.#keySpace = keySpaceText(keySpaceOf(settings.partitions));
+    this.#keySpace = keySpaceOf(settings.partitions, settings.fleet);
   }
 
   /** Whether the server has the shard, or why it cannot tell. Any answer but "unknown" says that it has. */
@@ -277,7 +280,8 @@ class Server {
         redirect: 'error',
         headers: {
           ...(this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` }),
-          [KEY_SPACE_HEADER]: this.#keySpace,
+          [KEY_SPACE_HEADER]: keySpaceText(this.#keySpace),
+          ...(this.#keySpace.fleet === undefined ? {} : { [FLEET_HEADER]: this.#keySpace.fleet }),
           ...(instanceId === '' ? {} : { [INSTANCE_HEADER]: instanceId }),
           ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         },

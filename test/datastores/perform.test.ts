@@ -312,6 +312,16 @@ describe('performing effects', () => {
     });
   });
 
+  test('a store that is not the instance that the pointer table names takes nothing, from the first contact on', async () => {
+    const { instanceId } = await shards.store(FROM);
+    const write = (instance: string) =>
+      effectsOver(shards, { ...SETTINGS, instanceOf: () => instance }).perform([{ kind: 'write', shard: FROM, rows }]);
+    await expect(write('another')).rejects.toMatchObject({ facts: { shard: FROM, code: 'SHARD_LOST' } });
+    expect(await rowsOf(FROM)).toEqual([]);
+    for (const known of [instanceId, '']) await write(known);
+    expect(await rowsOf(FROM)).toHaveLength(rows.length);
+  });
+
   test('an owner record that a later one stands before changes nothing and is no failure', async () => {
     await (await shards.store(TO)).own(owned(hashSlice(0), 9));
     const outcomes = await effectsOver(shards, SETTINGS).perform([

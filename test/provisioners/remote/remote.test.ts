@@ -394,6 +394,23 @@ describe('a shard of a shard server that has lost its disk', () => {
       expect((await client().ensure(SHARD, type, false, instanceId)).state).toBe('lost');
     });
 
+    test(`${type}: so is one with topics of another name, where both say theirs`, async () => {
+      const of = (fleet?: string) =>
+        remoteProvisioner({
+          addresses: [host.address],
+          token: TOKEN,
+          partitions: PARTITIONS,
+          ...(fleet === undefined ? {} : { fleet }),
+        });
+      const { instanceId } = await of('north.').ensure(SHARD, type, false);
+      await expect(of('south.').store(SHARD)).rejects.toMatchObject({
+        code: 'FLEET_MISMATCH',
+        message: expect.stringContaining('set FORESHARD_TOPIC_PREFIX'),
+      });
+      expect(await of('south.').ensure(SHARD, type, false, instanceId)).toMatchObject({ state: 'lost' });
+      for (const fleet of ['north.', '', undefined]) await (await of(fleet).store(SHARD)).owners();
+    });
+
     test(`${type}: a fleet of another number of partitions is refused at its first contact`, async () => {
       const instanceId = await inUse(client());
       const other = client(2 * PARTITIONS);
