@@ -11,7 +11,8 @@
 import type { ShardId } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
 import type { Action, Constraint, ConstraintName, Facts, Refusal } from './cluster/actions.ts';
-import { ClusterModel, type ClusterShard, type Snapshot } from './cluster/cluster-model.ts';
+import { ClusterModel, type Snapshot } from './cluster/cluster-model.ts';
+import type { ClusterShard } from './cluster/cluster-shard.ts';
 import { type FleetPlan, fleetPlan, growing, sparePerSecond } from './cluster/fleet.ts';
 import { CONSTRAINTS, firstRefusal } from './constraints/constraints.ts';
 import { type Trouble, troubledShards, troubleOf, troubleText } from './demand/capacity.ts';
@@ -168,7 +169,7 @@ export function afterAction(cluster: ClusterModel, action: Action): void {
       const target = cluster.shards.get(action.to)!;
       if (action.kind === 'MOVE') {
         cluster.moves++;
-        cluster.churnDebtKeys += action.slice.entries;
+        cluster.ledger.moved(action.slice.entries);
         cluster.shards.get(action.slice.shard)!.moves++;
         target.moves++;
       }
@@ -185,8 +186,7 @@ export function afterAction(cluster: ClusterModel, action: Action): void {
       return;
     case 'ALLOCATE':
       cluster.nextShard++;
-      cluster.shardsMade++;
-      cluster.dollarsSpent += action.type.dollarsPerProvisioning;
+      cluster.ledger.allocated(action.type);
       cluster.addShard({
         id: action.shard,
         kind: action.storeKind,
@@ -199,7 +199,7 @@ export function afterAction(cluster: ClusterModel, action: Action): void {
       });
       return;
     case 'RESIZE':
-      cluster.dollarsSpent += action.type.dollarsPerProvisioning;
+      cluster.ledger.resized(action.type);
       cluster.retype(cluster.shards.get(action.shard)!, action.type);
       return;
     case 'RETIRE':

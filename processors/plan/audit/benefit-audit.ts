@@ -15,7 +15,8 @@
 import { type EventTime, eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
 import type { Action } from '../cluster/actions.ts';
 import { FLOWING, limitOf } from '../cluster/catalog.ts';
-import { calibrationOf, type PlannedShard, type Snapshot } from '../cluster/cluster-model.ts';
+import type { Snapshot } from '../cluster/cluster-model.ts';
+import { calibrationOf, type PlannedShard } from '../cluster/cluster-shard.ts';
 import { moveDollars, overloadDollars } from '../costs/cost.ts';
 import { heldShare } from '../demand/footprint.ts';
 import { addTo, emptySum, upperAt } from '../demand/utilisation-forecast.ts';

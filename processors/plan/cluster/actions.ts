@@ -5,7 +5,8 @@ import type { Alternative, StoreKind } from '../../../schemas/records.ts';
 import type { Cost } from '../costs/cost.ts';
 import type { Trouble } from '../demand/capacity.ts';
 import type { DatastoreType } from './catalog.ts';
-import type { ClusterModel, ClusterShard, PlannedSlice } from './cluster-model.ts';
+import type { ClusterModel } from './cluster-model.ts';
+import type { ClusterShard, PlannedSlice } from './cluster-shard.ts';
 
 /** What the planner knew; goes into the Decision record. */
 export interface Facts {
@@ -141,7 +142,7 @@ export function calmFacts(
 ): Omit<Facts, 'leadTimeMs' | 'dollars'> {
   return {
     reason,
-    forecastPerSecond: cluster.utilisation(shard).peakPerSecond,
+    forecastPerSecond: cluster.rooms.utilisation(shard).peakPerSecond,
     capacityPerSecond: cluster.settings.safeUtilisation * shard.type.operationsPerSecond,
     crossingAt: eventTime(0),
     dollarsPerHour: 0,

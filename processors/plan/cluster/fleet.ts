@@ -22,7 +22,8 @@ import { planShards, rowsNeeded, SHORTAGE_RATIOS, shardChange } from '../search/
 import { shardNumbered } from '../stage/rows.ts';
 import type { Action } from './actions.ts';
 import { type DatastoreType, FLOWING, type Flowing, limitOf, typesOfKind } from './catalog.ts';
-import { type ClusterModel, type ClusterShard, cargoOfShard } from './cluster-model.ts';
+import type { ClusterModel } from './cluster-model.ts';
+import { type ClusterShard, cargoOfShard } from './cluster-shard.ts';
 import { allocationLeadMs, moveLeadMs } from './lead-time.ts';
 
 /** What is planned for one kind of store. */
@@ -60,7 +61,7 @@ export function fleetPlan(cluster: ClusterModel, kind: StoreKind): FleetPlan | u
   const orderRows = (leadMs + onceMs) / rowMs;
 
   const total = snapshot.totals[kind];
-  // Shards that are hotter than their load explains (cluster-model.ts B2), and slices that several shards are asked for.
+  // Shards that are hotter than their load explains (cluster-shard.ts B2), and slices that several shards are asked for.
   const measured = sum(shards, (shard) => shard.nowPerSecond * shard.calibration);
   const factor = (total.now > 0 ? measured / total.now : 1) * (1 - lost.share);
   const ahead = { fromMs: leadMs, rowMs, rows: rowsNeeded(orderRows), factor };
@@ -110,7 +111,7 @@ export function* growing(cluster: ClusterModel, kind: StoreKind, fleet: FleetPla
       type,
       reason: `In ${inMinutes} min all ${NAMES[kind]} shards together will be asked for up to ${Math.round(fleet.forecastPerSecond)} operations/s by the forecast; those there are carry ${Math.round(carried)}, and ${Math.round(fleet.capacityPerSecond)} cost the least with what a shortage would (${settings.policy}).`,
       forecastPerSecond: fleet.forecastPerSecond,
-      capacityPerSecond: (carried * settings.safeUtilisation) / cluster.placeLimit,
+      capacityPerSecond: (carried * settings.safeUtilisation) / cluster.rooms.placeLimit,
       crossingAt: fleet.servesAt,
       leadTimeMs: fleet.servesAt - snapshot.now,
       dollarsPerHour: type.dollarsPerHour,
@@ -157,7 +158,7 @@ export const unwantedPerSecond = (cluster: ClusterModel, kind: StoreKind, fleet:
 
 /** F2 */
 export const carriedBy = (cluster: ClusterModel, type: DatastoreType): number =>
-  cluster.placeLimit * type.operationsPerSecond;
+  cluster.rooms.placeLimit * type.operationsPerSecond;
 
 /** Not above, but for rounding. */
 export const isWithin = (perSecond: number, limit: number): boolean => perSecond <= limit * (1 + EPSILON);
@@ -230,7 +231,7 @@ const cargoOfAll = (shards: readonly ClusterShard[], share: number): Cargo => {
 /** F3 */
 function heldUnits(cluster: ClusterModel, shards: readonly ClusterShard[], unit: DatastoreType): number {
   const held = { entries: sum(shards, ({ entries }) => entries), bytes: sum(shards, ({ bytes }) => bytes) };
-  return instancesHolding(held, unit, cluster.snapshot.footprints[unit.kind], cluster.placeLimit);
+  return instancesHolding(held, unit, cluster.snapshot.footprints[unit.kind], cluster.rooms.placeLimit);
 }
 
 /** F3; but for slices that no type can bear (F4). */
@@ -244,7 +245,7 @@ function flowUnits(
   if (limit === Number.POSITIVE_INFINITY) return 0;
   const { errorCorrelation: r, horizonSteps: steps } = cluster.settings;
   const largest =
-    cluster.placeLimit * Math.max(...typesToBuy(cluster, unit.kind).map((type) => limitOf(type, flowing)));
+    cluster.rooms.placeLimit * Math.max(...typesToBuy(cluster, unit.kind).map((type) => limitOf(type, flowing)));
   const together = emptySum(steps);
   for (const { slices } of shards)
     for (const { load } of slices.values()) {
@@ -253,7 +254,7 @@ function flowUnits(
     }
   let most = 0;
   for (let k = 0; k < steps; k++) most = Math.max(most, upperAt(together, k, r, undefined));
-  return Math.ceil(most / (cluster.placeLimit * limit) - EPSILON);
+  return Math.ceil(most / (cluster.rooms.placeLimit * limit) - EPSILON);
 }
 
 /** What of the load could go to empty shards of the type: hash slices split, but not the hot topics in them. */
@@ -277,11 +278,11 @@ function movablePerSecond(cluster: ClusterModel, kind: StoreKind, type: Datastor
 /** True when an empty shard of the type has room for some slice that can leave the shard. */
 function holdsOneOf(cluster: ClusterModel, type: DatastoreType, shard: ClusterShard): boolean {
   if (shard.slices.size < 2) return false;
-  for (const slice of shard.slices.values()) if (cluster.fitsEmpty(type, slice, shard.calibration)) return true;
+  for (const slice of shard.slices.values()) if (cluster.rooms.fitsEmpty(type, slice, shard.calibration)) return true;
   return false;
 }
 
 function fullestOf(cluster: ClusterModel, shards: readonly ClusterShard[]): ClusterShard {
-  const fullness = shards.map((shard) => cluster.utilisation(shard).utilisation);
+  const fullness = shards.map((shard) => cluster.rooms.utilisation(shard).utilisation);
   return shards[fullness.indexOf(Math.max(...fullness))]!;
 }

@@ -6,20 +6,20 @@ import type { UtilisationForecast } from '../demand/utilisation-forecast.ts';
 export const capacity: Constraint = (cluster, action) => {
   if (action.kind === 'RESIZE') {
     const shard = cluster.shards.get(action.shard)!;
-    const needed = cluster.utilisation({ ...shard, type: action.type });
+    const needed = cluster.rooms.utilisation({ ...shard, type: action.type });
     return needed.utilisation <= cluster.settings.safeUtilisation
       ? undefined
       : refusal(action, 'capacity', `${action.type.name} would be ${fullText(needed)}.`);
   }
   if (action.kind !== 'MOVE') return undefined;
   const target = cluster.shards.get(action.to)!;
-  const after = cluster.utilisation(target, action.slice);
-  return after.utilisation <= cluster.placeLimit
+  const after = cluster.rooms.utilisation(target, action.slice);
+  return after.utilisation <= cluster.rooms.placeLimit
     ? undefined
     : refusal(
         action,
         'capacity',
-        `${target.id} would be ${fullText(after)}, of at most ${Math.round(cluster.placeLimit * 100)} %.`,
+        `${target.id} would be ${fullText(after)}, of at most ${Math.round(cluster.rooms.placeLimit * 100)} %.`,
       );
 };
 

@@ -32,11 +32,11 @@ export const caps: Constraint = (cluster, action) => {
           'shards-max',
           `There are ${cluster.shards.size} shards, of at most ${settings.shardsMax}.`,
         );
-      if (cluster.shardsMade >= settings.shardsPerHourMax)
+      if (cluster.ledger.shardsMade >= settings.shardsPerHourMax)
         return refusal(
           action,
           'shards-per-hour',
-          `${cluster.shardsMade} shards were made within an hour, of at most ${settings.shardsPerHourMax}.`,
+          `${cluster.ledger.shardsMade} shards were made within an hour, of at most ${settings.shardsPerHourMax}.`,
         );
       return dollars(cluster, action);
     case 'RESIZE':
@@ -49,15 +49,15 @@ export const caps: Constraint = (cluster, action) => {
 /** True when the caps let a shard of this type be bought. */
 export const canBuy = (cluster: ClusterModel, type: DatastoreType): boolean =>
   cluster.shards.size < cluster.settings.shardsMax &&
-  cluster.shardsMade < cluster.settings.shardsPerHourMax &&
-  cluster.dollarsPerHour + type.dollarsPerHour + cluster.dollarsSpent + type.dollarsPerProvisioning <=
+  cluster.ledger.shardsMade < cluster.settings.shardsPerHourMax &&
+  cluster.costs.dollarsPerHour + type.dollarsPerHour + cluster.ledger.dollarsSpent + type.dollarsPerProvisioning <=
     cluster.settings.dollarsPerHourMax;
 
 /** Running cost after the action, with what was spent once within the last hour, stays below the cap. */
 const dollars: Constraint = (cluster, action) => {
   if (action.dollarsPerHour <= 0 || (action.kind !== 'ALLOCATE' && action.kind !== 'RESIZE')) return undefined;
-  const once = cluster.dollarsSpent + action.type.dollarsPerProvisioning;
-  const total = cluster.dollarsPerHour + action.dollarsPerHour + once;
+  const once = cluster.ledger.dollarsSpent + action.type.dollarsPerProvisioning;
+  const total = cluster.costs.dollarsPerHour + action.dollarsPerHour + once;
   return total <= cluster.settings.dollarsPerHourMax
     ? undefined
     : refusal(

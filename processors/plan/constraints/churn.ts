@@ -6,9 +6,9 @@
 import { type Constraint, refusal } from '../cluster/actions.ts';
 
 export const churn: Constraint = (cluster, action) => {
-  if (action.kind !== 'MOVE' || action.urgent || cluster.churnDebtKeys === 0) return undefined;
+  if (action.kind !== 'MOVE' || action.urgent || cluster.ledger.churnDebtKeys === 0) return undefined;
   const budget = cluster.settings.churnShareMax * cluster.totalKeys;
-  const after = cluster.churnDebtKeys + action.slice.entries;
+  const after = cluster.ledger.churnDebtKeys + action.slice.entries;
   return after <= budget
     ? undefined
     : refusal(

@@ -3,7 +3,8 @@
 
 import { type EventTime, eventTime } from '../../../schemas/ids.ts';
 import { isFlowing, limitOf } from '../cluster/catalog.ts';
-import type { ClusterModel, ClusterShard } from '../cluster/cluster-model.ts';
+import type { ClusterModel } from '../cluster/cluster-model.ts';
+import type { ClusterShard } from '../cluster/cluster-shard.ts';
 import { overloadDollars } from '../costs/cost.ts';
 import { riskAt, type UtilisationForecast } from './utilisation-forecast.ts';
 
@@ -27,7 +28,7 @@ export interface Trouble {
 
 /** The shard's trouble, or `undefined` when it stays below safe capacity over the whole horizon. */
 export function troubleOf(cluster: ClusterModel, shard: ClusterShard): Trouble | undefined {
-  const utilisation = cluster.utilisation(shard);
+  const utilisation = cluster.rooms.utilisation(shard);
   if (utilisation.crossingStep < 0) return undefined;
   const { settings, snapshot } = cluster;
   const bucketMs = settings.horizonMs / settings.horizonSteps;

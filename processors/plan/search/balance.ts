@@ -11,7 +11,8 @@
 import type { StoreKind } from '../../../schemas/records.ts';
 import { pinSlice } from '../../../state/keys.ts';
 import { type Action, calmFacts, type Facts } from '../cluster/actions.ts';
-import type { ClusterModel, ClusterShard, PlannedSlice } from '../cluster/cluster-model.ts';
+import type { ClusterModel } from '../cluster/cluster-model.ts';
+import type { ClusterShard, PlannedSlice } from '../cluster/cluster-shard.ts';
 import type { Load } from '../demand/demand.ts';
 import { moveAction } from './placement.ts';
 import { carvedOut } from './splits.ts';
@@ -107,7 +108,11 @@ function factsOf(
 function coolest(cluster: ClusterModel, loads: readonly Usual[], slice: PlannedSlice): ClusterShard | undefined {
   const highest = loads[0]!.share * WELL_BELOW;
   for (const { shard, share } of loads.toReversed())
-    if (shard.id !== slice.shard && share + usualShare(shard, slice.load) <= highest && cluster.fits(shard, slice))
+    if (
+      shard.id !== slice.shard &&
+      share + usualShare(shard, slice.load) <= highest &&
+      cluster.rooms.fits(shard, slice)
+    )
       return shard;
   return undefined;
 }

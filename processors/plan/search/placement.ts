@@ -3,7 +3,8 @@
 
 import { type Action, type Facts, factsOfTrouble } from '../cluster/actions.ts';
 import { typesOfKind } from '../cluster/catalog.ts';
-import { type ClusterModel, type ClusterShard, cargoOf, type PlannedSlice } from '../cluster/cluster-model.ts';
+import type { ClusterModel } from '../cluster/cluster-model.ts';
+import { type ClusterShard, cargoOf, type PlannedSlice } from '../cluster/cluster-shard.ts';
 import { moveLeadMs } from '../cluster/lead-time.ts';
 import { canBuy } from '../constraints/caps.ts';
 import { moveCost, outlayOf, totalOf } from '../costs/cost.ts';
@@ -24,7 +25,7 @@ export function* reliefs(cluster: ClusterModel, shard: ClusterShard, trouble: Tr
   const biggest = biggestSlice(cluster, shard, trouble);
   const isBig =
     biggest !== undefined &&
-    (shard.slices.size === 1 || cluster.shareOf(shard, biggest, trouble.dimension) > BIG_SHARE);
+    (shard.slices.size === 1 || cluster.rooms.shareOf(shard, biggest, trouble.dimension) > BIG_SHARE);
   const split = isBig && !biggest.busy ? splitOf(cluster, shard, biggest, trouble) : undefined;
   const half = isBig && split === undefined ? halfOf(cluster, shard, biggest, trouble) : undefined;
   const offers = purchases(cluster, shard, trouble, ranked, half, facts, why);
@@ -85,16 +86,16 @@ export function roomiest(
   cluster: ClusterModel,
   from: ClusterShard,
   slice: PlannedSlice,
-  limit = cluster.placeLimit,
+  limit = cluster.rooms.placeLimit,
 ): ClusterShard | undefined {
   let best: ClusterShard | undefined;
   let bestUtilisation = Number.POSITIVE_INFINITY;
-  for (const { shard, utilisation: forecast } of cluster.byRoom()) {
+  for (const { shard, utilisation: forecast } of cluster.rooms.inOrder()) {
     const most = Math.min(limit, bestUtilisation);
     if (forecast.utilisation > most) break;
     if (shard.kind !== from.kind || shard.id === from.id || shard.resizing) continue;
     if (utilisationAtLeast(shard, forecast, slice, cluster.settings) > most) continue;
-    const { utilisation } = cluster.utilisation(shard, slice);
+    const { utilisation } = cluster.rooms.utilisation(shard, slice);
     const rank = utilisation + (shard.ready ? 0 : 1);
     if (utilisation > limit || rank > bestUtilisation) continue;
     if (rank === bestUtilisation && best !== undefined && best.id < shard.id) continue;
@@ -109,7 +110,7 @@ function rankedSlices(cluster: ClusterModel, shard: ClusterShard, trouble: Troub
   const { now } = cluster.snapshot;
   return [...shard.slices.values()]
     .map((slice) => {
-      const relief = Math.min(cluster.shareOf(shard, slice, trouble.dimension), Math.max(trouble.excess, 0.01));
+      const relief = Math.min(cluster.rooms.shareOf(shard, slice, trouble.dimension), Math.max(trouble.excess, 0.01));
       const churn = (slice.entries + 1) / (shard.entries + shard.slices.size);
       // Where keys are few, churn is a bad guide: a tenth of a shard is added, so that relief decides.
       return { slice, relief, score: relief / (churn + 0.1) - (slice.coolUntil > now ? 1000 : 0) };
@@ -124,7 +125,7 @@ function biggestSlice(cluster: ClusterModel, shard: ClusterShard, trouble: Troub
   let biggest: PlannedSlice | undefined;
   let share = 0;
   for (const slice of shard.slices.values()) {
-    const own = cluster.shareOf(shard, slice, trouble.dimension);
+    const own = cluster.rooms.shareOf(shard, slice, trouble.dimension);
     if (own <= share) continue;
     biggest = slice;
     share = own;
@@ -136,7 +137,7 @@ function biggestSlice(cluster: ClusterModel, shard: ClusterShard, trouble: Troub
 function hasPlace(cluster: ClusterModel, shard: ClusterShard): boolean {
   for (const other of cluster.shards.values()) {
     if (other.id === shard.id || other.kind !== shard.kind || other.resizing) continue;
-    if (cluster.utilisation(other).utilisation < cluster.placeLimit * ROOM_SHARE) return true;
+    if (cluster.rooms.utilisation(other).utilisation < cluster.rooms.placeLimit * ROOM_SHARE) return true;
   }
   return typesOfKind(cluster.snapshot.catalog, shard.kind).some(
     (type) => !cluster.snapshot.avoided.has(type.name) && canBuy(cluster, type),
@@ -159,7 +160,7 @@ function movingDollars(
   let dollars = 0;
   for (const slice of ranked) {
     if (left <= 0) break;
-    left -= cluster.shareOf(shard, slice, trouble.dimension);
+    left -= cluster.rooms.shareOf(shard, slice, trouble.dimension);
     bytes += slice.bytes;
     const moveMs = moveLeadMs(slice.bytes, snapshot.measured, settings);
     dollars += outlayOf(moveCost(cargoOf(slice), shard.type, shard.type, { moveMs, settings }));

@@ -4,7 +4,8 @@
 import type { Alternative } from '../../../schemas/records.ts';
 import type { Action, Facts, factsOfTrouble } from '../cluster/actions.ts';
 import { bytesMax, type DatastoreType, FLOWING, isFlowing, limitOf, typesOfKind } from '../cluster/catalog.ts';
-import { type ClusterModel, type ClusterShard, cargoOfShard, type PlannedSlice } from '../cluster/cluster-model.ts';
+import type { ClusterModel } from '../cluster/cluster-model.ts';
+import { type ClusterShard, cargoOfShard, type PlannedSlice } from '../cluster/cluster-shard.ts';
 import { allocationLeadMs, moveLeadMs, provisionLeadMs } from '../cluster/lead-time.ts';
 import { allocationCost, type Cost, outlayOf, resizeCost, runningDollarsPerHour, totalOf } from '../costs/cost.ts';
 import { expectedOverloadDollars, type Trouble } from '../demand/capacity.ts';
@@ -39,7 +40,7 @@ export function purchases(
   const placed = half === undefined ? movable : [...movable, half];
   for (const type of typesOfKind(snapshot.catalog, shard.kind)) {
     if (snapshot.avoided.has(type.name)) continue;
-    if (placed.some((slice) => cluster.fitsEmpty(type, slice, shard.calibration)))
+    if (placed.some((slice) => cluster.rooms.fitsEmpty(type, slice, shard.calibration)))
       candidates.push({
         isEnough: half !== undefined || relievedBy(cluster, shard, trouble, type),
         offer: {
@@ -59,7 +60,7 @@ export function purchases(
       FLOWING.some((flowing) => limitOf(type, flowing) > limitOf(shard.type, flowing));
     if (!bigger || shard.resizing || !shard.ready) continue;
     candidates.push({
-      isEnough: cluster.utilisation({ ...shard, type }).utilisation <= cluster.settings.safeUtilisation,
+      isEnough: cluster.rooms.utilisation({ ...shard, type }).utilisation <= cluster.settings.safeUtilisation,
       offer: {
         ...facts,
         ...resizeOf(cluster, shard, trouble, type),
@@ -86,7 +87,7 @@ function relievedBy(
 ): boolean {
   let left = excess;
   for (const slice of shard.slices.values()) {
-    if (cluster.fitsEmpty(type, slice, shard.calibration)) left -= cluster.shareOf(shard, slice, dimension);
+    if (cluster.rooms.fitsEmpty(type, slice, shard.calibration)) left -= cluster.rooms.shareOf(shard, slice, dimension);
     if (left <= 0) return true;
   }
   return false;
@@ -107,7 +108,7 @@ function allocationOf(
   const capacityOf = (each: DatastoreType): number =>
     isFlowing(dimension) ? limitOf(each, dimension) : each.operationsPerSecond;
   const excess = trouble.excess * capacityOf(shard.type);
-  const instances = Math.max(1, Math.ceil(excess / (capacityOf(type) * cluster.placeLimit)));
+  const instances = Math.max(1, Math.ceil(excess / (capacityOf(type) * cluster.rooms.placeLimit)));
   const leadTimeMs = allocationLeadMs(type, firstBytes, snapshot.measured, settings);
   const handover = { moveMs: moveLeadMs(firstBytes, snapshot.measured, settings), settings };
   const cargo = cargoOfShard(shard, Math.min(1, trouble.excess / trouble.utilisation));

@@ -12,7 +12,8 @@ import type { ShardId } from '../../../schemas/ids.ts';
 import type { StoreKind } from '../../../schemas/records.ts';
 import { type Action, calmFacts } from '../cluster/actions.ts';
 import { type DatastoreType, typesOfKind } from '../cluster/catalog.ts';
-import { type ClusterModel, type ClusterShard, cargoOfShard } from '../cluster/cluster-model.ts';
+import type { ClusterModel } from '../cluster/cluster-model.ts';
+import { type ClusterShard, cargoOfShard } from '../cluster/cluster-shard.ts';
 import { carriedBy, type FleetPlan, isWithin, surplusPerSecond } from '../cluster/fleet.ts';
 import { moveLeadMs, provisionLeadMs } from '../cluster/lead-time.ts';
 import { outlayOf, resizeCost, runningDollarsPerHour } from '../costs/cost.ts';
@@ -96,5 +97,5 @@ const smallerThan = (cluster: ClusterModel, shard: ClusterShard): DatastoreType[
     (type) =>
       runningOn(shard, type) < runningOn(shard, shard.type) &&
       !cluster.snapshot.avoided.has(type.name) &&
-      cluster.utilisation({ ...shard, type }).utilisation <= cluster.placeLimit,
+      cluster.rooms.utilisation({ ...shard, type }).utilisation <= cluster.rooms.placeLimit,
   );

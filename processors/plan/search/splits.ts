@@ -5,7 +5,8 @@
 import type { SliceKey } from '../../../schemas/ids.ts';
 import { hashSlice, isTrieSlice, parseSlice, pinSlice, spreadSlices } from '../../../state/keys.ts';
 import { type DatastoreType, isFlowing, typesOfKind } from '../cluster/catalog.ts';
-import type { ClusterModel, ClusterShard, PlannedSlice } from '../cluster/cluster-model.ts';
+import type { ClusterModel } from '../cluster/cluster-model.ts';
+import type { ClusterShard, PlannedSlice } from '../cluster/cluster-shard.ts';
 import type { Trouble } from '../demand/capacity.ts';
 import { addLoad, halfLoad, type Load, lookupShare, peakOf, peakOfFlow, scaledLoad } from '../demand/demand.ts';
 
@@ -108,7 +109,7 @@ function spreadOf(cluster: ClusterModel, shard: ClusterShard, slice: PlannedSlic
 /** The cheapest type whose instance can hold the slice alone. */
 const holderOf = (cluster: ClusterModel, shard: ClusterShard, slice: PlannedSlice): DatastoreType | undefined =>
   typesOfKind(cluster.snapshot.catalog, shard.kind).find(
-    (type) => !cluster.snapshot.avoided.has(type.name) && cluster.fitsEmpty(type, slice, shard.calibration),
+    (type) => !cluster.snapshot.avoided.has(type.name) && cluster.rooms.fitsEmpty(type, slice, shard.calibration),
   );
 
 /** The half that a replica would take of the look-ups that are too many for any instance; `undefined` when that is no help. */

@@ -13,7 +13,8 @@ import type { StoreKind } from '../../../schemas/records.ts';
 import { hashSlice, parseSlice, partitionOf, pinSlice, type Slice, spreadSlices } from '../../../state/keys.ts';
 import { SliceTree } from '../../../state/slice-tree.ts';
 import { type Action, calmFacts } from '../cluster/actions.ts';
-import { type ClusterModel, type ClusterShard, type PlannedSlice, sumOnto } from '../cluster/cluster-model.ts';
+import type { ClusterModel } from '../cluster/cluster-model.ts';
+import { type ClusterShard, type PlannedSlice, sumOnto } from '../cluster/cluster-shard.ts';
 import { carriedBy, type FleetPlan, isWithin, surplusPerSecond, unwantedPerSecond } from '../cluster/fleet.ts';
 import { addLoad, emptyLoad, lookupShare, peakOf, scaledLoad } from '../demand/demand.ts';
 import type { FlowSum, TimedSum } from '../demand/utilisation-forecast.ts';
@@ -32,7 +33,7 @@ export function* merging(cluster: ClusterModel, spare: ReadonlySet<ShardId>): Ge
     !slice.busy &&
     slice.coolUntil <= cluster.snapshot.now &&
     shard.ready &&
-    cluster.shareOf(shard, slice, cluster.utilisation(shard).dimension) < COLD_SHARE;
+    cluster.rooms.shareOf(shard, slice, cluster.rooms.utilisation(shard).dimension) < COLD_SHARE;
   let found = 0;
   for (const [key, one] of all) {
     if (found === MERGES_MAX) return;
@@ -57,7 +58,7 @@ export function* merging(cluster: ClusterModel, spare: ReadonlySet<ShardId>): Ge
     );
     const apart = before.find(({ shard }) => shard !== first.shard);
     if (apart !== undefined) {
-      if (!first.shard.ready || !cluster.fits(first.shard, apart.slice)) continue;
+      if (!first.shard.ready || !cluster.rooms.fits(first.shard, apart.slice)) continue;
       yield moveAction(cluster, apart.slice, first.shard, {
         ...facts,
         reason: `${apart.slice.slice} is cold and goes back to ${first.slice.slice}.`,
@@ -92,13 +93,13 @@ export function* merging(cluster: ClusterModel, spare: ReadonlySet<ShardId>): Ge
 
 /** Replicas that are not needed any more, with much room to spare: what is ended is not made again soon. */
 export function* unreplicating(cluster: ClusterModel): Generator<Action> {
-  const limit = cluster.placeLimit * ALONE_SHARE;
+  const limit = cluster.rooms.placeLimit * ALONE_SHARE;
   for (const { slice: key, shard: id, replica } of cluster.snapshot.slices) {
     const shard = replica === undefined ? undefined : cluster.shards.get(id);
     const slice = shard?.slices.get(key);
     if (shard === undefined || slice?.replica === undefined || slice.coolUntil > cluster.snapshot.now) continue;
     const lookups = scaledLoad(slice.load, lookupShare(slice.load), 0, 1);
-    const { utilisation } = cluster.utilisation(shard, { ...slice, entries: 0, bytes: 0, load: lookups });
+    const { utilisation } = cluster.rooms.utilisation(shard, { ...slice, entries: 0, bytes: 0, load: lookups });
     if (utilisation > limit) continue;
     const reason = `${shard.id} is at most ${percent(utilisation)} full when it serves ${slice.slice} alone; its replica on ${slice.replica} goes.`;
     yield { ...calmFacts(cluster, shard, reason), kind: 'UNREPLICATE', slice, leadTimeMs: 0, dollars: 0 };
@@ -193,7 +194,7 @@ export function unwantedShards(cluster: ClusterModel, kind: StoreKind, fleet: Fl
   const emptiest = cluster
     .ofKind(kind)
     .filter((each) => !each.first)
-    .map((each) => ({ each, peak: cluster.utilisation(each).utilisation }))
+    .map((each) => ({ each, peak: cluster.rooms.utilisation(each).utilisation }))
     .sort((a, b) => a.peak - b.peak || (a.each.id < b.each.id ? 1 : -1));
   for (const { each } of emptiest) {
     const carried = carriedBy(cluster, each.type);
@@ -209,7 +210,7 @@ export function spareShard(cluster: ClusterModel, kind: StoreKind, surplusPerSec
   return cluster
     .ofKind(kind)
     .filter((each) => !each.first && isWithin(carriedBy(cluster, each.type), surplusPerSecond) && !isSharing(each))
-    .map((each) => ({ each, peak: cluster.utilisation(each).utilisation }))
+    .map((each) => ({ each, peak: cluster.rooms.utilisation(each).utilisation }))
     .sort((a, b) => a.peak - b.peak || (a.each.id < b.each.id ? 1 : -1))[0]?.each;
 }
 
@@ -266,10 +267,10 @@ function homesWithout(
     const family = kin(slice.slice);
     let best = (family?.before ?? [])
       .flatMap((key) => trial.get(all.get(key)?.shard.id ?? victim.id) ?? [])
-      .find((shard) => cluster.utilisation(shard, slice).utilisation <= cluster.placeLimit); // V4
-    let lowest = best === undefined ? cluster.placeLimit : Number.NEGATIVE_INFINITY;
+      .find((shard) => cluster.rooms.utilisation(shard, slice).utilisation <= cluster.rooms.placeLimit); // V4
+    let lowest = best === undefined ? cluster.rooms.placeLimit : Number.NEGATIVE_INFINITY;
     for (const shard of trial.values()) {
-      const { utilisation } = cluster.utilisation(shard, slice);
+      const { utilisation } = cluster.rooms.utilisation(shard, slice);
       if (utilisation <= lowest) {
         best = shard;
         lowest = utilisation;

@@ -12,7 +12,8 @@ import type { PlanAnswer, ShardChange } from '../../../schemas/records.ts';
 import { onceDollars } from '../audit/benefit-audit.ts';
 import { draftOf } from '../audit/decision-draft.ts';
 import { type Action, describe } from '../cluster/actions.ts';
-import { ClusterModel, type ClusterShard, type Snapshot } from '../cluster/cluster-model.ts';
+import { ClusterModel, type Snapshot } from '../cluster/cluster-model.ts';
+import type { ClusterShard } from '../cluster/cluster-shard.ts';
 import { afterAction, type Plan } from '../plan.ts';
 import { remembered } from './moves.ts';
 import { type ProposalRow, proposalKey, rowOf } from './rows.ts';
@@ -203,7 +204,7 @@ function changesBetween(before: ClusterModel, after: ClusterModel): ShardChange[
   const side = (cluster: ClusterModel, shard: ClusterShard | undefined) => ({
     type: shard?.type.name ?? '',
     slices: shard?.slices.size ?? 0,
-    full: shard === undefined ? 0 : cluster.utilisation(shard).utilisation,
+    full: shard === undefined ? 0 : cluster.rooms.utilisation(shard).utilisation,
   });
   return ids.flatMap((shardId) => {
     const old = side(before, before.shards.get(shardId));

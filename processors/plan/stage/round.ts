@@ -9,7 +9,8 @@ import type { DecisionKind, PlanAnswer, PlanRequest } from '../../../schemas/rec
 import { closeAudits, onceDollars, openAudit } from '../audit/benefit-audit.ts';
 import { draftOf, draftOfRefusal } from '../audit/decision-draft.ts';
 import { type Action, describe, type Refusal, subjectOf } from '../cluster/actions.ts';
-import type { ClusterShard, Snapshot } from '../cluster/cluster-model.ts';
+import type { Snapshot } from '../cluster/cluster-model.ts';
+import type { ClusterShard } from '../cluster/cluster-shard.ts';
 import { moveLeadMs } from '../cluster/lead-time.ts';
 import { moveDollars } from '../costs/cost.ts';
 import { troubleOf, troubleText } from '../demand/capacity.ts';
@@ -111,7 +112,7 @@ function keep(
   const { settings } = turn;
   const fullest = shards
     .flatMap((id) => made.cluster.shards.get(id) ?? [])
-    .map((shard) => ({ shard, utilisation: made.cluster.utilisation(shard) }))
+    .map((shard) => ({ shard, utilisation: made.cluster.rooms.utilisation(shard) }))
     .sort((a, b) => b.utilisation.utilisation - a.utilisation.utilisation)[0];
   if (fullest === undefined) {
     turn.decide({ ...answer, kind: 'KEEP', reason: 'No shard holds this topic, or its datastore type is unknown.' });

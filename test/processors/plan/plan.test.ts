@@ -3,12 +3,8 @@
 import { describe, expect, test } from 'vitest';
 import type { Action } from '../../../processors/plan/cluster/actions.ts';
 import { catalogOf, type Flowing, typeNamed } from '../../../processors/plan/cluster/catalog.ts';
-import {
-  ClusterModel,
-  type PlannedShard,
-  type PlannedSlice,
-  type Snapshot,
-} from '../../../processors/plan/cluster/cluster-model.ts';
+import { ClusterModel, type Snapshot } from '../../../processors/plan/cluster/cluster-model.ts';
+import type { PlannedShard, PlannedSlice } from '../../../processors/plan/cluster/cluster-shard.ts';
 import { CONSTRAINTS, firstRefusal } from '../../../processors/plan/constraints/constraints.ts';
 import { emptyTotal } from '../../../processors/plan/demand/ahead.ts';
 import { troubleOf } from '../../../processors/plan/demand/capacity.ts';
@@ -481,7 +477,7 @@ describe('constraints', () => {
     expect(actions).toMatchObject([{ kind: 'MOVE', replicates: true, slice: { slice: 't/hot' }, to: 'b' }]);
     expect(actions[0]!.reason).toContain('takes half of its look-ups');
     for (const id of ['a', 'b'] as ShardId[])
-      expect(cluster.utilisation(cluster.shards.get(id)!).utilisation).toBe(0.5);
+      expect(cluster.rooms.utilisation(cluster.shards.get(id)!).utilisation).toBe(0.5);
   });
 
   test('a shard is bought for the replica where there is no room', () => {
@@ -548,7 +544,7 @@ test('spreads of slices neither add up nor cancel out (B1)', () => {
   const cluster = new ClusterModel(
     snapshot({ shards: [shard('a')], slices: four('a', 0).map((each) => ({ ...each, load: noisy() })) }),
   );
-  const { peakPerSecond } = cluster.utilisation(cluster.shards.get('a' as ShardId)!);
+  const { peakPerSecond } = cluster.rooms.utilisation(cluster.shards.get('a' as ShardId)!);
   expect(peakPerSecond).toBeGreaterThan(400 + 200);
   expect(peakPerSecond).toBeLessThan(400 + 400);
 });
@@ -597,12 +593,12 @@ describe('money in a plan', () => {
     const catalog = types(1);
     const onDemand = shard('a', { type: typeNamed(catalog, 'on-demand') });
     const cluster = new ClusterModel(snapshot({ catalog, shards: [onDemand, shard('b')], slices: four('a', 250) }));
-    expect(cluster.dollarsPerHour).toBeCloseTo(0.1 + 3.6);
+    expect(cluster.costs.dollarsPerHour).toBeCloseTo(0.1 + 3.6);
     cluster.move(
       cluster.shards.get('a' as ShardId)!.slices.get('c/0/' as SliceKey)!,
       cluster.shards.get('b' as ShardId)!,
     );
-    expect(cluster.dollarsPerHour).toBeCloseTo(0.1 + 2.7);
+    expect(cluster.costs.dollarsPerHour).toBeCloseTo(0.1 + 2.7);
   });
 
   test('the risk of an overload is the upper quantile at its load, a half at the median, and certain for what is known', () => {

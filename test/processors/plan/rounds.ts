@@ -3,7 +3,8 @@
 
 import type { Action } from '../../../processors/plan/cluster/actions.ts';
 import { typeNamed } from '../../../processors/plan/cluster/catalog.ts';
-import type { PlannedShard, PlannedSlice, Snapshot } from '../../../processors/plan/cluster/cluster-model.ts';
+import type { Snapshot } from '../../../processors/plan/cluster/cluster-model.ts';
+import type { PlannedShard, PlannedSlice } from '../../../processors/plan/cluster/cluster-shard.ts';
 import { emptyTotal, type TotalLoads } from '../../../processors/plan/demand/ahead.ts';
 import { emptyLoad, type Load, wholeLoad } from '../../../processors/plan/demand/demand.ts';
 import { type Plan, plan } from '../../../processors/plan/plan.ts';

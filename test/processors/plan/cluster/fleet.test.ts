@@ -2,7 +2,8 @@
 
 import { describe, expect, test } from 'vitest';
 import { type Catalog, catalogOf, typeNamed } from '../../../../processors/plan/cluster/catalog.ts';
-import { ClusterModel, type PlannedSlice, type Snapshot } from '../../../../processors/plan/cluster/cluster-model.ts';
+import { ClusterModel, type Snapshot } from '../../../../processors/plan/cluster/cluster-model.ts';
+import type { PlannedSlice } from '../../../../processors/plan/cluster/cluster-shard.ts';
 import { fleetPlan, growing, surplusPerSecond } from '../../../../processors/plan/cluster/fleet.ts';
 import { rowsAhead, totalLoads } from '../../../../processors/plan/demand/ahead.ts';
 import { emptyLoad, type SeriesFacts } from '../../../../processors/plan/demand/demand.ts';

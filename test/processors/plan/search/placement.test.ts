@@ -2,11 +2,8 @@
 
 import { expect, test } from 'vitest';
 import { randomFrom } from '../../../../evaluation/random.ts';
-import {
-  ClusterModel,
-  type ClusterShard,
-  type PlannedSlice,
-} from '../../../../processors/plan/cluster/cluster-model.ts';
+import { ClusterModel } from '../../../../processors/plan/cluster/cluster-model.ts';
+import type { ClusterShard, PlannedSlice } from '../../../../processors/plan/cluster/cluster-shard.ts';
 import { roomiest } from '../../../../processors/plan/search/placement.ts';
 import { genesisOf, snapshotOf, steadily } from '../rounds.ts';
 
@@ -46,7 +43,7 @@ function randomCluster(random: () => number): ClusterModel {
 
 function roomiestOfAll(cluster: ClusterModel, from: ClusterShard, slice: PlannedSlice): ClusterShard | undefined {
   return [...cluster.shards.values()]
-    .filter((shard) => shard !== from && cluster.fits(shard, slice))
-    .map((shard) => ({ shard, rank: cluster.utilisation(shard, slice).utilisation + (shard.ready ? 0 : 1) }))
+    .filter((shard) => shard !== from && cluster.rooms.fits(shard, slice))
+    .map((shard) => ({ shard, rank: cluster.rooms.utilisation(shard, slice).utilisation + (shard.ready ? 0 : 1) }))
     .sort((a, b) => a.rank - b.rank || (a.shard.id < b.shard.id ? -1 : 1))[0]?.shard;
 }

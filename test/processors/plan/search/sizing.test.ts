@@ -2,7 +2,8 @@
 
 import { describe, expect, test } from 'vitest';
 import { catalogOf, type DatastoreType, typeNamed } from '../../../../processors/plan/cluster/catalog.ts';
-import { ClusterModel, type PlannedSlice, type Snapshot } from '../../../../processors/plan/cluster/cluster-model.ts';
+import { ClusterModel, type Snapshot } from '../../../../processors/plan/cluster/cluster-model.ts';
+import type { PlannedSlice } from '../../../../processors/plan/cluster/cluster-shard.ts';
 import { emptyTotal } from '../../../../processors/plan/demand/ahead.ts';
 import { emptyLoad } from '../../../../processors/plan/demand/demand.ts';
 import { plan } from '../../../../processors/plan/plan.ts';
