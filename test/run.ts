@@ -35,6 +35,7 @@ let passed = 0;
 if (only === undefined) {
   check('types', ['tsc', '-p', 'tsconfig.json', '--noEmit']);
   check('types of what the benches compile', ['tsc', '-p', 'bench/tsconfig.json', '--noEmit']);
+  check('types of the package, declarations too', ['tsc', '-p', 'tsconfig.build.json', '--outDir', scratch]);
   check('lint', ['biome', 'check', '.']);
   check('generated types', ['tsx', 'schemas/edge/generate.ts', '--check']);
   check('made parts of the documents', ['tsx', 'cli/readme.ts', '--check']);
