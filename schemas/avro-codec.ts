@@ -30,7 +30,7 @@ export const LOCAL_SCHEMA_IDS: Readonly<Record<RecordName, number>> = {
   RateWindow: 4,
   Forecast: 17,
   Command: 18,
-  Progress: 19,
+  Progress: 22,
   PointerRecord: 20,
   Decision: 15,
 };
@@ -47,6 +47,7 @@ const LOCAL_HISTORY: readonly { readonly id: number; readonly record: RecordName
   { id: 13, record: 'Command', schema: without('Command', ['term', 'planner']) },
   { id: 7, record: 'Progress', schema: SCHEMAS.Progress },
   { id: 14, record: 'Progress', schema: SCHEMAS.Progress },
+  { id: 19, record: 'Progress', schema: SCHEMAS.Progress },
   { id: 8, record: 'PointerRecord', schema: without('PointerRecord', ['term', 'planner']) },
   { id: 11, record: 'Decision', schema: SCHEMAS.Decision },
   {

@@ -51,7 +51,8 @@ vi.mock('../../log/kafka/kafka-log.ts', () => ({
     return { close: nothing };
   },
 }));
-vi.mock('../../log/embedded/embedded-log.ts', () => ({
+vi.mock('../../log/embedded/embedded-log.ts', async (original) => ({
+  ...(await original<object>()),
   embeddedLog: async (options: object) => {
     seen.now.embedded = options;
     return { close: nothing };

@@ -396,7 +396,7 @@ test('the schema behind each local id is the one it always was', () => {
       "Forecast 17": "2559d244d31a",
       "Metric 16": "ffc1765b7855",
       "PointerRecord 20": "237318ac177c",
-      "Progress 19": "2319db3ea177",
+      "Progress 22": "90512b91a2f1",
       "RateWindow 4": "9129c14e7ad0",
       "SubscriptionEvent 1": "864e4a81dcab",
       "WildcardEvents 21": "59b9cb1f11f0",
