@@ -12,7 +12,7 @@
 //       They are followed only where a type of the catalogue limits them.
 //
 // Loads are operations of the catalogue per second (coefficients.ts), in buckets of the horizon, as a median and a spread
-// above it, so that a shard can add up its slices (cluster-model.ts). Arrays are shared and filled in place: 100,000 slices.
+// above it, so that a shard can add up its slices (cluster-shard.ts). Arrays are shared and filled in place: 100,000 slices.
 
 import type { EventTime, SliceKey } from '../../../schemas/ids.ts';
 import {

@@ -18,6 +18,15 @@ test('the roomiest shard is that of a scan over all shards, on random clusters t
       const found = roomiest(cluster, from, slice);
       expect([seed, found?.id]).toEqual([seed, roomiestOfAll(cluster, from, slice)?.id]);
       if (found !== undefined) cluster.move(slice, found);
+      // room-index.ts R1: a copy is not of the cluster, so that nothing of it is remembered.
+      for (const shard of cluster.shards.values())
+        expect(cluster.rooms.utilisation(shard)).toEqual(cluster.rooms.utilisation({ ...shard }));
+      expect(
+        cluster.rooms
+          .inOrder()
+          .map(({ shard }) => shard.id)
+          .sort(),
+      ).toEqual([...cluster.shards.keys()].sort());
     }
   }
 });
