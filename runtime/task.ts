@@ -17,6 +17,7 @@
 //       their start; the other inputs go on where they were.
 //   K10. A start counts itself, and commits its number before its first effect: one that died before it could commit what it
 //       had done has said nothing to any store under the number of the next one.
+//   K11. A task that could not be restored is over: a tick that waits behind the restore would commit that nothing was read.
 
 import type { FitRequest } from '../processors/forecast/fits.ts';
 import type { Input, Tick } from '../processors/step.ts';
@@ -171,7 +172,12 @@ export class Task {
   /** Brings the local store up to the changelog's end and loads all rows. Resolves with the inputs to go on from. */
   restore(): Promise<Readonly<Record<string, Offset>>> {
     return this.#exclusive(async () => {
-      this.#inputs = await this.#state.restore();
+      try {
+        this.#inputs = await this.#state.restore();
+      } catch (error) {
+        this.#dead = true; // K11
+        throw error;
+      }
       this.#committedInputs = { ...this.#inputs };
       this.#committedAt = this.#ports.clock.now();
       return this.#inputs;
