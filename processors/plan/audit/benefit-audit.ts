@@ -22,15 +22,7 @@ import { heldShare } from '../demand/footprint.ts';
 import { addTo, emptySum, upperAt } from '../demand/utilisation-forecast.ts';
 import type { PlanSettings } from '../settings.ts';
 import { replicaOf } from '../stage/moves.ts';
-import {
-  type CellRow,
-  type ChangeRow,
-  type PromiseRow,
-  promiseKey,
-  rowOf,
-  rowsOf,
-  sliceRowKey,
-} from '../stage/rows.ts';
+import { type CellRow, type ChangeRow, type PromiseRow, promiseKey, rowOf, rowsOf, slicesIn } from '../stage/rows.ts';
 import type { Turn } from '../stage/turn.ts';
 
 const HOUR_MS = 3_600_000;
@@ -194,7 +186,7 @@ function measuredLoads({ rows }: Turn, snapshot: Snapshot) {
   const ofSlice = new Map<SliceKey, { readonly shard: ShardId; readonly perSecond: number }[]>();
   const ofShard = new Map<ShardId, number>();
   for (const { slice, shard: planned, load, isReplica } of snapshot.slices) {
-    const row = rowOf(rows, 'slice', sliceRowKey(slice));
+    const row = slicesIn(rows).get(slice);
     const isThere = row === undefined || (isReplica && replicaOf(rows, row) !== undefined);
     const shard = isThere ? planned : row.shard;
     ofSlice.set(slice, [...(ofSlice.get(slice) ?? []), { shard, perSecond: load.now }]);

@@ -5,7 +5,7 @@ import type { ShardId } from '../../../schemas/ids.ts';
 import type { StoreKind } from '../../../schemas/records.ts';
 import type { Snapshot } from '../cluster/cluster-model.ts';
 import type { PlanSettings } from '../settings.ts';
-import { type CellRow, moveKey, rowOf, shardKey } from '../stage/rows.ts';
+import { type CellRow, movesIn, shardsIn } from '../stage/rows.ts';
 import type { Turn } from '../stage/turn.ts';
 import { type Costs, costsOf, learn, lookupCost } from './coefficients.ts';
 import { type Footprint, footprintOf, type Holding, learnMemory } from './footprint.ts';
@@ -36,7 +36,7 @@ export function learnCosts(turn: Turn, { shards, slices }: Snapshot, reaches: Re
   const disturbed = disturbedShards(turn);
   const asked = askedOf(slices);
   for (const { id, kind, type, ready, resizing } of shards) {
-    const measured = rowOf(rows, 'shard', shardKey(id))?.measured;
+    const measured = shardsIn(rows).get(id)?.measured;
     const sum = asked.get(id);
     if (!ready || resizing || disturbed.has(id) || sum === undefined || measured === undefined) continue;
     if (Math.abs(turn.now - measured.at) > settings.tickMs) continue;
@@ -87,7 +87,7 @@ const SETTLED_MS = 120_000;
 function disturbedShards({ cell, rows, now }: Turn): Set<ShardId> {
   const disturbed = new Set<ShardId>();
   for (const id of [...cell.openMoves, ...cell.closedMoves]) {
-    const move = rowOf(rows, 'move', moveKey(id));
+    const move = movesIn(rows).get(id);
     if (move === undefined || move.state === 'SHARED' || (move.closedAt > 0 && now - move.closedAt > SETTLED_MS))
       continue;
     disturbed.add(move.from).add(move.to);

@@ -14,7 +14,7 @@
 import { type Epoch, type EventTime, type MoveId, moveId, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
 import type { MoveProgress, MoveRequest, MoveState, PointerMode, SteerAction } from '../../../schemas/records.ts';
 import { parseSlice } from '../../../state/keys.ts';
-import { brokerKey, type MoveRow, moveKey, type PlanRows, rowOf, type SliceRow, sliceRowKey } from './rows.ts';
+import { brokerKey, type MoveRow, movesIn, type PlanRows, rowOf, type SliceRow, slicesIn } from './rows.ts';
 import { type DecisionDraft, pointerEntry, type Turn } from './turn.ts';
 
 /** Where a move may go from each state. Apply may be a state ahead of what it last said, so steps before the switch may be skipped. */
@@ -49,10 +49,10 @@ export function startMove(
   const id = moveId(`move-${String(cell.nextMove++).padStart(6, '0')}`);
   const from = slice.shard;
   slice.busyWith = id;
-  rows.set(sliceRowKey(slice.slice), slice);
+  slicesIn(rows).put(slice);
   cell.openMoves.push(id);
   turn.keepCell();
-  rows.set(moveKey(id), { ...newMove(id, slice.slice, from, to, turn.now, reason), ...(replicates && { replicates }) });
+  movesIn(rows).put({ ...newMove(id, slice.slice, from, to, turn.now, reason), ...(replicates && { replicates }) });
   const command = turn.commandSlice(
     slice.slice,
     { kind: 'MoveSlice', moveId: id, slice: slice.slice, from, to, rowsPerSecond: 0 },
@@ -65,7 +65,7 @@ export function startMove(
 
 /** The open move that keeps the slice's replica, once readers ask both shards. */
 export function replicaOf(rows: PlanRows, { busyWith }: SliceRow): MoveRow | undefined {
-  const move = rowOf(rows, 'move', moveKey(busyWith));
+  const move = movesIn(rows).get(busyWith);
   return move?.state === 'SHARED' ? move : undefined;
 }
 
@@ -92,7 +92,7 @@ export function endReplica(turn: Turn, shared: MoveRow, reason: string, saying: 
 
 /** Takes what apply reports of a move. */
 export function takeMoveProgress(turn: Turn, progress: MoveProgress): void {
-  const move = rowOf(turn.rows, 'move', moveKey(progress.moveId));
+  const move = turn.moves.get(progress.moveId);
   const problem = moveProblem(move, progress);
   if (move === undefined || problem !== undefined) {
     turn.cell.ignored.progress++;
@@ -110,7 +110,7 @@ export function takeMoveProgress(turn: Turn, progress: MoveProgress): void {
   move.rowsErased = progress.rowsErased;
   move.etaMs = progress.etaMs;
   move.state = progress.state;
-  turn.rows.set(moveKey(move.id), move);
+  turn.moves.put(move);
   if (progress.state === 'VERIFIED') switchWhenFree(turn, move);
   else if (progress.state === 'RETIRED') finish(turn, move);
   else if (progress.state === 'ABORTED') closeAborted(turn, move, progress.reason);
@@ -118,7 +118,7 @@ export function takeMoveProgress(turn: Turn, progress: MoveProgress): void {
 
 /** Carries out what a person asks of a move, once for each request id. */
 export function takeMoveRequest(turn: Turn, request: MoveRequest): void {
-  const move = rowOf(turn.rows, 'move', moveKey(request.moveId));
+  const move = turn.moves.get(request.moveId);
   const answer = (reason: string): void =>
     turn.decide({
       kind: 'REFUSE',
@@ -135,7 +135,7 @@ export function takeMoveRequest(turn: Turn, request: MoveRequest): void {
   }
   if (move.requests.includes(request.requestId)) return;
   move.requests = [...move.requests, request.requestId].slice(-REQUESTS_KEPT);
-  turn.rows.set(moveKey(move.id), move);
+  turn.moves.put(move);
   if (!isOpen(move.state)) {
     answer(`The move has ended: ${move.state}.`);
     return;
@@ -167,7 +167,7 @@ export function abort(turn: Turn, move: MoveRow, reason: string, requestId = '')
   if (move.asked !== '' || !NEXT[move.state].includes('ABORTED')) return;
   move.asked = 'ABORT';
   move.outcome = reason;
-  turn.rows.set(moveKey(move.id), move);
+  turn.moves.put(move);
   const command = steer(turn, move, 'ABORT', reason);
   turn.decide({
     kind: 'ABORT',
@@ -186,7 +186,7 @@ export function giveUp(turn: Turn, move: MoveRow, reason: string): void {
   }
   if (move.asked !== '' || move.waits === true) return;
   move.waits = true;
-  turn.rows.set(moveKey(move.id), move);
+  turn.moves.put(move);
   turn.decide({
     kind: 'KEEP',
     subject: move.id,
@@ -199,7 +199,7 @@ const HAS_COPIED: ReadonlySet<MoveState> = new Set(['COPYING', 'VERIFYING', 'VER
 /** On each tick: gives up moves that apply is silent about, and retires the source of those that every reader has passed. */
 export function watchMoves(turn: Turn, wallTime: number): void {
   for (const id of [...turn.cell.openMoves]) {
-    const move = rowOf(turn.rows, 'move', moveKey(id))!;
+    const move = turn.moves.get(id)!;
     if (isSwitched(move.state)) retireWhenPassed(turn, move, wallTime);
     else if (move.state === 'SHARED')
       continue; // Apply is silent about it; it goes on for as long as it is of use.
@@ -208,7 +208,7 @@ export function watchMoves(turn: Turn, wallTime: number): void {
       move.seenSigns = move.signs;
       move.seenWallTime = wallTime;
       delete move.waits;
-      turn.rows.set(moveKey(id), move);
+      turn.moves.put(move);
     } else if (!move.paused && wallTime - move.seenWallTime > turn.settings.moveSilentMs)
       giveUp(turn, move, `no progress for ${turn.settings.moveSilentMs / 1000} s`);
   }
@@ -246,20 +246,20 @@ function switchWhenFree(turn: Turn, move: MoveRow): void {
 /** Publishes who serves the moving slice from the next epoch on (M1): its own shard first. */
 function point(turn: Turn, move: MoveRow, mode: PointerMode, shards: readonly [ShardId, ...ShardId[]]): Epoch {
   const epoch = turn.publish([pointerEntry(move.slice, mode, shards)]);
-  const slice = rowOf(turn.rows, 'slice', sliceRowKey(move.slice))!;
+  const slice = turn.slices.get(move.slice)!;
   slice.shard = shards[0];
   slice.epoch = epoch;
   if (mode === 'REPLICAS') slice.coolUntil = (turn.now + turn.settings.coolDownMs) as EventTime;
-  turn.rows.set(sliceRowKey(move.slice), slice);
+  turn.slices.put(slice);
   move.switchEpoch = epoch;
-  turn.rows.set(moveKey(move.id), move);
+  turn.moves.put(move);
   return epoch;
 }
 
 function retireWhenPassed(turn: Turn, move: MoveRow, wallTime: number): void {
   if (move.switchedWallTime === 0) {
     move.switchedWallTime = wallTime;
-    turn.rows.set(moveKey(move.id), move);
+    turn.moves.put(move);
     if (!move.replicates) learnCopyRate(turn, move, wallTime);
   }
   if (move.asked !== '' || move.switchOffset < 0) return;
@@ -274,7 +274,7 @@ function retireWhenPassed(turn: Turn, move: MoveRow, wallTime: number): void {
   const sinceMs = wallTime - move.switchedWallTime;
   if (live === 0 && sinceMs < drainMs) return;
   move.asked = 'RETIRE';
-  turn.rows.set(moveKey(move.id), move);
+  turn.moves.put(move);
   steer(turn, move, 'RETIRE', live === 0 ? 'no broker reads the table' : `${live} brokers have passed the switch`);
   if (live > 0) {
     turn.cell.measured.propagationMs = smoothed(turn.cell.measured.propagationMs, Math.max(1, sinceMs));
@@ -318,22 +318,22 @@ function closeAborted(turn: Turn, move: MoveRow, reason: string): void {
 function close(turn: Turn, move: MoveRow, at: EventTime): void {
   const { cell, rows, settings } = turn;
   move.closedAt = at;
-  rows.set(moveKey(move.id), move);
+  movesIn(rows).put(move);
   if (move.state === 'RETIRED' && !move.replicates) noteLeft(turn, move, at);
   freeSlice(turn, move.slice, at + settings.coolDownMs);
   cell.openMoves = cell.openMoves.filter((id) => id !== move.id);
   cell.closedMoves.push(move.id);
-  while (cell.closedMoves.length > CLOSED_MOVES_KEPT) rows.delete(moveKey(cell.closedMoves.shift()!));
+  while (cell.closedMoves.length > CLOSED_MOVES_KEPT) movesIn(rows).delete(cell.closedMoves.shift()!);
   turn.keepCell();
 }
 
 /** The slice does not come back for two cool-downs (constraints/return.ts). */
 function noteLeft({ rows, settings }: Turn, { slice: key, from }: MoveRow, at: EventTime): void {
-  const slice = rowOf(rows, 'slice', sliceRowKey(key));
+  const slice = slicesIn(rows).get(key);
   if (slice === undefined) return;
   const until = (at + RETURN_COOL_DOWNS * settings.coolDownMs) as EventTime;
   const others = (slice.left ?? []).filter((left) => left.shard !== from && left.until > at);
-  rows.set(sliceRowKey(key), { ...slice, left: [...others, { shard: from, until }] });
+  slicesIn(rows).put({ ...slice, left: [...others, { shard: from, until }] });
 }
 
 const RETURN_COOL_DOWNS = 2;
@@ -341,11 +341,11 @@ const CLOSED_MOVES_KEPT = 200;
 const REQUESTS_KEPT = 32;
 
 export function freeSlice(turn: Turn, key: SliceKey, coolUntil: number): void {
-  const slice = rowOf(turn.rows, 'slice', sliceRowKey(key));
+  const slice = turn.slices.get(key);
   if (slice === undefined) return;
   slice.busyWith = '';
   slice.coolUntil = coolUntil as EventTime;
-  turn.rows.set(sliceRowKey(key), slice);
+  turn.slices.put(slice);
 }
 
 /** True when this request was answered before; remembers it otherwise. */

@@ -16,7 +16,7 @@ import { ClusterModel, type Snapshot } from '../cluster/cluster-model.ts';
 import type { ClusterShard } from '../cluster/cluster-shard.ts';
 import { afterAction, type Plan } from '../plan.ts';
 import { remembered } from './moves.ts';
-import { type ProposalRow, proposalKey, rowOf } from './rows.ts';
+import { type ProposalRow, proposalsIn } from './rows.ts';
 import type { Turn } from './turn.ts';
 
 /** Answered and expired proposals that can still be looked at. */
@@ -40,7 +40,7 @@ export function expireProposal(turn: Turn): void {
   const open = openProposal(turn);
   if (open === undefined || turn.now < open.expiresAt) return;
   open.state = 'EXPIRED';
-  turn.rows.set(proposalKey(open.id), open);
+  turn.proposals.put(open);
   turn.decide({
     kind: 'EXPIRE',
     subject: open.id,
@@ -59,9 +59,9 @@ export function propose(turn: Turn, wanted: readonly Action[], plan: Plan, befor
   cell.nextPlan = (cell.nextPlan ?? 1) + 1;
   if (open !== undefined) replace(turn, open, id);
   const row = proposalOf(id, turn, asked, plan.later, before);
-  turn.rows.set(proposalKey(id), row);
+  turn.proposals.put(row);
   cell.proposals = [...(cell.proposals ?? []), id];
-  while (cell.proposals.length > PROPOSALS_KEPT) turn.rows.delete(proposalKey(cell.proposals.shift()!));
+  while (cell.proposals.length > PROPOSALS_KEPT) turn.proposals.delete(cell.proposals.shift()!);
   turn.keepCell();
   turn.decide({
     ...draftOf(asked[0]!),
@@ -80,7 +80,7 @@ export function propose(turn: Turn, wanted: readonly Action[], plan: Plan, befor
 /** Takes a person's word. The proposal when it was approved: the caller plans now, and says what came of it. */
 export function takePlanAnswer(turn: Turn, { requestId, planId: id, answer }: PlanAnswer): ProposalRow | undefined {
   if (remembered(turn, requestId)) return undefined;
-  const row = rowOf(turn.rows, 'proposal', proposalKey(id));
+  const row = turn.proposals.get(id);
   const problem = row === undefined ? `there is no plan ${id.slice(0, 64)}` : answerProblem(row, turn);
   if (row === undefined || problem !== undefined) {
     if (row === undefined) turn.cell.ignored.requests++;
@@ -90,7 +90,7 @@ export function takePlanAnswer(turn: Turn, { requestId, planId: id, answer }: Pl
   }
   row.state = answer === 'APPROVE' ? 'APPROVED' : 'REJECTED';
   row.expiresAt = eventTime(turn.now + turn.settings.approvalMs);
-  turn.rows.set(proposalKey(id), row);
+  turn.proposals.put(row);
   if (answer === 'APPROVE') return row;
   turn.decide({
     kind: 'REJECT',
@@ -112,7 +112,7 @@ function answerProblem(row: ProposalRow, { cell, settings, now }: Turn): string 
 
 function isAnswered(turn: Turn, action: Action, state: ProposalRow['state']): boolean {
   return (turn.cell.proposals ?? []).some((id) => {
-    const row = rowOf(turn.rows, 'proposal', proposalKey(id));
+    const row = turn.proposals.get(id);
     return row?.state === state && turn.now < row.expiresAt && covers(row, action);
   });
 }
@@ -123,13 +123,13 @@ const covers = ({ deeds, changes }: ProposalRow, action: Action): boolean =>
 
 /** The last one made is the only one that can be open (Q1). */
 function openProposal({ cell, rows }: Turn): ProposalRow | undefined {
-  const row = rowOf(rows, 'proposal', proposalKey(cell.proposals?.at(-1) ?? ''));
+  const row = proposalsIn(rows).get(cell.proposals?.at(-1) ?? '');
   return row?.state === 'OPEN' ? row : undefined;
 }
 
 function replace(turn: Turn, open: ProposalRow, by: PlanId): void {
   open.state = 'REPLACED';
-  turn.rows.set(proposalKey(open.id), open);
+  turn.proposals.put(open);
   turn.decide({
     kind: 'EXPIRE',
     subject: open.id,

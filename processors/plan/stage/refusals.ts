@@ -6,7 +6,7 @@
 
 import type { CommandRefused } from '../../../schemas/records.ts';
 import { isSwitched, steer } from './moves.ts';
-import { changeKey, moveKey, rowOf, rowsOf } from './rows.ts';
+import { rowsOf } from './rows.ts';
 import { takeSliceProgress } from './shards.ts';
 import type { Turn } from './turn.ts';
 
@@ -14,7 +14,7 @@ export function takeRefusal(turn: Turn, { commandId, constraint, term, reason }:
   turn.cell.ignored.commands = (turn.cell.ignored.commands ?? 0) + 1;
   turn.keepCell();
   turn.refuse('commands', constraint, `A command was not obeyed: ${reason}.`);
-  if (rowOf(turn.rows, 'change', changeKey(commandId)) !== undefined)
+  if (turn.changes.get(commandId) !== undefined)
     takeSliceProgress(turn, { kind: 'SliceProgress', commandId, done: false, reason });
   const own = turn.cell.term ?? 0;
   if (constraint !== 'epoch-not-published') {
@@ -28,7 +28,7 @@ export function takeRefusal(turn: Turn, { commandId, constraint, term, reason }:
 function sayAgain(turn: Turn): void {
   const why = 'sent again in a new term';
   for (const id of turn.cell.openMoves) {
-    const move = rowOf(turn.rows, 'move', moveKey(id))!;
+    const move = turn.moves.get(id)!;
     if (move.asked !== '') steer(turn, move, move.asked, why);
     else if (move.state === 'SHARED') steer(turn, move, 'SHARE', why);
     else if (isSwitched(move.state)) steer(turn, move, move.replicates ? 'UNSHARE' : 'SWITCH', why);

@@ -19,7 +19,7 @@ import { peakOf } from '../demand/demand.ts';
 import { type Plan, plan } from '../plan.ts';
 import { endReplica, remembered, replicaOf, startMove } from './moves.ts';
 import { expireProposal, isApproved, propose, takePlanAnswer } from './proposals.ts';
-import { type GoneRow, rowOf, rowsOf, type Spending, shardKey, sliceRowKey } from './rows.ts';
+import { type GoneRow, rowsOf, type Spending, shardsIn, slicesIn } from './rows.ts';
 import { startChange, startResize, startRetire, startShard } from './shards.ts';
 import { type Seen, SURGE_FRESH_MS, snapshotOf } from './snapshot.ts';
 import { SAID_MS, type Turn } from './turn.ts';
@@ -185,8 +185,8 @@ function command(turn: Turn, action: Action, snapshot: Snapshot): void {
   const saying = { ...draftOf(action), dollarsOnce: onceDollars(action, snapshot) };
   switch (action.kind) {
     case 'MOVE': {
-      const target = rowOf(rows, 'shard', shardKey(action.to))!;
-      const slice = rowOf(rows, 'slice', sliceRowKey(action.slice.slice))!;
+      const target = shardsIn(rows).get(action.to)!;
+      const slice = slicesIn(rows).get(action.slice.slice)!;
       startMove(turn, slice, action.to, action.reason, saying, action.replicates);
       const type = turn.settings.catalog.get(target.datastoreType);
       const dollars = type === undefined ? 0 : moveDollars(action.slice.bytes, type);
@@ -194,7 +194,7 @@ function command(turn: Turn, action: Action, snapshot: Snapshot): void {
       return;
     }
     case 'UNREPLICATE': {
-      const slice = rowOf(rows, 'slice', sliceRowKey(action.slice.slice))!;
+      const slice = slicesIn(rows).get(action.slice.slice)!;
       const shared = replicaOf(rows, slice);
       if (shared !== undefined) endReplica(turn, shared, action.reason, saying);
       return;
@@ -211,11 +211,11 @@ function command(turn: Turn, action: Action, snapshot: Snapshot): void {
       spend(turn, { keys: 0, urgent: false, shards: 1, dollars: action.type.dollarsPerProvisioning });
       return;
     case 'RESIZE':
-      startResize(turn, rowOf(rows, 'shard', shardKey(action.shard))!, action.type.name, action.reason, saying);
+      startResize(turn, shardsIn(rows).get(action.shard)!, action.type.name, action.reason, saying);
       spend(turn, { keys: 0, urgent: false, shards: 0, dollars: action.type.dollarsPerProvisioning });
       return;
     case 'RETIRE':
-      startRetire(turn, rowOf(rows, 'shard', shardKey(action.shard))!, action.reason, saying);
+      startRetire(turn, shardsIn(rows).get(action.shard)!, action.reason, saying);
       return;
     case 'WAIT':
   }

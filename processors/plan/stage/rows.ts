@@ -332,3 +332,61 @@ export function* rowsOf<Kind extends Row['kind']>(
 ): Generator<[key: string, row: Extract<Row, { kind: Kind }>]> {
   for (const [key, row] of rows.entries()) if (row.kind === kind) yield [key, row as Extract<Row, { kind: Kind }>];
 }
+
+/** The rows of one kind that have their id in themselves. */
+export class Repository<Kind extends Row['kind']> {
+  readonly #rows: Rows<Row>;
+  readonly #kind: Kind;
+  readonly #keyOf: (id: string) => string;
+  readonly #idOf: (row: Extract<Row, { kind: Kind }>) => string;
+
+  constructor(
+    rows: Rows<Row>,
+    kind: Kind,
+    keyOf: (id: string) => string,
+    idOf: (row: Extract<Row, { kind: Kind }>) => string,
+  ) {
+    this.#rows = rows;
+    this.#kind = kind;
+    this.#keyOf = keyOf;
+    this.#idOf = idOf;
+  }
+
+  get(id: string): Extract<Row, { kind: Kind }> | undefined {
+    return rowOf(this.#rows, this.#kind, this.#keyOf(id));
+  }
+
+  /** To be called after each change of a row, too: that is what stores it. */
+  put(row: Extract<Row, { kind: Kind }>): void {
+    this.#rows.set(this.#keyOf(this.#idOf(row)), row);
+  }
+
+  delete(id: string): void {
+    this.#rows.delete(this.#keyOf(id));
+  }
+
+  *all(): Generator<Extract<Row, { kind: Kind }>> {
+    for (const [, row] of rowsOf(this.#rows, this.#kind)) yield row;
+  }
+}
+
+interface RepositoryIn<Kind extends Row['kind']> {
+  (rows: Rows<Row>): Repository<Kind>;
+  /** Of rows that are not to be changed. */
+  (rows: PlanRows): Pick<Repository<Kind>, 'get' | 'all'>;
+}
+
+const repositoryOf =
+  <Kind extends Row['kind']>(
+    kind: Kind,
+    keyOf: (id: string) => string,
+    idOf: (row: Extract<Row, { kind: Kind }>) => string,
+  ): RepositoryIn<Kind> =>
+  (rows: PlanRows) =>
+    new Repository(rows as Rows<Row>, kind, keyOf, idOf);
+
+export const shardsIn = repositoryOf('shard', shardKey, ({ id }) => id);
+export const slicesIn = repositoryOf('slice', sliceRowKey, ({ slice }) => slice);
+export const movesIn = repositoryOf('move', moveKey, ({ id }) => id);
+export const changesIn = repositoryOf('change', changeKey, ({ id }) => id);
+export const proposalsIn = repositoryOf('proposal', proposalKey, ({ id }) => id);

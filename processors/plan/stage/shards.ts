@@ -26,17 +26,14 @@ import { abort, endReplica, freeSlice, giveUp } from './moves.ts';
 import {
   type CellRow,
   type ChangeRow,
-  changeKey,
-  moveKey,
+  movesIn,
   type Row,
-  rowOf,
-  rowsOf,
   type ShardRow,
   type SliceRow,
   setCell,
-  shardKey,
   shardNumbered,
-  sliceRowKey,
+  shardsIn,
+  slicesIn,
 } from './rows.ts';
 import { type DecisionDraft, pointerEntry, shardEntry, type Turn } from './turn.ts';
 
@@ -47,9 +44,8 @@ export function beginCell(rows: Rows<Row>, settings: PlanSettings): CellRow {
     [FIRST_CONCRETE_SHARD, settings.genesis.concreteType],
     [FIRST_TRIE_SHARD, settings.genesis.trieType],
   ] as const)
-    rows.set(shardKey(id), newShard(id, typeNamed(settings.catalog, type).kind, type, 0));
-  for (const [slice, shard] of firstPlacement(settings.partitions))
-    rows.set(sliceRowKey(slice), newSlice(slice, shard));
+    shardsIn(rows).put(newShard(id, typeNamed(settings.catalog, type).kind, type, 0));
+  for (const [slice, shard] of firstPlacement(settings.partitions)) slicesIn(rows).put(newSlice(slice, shard));
   setCell(rows, cell);
   return cell;
 }
@@ -64,7 +60,7 @@ export function startShard(
 ): ShardId {
   const { cell, rows } = turn;
   const id = shardNumbered(cell.nextShard++);
-  rows.set(shardKey(id), newShard(id, kind, type, cell.wallTime));
+  shardsIn(rows).put(newShard(id, kind, type, cell.wallTime));
   cell.openShards.push(id);
   turn.keepCell();
   const command = turn.commandShard(id, { kind: 'AllocateShard', shardId: id, datastoreType: type }, reason);
@@ -81,7 +77,7 @@ export function startResize(
 ): void {
   shard.resizingTo = type;
   shard.askedWallTime = turn.cell.wallTime;
-  turn.rows.set(shardKey(shard.id), shard);
+  turn.shards.put(shard);
   turn.cell.openShards.push(shard.id);
   turn.keepCell();
   const command = turn.commandShard(shard.id, { kind: 'ResizeShard', shardId: shard.id, datastoreType: type }, reason);
@@ -92,7 +88,7 @@ export function startResize(
 export function startRetire(turn: Turn, shard: ShardRow, reason: string, saying: Partial<DecisionDraft>): void {
   if (shard.state === 'READY') turn.publish([shardEntry(shard, 'DRAINING')]);
   shard.state = 'RETIRING';
-  turn.rows.set(shardKey(shard.id), shard);
+  turn.shards.put(shard);
   const command = turn.commandShard(shard.id, { kind: 'RetireShard', shardId: shard.id }, reason);
   turn.decide({ ...saying, kind: 'RETIRE', subject: shard.id, reason, commandIds: [command] });
 }
@@ -112,17 +108,17 @@ export function startChange(
       ? ({ kind: 'SplitSlice', slice: before[0]!, into: after } as const)
       : ({ kind: 'MergeSlices', slices: before, into: after[0]! } as const);
   const id = turn.commandSlice(before[0]!, body, reason);
-  turn.rows.set(changeKey(id), { kind: 'change', id, change, shard, before: [...before], after: [...after] });
+  turn.changes.put({ kind: 'change', id, change, shard, before: [...before], after: [...after] });
   for (const key of before) {
-    const slice = rowOf(turn.rows, 'slice', sliceRowKey(key))!;
+    const slice = turn.slices.get(key)!;
     slice.busyWith = id;
-    turn.rows.set(sliceRowKey(key), slice);
+    turn.slices.put(slice);
   }
   turn.decide({ ...saying, kind: change, subject: before[0]!, reason, commandIds: [id] });
 }
 
 export function takeShardProgress(turn: Turn, progress: ShardProgress): void {
-  const shard = rowOf(turn.rows, 'shard', shardKey(progress.shardId));
+  const shard = turn.shards.get(progress.shardId);
   if (shard === undefined) {
     ignore(turn, `there is no shard ${progress.shardId.slice(0, 64)}`);
     return;
@@ -151,7 +147,7 @@ export function takeShardProgress(turn: Turn, progress: ShardProgress): void {
 /** On each tick: gives up shards that do not come up. */
 export function watchShards(turn: Turn, wallTime: number): void {
   for (const id of [...turn.cell.openShards]) {
-    const shard = rowOf(turn.rows, 'shard', shardKey(id))!;
+    const shard = turn.shards.get(id)!;
     if (wallTime - shard.askedWallTime <= turn.settings.provisionSilentMs) continue;
     if (isFirst(id)) continue; // Nothing can take their place; apply asks for them until they are there.
     shardFailed(turn, shard, `it was not ready after ${turn.settings.provisionSilentMs / 1000} s`);
@@ -159,12 +155,12 @@ export function watchShards(turn: Turn, wallTime: number): void {
 }
 
 export function takeSliceProgress(turn: Turn, progress: SliceProgress): void {
-  const change = rowOf(turn.rows, 'change', changeKey(progress.commandId));
+  const change = turn.changes.get(progress.commandId);
   if (change === undefined) {
     ignore(turn, `no split or merge ${progress.commandId.slice(0, 64)} is open`);
     return;
   }
-  turn.rows.delete(changeKey(change.id));
+  turn.changes.delete(change.id);
   if (!progress.done) {
     for (const key of change.before) freeSlice(turn, key, turn.now + turn.settings.coolDownMs);
     turn.decide({
@@ -179,7 +175,7 @@ export function takeSliceProgress(turn: Turn, progress: SliceProgress): void {
 }
 
 export function takeSliceLeft(turn: Turn, { shardId: id, slice, livesOn, done, reason }: SliceLeft): void {
-  if (rowOf(turn.rows, 'shard', shardKey(id)) === undefined) {
+  if (turn.shards.get(id) === undefined) {
     ignore(turn, `there is no shard ${id.slice(0, 64)}`);
     return;
   }
@@ -190,15 +186,15 @@ export function takeSliceLeft(turn: Turn, { shardId: id, slice, livesOn, done, r
 }
 
 export function takeSliceEntries(turn: Turn, { slice: key, entries, bytes }: SliceEntries): void {
-  const slice = rowOf(turn.rows, 'slice', sliceRowKey(key));
+  const slice = turn.slices.get(key);
   if (slice === undefined || !(entries >= 0 && bytes >= 0)) return;
   slice.entries = entries;
   slice.bytes = bytes;
-  turn.rows.set(sliceRowKey(key), slice);
+  turn.slices.put(slice);
 }
 
 export function takeStoreMetrics(turn: Turn, metrics: DatastoreMetrics): void {
-  const shard = rowOf(turn.rows, 'shard', shardKey(metrics.shardId));
+  const shard = turn.shards.get(metrics.shardId);
   if (shard === undefined) return;
   const share = (used: number, limit: number): number => (limit > 0 ? used / limit : 0);
   shard.measured = {
@@ -214,7 +210,7 @@ export function takeStoreMetrics(turn: Turn, metrics: DatastoreMetrics): void {
   const reach =
     shard.storeKind === 'TRIE' ? measuredLookupWork(shard.reach, metrics, turn.settings.coefficients) : undefined;
   if (reach !== undefined) shard.reach = reach;
-  turn.rows.set(shardKey(shard.id), shard);
+  turn.shards.put(shard);
 }
 
 export const isFirst = (shard: ShardId): boolean => shard === FIRST_CONCRETE_SHARD || shard === FIRST_TRIE_SHARD;
@@ -234,7 +230,7 @@ function shardReady(turn: Turn, shard: ShardRow, progress: ShardProgress): void 
     shard.resizingTo = '';
     shard.roomyPlans = 0;
   }
-  rows.set(shardKey(shard.id), shard);
+  shardsIn(rows).put(shard);
   cell.openShards = cell.openShards.filter((id) => id !== shard.id || shard.resizingTo !== '');
   if (progress.tookMs > 0 && Number.isFinite(progress.tookMs)) {
     const before = cell.measured.provisioningMs[shard.datastoreType] ?? progress.tookMs;
@@ -251,9 +247,9 @@ function shardReady(turn: Turn, shard: ShardRow, progress: ShardProgress): void 
 /** The first change: every first slice and the two first shards (genesis). */
 function start(turn: Turn): void {
   const { cell, rows } = turn;
-  const shards = [...rowsOf(rows, 'shard')].map(([, shard]) => shard);
+  const shards = [...shardsIn(rows).all()];
   if (shards.some((shard) => shard.state !== 'READY')) return;
-  const slices = [...rowsOf(rows, 'slice')].map(([, slice]) => slice);
+  const slices = [...slicesIn(rows).all()];
   cell.started = true;
   cell.plannedAt = cell.now;
   const first = turn.publish([
@@ -262,11 +258,11 @@ function start(turn: Turn): void {
   ]);
   for (const shard of shards) {
     shard.epoch = first;
-    rows.set(shardKey(shard.id), shard);
+    shardsIn(rows).put(shard);
   }
   for (const slice of slices) {
     slice.epoch = first;
-    rows.set(sliceRowKey(slice.slice), slice);
+    slicesIn(rows).put(slice);
   }
   turn.decide({
     kind: 'START',
@@ -287,7 +283,7 @@ function shardReleased(turn: Turn, shard: ShardRow): void {
       ); // C4
     return;
   }
-  turn.rows.delete(shardKey(shard.id));
+  turn.shards.delete(shard.id);
   if (shard.epoch > 0) turn.publish([shardEntry(shard, 'GONE')]);
 }
 
@@ -300,7 +296,7 @@ function shardFailed(turn: Turn, shard: ShardRow, reason: string): void {
   }
   if (shard.state === 'RETIRING' && shard.epoch > 0) {
     shard.state = 'READY';
-    rows.set(shardKey(shard.id), shard);
+    shardsIn(rows).put(shard);
     turn.publish([shardEntry(shard, 'READY')]);
     turn.decide({ kind: 'ABORT', subject: shard.id, reason: `${shard.id} stays: ${reason}.` });
     return;
@@ -315,7 +311,7 @@ function shardFailed(turn: Turn, shard: ShardRow, reason: string): void {
   turn.decide({ kind: 'ABORT', subject: shard.id, reason: `${type} for ${shard.id} was given up: ${reason}.` });
   if (shard.resizingTo !== '') {
     shard.resizingTo = '';
-    rows.set(shardKey(shard.id), shard);
+    shardsIn(rows).put(shard);
   } else startRetire(turn, shard, 'it never became ready', {});
 }
 
@@ -324,7 +320,7 @@ function shardLost(turn: Turn, shard: ShardRow, reason: string): void {
   const { cell, rows } = turn;
   const isNews = shard.lost === undefined;
   shard.lost = reason;
-  rows.set(shardKey(shard.id), shard);
+  shardsIn(rows).put(shard);
   if (!isNews) return;
   turn.decide({
     kind: 'KEEP',
@@ -332,10 +328,10 @@ function shardLost(turn: Turn, shard: ShardRow, reason: string): void {
     reason: `${shard.id} is lost: nothing is moved from it or to it until it is back (${reason}).`,
   });
   for (const id of [...cell.openMoves]) {
-    const move = rowOf(rows, 'move', moveKey(id))!;
+    const move = movesIn(rows).get(id)!;
     if (move.from !== shard.id && move.to !== shard.id) continue;
     const why = `${shard.id} has lost its data`;
-    const isSourceLost = rowOf(rows, 'shard', shardKey(move.from))?.lost !== undefined;
+    const isSourceLost = shardsIn(rows).get(move.from)?.lost !== undefined;
     if (move.state !== 'SHARED') (isSourceLost ? giveUp : abort)(turn, move, why);
     else if (move.to === shard.id) endReplica(turn, move, `The replica of ${move.slice} goes: ${why}.`, {});
   }
@@ -344,14 +340,14 @@ function shardLost(turn: Turn, shard: ShardRow, reason: string): void {
 function shardFound(turn: Turn, shard: ShardRow): void {
   if (shard.lost === undefined) return;
   delete shard.lost;
-  turn.rows.set(shardKey(shard.id), shard);
+  turn.shards.put(shard);
   turn.decide({ kind: 'KEEP', subject: shard.id, reason: `${shard.id} is back, with its data.` });
 }
 
 /** Publishes what a split or merge has made of its slices (C2). */
 function publishChange(turn: Turn, change: ChangeRow): void {
   const { rows, settings } = turn;
-  const before = change.before.map((key) => rowOf(rows, 'slice', sliceRowKey(key))!);
+  const before = change.before.map((key) => slicesIn(rows).get(key)!);
   const gone = change.before.filter((key) => !change.after.includes(key));
   const made = change.after.filter((key) => !change.before.includes(key));
   const next = turn.publish([
@@ -367,10 +363,10 @@ function publishChange(turn: Turn, change: ChangeRow): void {
   followChange(turn, change);
   // What one of them has left, all have (constraints/return.ts).
   const left = before.flatMap((slice) => slice.left ?? []).filter(({ until }) => until > turn.now);
-  for (const key of gone) rows.delete(sliceRowKey(key));
+  for (const key of gone) slicesIn(rows).delete(key);
   for (const key of made) {
     const slice = { ...newSlice(key, change.shard), epoch: next, entries, bytes, coolUntil };
-    rows.set(sliceRowKey(key), left.length === 0 ? slice : { ...slice, left });
+    slicesIn(rows).put(left.length === 0 ? slice : { ...slice, left });
   }
   for (const key of change.before) freeSlice(turn, key, coolUntil);
 }

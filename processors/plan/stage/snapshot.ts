@@ -17,9 +17,8 @@ import {
   type CellRow,
   type ChangeRow,
   type MoveRow,
-  moveKey,
+  movesIn,
   type PlanRows,
-  rowOf,
   type SeriesRow,
   type ShardRow,
   type SliceRow,
@@ -58,7 +57,7 @@ export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings
       surges.set(key.slice('surge/'.length), row);
   }
 
-  const moves = cell.openMoves.map((id) => rowOf(rows, 'move', moveKey(id))!);
+  const moves = cell.openMoves.map((id) => movesIn(rows).get(id)!);
   const inFlight = moves.filter(({ state }) => state !== 'SHARED');
   const movesOf = new Map<ShardId, number>();
   for (const move of inFlight) for (const id of [move.from, move.to]) movesOf.set(id, (movesOf.get(id) ?? 0) + 1);

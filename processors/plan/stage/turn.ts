@@ -18,7 +18,21 @@ import { keyOfBody } from '../../../state/pointer-table.ts';
 import type { Emit, Rows } from '../../step.ts';
 import type { Constraint } from '../cluster/actions.ts';
 import type { PlanSettings } from '../settings.ts';
-import { type CellRow, type GoneRow, goneKey, type Row, type ShardRow, saidKey, setCell } from './rows.ts';
+import {
+  type CellRow,
+  changesIn,
+  type GoneRow,
+  goneKey,
+  movesIn,
+  proposalsIn,
+  type Repository,
+  type Row,
+  type ShardRow,
+  saidKey,
+  setCell,
+  shardsIn,
+  slicesIn,
+} from './rows.ts';
 
 export type PlanEmit = Emit<'commands', Command> | Emit<'pointer-table', PointerRecord> | Emit<'decisions', Decision>;
 
@@ -29,6 +43,11 @@ export type Unpublished = Omit<PointerEntry, 'epoch'> | Omit<ShardEntry, 'epoch'
 
 export class Turn {
   readonly rows: Rows<Row>;
+  readonly shards: Repository<'shard'>;
+  readonly slices: Repository<'slice'>;
+  readonly moves: Repository<'move'>;
+  readonly changes: Repository<'change'>;
+  readonly proposals: Repository<'proposal'>;
   readonly settings: PlanSettings;
   readonly cell: CellRow;
   readonly constraints: readonly Constraint[];
@@ -36,6 +55,11 @@ export class Turn {
 
   constructor(rows: Rows<Row>, settings: PlanSettings, cell: CellRow, constraints: readonly Constraint[]) {
     this.rows = rows;
+    this.shards = shardsIn(rows);
+    this.slices = slicesIn(rows);
+    this.moves = movesIn(rows);
+    this.changes = changesIn(rows);
+    this.proposals = proposalsIn(rows);
     this.settings = settings;
     this.cell = cell;
     this.constraints = constraints;

@@ -24,8 +24,8 @@ import {
   type SeriesForecast,
   type ShardRow,
   seriesKey,
-  shardKey,
-  sliceRowKey,
+  shardsIn,
+  slicesIn,
 } from './rows.ts';
 
 export interface ShardSummary {
@@ -160,7 +160,7 @@ export function pointerOf(
   readonly address: string;
 }[] {
   return placementsInRows(rows, partitions, topic).map(({ slice, shard, epoch: since }) => {
-    const home = rowOf(rows, 'shard', shardKey(shard));
+    const home = shardsIn(rows).get(shard);
     return {
       slice,
       epoch: since,
@@ -212,7 +212,7 @@ export function placementsInRows(
   const slices = isTrieFilter(topic) ? [tree.sliceOf(topic, '')] : tree.slicesForTopic(topic);
   return slices.flatMap((slice) => {
     if (slice === undefined) return [];
-    const row = rowOf(rows, 'slice', sliceRowKey(slice));
+    const row = slicesIn(rows).get(slice);
     if (row === undefined) return [];
     return shardsOfSlice(rows, row).map((shard) => ({ slice, shard, epoch: row.epoch }));
   });

@@ -10,7 +10,7 @@ import type { BrokerHeartbeat, PointerRecord } from '../../../schemas/records.ts
 import { hashSlice, parseSlice } from '../../../state/keys.ts';
 import { keyOfBody } from '../../../state/pointer-table.ts';
 import { shardsOfSlice } from './moves.ts';
-import { brokerKey, moveKey, rowOf, shardKey, sliceRowKey } from './rows.ts';
+import { brokerKey, movesIn, rowOf, shardKey, shardsIn, sliceRowKey, slicesIn } from './rows.ts';
 import { pointerEntry, shardEntry, type Turn, type Unpublished } from './turn.ts';
 
 export function takeHeartbeat(turn: Turn, beat: BrokerHeartbeat): void {
@@ -49,13 +49,13 @@ export function watchClock(turn: Turn, wallTime: number): void {
       rows.set(brokerKey(name), { ...broker, seenWallTime: wallTime });
     }
     for (const id of cell.openMoves) {
-      const move = rowOf(rows, 'move', moveKey(id))!;
+      const move = movesIn(rows).get(id)!;
       const switchedWallTime = move.switchedWallTime === 0 ? 0 : wallTime;
-      rows.set(moveKey(id), { ...move, seenWallTime: wallTime, startedWallTime: 0, switchedWallTime });
+      movesIn(rows).put({ ...move, seenWallTime: wallTime, startedWallTime: 0, switchedWallTime });
     }
     for (const id of cell.openShards) {
-      const shard = rowOf(rows, 'shard', shardKey(id))!;
-      rows.set(shardKey(id), { ...shard, askedWallTime: wallTime });
+      const shard = shardsIn(rows).get(id)!;
+      shardsIn(rows).put({ ...shard, askedWallTime: wallTime });
     }
   }
   if (wasAway || sinceMs > settings.brokerSilentMs / 8) {
@@ -98,11 +98,11 @@ export function takePointer(turn: Turn, key: string, record: PointerRecord | nul
   cell.read = { epoch: change.epoch, index: change.index, count: change.count };
   turn.keepCell();
   if (body.kind !== 'PointerEntry') return;
-  const busyWith = rowOf(rows, 'slice', sliceRowKey(body.slice))?.busyWith ?? '';
-  const move = rowOf(rows, 'move', moveKey(busyWith));
+  const busyWith = slicesIn(rows).get(body.slice)?.busyWith ?? '';
+  const move = movesIn(rows).get(busyWith);
   if (move === undefined || move.switchEpoch !== change.epoch) return;
   move.switchOffset = offset;
-  rows.set(moveKey(move.id), move);
+  movesIn(rows).put(move);
 }
 
 const BROKERS_MAX = 10_000;
@@ -132,7 +132,7 @@ function repair(turn: Turn, problem: string, keys: ReadonlySet<string>, body?: P
 /** What is true of a key. What is not of ours is gone: nothing is said of a key that no reader could have believed. */
 function entriesOf(turn: Turn, key: string, body: PointerRecord['body'] | undefined): Unpublished[] {
   if (key.startsWith('s:')) {
-    const shard = rowOf(turn.rows, 'shard', shardKey(key.slice(2)));
+    const shard = turn.shards.get(key.slice(2));
     if (shard !== undefined)
       return shard.epoch === 0 ? [] : [shardEntry(shard, shard.state === 'RETIRING' ? 'DRAINING' : 'READY')];
     return body?.kind === 'ShardEntry' && body.shardId === key.slice(2) ? [{ ...body, state: 'GONE' }] : [];
@@ -140,7 +140,7 @@ function entriesOf(turn: Turn, key: string, body: PointerRecord['body'] | undefi
   const slice = key.slice(2) as SliceKey;
   const parsed = key.startsWith('p:') ? parseSlice(slice) : undefined;
   if (parsed === undefined) return [];
-  const row = rowOf(turn.rows, 'slice', sliceRowKey(slice));
+  const row = turn.slices.get(slice);
   if (row === undefined) return [pointerEntry(slice, 'GONE', [])];
   const shards = shardsOfSlice(turn.rows, row);
   const entry = pointerEntry(slice, shards.length > 1 ? 'REPLICAS' : 'SINGLE', shards);
@@ -163,11 +163,11 @@ function pointerProblem(turn: Turn, key: string, { change, body }: PointerRecord
     return `epoch ${change.epoch}, entry ${change.index} of ${change.count}, does not follow epoch ${read.epoch}, entry ${read.index} of ${read.count}`;
   if (body.epoch !== change.epoch) return `an entry of epoch ${body.epoch} is in the change of epoch ${change.epoch}`;
   if (body.kind === 'ShardEntry') {
-    const shard = rowOf(turn.rows, 'shard', shardKey(body.shardId));
+    const shard = turn.shards.get(body.shardId);
     if (shard === undefined || body.epoch <= shard.epoch || shard.state !== 'READY') return undefined;
     return `epoch ${shard.epoch} is the last in which ${shard.id} was published`;
   }
-  const slice = rowOf(turn.rows, 'slice', sliceRowKey(body.slice));
+  const slice = turn.slices.get(body.slice);
   if (slice === undefined) {
     const isUnknown = body.mode !== 'GONE' && body.epoch === published;
     return isUnknown ? `there is no slice ${body.slice.slice(0, 64)}` : undefined;
