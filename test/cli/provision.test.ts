@@ -109,7 +109,7 @@ describe('foreshard provision', () => {
       name: 'a protocol with a wrong field',
       folder: () => folderWith({ lead_points: 0 }),
       code: 'PROTOCOL_INVALID',
-      says: 'series[0].lead_points must be a number above 0',
+      says: 'series[0].lead_points must be a whole number above 0',
     },
     {
       name: 'a trace that is not there',

@@ -73,7 +73,7 @@ describe('foreshard train', () => {
     {
       name: 'weights that are none',
       command: { from: fileWith('none.json', '{}') },
-      says: 'cannot be used: format must be',
+      says: 'cannot be used: format is missing',
     },
     {
       name: 'a place that cannot be written',

@@ -11,6 +11,7 @@ import { POLICIES } from '../../evaluation/what-if/run.ts';
 const ROWS = 90;
 /** Five-minute rows: seven and a half hours. */
 const TRACE = traceOf(ROWS, (row) => 20 - 5 * Math.cos(row / 10));
+const EXAMPLE = readFileSync(join(import.meta.dirname, '../../catalog/example.json'), 'utf8');
 
 function traceOf(rows: number, value: (row: number) => number | string): string {
   const lines = Array.from({ length: rows }, (_, row) => `${300 * row},${value(row)}`);
@@ -109,10 +110,10 @@ describe('foreshard what-if', () => {
     },
     {
       name: 'a catalogue with a wrong field',
-      files: { 'a.csv': TRACE, 'catalog.json': '{"types": [{"name": "x", "kind": "DISK"}]}' },
+      files: { 'a.csv': TRACE, 'catalog.json': EXAMPLE.replace('"KEY_VALUE"', '"DISK"') },
       given: { catalog: 'catalog.json' },
       code: 'CATALOG_INVALID',
-      says: /catalog\.json: .*types\[0\]\.kind of "x" must be KEY_VALUE or TRIE/,
+      says: /catalog\.json: .*types\[0\]\.kind of "level-small" must be KEY_VALUE or TRIE/,
     },
     {
       name: 'a folder that cannot be written to',
