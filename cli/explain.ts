@@ -11,14 +11,24 @@ import { dollarsText, instantText, numberText, plain } from './text.ts';
 /** What somebody asks about. */
 export type Asked = 'decision' | 'command' | 'move' | 'plan' | 'shard' | 'request' | 'slice' | 'topic';
 
-/** By the shape of the name, and by what decisions call so: nearly every name could be that of a topic too. */
-export function askedFor(wanted: string, decisions: readonly Decision[]): Asked {
+/** By the shape of the name, and by what the table and decisions call so: nearly every name could be that of a topic too. */
+export function askedFor(wanted: string, decisions: readonly Decision[], table: PointerTable | undefined): Asked {
   const numbered = /^(decision|command|move|plan|shard)-\d+$/.exec(wanted)?.[1];
   if (numbered !== undefined) return numbered as Asked;
   if (wanted !== '' && decisions.some(({ requestId }) => requestId === wanted)) return 'request';
-  const isSlice = parseSlice(wanted) !== undefined && decisions.some(({ subject }) => subject === wanted);
-  return isSlice ? 'slice' : 'topic';
+  if (parseSlice(wanted) === undefined) return 'topic';
+  if (decisions.some(({ subject }) => subject === wanted)) return 'slice';
+  for (const { slice } of table?.pointers() ?? []) if (slice === wanted) return 'slice';
+  return 'topic';
 }
+
+/** Where a topic is, said before decisions that do not name it. */
+export const placeLine = (topic: string, subjects: Iterable<string>): string =>
+  `${plain(topic)}, as a topic, is in ${slicesIn(subjects).map(plain).join(', ')}; what was decided about that, and about its shards:`;
+
+/** Those that are slices by their names. */
+export const slicesIn = (subjects: Iterable<string>): string[] =>
+  [...subjects].filter((each) => /^[cw]\/\d/.test(each));
 
 /** What a decision about `wanted` may be about: itself, what a slice was split from, and where a topic is now and was. */
 export function subjectsOf(wanted: string, asked: Asked, table: PointerTable | undefined): ReadonlySet<string> {

@@ -9,7 +9,16 @@ import { parseSlice, placeOf } from '../state/keys.ts';
 import { PointerTable } from '../state/pointer-table.ts';
 import { filterProblem } from '../state/topic-filter.ts';
 import { decisions, pointers, progress } from '../topology/topics.ts';
-import { askedFor, decisionsAbout, explanationLines, nothingText, slicesAround, subjectsOf } from './explain.ts';
+import {
+  askedFor,
+  decisionsAbout,
+  explanationLines,
+  nothingText,
+  placeLine,
+  slicesAround,
+  slicesIn,
+  subjectsOf,
+} from './explain.ts';
 import type { Output } from './output.ts';
 import { ask, type Reading, readTopic, withLog } from './reading.ts';
 import { bytesText, instantText, numberText, plain, table } from './text.ts';
@@ -151,23 +160,25 @@ export async function explain(source: Source, wanted: string, limit: number, out
     source.url === undefined
       ? await withLog(source.config, async (reading) => {
           const all = (await readTopic(reading, decisions)).flatMap(({ value }) => value ?? []);
-          const asked = askedFor(wanted, all);
-          return { all, asked, subjects: subjectsOf(wanted, asked, await tableOf(reading, source.config)) };
+          const table = await tableOf(reading, source.config);
+          const asked = askedFor(wanted, all, table);
+          return { all, asked, subjects: subjectsOf(wanted, asked, table) };
         })
       : await decisionsAskedFor(source, wanted);
   const about = decisionsAbout(wanted, known.subjects, known.all);
-  if (about.length === 0) {
-    const slices = [...known.subjects].filter((each) => /^[cw]\/\d/.test(each));
-    throw new AppError('NOT_FOUND', nothingText(wanted, known.asked, slices), { wanted });
-  }
+  if (about.length === 0)
+    throw new AppError('NOT_FOUND', nothingText(wanted, known.asked, slicesIn(known.subjects)), { wanted });
   output.json(about);
+  if (known.asked === 'topic' && slicesIn(known.subjects).length > 0)
+    output.lines([placeLine(wanted, known.subjects), '']);
   for (const decision of about.slice(0, limit)) output.lines([...explanationLines(decision), '']);
-  if (about.length > limit) output.line(`${about.length - limit} older ones are not shown: --limit ${about.length}.`);
+  if (about.length > limit)
+    output.line(`Older ones, not shown: ${about.length - limit}. --limit ${about.length} shows all.`);
 }
 
 async function decisionsAskedFor(source: Source, wanted: string) {
   const all = await allDecisions(source);
-  const what = askedFor(wanted, all);
+  const what = askedFor(wanted, all, undefined);
   return {
     all,
     asked: what,

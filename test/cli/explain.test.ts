@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { askedFor, decisionsAbout, explanationLines, nothingText, subjectsOf } from '../../cli/explain.ts';
+import { askedFor, decisionsAbout, explanationLines, nothingText, placeLine, subjectsOf } from '../../cli/explain.ts';
 import { epoch, eventTime, shardId, sliceKey } from '../../schemas/ids.ts';
 import type { Decision } from '../../schemas/records.ts';
 import { PointerTable } from '../../state/pointer-table.ts';
@@ -69,7 +69,9 @@ describe('explain', () => {
   ])
     test(`${JSON.stringify(wanted)} is answered by ${found.length === 0 ? 'nothing' : found.join(' and ')}`, () => {
       expect(
-        decisionsAbout(wanted, subjectsOf(wanted, askedFor(wanted, all), undefined), all).map(({ id }) => id),
+        decisionsAbout(wanted, subjectsOf(wanted, askedFor(wanted, all, undefined), undefined), all).map(
+          ({ id }) => id,
+        ),
       ).toEqual(found);
     });
 
@@ -95,7 +97,18 @@ describe('explain', () => {
     { wanted: 'c/0/0', asked: 'topic' }, // No decision calls a slice so.
     { wanted: 'a/b', asked: 'topic' },
   ] as const)
-    test(`${wanted} is taken for a ${asked}`, () => expect(askedFor(wanted, all)).toBe(asked));
+    test(`${wanted} is taken for a ${asked}`, () => expect(askedFor(wanted, all, undefined)).toBe(asked));
+
+  test('a slice of the pointer table is taken for one, whatever decisions there are', () => {
+    expect(askedFor('c/0/', [], tableOnOneShard('shard-0003'))).toBe('slice');
+    expect(askedFor('c/0/', [], undefined)).toBe('topic');
+  });
+
+  test('decisions about the place of a topic are told as that', () => {
+    expect(placeLine('a/b', ['a/b', 't/a/b', 'c/0/', 'shard-0003'])).toBe(
+      'a/b, as a topic, is in c/0/; what was decided about that, and about its shards:',
+    );
+  });
 
   test('a shard is not taken for the topic of that name, wherever that would be', () => {
     const pointers = tableOnOneShard('shard-0003');
