@@ -16,7 +16,8 @@
 //   K9. Positions are kept with the incarnation of those topics that may be made anew. When it is raised they are read from
 //       their start; the other inputs go on where they were.
 //   K10. A start counts itself, and commits its number before its first effect: one that died before it could commit what it
-//       had done has said nothing to any store under the number of the next one.
+//       had done has said nothing to any store under the number of the next one. The log is told no positions by that commit:
+//       what lies beside those it has is for whoever reads on from them.
 //   K11. A task that could not be restored is over: a tick that waits behind the restore would commit that nothing was read.
 
 import type { FitRequest } from '../processors/forecast/fits.ts';
@@ -33,7 +34,7 @@ import { DEAD_VALUE_BYTES_MAX, deadLetter } from './dead-letter.ts';
 import { LocalState } from './local-state.ts';
 import { Outbox } from './outbox.ts';
 import { PatientEffects, type Waiting } from './patient-effects.ts';
-import type { Batch, Clock, Effects, Fitter, OutRecord, RawRecord, TaskLog } from './ports.ts';
+import type { Batch, Clock, Commit, Effects, Fitter, RawRecord, TaskLog } from './ports.ts';
 import { preparePatiently } from './registry-patience.ts';
 import { NO_TABLE, RowTable } from './row-table.ts';
 import type { Logger, Meter } from './telemetry.ts';
@@ -78,6 +79,11 @@ export interface Busy {
 interface StageRun {
   readonly stage: Stage;
   readonly rows: RowTable;
+}
+
+/** What a commit writes. */
+interface Kept extends Pick<Commit, 'outputs' | 'inputs'> {
+  readonly changes: readonly Change[];
 }
 
 export class Task {
@@ -358,7 +364,8 @@ export class Task {
     if (this.#dead) return;
     const changes: Change[] = [];
     for (const { rows } of this.#runs) rows.drain(changes);
-    await this.#keep(changes, this.#outbox.records(), { ...this.#inputs });
+    const inputs = { ...this.#inputs };
+    await this.#keep(inputs, { changes, outputs: this.#outbox.records(), inputs });
     const { meter, clock } = this.#ports;
     meter.add('foreshard_dead_lettered_total', this.#outbox.letters.length);
     meter.add('foreshard_commits_total', 1, { group: this.group.name });
@@ -371,27 +378,25 @@ export class Task {
     this.#committedAt = clock.now();
   }
 
-  async #keep(
-    changes: readonly Change[],
-    outputs: readonly OutRecord[],
-    inputs: Record<string, Offset>,
-  ): Promise<void> {
+  /** `at`: the positions that the state stands for; `inputs`: those that the log is told of. */
+  async #keep(at: Record<string, Offset>, { changes, outputs, inputs }: Kept): Promise<void> {
     try {
       this.#isAt('log');
-      const next = await this.#log.commit({ changelog: [...changes, this.#state.markOf(inputs)], outputs, inputs });
-      await this.#state.write(changes, next, inputs); // K3
+      const next = await this.#log.commit({ changelog: [...changes, this.#state.markOf(at)], outputs, inputs });
+      await this.#state.write(changes, next, at); // K3
     } catch (error) {
       this.#dead = true; // K5
       throw error;
     }
-    this.#committedInputs = inputs;
+    this.#committedInputs = at;
     this.#isCounted = true;
   }
 
   /** Performs effects until none is left: an outcome may ask for more, which the apply stage bounds. */
   async #performEffects(): Promise<void> {
     const { meter, clock } = this.#ports;
-    if (this.#effects.length > 0 && !this.#isCounted) await this.#keep([], [], this.#committedInputs); // K10
+    if (this.#effects.length > 0 && !this.#isCounted)
+      await this.#keep(this.#committedInputs, { changes: [], outputs: [], inputs: {} }); // K10
     while (this.#effects.length > 0 && !this.#dead) {
       const asked = this.#effects;
       this.#effects = [];

@@ -10,6 +10,8 @@
 //   L5. Where records of an input are gone before they were read, or its log is another than was read, the task ends; of a
 //       lossy input, or with a person's word for that very loss, it goes on with the first one that was not read, and tells.
 //       Not where offsets are versions of what is stored, and would be given a second time: that takes a new incarnation.
+//   L6. What lies with the group's offset of an input, its epoch and a person's word, is written over only once it has been
+//       made use of: not before it is read, nor while the task still stands at what was lost.
 
 import type { Commit, OutRecord, TaskHandler, TaskLog } from '../../runtime/ports.ts';
 import type { Logger } from '../../runtime/telemetry.ts';
@@ -184,7 +186,7 @@ export class TaskSession {
     if (round.interrupted.aborted) return;
     const names = new Map(this.#plan.inputs.map((each) => [each.topic, each.name]));
     const from = await this.#positionsOf(cluster, inputs);
-    round.begins(from);
+    round.begins(from, this.#accepted);
     await read({
       cluster,
       from,
@@ -278,6 +280,8 @@ class OwnedTask implements TaskLog {
   readonly #epochs = new LeaderEpochs();
   /** Up to where each input was read, by `topic/partition` as Kafka names them. */
   readonly #read = new Map<string, Offset>();
+  /** Where the task stands at an input until it has taken what comes after a loss (L6). */
+  readonly #lostAt = new Map<string, Offset>();
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(plan: TaskPlan, settings: TaskSettings, cluster: RawCluster, transaction: Transaction, health: Health) {
@@ -303,18 +307,23 @@ class OwnedTask implements TaskLog {
     this.#ended = true;
   }
 
-  /** The inputs are read from here. */
-  begins(positions: readonly ReadPosition[]): void {
+  /** The inputs are read from here; where a loss has been accepted, it may yet be met. */
+  begins(positions: readonly ReadPosition[], accepted: ReadonlySet<string>): void {
     for (const position of positions) {
-      this.#epochs.begin(kafkaPlaceOf(position), position);
-      this.#read.set(kafkaPlaceOf(position), position.offset);
+      const place = kafkaPlaceOf(position);
+      this.#epochs.begin(place, position);
+      this.#read.set(place, position.offset);
+      if (accepted.has(lossOf(position))) this.#lostAt.set(place, position.offset);
     }
   }
 
   reads(batch: ReadBatch): void {
     const place = kafkaPlaceOf(batch);
+    const before = this.#read.get(place)!;
+    if (batch.restartsAt !== undefined && batch.nextOffset !== before) this.#lostAt.set(place, before);
+    else this.#lostAt.delete(place);
     if (batch.restartsAt !== undefined) this.#epochs.begin(place, { offset: batch.restartsAt, leaderEpoch: NO_EPOCH });
-    this.#epochs.read(place, batch.restartsAt ?? this.#read.get(place)!, batch.leaderEpoch);
+    this.#epochs.read(place, batch.restartsAt ?? before, batch.leaderEpoch);
     this.#read.set(place, batch.nextOffset);
   }
 
@@ -376,11 +385,12 @@ class OwnedTask implements TaskLog {
       })),
       ...commit.outputs.map((out) => placedOf(out, physicalOf)),
     ];
-    const offsets = Object.entries(commit.inputs).map(([place, offset]) => {
+    const offsets = Object.entries(commit.inputs).flatMap(([place, offset]) => {
       const slash = place.lastIndexOf('/');
       const [topic, partition] = [physicalOf(place.slice(0, slash)), Number(place.slice(slash + 1))];
-      const leaderEpoch = this.#epochs.commit(`${topic}/${partition}`, offset);
-      return { topic, partition, offset, metadata: textOfEpoch(leaderEpoch) };
+      const kafkaPlace = kafkaPlaceOf({ topic, partition });
+      if (!this.#read.has(kafkaPlace) || this.#lostAt.get(kafkaPlace) === offset) return []; // L6
+      return [{ topic, partition, offset, metadata: textOfEpoch(this.#epochs.commit(kafkaPlace, offset)) }];
     });
     try {
       for (const written of await this.#transaction.commit(records, { groupId, offsets }))

@@ -9,11 +9,12 @@ import { Task } from '../../runtime/task.ts';
 import { silentLogger } from '../../runtime/telemetry.ts';
 import { jsonCodec } from '../../schemas/codec.ts';
 import { AppError } from '../../schemas/errors.ts';
-import { eventTime } from '../../schemas/ids.ts';
+import { eventTime, shardId } from '../../schemas/ids.ts';
 import type { SubscriptionEvent } from '../../schemas/records.ts';
+import type { Effect, Outcome } from '../../state/effects.ts';
 import { memoryFolder } from '../../state/memory-store.ts';
 import { defineTopology, stage } from '../../topology/graph.ts';
-import { clock as clockTopic, subscriptions } from '../../topology/topics.ts';
+import { clock as clockTopic, effects, outcomes, subscriptions } from '../../topology/topics.ts';
 import { CountingMeter } from '../support/drive.ts';
 
 /** Every tick is something to commit. */
@@ -76,4 +77,65 @@ test('a task that could not be restored commits nothing, though it is told the t
   await next.tick(tick);
   expect(commits.map((commit) => commit.inputs)).toEqual([{ 'subscriptions/0': 9 }]);
   await next.stop(true);
+});
+
+test('the commit that counts a start tells the log no positions, and keeps them in the changelog', async () => {
+  const clock = new SimulatedClock(1_700_000_000_000);
+  const release = { kind: 'release', shard: shardId('shard-1') } as const;
+  const asks: Step<
+    Input<'clock', Tick> | Input<'outcomes', Outcome>,
+    number,
+    { topic: 'effects'; key: string; value: Effect }
+  > = (_rows, input) => (input.topic === 'clock' ? [{ topic: 'effects', key: '', value: release }] : []);
+  const { groups } = defineTopology(
+    [
+      stage('count', { reads: [subscriptions], keeps: jsonTable<number>('steps'), emits: [], step: () => [] }),
+      stage('apply', {
+        reads: [clockTopic, outcomes],
+        keeps: jsonTable<number>('asked'),
+        emits: [effects],
+        step: asks,
+      }),
+    ],
+    { inputs: [subscriptions] },
+  );
+  const stores = memoryFolder();
+  const store = await stores.open('work-0');
+  const inputs = { 'subscriptions/0': 7 };
+  await store.write([], { changelog: 3, inputs, writtenAt: clock.now(), starts: 4 });
+  await store.close();
+  const commits: Commit[] = [];
+  const before: number[] = []; // Commits before each effect.
+  const log: TaskLog = {
+    ...{ group: 'work', partition: 0 as never, removalsKeptMs: 86_400_000 },
+    restore: async () => 3,
+    commit: async (commit) => 3 + commits.push(commit),
+  };
+  const task = new Task(
+    groups.find(({ name }) => name === 'work')!,
+    log,
+    {
+      ...{ stores, clock, codec: jsonCodec, logger: silentLogger, meter: new CountingMeter(), fitter: inlineFitter },
+      effects: {
+        perform: async () => {
+          before.push(commits.length);
+          return [];
+        },
+      },
+    },
+    { partitions: 1, commitRecordsMax: 1, commitIntervalMs: 0, effectRetryMs: 1 },
+    { eventTime: () => {}, filesDeadLetters: () => true },
+  );
+  await task.restore();
+  await task.tick({ wallTime: clock.now(), eventTime: eventTime(0), pointerEpoch: 0 as never });
+  await task.stop(true);
+  expect(before).toEqual([1]);
+  expect(commits.map((commit) => commit.inputs)).toEqual([{}, inputs]);
+  const marks = commits.map(({ changelog }) =>
+    JSON.parse(String(changelog.find(({ key }) => key === MARK_KEY)!.value)),
+  );
+  expect(marks).toEqual([
+    { inputs, incarnation: 0, starts: 5 },
+    { inputs, incarnation: 0, starts: 5 },
+  ]);
 });

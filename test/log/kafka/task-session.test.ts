@@ -83,7 +83,7 @@ class Taker implements TaskHandler {
     onTestFinished(() => this.stop());
   }
 
-  async gained(): Promise<Readonly<Record<string, Offset>>> {
+  async gained(_task: TaskLog): Promise<Readonly<Record<string, Offset>>> {
     return this.#inputs;
   }
 
@@ -170,6 +170,34 @@ describe('a task whose input is no longer the log that was read', () => {
     const anew = new Taker(kafka, {}, { versions: true });
     await anew.has(() => anew.values.length === 5);
     expect(anew.values).toEqual(['a', 'b', 'C', 'D', 'E']);
+  });
+
+  test('commits no position of an input that is not read yet: what lies with it there is still to be made use of', async () => {
+    const kafka = await replaced();
+    const taker = new Taker(kafka, { 'in/0': 4 }, { versions: true });
+    taker.gained = async (task: TaskLog) => {
+      await task.commit({ changelog: [], outputs: [], inputs: { 'in/0': 4 } });
+      return { 'in/0': 4 };
+    };
+    await taker.has(() => taker.failure !== undefined);
+    expect(taker.failure!.code).toBe('INPUT_TRUNCATED');
+    expect(kafka.committed).toEqual({ offset: '4', metadata: 'leader epoch 0' });
+  });
+
+  test('keeps a person’s word until it has taken what comes after the loss', async () => {
+    const kafka = await replaced();
+    await acceptLosses(kafka.cluster, 'app-work', [{ topic: 'in', partition: 0, start: 0, end: 5 }]);
+    const word = { ...kafka.committed };
+    const taker = new Taker(kafka, { 'in/0': 4 });
+    const found: unknown[] = [];
+    taker.records = async (task: TaskLog, { nextOffset }: Batch) => {
+      await task.commit({ changelog: [], outputs: [], inputs: { 'in/0': 4 } }); // Of a tick that came before the batch.
+      found.push({ ...kafka.committed });
+      await task.commit({ changelog: [], outputs: [], inputs: { 'in/0': nextOffset } });
+      found.push({ ...kafka.committed });
+    };
+    await taker.has(() => found.length === 2);
+    expect(found).toEqual([word, { offset: '5', metadata: 'leader epoch 1' }]);
   });
 
   test('compares nothing where what is committed is not its own position', async () => {
