@@ -10,6 +10,8 @@
 //       ends as one from the replica back to the slice's own shard, which has everything already.
 //   M5. Giving a move up erases its copy, which may be all that there is while its source is lost, or while nothing is heard of
 //       it. Then it waits, and a person alone gives it up.
+//   M6. While the shard that it goes to is lost a move is not switched, and nothing is erased where it came from: that may be all
+//       that there is.
 
 import { type Epoch, type EventTime, type MoveId, moveId, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
 import type { MoveProgress, MoveRequest, MoveState, PointerMode, SteerAction } from '../../../schemas/records.ts';
@@ -228,9 +230,10 @@ function moveProblem(move: MoveRow | undefined, progress: MoveProgress): string 
 }
 
 /** A verified move that nobody holds back is switched. `paused` is what people asked for: apply pauses at our word alone. */
-function switchWhenFree(turn: Turn, move: MoveRow): void {
-  if (move.state !== 'VERIFIED' || move.asked !== '' || move.paused) return;
+export function switchWhenFree(turn: Turn, move: MoveRow): void {
+  if (move.state !== 'VERIFIED' || move.asked !== '' || move.paused || waitsForTarget(turn, move)) return;
   const { slice, from, to, rowsVerified } = move;
+  delete move.waits;
   const isShared = move.replicates === true;
   move.state = isShared ? 'SHARED' : 'SWITCHED';
   const epoch = isShared ? point(turn, move, 'REPLICAS', [from, to]) : point(turn, move, 'SINGLE', [to]);
@@ -241,6 +244,18 @@ function switchWhenFree(turn: Turn, move: MoveRow): void {
     reason: `${slice} is served by ${isShared ? `${from} and by ` : ''}${to} from epoch ${epoch} on; ${rowsVerified} rows were equal.`,
     commandIds: [command],
   });
+}
+
+/** M6; told once. */
+function waitsForTarget(turn: Turn, move: MoveRow): boolean {
+  const { id, slice, from, to } = move;
+  if (turn.shards.get(to)?.lost === undefined) return false;
+  if (move.waits === true) return true;
+  move.waits = true;
+  turn.moves.put(move);
+  const reason = `The move of ${slice} from ${from} to ${to} waits: ${to} has lost its data. What ${from} has of it may be all that there is: it is kept until ${to} is back.`;
+  turn.decide({ kind: 'KEEP', subject: id, reason });
+  return true;
 }
 
 /** Publishes who serves the moving slice from the next epoch on (M1): its own shard first. */
@@ -273,10 +288,11 @@ function retireWhenPassed(turn: Turn, move: MoveRow, wallTime: number): void {
   }
   const sinceMs = wallTime - move.switchedWallTime;
   if (live === 0 && sinceMs < drainMs) return;
+  if (waitsForTarget(turn, move)) return;
   move.asked = 'RETIRE';
   turn.moves.put(move);
   steer(turn, move, 'RETIRE', live === 0 ? 'no broker reads the table' : `${live} brokers have passed the switch`);
-  if (live > 0) {
+  if (live > 0 && move.waits !== true) {
     turn.cell.measured.propagationMs = smoothed(turn.cell.measured.propagationMs, Math.max(1, sinceMs));
     turn.keepCell();
   }

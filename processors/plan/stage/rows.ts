@@ -178,7 +178,7 @@ export interface MoveRow {
   paused: boolean;
   /** What was asked of apply last that changes where the move ends. */
   asked: '' | 'ABORT' | 'RETIRE';
-  /** It has been told that it waits (M5 of moves.ts). */
+  /** It has been told that it waits (M5 and M6 of moves.ts). */
   waits?: true;
   rowsCopied: number;
   bytesCopied: number;

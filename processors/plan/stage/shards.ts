@@ -22,7 +22,7 @@ import { followChange } from '../audit/benefit-audit.ts';
 import { typeNamed } from '../cluster/catalog.ts';
 import { measuredLookupWork } from '../demand/lookup-work.ts';
 import type { PlanSettings } from '../settings.ts';
-import { abort, endReplica, freeSlice, giveUp } from './moves.ts';
+import { abort, endReplica, freeSlice, giveUp, switchWhenFree } from './moves.ts';
 import {
   type CellRow,
   type ChangeRow,
@@ -342,6 +342,10 @@ function shardFound(turn: Turn, shard: ShardRow): void {
   delete shard.lost;
   turn.shards.put(shard);
   turn.decide({ kind: 'KEEP', subject: shard.id, reason: `${shard.id} is back, with its data.` });
+  for (const id of [...turn.cell.openMoves]) {
+    const move = turn.moves.get(id)!;
+    if (move.to === shard.id) switchWhenFree(turn, move);
+  }
 }
 
 /** Publishes what a split or merge has made of its slices (C2). */

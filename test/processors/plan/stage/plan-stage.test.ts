@@ -421,6 +421,42 @@ describe('a shard that has lost its data', () => {
       expect(cell.decisions.filter(({ reason }) => reason.includes('is back, with'))).toHaveLength(1);
     });
 
+  const waiting = (cell: StageByHand): string[] =>
+    cell.decisions.filter(({ reason }) => reason.includes('waits: shard-0003 has lost')).map(({ kind }) => kind);
+
+  test('keeps what the source has of a slice that has been switched to it, until it is back', () => {
+    const cell = moving();
+    beat(cell, 'b1', 0);
+    cell.tick();
+    cell.moveProgress('VERIFIED');
+    cell.moveProgress('DRAINING');
+    cell.readBack();
+    say(cell, 'shard-0003', 'LOST');
+    beat(cell, 'b1', cell.pointers.length);
+    cell.tick();
+    cell.tick();
+    expect(steers(cell)).toEqual(['SWITCH']);
+    expect(waiting(cell)).toEqual(['KEEP']);
+    say(cell, 'shard-0003', 'FOUND');
+    cell.tick();
+    cell.tick();
+    expect(steers(cell)).toEqual(['SWITCH', 'RETIRE']);
+  });
+
+  test('is switched to only once it is back', () => {
+    const cell = moving();
+    beat(cell, 'b1', 0);
+    cell.tick();
+    cell.moveProgress('COPYING');
+    say(cell, 'shard-0001', 'LOST'); // So the move waits, and is not given up for the loss of its target.
+    say(cell, 'shard-0003', 'LOST');
+    cell.moveProgress('VERIFIED');
+    cell.tick();
+    expect(steers(cell)).toEqual([]);
+    say(cell, 'shard-0003', 'FOUND');
+    expect(steers(cell)).toEqual(['SWITCH']);
+  });
+
   test('FOUND of a shard that nobody missed says nothing', () => {
     const cell = moving();
     const before = cell.decisions.length;
