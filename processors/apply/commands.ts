@@ -17,7 +17,7 @@ import type { Effect } from '../../state/effects.ts';
 import { fenceRefusal, NOBODY } from '../../state/fence.ts';
 import { filterHash } from '../../state/keys.ts';
 import { NOTHING, type Rows } from '../step.ts';
-import { arrives, leave } from './left.ts';
+import { arrives, leave, staying } from './left.ts';
 import {
   isSwitched,
   type Move,
@@ -138,7 +138,10 @@ export function carryOn(
     for (const id of forgotten) rows.delete(moveRow(id));
     if (forgotten.length > 0 || state.finished.length !== finishedBefore) storePartitionState(rows, state);
   }
-  const out = effects.flatMap((each) => [...(isLeaving(each, move) ? staying(state, move) : []), effect(each)]);
+  const out = effects.flatMap((each) => [
+    ...(bounds(each, move) ? staying(state, move.slice, move.from, move.id) : []),
+    effect(each),
+  ]);
   if (left !== undefined) out.push(leave(rows, state, left));
   if (report !== undefined) out.push(tell(state, move.id, report));
   return out;
@@ -261,17 +264,12 @@ function steerMove(
   return carryOn(rows, state, move, turn, settings);
 }
 
-const isLeaving = (each: Effect, { slice, from }: Move): boolean =>
-  each.kind === 'own' && each.shard === from && each.owner.slice === slice && each.owner.state === 'moved';
-
-/** Records of what was carved out of a slice and stays behind when the record of that slice says `moved` (C3). */
-function staying(state: PartitionState, { id: move, slice, from }: Move): Out[] {
-  return state.rangeOf(slice).except.flatMap((carved) => {
-    const { shard, epoch } = state.homeOf(carved);
-    const owner = { slice: carved, state: 'owned', epoch } as const;
-    return shard === from ? [effect({ kind: 'own', shard, owner, move })] : [];
-  });
-}
+/** It is the first word to the source that ends, now or some time, what its record of the slice answers (C3). */
+const bounds = (each: Effect, { slice, from, bounded }: Move): boolean =>
+  each.kind === 'own' &&
+  each.shard === from &&
+  each.owner.slice === slice &&
+  (each.owner.state === 'moved' || (each.owner.until !== undefined && bounded !== true));
 
 export function moveOf(rows: Rows<Row>, id: MoveId): Move | undefined {
   const row = rows.get(moveRow(id));

@@ -4,9 +4,11 @@
 //   F1. The record is put before the first row is erased, and each erase says it has been: whoever has spoken since under a
 //       later turn is not undone, and ends it.
 //   F2. Nothing waits for the shard. It is asked again after a pause that doubles, since each question may cost the time of
-//       a call that is not answered.
+//       a call that is not answered: one word at first, and the rest once it has answered.
 //   F3. A move that brings the slice back to that shard, or one around it, empties it itself (M2 of move.ts): it ends it. Of
 //       a slice within it that is there, or coming, nothing is erased.
+//   F4. What lies within the slice and stays at the shard gets its own record before: with `moved` alone it would be found
+//       nowhere.
 
 import type { MoveId, ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { Outcome, SliceRange } from '../../state/effects.ts';
@@ -38,11 +40,7 @@ export function onLeftTick(rows: Rows<Row>, state: PartitionState, elapsedMs: nu
     state.left.set(key, { ...asking, waitMs, isAsked: waitMs <= 0 });
     const row = waitMs > 0 ? undefined : rows.get(key);
     if (row?.kind !== 'left') continue;
-    const { shard, owner } = row;
-    const move = key as MoveId;
-    const right = { state: 'moved', epoch: owner.epoch, turn: owner.turn ?? 0 } as const;
-    out.push(effect({ kind: 'own', shard, owner, move }));
-    out.push(effect({ kind: 'erase', move, shard, range: rangeOf(rows, state, row), limit: ERASE_ROWS, right })); // F1
+    out.push(wordsOf(state, key, row)[0]!);
   }
   return out;
 }
@@ -51,15 +49,24 @@ export function onLeftTick(rows: Rows<Row>, state: PartitionState, elapsedMs: nu
 export const isOfLeft = (state: PartitionState, move: MoveId): boolean => state.left.has(move);
 
 export function onLeft(rows: Rows<Row>, state: PartitionState, outcome: Outcome): readonly Out[] {
-  if (outcome.kind !== 'failed' && outcome.kind !== 'erased') return NOTHING;
+  if (outcome.kind !== 'failed' && outcome.kind !== 'erased' && outcome.kind !== 'owned') return NOTHING;
   const key = outcome.move;
   const asking = state.left.get(key);
   const row = rows.get(key);
   if (asking?.isAsked !== true || row?.kind !== 'left') return NOTHING;
+  if (outcome.kind === 'owned') {
+    if (asking.answers) return NOTHING;
+    state.left.set(key, { ...asking, answers: true });
+    const { shard, owner } = row;
+    const right = { state: 'moved', epoch: owner.epoch, turn: owner.turn ?? 0 } as const;
+    const range = rangeOf(rows, state, row);
+    const erase = effect({ kind: 'erase', move: key as MoveId, shard, range, limit: ERASE_ROWS, right });
+    return [...wordsOf(state, key, row), erase]; // F1
+  }
   if (outcome.kind === 'failed') {
     const failures = asking.failures + 1;
     const waitMs = Math.min(PAUSE_MS_MAX, FIRST_PAUSE_MS * 2 ** Math.min(failures, 20)); // F2
-    state.left.set(key, { waitMs, failures, isAsked: false });
+    state.left.set(key, { waitMs, failures, isAsked: false, answers: false });
     return NOTHING;
   }
   if (!outcome.done) {
@@ -68,6 +75,16 @@ export function onLeft(rows: Rows<Row>, state: PartitionState, outcome: Outcome)
   }
   forget(rows, state, key);
   return [told(state, row, true, '')];
+}
+
+/** Records of what lies within a slice and stays at the shard that it leaves. */
+export function staying(state: PartitionState, slice: SliceKey, from: ShardId, move: MoveId): Out[] {
+  const out: Out[] = [];
+  for (const [within, { shard, epoch }] of state.homes) {
+    if (shard !== from || within === slice || !isWithin(within, slice, state.partitions)) continue;
+    out.push(effect({ kind: 'own', shard, owner: { slice: within, state: 'owned', epoch }, move }));
+  }
+  return out;
 }
 
 /** A move brings the slice to the shard (F3). */
@@ -93,6 +110,12 @@ export function shardGone(rows: Rows<Row>, state: PartitionState, shard: ShardId
 function forget(rows: Rows<Row>, state: PartitionState, key: string): void {
   rows.delete(key);
   state.left.delete(key);
+}
+
+/** What the shard is told, in this order (F4). */
+function wordsOf(state: PartitionState, key: string, { shard, owner }: LeftRow): Out[] {
+  const move = key as MoveId;
+  return [...staying(state, owner.slice, shard, move), effect({ kind: 'own', shard, owner, move })];
 }
 
 /** F3. */

@@ -18,13 +18,14 @@
 //       ones, above those of every start before it, also of one that died before it could commit. A task that lost its
 //       partition and wakes, or a call that is carried out after it was given up, says and erases nothing any more: it
 //       would take what has been copied and compared since.
-//   M9. After SWITCH nothing waits for a source that does not answer for longer than HOLD_MS. From then on its record speaks
-//       for LEASE_MS at a time, renewed while it answers. A write that fails there is held until that has run out: who is
-//       late is sent on then, and by no store that comes back answered without it. So the source can be given up: the
-//       target has everything, and left.ts tells the source where the slice is once it is back.
+//   M9. After SWITCH the source's record speaks for LEASE_MS at a time, renewed while it answers. Once it has acknowledged
+//       that (`bounded`), nothing waits for it for longer than HOLD_MS: a write that fails there is held until the lease
+//       has run out. Who is late is sent on then, and by no store that comes back answered without it. So the source can be
+//       given up: the target has everything, and left.ts tells the source where the slice is once it is back.
 //       The lease has no turn: it takes nothing back from a `moved` that was put under the same epoch.
 //   M10. A source that does not answer before SWITCH may be lost, and the copy be all that there is: the move waits for it,
-//       or for an ABORT, and does not give itself up.
+//       or for an ABORT, and does not give itself up. A source that is away at SWITCH has a record without an end, and would
+//       answer the late without what it has missed: everything of the slice waits until it has acknowledged a lease.
 //
 // At most one chunk effect of a move is under way (`awaiting`), and outcomes come in the order of their effects, before
 // the next tick.
@@ -166,12 +167,14 @@ export interface Move {
   /** A try has failed since the last tick. */
   readonly failing: boolean;
   readonly failures: number;
-  /** What failed last was the source, before SWITCH (M10). */
+  /** What failed last was the source, and the move waits for it (M10). */
   readonly sourceAway?: boolean;
   /** The shard that failed last said that its data is not there. */
   readonly lost?: boolean;
   /** The latest time that the source may have been given to answer late readers (M9). */
   readonly leasedUntil?: number;
+  /** The source has acknowledged a lease, or that the slice has moved (M9). */
+  readonly bounded?: boolean;
   /** The source gets nothing any more (M9). */
   readonly givenUp?: boolean;
   /** How often the copy began anew since a write to the target had failed. */
@@ -255,13 +258,17 @@ export const isSwitched = ({ phase }: Move): boolean => phase === 'retiring' || 
 const drains = (phase: Phase): boolean => phase === 'switched' || phase === 'draining' || phase === 'leaving';
 
 /** M10. */
-export const waitsForSource = (move: Move): boolean => move.sourceAway === true && canAbort(move);
+export const waitsForSource = (move: Move): boolean =>
+  move.sourceAway === true && (canAbort(move) || isUnbounded(move));
+
+/** The source answers late readers without an end, or may do so. */
+const isUnbounded = ({ phase, bounded }: Move): boolean => drains(phase) && bounded !== true;
 
 const canAbort = ({ phase }: Move): boolean => NEXT[phase].includes('aborting');
 
 /**
  * The shard that gets the slice's events beside the owner (M1). With `move` set a failed write is the move's to repair, with
- * `holdMs` after the runner has repeated it for so long; without either the runner repeats it until it succeeds (M3).
+ * `holdMs` after the runner has repeated it for so long; without either the runner repeats it until it succeeds (M3, M10).
  */
 export function secondShardOf(move: Move): Second | undefined {
   switch (move.phase) {
@@ -275,7 +282,10 @@ export function secondShardOf(move: Move): Second | undefined {
     case 'switched':
     case 'draining':
     case 'leaving':
-      return move.givenUp ? undefined : { shard: move.from, move: move.id, holdMs: HOLD_MS };
+      if (move.givenUp) return undefined;
+      return isUnbounded(move)
+        ? { shard: move.from, move: undefined }
+        : { shard: move.from, move: move.id, holdMs: HOLD_MS };
     default:
       return undefined;
   }
@@ -424,7 +434,9 @@ export function onRestart(before: Move, context: MoveContext): Turn {
   if (move.phase === 'settling') move = entered(move, 'verifying');
   else if (move.phase === 'verifying')
     move = { ...move, cursor: undefined, recopying: false, rowsVerified: 0 }; // M6
-  else if (move.phase === 'retiring' || move.phase === 'leaving') move = leaving(move); // M5
+  else if (move.phase === 'retiring')
+    move = leaving({ ...move, bounded: true }); // M5
+  else if (move.phase === 'leaving') move = leaving(move);
   const effects: Effect[] = [];
   if (move.phase === 'shared') effects.push(owned(move));
   else if (secondShardOf(move)?.shard === move.to) effects.push(receiving(move));
@@ -513,28 +525,32 @@ function draining(before: Move, ticked: Move, context: MoveContext): Turn {
   if (wallTime === undefined) return turn(before, move, [], context);
   if (move.failing) {
     const leasedUntil = move.leasedUntil ?? wallTime + LEASE_MS;
-    if (wallTime > leasedUntil + CLOCK_SKEW_MS) return givenUp(before, move, context);
+    if (!isUnbounded(move) && wallTime > leasedUntil + CLOCK_SKEW_MS) return givenUp(before, move, context);
     return turn(before, retried({ ...move, leasedUntil }, context), [], context);
   }
   if (move.awaiting !== undefined || move.waitMs > 0) return turn(before, move, [], context);
   if (move.phase === 'leaving') return turn(before, { ...move, awaiting: 'own' }, [moved(move)], context);
-  const isAgain = move.failures > 0; // With what it was to be told before: it may have it, and is given no more time.
+  // With what it was to be told before: it may have it, and is given no more time.
+  const isAgain = move.failures > 0 && !isUnbounded(move);
   if (!isAgain && (move.leasedUntil ?? 0) - wallTime > LEASE_MS / 2) return turn(before, move, [], context);
   const leasedUntil = isAgain ? (move.leasedUntil ?? 0) : wallTime + LEASE_MS;
   const leased: Move = { ...move, leasedUntil, awaiting: 'own' };
   return turn(before, leased, [lease(leased)], context);
 }
 
-/** The source has a word of ours, or a later one. */
+/** The source has a word of ours, or a later one: also of what stays with it, since one that fails ends the awaiting. */
 function sourceTold(
   before: Move,
   { shard, slice, state }: Extract<Outcome, { kind: 'owned' }>,
   context: MoveContext,
 ): Turn {
   const isAwaited = before.awaiting === 'own' && shard === before.from && slice === before.slice;
-  if (!isAwaited || (before.phase === 'leaving' && state !== 'moved'))
+  if (!isAwaited || !drains(before.phase) || state === 'receiving')
     return { move: before, effects: [], report: undefined };
-  const move: Move = { ...before, awaiting: undefined, discard: false, failing: false, failures: 0 };
+  const back = before.sourceAway ? { sourceAway: false, reason: `${shard} answers again` } : {};
+  const bounded: Move = { ...before, ...back, bounded: true };
+  if (before.phase === 'leaving' && state !== 'moved') return turn(before, bounded, [], context);
+  const move: Move = { ...bounded, awaiting: undefined, discard: false, failing: false, failures: 0 };
   if (move.phase !== 'leaving') return turn(before, move, [], context);
   return working(before, entered(move, 'retiring'), [], context); // M5
 }
@@ -605,8 +621,10 @@ function erasedChunk(
 
 /** An effect could not be performed. A lost write to the target spoils the copy: it begins anew. */
 function failed(move: Move, effect: Effect['kind'], shard: ShardId, what: string): Move {
-  const isSource = shard === move.from && (move.phase === 'copying' || move.phase === 'verifying');
-  const reason = isSource ? `waits for ${shard}, or for somebody to abort it: ${what}` : what;
+  const isLate = shard === move.from && isUnbounded(move);
+  const isSource = isLate || (shard === move.from && (move.phase === 'copying' || move.phase === 'verifying'));
+  const orAbort = isLate ? '' : ', or for somebody to abort it';
+  const reason = isSource ? `waits for ${shard}${orAbort}: ${what}` : what;
   const freed = move.awaiting === effect ? { ...move, awaiting: undefined, discard: false } : move;
   if (effect === 'write') {
     if (move.phase === 'copying')
@@ -620,7 +638,7 @@ function failed(move: Move, effect: Effect['kind'], shard: ShardId, what: string
       return { ...freed, failing: true, cursor: undefined, discard: freed.awaiting !== undefined, reason };
     const isEmptying = move.phase === 'provisioning' || move.phase === 'aborting';
     const isAwaited = isEmptying || (drains(move.phase) && move.awaiting === 'own');
-    return isAwaited ? { ...freed, failing: true, reason } : freed;
+    return isAwaited ? { ...freed, failing: true, reason, sourceAway: isLate } : freed;
   }
   if (move.awaiting !== effect || move.discard) return freed;
   return { ...freed, failing: true, reason, sourceAway: isSource };

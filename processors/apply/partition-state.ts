@@ -101,9 +101,11 @@ export interface Asking {
   readonly waitMs: number;
   readonly failures: number;
   readonly isAsked: boolean;
+  /** It has answered what it was asked. */
+  readonly answers: boolean;
 }
 
-export const NEVER_ASKED: Asking = { waitMs: 0, failures: 0, isAsked: false };
+export const NEVER_ASKED: Asking = { waitMs: 0, failures: 0, isAsked: false, answers: false };
 
 export interface Wanted {
   readonly datastoreType: string;

@@ -136,7 +136,7 @@ export const METRICS: Readonly<Record<string, Declared>> = {
   foreshard_shards_lost: { kind: 'gauge', help: 'Shards whose data this process found to be lost.' },
   foreshard_moves_waiting: {
     kind: 'gauge',
-    help: 'Moves whose source does not answer: what they have copied is kept until it does, or until somebody aborts them.',
+    help: 'Moves that wait for their source, which does not answer: before the switch until somebody aborts them, or when it was away at the switch itself.',
     labels: ['shard'],
   },
   foreshard_slices_left: {

@@ -9,6 +9,7 @@ import type { Move } from '../../processors/apply/move.ts';
 import { AppError, type ErrorCode } from '../../schemas/errors.ts';
 import { epoch, eventTime, moveId, type ShardId, shardId, sliceKey } from '../../schemas/ids.ts';
 import type { Command, MoveProgress, Progress, SliceLeft, SteerAction } from '../../schemas/records.ts';
+import { pinSlice } from '../../state/keys.ts';
 import { memoryFolder } from '../../state/memory-store.ts';
 import { defineTopology, stage } from '../../topology/graph.ts';
 import { clock, commands, effects, outcomes, progress, subscriptions, wildcards } from '../../topology/topics.ts';
@@ -21,6 +22,7 @@ const FROM = shardId('shard-0001');
 const TRIE = shardId('shard-0002');
 const TO = shardId('shard-0003');
 const SLICE = sliceKey('c/0/');
+const PIN = pinSlice('door');
 const MOVE = moveId('move-1');
 /** Before the move, and from its switch on. */
 const [OLD, NEW] = [epoch(1), epoch(5)];
@@ -93,9 +95,16 @@ class World {
     await this.folder.remove();
   }
 
-  async subscribe(clientId: string, action = 'SUBSCRIBE'): Promise<void> {
-    const value = { action, topicFilter: 'alarm', clientId, brokerId: 'b', qos: 1, timestamp: eventTime(1) };
-    await this.run.send(subscriptions, 'alarm', value);
+  async subscribe(clientId: string, topicFilter = 'alarm'): Promise<void> {
+    const fields = { brokerId: 'b', qos: 1, timestamp: eventTime(1) };
+    await this.run.send(subscriptions, topicFilter, { action: 'SUBSCRIBE', topicFilter, clientId, ...fields });
+  }
+
+  /** A topic that becomes a slice of its own, and stays where it is. */
+  async carve(): Promise<void> {
+    await this.subscribe('visitor', 'door');
+    await this.command(2, { kind: 'SplitSlice', slice: SLICE, into: [SLICE, PIN] });
+    await this.pass(1);
   }
 
   async command(at: number, body: Command['body']): Promise<void> {
@@ -142,8 +151,8 @@ class World {
   }
 
   /** What a reader with that pointer gets, who reaches the shard whoever else does. */
-  async ask(shard: ShardId, asker: number): Promise<readonly string[] | 'moved'> {
-    const [answer] = await (await this.shards.store(shard)).lookup(['alarm'], epoch(asker));
+  async ask(shard: ShardId, asker: number, filter = 'alarm'): Promise<readonly string[] | 'moved'> {
+    const [answer] = await (await this.shards.store(shard)).lookup([filter], epoch(asker));
     return answer?.kind === 'found' ? answer.subscribers.map(({ clientId }) => clientId).sort() : 'moved';
   }
 
@@ -313,6 +322,111 @@ describe('a source that is lost after the switch', () => {
     await world.command(NEW + 1, steer);
     await world.pass(400);
     expect(await world.ask(FROM, NEW + 1)).toEqual([...SIX, 'client-6']);
+  });
+});
+
+describe('a source that has acknowledged no lease', () => {
+  const CASES: readonly { readonly name: string; readonly come: () => Promise<void> }[] = [
+    {
+      name: 'away when the switch comes',
+      come: async () => {
+        world.away.set(FROM, 'STORE_UNAVAILABLE');
+        await world.steer('SWITCH');
+      },
+    },
+    {
+      name: 'away for an hour from then on, while nothing comes in',
+      come: async () => {
+        world.away.set(FROM, 'STORE_UNAVAILABLE');
+        await world.steer('SWITCH');
+        await world.pass(3_600);
+      },
+    },
+    {
+      name: 'away, and told to go',
+      come: async () => {
+        world.away.set(FROM, 'SHARD_LOST');
+        await world.steer('SWITCH');
+        await world.steer('RETIRE');
+        await world.pass(60);
+      },
+    },
+    {
+      name: 'away when the task starts anew',
+      come: async () => {
+        world.away.set(FROM, 'STORE_UNAVAILABLE');
+        await world.steer('SWITCH');
+        await world.startAgain();
+      },
+    },
+  ];
+  for (const { name, come } of CASES)
+    test(`${name}: it is waited for, and answers nobody without what has come in since`, async () => {
+      await world.begin();
+      await world.until('verified');
+      await come();
+      await world.pass(1);
+      expect(world.left).toEqual([]);
+      expect(world.last.reason).toContain(`waits for ${FROM}`);
+      void world.run.clock.sleep(60_000).then(() => world.away.clear());
+      await world.subscribe('client-6');
+      expect(world.away.size).toBe(0);
+      expect(await world.ask(TO, NEW)).toEqual([...SIX, 'client-6']);
+      const late = await world.ask(FROM, OLD);
+      if (late !== 'moved') expect(late).toEqual([...SIX, 'client-6']);
+      await world.pass(20);
+      if (world.phase !== 'retired') await world.steer('RETIRE');
+      await world.until('retired');
+      expect(world.left).toEqual([]);
+      expect(await world.ask(FROM, OLD)).toBe('moved');
+    });
+});
+
+describe('a topic that stays at the source when the slice around it goes', () => {
+  test('it is found there when the lease has run out, when the source is given up, and when it has been emptied', async () => {
+    await world.carve();
+    await world.begin();
+    await world.until('verified');
+    await world.steer('SWITCH');
+    await world.until('draining');
+    world.away.set(FROM, 'STORE_UNAVAILABLE'); // For the task: readers reach it.
+    await world.pass(11);
+    expect(await world.ask(FROM, OLD)).toBe('moved');
+    expect(await world.ask(FROM, NEW, 'door')).toEqual(['visitor']);
+    await world.subscribe('client-6');
+    await world.steer('RETIRE');
+    await world.until('retired');
+    expect(world.left).toHaveLength(1);
+    expect(await world.ask(FROM, NEW, 'door')).toEqual(['visitor']);
+    world.away.clear();
+    await world.pass(300);
+    expect(world.left.at(-1)).toMatchObject({ shardId: FROM, done: true });
+    expect(await world.ask(FROM, OLD)).toBe('moved');
+    for (const asker of [OLD, NEW]) expect(await world.ask(FROM, asker, 'door')).toEqual(['visitor']);
+
+    const id = moveId('move-2');
+    await world.command(NEW, { kind: 'MoveSlice', moveId: id, slice: PIN, from: FROM, to: TO, rowsPerSecond: 0 });
+    await world.pass(60);
+    expect(world.last).toMatchObject({ moveId: id, state: 'VERIFIED' });
+  });
+
+  test('it is found there though the source comes back with the records of before the switch', async () => {
+    await world.carve();
+    await world.begin();
+    await world.until('verified');
+    await world.steer('SWITCH');
+    await world.until('draining');
+    world.away.set(FROM, 'STORE_UNAVAILABLE');
+    await world.subscribe('client-6');
+    await world.steer('RETIRE');
+    await world.until('retired');
+    const store = await world.shards.store(FROM);
+    const record = (await store.owners()).find(({ slice }) => slice === PIN)!;
+    await store.disown(PIN, { state: 'owned', epoch: record.epoch });
+    world.away.clear();
+    await world.pass(300);
+    expect(world.left.at(-1)).toMatchObject({ shardId: FROM, done: true });
+    expect(await world.ask(FROM, NEW, 'door')).toEqual(['visitor']);
   });
 });
 

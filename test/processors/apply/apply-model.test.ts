@@ -116,11 +116,11 @@ function live(
   world.settle(600);
 }
 
-/** Before the switch a source that does not answer holds everything up, and nothing happens. */
+/** Before all is copied a source that does not answer holds everything up, and nothing happens. */
 function outage(world: ApplyWorld, { on, ofSource }: { readonly on: boolean; readonly ofSource: boolean }): void {
   const source = world.replicates ? TARGET : world.source;
-  const isSwitched = ['SWITCHED', 'DRAINING', 'RETIRED'].includes(world.state() ?? '');
-  if (ofSource && !isSwitched) return;
+  const isCopied = ['VERIFIED', 'SWITCHED', 'DRAINING', 'RETIRED'].includes(world.state() ?? '');
+  if (ofSource && !isCopied) return;
   const shard = ofSource ? source : TARGET;
   if (on) world.shards.down.add(shard);
   else world.shards.down.delete(shard);

@@ -11,6 +11,7 @@ import {
   type Phase,
   secondShardOf,
   type Turn,
+  waitsForSource,
 } from '../../../processors/apply/move.ts';
 import { epoch, moveId, shardId, sliceKey } from '../../../schemas/ids.ts';
 import type { MoveState, SteerAction } from '../../../schemas/records.ts';
@@ -51,8 +52,10 @@ const failed = (effect: Effect['kind'], shard = TO, lost = false) =>
   hears({ kind: 'failed', move: ID, effect, shard, lost, reason: 'down' });
 const told = (state: 'owned' | 'moved') => hears({ kind: 'owned', move: ID, shard: FROM, slice: SLICE, state });
 /** Of a source that answers late readers for some time yet, and of one that nobody may be answered by any more. */
-const LEASED = { leasedUntil: 59_000 };
-const RUN_OUT = { leasedUntil: 47_000 };
+const LEASED = { leasedUntil: 59_000, bounded: true };
+const RUN_OUT = { leasedUntil: 47_000, bounded: true };
+/** Of a source that may answer late readers without an end. */
+const UNTOLD = { leasedUntil: 1_000, failures: 99 };
 const restarted = (move: Move): Turn => onRestart(move, context);
 
 const shown = (effect: Effect): string => {
@@ -88,7 +91,7 @@ const CASES: readonly { name: string; from: Move; when: (move: Move) => Turn; to
   { name: 'SWITCH to an old epoch is refused',                     from: at('verified'),                                   when: steered('SWITCH', 3), to: 'verified',    asks: [], tells: 'VERIFIED' },
   { name: 'SWITCH twice is SWITCH once',                           from: at('draining'),                                   when: steered('SWITCH'),   to: 'draining',     asks: [], tells: 'DRAINING' },
   { name: 'a switched move drains',                                from: at('switched', LEASED),                           when: tick,                to: 'draining',     asks: [], tells: 'DRAINING' },
-  { name: 'a source goes on answering while it says so in time',   from: at('draining', { leasedUntil: 54_000 }),          when: tick,                to: 'draining',     asks: ['own until 60000@from'] },
+  { name: 'a source goes on answering while it says so in time',   from: at('draining', { ...LEASED, leasedUntil: 54_000 }), when: tick,                to: 'draining',     asks: ['own until 60000@from'] },
   { name: 'a source that was told nothing yet is told',            from: at('draining'),                                   when: tick,                to: 'draining',     asks: ['own until 60000@from'] },
   { name: 'a source that takes its word is asked nothing',         from: at('draining', { ...LEASED, awaiting: 'own' }),   when: told('owned'),       to: 'draining',     asks: [] },
   { name: 'a source that does not answer gets no more time',       from: at('draining', { ...LEASED, failures: 1 }),       when: tick,                to: 'draining',     asks: ['own until 59000@from'] },
@@ -96,6 +99,9 @@ const CASES: readonly { name: string; from: Move; when: (move: Move) => Turn; to
   { name: 'a source is given up when it can answer nobody',        from: at('draining', { ...RUN_OUT, failing: true }),    when: tick,                to: 'draining',     asks: [], tells: 'DRAINING' },
   { name: 'so is one that has missed a write that was held',       from: at('draining', LEASED),                           when: failed('write', FROM), to: 'draining',   asks: [], tells: 'DRAINING' },
   { name: 'and one that has missed it while it is told to go',     from: at('leaving', { ...LEASED, awaiting: 'own' }),    when: failed('write', FROM), to: 'retired',    asks: [], tells: 'RETIRED' },
+  { name: 'a source that never took its word is waited for',       from: at('draining', { ...UNTOLD, failing: true }),     when: tick,                to: 'draining',     asks: [] },
+  { name: 'and is given time anew when it is asked again',         from: at('draining', UNTOLD),                           when: tick,                to: 'draining',     asks: ['own until 60000@from'] },
+  { name: 'also when it is told to go',                            from: at('leaving', { ...UNTOLD, failing: true }),      when: tick,                to: 'leaving',      asks: [] },
   { name: 'RETIRE without the source ends the move',               from: at('draining', { givenUp: true }),                when: steered('RETIRE'),   to: 'retired',      asks: [], tells: 'RETIRED' },
   { name: 'RETIRE leaves word at the source before it erases',     from: at('draining'),                                   when: steered('RETIRE'),   to: 'leaving',      asks: ['own moved@from'], tells: 'DRAINING' },
   { name: 'RETIRE right after SWITCH is taken',                    from: at('switched'),                                   when: steered('RETIRE'),   to: 'leaving',      asks: ['own moved@from'], tells: 'DRAINING' },
@@ -153,8 +159,10 @@ describe('move: what the turns remember', () => {
     expect(secondShardOf(shared)).toEqual({ shard: TO, move: undefined });
     const back = steered('UNSHARE', 12)(shared).move;
     expect(back).toMatchObject({ from: TO, to: FROM, epoch: 12 });
-    expect(secondShardOf(back)).toEqual({ shard: TO, move: ID, holdMs: 12_000 });
-    const leaving = steered('RETIRE', 12)(back).move;
+    expect(secondShardOf(back)).toEqual({ shard: TO, move: undefined });
+    const leased = hears({ kind: 'owned', move: ID, shard: TO, slice: SLICE, state: 'owned' })(back).move;
+    expect(secondShardOf(leased)).toEqual({ shard: TO, move: ID, holdMs: 12_000 });
+    const leaving = steered('RETIRE', 12)(leased).move;
     const isTold = hears({ kind: 'owned', move: ID, shard: TO, slice: SLICE, state: 'moved' });
     const retiring = isTold(leaving).move;
     expect(secondShardOf(retiring)).toBeUndefined();
@@ -222,8 +230,27 @@ describe('move: what the turns remember', () => {
     for (const phase of ['settling', 'verified'] as const)
       expect(second(phase)).toEqual({ shard: TO, move: undefined });
     for (const phase of ['switched', 'draining', 'leaving'] as const)
-      expect(second(phase)).toEqual({ shard: FROM, move: ID, holdMs: 12_000 });
+      expect(secondShardOf(at(phase, LEASED))).toEqual({ shard: FROM, move: ID, holdMs: 12_000 });
     expect(secondShardOf(at('draining', { givenUp: true }))).toBeUndefined();
+  });
+
+  test('a source that has acknowledged no lease misses no write, and it is told that the move waits for it', () => {
+    for (const phase of ['switched', 'draining', 'leaving'] as const)
+      expect(secondShardOf(at(phase))).toEqual({ shard: FROM, move: undefined });
+    const away = failed('own', FROM)(at('draining', { leasedUntil: 1_000, awaiting: 'own' })).move;
+    expect(waitsForSource(away)).toBe(true);
+    expect(away.reason).toContain(`waits for ${FROM}`);
+    const carvedFailed = told('owned')(away).move; // The lease, after a record of what stays there could not be put.
+    expect(waitsForSource(carvedFailed)).toBe(true);
+    const asked = tick(tick(away).move).move;
+    const back = told('owned')({ ...asked, awaiting: 'own' });
+    expect(waitsForSource(back.move)).toBe(false);
+    expect(back.move).toMatchObject({ bounded: true, sourceAway: false, reason: `${FROM} answers again` });
+    expect(secondShardOf(back.move)).toEqual({ shard: FROM, move: ID, holdMs: 12_000 });
+    const coming = hears({ kind: 'owned', move: ID, shard: FROM, slice: SLICE, state: 'receiving' });
+    expect(coming(at('draining', { awaiting: 'own' })).move.bounded).toBeUndefined();
+    expect(restarted(at('retiring')).move.bounded).toBe(true); // Also of an earlier release: it knew before its first erase.
+    expect(restarted(at('draining')).move.bounded).toBeUndefined();
   });
 
   test('a shard that is given up is to be told where the slice is, above all that was said of it', () => {
