@@ -125,9 +125,9 @@ export interface Provisioner {
   store(shard: ShardId, meant?: Meant): Promise<ShardStore>;
   /**
    * Closes the shard and removes its data, when nothing lives in it (D6); otherwise, or where that cannot be told, the
-   * shard stays as it is, and the reason is returned. Idempotent.
+   * shard stays as it is, and the reason is returned. Idempotent. Throws FLEET_MISMATCH (D7).
    */
-  release(shard: ShardId): Promise<string | undefined>;
+  release(shard: ShardId, meant?: Meant): Promise<string | undefined>;
   /** Forgets the tombstones older than `before` in every shard that is open here; how many. What a failure leaves is met by the next call. */
   sweep(before: EventTime): Promise<number>;
   close(): Promise<void>;

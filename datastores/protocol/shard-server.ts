@@ -143,7 +143,7 @@ export async function startShardServer(settings: ShardServerSettings): Promise<S
     return { kind, instanceId };
   });
   server.delete<{ Params: Named }>('/shards/:shard', async (request) => {
-    const resident = await provisioner.release(checkedShardName(request.params.shard));
+    const resident = await provisioner.release(checkedShardName(request.params.shard), meantBy(request.headers));
     return resident === undefined ? {} : { resident };
   });
   for (const [name, call] of Object.entries(CALLS) as [

@@ -10,7 +10,8 @@
 //   E4. A store is made, with its identity (datastores/identity.ts), before shard.json calls the shard ready. A ready shard whose
 //       store is gone, empty or another's is refused with SHARD_LOST; it never comes back empty. Of this process's own fleet
 //       one task knows the instance and says it to `ensure`; from then on no other is given to any task.
-//   E5. A shard keeps the key space that it was made for; whoever asks by another is refused with FLEET_MISMATCH.
+//   E5. A shard keeps the key space that it was made for; whoever asks by another, even to have it
+//       released, is refused with FLEET_MISMATCH.
 //   E6. What the disk refuses is STORE_UNAVAILABLE: it is asked again, and ends no process.
 
 import { randomUUID } from 'node:crypto';
@@ -139,9 +140,9 @@ class EmbeddedProvisioner implements Provisioner {
     return opened.store;
   }
 
-  release(shard: ShardId): Promise<string | undefined> {
+  release(shard: ShardId, meant: Meant = {}): Promise<string | undefined> {
     return this.#of(shard, async () => {
-      const resident = await this.#residentOf(shard);
+      const resident = await this.#residentOf(shard, meant);
       if (resident !== undefined) return resident;
       this.#stores.delete(shard);
       this.#instances.delete(shard);
@@ -182,11 +183,14 @@ class EmbeddedProvisioner implements Provisioner {
   }
 
   /** Why the shard must not go (shard-store.ts D6). A store that cannot be read cannot say that nothing lives in it. */
-  async #residentOf(shard: ShardId): Promise<string | undefined> {
+  async #residentOf(shard: ShardId, { instanceId, keySpace }: Meant): Promise<string | undefined> {
     try {
       const file = await this.#read(shard);
+      if (file !== undefined) this.#checkKeySpace(file, keySpace);
+      if (file !== undefined && instanceId && instanceId !== file.instanceId)
+        throw lost(instanceId, `${file.instanceId} is there, which is another instance`);
       if (file?.state !== 'ready') return undefined; // Nothing was ever in it, or it is going already (E1).
-      return await (await this.#opened(shard, undefined)).store.closeIfVacant();
+      return await (await this.#opened(shard, keySpace)).store.closeIfVacant();
     } catch (error) {
       if (!(error instanceof AppError) || !UNREADABLE.has(error.code)) throw error;
       return `its store cannot be read: ${error.message}`;
@@ -314,13 +318,7 @@ class EmbeddedProvisioner implements Provisioner {
 }
 
 /** What waiting does not mend. */
-const UNREADABLE: ReadonlySet<ErrorCode> = new Set([
-  'STORE_CORRUPT',
-  'STORE_FORMAT',
-  'SHARD_LOST',
-  'FLEET_MISMATCH',
-  'REQUEST_INVALID',
-]);
+const UNREADABLE: ReadonlySet<ErrorCode> = new Set(['STORE_CORRUPT', 'STORE_FORMAT', 'SHARD_LOST', 'REQUEST_INVALID']);
 
 function parsed(text: string): ShardFile | undefined {
   try {

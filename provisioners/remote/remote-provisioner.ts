@@ -104,7 +104,8 @@ class RemoteProvisioner implements Provisioner {
   async release(shard: ShardId): Promise<string | undefined> {
     this.#check();
     const server = await this.#find(shard);
-    const answer = await server?.call<{ readonly resident?: string }>('release', 'DELETE', pathOf(shard), '');
+    const instanceId = this.#instances.get(shard) ?? '';
+    const answer = await server?.call<{ readonly resident?: string }>('release', 'DELETE', pathOf(shard), instanceId);
     if (answer?.resident === undefined) {
       this.#stores.delete(shard);
       this.#instances.delete(shard);

@@ -260,6 +260,7 @@ describe('embedded provisioner', () => {
           code: 'FLEET_MISMATCH',
         });
         await expect(provisioner.store(SHARD, { keySpace: other })).rejects.toMatchObject({ code: 'FLEET_MISMATCH' });
+        await expect(provisioner.release(SHARD, { keySpace: other })).rejects.toMatchObject({ code: 'FLEET_MISMATCH' });
         await provisioner.close();
         provisioner = localShards(folder.path, PARTITIONS * 2, () => now);
         await expect(provisioner.store(SHARD)).rejects.toMatchObject({ code: 'FLEET_MISMATCH' });

@@ -392,6 +392,8 @@ describe('a shard of a shard server that has lost its disk', () => {
       await expect(running.store(SHARD, { instanceId })).resolves.toBe(store);
       await expect(client().store(SHARD, { instanceId })).rejects.toMatchObject({ code: 'SHARD_LOST' });
       expect((await client().ensure(SHARD, type, false, instanceId)).state).toBe('lost');
+      expect(await running.release(SHARD), 'not the one that was meant').toMatch(/which is another instance/);
+      expect((await client().ensure(SHARD, type, false)).instanceId).toBe(again.instanceId);
     });
 
     test(`${type}: so is one with topics of another name, where both say theirs`, async () => {
@@ -408,7 +410,9 @@ describe('a shard of a shard server that has lost its disk', () => {
         message: expect.stringContaining('set FORESHARD_TOPIC_PREFIX'),
       });
       expect(await of('south.').ensure(SHARD, type, false, instanceId)).toMatchObject({ state: 'lost' });
+      await expect(of('south.').release(SHARD)).rejects.toMatchObject({ code: 'FLEET_MISMATCH' });
       for (const fleet of ['north.', '', undefined]) await (await of(fleet).store(SHARD)).owners();
+      expect(await of(undefined).release(SHARD)).toBeUndefined();
     });
 
     test(`${type}: a fleet of another number of partitions is refused at its first contact`, async () => {
@@ -417,6 +421,7 @@ describe('a shard of a shard server that has lost its disk', () => {
       await expect(other.store(SHARD)).rejects.toMatchObject({ code: 'FLEET_MISMATCH' });
       expect(await other.ensure(SHARD, type, false, instanceId)).toMatchObject({ state: 'lost' });
       await expect(other.ensure(SHARD, type, false)).rejects.toMatchObject({ code: 'FLEET_MISMATCH' });
+      await expect(other.release(SHARD)).rejects.toMatchObject({ code: 'FLEET_MISMATCH' });
       expect(host.told[0]).toBe(`${SHARD} FLEET_MISMATCH`);
       expect((await (await client().store(SHARD)).lookup([filter], epoch(1)))[0]?.kind).toBe('found');
     });
