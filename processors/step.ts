@@ -83,6 +83,9 @@ export interface Tick {
   readonly eventTime: number;
   /** The host's clock: only for what is about people and machines being silent, never for the order of events. */
   readonly wallTime: number;
-  /** The epoch of the pointer table as this process reads it; absent where it does not, or is not done. */
+  /** The epoch of the pointer table as this process reads it; TABLE_UNREAD until it is done, absent where it does not. */
   readonly pointerEpoch?: number;
 }
+
+/** Before the first epoch: nothing has been published yet, as far as is known. */
+export const TABLE_UNREAD = 0;

@@ -12,7 +12,7 @@
 //       HUNG_MS without progress, unless it waits for a log that is away.
 //   U6. A bug (any error that is not an AppError) or a fatal log error ends the run; nobody goes on with half a state.
 
-import type { Tick } from '../processors/step.ts';
+import { TABLE_UNREAD, type Tick } from '../processors/step.ts';
 import { AppError } from '../schemas/errors.ts';
 import type { Partition } from '../schemas/ids.ts';
 import { MERGED_SOURCES, Watermark } from '../state/watermark.ts';
@@ -33,7 +33,7 @@ import { Task, type TaskEvents, type TaskPorts, type TaskSettings } from './task
 
 export interface RunnerPorts extends TaskPorts {
   readonly log: Log;
-  /** The epoch of the pointer table as this process reads it; absent where nobody reads it beside the tasks. */
+  /** The epoch of the pointer table as this process reads it, once that is done; absent where nobody reads it beside the tasks. */
   readonly pointerEpoch?: () => number | undefined;
 }
 
@@ -435,8 +435,9 @@ class Runner implements Running {
     const silentMs = wallTime - this.#provedAt - this.#settings.idleMs;
     const proved = this.eventTime;
     const eventTime = proved === 0 || silentMs <= 0 ? proved : proved + silentMs; // U2
-    const pointerEpoch = this.#ports.pointerEpoch?.();
-    return pointerEpoch === undefined ? { eventTime, wallTime } : { eventTime, wallTime, pointerEpoch };
+    const { pointerEpoch } = this.#ports;
+    if (pointerEpoch === undefined) return { eventTime, wallTime };
+    return { eventTime, wallTime, pointerEpoch: pointerEpoch() ?? TABLE_UNREAD };
   }
 }
 

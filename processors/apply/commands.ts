@@ -9,14 +9,15 @@
 //   C5. Only a planner is obeyed, and the newest alone (state/fence.ts): anything else is refused, told and remembered by
 //       nobody.
 //   C6. A command about slices waits until the pointer table has reached its epoch: so nobody is taken to be owner from an
-//       epoch on that was never published, and no later one is refused for it.
+//       epoch on that was never published, and no later one is refused for it. After a start, before the first tick, those
+//       that come wait behind those that wait already; and nobody gives up while the table is still being read.
 
 import { type Epoch, epoch as epochOf, type MoveId, type SliceKey } from '../../schemas/ids.ts';
 import type { Command, MergeSlices, MoveSlice, SplitSlice, SteerMove } from '../../schemas/records.ts';
 import type { Effect } from '../../state/effects.ts';
 import { fenceRefusal, NOBODY } from '../../state/fence.ts';
 import { filterHash } from '../../state/keys.ts';
-import { NOTHING, type Rows } from '../step.ts';
+import { NOTHING, type Rows, TABLE_UNREAD } from '../step.ts';
 import { arrives, leave, staying } from './left.ts';
 import {
   isSwitched,
@@ -29,6 +30,7 @@ import {
   type Turn,
 } from './move.ts';
 import {
+  type Ahead,
   aheadRow,
   commandRow,
   type Done,
@@ -69,8 +71,8 @@ export function aheadNoMore(rows: Rows<Row>, state: PartitionState, settings: Co
   for (const key of [...state.ahead]) {
     const row = rows.get(key);
     if (row?.kind !== 'ahead') continue;
-    const waits = isAhead(state, row.command);
-    if (waits && state.ahead.size <= AHEAD_MAX && (state.wallTime ?? 0) - row.sinceWallMs < AHEAD_MS) continue;
+    const waits = state.pointerEpoch !== undefined && row.command.epoch > state.pointerEpoch;
+    if (waits && state.ahead.size <= AHEAD_MAX && mayWait(rows, state, key, row)) continue;
     state.ahead.delete(key);
     rows.delete(key);
     out.push(...(waits ? [neverPublished(rows, state, row.command)] : obeyed(rows, state, row.command, settings)));
@@ -80,17 +82,26 @@ export function aheadNoMore(rows: Rows<Row>, state: PartitionState, settings: Co
 
 /** A few times what a reader of the pointer table may be behind. */
 const AHEAD_MS = 60_000;
+const NO_TICK = 0;
 /** More than one partition's share of the moves that a fleet makes at once. */
 const AHEAD_MAX = 64;
 
-function isAhead({ pointerEpoch }: PartitionState, { epoch, body }: Command): boolean {
-  if (pointerEpoch === undefined || epoch <= pointerEpoch) return false;
-  return body.kind === 'SplitSlice' || body.kind === 'MergeSlices' || body.kind === 'SteerMove';
+function isAhead({ pointerEpoch, ahead }: PartitionState, { epoch, body }: Command): boolean {
+  if (body.kind !== 'SplitSlice' && body.kind !== 'MergeSlices' && body.kind !== 'SteerMove') return false;
+  return pointerEpoch === undefined ? ahead.size > 0 : epoch > pointerEpoch;
+}
+
+/** The time of one that came before the first tick begins with it. */
+function mayWait(rows: Rows<Row>, { pointerEpoch, wallTime = 0 }: PartitionState, key: string, row: Ahead): boolean {
+  if (pointerEpoch === TABLE_UNREAD) return true;
+  if (row.sinceWallMs !== NO_TICK) return wallTime - row.sinceWallMs < AHEAD_MS;
+  rows.set(key, { ...row, sinceWallMs: wallTime });
+  return true;
 }
 
 function held(rows: Rows<Row>, state: PartitionState, command: Command, offset: number): readonly Out[] {
   const key = aheadRow(command.id);
-  rows.set(key, { kind: 'ahead', command, offset, sinceWallMs: state.wallTime ?? 0 });
+  rows.set(key, { kind: 'ahead', command, offset, sinceWallMs: state.wallTime ?? NO_TICK });
   state.ahead.add(key);
   return NOTHING;
 }

@@ -159,7 +159,7 @@ export class PartitionState {
   /** Shards that are to go: how long until their stores are asked again. */
   readonly releasing = new Map<ShardId, number>();
   readonly toCount = new Set<SliceKey>();
-  /** Of the pointer table when last told; `undefined` where nobody tells. */
+  /** Of the pointer table when last told; `undefined` where nobody tells, or no tick has come since the start. */
   pointerEpoch: number | undefined;
   /** Rows of commands that wait for it, oldest first. */
   readonly ahead = new Set<string>();

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { APPLY_DEFAULTS, carryOut, partitionStates, type Row } from '../../../processors/apply/apply.ts';
 import type { PartitionState } from '../../../processors/apply/partition-state.ts';
+import { TABLE_UNREAD } from '../../../processors/step.ts';
 import { epoch, eventTime, moveId, type ShardId, shardId, sliceKey } from '../../../schemas/ids.ts';
 import type { Command, Progress } from '../../../schemas/records.ts';
 import type { Effect, Outcome } from '../../../state/effects.ts';
@@ -564,7 +565,7 @@ describe('apply: commands ahead of the pointer table', () => {
   test('those that wait are carried out in the order of their topic, also after a restart, which finds rows by key', () => {
     const task = known();
     task.command(split, 'command-9', 8);
-    task.command({ kind: 'MergeSlices', slices: split.into, into: split.slice }, 'command-10', 8);
+    task.command(merge, 'command-10', 8);
     const byKey = [...task.rows].sort(([a], [b]) => (a < b ? -1 : 1));
     task.rows.clear();
     for (const [key, row] of byKey) task.rows.set(key, row);
@@ -573,6 +574,33 @@ describe('apply: commands ahead of the pointer table', () => {
       { commandId: 'command-9', done: true },
       { commandId: 'command-10', done: true },
     ]);
+  });
+
+  const merge = { kind: 'MergeSlices', slices: split.into, into: split.slice } as const;
+
+  test('after a start those that come wait behind those that wait, and while the table is still read', () => {
+    const task = known();
+    task.command(split, 'first', 8);
+    task.restart();
+    expect(task.command(merge, 'second', 9).told).toEqual([]);
+    expect(told(TABLE_UNREAD, 1_000_000, task)).toEqual([]);
+    expect(task.command(split, 'third', 9).told).toEqual([]);
+    expect(told(TABLE_UNREAD, 1_100_000, task), 'nobody gives up').toEqual([]);
+    expect(told(9, 1_100_200, task)).toMatchObject([
+      { commandId: 'first', done: true },
+      { commandId: 'second', done: true },
+      { commandId: 'third', done: true },
+    ]);
+  });
+
+  test('the time of one that comes before the first tick after a start begins with that tick', () => {
+    const task = known();
+    task.command(split, 'first', 8);
+    task.restart();
+    task.command(merge, 'second', 9);
+    expect(told(8, 1_000_000, task)).toMatchObject([{ commandId: 'first', done: true }]);
+    expect(told(8, 1_059_000, task)).toEqual([]);
+    expect(told(8, 1_060_000, task)).toMatchObject([{ kind: 'CommandRefused', commandId: 'second' }]);
   });
 
   test('an epoch that is never published changes nothing, is told, and stands in nobody’s way', () => {
