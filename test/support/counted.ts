@@ -33,6 +33,12 @@ export async function allDue(ledger: EventLedger): Promise<boolean> {
 }
 
 /**
+ * Event time passes with the host's while nothing is told (runner.ts U2): what closes a window has to lie farther ahead than
+ * a slow machine takes until then, or it is late itself. All of them within the hour that is believed at once.
+ */
+export const CLOSES_AFTER_MS = 15 * 60_000;
+
+/**
  * A concrete and a wildcard event for each partition. They close every window before them, and theirs tells of events of
  * that partition's wildcard series that came late.
  */

@@ -8,7 +8,7 @@ import { Fleet } from '../../evaluation/fleet.ts';
 import { eventTime } from '../../schemas/ids.ts';
 import type { RateWindow, SubscriptionEvent } from '../../schemas/records.ts';
 import { rates } from '../../topology/topics.ts';
-import { allDue, Counted, closersAt } from '../support/counted.ts';
+import { allDue, CLOSES_AFTER_MS, Counted, closersAt } from '../support/counted.ts';
 import { Deployment, type Instance, until } from '../support/deployment.ts';
 import { EventLedger } from '../support/event-ledger.ts';
 import { fullCheck } from '../support/full-check.ts';
@@ -61,7 +61,7 @@ test.skipIf(cluster === undefined || registry === undefined)(
     onTestFinished(() => watch.stop());
     await until('the first shards are there', () => watch.table.epoch > 0);
     const endsAt = START + 3 * EVENTS * EVENT_MS;
-    const counted = new Counted(endsAt + 60_000);
+    const counted = new Counted(endsAt + 2 * CLOSES_AFTER_MS);
     await deployment.observe<RateWindow>(rates, (window) => counted.take(window!));
     const fleet = new Fleet({
       seed: SEED,
@@ -117,9 +117,9 @@ test.skipIf(cluster === undefined || registry === undefined)(
     await Promise.all(instances.map((instance) => instance.ready()));
 
     const expected = ledger.sentCount + 2 * PARTITIONS;
-    await ledger.send(closersAt(endsAt + 30_000, PARTITIONS));
+    await ledger.send(closersAt(endsAt + CLOSES_AFTER_MS, PARTITIONS));
     await everythingIsDue();
-    await ledger.send(closersAt(endsAt + 90_000, PARTITIONS));
+    await ledger.send(closersAt(endsAt + 3 * CLOSES_AFTER_MS, PARTITIONS));
     await everythingIsDue();
     await until('every event is counted', () => counted.events >= expected, 30_000).catch(() => {}); // The numbers say more.
     expect(counted.events).toBe(expected);

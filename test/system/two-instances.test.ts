@@ -7,7 +7,7 @@ import { Fleet } from '../../evaluation/fleet.ts';
 import { eventTime } from '../../schemas/ids.ts';
 import type { RateWindow, SubscriptionEvent } from '../../schemas/records.ts';
 import { rates } from '../../topology/topics.ts';
-import { allDue, Counted, closersAt } from '../support/counted.ts';
+import { allDue, CLOSES_AFTER_MS, Counted, closersAt } from '../support/counted.ts';
 import { Deployment, type Instance, startServices, until } from '../support/deployment.ts';
 import { EventLedger } from '../support/event-ledger.ts';
 import { fullCheck } from '../support/full-check.ts';
@@ -47,7 +47,7 @@ test.skipIf(services === undefined)(
     onTestFinished(() => watch.stop());
     await until('the first shards are there', () => watch.table.epoch > 0);
     const endsAt = START + (EVENTS + TRAILING_EVENTS) * EVENT_MS;
-    const counted = new Counted(endsAt + 60_000);
+    const counted = new Counted(endsAt + 2 * CLOSES_AFTER_MS);
     await deployment.observe<RateWindow>(rates, (window) => counted.take(window!));
 
     const fleet = new Fleet({
@@ -80,10 +80,10 @@ test.skipIf(services === undefined)(
       while (ledger.sentCount - ledger.dueCount > PENDING_MAX + EVENTS / 2) await ledger.refresh();
     }
     await ledger.send(Array.from({ length: TRAILING_EVENTS }, next));
-    await ledger.send(closersAt(endsAt + 30_000, PARTITIONS));
+    await ledger.send(closersAt(endsAt + CLOSES_AFTER_MS, PARTITIONS));
     const expected = ledger.sentCount;
     await until('every event is due', () => allDue(ledger), 120_000);
-    await ledger.send(closersAt(endsAt + 90_000, PARTITIONS));
+    await ledger.send(closersAt(endsAt + 3 * CLOSES_AFTER_MS, PARTITIONS));
     await until('the closing events are due', () => allDue(ledger));
     await until('every event is counted', () => counted.events >= expected, 30_000).catch(() => {}); // The numbers say more.
 
