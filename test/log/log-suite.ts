@@ -50,6 +50,13 @@ export interface LogSuiteOptions {
 const PARTITIONS = 3;
 const HOUR_MS = 3_600_000;
 
+/** A topic of several partitions beside one of a single partition. */
+const manyAndOne = (many: string, one: string) =>
+  [
+    { name: many, partitions: 'all' },
+    { name: one, partitions: 'one' },
+  ] as const;
+
 export function logSuite(name: string, makeLog: MakeLog, options: LogSuiteOptions = {}): void {
   const timeoutMs = options.timeoutMs ?? 60_000;
   const endings: (() => Promise<void>)[] = [];
@@ -185,14 +192,7 @@ export function logSuite(name: string, makeLog: MakeLog, options: LogSuiteOption
           ...[0, 1, 2].map((partition) => record(many, partition, 'k', `many-${partition}`)),
           record(one, 0, 'k', 'one-0'),
         ]);
-        const tasks = await world.join(
-          world.group({
-            topics: [
-              { name: many, partitions: 'all' },
-              { name: one, partitions: 'one' },
-            ],
-          }),
-        );
+        const tasks = await world.join(world.group({ topics: manyAndOne(many, one) }));
         await tasks.until(() => tasks.values().length === 4);
         expect(tasks.values(0).sort()).toEqual(['many-0', 'one-0']);
         expect(tasks.values(1)).toEqual(['many-1']);
@@ -211,10 +211,7 @@ export function logSuite(name: string, makeLog: MakeLog, options: LogSuiteOption
         const tasks = await world.join(
           world.group({
             gathers: true,
-            topics: [
-              { name: many, partitions: 'all' },
-              { name: one, partitions: 'one' },
-            ],
+            topics: manyAndOne(many, one),
           }),
         );
         await tasks.until(() => tasks.values().length === 4);
@@ -303,14 +300,7 @@ export function logSuite(name: string, makeLog: MakeLog, options: LogSuiteOption
           ...['a', 'b', 'c'].map((value) => record(many, 1, 'k', value)),
           record(one, 0, 'k', 'x'),
         ]);
-        const tasks = await world.join(
-          world.group({
-            topics: [
-              { name: many, partitions: 'all' },
-              { name: one, partitions: 'one' },
-            ],
-          }),
-        );
+        const tasks = await world.join(world.group({ topics: manyAndOne(many, one) }));
         await tasks.until(() => tasks.values().length === 4);
         const lags = async () =>
           new Map(

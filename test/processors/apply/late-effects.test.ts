@@ -74,6 +74,13 @@ for (const { type, slice, suffix, from, to } of [
       const answers = await (await shards.store(shard)).lookup(filters, epoch(at));
       return answers.filter((answer) => answer.kind === 'found' && answer.subscribers.length === 1).length;
     };
+    /** A verified move, once what was held back has had its effect, is switched, and the shard answers with every row. */
+    const expectAllAfterSwitch = async (id: string, at: number, shard: ShardId): Promise<void> => {
+      expect(task.state).toBe('VERIFIED');
+      await task.wake();
+      await task.take(steered(id, at, 'SWITCH'));
+      expect(await found(shard, at)).toBe(FILTERS.length);
+    };
     const isErasing = (effects: readonly Effect[]): boolean => effects.some(({ kind }) => kind === 'erase');
 
     for (const start of ['goes on', 'starts anew'] as const)
@@ -83,10 +90,7 @@ for (const { type, slice, suffix, from, to } of [
         await ticks(1);
         if (start === 'starts anew') task.restart();
         await ticks(8);
-        expect(task.state).toBe('VERIFIED');
-        await task.wake();
-        await task.take(steered('m', 2, 'SWITCH'));
-        expect(await found(to, 2)).toBe(FILTERS.length);
+        await expectAllAfterSwitch('m', 2, to);
       });
 
     test('an end of a move takes nothing from the one that brings the slice back', async () => {
@@ -99,10 +103,7 @@ for (const { type, slice, suffix, from, to } of [
       await ticks(3);
       await task.take(begun('back', to, from, 2));
       await ticks(8);
-      expect(task.state).toBe('VERIFIED');
-      await task.wake();
-      await task.take(steered('back', 3, 'SWITCH'));
-      expect(await found(from, 3)).toBe(FILTERS.length);
+      await expectAllAfterSwitch('back', 3, from);
     });
 
     test('nor does a move that the former owner alone has given up', async () => {
@@ -115,10 +116,7 @@ for (const { type, slice, suffix, from, to } of [
       task.pauses = false;
       task.restart(before);
       await ticks(8);
-      expect(task.state).toBe('VERIFIED');
-      await task.wake();
-      await task.take(steered('m', 2, 'SWITCH'));
-      expect(await found(to, 2)).toBe(FILTERS.length);
+      await expectAllAfterSwitch('m', 2, to);
     });
 
     test('nor does one that was given up by a start that died before it could commit anything', async () => {
@@ -133,10 +131,7 @@ for (const { type, slice, suffix, from, to } of [
       task.pauses = false;
       task.restart(before);
       await ticks(8);
-      expect(task.state).toBe('VERIFIED');
-      await task.wake();
-      await task.take(steered('m', 2, 'SWITCH'));
-      expect(await found(to, 2)).toBe(FILTERS.length);
+      await expectAllAfterSwitch('m', 2, to);
     });
   });
 
