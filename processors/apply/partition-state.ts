@@ -1,7 +1,7 @@
 // Partition state: what one apply task remembers, as the rows of its table, and the indexes it keeps beside them in memory.
 //
-//   L1. A row for each slice says where it lives; `storePartitionState` writes those that have changed. A pin's key may have 64 KiB, so
-//       that one row for all of them could outgrow the largest record of a log.
+//   L1. A row for each slice says where it lives; `storePartitionState` writes those that have changed. A pin's key may have
+//       64 KiB, so that one row for all of them could outgrow the largest record of a log.
 //   L2. What is not encoded (indexes, sizes, the time of the last tick) is built or measured anew after a start.
 //
 // A mutable index with a pure face: the hot path finds a slice and its shards without allocating. Only the task that

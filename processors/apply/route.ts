@@ -5,7 +5,7 @@
 //       A trie event brings the life of that topic that it was read in.
 
 import { assert } from '../../schemas/errors.ts';
-import type { Offset, SliceKey } from '../../schemas/ids.ts';
+import type { Offset, ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { Progress, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
 import type { Effect, SubscriptionRow } from '../../state/effects.ts';
 import { placeOf } from '../../state/keys.ts';
@@ -26,8 +26,8 @@ export function routeEvent(
   const slice = state.tree.concreteSliceOf(event.topicFilter, state.partition, event.clientId);
   const home = counted(state, slice);
   const rows = [rowOf(event, offset, incarnation)];
-  const first = writing({ shard: home.shard, move: undefined }, rows);
-  return home.second === undefined ? [first] : [first, writing(home.second, rows)];
+  const first = writing(home.shard, rows);
+  return home.second === undefined ? [first] : [first, writingToo(home.second, rows)];
 }
 
 /** The writes of a batch of trie events; neighbours that go to the same shard share one effect. */
@@ -41,8 +41,8 @@ export function routeEvents(state: PartitionState, batch: WildcardEvents, incarn
     if (home !== last) {
       last = home;
       rows = [];
-      out.push(writing({ shard: home.shard, move: undefined }, rows));
-      if (home.second !== undefined) out.push(writing(home.second, rows));
+      out.push(writing(home.shard, rows));
+      if (home.second !== undefined) out.push(writingToo(home.second, rows));
     }
     rows.push(rowOf(event, event.offset, event.incarnation >= 0 ? event.incarnation : incarnation));
   }
@@ -75,8 +75,10 @@ function rowOf(event: SubscriptionEvent, offset: Offset, incarnation: number): S
 /** Effects are local to the task and performed in order: they need no key. */
 export const effect = (value: Effect): Out => ({ topic: 'effects', key: '', value });
 
-function writing({ shard, move, holdMs }: Second, rows: readonly SubscriptionRow[]): Out {
-  if (move === undefined) return effect({ kind: 'write', shard, rows });
+const writing = (shard: ShardId, rows: readonly SubscriptionRow[]): Out => effect({ kind: 'write', shard, rows });
+
+function writingToo({ shard, move, holdMs }: Second, rows: readonly SubscriptionRow[]): Out {
+  if (move === undefined) return writing(shard, rows);
   return effect(
     holdMs === undefined ? { kind: 'write', shard, rows, move } : { kind: 'write', shard, rows, move, holdMs },
   );

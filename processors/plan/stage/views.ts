@@ -1,15 +1,7 @@
 // Views: what people may ask of the planner's rows. Read-only; they never change a row.
 
-import {
-  type Epoch,
-  type EventTime,
-  epoch,
-  type MoveId,
-  type PlanId,
-  type ShardId,
-  type SliceKey,
-} from '../../../schemas/ids.ts';
-import type { MoveState, ShardState, StoreKind } from '../../../schemas/records.ts';
+import { type Epoch, type EventTime, epoch, type PlanId, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
+import type { MoveProgress, ShardState, StoreKind } from '../../../schemas/records.ts';
 import { isTrieFilter } from '../../../state/keys.ts';
 import { type ShardMap, shardMapOf } from '../../../state/shard-map.ts';
 import { SliceTree } from '../../../state/slice-tree.ts';
@@ -45,22 +37,11 @@ export interface ShardSummary {
   readonly utilisation: number;
 }
 
-export interface MoveSummary {
-  readonly moveId: MoveId;
-  readonly slice: SliceKey;
-  readonly from: ShardId;
-  readonly to: ShardId;
-  readonly state: MoveState;
-  readonly paused: boolean;
-  readonly rowsCopied: number;
-  readonly bytesCopied: number;
-  readonly rowsVerified: number;
-  readonly rowsErased: number;
-  readonly etaMs: number;
+/** What apply last told of a move, and when it began and ended. */
+export interface MoveSummary extends Omit<MoveProgress, 'kind'> {
   readonly startedAt: EventTime;
   /** 0 while it is open. */
   readonly closedAt: EventTime;
-  readonly reason: string;
   readonly outcome: string;
 }
 
