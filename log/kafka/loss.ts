@@ -31,7 +31,10 @@ export async function committedIn(
   places: readonly Place[],
 ): Promise<readonly Committed[]> {
   const coordinator = await cluster.findGroupCoordinator({ groupId });
-  const topics = places.map(({ topic, partition }) => ({ topic, partitions: [{ partition }] }));
+  const topics = [...new Set(places.map(({ topic }) => topic))].map((topic) => ({
+    topic,
+    partitions: places.filter((each) => each.topic === topic).map(({ partition }) => ({ partition })),
+  }));
   const { responses } = await coordinator.offsetFetch({ groupId, topics });
   return responses.flatMap(({ topic, partitions }) =>
     partitions.map(({ partition, offset, metadata }) => ({

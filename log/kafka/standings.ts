@@ -5,6 +5,7 @@ import type { Standing } from '../../runtime/ports.ts';
 import { AppError } from '../../schemas/errors.ts';
 import type { Offset, Partition } from '../../schemas/ids.ts';
 import type { RawCluster } from './client.ts';
+import { committedIn } from './loss.ts';
 import { offsetsOf, type Place } from './reading.ts';
 
 /** A partition, by its name in Kafka, with the topic's name that the runner knows and its task. */
@@ -19,18 +20,8 @@ export async function standingsOf(
   groupId: string,
   inputs: readonly Input[],
 ): Promise<readonly Standing[]> {
-  const coordinator = await cluster.findGroupCoordinator({ groupId });
-  const topics = [...new Set(inputs.map(({ topic }) => topic))].map((topic) => ({
-    topic,
-    partitions: inputs.filter((each) => each.topic === topic).map(({ partition }) => ({ partition })),
-  }));
   // Positions before ends: what is consumed meanwhile shows as lag for a moment, never the other way about.
-  const { responses } = await coordinator.offsetFetch({ groupId, topics });
-  const committed = byPlace(
-    responses.flatMap(({ topic, partitions }) =>
-      partitions.map(({ partition, offset }) => ({ topic, partition, offset: Number(offset) })),
-    ),
-  );
+  const committed = byPlace(await committedIn(cluster, groupId, inputs));
   const fresh = inputs.filter((each) => (committed.get(placeOf(each)) ?? -1) < 0);
   const starts = byPlace(fresh.length === 0 ? [] : await offsetsOf(cluster, fresh, 'start'));
   const ends = byPlace(await offsetsOf(cluster, inputs, 'end'));
