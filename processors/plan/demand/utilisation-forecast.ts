@@ -59,19 +59,10 @@ export function utilisationForecastOf(
   plus?: SliceLoad,
 ): UtilisationForecast {
   const { type, calibration } = shard;
-  const { errorCorrelation, safeUtilisation } = settings;
-  let peakPerSecond = (shard.nowPerSecond + (plus?.load.now ?? 0)) * calibration;
-  let peakStep = 0;
-  const safe = safeUtilisation * type.operationsPerSecond;
-  let crossingStep = peakPerSecond > safe ? 0 : -1;
-  for (let k = 0; k < shard.median.length; k++) {
-    const perSecond = upperAt(shard, k, errorCorrelation, plus?.load) * calibration;
-    if (perSecond > safe && crossingStep < 0) crossingStep = k;
-    if (perSecond > peakPerSecond) {
-      peakPerSecond = perSecond;
-      peakStep = k;
-    }
-  }
+  const { safeUtilisation } = settings;
+  const course = courseOf(shard, shard.nowPerSecond, plus?.load, calibration, type.operationsPerSecond, settings);
+  const { peak: peakPerSecond, peakStep } = course;
+  let { crossingStep } = course;
   const operations = peakPerSecond / type.operationsPerSecond;
   const held = { entries: shard.entries + (plus?.entries ?? 0), bytes: shard.bytes + (plus?.bytes ?? 0) };
   const entries = held.entries / type.entriesMax;
@@ -84,11 +75,12 @@ export function utilisationForecastOf(
   for (const flowing of FLOWING) {
     const sum = shard.flows[flowing];
     if (sum === undefined) continue;
-    const course = courseOf(sum, plus?.load[flowing], limitOf(type, flowing), settings);
-    if (course.crossingStep >= 0 && (crossingStep < 0 || course.crossingStep < crossingStep))
-      crossingStep = course.crossingStep;
-    if (course.utilisation <= utilisation) continue;
-    utilisation = course.utilisation;
+    const limit = limitOf(type, flowing);
+    const flow = courseOf(sum, sum.now, plus?.load[flowing], 1, limit, settings);
+    if (flow.crossingStep >= 0 && (crossingStep < 0 || flow.crossingStep < crossingStep))
+      crossingStep = flow.crossingStep;
+    if (flow.peak / limit <= utilisation) continue;
+    utilisation = flow.peak / limit;
     dimension = flowing;
   }
   return { utilisation, peakPerSecond, peakStep, crossingStep, dimension };
@@ -110,22 +102,28 @@ export function addTo({ median, spread, spreadSquares }: FlowSum, flow: Flow, si
   }
 }
 
-/** How full a shard gets of something that it bears so much of. */
+/** How high a flow gets, and when it first is above what is safe of a limit; `calibration` multiplies it. */
 function courseOf(
-  sum: TimedSum,
+  sum: FlowSum,
+  now: number,
   plus: Flow | undefined,
+  calibration: number,
   limit: number,
   { errorCorrelation, safeUtilisation }: PlanSettings,
-): Pick<UtilisationForecast, 'utilisation' | 'crossingStep'> {
+): { readonly peak: number; readonly peakStep: number; readonly crossingStep: number } {
   const safe = safeUtilisation * limit;
-  let peak = sum.now + (plus?.now ?? 0);
+  let peak = (now + (plus?.now ?? 0)) * calibration;
+  let peakStep = 0;
   let crossingStep = peak > safe ? 0 : -1;
   for (let k = 0; k < sum.median.length; k++) {
-    const upper = upperAt(sum, k, errorCorrelation, plus);
+    const upper = upperAt(sum, k, errorCorrelation, plus) * calibration;
     if (upper > safe && crossingStep < 0) crossingStep = k;
-    if (upper > peak) peak = upper;
+    if (upper > peak) {
+      peak = upper;
+      peakStep = k;
+    }
   }
-  return { utilisation: peak / limit, crossingStep };
+  return { peak, peakStep, crossingStep };
 }
 
 /** No more than the utilisation with the slice, from the bucket alone that is the peak without it. */
