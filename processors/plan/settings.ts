@@ -21,11 +21,11 @@ export const PLAN_SETTINGS = {
   policy: choice(
     ['balanced', 'cautious'],
     'balanced',
-    'How a shortage is weighed against money when the number of shards is planned; cautious keeps more of them.',
+    'How the planner weighs a shortage of capacity against money when it decides on the number of shards; cautious keeps more.',
   ),
   tickMs: integer(60_000, { min: 1_000, max: HOUR_MS, unit: 'ms' }, 'Time between two plans, in event time.'),
   // Beyond any lead time; longer and a pass through a daily wave would keep every peak's shards.
-  horizonMs: integer(HOUR_MS, { min: 60_000, max: 7 * DAY_MS, unit: 'ms' }, 'How far ahead is planned.'),
+  horizonMs: integer(HOUR_MS, { min: 60_000, max: 7 * DAY_MS, unit: 'ms' }, 'How far ahead the planner looks.'),
   movesMax: integer(4, { min: 1, max: 1_000, unit: 'moves' }, 'Most moves under way at once.'), // Each move fills one link.
   shardsMax: integer(1_000, { min: 2, max: 100_000, unit: 'shards' }, 'Most shards.'),
   shardsPerHourMax: integer(8, { min: 1, max: 10_000, unit: 'shards' }, 'Most new shards in an hour.'),
@@ -33,13 +33,13 @@ export const PLAN_SETTINGS = {
   churnShareMax: number(
     0.04, // Slicer (OSDI 2016) stays below 4 % of keys an hour.
     { min: 0, max: 1, unit: 'share' },
-    'Share of keys that may move in an hour unless an overload is forecast.',
+    'Rate at which moves may use up keys, as a share of all keys for each hour. A single move may exceed it when nothing is owed; calm moves then wait until that is paid off. Moves against an overload are never held back, but count.',
   ),
   coolDownMs: integer(600_000, { min: 0, max: DAY_MS, unit: 'ms' }, 'Least time between two moves of a slice.'),
   drainMs: integer(
     5_000,
     { min: 0, max: DAY_MS, unit: 'ms' },
-    'How long a moved slice goes on receiving events while no broker is alive.',
+    'How long the source of a move still receives the events of its slice after the switch while no broker is alive.',
   ),
   brokerSilentMs: integer(
     30_000,
@@ -49,7 +49,7 @@ export const PLAN_SETTINGS = {
   leadMarginMs: integer(
     30_000,
     { min: 0, max: DAY_MS, unit: 'ms' },
-    'Added to every computed lead time: how much earlier than needed a relief begins.',
+    'Safety margin added to every computed lead time: an action against a shortage begins that much earlier than needed.',
   ),
 };
 

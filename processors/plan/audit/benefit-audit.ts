@@ -224,7 +224,7 @@ function review(turn: Turn, row: PromiseRow, boughtAgain: string): void {
     cell.kept = (1 - REVIEW_WEIGHT) * (cell.kept ?? 1) + REVIEW_WEIGHT * share;
     turn.keepCell();
   }
-  const band = `Of what was promised lately ${percent(cell.kept ?? 1)} was kept, so ${percent(earnedDeadBand(cell, turn.settings))} of a shard stay free where slices are placed.`;
+  const band = `Recent actions have saved ${percent(cell.kept ?? 1)} of what they promised, so placement now leaves ${percent(earnedDeadBand(cell, turn.settings))} of each shard free.`;
   turn.decide({
     kind: 'REVIEW',
     subject: row.shard,

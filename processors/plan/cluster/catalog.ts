@@ -47,7 +47,7 @@ export function catalogOf(value: unknown): Catalog {
   const catalog = new Map<string, DatastoreType>();
   for (const [index, each] of types.entries()) {
     const type = typeOf(each, `types[${index}]`);
-    if (catalog.has(type.name)) throw invalid(`types[${index}].name`, `says "${type.name}" a second time`);
+    if (catalog.has(type.name)) throw invalid(`types[${index}].name`, `names "${type.name}" twice`);
     catalog.set(type.name, type);
   }
   for (const kind of ['KEY_VALUE', 'TRIE'] as const)

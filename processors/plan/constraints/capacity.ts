@@ -9,7 +9,7 @@ export const capacity: Constraint = (cluster, action) => {
     const needed = cluster.rooms.utilisation({ ...shard, type: action.type });
     return needed.utilisation <= cluster.settings.safeUtilisation
       ? undefined
-      : refusal(action, 'capacity', `${action.type.name} would be ${fullText(needed)}.`);
+      : refusal(action, 'capacity', `A ${action.type.name} would be ${fullText(needed)}.`);
   }
   if (action.kind !== 'MOVE') return undefined;
   const target = cluster.shards.get(action.to)!;
@@ -19,7 +19,7 @@ export const capacity: Constraint = (cluster, action) => {
     : refusal(
         action,
         'capacity',
-        `${target.id} would be ${fullText(after)}, of at most ${Math.round(cluster.rooms.placeLimit * 100)} %.`,
+        `${target.id} would be ${fullText(after)}; slices are placed only up to ${Math.round(cluster.rooms.placeLimit * 100)} %.`,
       );
 };
 

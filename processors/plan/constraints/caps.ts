@@ -12,31 +12,39 @@ export const caps: Constraint = (cluster, action) => {
         return refusal(
           action,
           'moves-at-once',
-          `${cluster.moves} moves are in flight, of at most ${settings.movesMax}.`,
+          `${cluster.moves} moves are under way; at most ${settings.movesMax} may be (FORESHARD_MOVES_MAX).`,
         );
       const full = [action.slice.shard, action.to].find(
         (id) => (cluster.shards.get(id)?.moves ?? 0) >= settings.movesPerShardMax,
       );
       return full === undefined
         ? undefined
-        : refusal(action, 'moves-per-shard', `${full} takes part in ${settings.movesPerShardMax} moves already.`);
+        : refusal(
+            action,
+            'moves-per-shard',
+            `${full} already takes part in ${settings.movesPerShardMax} moves, the most for one shard.`,
+          );
     }
     case 'SPLIT':
       return cluster.sliceCount >= settings.slicesMax
-        ? refusal(action, 'slices-max', `There are ${cluster.sliceCount} slices, of at most ${settings.slicesMax}.`)
+        ? refusal(
+            action,
+            'slices-max',
+            `There are ${cluster.sliceCount} slices; at most ${settings.slicesMax} are allowed.`,
+          )
         : undefined;
     case 'ALLOCATE':
       if (cluster.shards.size >= settings.shardsMax)
         return refusal(
           action,
           'shards-max',
-          `There are ${cluster.shards.size} shards, of at most ${settings.shardsMax}.`,
+          `There are ${cluster.shards.size} shards; at most ${settings.shardsMax} are allowed (FORESHARD_SHARDS_MAX).`,
         );
       if (cluster.ledger.shardsMade >= settings.shardsPerHourMax)
         return refusal(
           action,
           'shards-per-hour',
-          `${cluster.ledger.shardsMade} shards were made within an hour, of at most ${settings.shardsPerHourMax}.`,
+          `${cluster.ledger.shardsMade} shards were added within the last hour; at most ${settings.shardsPerHourMax} are allowed (FORESHARD_SHARDS_PER_HOUR_MAX).`,
         );
       return dollars(cluster, action);
     case 'RESIZE':
@@ -63,6 +71,6 @@ const dollars: Constraint = (cluster, action) => {
     : refusal(
         action,
         'dollars-per-hour',
-        `The cell would cost $${total.toFixed(2)} an hour, of at most $${cluster.settings.dollarsPerHourMax.toFixed(2)}.`,
+        `The cell would cost $${total.toFixed(2)} an hour; at most $${cluster.settings.dollarsPerHourMax.toFixed(2)} is allowed (FORESHARD_DOLLARS_PER_HOUR_MAX).`,
       );
 };

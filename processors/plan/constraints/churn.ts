@@ -1,7 +1,9 @@
-// Churn: over time at most a stated share of all keys moves within an hour, unless an overload is forecast or measured.
+// Churn: in the long run, moves that no overload asks for take at most a stated share of all keys for each hour.
 //
-// Moves run up a debt that the budget pays off. A move must fit what is left of one hour's budget, or find no debt: in a
-// small cluster one slice may be more than an hour's budget, and is then followed by a longer rest.
+// It is a debt and not a cap: every move, also one against an overload, adds its keys to the debt, and the budget pays
+// the debt off hour by hour. A move passes while there is no debt, whatever its size, or while the debt with it stays
+// within one hour's budget. In a small cluster a single slice may hold more keys than that; after it moves, the next
+// calm move waits longer.
 
 import { type Constraint, refusal } from '../cluster/actions.ts';
 
@@ -14,6 +16,6 @@ export const churn: Constraint = (cluster, action) => {
     : refusal(
         action,
         'churn',
-        `It would bring the keys moved to ${Math.round(after)}, of at most ${Math.floor(budget)} an hour while no overload is forecast.`,
+        `With this move ${Math.round(after)} keys would be owed to the churn budget, which allows ${Math.floor(budget)} an hour. No overload is forecast, so the move waits until earlier moves are paid off.`,
       );
 };

@@ -1,5 +1,6 @@
-// Cool-down: what has just moved stays, so that noise cannot send a slice to and fro. A measured overload waits for it
-// too: the same slice helping twice within minutes is a sign that it does not help.
+// Cool-down: a slice that has just moved or changed stays where it is for a while, so that noise cannot move it back
+// and forth. A measured overload waits for it too: if moving the same slice a second time within minutes is needed,
+// moving it does not help.
 
 import { type Constraint, refusal } from '../cluster/actions.ts';
 
@@ -8,7 +9,11 @@ export const coolDown: Constraint = (cluster, action) => {
   const { now } = cluster.snapshot;
   const slices = action.kind === 'MOVE' ? [action.slice] : action.before;
   const warm = slices.find((slice) => slice.coolUntil > now);
-  return warm === undefined
-    ? undefined
-    : refusal(action, 'cool-down', `${warm.slice} has moved or changed lately; it rests a while.`);
+  if (warm === undefined) return undefined;
+  const leftSeconds = Math.ceil((warm.coolUntil - now) / 1000);
+  return refusal(
+    action,
+    'cool-down',
+    `${warm.slice} moved or changed recently; its cool-down lasts another ${leftSeconds} s (FORESHARD_COOL_DOWN_MS).`,
+  );
 };

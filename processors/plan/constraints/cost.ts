@@ -1,4 +1,5 @@
-// Cost: an action must save more dollars than it costs; for an overload that is the price of the overload itself.
+// Cost: an action must save more dollars than it costs. What an action against an overload saves is the price of the
+// overload.
 
 import { type Constraint, refusal } from '../cluster/actions.ts';
 
@@ -8,5 +9,5 @@ export const cost: Constraint = (_board, action) =>
     : refusal(
         action,
         'cost',
-        `It costs $${action.dollars.toFixed(4)} and saves $${action.savesDollars.toFixed(4)} over its time.`,
+        `It would cost $${action.dollars.toFixed(4)} and save only $${action.savesDollars.toFixed(4)}.`,
       );

@@ -1,5 +1,6 @@
-// Timing: act when the crossing is no further away than the lead time and one tick. Earlier is paying too soon, on an
-// older forecast. The last constraint: what it refuses is right, and only has time.
+// Timing: act once the time until capacity is crossed is down to the lead time and one tick. Acting earlier costs money
+// sooner than needed and relies on an older forecast. This is the last constraint: an action that it refuses is right
+// and only early.
 
 import { type Constraint, refusal } from '../cluster/actions.ts';
 
@@ -12,6 +13,6 @@ export const timing: Constraint = (cluster, action) => {
     : refusal(
         action,
         'timing',
-        `It takes ${Math.round(action.leadTimeMs / 1000)} s and is needed in ${Math.round((action.crossingAt - snapshot.now) / 1000)} s; there is time.`,
+        `It takes ${Math.round(action.leadTimeMs / 1000)} s and is needed in ${Math.round((action.crossingAt - snapshot.now) / 1000)} s, so it need not begin yet.`,
       );
 };

@@ -437,6 +437,19 @@ describe('constraints', () => {
       if (refused !== undefined) expect(refused.reason).toMatch(/^Not done: .+\. .+/);
     });
 
+  for (const { by, of, says } of [
+    { by: 'cool-down', of: { coolUntil: eventTime(NOW + 89_500) }, says: /cool-down lasts another 90 s/ },
+    {
+      by: 'return',
+      of: { left: [{ shard: 'b' as ShardId, until: eventTime(NOW + 1_200_000) }] },
+      says: /may return in 1200 s/,
+    },
+  ])
+    test(`a refusal by ${by} tells how long it still holds`, () => {
+      const refused = firstRefusal(CONSTRAINTS, new ClusterModel(base), move(of));
+      expect(refused).toMatchObject({ by, reason: expect.stringMatching(says) });
+    });
+
   test('a hot key that nothing in the catalogue can hold is refused by name', () => {
     const made = plan(
       snapshot({
@@ -685,7 +698,7 @@ describe('clients and bandwidth', () => {
       const action = { ...FACTS, kind: 'MOVE', slice: own, to: two.id, replicates: false } as const;
       const refused = firstRefusal(CONSTRAINTS, cluster, action);
       expect(refused).toMatchObject({ by: 'capacity' });
-      expect(refused!.reason).toContain(`b would be 88 % full of ${flowing}, of at most`);
+      expect(refused!.reason).toContain(`b would be 88 % full of ${flowing}; slices are placed only up to`);
     });
 
     test(`one slice with much ${flowing} gets a bigger type`, () => {
