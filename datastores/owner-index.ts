@@ -24,7 +24,7 @@ import { type Epoch, epoch, type SliceKey } from '../schemas/ids.ts';
 import type { DisownRight, EraseRight, OwnerRecord, SliceRange } from '../state/effects.ts';
 import { groupSlice, isWithin, parseSlice, partitionOf, placeOf, ROOT_KEY } from '../state/keys.ts';
 import { SliceTree } from '../state/slice-tree.ts';
-import { compareUtf8 } from './rows.ts';
+import { compareUtf8 } from '../state/utf8.ts';
 
 /** What the records say about a topic asked of a group: `includes` tells by the length of its literal prefix which filters belong to the answer. */
 export type GroupRuling =

@@ -55,7 +55,52 @@ export interface Emit<Topic extends string = string, Value = unknown> {
 
 export const NOTHING: readonly never[] = [];
 
-export type Step<In, Row, Out extends Emit = Emit> = (rows: Rows<Row>, input: In) => readonly Out[];
+/** `OnDisk`: of a stage that keeps rows on disk too. */
+export type Step<In, Row, Out extends Emit = Emit, OnDisk = never> = (
+  rows: Rows<Row>,
+  input: In,
+  ...disk: [OnDisk] extends [never] ? [] : [DiskRows<OnDisk>]
+) => readonly Out[];
+
+/**
+ * The rows of a stage that may be more than fit in memory. A step reads those that its stage has said that it needs, and
+ * asserts on any other; it may write any. It reads what was written before, by itself too.
+ */
+export interface DiskRows<Row> {
+  get(key: string): Row | undefined;
+  page(page: Page): PageOfRows<Row>;
+  set(key: string, row: Row): void;
+  delete(key: string): void;
+}
+
+/** At most `limit` rows whose key begins with `prefix` and, where `after` is given, comes after it, ascending by UTF-8 bytes. */
+export interface Page {
+  readonly prefix: string;
+  readonly after?: string | undefined;
+  readonly limit: number;
+}
+
+export interface PageOfRows<Row> {
+  readonly rows: readonly (readonly [key: string, row: Row])[];
+  /** Nothing comes after them. A page that is not done may be shorter than its limit, or empty. */
+  readonly done: boolean;
+  /** Where the next page goes on. */
+  readonly last: string | undefined;
+}
+
+/** What a step will look at of its rows on disk. */
+export interface Needs {
+  readonly keys?: readonly string[];
+  readonly pages?: readonly Page[];
+}
+
+export const NEEDS_NOTHING: Needs = {};
+
+/** A table on disk, and what of it each input needs. Inputs of one batch are asked for together, before the first is stepped. */
+export interface OnDisk<Row, In, Kept> {
+  readonly table: Table<Kept>;
+  readonly needs: (rows: Rows<Row>, input: In) => Needs;
+}
 
 export interface StepResult<Row, Out extends Emit = Emit> {
   readonly row: Row | undefined;

@@ -5,6 +5,7 @@ import { AppError } from '../schemas/errors.ts';
 import type { Offset } from '../schemas/ids.ts';
 import type { Change, Mark, Store, StoreFolder } from '../state/store.ts';
 import type { AnyTopic } from '../topology/topics.ts';
+import type { DiskTable } from './disk-table.ts';
 import { type Clock, MARK_KEY, type TaskLog } from './ports.ts';
 import { NO_TABLE, type RowTable } from './row-table.ts';
 import type { Logger, Meter } from './telemetry.ts';
@@ -21,6 +22,7 @@ export interface LocalStateParts {
     readonly meter: Meter;
   };
   readonly tables: readonly RowTable[];
+  readonly diskTables: readonly DiskTable[];
   /** Which life of the topics that have several this is. */
   readonly incarnation: number;
   /** What the task consumes. */
@@ -48,7 +50,7 @@ export class LocalState {
     return this.#restored;
   }
 
-  /** Opens the store, catches it up and loads all rows. Resolves with the inputs to go on from. */
+  /** Opens the store, catches it up and loads the rows that are kept in memory. Resolves with the inputs to go on from. */
   async restore(): Promise<Record<string, Offset>> {
     const { name, ports } = this.#parts;
     try {
@@ -100,7 +102,7 @@ export class LocalState {
   }
 
   async #restoreOnto(store: Store): Promise<Record<string, Offset>> {
-    const { name, group, log, ports, tables, heard } = this.#parts;
+    const { name, group, log, ports, tables, diskTables, heard } = this.#parts;
     this.#store = store;
     const mark = await store.mark();
     const from = mark?.changelog ?? 0;
@@ -134,6 +136,7 @@ export class LocalState {
       if (rows.table === NO_TABLE) continue;
       for await (const [key, value] of store.entries(rows.prefix)) rows.load(key.slice(rows.prefix.length), value);
     }
+    for (const disk of diskTables) disk.open(store);
     return this.#inputsOfThisLife(position);
   }
 

@@ -21,7 +21,7 @@
 //   K11. A task that could not be restored is over: a tick that waits behind the restore would commit that nothing was read.
 
 import type { FitRequest } from '../processors/forecast/fits.ts';
-import type { Input, Tick } from '../processors/step.ts';
+import { type Input, NEEDS_NOTHING, type Needs, type Tick } from '../processors/step.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { AppError, assert, type Refusal } from '../schemas/errors.ts';
 import type { Offset, Partition } from '../schemas/ids.ts';
@@ -31,6 +31,7 @@ import type { Change, StoreFolder } from '../state/store.ts';
 import type { Group, Stage } from '../topology/graph.ts';
 import type { AnyTopic, Topic } from '../topology/topics.ts';
 import { DEAD_VALUE_BYTES_MAX, deadLetter } from './dead-letter.ts';
+import { DiskTable } from './disk-table.ts';
 import { LocalState } from './local-state.ts';
 import { Outbox } from './outbox.ts';
 import { PatientEffects, type Waiting } from './patient-effects.ts';
@@ -79,6 +80,8 @@ export interface Busy {
 interface StageRun {
   readonly stage: Stage;
   readonly rows: RowTable;
+  /** Of a stage that keeps rows on disk too. */
+  readonly disk: DiskTable | undefined;
 }
 
 /** What a commit writes. */
@@ -121,7 +124,11 @@ export class Task {
     this.#settings = settings;
     this.#events = events;
     this.name = `${group.name}-${log.partition}`;
-    this.#runs = group.stages.map((stage) => ({ stage, rows: new RowTable(stage.keeps ?? NO_TABLE) }));
+    this.#runs = group.stages.map((stage) => ({
+      stage,
+      rows: new RowTable(stage.keeps ?? NO_TABLE),
+      disk: stage.onDisk && new DiskTable(stage.onDisk.table),
+    }));
     for (const run of this.#runs) {
       for (const topic of run.stage.reads) {
         this.#topics.set(topic.name, topic);
@@ -134,6 +141,7 @@ export class Task {
       log,
       ports,
       tables: this.#runs.map(({ rows }) => rows),
+      diskTables: this.#runs.flatMap(({ disk }) => disk ?? []),
       incarnation: settings.incarnation ?? 0,
       topics: group.topics,
       heard: () => this.#isAt('log'),
@@ -200,11 +208,14 @@ export class Task {
       const place = `${batch.topic}/${batch.partition}`;
       const from = batch.restartsAt ?? this.#inputs[place] ?? 0;
       const counts = { stepped: 0, duplicate: 0, refused: 0 };
+      const inputs: Input<string, unknown>[] = [];
       for (const record of batch.records) {
         if (record.offset < from) counts.duplicate++;
-        else if (this.#stepRecord(topic, batch.partition, record)) counts.stepped++;
+        else if (this.#accept(topic, batch.partition, record, inputs)) counts.stepped++;
         else counts.refused++;
       }
+      await this.#readNeeded(topic.name, inputs);
+      for (const input of inputs) this.#deliver(input);
       if (batch.nextOffset > from) {
         this.#inputs[place] = batch.nextOffset;
         this.#moved = true;
@@ -229,7 +240,7 @@ export class Task {
     return this.#exclusive(async () => {
       if (this.#bug !== undefined) throw this.#bug;
       if (this.#dead || !this.#state.isOpen) return;
-      this.#deliverLocal(this.group.local.time, tick);
+      await this.#deliverLocal(this.group.local.time, tick);
       if (this.#hasWork() && this.#isDue()) await this.#commit();
     });
   }
@@ -269,12 +280,12 @@ export class Task {
     this.#busy = { at, since: this.#ports.clock.now() };
   }
 
-  /** False when the record was refused. */
-  #stepRecord(topic: AnyTopic, partition: Partition, record: RawRecord): boolean {
+  /** Adds what the stages are to step to `inputs`. False when the record was refused. */
+  #accept(topic: AnyTopic, partition: Partition, record: RawRecord, inputs: Input<string, unknown>[]): boolean {
     const { key: keyBytes, value: bytes } = record;
     if (bytes === null && topic.cleanup === 'compact') {
       if (topic.hearsRemovals && keyBytes !== null)
-        this.#deliver({
+        inputs.push({
           topic: topic.name,
           partition,
           offset: record.offset,
@@ -301,7 +312,7 @@ export class Task {
     }
     const refusal = topic.refuse?.(value, { key, partition, partitions: this.#settings.partitions });
     if (refusal !== undefined) return this.#refuse(topic, partition, record, refusal);
-    this.#deliver({ topic: topic.name, partition, offset: record.offset, key, value });
+    inputs.push({ topic: topic.name, partition, offset: record.offset, key, value });
     return true;
   }
 
@@ -315,15 +326,30 @@ export class Task {
   }
 
   /** A value of a local topic. */
-  #deliverLocal<Value>(topic: Topic<string, Value>, value: Value): void {
+  async #deliverLocal<Value>(topic: Topic<string, Value>, value: Value): Promise<void> {
     this.#tell(topic, value);
-    this.#deliver({ topic: topic.name, partition: this.partition, offset: 0, key: '', value });
+    const input = { topic: topic.name, partition: this.partition, offset: 0, key: '', value };
+    await this.#readNeeded(topic.name, [input]);
+    this.#deliver(input);
+  }
+
+  /** Reads what the stages need of their rows on disk for these inputs of one topic. */
+  async #readNeeded(topic: string, inputs: readonly Input<string, unknown>[]): Promise<void> {
+    for (const { stage, rows, disk } of this.#readers.get(topic) ?? []) {
+      if (disk === undefined) continue;
+      const needed: Needs[] = [];
+      for (const input of inputs) {
+        const needs = stage.onDisk!.needs(rows, input);
+        if (needs !== NEEDS_NOTHING) needed.push(needs);
+      }
+      if (needed.length > 0) await disk.read(needed);
+    }
   }
 
   #deliver(input: Input<string, unknown>): void {
     const { beforeCommit, beside } = this.group.local;
-    for (const { stage, rows } of this.#readers.get(input.topic) ?? []) {
-      const emits = stage.step(rows, input);
+    for (const { stage, rows, disk } of this.#readers.get(input.topic) ?? []) {
+      const emits = stage.step(rows, input, disk);
       for (let i = 0; i < emits.length; i++) {
         const emit = emits[i]!;
         if (emit.topic === beforeCommit.asked.name) this.#effects.push(emit.value as Effect);
@@ -341,7 +367,7 @@ export class Task {
       this.#exclusive(async () => {
         if (this.#dead || !this.#state.isOpen) return;
         meter.observe('foreshard_fit_seconds', (clock.now() - began) / 1000);
-        this.#deliverLocal(this.group.local.beside.answered, result);
+        await this.#deliverLocal(this.group.local.beside.answered, result);
       }),
     );
     taken.catch((error: unknown) => {
@@ -355,7 +381,7 @@ export class Task {
 
   #hasWork(): boolean {
     if (this.#moved || this.#effects.length > 0 || !this.#outbox.isEmpty) return true;
-    return this.#runs.some(({ rows }) => rows.dirtyCount > 0);
+    return this.#runs.some(({ rows, disk }) => rows.dirtyCount > 0 || (disk !== undefined && disk.dirtyCount > 0));
   }
 
   async #commit(): Promise<void> {
@@ -363,7 +389,10 @@ export class Task {
     await this.#performEffects(); // K2
     if (this.#dead) return;
     const changes: Change[] = [];
-    for (const { rows } of this.#runs) rows.drain(changes);
+    for (const { rows, disk } of this.#runs) {
+      rows.drain(changes);
+      disk?.drain(changes);
+    }
     const inputs = { ...this.#inputs };
     await this.#keep(inputs, { changes, outputs: this.#outbox.records(), inputs });
     const { meter, clock } = this.#ports;
@@ -403,7 +432,7 @@ export class Task {
       const began = clock.now();
       const outcomes = await this.#stores.perform(asked);
       meter.observe('foreshard_effects_seconds', (clock.now() - began) / 1000, { group: this.group.name });
-      for (const outcome of outcomes) this.#deliverLocal(this.group.local.beforeCommit.answered, outcome);
+      for (const outcome of outcomes) await this.#deliverLocal(this.group.local.beforeCommit.answered, outcome);
     }
   }
 

@@ -3,6 +3,7 @@
 
 import { AppError } from '../schemas/errors.ts';
 import type { Change, Mark, Store, StoreFolder } from './store.ts';
+import { compareUtf8 } from './utf8.ts';
 
 interface Kept {
   readonly rows: Map<string, Buffer>;
@@ -37,11 +38,15 @@ class MemoryStore implements Store {
     return value === undefined ? undefined : Buffer.from(value);
   }
 
-  entries(prefix: string): AsyncIterable<readonly [key: string, value: Buffer]> {
+  async getMany(keys: readonly string[]): Promise<(Buffer | undefined)[]> {
+    return Promise.all(keys.map((key) => this.get(key)));
+  }
+
+  entries(prefix: string, after?: string): AsyncIterable<readonly [key: string, value: Buffer]> {
     this.#mustBeOpen();
     const found = [...this.#kept.rows]
-      .filter(([key]) => key.startsWith(prefix))
-      .sort(([left], [right]) => Buffer.compare(Buffer.from(left), Buffer.from(right)));
+      .filter(([key]) => key.startsWith(prefix) && (after === undefined || compareUtf8(key, after) > 0))
+      .sort(([left], [right]) => compareUtf8(left, right));
     return this.#each(found);
   }
 

@@ -26,6 +26,7 @@ export interface Engine {
   /** A whole write buffer and one that is being written out is the most that its write-ahead log holds. */
   readonly writeBufferBytes: number;
   get(key: Buffer): Promise<Buffer | undefined>;
+  getMany(keys: readonly Buffer[]): Promise<readonly (Buffer | undefined)[]>;
   /** Entries with `from` <= key < `to`, ascending, as of the call. */
   entries(from: Buffer, to: Buffer): AsyncIterable<readonly [key: Buffer, value: Buffer]>;
   batch(operations: readonly Operation[]): Promise<void>;
@@ -36,6 +37,7 @@ const FORMAT_KEY = Buffer.from('f');
 const HEAD_KEY = Buffer.from('h');
 const MARK_KEY = Buffer.from('m');
 const ROW = Buffer.from('r');
+const ZERO = Buffer.alloc(1);
 /** Removals in one batch while a store is cleared. */
 const CLEARED_PER_BATCH = 10_000;
 /** Writes between two looks at the table files: about a quarter of a minute at the usual pace of commits. */
@@ -136,10 +138,19 @@ class SealedStore implements Store {
     return this.#valueAt(rowKey(key));
   }
 
-  entries(prefix: string): AsyncIterable<readonly [key: string, value: Buffer]> {
+  async getMany(keys: readonly string[]): Promise<(Buffer | undefined)[]> {
     this.#mustBeOpen();
-    const from = rowKey(prefix);
-    const found = this.#engine.entries(from, after(from)); // Now, since the caller is promised what is there now.
+    const at = keys.map(rowKey);
+    const found = await trusted(this.#name, () => this.#engine.getMany(at));
+    return found.map((sealed, i) => (sealed === undefined ? undefined : this.#unseal(at[i]!, sealed)));
+  }
+
+  entries(prefix: string, behind?: string): AsyncIterable<readonly [key: string, value: Buffer]> {
+    this.#mustBeOpen();
+    const whole = rowKey(prefix);
+    const next = behind === undefined ? whole : Buffer.concat([rowKey(behind), ZERO]);
+    const from = Buffer.compare(next, whole) > 0 ? next : whole;
+    const found = this.#engine.entries(from, after(whole)); // Now, since the caller is promised what is there now.
     return this.#opened(found);
   }
 

@@ -33,8 +33,13 @@ export interface Mark {
 export interface Store {
   /** The value at `key`, or `undefined` when there is none. Throws STORE_CORRUPT. */
   get(key: string): Promise<Buffer | undefined>;
-  /** All entries whose key begins with `prefix`, ascending by UTF-8 bytes, as of the call. Throws STORE_CORRUPT. */
-  entries(prefix: string): AsyncIterable<readonly [key: string, value: Buffer]>;
+  /** The values at `keys`, in their order. Throws STORE_CORRUPT. */
+  getMany(keys: readonly string[]): Promise<(Buffer | undefined)[]>;
+  /**
+   * All entries whose key begins with `prefix` and, where `after` is given, comes after it; ascending by UTF-8 bytes, as
+   * of the call. Throws STORE_CORRUPT.
+   */
+  entries(prefix: string, after?: string): AsyncIterable<readonly [key: string, value: Buffer]>;
   /** Applies all changes together with `mark`, or none of it (S1). The last change of a key counts. */
   write(changes: readonly Change[], mark: Mark): Promise<void>;
   /** The mark of the last write, or `undefined` for a new or cleared store. */

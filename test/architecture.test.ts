@@ -53,7 +53,9 @@ const mayTouchTheWorld = (file: string): boolean =>
   edgeOf(file) !== undefined || /^(cli|app|bench|examples|test)\//.test(file);
 
 /** What runs any topology. */
-const RUNTIME = ['runner', 'task', 'outbox', 'local-state', 'patient-effects'].map((name) => `runtime/${name}.ts`);
+const RUNTIME = ['runner', 'task', 'outbox', 'local-state', 'patient-effects', 'disk-table'].map(
+  (name) => `runtime/${name}.ts`,
+);
 
 interface Import {
   readonly file: string;

@@ -6,7 +6,7 @@
 //   G4. A local topic stays inside its stage: who asks on one reads the one that answers (`effects` and `outcomes`, `fits`
 //       and `fitted`).
 
-import type { Emit, Input, Step, Table } from '../processors/step.ts';
+import type { DiskRows, Emit, Input, OnDisk, Rows, Step, Table } from '../processors/step.ts';
 import { AppError } from '../schemas/errors.ts';
 import { type AnyTopic, deadLetters, LOCAL, type LocalTopics, type Topic } from './topics.ts';
 
@@ -26,19 +26,30 @@ export interface Stage {
   readonly reads: readonly AnyTopic[];
   readonly emits: readonly AnyTopic[];
   readonly keeps: Table<unknown> | undefined;
-  readonly step: Step<Input<string, unknown>, unknown>;
+  readonly onDisk: OnDisk<unknown, Input<string, unknown>, unknown> | undefined;
+  readonly step: (
+    rows: Rows<unknown>,
+    input: Input<string, unknown>,
+    disk: DiskRows<unknown> | undefined,
+  ) => readonly Emit[];
 }
 
 /** Declares a stage; it does not compile when the step does not accept every record it reads or emits one it must not. */
-export function stage<const Reads extends readonly AnyTopic[], Row, const Emits extends readonly AnyTopic[]>(
+export function stage<
+  const Reads extends readonly AnyTopic[],
+  Row,
+  const Emits extends readonly AnyTopic[],
+  Kept = never,
+>(
   name: string,
   parts: {
     /** `WORK` by default. */
     readonly group?: Stage['group'];
     readonly reads: Reads;
     readonly keeps?: Table<Row>;
+    readonly onDisk?: OnDisk<Row, InputOf<Reads[number]>, Kept> | undefined;
     readonly emits: Emits;
-    readonly step: Step<InputOf<Reads[number]>, Row, EmitOf<Emits[number]>>;
+    readonly step: Step<InputOf<Reads[number]>, Row, EmitOf<Emits[number]>, Kept>;
   },
 ): Stage {
   return {
@@ -47,6 +58,7 @@ export function stage<const Reads extends readonly AnyTopic[], Row, const Emits 
     reads: parts.reads,
     emits: parts.emits,
     keeps: parts.keeps as Table<unknown> | undefined,
+    onDisk: parts.onDisk as unknown as Stage['onDisk'],
     step: parts.step as unknown as Stage['step'],
   };
 }
@@ -87,8 +99,8 @@ export function defineTopology(stages: readonly Stage[], options: { readonly inp
       if (!emitted.has(topic.name) && !inputs.has(topic.name))
         fail(`G1: stage ${each.name} reads a topic that nobody writes:`, topic.name);
     }
-    const table = each.keeps?.name;
-    if (table !== undefined) {
+    for (const table of [each.keeps?.name, each.onDisk?.table.name]) {
+      if (table === undefined) continue;
       const other = keepers.get(table);
       if (other !== undefined) fail(`G2: stages ${other} and ${each.name} keep the same table:`, table);
       keepers.set(table, each.name);

@@ -13,8 +13,9 @@ import type { EventTime } from '../../schemas/ids.ts';
 import type { Cursor, SliceRange, SubscriptionRow } from '../../state/effects.ts';
 import { parseSlice, partitionOf, placeOf } from '../../state/keys.ts';
 import { TopicTrie } from '../../state/topic-trie.ts';
+import { compareUtf8, compareUtf8Parts } from '../../state/utf8.ts';
 import { isSameRow, mergeRows } from '../merge.ts';
-import { compareUtf8, compareUtf8Parts, placeAt, type RowPlace } from '../rows.ts';
+import { placeAt, type RowPlace } from '../rows.ts';
 import type { Subscriber } from '../shard-store.ts';
 import { SortedList } from './sorted-list.ts';
 

@@ -38,6 +38,7 @@ async function openEngine(dir: string, sync: boolean): Promise<Engine> {
   return {
     writeBufferBytes: WRITE_BUFFER_BYTES,
     get: (key) => db.get(key),
+    getMany: (keys) => db.getMany([...keys]),
     entries: (from, to) => entriesOf(db, from, to),
     batch: (operations: readonly Operation[]) => db.batch([...operations], { sync }),
     close: () => db.close(),

@@ -76,6 +76,7 @@ async function openEngine(RocksDB: RocksClass, dir: string): Promise<Engine> {
   return {
     writeBufferBytes: WRITE_BUFFER_BYTES,
     get: async (key) => (await db.get(key)) ?? undefined,
+    getMany: async (keys) => (await Promise.all(keys.map((key) => db.get(key)))).map((value) => value ?? undefined),
     entries: (from, to) => entriesOf(db, from, to, reading),
     batch: async (operations: readonly Operation[]) => {
       const batch = db.write({ capacity: operations.length });

@@ -3,7 +3,7 @@
 
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
-import { compareUtf8, compareVersions } from '../../datastores/rows.ts';
+import { compareVersions } from '../../datastores/rows.ts';
 import type { ShardStore, Subscriber } from '../../datastores/shard-store.ts';
 import { AppError } from '../../schemas/errors.ts';
 import { epoch, eventTime, type SliceKey, shardId } from '../../schemas/ids.ts';
@@ -20,6 +20,7 @@ import {
   spreadSlice,
 } from '../../state/keys.ts';
 import { matches } from '../../state/topic-filter.ts';
+import { compareUtf8 } from '../../state/utf8.ts';
 
 export const PARTITIONS = 4;
 

@@ -24,9 +24,9 @@ const put = (key: string, value: string): Change => ({ key, value: Buffer.from(v
 const remove = (key: string): Change => ({ key, value: undefined });
 const marked = (changelog: number): Mark => ({ changelog, inputs: {} });
 
-async function rowsOf(store: Store, prefix = ''): Promise<[string, string][]> {
+async function rowsOf(store: Store, prefix = '', after?: string): Promise<[string, string][]> {
   const rows: [string, string][] = [];
-  for await (const [key, value] of store.entries(prefix)) rows.push([key, String(value)]);
+  for await (const [key, value] of store.entries(prefix, after)) rows.push([key, String(value)]);
   return rows;
 }
 
@@ -106,6 +106,19 @@ export function storeSuite(name: string, makeFixture: () => Promise<StoreFixture
       expect((await rowsOf(store, 't/')).map(([key]) => key)).toEqual(sorted.filter((key) => key.startsWith('t/')));
       expect(await rowsOf(store, 't/a/é')).toEqual([['t/a/é', 't/a/é']]);
       expect(await rowsOf(store, 'x')).toEqual([]);
+      expect((await rowsOf(store, 't/', 't/a')).map(([key]) => key)).toEqual(['t/a/é', 't/b', 't/\ufffd', 't/😀']);
+      expect((await rowsOf(store, 't/', 's')).map(([key]) => key)).toEqual(
+        sorted.filter((key) => key.startsWith('t/')),
+      );
+      expect(await rowsOf(store, 't/', 'u')).toEqual([]);
+    });
+
+    test('many keys are read at once, in the order in which they were asked for', async () => {
+      const { store } = await setUp();
+      await store.write([put('a', '1'), put('b', '2'), put('c', '')], MARK);
+      const found = await store.getMany(['c', 'x', 'a', 'a', 'b']);
+      expect(found.map((value) => value?.toString())).toEqual(['', undefined, '1', '1', '2']);
+      expect(await store.getMany([])).toEqual([]);
     });
 
     test('entries are those of the time of the call, whatever is written while they are read', async () => {

@@ -1,0 +1,136 @@
+// Disk table: the rows of one stage in one task that may be more than fit in memory. They are read from the local store
+// before the step that needs them, and the changed ones wait for the next commit.
+//
+//   D1. In memory are the changed rows, what the current batch needs, and CACHED_ROWS_MAX of those that were read before.
+//   D2. A step reads the store as its own earlier writes have left it: what has changed lies over what is stored.
+
+import type { DiskRows, Needs, Page, PageOfRows, Table } from '../processors/step.ts';
+import { assert } from '../schemas/errors.ts';
+import type { Change, Store } from '../state/store.ts';
+import { compareUtf8 } from '../state/utf8.ts';
+
+type StoredRows = Pick<Store, 'getMany' | 'entries'>;
+
+interface StoredPage {
+  readonly rows: readonly (readonly [key: string, row: unknown])[];
+  /** The last key that was looked at; `undefined` at the end of the prefix. */
+  readonly upTo: string | undefined;
+}
+
+/** Some megabytes for each task. */
+const CACHED_ROWS_MAX = 8_192;
+
+export class DiskTable implements DiskRows<unknown> {
+  readonly table: Table<unknown>;
+  #store: StoredRows | undefined;
+  /** Rows as the store has them, `undefined` for none; those that were read last come last. */
+  readonly #stored = new Map<string, unknown>();
+  readonly #dirty = new Map<string, unknown>();
+  readonly #pages = new Map<string, StoredPage>();
+
+  constructor(table: Table<unknown>) {
+    this.table = table;
+  }
+
+  get prefix(): string {
+    return `${this.table.name}/`;
+  }
+
+  get dirtyCount(): number {
+    return this.#dirty.size;
+  }
+
+  /** `store` has all that was committed. */
+  open(store: StoredRows): void {
+    this.#store = store;
+  }
+
+  /** Reads what the next steps need. Pages that were read before are forgotten. */
+  async read(needed: readonly Needs[]): Promise<void> {
+    this.#pages.clear();
+    this.#trim(); // Before it is known what is missing: nothing that these steps need goes.
+    const missing = new Set<string>();
+    for (const { keys = [] } of needed)
+      for (const key of keys) if (!this.#dirty.has(key) && !this.#stored.has(key)) missing.add(key);
+    if (missing.size > 0) {
+      const keys = [...missing];
+      const values = await this.#store!.getMany(keys.map((key) => this.prefix + key));
+      for (const [i, key] of keys.entries()) this.#stored.set(key, this.#decoded(values[i]));
+    }
+    for (const { pages = [] } of needed)
+      for (const page of pages) this.#pages.set(nameOf(page), await this.#scanned(page));
+  }
+
+  get(key: string): unknown {
+    if (this.#dirty.has(key)) return this.#dirty.get(key);
+    assert(this.#stored.has(key), `a step looks at a row of ${this.table.name} that its stage has not asked for`);
+    return this.#stored.get(key);
+  }
+
+  page(page: Page): PageOfRows<unknown> {
+    const stored = this.#pages.get(nameOf(page));
+    assert(stored !== undefined, `a step looks at a page of ${this.table.name} that its stage has not asked for`);
+    const { upTo } = stored;
+    const rows = stored.rows.filter(([key]) => !this.#dirty.has(key));
+    let isMixed = false;
+    for (const [key, row] of this.#dirty) {
+      if (row === undefined || !isOn(page, key) || (upTo !== undefined && compareUtf8(key, upTo) > 0)) continue;
+      rows.push([key, row]);
+      isMixed = true;
+    }
+    if (isMixed) rows.sort(([a], [b]) => compareUtf8(a, b));
+    if (rows.length > page.limit) {
+      const some = rows.slice(0, page.limit);
+      return { rows: some, done: false, last: some.at(-1)![0] };
+    }
+    return { rows, done: upTo === undefined, last: upTo ?? rows.at(-1)?.[0] };
+  }
+
+  set(key: string, row: unknown): void {
+    this.#dirty.set(key, row);
+  }
+
+  delete(key: string): void {
+    this.#dirty.set(key, undefined);
+  }
+
+  /** The changes since the last call, as bytes, onto `into`. */
+  drain(into: Change[]): void {
+    for (const [key, row] of this.#dirty) {
+      into.push({ key: this.prefix + key, value: row === undefined ? undefined : this.table.encode(row) });
+      this.#stored.delete(key);
+      this.#stored.set(key, row);
+    }
+    this.#dirty.clear();
+  }
+
+  async #scanned(page: Page): Promise<StoredPage> {
+    const rows: [string, unknown][] = [];
+    const after = page.after === undefined ? undefined : this.prefix + page.after;
+    for await (const [whole, value] of this.#store!.entries(this.prefix + page.prefix, after)) {
+      const key = whole.slice(this.prefix.length);
+      if (this.#dirty.has(key)) continue; // What it is now is laid over the page.
+      rows.push([key, this.#decoded(value)]);
+      if (rows.length === page.limit) return { rows, upTo: key };
+    }
+    return { rows, upTo: undefined };
+  }
+
+  #decoded(value: Buffer | undefined): unknown {
+    return value === undefined ? undefined : this.table.decode(value);
+  }
+
+  /** D1. */
+  #trim(): void {
+    let over = this.#stored.size - CACHED_ROWS_MAX;
+    for (const key of this.#stored.keys()) {
+      if (over-- <= 0) return;
+      this.#stored.delete(key);
+    }
+  }
+}
+
+const nameOf = ({ prefix, after, limit }: Page): string => JSON.stringify([prefix, after, limit]);
+
+const isOn = ({ prefix, after }: Page, key: string): boolean =>
+  key.startsWith(prefix) && (after === undefined || compareUtf8(key, after) > 0);
