@@ -24,8 +24,8 @@ export const RECORD_NAMES = Object.keys(SCHEMAS) as readonly RecordName[];
  * free number, and the old one stays in `LOCAL_HISTORY`, or data of an older release could not be read.
  */
 export const LOCAL_SCHEMA_IDS: Readonly<Record<RecordName, number>> = {
-  SubscriptionEvent: 1,
-  WildcardEvents: 21,
+  SubscriptionEvent: 23,
+  WildcardEvents: 24,
   Metric: 16,
   RateWindow: 4,
   Forecast: 17,
@@ -35,14 +35,19 @@ export const LOCAL_SCHEMA_IDS: Readonly<Record<RecordName, number>> = {
   Decision: 15,
 };
 
+/** What a SUBSCRIBE says by MQTT 5 besides its QoS, and the session that it came in. */
+const OPTIONS = ['noLocal', 'retainAsPublished', 'retainHandling', 'subscriptionIdentifier', 'sessionEpoch'];
+
 /**
  * Schemas of earlier releases, told by the fields that have been added since. What was added at the end of a union or an
  * enumeration can stay: no data of theirs has it.
  */
 const LOCAL_HISTORY: readonly { readonly id: number; readonly record: RecordName; readonly schema: unknown }[] = [
+  { id: 1, record: 'SubscriptionEvent', schema: without('SubscriptionEvent', OPTIONS) },
   { id: 3, record: 'Metric', schema: without('Metric', ['nodesPerLookup', 'matchesPerLookup']) },
   { id: 12, record: 'Metric', schema: without('Metric', ['nodesPerLookup', 'matchesPerLookup']) },
-  { id: 2, record: 'WildcardEvents', schema: without('WildcardEvents', ['incarnation']) },
+  { id: 2, record: 'WildcardEvents', schema: without('WildcardEvents', ['incarnation', ...OPTIONS]) },
+  { id: 21, record: 'WildcardEvents', schema: without('WildcardEvents', OPTIONS) },
   { id: 6, record: 'Command', schema: without('Command', ['term', 'planner']) },
   { id: 13, record: 'Command', schema: without('Command', ['term', 'planner']) },
   { id: 7, record: 'Progress', schema: SCHEMAS.Progress },

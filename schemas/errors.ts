@@ -41,6 +41,14 @@ export const ERROR_CODES = {
     CLIENT_INVALID: { happened: 'The client id is empty or too long.', action: 'Fix the producer.' },
     BROKER_INVALID: { happened: 'The broker id is too long, or not printable.', action: 'Fix the producer.' },
     QOS_INVALID: { happened: 'The QoS is not 0, 1 or 2.', action: 'Fix the producer.' },
+    OPTIONS_INVALID: {
+      happened: 'A subscription option is out of its bounds, or a shared subscription has `noLocal`.',
+      action: 'Fix the producer; a broker that follows MQTT 5 has refused such a SUBSCRIBE (0x82) itself.',
+    },
+    SESSION_INVALID: {
+      happened: 'A session epoch is not a whole number of 0 or more.',
+      action: 'Fix the producer.',
+    },
     TIMESTAMP_INVALID: {
       happened: 'A time is not in milliseconds since 1970.',
       action: 'Fix the producer; seconds and microseconds are the usual mistakes.',

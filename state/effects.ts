@@ -5,6 +5,7 @@
 
 import type { Epoch, EventTime, MoveId, Offset, ShardId, SliceKey } from '../schemas/ids.ts';
 import type { StoreKind } from '../schemas/records.ts';
+import type { SubscriptionOptions } from './subscription-options.ts';
 
 /** Orders the writes of one (filter, client). Higher incarnation first, then the offset in the subscriptions topic. */
 export interface Version {
@@ -29,6 +30,8 @@ export interface SubscriptionRow {
   readonly clientId: string;
   readonly brokerId: string;
   readonly qos: number;
+  /** Absent when all are at their defaults. */
+  readonly options?: SubscriptionOptions;
   readonly version: Version;
   readonly gone: boolean;
   /** Event time of the write; tombstones are dropped a stated time after it. */

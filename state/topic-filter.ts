@@ -38,9 +38,12 @@ export function topicProblem(topic: string): string | undefined {
   return problemOf(topic, 0, false);
 }
 
+/** True of a shared subscription (4.8.2). */
+export const isShared = (filter: string): boolean => filter.startsWith(SHARE);
+
 /** `filter` without `$share/group/`. */
 export function innerFilter(filter: string): string {
-  return filter.startsWith(SHARE) ? filter.slice(filter.indexOf('/', SHARE.length) + 1) : filter;
+  return isShared(filter) ? filter.slice(filter.indexOf('/', SHARE.length) + 1) : filter;
 }
 
 /** True when a message to the topic goes to subscribers of the filter. `$` topics are not for a leading wildcard. */

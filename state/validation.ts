@@ -7,7 +7,8 @@
 import type { ErrorCode, Refusal } from '../schemas/errors.ts';
 import type { Metric, SubscriptionEvent, WildcardEvents } from '../schemas/records.ts';
 import { partitionOf, placeOf } from './keys.ts';
-import { filterProblem, topicProblem } from './topic-filter.ts';
+import { IDENTIFIER_MAX, RETAIN_HANDLING_MAX } from './subscription-options.ts';
+import { filterProblem, isShared, topicProblem } from './topic-filter.ts';
 
 /** MQTT 5, 1.5.4: a UTF-8 string has at most 65,535 bytes. */
 export const STRING_BYTES_MAX = 65_535;
@@ -44,7 +45,7 @@ export function refuseWildcards(batch: WildcardEvents, place: Place): Refusal | 
   return refusePlace(place);
 }
 
-function refuseEvent(event: Omit<SubscriptionEvent, 'action'>): Refusal | undefined {
+function refuseEvent(event: SubscriptionEvent): Refusal | undefined {
   const problem = filterProblem(event.topicFilter);
   if (problem !== undefined) return no('FILTER_INVALID', problem);
   if (event.clientId === '' || tooLong(event.clientId))
@@ -52,9 +53,23 @@ function refuseEvent(event: Omit<SubscriptionEvent, 'action'>): Refusal | undefi
   if (tooLong(event.brokerId)) return no('BROKER_INVALID', 'brokerId must have at most 65,535 bytes');
   if (event.qos !== 0 && event.qos !== 1 && event.qos !== 2)
     return no('QOS_INVALID', `qos must be 0, 1 or 2, not ${event.qos}`);
-  return isInstant(event.timestamp)
-    ? undefined
-    : no('TIMESTAMP_INVALID', 'timestamp must be milliseconds since 1970, below the year 10000');
+  if (!isInstant(event.timestamp))
+    return no('TIMESTAMP_INVALID', 'timestamp must be milliseconds since 1970, below the year 10000');
+  return refuseOptions(event);
+}
+
+function refuseOptions(event: SubscriptionEvent): Refusal | undefined {
+  const { noLocal = false, retainHandling = 0, subscriptionIdentifier = 0, sessionEpoch = 0 } = event;
+  if (!isWhole(retainHandling, RETAIN_HANDLING_MAX))
+    return no('OPTIONS_INVALID', `retainHandling must be 0, 1 or 2, not ${retainHandling}`);
+  if (!isWhole(subscriptionIdentifier, IDENTIFIER_MAX))
+    return no('OPTIONS_INVALID', 'subscriptionIdentifier must be 1 to 268,435,455, or 0 for none');
+  if (!isWhole(sessionEpoch, Number.MAX_SAFE_INTEGER))
+    return no('SESSION_INVALID', 'sessionEpoch must be a whole number of 0 or more, below 2^53');
+  // MQTT-3.8.3-4: a protocol error. A removal has no options; whatever it says, it must not be lost.
+  if (noLocal && event.action === 'SUBSCRIBE' && isShared(event.topicFilter))
+    return no('OPTIONS_INVALID', 'noLocal must not be set on a shared subscription');
+  return undefined;
 }
 
 function refusePlace({ key, partition, partitions }: Place): Refusal | undefined {
@@ -128,6 +143,7 @@ export function refuseMetric(metric: Metric): Refusal | undefined {
 }
 
 const no = (code: ErrorCode, reason: string): Refusal => ({ code, reason });
+const isWhole = (value: number, max: number): boolean => Number.isInteger(value) && value >= 0 && value <= max;
 const isCount = (value: number): boolean => value >= 0 && value <= COUNT_MAX;
 /** As the HTTP API asks of ids: they go into decisions, commands and rows. */
 const isId = (text: string): boolean => /^[\w.:-]{1,128}$/.test(text);

@@ -9,6 +9,7 @@ import type { Offset, ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { Progress, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
 import type { Effect, SubscriptionRow } from '../../state/effects.ts';
 import { placeOf } from '../../state/keys.ts';
+import { optionsOf } from '../../state/subscription-options.ts';
 import { type Emit, NOTHING } from '../step.ts';
 import type { Second } from './move.ts';
 import type { PartitionState, SlicePlacement } from './partition-state.ts';
@@ -61,15 +62,18 @@ function counted(state: PartitionState, slice: SliceKey | undefined): SlicePlace
 }
 
 function rowOf(event: SubscriptionEvent, offset: Offset, incarnation: number): SubscriptionRow {
-  return {
+  const gone = event.action === 'UNSUBSCRIBE';
+  const row = {
     filter: event.topicFilter,
     clientId: event.clientId,
     brokerId: event.brokerId,
     qos: event.qos,
     version: { incarnation, offset },
-    gone: event.action === 'UNSUBSCRIBE',
+    gone,
     at: event.timestamp,
   };
+  const options = gone ? undefined : optionsOf(event);
+  return options === undefined ? row : { ...row, options };
 }
 
 /** Effects are local to the task and performed in order: they need no key. */

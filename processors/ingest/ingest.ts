@@ -17,6 +17,10 @@ export const ingestWith =
     if (!isTrieFilter(event.topicFilter)) return NOTHING;
     const key = placeOf(event.topicFilter).routingKey;
     const { action, topicFilter, clientId, brokerId, qos, timestamp } = event;
-    const sent = { action, topicFilter, clientId, brokerId, qos, timestamp, offset, incarnation };
+    const { noLocal, retainAsPublished, retainHandling, subscriptionIdentifier, sessionEpoch } = event;
+    const sent = {
+      ...{ action, topicFilter, clientId, brokerId, qos, timestamp, offset, incarnation },
+      ...{ noLocal, retainAsPublished, retainHandling, subscriptionIdentifier, sessionEpoch },
+    };
     return [{ topic: 'wildcard-subscriptions', key, value: { firstLevel: key, events: [sent] } }];
   };

@@ -14,6 +14,8 @@ interface Field {
   readonly type: Schema;
   readonly doc?: string;
   readonly brand?: string;
+  /** Whoever writes the record may leave it out; whoever reads it finds the default. */
+  readonly optional?: boolean;
 }
 interface Named {
   readonly type: string;
@@ -65,7 +67,8 @@ function declare(schema: Schema, tagged: boolean, types: Map<string, string>, br
   if (named.type === 'record') {
     const fields = named.fields!.map((field) => {
       const type = field.brand ? branded(field.brand, brands) : declare(field.type, false, types, brands);
-      return `${field.doc ? `  /** ${field.doc} */\n` : ''}  readonly ${field.name}: ${type};`;
+      const member = field.optional ? `${field.name}?: ${type} | undefined` : `${field.name}: ${type}`;
+      return `${field.doc ? `  /** ${field.doc} */\n` : ''}  readonly ${member};`;
     });
     const tag = tagged ? [`  readonly kind: '${named.name}';`] : [];
     const doc = named.doc ? `/** ${named.doc} */\n` : '';

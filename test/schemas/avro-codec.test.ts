@@ -13,6 +13,14 @@ import { decisionWith } from '../support/decision.ts';
 
 const SCHEMAS_DIR = join(import.meta.dirname, '../../schemas');
 const codec = embeddedCodec();
+/** What an event says that gives no options and knows of no session. */
+const NONE = {
+  noLocal: false,
+  retainAsPublished: false,
+  retainHandling: 0,
+  subscriptionIdentifier: 0,
+  sessionEpoch: 0,
+};
 const EVENT = {
   action: 'SUBSCRIBE',
   topicFilter: 'home/küche/+',
@@ -20,7 +28,9 @@ const EVENT = {
   brokerId: 'broker-1',
   qos: 1,
   timestamp: 1_700_000_000_000,
+  ...NONE,
 };
+const NONE_BYTES = [0, 0, 0, 0, 0];
 
 describe('the schemas', () => {
   test('records.ts is what the generator makes of the .avsc files', () => {
@@ -37,7 +47,7 @@ describe('the schemas', () => {
   });
 
   test('a subscription event has exactly the fields that producers were promised', () => {
-    expect(SCHEMAS.SubscriptionEvent).toEqual({
+    expect(shapeOf(SCHEMAS.SubscriptionEvent)).toEqual({
       type: 'record',
       name: 'SubscriptionEvent',
       namespace: 'psm',
@@ -48,6 +58,11 @@ describe('the schemas', () => {
         { name: 'brokerId', type: 'string' },
         { name: 'qos', type: 'int', default: 0 },
         { name: 'timestamp', type: { type: 'long', logicalType: 'timestamp-millis' } },
+        { name: 'noLocal', type: 'boolean', default: false },
+        { name: 'retainAsPublished', type: 'boolean', default: false },
+        { name: 'retainHandling', type: 'int', default: 0 },
+        { name: 'subscriptionIdentifier', type: 'int', default: 0 },
+        { name: 'sessionEpoch', type: 'long', default: 0 },
       ],
     });
   });
@@ -78,8 +93,9 @@ describe('the Avro codec', () => {
   });
 
   test('a field with a default may be left out', () => {
-    const { qos: _, ...rest } = EVENT;
-    expect(codec.decode('SubscriptionEvent', codec.encode('SubscriptionEvent', rest))).toEqual({ ...rest, qos: 0 });
+    const { qos: _qos, noLocal: _noLocal, sessionEpoch: _sessionEpoch, ...rest } = EVENT;
+    const bytes = codec.encode('SubscriptionEvent', { ...rest, sessionEpoch: undefined });
+    expect(codec.decode('SubscriptionEvent', bytes)).toEqual({ ...EVENT, qos: 0 });
   });
 
   for (const { name, record, value } of [
@@ -146,13 +162,13 @@ describe('bad bytes', () => {
     {
       name: 'a timestamp beyond 2^53',
       record: 'SubscriptionEvent',
-      bytes: event([0, 0, 0, 0, 0, ...long, 0x01]),
+      bytes: event([0, 0, 0, 0, 0, ...long, 0x01, ...NONE_BYTES]),
       code: 'UNDECODABLE',
     },
     {
       name: 'a qos beyond 32 bits',
       record: 'SubscriptionEvent',
-      bytes: event([0, 0, 0, 0, 254, 255, 255, 255, 127, 0]),
+      bytes: event([0, 0, 0, 0, 254, 255, 255, 255, 127, 0, ...NONE_BYTES]),
       code: 'UNDECODABLE',
     },
     { name: 'a union index beyond its members', record: 'Metric', bytes: [0, 0, 0, 0, 3, 10], code: 'UNDECODABLE' },
@@ -185,7 +201,7 @@ describe('bad bytes', () => {
     { name: 'byte FF', text: [0xff] },
   ])
     test(`invalid UTF-8 in a filter is UNDECODABLE: ${name}`, () => {
-      const bytes = Buffer.from(event([0, text.length * 2, ...text, 0, 0, 0, 0]));
+      const bytes = Buffer.from(event([0, text.length * 2, ...text, 0, 0, 0, 0, ...NONE_BYTES]));
       expect(codeOf(() => codec.decode('SubscriptionEvent', bytes))).toBe('UNDECODABLE');
     });
 
@@ -199,7 +215,7 @@ describe('bad bytes', () => {
       { timestamp: -(2n ** 53n), code: 'UNDECODABLE' },
       { timestamp: -(2n ** 63n), code: 'UNDECODABLE' },
     ]) {
-      const bytes = Buffer.from(event([0, 0, 0, 0, 0, ...varint(timestamp)]));
+      const bytes = Buffer.from(event([0, 0, 0, 0, 0, ...varint(timestamp), ...NONE_BYTES]));
       expect(codeOf(() => codec.decode('SubscriptionEvent', bytes))).toBe(code);
       if (code === undefined)
         expect(codec.decode('SubscriptionEvent', bytes)).toMatchObject({ timestamp: Number(timestamp) });
@@ -215,7 +231,7 @@ describe('bad bytes', () => {
   test('strings are judged as Node judges them', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 12 }), (text) => {
-        const bytes = Buffer.from(event([0, text.length * 2, ...text, 0, 0, 0, 0]));
+        const bytes = Buffer.from(event([0, text.length * 2, ...text, 0, 0, 0, 0, ...NONE_BYTES]));
         const valid = Buffer.from(Buffer.from(text).toString('utf8')).equals(Buffer.from(text));
         expect(codeOf(() => codec.decode('SubscriptionEvent', bytes))).toBe(valid ? undefined : 'UNDECODABLE');
       }),
@@ -232,31 +248,32 @@ describe('schemas that change', () => {
     fields: changed,
   });
   const bytesOf = (parts: readonly number[]) => Buffer.from([0, 0, 0, 0, 77, ...parts]);
+  const READ = { action: 'SUBSCRIBE', topicFilter: 'a', clientId: 'b', brokerId: 'c', qos: 1, timestamp: 5, ...NONE };
 
   for (const { name, writer, bytes, expected } of [
     {
       name: 'a field that the writer added is dropped',
       writer: writerWith([...fields, { name: 'region', type: ['null', 'string'], default: null }]),
-      bytes: bytesOf([0, 2, 97, 2, 98, 2, 99, 2, 10, 2, 2, 120]),
-      expected: { action: 'SUBSCRIBE', topicFilter: 'a', clientId: 'b', brokerId: 'c', qos: 1, timestamp: 5 },
+      bytes: bytesOf([0, 2, 97, 2, 98, 2, 99, 2, 10, ...NONE_BYTES, 2, 2, 120]),
+      expected: READ,
     },
     {
       name: 'an array that the writer added is dropped',
       writer: writerWith([{ name: 'tags', type: { type: 'array', items: 'string' } }, ...fields]),
-      bytes: bytesOf([2, 2, 120, 0, 0, 2, 97, 2, 98, 2, 99, 2, 10]),
-      expected: { action: 'SUBSCRIBE', topicFilter: 'a', clientId: 'b', brokerId: 'c', qos: 1, timestamp: 5 },
+      bytes: bytesOf([2, 2, 120, 0, 0, 2, 97, 2, 98, 2, 99, 2, 10, ...NONE_BYTES]),
+      expected: READ,
     },
     {
       name: 'a field with a default that the writer left out takes it',
       writer: writerWith(fields.filter((field) => (field as { name: string }).name !== 'qos')),
-      bytes: bytesOf([2, 2, 97, 2, 98, 2, 99, 10]),
-      expected: { action: 'UNSUBSCRIBE', topicFilter: 'a', clientId: 'b', brokerId: 'c', qos: 0, timestamp: 5 },
+      bytes: bytesOf([2, 2, 97, 2, 98, 2, 99, 10, ...NONE_BYTES]),
+      expected: { ...READ, action: 'UNSUBSCRIBE', qos: 0 },
     },
     {
       name: 'the writer may have another namespace and another order',
       writer: writerWith([...fields].reverse(), 'com.example.SubscriptionEvent'),
-      bytes: bytesOf([10, 4, 2, 99, 2, 98, 2, 97, 0]),
-      expected: { action: 'SUBSCRIBE', topicFilter: 'a', clientId: 'b', brokerId: 'c', qos: 2, timestamp: 5 },
+      bytes: bytesOf([...NONE_BYTES, 10, 4, 2, 99, 2, 98, 2, 97, 0]),
+      expected: { ...READ, qos: 2 },
     },
   ])
     test(name, () => {
@@ -320,13 +337,64 @@ test('a forecast of an earlier release is read, what it did not tell yet by its 
   });
 });
 
+describe('subscription events of before there were options', () => {
+  const { SubscriptionEvent, WildcardEvents } = SCHEMAS;
+  const without = (fields: readonly { readonly name: string }[]) => fields.filter(({ name }) => !(name in NONE));
+  const oldEvent = avsc.Type.forSchema({ ...SubscriptionEvent, fields: without(SubscriptionEvent.fields) } as never);
+  const [firstLevel, events] = WildcardEvents.fields;
+  const items = { ...events.type.items, fields: without(events.type.items.fields) };
+  const oldEvents = avsc.Type.forSchema({
+    ...WildcardEvents,
+    fields: [firstLevel, { ...events, type: { ...events.type, items } }],
+  } as never);
+  const sent = { action: 'SUBSCRIBE', topicFilter: 'a/+', clientId: 'c', brokerId: 'b', qos: 1, timestamp: 5 };
+  const options = {
+    ...{ noLocal: true, retainAsPublished: true, retainHandling: 2 },
+    ...{ subscriptionIdentifier: 268_435_455, sessionEpoch: 1_700_000_000_123 },
+  };
+  const placed = { ...sent, offset: 42, incarnation: 1 };
+  const header = (id: number) => Buffer.of(0, 0, 0, 0, id);
+  const plain = (value: unknown) => JSON.parse(JSON.stringify(value));
+
+  test('those of an old writer are read, with none', () => {
+    const one = Buffer.concat([header(1), oldEvent.toBuffer(sent)]);
+    expect(codec.decode('SubscriptionEvent', one)).toEqual({ ...sent, ...NONE });
+    const many = Buffer.concat([header(21), oldEvents.toBuffer({ firstLevel: 'a', events: [placed, placed] })]);
+    expect(codec.decode('WildcardEvents', many)).toEqual({
+      firstLevel: 'a',
+      events: [
+        { ...placed, ...NONE },
+        { ...placed, ...NONE },
+      ],
+    });
+  });
+
+  test('an old reader reads those of a new writer, without them', () => {
+    const type = avsc.Type.forSchema(SubscriptionEvent as never);
+    const bytes = codec.encode('SubscriptionEvent', { ...sent, ...options });
+    expect(plain(oldEvent.fromBuffer(bytes.subarray(5), oldEvent.createResolver(type)))).toEqual(sent);
+    const types = avsc.Type.forSchema(WildcardEvents as never);
+    const batch = codec.encode('WildcardEvents', { firstLevel: 'a', events: [{ ...placed, ...options }] });
+    expect(plain(oldEvents.fromBuffer(batch.subarray(5), oldEvents.createResolver(types)))).toEqual({
+      firstLevel: 'a',
+      events: [placed],
+    });
+  });
+
+  test('without any an event is five bytes longer, and all of them are kept', () => {
+    expect(codec.encode('SubscriptionEvent', sent)).toHaveLength(5 + oldEvent.toBuffer(sent).length + 5);
+    const value = { ...sent, ...options };
+    expect(codec.decode('SubscriptionEvent', codec.encode('SubscriptionEvent', value))).toEqual(value);
+  });
+});
+
 test('wildcard events of an earlier release are read, and do not say of which life of their topic they are', () => {
   const event = { topicFilter: 'a/+', clientId: 'c', brokerId: 'b', qos: 1, timestamp: 5, offset: 42 };
   const text = (value: string) => [value.length * 2, ...Buffer.from(value)];
   const body = [...text('a'), 2, 0, ...text('a/+'), ...text('c'), ...text('b'), 2, 10, 84, 0];
   expect(embeddedCodec().decode('WildcardEvents', Buffer.from([0, 0, 0, 0, 2, ...body]))).toEqual({
     firstLevel: 'a',
-    events: [{ action: 'SUBSCRIBE', ...event, incarnation: -1 }],
+    events: [{ action: 'SUBSCRIBE', ...event, incarnation: -1, ...NONE }],
   });
 });
 
@@ -398,8 +466,8 @@ test('the schema behind each local id is the one it always was', () => {
       "PointerRecord 20": "237318ac177c",
       "Progress 22": "90512b91a2f1",
       "RateWindow 4": "9129c14e7ad0",
-      "SubscriptionEvent 1": "864e4a81dcab",
-      "WildcardEvents 21": "59b9cb1f11f0",
+      "SubscriptionEvent 23": "b55bf9339916",
+      "WildcardEvents 24": "f0cf42b369e8",
     }
   `);
 });
@@ -408,7 +476,7 @@ test('the schema behind each local id is the one it always was', () => {
 function shapeOf(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(shapeOf);
   if (typeof schema !== 'object' || schema === null) return schema;
-  const kept = Object.entries(schema).filter(([key]) => key !== 'doc' && key !== 'brand');
+  const kept = Object.entries(schema).filter(([key]) => !['doc', 'brand', 'optional'].includes(key));
   return Object.fromEntries(kept.map(([key, value]) => [key, shapeOf(value)]));
 }
 

@@ -4,12 +4,15 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
-import { embeddedCodec, encoderOf } from '../../schemas/avro-codec.ts';
+import { embeddedCodec, encoderOf, LOCAL_SCHEMA_IDS } from '../../schemas/avro-codec.ts';
 import { type RegistryCodecOptions, registryCodec, subjectOf } from '../../schemas/edge/registry-codec.ts';
 import { AppError } from '../../schemas/errors.ts';
 import { SCHEMAS } from '../../schemas/records.ts';
 
-const EVENT = { action: 'SUBSCRIBE', topicFilter: 'a/b', clientId: 'c', brokerId: 'b', qos: 0, timestamp: 5 };
+const EVENT = {
+  ...{ action: 'SUBSCRIBE', topicFilter: 'a/b', clientId: 'c', brokerId: 'b', qos: 0, timestamp: 5 },
+  ...{ noLocal: false, retainAsPublished: false, retainHandling: 0, subscriptionIdentifier: 0, sessionEpoch: 0 },
+};
 const SUBJECT = subjectOf('fleet.', { name: 'subscriptions', record: 'SubscriptionEvent', cleanup: 'delete' });
 const OLDER = {
   ...SCHEMAS.SubscriptionEvent,
@@ -136,7 +139,7 @@ describe('the registry codec', () => {
         : { status: 200, body: { id: 41 } },
     );
     const codec = await codecFor(registry.url, {});
-    const value = Buffer.from([0, 0, 0, 0, 7, 0, 2, 97, 2, 98, 2, 99, 10]);
+    const value = Buffer.from([0, 0, 0, 0, 7, 0, 2, 97, 2, 98, 2, 99, 10, 0, 0, 0, 0, 0]);
     expect(() => codec.decode('SubscriptionEvent', value)).toThrow(/does not know schema 7/);
     await codec.prepare('SubscriptionEvent', [null, value, value, codec.encode('SubscriptionEvent', EVENT), value]);
     await codec.prepare('SubscriptionEvent', [value]);
@@ -155,7 +158,7 @@ describe('the registry codec', () => {
     );
     const slept: number[] = [];
     const codec = await codecFor(registry.url, { sleep: async (ms) => void slept.push(ms) });
-    const value = Buffer.from([0, 0, 0, 0, 7, 0, 2, 97, 2, 98, 2, 99, 10]);
+    const value = Buffer.from([0, 0, 0, 0, 7, 0, 2, 97, 2, 98, 2, 99, 10, 0, 0, 0, 0, 0]);
     await codec.prepare('SubscriptionEvent', [value]);
     expect(slept).toEqual([10, 20]);
     expect(codec.decode('SubscriptionEvent', value)).toMatchObject({ topicFilter: 'a' });
@@ -241,7 +244,7 @@ describe('the registry codec', () => {
   });
 
   test('decodes what the embedded codec encoded under the same schema', async () => {
-    const registry = await fakeRegistry(() => ({ status: 200, body: { id: 1 } }));
+    const registry = await fakeRegistry(() => ({ status: 200, body: { id: LOCAL_SCHEMA_IDS.SubscriptionEvent } }));
     const codec = await codecFor(registry.url, {});
     expect(codec.decode('SubscriptionEvent', embeddedCodec().encode('SubscriptionEvent', EVENT))).toEqual(EVENT);
   });

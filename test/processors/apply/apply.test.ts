@@ -3,7 +3,7 @@ import { APPLY_DEFAULTS, carryOut, partitionStates, type Row } from '../../../pr
 import type { PartitionState } from '../../../processors/apply/partition-state.ts';
 import { TABLE_UNREAD } from '../../../processors/step.ts';
 import { epoch, eventTime, moveId, type ShardId, shardId, sliceKey } from '../../../schemas/ids.ts';
-import type { Command, Progress } from '../../../schemas/records.ts';
+import type { Command, Progress, SubscriptionEvent } from '../../../schemas/records.ts';
 import type { Effect, Outcome } from '../../../state/effects.ts';
 import { groupSlice, partitionOf } from '../../../state/keys.ts';
 
@@ -43,8 +43,8 @@ class Task {
     };
   }
 
-  event(topicFilter: string, action = 'SUBSCRIBE', clientId = 'c') {
-    const value = { action, topicFilter, clientId, brokerId: 'b', qos: 1, timestamp: 5 };
+  event(topicFilter: string, action = 'SUBSCRIBE', clientId = 'c', more: Partial<SubscriptionEvent> = {}) {
+    const value = { action, topicFilter, clientId, brokerId: 'b', qos: 1, timestamp: 5, ...more };
     return this.feed({ topic: 'subscriptions', value });
   }
 
@@ -220,6 +220,23 @@ describe('apply: events', () => {
 
   test('a removal is written as a tombstone', () => {
     expect(task.event(filterOf(2), 'UNSUBSCRIBE').effects).toMatchObject([{ rows: [{ gone: true }] }]);
+  });
+
+  test('a row has the options of its subscription where there are any; a removal and a session epoch add none', () => {
+    const options = { noLocal: true, retainAsPublished: false, retainHandling: 2, subscriptionIdentifier: 7 };
+    const none = { noLocal: false, retainAsPublished: false, retainHandling: 0, subscriptionIdentifier: 0 };
+    const rowOf = ({ effects: [each] }: { effects: Effect[] }) => each?.kind === 'write' && each.rows[0];
+    expect(rowOf(task.event(filterOf(2), 'SUBSCRIBE', 'c', options))).toMatchObject({ qos: 1, options });
+    for (const [action, more] of [
+      ['SUBSCRIBE', none],
+      ['SUBSCRIBE', { ...none, sessionEpoch: 9 }],
+      ['UNSUBSCRIBE', options],
+    ] as const)
+      expect(rowOf(task.event(filterOf(2), action, 'c', more))).not.toHaveProperty('options');
+    const trie = { action: 'SUBSCRIBE', topicFilter: 'a/+', clientId: 'c', brokerId: 'b', qos: 0, timestamp: 5 };
+    const events = [{ ...trie, ...options, offset: 7, incarnation: 2 }];
+    const value = { firstLevel: 'a', events };
+    expect(rowOf(task.feed({ topic: 'wildcard-subscriptions', value }))).toMatchObject({ filter: 'a/+', options });
   });
 
   test('a trie filter comes by its own topic, with the offset of its source', () => {

@@ -25,6 +25,8 @@ describe('ingest', () => {
         brokerId: 'b',
         qos: 1,
         timestamp: eventTime(5),
+        ...{ noLocal: true, retainAsPublished: true, retainHandling: 2 },
+        ...{ subscriptionIdentifier: 7, sessionEpoch: 9 },
       } as const;
       const emits = ingestWith(3)(undefined as never, {
         topic: 'subscriptions',

@@ -21,6 +21,7 @@ const GOOD: SubscriptionEvent = {
   qos: 1,
   timestamp: NOW,
 };
+const REMOVED = { action: 'UNSUBSCRIBE' } as const;
 const goodBytes = codec.encode('SubscriptionEvent', GOOD);
 
 const event = (number: number, name: string, changes: Partial<SubscriptionEvent>, expected: Expected): BadRecord => {
@@ -154,7 +155,7 @@ export const BYTES: readonly BadRecord[] = [
   bytes(
     17,
     'a number of eleven bytes',
-    Buffer.concat([goodBytes.subarray(0, -6), Buffer.alloc(10, 255), zeros(1)]),
+    Buffer.concat([rawEvent().subarray(0, -6), Buffer.alloc(10, 255), zeros(1)]),
     'UNDECODABLE',
   ),
   bytes(17, 'the largest long', rawEvent({ timestamp: 2n ** 63n - 1n }), 'UNDECODABLE'),
@@ -248,9 +249,21 @@ export const EVENTS: readonly BadRecord[] = [
     event(33, `the client ${JSON.stringify(clientId)}`, { clientId }, 'ACCEPTED'),
   ),
   ...[3, -1, 2_147_483_647].map((qos) => event(34, `qos ${qos}`, { qos }, 'QOS_INVALID')),
+  event(35, 'every option', { noLocal: true, retainAsPublished: true, retainHandling: 2 }, 'ACCEPTED'),
+  ...[3, -1].map((retainHandling) =>
+    event(35, `retain handling ${retainHandling}`, { retainHandling }, 'OPTIONS_INVALID'),
+  ),
+  event(36, 'the highest subscription identifier', { subscriptionIdentifier: 268_435_455 }, 'ACCEPTED'),
+  ...[-1, 268_435_456].map((subscriptionIdentifier) =>
+    event(36, `subscription identifier ${subscriptionIdentifier}`, { subscriptionIdentifier }, 'OPTIONS_INVALID'),
+  ),
   event(39, 'a broker that is not in the fleet', { brokerId: 'broker-of-nobody' }, 'ACCEPTED'),
   event(39, 'no broker', { brokerId: '' }, 'ACCEPTED'),
   event(39, 'a broker of 65,536 bytes', { brokerId: 'b'.repeat(65_536) }, 'BROKER_INVALID'),
+  event(40, 'an event of no session', { sessionEpoch: 0 }, 'ACCEPTED'),
+  event(40, 'an event of a session before any', { sessionEpoch: -1 }, 'SESSION_INVALID'),
+  event(41, 'shared, and not local', { topicFilter: '$share/g/a/b', noLocal: true }, 'OPTIONS_INVALID'),
+  event(41, 'shared, not local, and removed', { ...REMOVED, topicFilter: '$share/g/a/b', noLocal: true }, 'ACCEPTED'),
   ...[
     { name: 'says three and holds one', count: 3, size: undefined },
     { name: 'says a billion and holds one', count: 1_000_000_000, size: undefined },
@@ -401,13 +414,6 @@ export const NOT_OURS: readonly NotOurs[] = [
   { number: 29, reason: 'an event has no sequence number: its order is its offset, which the log gives' },
   { number: 30, reason: 'an event has no sequence number' },
   { number: 31, reason: 'an event has no sequence number' },
-  { number: 35, reason: 'an event carries no option bits but qos; the broker judged the others (retain, no-local)' },
-  { number: 36, reason: 'an event carries no subscription id; a broker keeps it beside the session' },
-  {
-    number: 40,
-    reason: 'a session that ends is an UNSUBSCRIBE for each filter; those of a moving slice are in apply-model.test.ts',
-  },
-  { number: 41, reason: 'an event has no no-local option: the broker refuses shared with no-local before it tells us' },
 ];
 
 function beat() {
