@@ -1,12 +1,12 @@
 // Plan: from one snapshot to one plan with its refusals. Pure: the same snapshot gives the same plan.
 //
 //   P1. Every action has passed every constraint on the cluster that the actions before it leave behind.
-//   P2. A relief that is right but must wait (no time pressure yet, too many moves, a slice at rest) counts as done, so
-//       that nothing dearer is bought for the same trouble.
+//   P2. A relief that is right but must wait (not urgent yet, too many moves, a slice in its cool-down) counts as done,
+//       so that nothing more expensive is bought for the same shortage.
 //   P3. Upkeep of a kind of store is looked at only while none of its shards is in trouble.
-//   P4. What is measured comes first: no forecast takes from it what the caps allow.
-//   P5. While a shard is being emptied, nothing else is balanced: it would be filled again.
-//   P6. What is cold goes home before a shard is emptied: else each would undo the other's move.
+//   P4. Measured shortages come first: forecast ones get what the caps leave.
+//   P5. While a shard is being emptied, nothing is balanced: balancing would fill it again.
+//   P6. Cold slices go home before a shard is emptied: otherwise the two would undo each other's moves.
 
 import type { ShardId } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
@@ -25,13 +25,13 @@ export interface Plan {
   /** In the order in which they are to be carried out; WAIT is never among them. */
   readonly actions: readonly Action[];
   readonly refusals: readonly Refusal[];
-  /** What is right and must wait (P2), or follows once its slice or target is there; counted as done. */
+  /** Actions that are right and must wait (P2), or that follow once their slice or target exists; counted as done. */
   readonly later: readonly Action[];
   /** Capacity planned for each kind of store. */
   readonly fleet: Readonly<Record<StoreKind, FleetPlan | undefined>>;
   /** Shards that a cheaper type could serve. */
   readonly roomy: readonly ShardId[];
-  /** The cluster as it will be, for answers about single shards. */
+  /** The cluster as it will be, for questions about single shards. */
   readonly cluster: ClusterModel;
 }
 
@@ -84,9 +84,9 @@ export function plan(snapshot: Snapshot, constraints: readonly Constraint[] = CO
 }
 
 const KINDS: readonly StoreKind[] = ['KEY_VALUE', 'TRIE'];
-/** Reliefs of one shard that are tried in one plan; each takes at least a slice off it or brings a shard to it. */
+/** Reliefs of one shard tried in one plan; each takes at least one slice off it or adds a shard. */
 const ROUNDS_MAX = 32;
-/** Refusals that say "later" of an action that is right (P2). */
+/** Constraints whose refusal means "later": the action is right (P2). */
 const LATER: ReadonlySet<ConstraintName> = new Set(['timing', 'moves-at-once', 'moves-per-shard', 'cool-down', 'busy']);
 const REFUSALS_MAX = 3;
 /** Shards bought for the forecast in one plan; the caps on an hour are far lower (constraints/caps.ts). */
@@ -120,7 +120,7 @@ function relieve(
       break;
     }
     (step.emit ? actions : later).push(step.action);
-    // What must wait is no move in flight yet: it takes nothing from what other shards may do now.
+    // An action that waits is not a move under way: it does not use up the moves that other shards may make now.
     afterAction(cluster, step.emit || step.action.kind !== 'MOVE' ? step.action : { ...step.action, kind: 'WAIT' });
   }
   const said = new Set<string>();
@@ -128,7 +128,7 @@ function relieve(
     if (said.size === REFUSALS_MAX) break;
     if (said.has(each.by)) continue;
     said.add(each.by);
-    // One shard's trouble is one thing to an operator, whichever of its slices was looked at.
+    // To an operator the shortage of a shard is one thing, whichever of its slices was tried.
     refusals.push({ ...each, subject: shard.id });
   }
 }
@@ -156,7 +156,7 @@ function nextRelief(
     refusals.push(refused);
     if (refused.by === 'timing') return { action, emit: false, refusals };
     if (refused.later === true || LATER.has(refused.by)) later ??= action;
-    if (refused.by === 'moves-at-once') break; // Of the whole cell: no other move would pass either.
+    if (refused.by === 'moves-at-once') break; // A limit of the whole cell: no other move would pass either.
   }
   return { action: later, emit: false, refusals };
 }
@@ -248,13 +248,13 @@ function noRelief(cluster: ClusterModel, shard: ClusterShard, trouble: Trouble):
     return {
       subject: shard.id,
       by: 'hot-key',
-      reason: `${why}. It holds one slice that cannot be split, and the catalogue has no bigger type for it.`,
+      reason: `${why}. It holds a single slice that cannot be split, and the catalogue has no bigger type.`,
       facts,
     };
   return {
     subject: shard.id,
     by: 'no-relief',
-    reason: `${why}. No slice of it can be moved or split, and no type in the catalogue would help.`,
+    reason: `${why}. None of its slices can be moved or split, and no type in the catalogue would help.`,
     facts,
   };
 }

@@ -6,7 +6,10 @@ import type { GenesisSettings } from '../../state/genesis.ts';
 import type { Catalog } from './cluster/catalog.ts';
 import type { PlanPolicy } from './search/provisioning.ts';
 
-/** `observe`: says what it would do. `approve`: proposes, and does what a person agrees to. `auto`: does it. */
+/**
+ * `observe`: only records what it would do. `approve`: proposes plans and carries out what a person approves. `auto`:
+ * carries plans out.
+ */
 export type PlanMode = 'observe' | 'approve' | 'auto';
 
 const HOUR_MS = 3_600_000;
@@ -24,7 +27,7 @@ export const PLAN_SETTINGS = {
     'How the planner weighs a shortage of capacity against money when it decides on the number of shards; cautious keeps more.',
   ),
   tickMs: integer(60_000, { min: 1_000, max: HOUR_MS, unit: 'ms' }, 'Time between two plans, in event time.'),
-  // Beyond any lead time; longer and a pass through a daily wave would keep every peak's shards.
+  // Longer than any lead time; with a longer horizon the shards of every daily peak would be kept all day.
   horizonMs: integer(HOUR_MS, { min: 60_000, max: 7 * DAY_MS, unit: 'ms' }, 'How far ahead the planner looks.'),
   movesMax: integer(4, { min: 1, max: 1_000, unit: 'moves' }, 'Most moves under way at once.'), // Each move fills one link.
   shardsMax: integer(1_000, { min: 2, max: 100_000, unit: 'shards' }, 'Most shards.'),
@@ -65,14 +68,14 @@ export interface CostCoefficients {
 
 export interface PlanSettings {
   readonly partitions: number;
-  /** The instance that this planner runs in, for whoever reads what it has written. */
+  /** The instance that this planner runs in, written into its records. */
   readonly planner: string;
   readonly genesis: GenesisSettings;
   readonly catalog: Catalog;
   readonly mode: PlanMode;
   /** In mode `approve`: how long a proposed plan waits for an answer, and how long the answer then holds. Event time. */
   readonly approvalMs: number;
-  /** Asked for each action in mode `approve`; pure. Absent: nobody agrees unless a PlanRequest asks for that topic. */
+  /** Asked for each action in mode `approve`; pure. Absent: only a PlanRequest for the topic counts as approval. */
   readonly approves?: (action: { readonly kind: string; readonly subject: string }) => boolean;
   readonly coefficients: CostCoefficients;
 
@@ -80,11 +83,11 @@ export interface PlanSettings {
   readonly horizonMs: number;
   /** Buckets that the horizon is cut into; a bucket counts as the mean of its steps. */
   readonly horizonSteps: number;
-  /** How shortage is weighed against money when the number of shards is planned. */
+  /** How a shortage is weighed against money when the number of shards is planned. */
   readonly policy: PlanPolicy;
   /** The quantile of a forecast that slices are placed by; below 0.99, which the number of shards is planned by too. */
   readonly upperQuantile: number;
-  /** How far the forecast errors of slices go together, 0..1; decides how spreads of slices add up on a shard. */
+  /** Correlation of the forecast errors of slices, 0..1; decides how their spreads add up on a shard. */
   readonly errorCorrelation: number;
 
   readonly safeUtilisation: number;
@@ -92,7 +95,7 @@ export interface PlanSettings {
   readonly deadBand: number;
   /** Balance: act when the hottest shard is above its kind's mean by this share of the mean. */
   readonly balanceGap: number;
-  /** No balancing below this utilisation by what is usual. */
+  /** No balancing while the usual utilisation is below this. */
   readonly balanceAbove: number;
   /** Plans in a row that must agree before something is taken away. */
   readonly agreeingPlans: number;
@@ -124,9 +127,9 @@ export interface PlanSettings {
 /** What no operator sets. */
 const FIXED = {
   planner: 'foreshard',
-  approvalMs: 1_800_000, // Time to be found, to read and to ask; longer and the forecast is another one.
-  // A look-up by hash is the unit, and as much as a node of a trie. A subscribe is two puts (row and version), an
-  // unsubscribe the same (its row becomes a tombstone).
+  approvalMs: 1_800_000, // Time for a person to notice, read and ask; after a longer time the forecast has changed.
+  // A look-up by hash is the unit; visiting a node of a trie costs the same. A subscribe is two puts (row and version),
+  // and so is an unsubscribe (its row becomes a tombstone).
   coefficients: {
     operationsPerConcreteLookup: 1,
     operationsPerWildcardLookup: 4,
@@ -137,7 +140,7 @@ const FIXED = {
   horizonSteps: 30,
   upperQuantile: 0.95,
   errorCorrelation: 0.3, // Arbitrary, between independent (0) and one common cause (1).
-  safeUtilisation: 0.8, // The bar that store vendors give for steady load; queues grow fast above it.
+  safeUtilisation: 0.8, // The limit that store vendors recommend for steady load; queues grow fast above it.
   deadBand: 0.1,
   balanceGap: 0.2,
   balanceAbove: 0.3,

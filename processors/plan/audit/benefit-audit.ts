@@ -1,16 +1,18 @@
-// Benefit audit: the churn ledger. What was promised when the planner acted, and an hour later what came of it, in dollars.
+// Benefit audit: compares what an action promised to save with what it has saved an hour later, in dollars.
 //
-//   H1. A shard has one open promise. What is done for the same shard meanwhile is paid by it, and reviewed with it.
-//   H2. What was avoided is measured: the time in which the load that is there, with what has left the shard back on it,
-//       would have been above the safe capacity that the shard had. What is given back saves until it is bought again.
-//       What has left is followed wherever it goes, also when it is split, carved or merged.
+//   H1. A shard has at most one open promise. Further actions for the same shard add their cost to it and are reviewed
+//       with it.
+//   H2. What was avoided is measured: the time during which the present load of the shard, together with that of the
+//       slices that have left it, would have exceeded the safe capacity that the shard had. Capacity given back saves
+//       until it is bought again. Slices that have left are followed wherever they go, also when they are split, carved
+//       or merged.
 //   H3. The share that is kept of what was promised sets the dead band: after each review
 //           kept = 0.8 kept + 0.2 min(1, realised / promised),   dead band = setting x (2 - kept),
-//       so it lies between one and two times its setting, and one review moves it by a fifth of that at most.
+//       so it lies between one and two times its setting, and one review moves it by at most a fifth of the setting.
 //
-// A promise is what the median of the forecast says; an action against the upper quantile alone is an insurance that
-// promises nothing, and does not count. Nor does balancing, which answers no overload, nor room for entries and memory,
-// which do not come and go with time, nor room for clients and bandwidth: what a review measures is operations.
+// A promise is made from the median of the forecast. An action that only the upper quantile asks for is an insurance:
+// it promises nothing and does not count. Neither does balancing, which answers no overload, nor room for entries and
+// memory, which do not rise and fall over the day, nor room for clients and bandwidth: a review measures operations.
 
 import { type EventTime, eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
 import type { Action } from '../cluster/actions.ts';
@@ -28,7 +30,9 @@ import type { Turn } from '../stage/turn.ts';
 const HOUR_MS = 3_600_000;
 /** What one review weighs in `kept`. */
 const REVIEW_WEIGHT = 0.2;
-/** A shard gives away more slices than this within an hour only when nearly all of it goes; more are not followed. */
+/**
+ * Slices followed for one promise. A shard gives away more than this within an hour only when nearly all of it goes.
+ */
 const LEFT_MAX = 256;
 
 /** The dead band that the promises kept so far have earned (H3). */
@@ -60,7 +64,7 @@ export function openAudit(turn: Turn, action: Action, before: Snapshot): void {
 export function followChange({ rows }: Turn, { change, before, after }: ChangeRow): void {
   for (const [key, row] of [...rowsOf(rows, 'promise')]) {
     if (!before.some((slice) => row.left.includes(slice))) continue;
-    // Only what is cold is merged: a guest is next to nothing beside its host.
+    // Only cold slices are merged, so the merged-in slice adds next to nothing to the other.
     const follows = change === 'SPLIT' || after.some((slice) => row.left.includes(slice));
     const isWhole = before.every((slice) => row.left.includes(slice));
     const made = follows || isWhole ? after : [];
@@ -137,7 +141,7 @@ function relief(turn: Turn, shard: ShardId, before: Snapshot): PromiseRow | unde
   };
 }
 
-/** A promise to do without a shard, or without the bigger type of one. */
+/** A promise to save the cost of a shard that is given back, or of a bigger type. */
 function saving(turn: Turn, action: Action & { kind: 'RETIRE' | 'RESIZE' }, before: Snapshot): PromiseRow {
   const planned = before.shards.find(({ id }) => id === action.shard)!;
   const savesPerHour = -action.dollarsPerHour;
@@ -170,7 +174,7 @@ const fresh = (shard: ShardId, { kind }: PlannedShard, openedAt: EventTime, unti
   decisions: [],
 });
 
-/** What is bought ends the savings of its kind (H2). */
+/** A purchase ends the savings promised for the same kind of store (H2). */
 function buyAgain(turn: Turn, action: Action & { kind: 'ALLOCATE' | 'RESIZE' }): void {
   for (const [, row] of [...rowsOf(turn.rows, 'promise')]) {
     if (row.savesPerHour === 0 || row.storeKind !== action.type.kind) continue;
@@ -215,7 +219,7 @@ function measure(row: PromiseRow, turn: Turn, snapshot: Snapshot, loads: ReturnT
 const safe = (shard: PlannedShard, settings: PlanSettings): number =>
   settings.safeUtilisation * shard.type.operationsPerSecond;
 
-/** Says what came of it, and lets the dead band follow (H3). */
+/** Publishes the review, and adjusts the dead band (H3). */
 function review(turn: Turn, row: PromiseRow, boughtAgain: string): void {
   const { cell } = turn;
   turn.rows.delete(promiseKey(row.shard));
@@ -239,11 +243,12 @@ function review(turn: Turn, row: PromiseRow, boughtAgain: string): void {
 function reliefText(row: PromiseRow): string {
   const expected =
     row.expectedMs > 0
-      ? `${minutes(row.expectedMs)} were expected`
-      : 'none was expected by the median: it was an insurance';
-  const suffered = row.sufferedMs > 0 ? ` It was above it for ${minutes(row.sufferedMs)} all the same.` : '';
+      ? `${minutes(row.expectedMs)} had been forecast`
+      : 'the median forecast had none, so the action was an insurance';
+  const suffered =
+    row.sufferedMs > 0 ? ` In spite of the action it was above that for ${minutes(row.sufferedMs)}.` : '';
   return (
-    `${actionsText(row)}: without, ${row.shard} would have been above its safe ${Math.round(row.capacityPerSecond)} operations/s for ` +
+    `${actionsText(row)}: without them, ${row.shard} would have been above its safe ${Math.round(row.capacityPerSecond)} operations/s for ` +
     `${minutes(row.avoidedMs)} of ${minutes(row.until - row.openedAt)}; ${expected}.${suffered} ` +
     `That cost $${row.spentDollars.toFixed(2)} and saved $${row.realisedDollars.toFixed(2)}.`
   );
@@ -254,7 +259,7 @@ const savingText = (row: PromiseRow, now: EventTime, boughtAgain: string): strin
     ? `${actionsText(row)}: $${row.realisedDollars.toFixed(2)} were saved within ${minutes(row.until - row.openedAt)}, as promised.`
     : `${actionsText(row)}: $${row.realisedDollars.toFixed(2)} of the promised $${row.promisedDollars.toFixed(2)} were saved, for ${boughtAgain} after ${minutes(now - row.openedAt)}.`;
 
-/** Longer lists of decisions are told by their ends. */
+/** A longer list of decisions is shown as its first and last. */
 const LISTED_MAX = 8;
 
 const actionsText = ({ decisions }: PromiseRow): string =>

@@ -1,10 +1,10 @@
-// Decision draft: the facts of an action as its decision record has them. What doing nothing would cost is always among the
-// alternatives, and for a refusal what was refused is.
+// Decision draft: the facts of an action as its decision record has them. The alternatives always include doing
+// nothing, with its cost; those of a refusal also include the refused action.
 
 import { type Action, describe, type Facts, type Refusal } from '../cluster/actions.ts';
 import type { DecisionDraft } from '../stage/turn.ts';
 
-/** Facts of an action that is carried out, or waits for a word. */
+/** Facts of an action that is carried out, or waits for approval. */
 export function draftOf(action: Action): Partial<DecisionDraft> {
   const { savesDollars } = action;
   const isPriced = Number.isFinite(savesDollars) && savesDollars > 0;

@@ -24,9 +24,9 @@ export interface Facts {
   readonly cost?: Cost;
   readonly savesDollars: number;
   readonly alternatives: readonly Alternative[];
-  /** An overload is forecast or measured: budgets that are about comfort do not hold it back. */
+  /** True against an overload, forecast or measured: churn and return do not hold such an action back. */
   readonly urgent: boolean;
-  /** The shard whose trouble this answers; the slice's own for upkeep. */
+  /** The shard whose shortage this answers; for upkeep, the slice's own shard. */
   readonly concerns: ShardId;
 }
 
@@ -48,7 +48,7 @@ export type Action = Facts &
     | { readonly kind: 'RESIZE'; readonly shard: ShardId; readonly type: DatastoreType }
     | { readonly kind: 'RETIRE'; readonly shard: ShardId }
     | { readonly kind: 'UNREPLICATE'; readonly slice: PlannedSlice }
-    /** A move whose slice or target is not there yet: counted as done, asked for later. */
+    /** A move whose slice or target does not exist yet: counted as done now, commanded later. */
     | Moving<'WAIT'>
   );
 
@@ -56,11 +56,11 @@ interface Moving<Kind extends 'MOVE' | 'WAIT'> {
   readonly kind: Kind;
   readonly slice: PlannedSlice;
   readonly to: ShardId;
-  /** A replica is made there, and the slice stays; `slice.load` is what either is asked for then. */
+  /** A replica is made on the target and the slice stays; `slice.load` is then the load of each of the two. */
   readonly replicates: boolean;
 }
 
-/** The rule that said no; one of an installation's own begins with `own-`. */
+/** The constraint that refused; the name of an installation's own constraint begins with `own-`. */
 export type ConstraintName =
   | 'busy'
   | 'cool-down'
@@ -85,11 +85,14 @@ export interface Refusal {
   readonly by: ConstraintName;
   readonly reason: string;
   readonly facts: Facts | undefined;
-  /** The action is right and only has to wait: it counts as done, so that nothing dearer is bought instead (plan.ts P2). */
+  /**
+   * The action is right but has to wait. It counts as done, so that nothing more expensive is bought instead (plan.ts
+   * P2).
+   */
   readonly later?: boolean;
 }
 
-/** Answers why not, or `undefined`. Pure: looks at the cluster, never changes it. */
+/** Returns why the action is refused, or `undefined` when it passes. Pure: reads the cluster and never changes it. */
 export type Constraint = (cluster: ClusterModel, action: Action) => Refusal | undefined;
 
 /** What an action is about: the subject of its decision. */
@@ -134,7 +137,7 @@ export const refusal = (action: Action, by: ConstraintName, reason: string): Ref
   facts: action,
 });
 
-/** Facts of an action that answers no trouble. */
+/** Facts of an action that answers no shortage. */
 export function calmFacts(
   cluster: ClusterModel,
   shard: ClusterShard,
@@ -153,7 +156,7 @@ export function calmFacts(
   };
 }
 
-/** Facts of an action that answers a trouble. */
+/** Facts of an action that answers a shortage. */
 export function factsOfTrouble(
   trouble: Trouble,
   shard: ClusterShard,

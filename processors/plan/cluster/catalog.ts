@@ -1,11 +1,11 @@
-// Catalogue: the datastore types that shards can be had on, with what each can do and what it costs. The user owns the
-// file; nothing here has a price of its own.
+// Catalogue: the datastore types that a shard can use, with the capacity and price of each. The file is the user's; no
+// price is built into the code.
 //
-//   Q1. A type does no more operations than its disk: `iopsMax` operations of the disk, of which each operation takes
-//       `iosPerOperation`.
+//   Q1. A type does no more operations than its disk allows: the disk does `iopsMax` I/O operations per second, and
+//       each operation takes `iosPerOperation` of them.
 //   Q2. What a file leaves out costs nothing and limits nothing: `storageBytes`, `iopsMax`, `clientsMax`,
-//       `bytesPerSecondMax`, `dollarsPerMillionRequests`. A field that no type has is refused, since a price that is
-//       misspelt is a price that is not paid.
+//       `bytesPerSecondMax`, `dollarsPerMillionRequests`. An unknown field is refused: a misspelt price would silently
+//       count as no price.
 
 import { Type } from 'typebox';
 import { checked } from '../../../schemas/checked.ts';
@@ -17,24 +17,27 @@ export interface DatastoreType {
   readonly name: string;
   readonly kind: StoreKind;
   /**
-   * Weighted operations that an instance does at full load: what its processors do, or what its disk lets them do when
-   * that is less (Q1). Safe capacity is a share of it (capacity.ts).
+   * Weighted operations per second of an instance at full load: limited by its processors, or by its disk when that is
+   * less (Q1). Safe capacity is a share of it (capacity.ts).
    */
   readonly operationsPerSecond: number;
   readonly entriesMax: number;
   readonly memoryBytes: number;
   /** 0: it keeps everything in memory. */
   readonly storageBytes: number;
-  /** Clients behind the subscription events of one window of rates, which cost it memory; 0: any number. */
+  /**
+   * Limit on the distinct clients behind the subscription events of one window, since each costs it memory; 0: no
+   * limit.
+   */
   readonly clientsMax: number;
-  /** Of the messages published to the topics of its slices, which its network has to bear; 0: any number. */
+  /** Limit on the bytes published per second to the topics of its slices, which its network must carry; 0: no limit. */
   readonly bytesPerSecondMax: number;
   readonly dollarsPerHour: number;
   readonly dollarsPerProvisioning: number;
   readonly dollarsPerGibMoved: number;
   /** A request is one weighted operation. */
   readonly dollarsPerMillionRequests: number;
-  /** From asking for an instance to its first answer; used until the real time has been measured. */
+  /** Time from requesting an instance to its first answer; used until the real time has been measured. */
   readonly provisioningMs: number;
 }
 
@@ -66,13 +69,13 @@ export function typeNamed(catalog: Catalog, name: string): DatastoreType {
 /** The bytes of entries that an instance holds: on disk where it has one, else in memory. */
 export const bytesMax = (type: DatastoreType): number => type.storageBytes || type.memoryBytes;
 
-/** What an instance bears, beside operations, that comes and goes with the events: it is forecast as they are (demand.ts). */
+/** What else limits an instance and rises and falls with the events; forecast together with them (demand.ts). */
 export type Flowing = 'clients' | 'bandwidth';
 export const FLOWING: readonly Flowing[] = ['clients', 'bandwidth'];
 export const isFlowing = (dimension: string): dimension is Flowing =>
   dimension === 'clients' || dimension === 'bandwidth';
 
-/** How much of it an instance of the type bears at full load; infinite where the catalogue says nothing (Q2). */
+/** How much of it an instance of the type takes at full load; infinite where the catalogue gives no limit (Q2). */
 export const limitOf = (type: DatastoreType, flowing: Flowing): number =>
   (flowing === 'clients' ? type.clientsMax : type.bytesPerSecondMax) || Number.POSITIVE_INFINITY;
 
@@ -111,7 +114,7 @@ const TYPE = Type.Object(
   },
   { additionalProperties: false },
 );
-/** Types are named first, so that whatever is wrong with one is told with its name. */
+/** Names are checked first, so that any other problem of a type can be reported with its name. */
 const FILE = Type.Object({ types: Type.Array(Type.Object({ name })) });
 
 function typeOf(value: { readonly name: string }, path: string): DatastoreType {

@@ -1,10 +1,10 @@
-// Cluster model: the cluster as one plan sees it while it is being made. Moves in flight and accepted actions count as done, so
-// each next action is judged on the cluster that the earlier ones leave behind.
+// Cluster model: the cluster as a plan in the making sees it. Moves under way and accepted actions count as done, so
+// each further action is judged on the cluster that the earlier ones leave behind.
 //
-// It keeps where slices are, and tells whoever counts along: room-index.ts how full shards get, running-costs.ts what they cost,
-// ledger.ts what has been spent.
+// It keeps the placement of slices and updates three views of it: room-index.ts (how full shards get), running-costs.ts
+// (what they cost) and ledger.ts (what has been spent).
 //
-// Mutable, on typed arrays, within one call of `plan`; nobody else ever sees it.
+// Mutable, on typed arrays, and private to one call of `plan`.
 
 import type { EventTime, ShardId } from '../../../schemas/ids.ts';
 import type { StoreKind } from '../../../schemas/records.ts';
@@ -38,13 +38,13 @@ export interface Snapshot {
   readonly heavyGroups: readonly HeavyGroup[];
   /** The load of all slices of a kind together. */
   readonly totals: TotalLoads;
-  /** What entries take of an instance's memory. */
+  /** How much memory of an instance the entries take. */
   readonly footprints: Readonly<Record<StoreKind, Footprint>>;
   /** Capacity that the last plans wanted, the newest last. */
   readonly plannedBefore: Readonly<Record<StoreKind, readonly number[]>>;
   readonly distrust: string;
   readonly measured: Measured;
-  /** Moves in flight by the shards they touch; `moves` counts each once. */
+  /** Moves under way by the shards that they are from or to; `moves` counts each once. */
   readonly moves: number;
   readonly movesOf: ReadonlyMap<ShardId, number>;
   /** What was spent lately, oldest first. */
@@ -118,7 +118,7 @@ export class ClusterModel {
     this.#put(to, { ...slice, shard: to.id, busy: true });
   }
 
-  /** Puts a replica of the slice on another shard; both are as `half` says. */
+  /** Puts a replica of the slice on another shard; each of the two then has the load `half`. */
   replicate(half: PlannedSlice, to: ClusterShard): void {
     const own = this.shards.get(half.shard)!;
     this.#take(own, own.slices.get(half.slice)!);
@@ -127,7 +127,7 @@ export class ClusterModel {
     this.sliceCount++;
   }
 
-  /** Ends a replica: the slice's own shard is asked for everything again. */
+  /** Ends a replica: the slice's own shard takes all of the load again. */
   unreplicate(slice: PlannedSlice): void {
     const own = this.shards.get(slice.shard)!;
     const other = this.shards.get(slice.replica!)!;
@@ -138,7 +138,7 @@ export class ClusterModel {
     this.sliceCount--;
   }
 
-  /** Slices give way to others on the same shard, which are busy until apply has done it. */
+  /** Replaces slices by others on the same shard, which are busy until apply has carried it out. */
   replace(shard: ClusterShard, before: readonly PlannedSlice[], after: readonly PlannedSlice[]): void {
     for (const slice of before) this.#take(shard, slice);
     for (const slice of after) this.#put(shard, { ...slice, shard: shard.id, busy: true });

@@ -1,7 +1,7 @@
 // Cluster shard: what a plan knows of a shard and of a slice, and what a shard holds while the plan is being made.
 //
 //   B1. What a shard holds is the sum of its slices (utilisation-forecast.ts says how full that is).
-//   B2. A store that is measured hotter than its load explains is taken at its word: its load is scaled up.
+//   B2. When a store measures itself busier than its load explains, the measurement is believed: its load is scaled up.
 
 import type { EventTime, ShardId, SliceKey } from '../../../schemas/ids.ts';
 import type { StoreKind } from '../../../schemas/records.ts';
@@ -16,28 +16,28 @@ export interface PlannedShard {
   readonly id: ShardId;
   readonly kind: StoreKind;
   readonly type: DatastoreType;
-  /** False while it is being provisioned: it counts as there, but nothing can move to it yet. */
+  /** False while it is being provisioned: it counts as capacity, but nothing can move to it yet. */
   readonly ready: boolean;
   readonly resizing: boolean;
-  /** Of genesis: it stays. */
+  /** One of the first shards (genesis): never retired. */
   readonly first: boolean;
-  /** As its store measures it, when fresh and not disturbed by a move. */
+  /** As its store measures it; absent when the measurement is old or disturbed by a move. */
   readonly measuredUtilisation: number | undefined;
   readonly roomyPlans: number;
 }
 
 export interface PlannedSlice extends SliceLoad {
   readonly slice: SliceKey;
-  /** Where it will be when what is in flight has ended. */
+  /** Where it will be when the moves under way have ended. */
   readonly shard: ShardId;
-  /** In a move or change, or not there yet. */
+  /** In a move, split or merge, or not existing yet. */
   readonly busy: boolean;
   readonly coolUntil: EventTime;
-  /** Shards that it was on lately, and until when it does not come back. */
+  /** Shards that it has left recently, and until when it does not return to each. */
   readonly left?: readonly LeftShard[] | undefined;
-  /** Where its replica is, which has half of its look-ups; `load` is what is left. */
+  /** Where its replica is, which takes half of its look-ups; `load` is the rest. */
   readonly replica?: ShardId | undefined;
-  /** This is the replica: it goes where its slice's own shard says. */
+  /** True for the replica itself: it has no placement of its own and ends with the slice's say. */
   readonly isReplica?: true;
 }
 
@@ -94,7 +94,7 @@ export const cargoOf = ({ bytes, entries, load }: PlannedSlice): Cargo => ({
   perSecond: meanOf(load.median),
 });
 
-/** A share of all that is on a shard. */
+/** A share of everything on a shard. */
 export const cargoOfShard = (shard: ClusterShard, share: number): Cargo => ({
   bytes: shard.bytes * share,
   entries: shard.entries * share,
@@ -107,10 +107,12 @@ const meanOf = (steps: Float32Array | Float64Array): number => {
   return sum / Math.max(1, steps.length);
 };
 
-/** A store cannot be more than four times as hot as its load explains: beyond that something else is wrong with it. */
+/**
+ * A store is taken to be at most four times as busy as its load explains: beyond that something else is wrong with it.
+ */
 const CALIBRATION_MAX = 4;
 
-/** By how much a store is hotter than the load on it explains (B2); 1 when it is not too hot. */
+/** How many times busier a store is than its load explains (B2); 1 when it is not. */
 export function calibrationOf(shard: PlannedShard, nowPerSecond: number, { safeUtilisation }: PlanSettings): number {
   const measured = shard.measuredUtilisation;
   const explained = nowPerSecond / shard.type.operationsPerSecond;

@@ -1,15 +1,15 @@
-// Fleet: how much capacity there is to be of one kind of store: the dynamic programme (provisioning.ts) over the forecast of
-// the cell's whole load, counted in shards of the cheapest type.
+// Fleet: how much capacity to have of one kind of store. It runs the dynamic programme (provisioning.ts) on the
+// forecast of the cell's whole load, counted in shards of the cheapest type.
 //
-//   F1. What is bought here is needed by the quantiles of the forecast at the end of the lead time; what is needed by one
-//       shard alone, or by measurement, is bought by the reliefs (placement.ts), beside it and whatever it says.
-//   F2. A shard carries what is placed on it: less than its safe capacity, for slices fit no shard exactly.
-//   F3. Entries and memory are counted as they are: nothing forecasts them. Clients and bandwidth count as the most that the
-//       horizon foresees: shards that they will be needed for stay, and are bought by the reliefs when it is time.
-//   F4. A slice that no type can carry and that cannot be halved has a shard to itself, as far as this goes: more shards
+//   F1. Shards are bought here for what the quantiles of the forecast require at the end of the lead time. What one
+//       shard alone needs, or what a measurement shows, is bought by the reliefs (placement.ts), independently of this.
+//   F2. A shard carries less than its safe capacity, because slices never fill a shard exactly.
+//   F3. Entries and memory are counted as they are now, since nothing forecasts them. Clients and bandwidth count with
+//       their highest forecast over the horizon: shards needed for them are kept, and the reliefs buy new ones in time.
+//   F4. A slice that no type can carry and that cannot be halved counts as filling one shard of its own: more shards
 //       would not help it.
-//   F5. More shards are bought for what can go to them. The load of a topic that is too hot for the cheapest type is a
-//       matter of its own shard: the reliefs compare bigger types for it in money.
+//   F5. Shards are bought only for load that can move to them. A topic too hot for the cheapest type concerns its own
+//       shard: the reliefs compare the prices of bigger types for it.
 
 import { type EventTime, eventTime } from '../../../schemas/ids.ts';
 import type { StoreKind } from '../../../schemas/records.ts';
@@ -30,9 +30,9 @@ import { allocationLeadMs, moveLeadMs } from './lead-time.ts';
 export interface FleetPlan {
   /** Operations per second that the shards are to carry (F2). */
   readonly capacityPerSecond: number;
-  /** More than the shards of the snapshot carry; 0 when they are enough. */
+  /** What is needed beyond what the shards of the snapshot carry; 0 when they are enough. */
   readonly missingPerSecond: number;
-  /** The top quantile of the total when what is bought now serves, and when that is. */
+  /** The top quantile of the total load at the time when a shard bought now begins to serve, and that time. */
   readonly forecastPerSecond: number;
   readonly servesAt: EventTime;
   /** Dollars that the missing capacity saves over what it costs. */
@@ -53,7 +53,7 @@ export function fleetPlan(cluster: ClusterModel, kind: StoreKind): FleetPlan | u
 
   const cargo = cargoOfAll(shards, 1 / (shards.length + 1));
   const leadMs = allocationLeadMs(unit, cargo.bytes, snapshot.measured, settings) + settings.tickMs;
-  // What a shard costs once, as the time that it runs for the same money; its slices come, and go again.
+  // The one-off cost of a shard, as the running time that costs the same; its slices move in and later out again.
   const moveMs = moveLeadMs(cargo.bytes, snapshot.measured, settings);
   const once = unit.dollarsPerProvisioning + 2 * outlayOf(moveCost(cargo, unit, unit, { moveMs, settings }));
   const onceMs = Math.min(ONCE_MS_MAX, (once / Math.max(unit.dollarsPerHour, EPSILON)) * HOUR_MS);
@@ -61,7 +61,8 @@ export function fleetPlan(cluster: ClusterModel, kind: StoreKind): FleetPlan | u
   const orderRows = (leadMs + onceMs) / rowMs;
 
   const total = snapshot.totals[kind];
-  // Shards that are hotter than their load explains (cluster-shard.ts B2), and slices that several shards are asked for.
+  // Shards that are busier than their load explains (cluster-shard.ts B2), and slices whose look-ups ask several
+  // shards.
   const measured = sum(shards, (shard) => shard.nowPerSecond * shard.calibration);
   const factor = (total.now > 0 ? measured / total.now : 1) * (1 - lost.share);
   const ahead = { fromMs: leadMs, rowMs, rows: rowsNeeded(orderRows), factor };
@@ -81,7 +82,7 @@ export function fleetPlan(cluster: ClusterModel, kind: StoreKind): FleetPlan | u
   };
 }
 
-/** Shards to buy for what is planned, the cheapest way; each counts the ones before it. */
+/** Shards to buy for the planned capacity, the cheapest way; each takes the ones before it into account. */
 export function* growing(cluster: ClusterModel, kind: StoreKind, fleet: FleetPlan): Generator<Action> {
   const { settings, snapshot } = cluster;
   const [unit] = typesToBuy(cluster, kind);
@@ -109,7 +110,7 @@ export function* growing(cluster: ClusterModel, kind: StoreKind, fleet: FleetPla
       shard: shardNumbered(cluster.nextShard),
       storeKind: kind,
       type,
-      reason: `In ${inMinutes} min all ${NAMES[kind]} shards together will be asked for up to ${Math.round(fleet.forecastPerSecond)} operations/s by the forecast; those there are carry ${Math.round(carried)}, and ${Math.round(fleet.capacityPerSecond)} cost the least with what a shortage would (${settings.policy}).`,
+      reason: `The forecast for all ${NAMES[kind]} shards together in ${inMinutes} min is up to ${Math.round(fleet.forecastPerSecond)} operations/s; the present shards carry ${Math.round(carried)}. A capacity of ${Math.round(fleet.capacityPerSecond)} costs least, shortages included (policy ${settings.policy}).`,
       forecastPerSecond: fleet.forecastPerSecond,
       capacityPerSecond: (carried * settings.safeUtilisation) / cluster.rooms.placeLimit,
       crossingAt: fleet.servesAt,
@@ -119,7 +120,7 @@ export function* growing(cluster: ClusterModel, kind: StoreKind, fleet: FleetPla
       cost,
       savesDollars: dollars + fleet.saves,
       alternatives: [
-        { what: 'KEEP', dollars: dollars + fleet.saves, whyNot: 'a shortage is probable enough to cost more' },
+        { what: 'KEEP', dollars: dollars + fleet.saves, whyNot: 'the shortage to be expected would cost more' },
         ...others.slice(0, 5).map((other) => ({
           what: `ALLOCATE ${other.count} ${other.type.name}`,
           dollars: other.dollars,
@@ -133,7 +134,7 @@ export function* growing(cluster: ClusterModel, kind: StoreKind, fleet: FleetPla
   }
 }
 
-/** Operations per second that the last plans in a row could all do without; 0 while something is on its way. */
+/** Operations per second that each of the last plans could do without; 0 while a shard is being provisioned. */
 export function surplusPerSecond(cluster: ClusterModel, kind: StoreKind, fleet: FleetPlan): number {
   const carried = (ready: boolean): number =>
     sum(
@@ -145,11 +146,11 @@ export function surplusPerSecond(cluster: ClusterModel, kind: StoreKind, fleet: 
   return Math.max(0, -shardChange(plans, cluster.settings.agreeingPlans, count));
 }
 
-/** Operations per second that this plan could do without, whatever those before it wanted. */
+/** Operations per second that this plan alone could do without. */
 export const sparePerSecond = (cluster: ClusterModel, kind: StoreKind, { capacityPerSecond }: FleetPlan): number =>
   Math.max(0, sum(cluster.ofKind(kind), (shard) => carriedBy(cluster, shard.type)) - capacityPerSecond);
 
-/** Operations per second that one of the last plans, or this one, could do without. */
+/** Operations per second that at least one of the last plans, or this one, could do without. */
 export const unwantedPerSecond = (cluster: ClusterModel, kind: StoreKind, fleet: FleetPlan): number =>
   sparePerSecond(cluster, kind, {
     ...fleet,
@@ -160,15 +161,15 @@ export const unwantedPerSecond = (cluster: ClusterModel, kind: StoreKind, fleet:
 export const carriedBy = (cluster: ClusterModel, type: DatastoreType): number =>
   cluster.rooms.placeLimit * type.operationsPerSecond;
 
-/** Not above, but for rounding. */
+/** Not above, within rounding. */
 export const isWithin = (perSecond: number, limit: number): boolean => perSecond <= limit * (1 + EPSILON);
 
 const HOUR_MS = 3_600_000;
 const EPSILON = 1e-9;
 const NAMES: Readonly<Record<StoreKind, string>> = { KEY_VALUE: 'key-value', TRIE: 'trie' };
-/** An order is weighed over so many rows: more would be no more exact than the forecast is. */
+/** Rows over which an order is weighed; more would claim more precision than the forecast has. */
 const ORDER_ROWS_MAX = 12;
-/** Nothing is known beyond a day: whatever a shard costs once, it is bought when it is needed for longer than that. */
+/** Nothing is known beyond a day: a shard that is needed for longer is bought whatever its one-off cost. */
 const ONCE_MS_MAX = 8 * HOUR_MS;
 
 const sum = (shards: readonly ClusterShard[], of: (shard: ClusterShard) => number): number =>
@@ -177,7 +178,9 @@ const sum = (shards: readonly ClusterShard[], of: (shard: ClusterShard) => numbe
 const typesToBuy = (cluster: ClusterModel, kind: StoreKind): DatastoreType[] =>
   typesOfKind(cluster.snapshot.catalog, kind).filter((type) => !cluster.snapshot.avoided.has(type.name));
 
-/** What slices take out of the reckoning that no type can carry (F4): their share of all load, and what their shards carry. */
+/**
+ * What slices that no type can carry (F4) are left out with: their share of all load, and the capacity of their shards.
+ */
 function lostTo(
   cluster: ClusterModel,
   shards: readonly ClusterShard[],
@@ -209,7 +212,7 @@ function meanNeed({ levels, quantiles }: ReturnType<typeof rowsAhead>, unitPerSe
   return (needs * levels.length) / quantiles.length;
 }
 
-/** So many shards of the type, and what moves to them from the others: as much to each as stays on those. */
+/** The cost of this many shards of the type with what moves to them from the others, spread evenly over all. */
 function growthCost(cluster: ClusterModel, shards: readonly ClusterShard[], type: DatastoreType, count: number): Cost {
   const { settings, snapshot } = cluster;
   const cargo = cargoOfAll(shards, count / (shards.length + count));
@@ -217,7 +220,7 @@ function growthCost(cluster: ClusterModel, shards: readonly ClusterShard[], type
   return allocationCost(cargo, fullestOf(cluster, shards).type, type, { moveMs, settings }, count);
 }
 
-/** A share of all that is on the shards. */
+/** A share of everything on the shards. */
 const cargoOfAll = (shards: readonly ClusterShard[], share: number): Cargo => {
   const cargoes = shards.map((shard) => cargoOfShard(shard, share));
   const total = (of: (cargo: Cargo) => number): number => cargoes.reduce((all, cargo) => all + of(cargo), 0);
@@ -234,7 +237,7 @@ function heldUnits(cluster: ClusterModel, shards: readonly ClusterShard[], unit:
   return instancesHolding(held, unit, cluster.snapshot.footprints[unit.kind], cluster.rooms.placeLimit);
 }
 
-/** F3; but for slices that no type can bear (F4). */
+/** F3, except for slices that no type can carry (F4). */
 function flowUnits(
   cluster: ClusterModel,
   shards: readonly ClusterShard[],
@@ -257,7 +260,10 @@ function flowUnits(
   return Math.ceil(most / (cluster.rooms.placeLimit * limit) - EPSILON);
 }
 
-/** What of the load could go to empty shards of the type: hash slices split, but not the hot topics in them. */
+/**
+ * The part of the load that could move to empty shards of the type: hash slices can be split, the hot topics in them
+ * cannot.
+ */
 function movablePerSecond(cluster: ClusterModel, kind: StoreKind, type: DatastoreType): number {
   const limit = carriedBy(cluster, type);
   const shards = cluster.ofKind(kind);

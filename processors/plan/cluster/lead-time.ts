@@ -4,14 +4,14 @@
 import type { PlanSettings } from '../settings.ts';
 import type { DatastoreType } from './catalog.ts';
 
-/** What has been measured so far; each begins at the setting or catalogue figure. */
+/** What has been measured so far; each figure starts from its setting or the catalogue. */
 export interface Measured {
   readonly copyBytesPerSecond: number;
   readonly propagationMs: number;
   readonly provisioningMs: Readonly<Record<string, number>>;
 }
 
-/** A move to a shard that is there. Copying and verifying both read all of it. */
+/** A move to an existing shard. Copying and verifying each read all of it. */
 export function moveLeadMs(bytes: number, measured: Measured, settings: PlanSettings): number {
   const passMs = (bytes / Math.max(1, measured.copyBytesPerSecond)) * 1000;
   return Math.ceil(2 * passMs + measured.propagationMs + settings.leadMarginMs);
@@ -20,7 +20,7 @@ export function moveLeadMs(bytes: number, measured: Measured, settings: PlanSett
 export const provisionLeadMs = (type: DatastoreType, measured: Measured): number =>
   Math.ceil(measured.provisioningMs[type.name] ?? type.provisioningMs);
 
-/** A new shard, and moving that many bytes to it. */
+/** Provisioning a shard and moving that many bytes to it. */
 export const allocationLeadMs = (
   type: DatastoreType,
   bytes: number,

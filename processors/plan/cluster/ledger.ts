@@ -1,16 +1,16 @@
-// Ledger: what the cell has spent of what it may spend: shards and dollars within the last hour, and keys moved beyond what the
-// churn budget has allowed since. It begins with what was spent before this plan, and goes on with what the plan decides.
+// Ledger: what the cell has spent of its budgets: shards and dollars within the last hour, and the keys still owed to
+// the churn budget. It starts from what was spent before this plan and adds what the plan decides.
 
 import type { EventTime } from '../../../schemas/ids.ts';
 import type { Spending } from '../stage/rows.ts';
 import type { DatastoreType } from './catalog.ts';
 
 const HOUR_MS = 3_600_000;
-/** However much an overload made us move, calm moves are held back for no longer than this. */
+/** However much was moved against an overload, calm moves are held back for at most this long. */
 const URGENT_DEBT_HOURS = 2;
 
 export class Ledger {
-  /** Keys moved beyond what the churn budget has allowed since (constraints/churn.ts). */
+  /** Keys moved that the churn budget has not paid off yet (constraints/churn.ts). */
   churnDebtKeys = 0;
   /** Within the last hour. */
   shardsMade = 0;

@@ -1,7 +1,7 @@
-// Room index: how full each shard of the cluster gets within the horizon, by itself and with a slice more, and where there is
-// room. It remembers what it has worked out of a shard until that changes.
+// Room index: how full each shard of the cluster gets within the horizon, with and without one more slice, and where
+// there is room. Results are cached for each shard until it changes.
 //
-//   R1. How full a shard of the cluster is said to be is what it holds now: whoever changes one says so.
+//   R1. The answer for a shard always reflects what it holds now: whoever changes a shard must report the change.
 
 import type { ShardId } from '../../../schemas/ids.ts';
 import type { StoreKind } from '../../../schemas/records.ts';
@@ -22,9 +22,9 @@ export class RoomIndex {
   readonly #footprints: Readonly<Record<StoreKind, Footprint>>;
   /** Those of the cluster, as they are now. */
   readonly #shards: ReadonlyMap<ShardId, ClusterShard>;
-  /** What shards hold without any slice added; emptied where a shard changes. */
+  /** Utilisation of shards without a further slice; cleared for a shard when it changes. */
   readonly #utilisations = new Map<ClusterShard, UtilisationForecast>();
-  /** In order, but for the shards that have changed since. */
+  /** Sorted, except for the shards that have changed since. */
   #rooms: readonly Room[] = [];
   readonly #changedShards = new Set<ClusterShard>();
 
@@ -38,13 +38,13 @@ export class RoomIndex {
     this.#shards = shards;
   }
 
-  /** To be called after each change of a shard, its coming and its going too (R1). */
+  /** To be called after each change of a shard, also when it is added or removed (R1). */
   changed(shard: ClusterShard): void {
     this.#utilisations.delete(shard);
     this.#changedShards.add(shard);
   }
 
-  /** Shards by how full they get, least first; with a slice more, none is less full. */
+  /** Shards by how full they get, least first; adding a slice never makes one less full. */
   inOrder(): readonly Room[] {
     if (this.#changedShards.size === 0) return this.#rooms;
     const kept = this.#rooms.filter(({ shard }) => !this.#changedShards.has(shard));
@@ -78,7 +78,7 @@ export class RoomIndex {
     return (peakOf(slice.load).perSecond * shard.calibration) / shard.type.operationsPerSecond;
   }
 
-  /** Utilisation up to which slices are placed: below safe by the dead band. */
+  /** Utilisation up to which slices are placed: safe utilisation less the dead band. */
   get placeLimit(): number {
     return this.#settings.safeUtilisation - this.#settings.deadBand;
   }
@@ -87,7 +87,7 @@ export class RoomIndex {
     return this.utilisation(shard, slice).utilisation <= limit;
   }
 
-  /** Whether an empty shard of the type would hold the slice, were it as much hotter than its load as `calibration` says. */
+  /** Whether an empty shard of the type would hold the slice, with its load multiplied by `calibration`. */
   fitsEmpty(type: DatastoreType, slice: PlannedSlice, calibration: number): boolean {
     const limit = this.placeLimit;
     return (
@@ -102,7 +102,7 @@ export class RoomIndex {
   }
 }
 
-/** Whether an empty shard of the type bears what comes with the load. */
+/** Whether an empty shard of the type can take the clients and bandwidth that come with the load. */
 const flowsFit = (type: DatastoreType, load: Load, limit: number): boolean =>
   (load.clients === undefined && load.bandwidth === undefined) ||
   FLOWING.every((flowing) => peakOfFlow(load, flowing) <= limit * limitOf(type, flowing));

@@ -1,4 +1,4 @@
-// Running costs: what the cell costs by the hour: its instances, and requests to them at the load of now.
+// Running costs: what the cell costs per hour: its instances, and the requests to them at the present load.
 
 import { requestDollarsPerHour, runningDollarsPerHour } from '../costs/cost.ts';
 import type { DatastoreType } from './catalog.ts';
@@ -6,12 +6,12 @@ import type { DatastoreType } from './catalog.ts';
 export class RunningCosts {
   dollarsPerHour = 0;
 
-  /** An instance that nothing asks yet. */
+  /** An instance without load. */
   add(type: DatastoreType): void {
     this.dollarsPerHour += type.dollarsPerHour;
   }
 
-  /** An instance with what asks it. */
+  /** An instance together with its load. */
   remove(type: DatastoreType, perSecond: number): void {
     this.dollarsPerHour -= runningDollarsPerHour(type, perSecond);
   }
@@ -20,7 +20,7 @@ export class RunningCosts {
     this.dollarsPerHour += runningDollarsPerHour(to, perSecond) - runningDollarsPerHour(from, perSecond);
   }
 
-  /** So much more is asked of an instance, or less. */
+  /** The load of an instance grows or shrinks. */
   ask(type: DatastoreType, perSecond: number, sign: 1 | -1): void {
     this.dollarsPerHour += sign * requestDollarsPerHour(type, perSecond);
   }

@@ -1,24 +1,24 @@
-// Cost: what actions and inaction cost over one horizon, in dollars by what is paid for. All comparisons of the planner are
-// in this one unit.
+// Cost: what an action, or doing nothing, costs over one horizon, in dollars, itemised. Every comparison of the planner
+// is made in this one unit.
 //
-//   D1. Nothing is paid twice: an hour of an instance is running cost, or double running while another instance still does
-//       its work, never both.
-//   D2. What is paid is compared with what it saves (`outlayOf`, constraints/cost.ts); the overload that no action can come in
-//       time for is no outlay, but tells a quick option from a slow one (`totalOf`).
+//   D1. Nothing is counted twice: an hour of an instance is either running cost, or double running while another
+//       instance still does its work, never both.
+//   D2. What is paid is compared with what it saves (`outlayOf`, constraints/cost.ts). The overload that lasts until
+//       the action takes effect is not paid for, but distinguishes a quick option from a slow one (`totalOf`).
 
 import type { DatastoreType } from '../cluster/catalog.ts';
 import type { PlanSettings } from '../settings.ts';
 
 /** Negative where something is saved. */
 export interface Cost {
-  /** Instances, and requests to them, beyond what is paid without the action. */
+  /** Instances and requests beyond what is paid without the action. */
   readonly running: number;
   readonly provisioning: number;
   /** Bytes and rows that are copied. */
   readonly moving: number;
   /** Two instances, or requests to both, from the start of a copy to the end of its drain. */
   readonly doubleRunning: number;
-  /** Expected, of an overload that lasts until the action has taken effect. */
+  /** Expected cost of the overload until the action has taken effect. */
   readonly violation: number;
 }
 
@@ -31,13 +31,13 @@ export interface Cargo {
   readonly perSecond: number;
 }
 
-/** How long both sides of a move do the work: copying and verifying, and the drain. */
+/** How long both sides of a move do the work: while copying and verifying, and until the drain has ended. */
 export interface Handover {
   readonly moveMs: number;
   readonly settings: PlanSettings;
 }
 
-/** What is paid, overload left aside. */
+/** What is paid, without the overload. */
 export const outlayOf = ({ running, provisioning, moving, doubleRunning }: Cost): number =>
   running + provisioning + moving + doubleRunning;
 
@@ -50,7 +50,7 @@ export const runningDollarsPerHour = (type: DatastoreType, perSecond: number): n
 export const requestDollarsPerHour = (type: DatastoreType, perSecond: number): number =>
   requestDollars(type, perSecond * HOUR_S);
 
-/** Between two shards that are there anyway: copying, requests to both meanwhile, and the other price of requests after it. */
+/** Between two existing shards: copying, requests to both meanwhile, and a different price of requests afterwards. */
 export function moveCost(cargo: Cargo, from: DatastoreType, to: DatastoreType, handover: Handover): Cost {
   const { settings } = handover;
   return {
@@ -61,7 +61,7 @@ export function moveCost(cargo: Cargo, from: DatastoreType, to: DatastoreType, h
   };
 }
 
-/** New instances for one horizon, and what moves to them; they stand beside the old one until the drain has ended. */
+/** New instances for one horizon and what moves to them; they run beside the old one until the drain has ended. */
 export function allocationCost(
   cargo: Cargo,
   from: DatastoreType,
@@ -96,7 +96,7 @@ export function resizeCost(cargo: Cargo, from: DatastoreType, to: DatastoreType,
 export const overloadDollars = (overloadedMs: number, settings: PlanSettings): number =>
   (overloadedMs / HOUR_MS) * settings.dollarsPerOverloadedHour;
 
-/** Copying that many bytes, without their rows: what the ledger of spendings is told of a move. */
+/** Copying that many bytes, rows left aside: what the ledger records for a move. */
 export const moveDollars = (bytes: number, type: DatastoreType): number => (bytes / GIB) * type.dollarsPerGibMoved;
 
 const HOUR_MS = 3_600_000;

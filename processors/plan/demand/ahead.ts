@@ -1,7 +1,9 @@
-// Ahead: the load of all slices of one kind of store together, by slots of time: buckets up to the horizon, hours beyond.
+// Ahead: the total forecast load of all slices of one kind of store, by slots of time: buckets up to the horizon, hours
+// beyond.
 //
-//   A1. Before the horizon the measured rate is forecast away only by a forecast that has it in sight; without a trusted one
-//       it is what is measured, at every slot. A slot counts as the mean of its steps (as E3 and E4, demand.ts).
+//   A1. Within the horizon, load is at least the measured rate unless the forecast has foreseen that rate; without a
+//       trusted forecast it is the measured rate at every slot. A slot counts as the mean of its steps (as E3 and E4,
+//       demand.ts).
 //   A2. Spreads of series add up as those of slices do (F1, utilisation-forecast.ts).
 
 import type { EventTime } from '../../../schemas/ids.ts';
@@ -19,7 +21,7 @@ import { spreadOf } from './utilisation-forecast.ts';
 export interface TotalLoad {
   now: number;
   readonly median: Float64Array;
-  /** Of the upper quantile and of the top one, above the median. */
+  /** How far the upper and the top quantile lie above the median. */
   readonly spreads: readonly [Spreads, Spreads];
 }
 
@@ -30,7 +32,7 @@ interface Spreads {
 
 export type TotalLoads = Readonly<Record<StoreKind, TotalLoad>>;
 
-/** Hours beyond the horizon: a day and a bit, so that a wave of a day is seen whole. */
+/** Hours beyond the horizon: a little more than a day, so that a whole daily wave is covered. */
 const FAR_SLOTS = 24;
 const HOUR_MS = 3_600_000;
 
@@ -40,7 +42,7 @@ export const emptyTotal = (settings: PlanSettings): TotalLoad => {
   return { now: 0, median: new Float64Array(slots), spreads: [spreads(), spreads()] };
 };
 
-/** In operations, with look-ups that reach as far as `reaches` says. A heavy topic is in its leaf, and counts there. */
+/** In operations; `reaches` says how much work a look-up takes. A heavy topic is in its leaf and counts there. */
 export function totalLoads(
   facts: Iterable<SeriesFacts>,
   costs: Costs,
@@ -58,7 +60,7 @@ export function totalLoads(
     const total = totals[kind];
     const { perEvent } = eventCost(costs[kind], fact);
     add(total, subscriptions, surge?.subscriptionsPerSecond ?? 0, perEvent, settings, now);
-    // The rest of the partition that every PUBLISH asks has the look-ups of its groups too.
+    // The partition that every PUBLISH asks gets the look-ups of its groups too.
     if (slice.kind === 'group' && slice.prefix !== '' && slice.partition === asksAll) continue;
     add(total, publishes, surge?.publishesPerSecond ?? 0, lookupCost(costs[kind], reaches[kind]), settings, now);
   }
@@ -98,7 +100,7 @@ function slotQuantiles({ median, spreads }: TotalLoad, { errorCorrelation: r }: 
   return quantiles;
 }
 
-/** The slot of a time from now; the last one for all that lies beyond. */
+/** The slot of a time from now; the last slot for all later times. */
 function slotAt(ms: number, { horizonMs, horizonSteps }: PlanSettings): number {
   if (ms < horizonMs) return Math.floor((ms / horizonMs) * horizonSteps);
   return Math.min(horizonSteps + FAR_SLOTS - 1, horizonSteps + Math.floor((ms - horizonMs) / HOUR_MS));

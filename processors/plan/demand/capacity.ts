@@ -1,5 +1,5 @@
-// Capacity: which shards get too full, and when. The upper quantile of the forecast is held against safe capacity, and
-// what is measured now counts as a crossing now: the reactive net under the forecast.
+// Capacity: which shards get too full, and when. The upper quantile of the forecast is compared with safe capacity. A
+// measured overload counts as a crossing now, in case the forecast missed it.
 
 import { type EventTime, eventTime } from '../../../schemas/ids.ts';
 import { isFlowing, limitOf } from '../cluster/catalog.ts';
@@ -16,7 +16,7 @@ export interface Trouble {
   readonly peakPerSecond: number;
   /** Safe capacity. */
   readonly capacityPerSecond: number;
-  /** The same of what there is too much of, where that comes and goes. */
+  /** The same for the dimension in short supply, where it rises and falls with the load. */
   readonly capacity: number;
   /** Share of the shard that must go, in `dimension`. */
   readonly excess: number;
@@ -26,7 +26,7 @@ export interface Trouble {
   readonly overloadDollars: number;
 }
 
-/** The shard's trouble, or `undefined` when it stays below safe capacity over the whole horizon. */
+/** The shard's shortage, or `undefined` when it stays below safe capacity over the whole horizon. */
 export function troubleOf(cluster: ClusterModel, shard: ClusterShard): Trouble | undefined {
   const utilisation = cluster.rooms.utilisation(shard);
   if (utilisation.crossingStep < 0) return undefined;
@@ -51,7 +51,10 @@ export function troubleOf(cluster: ClusterModel, shard: ClusterShard): Trouble |
   return { ...trouble, overloadDollars: expectedOverloadDollars(cluster, shard, trouble, settings.horizonMs) };
 }
 
-/** What the trouble is expected to cost from now until something has taken effect: each bucket by its risk of overload. */
+/**
+ * What the shortage is expected to cost until an action has taken effect: the sum over buckets, weighed by their risk
+ * of overload.
+ */
 export function expectedOverloadDollars(
   cluster: ClusterModel,
   shard: ClusterShard,
@@ -70,7 +73,7 @@ export function expectedOverloadDollars(
   return overloadDollars(overloadedMs, cluster.settings);
 }
 
-/** Shards in trouble, as measured or by the forecast alone, worst first. */
+/** Shards short of capacity, as measured or by the forecast alone, worst first. */
 export function troubledShards(cluster: ClusterModel, measured: boolean): ClusterShard[] {
   return [...cluster.shards.values()]
     .map((shard) => ({ shard, trouble: troubleOf(cluster, shard) }))
@@ -79,7 +82,7 @@ export function troubledShards(cluster: ClusterModel, measured: boolean): Cluste
     .map(({ shard }) => shard);
 }
 
-/** The trouble in words. */
+/** The shortage in words. */
 export function troubleText(trouble: Trouble, shard: ClusterShard, now: EventTime): string {
   const percent = Math.round(trouble.utilisation * 100);
   const { dimension } = trouble;

@@ -2,12 +2,13 @@
 // beside what they were asked for: one estimate (estimate.ts) for each kind of store and each resource, in operations of
 // the catalogue. What entries take of memory is in footprint.ts.
 //
-//   K1. A look-up costs by how far it reaches (lookup-work.ts): by the places that it looks at and by the subscriptions that it
-//       finds in a trie.
-//   K2. A store that a move or a resize disturbs teaches nothing, nor does one for a while after it: copying costs it what
-//       no subscriber asked for.
-//   K3. An operation costs what it costs the scarcer resource: a shard planned by that is short of neither.
-//   K4. A store at its limit only says that it is asked for more: it teaches nobody that operations are cheap.
+//   K1. The cost of a look-up depends on its work (lookup-work.ts): the places that it visits, and the subscriptions
+//       that it finds in a trie.
+//   K2. Nothing is learned from a store while a move or a resize disturbs it, nor for a while after: copying loads it
+//       with work that no subscriber asked for.
+//   K3. An operation counts with its cost in the scarcer resource, so that a shard planned by it is short of neither.
+//   K4. A store at its limit only shows that more is asked of it than it can do; it is not taken as proof that
+//       operations are cheap.
 
 import type { StoreKind } from '../../../schemas/records.ts';
 import { type Catalog, typesOfKind } from '../cluster/catalog.ts';
@@ -17,19 +18,19 @@ import { type LookupWork, usualLookupWork } from './lookup-work.ts';
 
 /** In operations of the catalogue. */
 export interface OperationCosts {
-  /** Of each place that a look-up looks at: a key, or a node of a trie. */
+  /** For each place that a look-up visits: a key, or a node of a trie. */
   readonly visit: number;
   /** Of each subscription that a look-up finds in a trie. */
   readonly match: number;
   readonly subscribe: number;
   readonly unsubscribe: number;
-  /** Of one stored entry, in each second: what a store does by itself grows with what it holds. */
+  /** For each stored entry and second: a store's background work grows with what it holds. */
   readonly entry: number;
 }
 
 export type Costs = Readonly<Record<StoreKind, OperationCosts>>;
 
-/** By resource; one that no store has measured is absent. */
+/** By resource; absent when no store has measured it. */
 export interface Learned {
   cpu?: Estimate;
   iops?: Estimate;
@@ -37,7 +38,7 @@ export interface Learned {
   memory?: Estimate;
 }
 
-/** What a store was asked for, and how much of it that took. */
+/** The load of a store, and how much of its resources that took. */
 export interface CostSample {
   readonly lookupsPerSecond: number;
   readonly reach: LookupWork;
@@ -65,7 +66,7 @@ export function priorCosts(kind: StoreKind, settings: CostCoefficients): Operati
   };
 }
 
-/** What operations cost by all that was learned (K3). */
+/** What operations cost, by everything learned so far (K3). */
 export function costsOf(kind: StoreKind, learned: Learned, settings: CostCoefficients): OperationCosts {
   const known = [learned.cpu, learned.iops].filter(isOfNow);
   if (known.length === 0) return priorCosts(kind, settings);
@@ -73,7 +74,7 @@ export function costsOf(kind: StoreKind, learned: Learned, settings: CostCoeffic
   return { visit: most(0), match: most(1), subscribe: most(2), unsubscribe: most(3), entry: most(4) };
 }
 
-/** Takes one sample in, for each resource that was measured. */
+/** Learns from one sample, for each resource that was measured. */
 export function learn(
   learned: Learned,
   kind: StoreKind,
@@ -102,20 +103,20 @@ export function learn(
   }
 }
 
-/** What an earlier release has learned had other coefficients, and is learned anew. */
+/** State of an earlier release had other coefficients; learning starts again. */
 const isOfNow = (estimate: Estimate | undefined): estimate is Estimate => estimate?.coefficients.length === SIZE;
 const SIZE = 5;
 
-/** Being short costs more than having too much, so less is believed of what costs less than was said. */
+/** A shortage costs more than spare capacity, so a measurement below the prior moves the estimate less. */
 const LEAST_FACTOR = 0.5;
 const MOST_FACTOR = 8;
-/** What a full store does by itself is at most half of what it can do. */
+/** The background work of a full store takes at most half of its capacity. */
 const ENTRIES_SHARE_MAX = 0.5;
-/** A subscription that is found is only passed on: about a tenth of looking at a place, when it costs anything. */
+/** A subscription that is found is only passed on: about a tenth of the cost of visiting a place. */
 const MATCH_DEVIATION = 0.1;
-/** A share above it is no share; a little above 1 is a rounded one. */
+/** Above this it is not a share; a little above 1 is a rounding error. */
 const SHARE_MAX = 1.5;
-/** From here on a store may be asked for more than it says (K4). */
+/** From this utilisation on a store may be asked for more than its figures show (K4). */
 const FULL = 0.95;
 
 /** In the order of `OperationCosts`. */

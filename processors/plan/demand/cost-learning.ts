@@ -1,5 +1,5 @@
-// Cost learning: which measurements teach what operations cost (coefficients.ts) and what entries take (footprint.ts), once for
-// each plan.
+// Cost learning: chooses, once for each plan, the measurements from which the cost of operations (coefficients.ts) and
+// the memory of entries (footprint.ts) are learned.
 
 import type { ShardId } from '../../../schemas/ids.ts';
 import type { StoreKind } from '../../../schemas/records.ts';
@@ -11,7 +11,7 @@ import { type Costs, costsOf, learn, lookupCost } from './coefficients.ts';
 import { type Footprint, footprintOf, type Holding, learnMemory } from './footprint.ts';
 import type { LookupWork } from './lookup-work.ts';
 
-/** What operations cost, by all that the cell has learned. */
+/** What operations cost, by everything that the cell has learned. */
 export const costsOfCell = (
   cell: Pick<CellRow, 'learned'>,
   { coefficients }: Pick<PlanSettings, 'coefficients'>,
@@ -20,15 +20,15 @@ export const costsOfCell = (
   TRIE: costsOf('TRIE', cell.learned.TRIE, coefficients),
 });
 
-/** What entries take of memory, by all that the cell has learned. */
+/** How much memory entries take, by everything that the cell has learned. */
 export const footprintsOfCell = ({ learned }: Pick<CellRow, 'learned'>): Record<StoreKind, Footprint> => ({
   KEY_VALUE: footprintOf(learned.KEY_VALUE),
   TRIE: footprintOf(learned.TRIE),
 });
 
 /**
- * Takes the samples of the shards that were measured since the last plan and that nothing disturbed. `reaches` are those
- * that the loads of the snapshot were made with.
+ * Learns from the shards that were measured since the last plan and not disturbed meanwhile. `reaches` are those that
+ * the loads of the snapshot were made with.
  */
 export function learnCosts(turn: Turn, { shards, slices }: Snapshot, reaches: ReadonlyMap<ShardId, LookupWork>): void {
   const { cell, rows, settings } = turn;
@@ -64,7 +64,7 @@ interface Asked extends Holding {
   readonly now: number;
 }
 
-/** What shards hold and are asked for now, in operations. */
+/** What shards hold, and their present load in operations. */
 function askedOf(slices: Snapshot['slices']): Map<ShardId, Asked> {
   const asked = new Map<ShardId, Asked>();
   for (const { shard, load, entries, bytes } of slices) {
@@ -80,10 +80,10 @@ function askedOf(slices: Snapshot['slices']): Map<ShardId, Asked> {
   return asked;
 }
 
-/** A store's own measurement is a mean over some time: a copy is in it for so long after it has ended. */
+/** A store's measurement is a mean over some time, so it still includes a copy this long after the copy has ended. */
 const SETTLED_MS = 120_000;
 
-/** Shards that a move touches or has touched a short while ago (coefficients.ts K2). */
+/** Shards that a move is from or to, or was a short while ago (coefficients.ts K2). */
 function disturbedShards({ cell, rows, now }: Turn): Set<ShardId> {
   const disturbed = new Set<ShardId>();
   for (const id of [...cell.openMoves, ...cell.closedMoves]) {

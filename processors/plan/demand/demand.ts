@@ -2,17 +2,19 @@
 //
 //   E1. The load of a slice is the sum of the leaf series inside it; a slice deeper than a leaf has its share of the leaf.
 //   E2. A heavy topic counts where it is: out of its leaf, and into the slice that holds it, pinned or not.
-//   E3. The measured rate is forecast away only by a forecast that has it in sight: one whose upper quantile of now is
-//       below it did not foresee what is there, and does not know its end. Then planned load is at least what is measured,
-//       over all of the horizon. Without a trusted forecast it is what is measured, at every step.
-//   E4. A bucket counts as the mean of its steps: where one series ends and another begins within it, both at their highest
-//       would be a load that never is.
-//   E5. Clients and bytes are foreseen as the events that they come with: so many for each as were counted last. Events of
-//       the same clients bring fewer new ones, and a client of several slices counts in each: these are the most there are.
-//       They are followed only where a type of the catalogue limits them.
+//   E3. A forecast may be below the measured rate only if it foresaw that rate. When its upper quantile for now is
+//       below the measured rate, it did not foresee the present load and cannot know when it ends; the planned load is
+//       then at least the measured rate over the whole horizon. Without a trusted forecast the planned load is the
+//       measured rate at every step.
+//   E4. A bucket counts as the mean of its steps: where one series ends and another begins within a bucket, adding both
+//       maxima would give a load that never occurs.
+//   E5. Clients and bytes are forecast from the events that they come with, at the ratio counted last. More events of
+//       the same clients bring fewer new clients, and a client of several slices counts in each, so the figures are
+//       upper bounds. They are followed only where a type of the catalogue limits them.
 //
-// Loads are operations of the catalogue per second (coefficients.ts), in buckets of the horizon, as a median and a spread
-// above it, so that a shard can add up its slices (cluster-shard.ts). Arrays are shared and filled in place: 100,000 slices.
+// Loads are operations of the catalogue per second (coefficients.ts), in buckets of the horizon, as a median and a
+// spread above it, so that a shard can add up its slices (cluster-shard.ts). Arrays are shared and filled in place,
+// since there may be 100,000 slices.
 
 import type { EventTime, SliceKey } from '../../../schemas/ids.ts';
 import {
@@ -38,14 +40,14 @@ export interface Flow {
   readonly spread: Float32Array;
 }
 
-/** Operations per second over the horizon, and what comes with them (E5). */
+/** Operations per second over the horizon, and the clients and bytes that come with them (E5). */
 export interface Load extends Flow, Record<Flowing, Flow | undefined> {
-  /** What of `now` are look-ups, and what unsubscribes; the rest but for what entries cost are subscribes. */
+  /** The look-ups and the unsubscribes in `now`; the rest, less what entries cost, are subscribes. */
   lookups: number;
   unsubscribes: number;
 }
 
-/** What is known of one series: forecasts of its two signals, and the latest surge above them. */
+/** What is known of one series: forecasts of its two signals, and the latest measured rate above them. */
 export interface SeriesFacts {
   readonly series: string;
   readonly subscriptions: SeriesForecast | undefined;
@@ -74,7 +76,10 @@ export interface HeavyTopic {
   readonly load: Load;
 }
 
-/** A heavy group that is not a slice of its own yet, with what it writes: look-ups stay where they were when it is carved. */
+/**
+ * A heavy group that is not a slice of its own yet, with its writes: its look-ups stay where they were when it is
+ * carved.
+ */
 export interface HeavyGroup {
   readonly key: SliceKey;
   readonly slice: SliceKey;
@@ -85,11 +90,11 @@ export interface Demand {
   readonly loads: ReadonlyMap<SliceKey, Load>;
   readonly heavyTopics: readonly HeavyTopic[];
   readonly heavyGroups: readonly HeavyGroup[];
-  /** Why some loads are measured alone; empty when every forecast is trusted. */
+  /** Why some loads rely on measurements alone; empty when every forecast is trusted. */
   readonly distrust: string;
 }
 
-/** A series that no forecast has spoken of for so long has no rate any more. */
+/** A series without a forecast for this long counts as having no rate. */
 export const STALE_MS = 600_000;
 
 const emptyFlow = (steps: number): Flow => ({
@@ -108,7 +113,10 @@ export const emptyLoad = (steps: number): Load => ({
   bandwidth: undefined,
 });
 
-/** So many that share their arrays: a plan has one for each slice, and 200,000 small buffers take longer to collect than to fill. */
+/**
+ * Loads that share one array: a plan has one for each slice, and 200,000 small buffers would take longer to
+ * garbage-collect than to fill.
+ */
 export function emptyLoads(count: number, steps: number, followed: readonly Flowing[]): Load[] {
   const medians = new Float32Array(count * steps);
   const spreads = new Float32Array(count * steps);
@@ -160,19 +168,19 @@ function addFlow(target: Flow, source: Flow, factor: number): void {
   }
 }
 
-/** What each of two is asked for that share the look-ups of a slice: half of them, and every write. */
+/** The load of each of two shards that share the look-ups of a slice: half of the look-ups, and every write. */
 export function halfLoad(load: Load): Load {
   const { lookups, unsubscribes } = load;
   return { ...scaledLoad(load, 1 - lookupShare(load) / 2, 1, 1 / 2), lookups: lookups / 2, unsubscribes };
 }
 
-/** What `halfLoad` has made a half of. */
+/** The inverse of `halfLoad`. */
 export function wholeLoad(half: Load): Load {
   const { lookups, unsubscribes } = half;
   return { ...scaledLoad(half, 1 + lookupShare(half), 1, 2), lookups: lookups * 2, unsubscribes };
 }
 
-/** The share of a load that is look-ups; all of it while nothing is asked. */
+/** The share of a load that is look-ups; 1 while there is no load. */
 export const lookupShare = ({ now, lookups }: Load): number => (now > 0 ? Math.min(1, lookups / now) : 1);
 
 /** A copy of the load, scaled. */
@@ -196,23 +204,23 @@ export function peakOf(load: Flow): { readonly perSecond: number; readonly step:
   return { perSecond, step };
 }
 
-/** The highest of what comes with the load. */
+/** The highest clients or bytes that come with the load. */
 export const peakOfFlow = (load: Load, flowing: Flowing): number => {
   const flow = load[flowing];
   return flow === undefined ? 0 : peakOf(flow).perSecond;
 };
 
-/** A slice that is asked; `reach` is that of look-ups in its trie, where the trie has said. */
+/** A slice and its load; `reach` is the work of look-ups in its trie, where the trie has reported it. */
 export interface AskedSlice {
   readonly slice: SliceKey;
   readonly entries: number;
   readonly reach?: LookupWork | undefined;
 }
 
-/** What is unsubscribed has been subscribed before: of all events in the long run, half. */
+/** Each unsubscribe follows a subscribe: in the long run they are half of all events. */
 export const USUAL_UNSUBSCRIBE_SHARE = 0.5;
 
-/** What an event that subscribes or unsubscribes costs, by how many of them do the one and the other. */
+/** What a subscribe or unsubscribe event costs on average, by the share of each. */
 export function eventCost(costs: OperationCosts, fact: SeriesFacts): EventCost {
   const share = unsubscribeShareOf(fact);
   const unsubscribe = costs.unsubscribe * share;
@@ -221,7 +229,7 @@ export function eventCost(costs: OperationCosts, fact: SeriesFacts): EventCost {
 
 interface EventCost {
   readonly perEvent: number;
-  /** What of it is of unsubscribes. */
+  /** The part of it that is unsubscribes. */
   readonly unsubscribe: number;
 }
 
@@ -308,7 +316,7 @@ function addFlows(
   }
 }
 
-/** What entries cost by being there; no forecast changes that. */
+/** What stored entries cost by themselves; no forecast changes that. */
 function addStanding(load: Load, perSecond: number): void {
   load.now += perSecond;
   for (let k = 0; k < load.median.length; k++) load.median[k]! += perSecond;
@@ -319,7 +327,7 @@ function distrustOf({ subscriptions, publishes }: SeriesFacts): string {
   return publishes !== undefined && !publishes.trusted ? publishes.distrust : '';
 }
 
-/** Whether the forecast foresees what is measured, so that it may foresee its end (E3). */
+/** Whether the forecast foresaw the measured rate, and so may be believed about its end (E3). */
 export function isInSight(
   { madeAt, stepMs, upper }: SeriesForecast,
   now: EventTime,
@@ -329,7 +337,7 @@ export function isInSight(
   return step >= 0 && upper[step]! >= measuredPerSecond;
 }
 
-/** The buckets of one forecast, in operations, or in what comes with them (E3, E4). */
+/** The buckets of one forecast, in operations, clients or bytes (E3, E4). */
 function fill(
   load: Flow,
   forecast: SeriesForecast | undefined,
@@ -391,7 +399,7 @@ function spreadTopics(
     if (slice === undefined) continue;
     const parsed = parseSlice(slice);
     if (parsed?.kind === 'spread') {
-      // Each part has its share of the writes, but a PUBLISH asks all of them.
+      // Each part gets its share of the writes, but every PUBLISH asks all parts.
       for (const key of spreadSlices(filter, parsed.of)) {
         const part = loads.get(key);
         if (part === undefined) continue;

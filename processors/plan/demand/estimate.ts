@@ -1,13 +1,13 @@
 // Estimate: coefficients of a sum, learned from what the sum was measured to be. A Kalman filter whose coefficients walk at
 // random (Ljung and Söderström, Theory and Practice of Recursive Identification, 1983).
 //
-//   R1. A coefficient begins at what is said of it, and stays within stated bounds: whatever is measured.
-//   R2. One measurement changes little: what is far from the expected counts as far as three deviations, and is taken to
-//       be so noisy that it moves no coefficient by more than a tenth of its first deviation.
-//   R3. What always comes together is learned as one sum. Which of them it was is not guessed: each has its part of it by
-//       its amount and its deviation.
+//   R1. A coefficient begins at its prior and stays within stated bounds, whatever is measured.
+//   R2. One measurement changes little: a residual is cut off at three deviations, and its noise is raised until it
+//       moves no coefficient by more than a tenth of that coefficient's first deviation.
+//   R3. Amounts that always occur together are learned as one sum: how the sum divides between their coefficients is
+//       not guessed but follows from their amounts and deviations.
 
-/** A state of knowledge: coefficients, and how uncertain they are. */
+/** The state of an estimate: coefficients, and how uncertain they are. */
 export interface Estimate {
   coefficients: number[];
   /** Row-major. */
@@ -19,16 +19,22 @@ export interface Bounds {
   readonly prior: number;
   readonly least: number;
   readonly most: number;
-  /** How far off the prior may be: one deviation. 0: it is known. */
+  /** How far off the prior may be: one standard deviation. 0: it is known exactly. */
   readonly deviation: number;
 }
 
-/** Of a measured share, from one minute to the next; generous, as rates and shares are not of the very same seconds. */
+/**
+ * Deviation of a measured share from one minute to the next; generous, since rates and shares are not of exactly the
+ * same seconds.
+ */
 const NOISE = 0.05;
-/** Of a coefficient's first deviation, from sample to sample: about one in a week of minutes. */
+/**
+ * Drift of a coefficient from sample to sample, as a share of its first deviation: about one deviation in a week of
+ * minutes.
+ */
 const DRIFT = 0.01;
 const SURPRISE_MAX = 3;
-/** Of a coefficient's first deviation, by one measurement. */
+/** Largest change by one measurement, as a share of a coefficient's first deviation. */
 const MOVE_MAX = 0.1;
 
 /** Before anything is measured. */

@@ -1,9 +1,10 @@
-// Footprint: what a store takes of its memory by itself, for each entry and for each byte of its rows, learned from what
-// stores measure beside what they hold (estimate.ts). It counts where entries are kept in memory; what a disk holds is
-// counted in the bytes of the rows.
+// Footprint: the memory that a store takes by itself, for each entry and for each byte of its rows, learned by
+// comparing the memory that stores measure with what they hold (estimate.ts). It applies where entries are kept in
+// memory; on a disk the bytes of the rows count.
 //
-//   M1. Before anything is measured a row takes its bytes and nothing else.
-//   M2. An instance whose memory is another one than its type's teaches nothing: it is not what was planned with.
+//   M1. Before anything is measured, a row is taken to need its own bytes and nothing more.
+//   M2. Nothing is learned from an instance whose memory differs from that of its type: it is not the type that was
+//       planned with.
 
 import type { DatastoreType } from '../cluster/catalog.ts';
 import type { Learned } from './coefficients.ts';
@@ -34,7 +35,7 @@ export function footprintOf({ memory }: Learned): Footprint {
   return { base: base!, entry: entry!, byte: byte! };
 }
 
-/** Share of an instance that these entries fill, by their number or by what they take, whichever is more. */
+/** Share of an instance that these entries fill, by their number or their memory, whichever is more. */
 export const heldShare = (holding: Holding, type: DatastoreType, footprint: Footprint): number =>
   Math.max(holding.entries / type.entriesMax, baseShare(type, footprint) + takenShare(holding, type, footprint));
 
@@ -54,7 +55,7 @@ export const baseShare = (type: DatastoreType, { base }: Footprint): number => (
 export const takenShare = ({ entries, bytes }: Holding, type: DatastoreType, { entry, byte }: Footprint): number =>
   type.storageBytes > 0 ? bytes / type.storageBytes : (entries * entry + bytes * byte) / type.memoryBytes;
 
-/** Takes in what an instance of the type measures of its memory. */
+/** Learns from the memory that an instance of the type measures. */
 export function learnMemory(
   learned: Learned,
   { entries, bytes }: Holding,
@@ -70,11 +71,11 @@ export function learnMemory(
   learnFrom(learned.memory, held, share, BOUNDS);
 }
 
-/** In the order of `Footprint`. Rows may be packed, but being short of memory costs more than having too much. */
+/** In the order of `Footprint`. Rows may be compressed, but a shortage of memory costs more than spare memory. */
 const BOUNDS: readonly Bounds[] = [
   { prior: BARE.base, least: 0, most: 0.3, deviation: 0.1 },
   { prior: BARE.entry, least: 0, most: 2_048, deviation: 256 },
   { prior: BARE.byte, least: 0.5, most: 8, deviation: 1 },
 ];
-/** A limit is given in round numbers on one side and to the byte on the other. */
+/** Tolerance: the memory limit is a round number on one side and exact to the byte on the other. */
 const SAME_WITHIN = 0.1;

@@ -1,8 +1,9 @@
-// Look-up work: how far one look-up reaches in a store, on average: the places that it looks at, one in a key-value store and each
-// node that it visits in a trie, and the subscriptions that it finds, its fan-out. Tries say both in their metrics.
+// Look-up work: the average work of one look-up in a store: the places that it visits (one in a key-value store, each
+// visited node in a trie), and the subscriptions that it finds (its fan-out). Tries report both in their metrics.
 //
-//   W1. A trie is believed a step at a time: one absurd measurement changes little.
-//   W2. A trie that has said nothing is taken to be as the others are on average; where none has, as the settings say.
+//   W1. The figure of a trie changes in limited steps, so that one absurd measurement changes little.
+//   W2. A trie that has reported nothing gets the average of the others; when none has reported, the value of the
+//       settings.
 
 import type { ShardId } from '../../../schemas/ids.ts';
 import type { DatastoreMetrics, StoreKind } from '../../../schemas/records.ts';
@@ -10,24 +11,24 @@ import type { CostCoefficients } from '../settings.ts';
 
 export interface LookupWork {
   readonly nodes: number;
-  /** 0 where nobody says. */
+  /** 0 where it is not reported. */
   readonly matches: number;
 }
 
-/** A store, with what it has said; absent when it has said nothing. */
+/** A store, with what it has reported; absent when it has reported nothing. */
 export interface MeasuredStore {
   readonly id: ShardId;
   readonly storeKind: StoreKind;
   readonly reach?: LookupWork | undefined;
 }
 
-/** Where no store has said. */
+/** Used while no store has reported any. */
 export const usualLookupWork = (kind: StoreKind, settings: CostCoefficients): LookupWork => ({
   nodes: kind === 'TRIE' ? settings.nodesPerWildcardLookup : 1,
   matches: 0,
 });
 
-/** What a trie says now, no further than a step from what it said before (W1); `undefined` when it says nothing. */
+/** What a trie reports now, at most one step from its earlier figure (W1); `undefined` when it reports nothing. */
 export function measuredLookupWork(
   before: LookupWork | undefined,
   { nodesPerLookup, matchesPerLookup }: Pick<DatastoreMetrics, 'nodesPerLookup' | 'matchesPerLookup'>,
@@ -36,13 +37,13 @@ export function measuredLookupWork(
   if (!(nodesPerLookup > 0)) return undefined;
   const from = before ?? usualLookupWork('TRIE', settings);
   const nodes = stepped(from.nodes, nodesPerLookup, from.nodes);
-  // What is found has no size of its own at first: a step is then one of what is visited.
+  // While the fan-out is still 0, its step is taken from the visited places.
   const matches =
     matchesPerLookup >= 0 ? stepped(from.matches, matchesPerLookup, Math.max(from.matches, from.nodes)) : 0;
   return { nodes, matches };
 }
 
-/** Of what was said before, by one measurement. */
+/** Largest step by one measurement, as a share of the earlier figure. */
 const STEP = 0.1;
 /** Above any trie's. */
 const LOOKUP_WORK_MAX = 1e6;
@@ -50,7 +51,7 @@ const LOOKUP_WORK_MAX = 1e6;
 const stepped = (before: number, said: number, size: number): number =>
   Math.min(Math.max(Math.min(said, LOOKUP_WORK_MAX), before - size * STEP), before + size * STEP);
 
-/** By shard, each with what is known of it or of its like (W2). */
+/** By shard, each with its own figure or the average of the others (W2). */
 export function lookupWorkByShard(
   shards: Iterable<MeasuredStore>,
   settings: CostCoefficients,

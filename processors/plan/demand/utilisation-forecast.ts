@@ -1,4 +1,4 @@
-// Utilisation forecast: how full a shard gets over the horizon, with what is on it and with a slice more.
+// Utilisation forecast: how full a shard gets over the horizon, with its present slices and with one more.
 //
 //   F1. The load of a shard in a bucket is sum(median) + sqrt((1-r) sum(spread^2) + r sum(spread)^2), with r the
 //       correlation of forecast errors: spreads neither simply add up nor cancel out. It never falls when a slice comes.
@@ -10,31 +10,31 @@ import type { PlanSettings } from '../settings.ts';
 import type { Flow, Load } from './demand.ts';
 import { baseShare, type Footprint, takenShare } from './footprint.ts';
 
-/** What the flows of some slices are together over the horizon (F1). */
+/** The sum of the flows of several slices over the horizon (F1). */
 export interface FlowSum {
   readonly median: Float64Array;
   readonly spread: Float64Array;
   readonly spreadSquares: Float64Array;
 }
 
-/** With what of them is there now. */
+/** The present amount of the flow included. */
 export interface TimedSum extends FlowSum {
   now: number;
 }
 
-/** What is on a shard together, bucket by bucket. */
+/** Everything on a shard together, bucket by bucket. */
 export interface ShardLoad extends FlowSum {
   type: DatastoreType;
-  /** What comes with the operations; absent where no type of the catalogue limits it. */
+  /** Clients and bytes that come with the operations; absent where no type of the catalogue limits them. */
   readonly flows: Readonly<Record<Flowing, TimedSum | undefined>>;
   nowPerSecond: number;
   entries: number;
   bytes: number;
-  /** By how much its store is hotter than the load on it explains. */
+  /** How many times busier its store is than its load explains. */
   calibration: number;
 }
 
-/** What a slice more brings. */
+/** What one more slice adds. */
 export interface SliceLoad {
   readonly load: Load;
   readonly entries: number;
@@ -42,13 +42,13 @@ export interface SliceLoad {
 }
 
 export interface UtilisationForecast {
-  /** The highest of all dimensions and buckets; 1 is full. */
+  /** The highest utilisation of all dimensions and buckets; 1 is full. */
   readonly utilisation: number;
   readonly peakPerSecond: number;
   readonly peakStep: number;
   /** The first bucket above safe utilisation; -1 for none. */
   readonly crossingStep: number;
-  /** What is fullest at the peak. */
+  /** The fullest dimension at the peak. */
   readonly dimension: 'operations' | 'entries' | 'memory' | 'storage' | Flowing;
 }
 
@@ -126,7 +126,7 @@ function courseOf(
   return { peak, peakStep, crossingStep };
 }
 
-/** No more than the utilisation with the slice, from the bucket alone that is the peak without it. */
+/** A lower bound of the utilisation with the slice, from the peak bucket alone. */
 export function utilisationAtLeast(
   shard: Readonly<ShardLoad>,
   utilisation: UtilisationForecast,
@@ -158,10 +158,10 @@ export function riskAt(
 
 /** The least distance of median and upper quantile, in logarithms: no load is known better than that. */
 const SPREAD_MIN = 0.02;
-/** Operations per second, clients or bytes per second that are as good as none, so that a median of nothing has a risk too. */
+/** Amounts below this (operations/s, clients, bytes/s) count as none, so that a median of 0 still has a risk. */
 const FEW = 1;
 
-/** What spreads come to together, by their sum and the sum of their squares (F1). */
+/** The spread of a sum, from the sum of spreads and the sum of their squares (F1). */
 export const spreadOf = (sum: number, squares: number, r: number): number =>
   Math.sqrt(Math.max(0, (1 - r) * squares + r * sum * sum));
 

@@ -1,12 +1,13 @@
-// Balance: shards of a kind are kept about as full as each other by what they are usually asked for, that is by the median
-// of the forecast on average over the horizon. Against peaks there are reliefs (placement.ts).
+// Balance: keeps the shards of a kind about equally full by their usual load, that is the median of the forecast
+// averaged over the horizon. Peaks are answered by reliefs (placement.ts).
 //
 //   L1. Nothing here is urgent: churn, cool-down and cost hold all of it back.
-//   L2. A topic that is and stays much of its shard becomes a slice of its own before anybody has to move it: later it
-//       takes much load along with few keys. One that only will be is left alone until it is.
-//   L3. A slice goes only where it stays: the target remains well below the shard that it has left, and below what slices
-//       are placed up to.
-//   L4. A shard that this plan could do without is filled with nothing: it would only be emptied again.
+//   L2. A topic that is a large part of its shard, and stays so, becomes a slice of its own before it has to be moved:
+//       moving it later takes much load with few keys. A topic that is only forecast to grow is left alone until it
+//       has.
+//   L3. A slice moves only where it can stay: the target remains well below the shard that it leaves, and below the
+//       limit for placement.
+//   L4. Nothing is moved to a shard that this plan could do without: it would only be emptied again.
 
 import type { StoreKind } from '../../../schemas/records.ts';
 import { pinSlice } from '../../../state/keys.ts';
@@ -19,9 +20,9 @@ import { carvedOut } from './splits.ts';
 import { COLD_SHARE } from './upkeep.ts';
 
 const HOUR_MS = 3_600_000;
-/** Of its shard; twice what would send it home again. */
+/** Share of its shard; twice the share below which it would go home again. */
 const PIN_SHARE = 2 * COLD_SHARE;
-/** The shard that was hottest may end so far below the mean, as a share of what it was above it. */
+/** How far below the mean the hottest shard may end, as a share of how far it was above. */
 const OVERSHOOT = 0.2;
 /** The target ends below this share of what the hottest shard was at (L3). */
 const WELL_BELOW = 0.9;
@@ -47,7 +48,7 @@ export function* balancing(cluster: ClusterModel, kind: StoreKind, spare?: Clust
   const { balanceAbove, balanceGap } = cluster.settings;
   const excess = hottest.share - mean;
   if (hottest.share < balanceAbove || excess < balanceGap * mean) return;
-  const why = `${hottest.shard.id} is usually at ${percent(hottest.share)} while the mean is ${percent(mean)}`;
+  const why = `${hottest.shard.id} is usually ${percent(hottest.share)} full, while the mean of its kind is ${percent(mean)}`;
   const most = excess * (1 + OVERSHOOT);
   yield* moves(cluster, loads, most, why);
 }
@@ -61,7 +62,7 @@ function* pins(cluster: ClusterModel, shards: readonly ClusterShard[]): Generato
     const share = leastShare(shard, load);
     if (share < PIN_SHARE) continue;
     const after = carvedOut(slice, pinSlice(filter), load);
-    const reason = `${filter} fills at least ${percent(share)} of ${shard.id} over the horizon, and gets a slice of its own.`;
+    const reason = `${filter} fills at least ${percent(share)} of ${shard.id} over the horizon, so it gets a slice of its own.`;
     yield {
       ...factsOf(cluster, shard, share, reason),
       kind: 'SPLIT',
@@ -117,14 +118,14 @@ function coolest(cluster: ClusterModel, loads: readonly Usual[], slice: PlannedS
   return undefined;
 }
 
-/** What the load fills of the shard on average over the horizon, by the median of the forecast. */
+/** Share of the shard that the load fills on average over the horizon, by the median of the forecast. */
 function usualShare(shard: ClusterShard, { median }: { readonly median: Float32Array | Float64Array }): number {
   let sum = 0;
   for (const perSecond of median) sum += perSecond;
   return ((sum / median.length) * shard.calibration) / shard.type.operationsPerSecond;
 }
 
-/** What the load fills of the shard at the least, now and over half the horizon, by the median of the forecast. */
+/** Least share of the shard that the load fills, now and over half the horizon, by the median of the forecast. */
 const leastShare = (shard: ClusterShard, { now, median }: Load): number =>
   (Math.min(now, ...median.subarray(0, Math.ceil(median.length / 2))) * shard.calibration) /
   shard.type.operationsPerSecond;

@@ -1,5 +1,6 @@
-// Placement: local search from today's assignment. For one shard in trouble, the actions that would relieve it, best
-// first: benefit per churn (Slicer, OSDI 2016), and what moves nothing before what buys something.
+// Placement: local search from the present assignment. For one shard that is short of capacity, it lists the actions
+// that would relieve it, best first: by benefit per churn (Slicer, OSDI 2016), and actions with existing shards before
+// purchases.
 
 import { type Action, type Facts, factsOfTrouble } from '../cluster/actions.ts';
 import { typesOfKind } from '../cluster/catalog.ts';
@@ -13,11 +14,14 @@ import { utilisationAtLeast } from '../demand/utilisation-forecast.ts';
 import { ALTERNATIVES_MAX, insteadOf, keeping, movingInstead, purchases } from './purchases.ts';
 import { halfOf, splitOf } from './splits.ts';
 
-/** Slices of one shard that are looked at for one relief: the best few by benefit per churn. */
+/** Slices of one shard considered for one relief: the best few by benefit per churn. */
 const CANDIDATES_MAX = 24;
-/** A slice that fills more of a shard than this is split before it is moved: whole, it would only take its problem along. */
+/**
+ * A slice that fills more of a shard than this is split before it is moved: moved whole, it would take the shortage
+ * along.
+ */
 const BIG_SHARE = 0.4;
-/** What would relieve the shard, best first. */
+/** The actions that would relieve the shard, best first. */
 export function* reliefs(cluster: ClusterModel, shard: ClusterShard, trouble: Trouble): Generator<Action> {
   const facts = factsOfTrouble(trouble, shard);
   const why = troubleText(trouble, shard, cluster.snapshot.now);
@@ -30,7 +34,7 @@ export function* reliefs(cluster: ClusterModel, shard: ClusterShard, trouble: Tr
   const half = isBig && split === undefined ? halfOf(cluster, shard, biggest, trouble) : undefined;
   const offers = purchases(cluster, shard, trouble, ranked, half, facts, why);
 
-  // A resize and moves to where there is room are compared in money.
+  // A resize is compared in dollars with moves to shards that have room.
   const resize = offers.find(({ kind }) => kind === 'RESIZE');
   const moving = movingDollars(cluster, shard, trouble, ranked);
   if (resize !== undefined && totalOf(resize.cost) < moving && ranked.some((slice) => roomiest(cluster, shard, slice)))
@@ -45,18 +49,18 @@ export function* reliefs(cluster: ClusterModel, shard: ClusterShard, trouble: Tr
     yield moveAction(cluster, slice, target, { ...facts, alternatives, reason: `${why}; ${target.id} has room.` });
   }
   if (split !== undefined && hasPlace(cluster, shard)) {
-    const reason = `${why}; ${biggest!.slice} alone is too much to place: ${split.how}.`;
+    const reason = `${why}; ${biggest!.slice} alone is too big for any shard with room: ${split.how}.`;
     yield { ...facts, kind: 'SPLIT', shard: shard.id, ...split, reason, leadTimeMs: 0, dollars: 0 };
   }
   const beside = half && roomiest(cluster, shard, half);
   if (half !== undefined && beside !== undefined) {
-    const reason = `${why}; no type holds ${half.slice} alone, and a replica on ${beside.id} takes half of its look-ups.`;
+    const reason = `${why}; no type can serve ${half.slice} alone, so a replica on ${beside.id} takes half of its look-ups.`;
     yield moveAction(cluster, half, beside, { ...facts, reason }, true);
   }
   yield* offers;
 }
 
-/** Moves or replicates (or, where slice or target is not there yet, waits to) a slice. */
+/** Moves or replicates a slice, or waits to when the slice or the target does not exist yet. */
 export function moveAction(
   cluster: ClusterModel,
   slice: PlannedSlice,
@@ -81,7 +85,10 @@ export function moveAction(
   };
 }
 
-/** The shard of the same kind that is least full with the slice on it, if it may take it; one that is ready before one that is not. */
+/**
+ * The shard of the same kind that is least full with the slice on it, if it may take it; ready shards come before
+ * others.
+ */
 export function roomiest(
   cluster: ClusterModel,
   from: ClusterShard,
@@ -105,14 +112,14 @@ export function roomiest(
   return best;
 }
 
-/** Free slices first by what they relieve for each key moved; those that rest come last. */
+/** Free slices first, by relief for each key moved; slices in their cool-down come last. */
 function rankedSlices(cluster: ClusterModel, shard: ClusterShard, trouble: Trouble): PlannedSlice[] {
   const { now } = cluster.snapshot;
   return [...shard.slices.values()]
     .map((slice) => {
       const relief = Math.min(cluster.rooms.shareOf(shard, slice, trouble.dimension), Math.max(trouble.excess, 0.01));
       const churn = (slice.entries + 1) / (shard.entries + shard.slices.size);
-      // Where keys are few, churn is a bad guide: a tenth of a shard is added, so that relief decides.
+      // Among slices with few keys churn says little: a tenth of a shard is added to it, so that relief decides.
       return { slice, relief, score: relief / (churn + 0.1) - (slice.coolUntil > now ? 1000 : 0) };
     })
     .filter(({ relief }) => relief > 0.001)
@@ -133,7 +140,9 @@ function biggestSlice(cluster: ClusterModel, shard: ClusterShard, trouble: Troub
   return biggest;
 }
 
-/** A split is of use only when its parts, or parts of them, can then go somewhere: to room there is, or room to be bought. */
+/**
+ * A split helps only when its parts, or parts of them, can then move: to existing room, or to room that can be bought.
+ */
 function hasPlace(cluster: ClusterModel, shard: ClusterShard): boolean {
   for (const other of cluster.shards.values()) {
     if (other.id === shard.id || other.kind !== shard.kind || other.resizing) continue;
@@ -144,10 +153,13 @@ function hasPlace(cluster: ClusterModel, shard: ClusterShard): boolean {
   );
 }
 
-/** A shard filled to less than this share of what may be placed on it has room worth splitting for. */
+/** A shard filled to less than this share of its limit for placement has room that is worth a split. */
 const ROOM_SHARE = 0.75;
 
-/** What it costs to move slices until the trouble is over, were there room for all of them, with the overload meanwhile. */
+/**
+ * What it would cost to move slices until the shortage is over, if there were room for all of them, overload meanwhile
+ * included.
+ */
 function movingDollars(
   cluster: ClusterModel,
   shard: ClusterShard,

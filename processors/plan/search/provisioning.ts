@@ -1,16 +1,17 @@
-// Provisioning: how many shards of one kind to have, when what is ordered serves, and what is removed stops serving, a lead
-// time later. The load to come is known by its quantiles. A shard that serves or is ordered costs 1 in every row; a row
-// with more load than its shards carry costs the shortage price. Each plan is a dynamic programme over the number of
-// shards in the rows to come, of which only the first step is taken (as P-Store plans its moves: Taft et al., SIGMOD
-// 2018). A row costs, with n shards in it and m in the row before,
+// Provisioning: how many shards of one kind to have, when both an order and a removal take effect a lead time later.
+// The load to come is known by its quantiles. A shard that serves or is ordered costs 1 in every row; a row with more
+// load than its shards carry costs the shortage price. Each plan is a dynamic programme over the number of shards in
+// the rows to come, of which only the first step is taken (as P-Store plans its moves: Taft et al., SIGMOD 2018). A row
+// costs, with n shards in it and m in the row before,
 //
 //   n + orderRows * max(0, n - m) + price * P(load > n * capacity)
 //
-// for what is ordered is paid a lead time before it serves, beside what it costs once. So what will be needed again within
-// that time is kept, and a row's best number, on its own, is the newsvendor's (Arrow, Harris and Marschak, 1951).
+// because an ordered shard is paid for a lead time before it serves, in addition to its one-off cost. So a shard that
+// will be needed again within that time is kept, and the best number for a single row is that of the newsvendor (Arrow,
+// Harris and Marschak, 1951).
 //
 //   V1. There is at least one shard.
-//   V2. Nothing is removed while something is ordered.
+//   V2. Nothing is removed while an order is open.
 //   V3. Shards are removed when several plans in a row could do without them.
 //   V4. A plan at a higher price never has fewer shards; among numbers that cost the same it has the smallest.
 
@@ -21,11 +22,11 @@ export interface ShardCount {
   readonly serving: number;
   /** Ordered and not serving yet. */
   readonly ordered: number;
-  /** Serving still, and to be removed. */
+  /** Still serving, to be removed. */
   readonly removing: number;
 }
 
-/** The load in the rows to come, from the one on in which what is decided now takes effect. */
+/** The load in the coming rows, starting with the one in which the present decision takes effect. */
 export interface DemandQuantiles {
   /** Of each quantile, ascending, from above 0 to below 1. */
   readonly levels: readonly number[];
@@ -33,7 +34,7 @@ export interface DemandQuantiles {
   readonly quantiles: Float64Array;
 }
 
-/** What is weighed: money against shortage. */
+/** How money is weighed against shortage. */
 export type PlanPolicy = 'balanced' | 'cautious';
 
 /**
@@ -45,37 +46,40 @@ export type PlanPolicy = 'balanced' | 'cautious';
 export const SHORTAGE_RATIOS: Readonly<Record<PlanPolicy, number>> = { balanced: 31, cautious: 350 };
 
 export interface ShardTerms {
-  /** Load that one shard carries. */
+  /** The load that one shard carries. */
   readonly capacity: number;
-  /** What ordering a shard costs, in what it costs in a row: the rows until it serves, and what is paid once. */
+  /** Cost of ordering a shard, in units of its cost for one row: the rows until it serves, and the one-off cost. */
   readonly orderRows: number;
-  /** What a row with too few shards costs, in what a shard costs in a row; above 1. */
+  /** Cost of a row with too few shards, in units of the cost of one shard for one row; above 1. */
   readonly shortagePrice: number;
 }
 
 export interface ShardPlan {
-  /** To have in the first row of the demand. */
+  /** Shards to have in the first row of the demand. */
   readonly shards: number;
-  /** What that saves over the demand, beside keeping what was decided, in what a shard costs in a row. */
+  /**
+   * What that saves over all rows, compared with keeping the decided number, in units of the cost of one shard for one
+   * row.
+   */
   readonly saves: number;
 }
 
-/** Loads below this share of a shard are as good as none. */
+/** Loads below this share of a shard count as none. */
 const FEW = 0.05;
-/** No plan has more: a forecast that asks for them is wrong. */
+/** No plan has more: a forecast that asks for more is wrong. */
 const SHARDS_MAX = 4096;
-/** Costs that differ by less are the same but for rounding. */
+/** Costs that differ by less are equal within rounding. */
 const TIE = 1e-9;
 
-/** Rows that the demand should have: what lies farther ahead changes no first step by much. */
+/** Rows that the demand should have: later rows hardly change the first step. */
 export const rowsNeeded = (orderRows: number): number => Math.ceil(3 * orderRows);
 
-/** Shards that serve now or will, after all that was decided; in shards or in what they carry. */
+/** Shards that serve, or will after everything decided so far; as a number of shards or as the load that they carry. */
 export const shardsDecided = ({ serving, ordered, removing }: ShardCount): number => serving + ordered - removing;
 
 /**
- * How many more shards to order now, or to remove when below 0: by the numbers of the last plans, the newest last, of
- * which `agreeing` must be able to do without what is removed.
+ * How many shards to order now, or to remove when below 0. `plans` are the numbers of the last plans, the newest last;
+ * the last `agreeing` of them must be able to do without a shard before it is removed.
  */
 export function shardChange(plans: readonly number[], agreeing: number, shards: ShardCount): number {
   const decided = shardsDecided(shards);
@@ -92,7 +96,7 @@ export function planShards(demand: DemandQuantiles, terms: ShardTerms, decided: 
   // Beyond the load that is exceeded with the probability 1 / price, not even a shard for a single row pays.
   const highest = Math.max(...risks.map((risk) => risk.loadAt(1 / shortagePrice)));
   const most = Math.max(1, decided, Math.min(SHARDS_MAX, Math.ceil(highest / capacity)));
-  // By the number of shards in the row in hand, less 1: what it and those behind it cost.
+  // Indexed by the number of shards in the current row, less 1: the cost of that row and all later ones.
   const costs = new Float64Array(most);
   for (let row = risks.length - 1; ; row--) {
     for (let n = 0; n < most; n++) costs[n]! += n + 1 + shortagePrice * risks[row]!.above((n + 1) * capacity);
@@ -121,7 +125,7 @@ function cheapest(costs: Float64Array, decided: number, orderRows: number): Shar
   return { shards: best + 1, saves: costs[decided - 1]! - least };
 }
 
-/** From costs by the number in a row to the least costs by the number in the row before it, in place. */
+/** Turns costs by the number in a row into the least costs by the number in the row before, in place. */
 function stepBack(costs: Float64Array, orderRows: number): void {
   const after = costs.slice();
   let least = Number.POSITIVE_INFINITY;

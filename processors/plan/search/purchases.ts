@@ -1,5 +1,5 @@
-// Purchases: capacity to be bought for one shard in trouble: another shard, or a bigger type for this one, with all that
-// either costs.
+// Purchases: capacity to buy for one shard that is short of it: another shard, or a bigger type for this one, each with
+// its full cost.
 
 import type { Alternative } from '../../../schemas/records.ts';
 import type { Action, Facts, factsOfTrouble } from '../cluster/actions.ts';
@@ -11,18 +11,18 @@ import { allocationCost, type Cost, outlayOf, resizeCost, runningDollarsPerHour,
 import { expectedOverloadDollars, type Trouble } from '../demand/capacity.ts';
 import { shardNumbered } from '../stage/rows.ts';
 
-/** Something to buy, and all that it costs. */
+/** Something to buy, with its full cost. */
 export type Offer = Action & { readonly kind: 'ALLOCATE' | 'RESIZE'; readonly cost: Cost };
 
 interface Candidate {
   readonly offer: Offer;
-  /** It ends the trouble by itself. */
+  /** True when it ends the shortage by itself. */
   readonly isEnough: boolean;
 }
 
 /**
- * Capacity that is bought: another shard, or a bigger type for this one; what ends the trouble before what does not, then
- * the cheapest first, each naming the others.
+ * Capacity to buy: another shard, or a bigger type for this one. Offers that end the shortage come first, then the
+ * cheapest; each names the others as alternatives.
  */
 export function purchases(
   cluster: ClusterModel,
@@ -35,7 +35,7 @@ export function purchases(
 ): Offer[] {
   const { snapshot } = cluster;
   const candidates: Candidate[] = [];
-  // A slice that fits nowhere is no reason to buy a shard: it must fit the new one.
+  // A shard is bought only when some slice fits on it.
   const movable = shard.slices.size > 1 ? ranked : [];
   const placed = half === undefined ? movable : [...movable, half];
   for (const type of typesOfKind(snapshot.catalog, shard.kind)) {
@@ -50,7 +50,7 @@ export function purchases(
           shard: shardNumbered(cluster.nextShard),
           storeKind: shard.kind,
           type,
-          reason: `${why}, and no shard has room for what must go.`,
+          reason: `${why}, and no shard has room for what must move away.`,
         },
       });
     const bigger =
@@ -78,7 +78,7 @@ export function purchases(
   return candidates.map(({ offer }) => ({ ...offer, alternatives: alternativesTo(offer, candidates, trouble) }));
 }
 
-/** Whether the slices that an empty shard of the type could take are all that is too much. */
+/** Whether the slices that fit on an empty shard of the type cover the whole excess. */
 function relievedBy(
   cluster: ClusterModel,
   shard: ClusterShard,
@@ -95,7 +95,9 @@ function relievedBy(
 
 type Price = Pick<Facts, 'leadTimeMs' | 'dollars' | 'dollarsPerHour'> & { readonly cost: Cost };
 
-/** As many shards of the type as take what is too much, which moves to them; the first slice is there after the lead time. */
+/**
+ * As many shards of the type as the excess needs, with the moves to them; the first slice arrives after the lead time.
+ */
 function allocationOf(
   cluster: ClusterModel,
   shard: ClusterShard,
@@ -141,14 +143,14 @@ export const keeping = (trouble: Trouble): Alternative => ({
 export const movingInstead = (dollars: number): Alternative => ({
   what: 'MOVE',
   dollars,
-  whyNot: 'to copy what must go costs more than a bigger type',
+  whyNot: 'copying what must move away costs more than a bigger type',
 });
 
-/** An offer beside one of so many dollars. */
+/** An offer as an alternative to one that costs `dollars`. */
 export const insteadOf = ({ kind, type, cost }: Offer, dollars: number): Alternative => ({
   what: `${kind} ${type.name}`,
   dollars: totalOf(cost),
-  whyNot: totalOf(cost) >= dollars ? 'it costs more over the horizon' : 'it was refused by another constraint',
+  whyNot: totalOf(cost) >= dollars ? 'it costs more over the horizon' : 'another constraint refused it',
 });
 
 function alternativesTo(chosen: Offer, candidates: readonly Candidate[], trouble: Trouble): readonly Alternative[] {
@@ -162,5 +164,5 @@ function alternativesTo(chosen: Offer, candidates: readonly Candidate[], trouble
   return [keeping(trouble), ...others].slice(0, ALTERNATIVES_MAX);
 }
 
-/** As many as an operator reads. */
+/** Alternatives shown: as many as an operator reads. */
 export const ALTERNATIVES_MAX = 6;

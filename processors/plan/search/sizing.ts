@@ -1,12 +1,12 @@
-// Sizing: which type a shard should be on, by what each would cost over the horizon: running, the shortage that its load makes
-// probable, and the change itself. As Autopilot (Rzadca et al., EuroSys 2020) weighs limits that are too low, too high and
-// changed, but with prices for weights.
+// Sizing: the type that a shard should use, by the cost of each over the horizon: running, the shortage to be expected
+// with its load, and the change itself. It follows Autopilot (Rzadca et al., EuroSys 2020), which weighs limits that
+// are too low, too high or changed, with prices in place of its weights.
 //
-//   Z1. A bigger type is a relief of a shard in trouble, at once (placement.ts). Here shards get smaller, and only after
-//       several plans in a row: to have too little costs more than to have too much.
-//   Z2. A change to a smaller type is paid for twice, with the way back, and leaves the shard as full as slices are
-//       placed, at most.
-//   Z3. What a shard gives up, the plans of the whole kind can do without (fleet.ts).
+//   Z1. A bigger type is a relief, and taken at once (placement.ts). Here shards only get smaller, and only after
+//       several plans in a row agree: too little capacity costs more than too much.
+//   Z2. A change to a smaller type is charged twice, for the way back too, and leaves the shard no fuller than the
+//       limit for placement.
+//   Z3. A shard gives up only what the plans for its whole kind can do without (fleet.ts).
 
 import type { ShardId } from '../../../schemas/ids.ts';
 import type { StoreKind } from '../../../schemas/records.ts';
@@ -21,7 +21,7 @@ import { Risk } from '../demand/risk.ts';
 import { spreadOf } from '../demand/utilisation-forecast.ts';
 import { SHORTAGE_RATIOS } from './provisioning.ts';
 
-/** The shard to put on a smaller type, when there is one; notes in `roomy` which shards a smaller type would serve. */
+/** The shard to put on a smaller type, if any; adds to `roomy` every shard that a smaller type would serve. */
 export function* smallerTypes(
   cluster: ClusterModel,
   kind: StoreKind,
@@ -47,7 +47,7 @@ export function* smallerTypes(
       ...calmFacts(
         cluster,
         shard,
-        `${type.name} has been enough for ${shard.id} in ${shard.roomyPlans} plans: $${best.dollars.toFixed(2)} over the horizon, with the change and the way back, beside $${keep.toFixed(2)} on ${shard.type.name}.`,
+        `${shard.roomyPlans} plans in a row found ${type.name} enough for ${shard.id}: $${best.dollars.toFixed(2)} over the horizon, with the change and the way back, instead of $${keep.toFixed(2)} on ${shard.type.name}.`,
       ),
       kind: 'RESIZE',
       shard: shard.id,
@@ -62,7 +62,7 @@ export function* smallerTypes(
   }
 }
 
-/** Running, and the shortage that the load makes probable, over the horizon. */
+/** Running costs and the expected cost of shortage over the horizon. */
 export function sizeDollars(cluster: ClusterModel, shard: ClusterShard, type: DatastoreType): number {
   const { settings } = cluster;
   const { horizonMs, horizonSteps: steps, errorCorrelation: r, safeUtilisation, upperQuantile, policy } = settings;
@@ -77,21 +77,21 @@ export function sizeDollars(cluster: ClusterModel, shard: ClusterShard, type: Da
   return hours * (runningOn(shard, type) + short * SHORTAGE_RATIOS[policy] * runningOn(shard, shard.type));
 }
 
-/** Instance and requests, for an hour at the mean of the horizon. */
+/** Instance and requests, for an hour at the mean load of the horizon. */
 const runningOn = (shard: ClusterShard, type: DatastoreType): number =>
   runningDollarsPerHour(type, cargoOfShard(shard, 1).perSecond);
 
-/** The change alone: what it saves in running is in `sizeDollars`. */
+/** The change alone; savings in running costs are in `sizeDollars`. */
 function changeDollars({ settings, snapshot }: ClusterModel, shard: ClusterShard, type: DatastoreType): number {
   const moveMs = moveLeadMs(shard.bytes, snapshot.measured, settings);
   return outlayOf({ ...resizeCost(cargoOfShard(shard, 1), shard.type, type, { moveMs, settings }), running: 0 });
 }
 
 const HOUR_MS = 3_600_000;
-/** Loads below this share of a shard are as good as none (provisioning.ts). */
+/** Loads below this share of a shard count as none (provisioning.ts). */
 const FEW = 0.05;
 
-/** Cheaper types that would hold what is on the shard (Z2). */
+/** Cheaper types that would hold everything on the shard (Z2). */
 const smallerThan = (cluster: ClusterModel, shard: ClusterShard): DatastoreType[] =>
   typesOfKind(cluster.snapshot.catalog, shard.kind).filter(
     (type) =>

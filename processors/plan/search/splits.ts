@@ -1,6 +1,6 @@
-// Splits: how a slice that is too much for its shard is made smaller. Carved: a hot topic or heavy group gets a slice of its
-// own. Halved: a hash range by one more bit. What cannot be cut is spread by client when its clients are too many for any
-// instance, or shared with a replica when its look-ups are.
+// Splits: how a slice that is too big for its shard is made smaller. Carved: a hot topic or heavy group gets a slice of
+// its own. Halved: a hash range is divided by one more bit. A single topic that cannot be divided is spread by client
+// when it has too many clients for any instance, or gets a replica when it has too many look-ups.
 
 import type { SliceKey } from '../../../schemas/ids.ts';
 import { hashSlice, isTrieSlice, parseSlice, pinSlice, spreadSlices } from '../../../state/keys.ts';
@@ -14,9 +14,9 @@ import { addLoad, halfLoad, type Load, lookupShare, peakOf, peakOfFlow, scaledLo
 const HEAVY_SHARE = 0.4;
 /** Bits of the second hash that a slice may use; deeper slices hold single topics, which are pinned instead. */
 const BITS_MAX = 24;
-/** A PUBLISH that asks more slices than this is dearer than an overload. */
+/** A PUBLISH that asks more slices than this costs more than an overload. */
 const PARTS_MAX = 16;
-/** Parts that are so many times as large must still fit an instance. */
+/** A part must still fit an instance when it has grown by this factor. */
 const PART_GROWTH = 1.5;
 
 export interface Split {
@@ -25,7 +25,10 @@ export interface Split {
   readonly how: string;
 }
 
-/** A slice without what is carved out of it, and that as a slice of its own; how many entries it has is not known yet. */
+/**
+ * A slice less what is carved out of it, and the carved part as a slice of its own, whose number of entries is not
+ * known yet.
+ */
 export function carvedOut(slice: PlannedSlice, key: SliceKey, load: Load): readonly [PlannedSlice, PlannedSlice] {
   const rest = scaledLoad(slice.load, 1);
   addLoad(rest, load, -1);
@@ -106,13 +109,16 @@ function spreadOf(cluster: ClusterModel, shard: ClusterShard, slice: PlannedSlic
   return undefined;
 }
 
-/** The cheapest type whose instance can hold the slice alone. */
+/** The cheapest type of which one instance can hold the slice alone. */
 const holderOf = (cluster: ClusterModel, shard: ClusterShard, slice: PlannedSlice): DatastoreType | undefined =>
   typesOfKind(cluster.snapshot.catalog, shard.kind).find(
     (type) => !cluster.snapshot.avoided.has(type.name) && cluster.rooms.fitsEmpty(type, slice, shard.calibration),
   );
 
-/** The half that a replica would take of the look-ups that are too many for any instance; `undefined` when that is no help. */
+/**
+ * The half of the slice's look-ups that a replica would take, when they are too many for any instance; `undefined` when
+ * that would not help.
+ */
 export function halfOf(
   cluster: ClusterModel,
   shard: ClusterShard,
@@ -125,7 +131,7 @@ export function halfOf(
   return holderOf(cluster, shard, half) === undefined ? undefined : half;
 }
 
-/** Of this slice, and not carved out earlier in this plan. */
+/** Belongs to this slice, and was not carved out earlier in this plan. */
 const isStillIn = (
   each: { readonly key: SliceKey; readonly slice: SliceKey },
   slice: PlannedSlice,
@@ -135,7 +141,9 @@ const isStillIn = (
 type Peak = (load: Load) => number;
 const peakOfOperations: Peak = (load) => peakOf(load).perSecond;
 
-/** What slices are compared by: what the shard is short of, where that goes by slices' loads at all. */
+/**
+ * The load that slices are compared by: that of the dimension the shard is short of, where slices have a share in it.
+ */
 const peakIn = (dimension: Trouble['dimension']): Peak =>
   isFlowing(dimension) ? (load) => peakOfFlow(load, dimension) : peakOfOperations;
 

@@ -1,12 +1,13 @@
-// Upkeep: what is done when nothing is in trouble: take home what is cold, give back what is not needed (and balance.ts).
+// Upkeep: what is done while no shard is short: merge cold slices back, give back what is not needed (and balance.ts).
 //
 //   V1. Nothing here is urgent: churn, cool-down and cost hold all of it back.
-//   V2. A shard goes when the fleet's plans agree (fleet.ts) and every slice of it has a place where it stays by the rule
-//       that slices are placed by: what goes is not bought again for the same load.
-//   V3. Nothing goes home to a shard that is being emptied, or that one of the last plans could do without: it would only
-//       have to leave again. Nor does what is emptied go to such a shard while there is room on another.
-//   V4. What is emptied goes where its own are, if there is room: from anywhere else it would go home when it is cold. So
-//       what was carved out of a slice on the same shard goes after that slice, or becomes one with it before.
+//   V2. A shard is removed when the fleet's plans agree (fleet.ts) and each of its slices has another place within the
+//       limit for placement, so that the shard is not bought again for the same load.
+//   V3. No slice goes home to a shard that is being emptied, or that one of the last plans could do without: it would
+//       only have to leave again. Nor do the slices of an emptied shard go to such a shard while another has room.
+//   V4. The slices of an emptied shard go to the shard of the slice that they were carved out of, if there is room:
+//       from anywhere else they would go there later anyway, once cold. So a slice that was carved out of another on
+//       the same shard moves after it, or is merged with it first.
 
 import type { ShardId, SliceKey } from '../../../schemas/ids.ts';
 import type { StoreKind } from '../../../schemas/records.ts';
@@ -25,7 +26,10 @@ const HOUR_MS = 3_600_000;
 export const COLD_SHARE = 0.02;
 const MERGES_MAX = 2;
 
-/** Cold neighbours, and cold parts of a spread topic, become one slice again; cold pins and groups go home, but not to `spare` (V3). */
+/**
+ * Merges cold neighbours, and cold parts of a spread topic, into one slice again; cold pins and groups go home, but not
+ * to `spare` (V3).
+ */
 export function* merging(cluster: ClusterModel, spare: ReadonlySet<ShardId>): Generator<Action> {
   const all = allPlaced(cluster);
   const kin = kinship(cluster, all);
@@ -47,21 +51,21 @@ export function* merging(cluster: ClusterModel, spare: ReadonlySet<ShardId>): Ge
       const { slice: host } = before[0]!;
       if (host.busy || host.coolUntil > cluster.snapshot.now) continue;
     } else if (!before.every(isCold)) continue;
-    // Equals meet where one of them may stay; a guest goes to its host.
+    // Equal parts meet where one of them may stay; a carved-out slice goes to the slice that it came from.
     const first = (isHosted ? undefined : before.find(({ shard }) => !spare.has(shard.id))) ?? before[0]!;
     if (spare.has(first.shard.id) && before.some(({ shard }) => shard !== first.shard)) continue; // V3
     found++;
     const facts = calmFacts(
       cluster,
       one.shard,
-      `${before.map(({ slice }) => slice.slice).join(' and ')} are cold; fewer slices are fewer pointers.`,
+      `${before.map(({ slice }) => slice.slice).join(' and ')} have little load and are merged: fewer slices need fewer pointers.`,
     );
     const apart = before.find(({ shard }) => shard !== first.shard);
     if (apart !== undefined) {
       if (!first.shard.ready || !cluster.rooms.fits(first.shard, apart.slice)) continue;
       yield moveAction(cluster, apart.slice, first.shard, {
         ...facts,
-        reason: `${apart.slice.slice} is cold and goes back to ${first.slice.slice}.`,
+        reason: `${apart.slice.slice} has little load and is moved to be merged with ${first.slice.slice}.`,
         savesDollars: Number.POSITIVE_INFINITY,
       });
       continue;
@@ -91,7 +95,7 @@ export function* merging(cluster: ClusterModel, spare: ReadonlySet<ShardId>): Ge
   }
 }
 
-/** Replicas that are not needed any more, with much room to spare: what is ended is not made again soon. */
+/** Ends replicas that are no longer needed with much room to spare, so that they are not made again soon. */
 export function* unreplicating(cluster: ClusterModel): Generator<Action> {
   const limit = cluster.rooms.placeLimit * ALONE_SHARE;
   for (const { slice: key, shard: id, replica } of cluster.snapshot.slices) {
@@ -101,12 +105,12 @@ export function* unreplicating(cluster: ClusterModel): Generator<Action> {
     const lookups = scaledLoad(slice.load, lookupShare(slice.load), 0, 1);
     const { utilisation } = cluster.rooms.utilisation(shard, { ...slice, entries: 0, bytes: 0, load: lookups });
     if (utilisation > limit) continue;
-    const reason = `${shard.id} is at most ${percent(utilisation)} full when it serves ${slice.slice} alone; its replica on ${slice.replica} goes.`;
+    const reason = `${shard.id} is at most ${percent(utilisation)} full when it serves ${slice.slice} alone, so the replica on ${slice.replica} is removed.`;
     yield { ...calmFacts(cluster, shard, reason), kind: 'UNREPLICATE', slice, leadTimeMs: 0, dollars: 0 };
   }
 }
 
-/** Of what may be placed on a shard, the share to which it is filled at most when it serves a slice alone again. */
+/** A shard may be filled to at most this share of its limit for placement when it serves a slice alone again. */
 const ALONE_SHARE = 0.6;
 
 interface Placed {
@@ -114,7 +118,7 @@ interface Placed {
   readonly shard: ClusterShard;
 }
 
-/** No action of this plan has taken it: `all` is as the plan found it. */
+/** Not taken by an action of this plan; `all` is as the plan found it. */
 const isAsBefore = ({ slice, shard }: Placed): boolean => shard.slices.get(slice.slice) === slice;
 
 function allPlaced(cluster: ClusterModel): Map<SliceKey, Placed> {
@@ -124,16 +128,19 @@ function allPlaced(cluster: ClusterModel): Map<SliceKey, Placed> {
   return all;
 }
 
-/** Slices that may become one. */
+/** Slices that may be merged. */
 interface Family {
-  /** With the slice asked for; a host comes first. */
+  /** Includes the slice asked for; the slice that another was carved out of comes first. */
   readonly before: readonly SliceKey[];
   readonly into: SliceKey;
-  /** The first is what the other was carved out of, and stays. */
+  /** The other slice was carved out of the first one, which stays. */
   readonly isHosted: boolean;
 }
 
-/** What a slice may become one with: its other half, the other parts of a topic, or what it was carved out of. */
+/**
+ * The slices that a slice may be merged with: its other half, the other parts of its topic, or the slice that it was
+ * carved out of.
+ */
 function kinship(cluster: ClusterModel, all: ReadonlyMap<SliceKey, Placed>): (key: SliceKey) => Family | undefined {
   let known: SliceTree | undefined;
   return (key) => {
@@ -168,13 +175,13 @@ function halvesOf({ partition, bits }: Extract<Slice, { kind: 'hash' }>): [of: S
 /** The first half of a hash slice, a pin, the first part of a spread topic, and a group below the whole. */
 const MERGEABLE = /^(c\/\d+\/[01]*0$|t\/|s\/0of|w\/\d+\/.)/;
 
-/** A shard that is not needed, and where those of its slices go that go first. */
+/** A shard that is not needed, and the targets of those of its slices that move first. */
 export interface Leaving {
   readonly shard: ClusterShard;
   readonly homes: readonly (readonly [PlannedSlice, ClusterShard])[];
 }
 
-/** The least needed shard, when its kind has done without what it carries for several plans. */
+/** The least needed shard, when several plans in a row could do without what it carries. */
 export function leavingShard(cluster: ClusterModel, kind: StoreKind, fleet: FleetPlan): Leaving | undefined {
   const shards = cluster.ofKind(kind);
   if (shards.some((shard) => !shard.ready || shard.resizing)) return undefined;
@@ -187,7 +194,10 @@ export function leavingShard(cluster: ClusterModel, kind: StoreKind, fleet: Flee
 
 const NONE: ReadonlySet<ShardId> = new Set();
 
-/** All shards that one of the last plans, or this one, could do without, were the emptiest given back first (V3). */
+/**
+ * All shards that at least one of the last plans, or this one, could do without if the emptiest are given back first
+ * (V3).
+ */
 export function unwantedShards(cluster: ClusterModel, kind: StoreKind, fleet: FleetPlan): ReadonlySet<ShardId> {
   let left = unwantedPerSecond(cluster, kind, fleet);
   const unwanted = new Set<ShardId>();
@@ -205,7 +215,7 @@ export function unwantedShards(cluster: ClusterModel, kind: StoreKind, fleet: Fl
   return unwanted;
 }
 
-/** The emptiest shard that so much surplus could do without. */
+/** The emptiest shard whose capacity is within the surplus. */
 export function spareShard(cluster: ClusterModel, kind: StoreKind, surplusPerSecond: number): ClusterShard | undefined {
   return cluster
     .ofKind(kind)
@@ -214,7 +224,7 @@ export function spareShard(cluster: ClusterModel, kind: StoreKind, surplusPerSec
     .sort((a, b) => a.peak - b.peak || (a.each.id < b.each.id ? 1 : -1))[0]?.each;
 }
 
-/** A replica is ended, not moved: its shard is not emptied before. */
+/** A replica is ended, not moved; until then its shard is not emptied. */
 function isSharing({ slices }: ClusterShard): boolean {
   for (const { replica, isReplica } of slices.values()) if (replica !== undefined || isReplica) return true;
   return false;
@@ -224,7 +234,7 @@ function isSharing({ slices }: ClusterShard): boolean {
 export function* emptying(cluster: ClusterModel, { shard, homes }: Leaving): Generator<Action> {
   const { agreeingPlans, paybackMs } = cluster.settings;
   const facts = {
-    ...calmFacts(cluster, shard, `${agreeingPlans} plans in a row could do without ${shard.id}.`),
+    ...calmFacts(cluster, shard, `${agreeingPlans} plans in a row found that ${shard.id} is not needed.`),
     savesDollars: (shard.type.dollarsPerHour * paybackMs) / HOUR_MS,
   };
   if (shard.slices.size === 0)
@@ -237,12 +247,13 @@ export function* emptying(cluster: ClusterModel, { shard, homes }: Leaving): Gen
       dollarsPerHour: -shard.type.dollarsPerHour,
     };
   for (const [slice, target] of homes)
-    if (!slice.busy) yield moveAction(cluster, slice, target, { ...facts, reason: `${facts.reason} It is emptied.` });
+    if (!slice.busy)
+      yield moveAction(cluster, slice, target, { ...facts, reason: `${facts.reason} Its slices are moved away.` });
 }
 
 /**
- * Where the slices of the shard go that go first, when each could go somewhere, but to `unwanted`, with no other shard
- * getting fuller than slices are placed; `undefined` when one has no place.
+ * Targets of the slices that move first, when every slice of the shard has a target outside `unwanted` and no target
+ * exceeds the limit for placement; `undefined` when some slice has none.
  */
 function homesWithout(
   cluster: ClusterModel,
@@ -284,7 +295,7 @@ function homesWithout(
   return homes;
 }
 
-/** Emptying takes a move for each slice; with more it would never end within a quiet time. */
+/** Emptying takes one move for each slice; with more slices it would not end within a quiet time. */
 const EMPTYING_SLICES_MAX = 256;
 
 const copyOf = (shard: ClusterShard): ClusterShard => ({

@@ -1,9 +1,9 @@
-// Cell time: the planner's event time, as windows and forecasts tell it. How far it has come, state/watermark.ts says, by
-// patience: one partition with a wrong clock does not lead the others away.
+// Cell time: the planner's event time, from windows and forecasts. state/watermark.ts decides how far it has come; it
+// is patient, so that one partition with a wrong clock does not lead the others away.
 //
-//   C1. What comes with a time that is not believed is not believed either.
+//   C1. A record whose time is not believed is not believed either.
 //   C2. The row is written when event time passes a new ten seconds, not for each of its milliseconds.
-//   C3. When it goes back, nothing that was noted at a later time binds any more.
+//   C3. When event time goes back, everything that was noted at a later time is void.
 
 import { type EventTime, eventTime } from '../../../schemas/ids.ts';
 import { MERGED_SOURCES, Watermark, type WatermarkRule } from '../../../state/watermark.ts';
@@ -16,7 +16,7 @@ const RULE: WatermarkRule = { ...MERGED_SOURCES, stepMs: 10_000 }; // C2
 export const NEAR_MS = RULE.nearMs;
 const TIME_MAX = 253_402_300_799_999; // 9999-12-31, as for every input (state/validation.ts).
 
-/** Takes note of the time; false when it is not believed now, and nor should be what came with it (C1). */
+/** Takes in a time; false when it is not believed, and then its record should not be either (C1). */
 export function heardTime(rows: Rows<Row>, cell: CellRow, to: EventTime): boolean {
   if (!(to >= 0 && to <= TIME_MAX)) return false;
   const watermark = watermarkOf(cell);
@@ -25,7 +25,7 @@ export function heardTime(rows: Rows<Row>, cell: CellRow, to: EventTime): boolea
   return verdict === 'near' || verdict === 'restarted';
 }
 
-/** On each tick: whether the time that was not believed is the only one left. */
+/** On each tick: whether the disbelieved time is the only one left, and so becomes the time. */
 export function watchTime(turn: Turn, wallTime: number): void {
   const { cell } = turn;
   if (cell.strayed === undefined) return;
@@ -49,7 +49,7 @@ function watermarkOf({ now, strayed }: CellRow): Watermark {
   return watermark;
 }
 
-/** True when the row is to be written. Of a doubt that goes on, its beginning is. */
+/** True when the row is to be written: of a lasting doubt, the beginning is stored. */
 function keep(cell: CellRow, { time, dissent, dissentTime, dissentSince }: Watermark): boolean {
   const { now, strayed } = cell;
   if (time >= 0) cell.now = eventTime(time);

@@ -1,9 +1,9 @@
-// Intake: forecasts and rates become rows. Everything a forecaster says is checked here (I13), so nothing behind it meets
-// a number that is not finite, not negative and not absurd.
+// Intake: forecasts and rates become rows. Everything that a forecaster publishes is checked here (I13), so all later
+// code sees only finite, non-negative, plausible numbers.
 //
 //   Q1. A forecast with any such number is kept as untrusted: the planner then goes by measurement alone.
-//   Q2. A rate record costs O(1), and marks a row only when it tells the reactive net something that the last forecast
-//       did not bring: thousands of them come in a second when a log is replayed.
+//   Q2. A rate record costs O(1), and changes a row only when the measured rate is well above the last forecast:
+//       thousands of records a second come in when a log is replayed.
 
 import { eventTime } from '../../../schemas/ids.ts';
 import type { Forecast, RateWindow } from '../../../schemas/records.ts';
@@ -22,7 +22,7 @@ import {
   TOP_QUANTILE,
 } from './rows.ts';
 
-/** Above any rate of one series; a forecast beyond it says nothing. */
+/** Above any rate of one series; a forecast beyond it is invalid. */
 export const RATE_MAX_PER_SECOND = 1e9;
 
 /** Takes a forecast into its series' row. */
@@ -34,7 +34,7 @@ export function takeForecast(rows: Rows<Row>, cell: CellRow, settings: PlanSetti
     setCell(rows, cell);
     return;
   }
-  if (madeAt > cell.now) heardTime(rows, cell, madeAt); // An older one is of a series that has fallen silent.
+  if (madeAt > cell.now) heardTime(rows, cell, madeAt); // An older forecast belongs to a series that has fallen silent.
   const key = seriesKey(forecast.series);
   const row = rowOf(rows, 'series', key) ?? { kind: 'series' };
   const coming = seriesForecastOf(forecast, settings);
@@ -51,7 +51,7 @@ export function takeForecast(rows: Rows<Row>, cell: CellRow, settings: PlanSetti
   rows.set(key, row);
 }
 
-/** Takes a window of rates: event time goes on, and a surge is noted (Q2). */
+/** Takes in a window of rates: event time advances, and a surge is noted (Q2). */
 export function takeRates(rows: Rows<Row>, cell: CellRow, window: RateWindow): void {
   const seconds = window.windowMs / 1000;
   const unsubscribes = window.unsubscribes / seconds;
@@ -64,8 +64,8 @@ export function takeRates(rows: Rows<Row>, cell: CellRow, window: RateWindow): v
   const key = surgeKey(window.series);
   const surge = rowOf(rows, 'surge', key);
   if (window.windowStart < (surge?.windowStart ?? 0)) return;
-  // Windows of one series come from several partitions only for groups, which every partition's publishes ask. There
-  // are few of them, and they are summed; of all others, a window counts alone when it is above what is known.
+  // Only groups have windows of one series from several partitions, since publishes of every partition ask them. These
+  // are few and are summed; for all other series a single window counts when it is above the known rate.
   const several = window.series.startsWith('w/');
   const same = surge?.windowStart === window.windowStart;
   if (!several && !same) {
@@ -73,7 +73,7 @@ export function takeRates(rows: Rows<Row>, cell: CellRow, window: RateWindow): v
       subscriptions > known(series?.subscriptions) * SURGE_FACTOR + SURGE_FLOOR_PER_SECOND ||
       publishes > known(series?.publishes) * SURGE_FACTOR + SURGE_FLOOR_PER_SECOND;
     if (!isNews) {
-      if (surge !== undefined) rows.delete(key); // The surge is over, or the forecast has caught up with it.
+      if (surge !== undefined) rows.delete(key); // The surge is over, or the forecast now includes it.
       return;
     }
   }
@@ -87,11 +87,11 @@ export function takeRates(rows: Rows<Row>, cell: CellRow, window: RateWindow): v
 }
 
 const TIME_MAX = 253_402_300_799_999; // 9999-12-31, as for every input (state/validation.ts).
-/** News to the reactive net: a fifth above what is known, and at least ten a second, so that small series stay silent. */
+/** A surge: a fifth above the known rate, and at least ten a second, so that small series raise none. */
 const SURGE_FACTOR = 1.2;
 const SURGE_FLOOR_PER_SECOND = 10;
 const isRate = (value: number): boolean => value >= 0 && value <= RATE_MAX_PER_SECOND;
-/** So much of it for each event per second; `undefined` when that cannot be said now. */
+/** Its amount for each event per second; `undefined` while that is not known. */
 const ratioOf = (amount: number, perSecond: number): number | undefined =>
   amount >= 0 && amount <= AMOUNT_MAX && perSecond > 0 ? Math.min(AMOUNT_MAX, rounded(amount / perSecond)) : undefined;
 /** Above any number of clients or bytes per second of one series. */
@@ -112,7 +112,7 @@ function seriesForecastOf(forecast: Forecast, settings: PlanSettings): SeriesFor
     trusted: false,
     distrust,
   });
-  if (!forecast.trusted) return untrusted(forecast.distrust || 'the accuracy gate is closed');
+  if (!forecast.trusted) return untrusted(forecast.distrust || 'its accuracy is below the limits');
   const problem = problemOf(forecast);
   if (problem !== undefined) return untrusted(problem);
 
@@ -127,7 +127,7 @@ function seriesForecastOf(forecast: Forecast, settings: PlanSettings): SeriesFor
   return far.median.length === 0 ? coming : { ...coming, far: { stepMs: forecast.farStepMs, ...far } };
 }
 
-/** The three levels that are planned by, of so many steps at most. Crossed quantiles are put in order. */
+/** The three quantile levels that plans use, for a bounded number of steps. Crossed quantiles are sorted. */
 function quantilesOf(
   quantiles: readonly number[],
   levels: readonly number[],
@@ -153,19 +153,19 @@ const STEPS_MAX = 180;
 
 function problemOf(forecast: Forecast): string | undefined {
   const { levels, quantiles, stepMs, currentPerSecond, farQuantiles, farStepMs } = forecast;
-  if (!isRate(currentPerSecond)) return 'the measured rate is not a rate';
-  if (!(stepMs >= 1_000 && stepMs <= 86_400_000)) return 'the step is not between a second and a day';
+  if (!isRate(currentPerSecond)) return 'the measured rate is not a valid rate';
+  if (!(stepMs >= 1_000 && stepMs <= 86_400_000)) return 'the step is not between one second and one day';
   if (levels.length === 0 || quantiles.length < levels.length || quantiles.length % levels.length !== 0)
-    return 'the quantiles do not fill their steps';
+    return 'the quantiles do not match the levels and steps';
   if (
     farQuantiles.length % levels.length !== 0 ||
     (farQuantiles.length > 0 && !(farStepMs >= stepMs && farStepMs <= 86_400_000))
   )
-    return 'the quantiles further ahead do not fill their steps';
+    return 'the quantiles further ahead do not match the levels and steps';
   if (!levels.every((level, index) => level >= 0 && level <= 1 && (index === 0 || level > levels[index - 1]!)))
     return 'the quantile levels do not ascend from 0 to 1';
   for (const values of [quantiles, farQuantiles])
-    for (const value of values) if (!isRate(value)) return `a quantile is ${value}, which is not a rate`;
+    for (const value of values) if (!isRate(value)) return `a quantile is ${value}, which is not a valid rate`;
   return undefined;
 }
 

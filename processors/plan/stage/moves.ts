@@ -1,17 +1,17 @@
-// Moves: the life of a move as the planner sees it. Apply copies, verifies and erases; the planner alone switches the
-// pointer, and alone says when every reader has passed the switch.
+// Moves: the life of a move as the planner sees it. Apply copies, verifies and erases. Only the planner switches the
+// pointer, and only the planner decides that every reader has passed the switch.
 //
 //   M1. The pointer of a moving slice changes once, in the step that takes VERIFIED; nothing aborts a move after it.
-//   M2. RETIRE is asked once, after every live broker's heartbeat has passed the switch, or it fell silent, or there is
-//       none and `drainMs` have passed.
+//   M2. RETIRE is commanded once: when each broker's heartbeat has passed the switch or the broker has fallen silent;
+//       without any broker, after `drainMs`.
 //   M3. A step that NEXT does not allow changes nothing: progress is a topic, which may be replayed or forged.
-//       A move that we have not begun is given up: while it lasts, ours of that slice are refused.
+//       A move that this planner has not begun is given up: while it lasts, apply refuses ours of that slice.
 //   M4. A move that makes a replica is not switched but shared: the pointer names both shards, and the move stays open. It
 //       ends as one from the replica back to the slice's own shard, which has everything already.
-//   M5. Giving a move up erases its copy, which may be all that there is while its source is lost, or while nothing is heard of
-//       it. Then it waits, and a person alone gives it up.
-//   M6. While the shard that it goes to is lost a move is not switched, and nothing is erased where it came from: that may be all
-//       that there is.
+//   M5. Giving a move up erases its copy. While its source is lost or does not answer, the copy may be the only one:
+//       then the move waits, and only a person can give it up.
+//   M6. While its target is lost, a move is not switched and nothing is erased at its source, which may hold the only
+//       copy.
 
 import { type Epoch, type EventTime, type MoveId, moveId, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
 import type { MoveProgress, MoveRequest, MoveState, PointerMode, SteerAction } from '../../../schemas/records.ts';
@@ -19,13 +19,16 @@ import { parseSlice } from '../../../state/keys.ts';
 import { brokerKey, type MoveRow, movesIn, type PlanRows, rowOf, type SliceRow, slicesIn } from './rows.ts';
 import { type DecisionDraft, pointerEntry, type Turn } from './turn.ts';
 
-/** Where a move may go from each state. Apply may be a state ahead of what it last said, so steps before the switch may be skipped. */
+/**
+ * Where a move may go from each state. Apply may be ahead of its last report, so states before the switch may be
+ * skipped.
+ */
 export const NEXT: Record<MoveState, readonly MoveState[]> = {
   PLANNED: ['PROVISIONING', 'COPYING', 'VERIFYING', 'VERIFIED', 'ABORTED'],
   PROVISIONING: ['COPYING', 'VERIFYING', 'VERIFIED', 'ABORTED'],
   COPYING: ['VERIFYING', 'VERIFIED', 'ABORTED'],
   VERIFYING: ['COPYING', 'VERIFIED', 'ABORTED'], // A difference is copied again.
-  // A restarted apply compares anew, and one that gives up reports rows until it has.
+  // A restarted apply compares again, and while it aborts it still reports rows.
   VERIFIED: ['COPYING', 'VERIFYING', 'SWITCHED', 'SHARED', 'ABORTED'],
   SHARED: ['SWITCHED'],
   SWITCHED: ['DRAINING', 'RETIRED'], // There is no way back.
@@ -38,7 +41,7 @@ export const isOpen = (state: MoveState): boolean => NEXT[state].length > 0;
 export const isSwitched = (state: MoveState): boolean =>
   state === 'SWITCHED' || state === 'DRAINING' || state === 'RETIRED';
 
-/** Starts a move, or the making of a replica; its id. */
+/** Starts a move, or the making of a replica; returns its id. */
 export function startMove(
   turn: Turn,
   slice: SliceRow,
@@ -77,7 +80,10 @@ export function shardsOfSlice(rows: PlanRows, row: SliceRow): readonly [ShardId,
   return replica === undefined ? [row.shard] : [row.shard, replica.to];
 }
 
-/** Ends a replica: readers are sent to the slice's own shard, and what the other holds is erased once they all know (M4). */
+/**
+ * Ends a replica: readers are sent to the slice's own shard, and the other shard's rows are erased once every reader
+ * knows (M4).
+ */
 export function endReplica(turn: Turn, shared: MoveRow, reason: string, saying: Partial<DecisionDraft>): void {
   const move: MoveRow = {
     ...shared,
@@ -92,17 +98,21 @@ export function endReplica(turn: Turn, shared: MoveRow, reason: string, saying: 
   turn.decide({ ...saying, kind: 'UNREPLICATE', subject: move.slice, reason, commandIds: [command] });
 }
 
-/** Takes what apply reports of a move. */
+/** Handles apply's progress reports of a move. */
 export function takeMoveProgress(turn: Turn, progress: MoveProgress): void {
   const move = turn.moves.get(progress.moveId);
   const problem = moveProblem(move, progress);
   if (move === undefined || problem !== undefined) {
     turn.cell.ignored.progress++;
     turn.keepCell();
-    turn.refuse(move?.id ?? 'progress', 'illegal-step', `Progress was ignored: ${problem ?? 'no such move'}.`);
+    turn.refuse(
+      move?.id ?? 'progress',
+      'illegal-step',
+      `A progress report from apply was ignored: ${problem ?? 'no such move'}.`,
+    );
     const { moveId: id, slice, state } = progress;
     if (move === undefined && isOpen(state) && parseSlice(slice) !== undefined)
-      steer(turn, { id, slice, switchEpoch: 0 }, 'ABORT', 'nobody here has begun it');
+      steer(turn, { id, slice, switchEpoch: 0 }, 'ABORT', 'this planner has not begun it');
     return;
   }
   move.signs++;
@@ -118,7 +128,7 @@ export function takeMoveProgress(turn: Turn, progress: MoveProgress): void {
   else if (progress.state === 'ABORTED') closeAborted(turn, move, progress.reason);
 }
 
-/** Carries out what a person asks of a move, once for each request id. */
+/** Carries out a person's request about a move, once for each request id. */
 export function takeMoveRequest(turn: Turn, request: MoveRequest): void {
   const move = turn.moves.get(request.moveId);
   const answer = (reason: string): void =>
@@ -143,12 +153,12 @@ export function takeMoveRequest(turn: Turn, request: MoveRequest): void {
     return;
   }
   if (request.action === 'ABORT') {
-    if (isSwitched(move.state)) answer('The pointer has been switched; there is no way back.');
+    if (isSwitched(move.state)) answer('The pointer has been switched already; the move can no longer be aborted.');
     else if (move.state === 'SHARED')
-      endReplica(turn, move, `The replica of ${move.slice} on ${move.to} goes: a person asked for it.`, {
+      endReplica(turn, move, `The replica of ${move.slice} on ${move.to} is removed, as a person requested.`, {
         requestId: request.requestId,
       });
-    else abort(turn, move, 'a person asked for it', request.requestId);
+    else abort(turn, move, 'a person requested it', request.requestId);
     return;
   }
   if (request.action === 'PAUSE') move.paused = true;
@@ -157,14 +167,14 @@ export function takeMoveRequest(turn: Turn, request: MoveRequest): void {
   turn.decide({
     kind: 'KEEP',
     subject: move.id,
-    reason: `${request.action} was asked for and passed on.`,
+    reason: `${request.action} was requested and passed on to apply.`,
     requestId: request.requestId,
     commandIds: [command],
   });
   switchWhenFree(turn, move);
 }
 
-/** Asks apply to give the move up; it ends with its ABORTED. */
+/** Commands apply to abort the move, which ends when apply reports ABORTED. */
 export function abort(turn: Turn, move: MoveRow, reason: string, requestId = ''): void {
   if (move.asked !== '' || !NEXT[move.state].includes('ABORTED')) return;
   move.asked = 'ABORT';
@@ -174,13 +184,13 @@ export function abort(turn: Turn, move: MoveRow, reason: string, requestId = '')
   turn.decide({
     kind: 'ABORT',
     subject: move.id,
-    reason: `The move of ${move.slice} is given up: ${reason}.`,
+    reason: `The move of ${move.slice} is being aborted: ${reason}.`,
     requestId,
     commandIds: [command],
   });
 }
 
-/** Gives a move up that nobody has asked about, unless its copy may be all that there is (M5). */
+/** Aborts a move on the planner's own account, unless its copy may be the only one (M5). */
 export function giveUp(turn: Turn, move: MoveRow, reason: string): void {
   if (!HAS_COPIED.has(move.state)) {
     abort(turn, move, reason);
@@ -192,19 +202,22 @@ export function giveUp(turn: Turn, move: MoveRow, reason: string): void {
   turn.decide({
     kind: 'KEEP',
     subject: move.id,
-    reason: `The move of ${move.slice} from ${move.from} to ${move.to} waits: ${reason}. What has been copied may be all that there is: it is kept until the move goes on, or somebody aborts it.`,
+    reason: `The move of ${move.slice} from ${move.from} to ${move.to} waits: ${reason}. The copy at ${move.to} may be the only one left, so it is kept until the move can go on or somebody aborts the move.`,
   });
 }
 
 const HAS_COPIED: ReadonlySet<MoveState> = new Set(['COPYING', 'VERIFYING', 'VERIFIED']);
 
-/** On each tick: gives up moves that apply is silent about, and retires the source of those that every reader has passed. */
+/**
+ * On each tick: aborts moves that apply has not reported on for too long, and retires the source of those that every
+ * reader has passed.
+ */
 export function watchMoves(turn: Turn, wallTime: number): void {
   for (const id of [...turn.cell.openMoves]) {
     const move = turn.moves.get(id)!;
     if (isSwitched(move.state)) retireWhenPassed(turn, move, wallTime);
     else if (move.state === 'SHARED')
-      continue; // Apply is silent about it; it goes on for as long as it is of use.
+      continue; // Apply does not report on a replica; it stays for as long as it is needed.
     else if (move.signs !== move.seenSigns) {
       if (move.startedWallTime === 0) move.startedWallTime = wallTime;
       move.seenSigns = move.signs;
@@ -212,24 +225,24 @@ export function watchMoves(turn: Turn, wallTime: number): void {
       delete move.waits;
       turn.moves.put(move);
     } else if (!move.paused && wallTime - move.seenWallTime > turn.settings.moveSilentMs)
-      giveUp(turn, move, `no progress for ${turn.settings.moveSilentMs / 1000} s`);
+      giveUp(turn, move, `apply has reported no progress for ${turn.settings.moveSilentMs / 1000} s`);
   }
 }
 
-/** Why this progress cannot be (M3). */
+/** Why this progress report cannot be right (M3). */
 function moveProblem(move: MoveRow | undefined, progress: MoveProgress): string | undefined {
   if (move === undefined) return `there is no move ${progress.moveId.slice(0, 64)}`;
   if (progress.slice !== move.slice || progress.from !== move.from || progress.to !== move.to)
-    return 'it speaks of another slice or other shards';
-  if (progress.state === 'RETIRED' && move.asked !== 'RETIRE') return 'nobody has asked to retire the source';
+    return 'it names another slice or other shards';
+  if (progress.state === 'RETIRED' && move.asked !== 'RETIRE') return 'the planner has not asked to retire the source';
   if (progress.state === move.state) return isOpen(move.state) ? undefined : `the move is ${move.state}`;
-  // SWITCHED and SHARED are ours to say: apply confirms them.
+  // The planner decides on SWITCHED and SHARED; apply only confirms them.
   const isOurs = progress.state === 'SWITCHED' || progress.state === 'SHARED';
   if (isOurs && !isSwitched(move.state)) return 'the pointer has not been switched';
   return NEXT[move.state].includes(progress.state) ? undefined : `${progress.state} cannot follow ${move.state}`;
 }
 
-/** A verified move that nobody holds back is switched. `paused` is what people asked for: apply pauses at our word alone. */
+/** Switches a verified move unless it is paused. Only a person pauses a move; apply does so only on command. */
 export function switchWhenFree(turn: Turn, move: MoveRow): void {
   if (move.state !== 'VERIFIED' || move.asked !== '' || move.paused || waitsForTarget(turn, move)) return;
   const { slice, from, to, rowsVerified } = move;
@@ -237,7 +250,7 @@ export function switchWhenFree(turn: Turn, move: MoveRow): void {
   const isShared = move.replicates === true;
   move.state = isShared ? 'SHARED' : 'SWITCHED';
   const epoch = isShared ? point(turn, move, 'REPLICAS', [from, to]) : point(turn, move, 'SINGLE', [to]);
-  const command = steer(turn, move, isShared ? 'SHARE' : 'SWITCH', 'both sides are equal');
+  const command = steer(turn, move, isShared ? 'SHARE' : 'SWITCH', 'both shards hold the same rows');
   turn.decide({
     kind: 'SWITCH',
     subject: move.id,
@@ -253,12 +266,12 @@ function waitsForTarget(turn: Turn, move: MoveRow): boolean {
   if (move.waits === true) return true;
   move.waits = true;
   turn.moves.put(move);
-  const reason = `The move of ${slice} from ${from} to ${to} waits: ${to} has lost its data. What ${from} has of it may be all that there is: it is kept until ${to} is back.`;
+  const reason = `The move of ${slice} from ${from} to ${to} waits: ${to} has lost its data. The rows on ${from} may be the only ones left, so they are kept until ${to} is back.`;
   turn.decide({ kind: 'KEEP', subject: id, reason });
   return true;
 }
 
-/** Publishes who serves the moving slice from the next epoch on (M1): its own shard first. */
+/** Publishes which shards serve the moving slice from the next epoch on (M1): its own shard first. */
 function point(turn: Turn, move: MoveRow, mode: PointerMode, shards: readonly [ShardId, ...ShardId[]]): Epoch {
   const epoch = turn.publish([pointerEntry(move.slice, mode, shards)]);
   const slice = turn.slices.get(move.slice)!;
@@ -291,7 +304,7 @@ function retireWhenPassed(turn: Turn, move: MoveRow, wallTime: number): void {
   if (waitsForTarget(turn, move)) return;
   move.asked = 'RETIRE';
   turn.moves.put(move);
-  steer(turn, move, 'RETIRE', live === 0 ? 'no broker reads the table' : `${live} brokers have passed the switch`);
+  steer(turn, move, 'RETIRE', live === 0 ? 'no broker is alive' : `all ${live} live brokers have read the switch`);
   if (live > 0 && move.waits !== true) {
     turn.cell.measured.propagationMs = smoothed(turn.cell.measured.propagationMs, Math.max(1, sinceMs));
     turn.keepCell();
@@ -306,15 +319,15 @@ function learnCopyRate(turn: Turn, move: MoveRow, wallTime: number): void {
   turn.keepCell();
 }
 
-/** Below it a copy's time is that of its set-up, and says nothing of the rate. */
+/** A smaller copy takes mostly set-up time and says nothing about the copy rate. */
 const COPY_SAMPLE_BYTES = 1024 * 1024;
 const smoothed = (before: number, sample: number): number => before * 0.7 + sample * 0.3;
 
 function finish(turn: Turn, move: MoveRow): void {
   close(turn, move, turn.now);
   const reason = move.replicates
-    ? `The replica of ${move.slice} on ${move.from} is gone: ${move.rowsErased} rows erased. It was made because: ${move.reason}`
-    : `${move.slice} has moved from ${move.from} to ${move.to}: ${move.rowsCopied} rows and ${move.bytesCopied} bytes copied, ${move.rowsErased} erased at the source. It was moved because: ${move.reason}`;
+    ? `The replica of ${move.slice} on ${move.from} was removed and ${move.rowsErased} rows erased. It had been made because: ${move.reason}`
+    : `${move.slice} has moved from ${move.from} to ${move.to}: ${move.rowsCopied} rows and ${move.bytesCopied} bytes copied, ${move.rowsErased} rows erased at the source. It was moved because: ${move.reason}`;
   turn.decide({ kind: 'FINISH', subject: move.id, reason });
 }
 
@@ -326,11 +339,11 @@ function closeAborted(turn: Turn, move: MoveRow, reason: string): void {
     turn.decide({
       kind: 'ABORT',
       subject: move.id,
-      reason: `The move of ${move.slice} from ${move.from} to ${move.to} was given up: ${reason || 'no reason was given'}.`,
+      reason: `The move of ${move.slice} from ${move.from} to ${move.to} was aborted: ${reason || 'no reason was given'}.`,
     });
 }
 
-/** The slice is free again, after a cool-down; the move stays to be looked at for a while. */
+/** Frees the slice, which enters its cool-down; the closed move can still be looked up for a while. */
 function close(turn: Turn, move: MoveRow, at: EventTime): void {
   const { cell, rows, settings } = turn;
   move.closedAt = at;
@@ -343,7 +356,7 @@ function close(turn: Turn, move: MoveRow, at: EventTime): void {
   turn.keepCell();
 }
 
-/** The slice does not come back for two cool-downs (constraints/return.ts). */
+/** The slice does not return to its source for two cool-downs (constraints/return.ts). */
 function noteLeft({ rows, settings }: Turn, { slice: key, from }: MoveRow, at: EventTime): void {
   const slice = slicesIn(rows).get(key);
   if (slice === undefined) return;
@@ -364,7 +377,7 @@ export function freeSlice(turn: Turn, key: SliceKey, coolUntil: number): void {
   turn.slices.put(slice);
 }
 
-/** True when this request was answered before; remembers it otherwise. */
+/** True when this request was already answered; remembers it otherwise. */
 export function remembered(turn: Turn, requestId: string): boolean {
   if (turn.cell.requests.includes(requestId)) return true;
   turn.cell.requests = [...turn.cell.requests, requestId].slice(-256);

@@ -1,12 +1,15 @@
 // Plan: forecasts, rates, measurements and progress in; commands, pointers and decisions out. One task sees the whole
 // cell. This file only says which input goes where:
 //
-//   intake.ts   forecasts and rates become rows           watch.ts    brokers, the table read back, wall time
+//   intake.ts      forecasts and rates become rows
+//   watch.ts       brokers, the table read back, wall time
 //   cell-time.ts   event time
-//   moves.ts    the life of a move                        shards.ts   genesis, shards, splits and merges
-//   round.ts    one planning round: snapshot -> plan -> commands (plan.ts and what it imports are pure)
-//   proposals.ts   plans that wait for a person          benefit-audit.ts   what actions promised, and what came of it
-//   views.ts    what people may ask of the rows
+//   moves.ts       the life of a move
+//   shards.ts      genesis, shards, splits and merges
+//   round.ts       one planning round: snapshot -> plan -> commands (plan.ts and what it imports are pure)
+//   proposals.ts   plans that wait for a person
+//   views.ts       what people may ask of the rows
+//   ../audit/benefit-audit.ts   what actions promised, and what they saved
 //
 //   L1. What one change needs (pointers, commands, decisions, rows) comes out of one call: it is in one transaction.
 //   L2. Nothing is planned before genesis has been published.
@@ -61,7 +64,10 @@ type PlanStep = Step<
   Emit<'commands', Command> | Emit<'pointer-table', PointerRecord> | Emit<'decisions', Decision>
 >;
 
-/** The step of the plan stage: what it does has passed all of the constraints. Throws CATALOG_INVALID when the first shards' types are not in the catalogue. */
+/**
+ * The step of the plan stage: every action that it takes has passed all of the constraints. Throws CATALOG_INVALID when
+ * the first shards' types are not in the catalogue.
+ */
 export function planWith(settings: PlanSettings, constraints: readonly Constraint[] = CONSTRAINTS): PlanStep {
   typeNamed(settings.catalog, settings.genesis.concreteType);
   typeNamed(settings.catalog, settings.genesis.trieType);

@@ -1,11 +1,12 @@
-// Proposals: plans that wait for a person's word, in mode `approve`.
+// Proposals: plans that wait for a person's approval, in mode `approve`.
 //
-//   Q1. One proposal of a cell is open at most. It has all that the plan wants and nobody has agreed to, with what follows
-//       from it; its price; and each shard before and after.
-//   Q2. It is made anew when the plan wants something that is not in it, or when nobody has answered by its end.
-//   Q3. An approval agrees to deeds and not to a state of the cluster: each is done when a plan of today still wants it,
-//       as judged by every constraint, until the approval ends. Of a move the slice is agreed to, and the shards that were shown.
-//   Q4. What was rejected is not proposed again before the rejection ends.
+//   Q1. At most one proposal of a cell is open. It holds every action that the plan wants and nobody has approved yet,
+//       with the actions that follow from them, the price, and each shard before and after.
+//   Q2. It is replaced when the plan wants an action that is not in it, or when it expires unanswered.
+//   Q3. An approval is for actions, not for a state of the cluster: until it expires, each approved action is carried
+//       out when a current plan still wants it and every constraint lets it pass. For a move, the slice and the shards
+//       that were shown are approved.
+//   Q4. A rejected action is not proposed again before the rejection expires.
 
 import { eventTime, type PlanId, planId } from '../../../schemas/ids.ts';
 import type { PlanAnswer, ShardChange } from '../../../schemas/records.ts';
@@ -19,12 +20,12 @@ import { remembered } from './moves.ts';
 import { type ProposalRow, proposalsIn } from './rows.ts';
 import type { Turn } from './turn.ts';
 
-/** Answered and expired proposals that can still be looked at. */
+/** Answered and expired proposals that are kept for people to look at. */
 const PROPOSALS_KEPT = 20;
-/** Shards and steps that a proposal shows, so that its record stays small; a plan with more says so. */
+/** Most shards and steps shown in a proposal, so that its record stays small; a plan with more says so. */
 const SHOWN_MAX = 50;
 
-/** What an action does, by which it is known again in a later plan; a move that waits is the move. */
+/** A key for what an action does, by which a later plan recognises it; a waiting move has the key of the move. */
 function deedOf(action: Action): string {
   if (action.kind === 'MOVE' || action.kind === 'WAIT')
     return `${action.replicates ? 'replicate' : 'move'} ${action.slice.slice}`;
@@ -32,10 +33,10 @@ function deedOf(action: Action): string {
   return [describe(action), ...into].join(' ');
 }
 
-/** True when a person has agreed to this, and the approval has not ended (Q3). */
+/** True when a person has approved this action, and the approval has not expired (Q3). */
 export const isApproved = (turn: Turn, action: Action): boolean => isAnswered(turn, action, 'APPROVED');
 
-/** On each plan, before anything is proposed: closes the offer whose time is over. */
+/** On each plan, before anything is proposed: closes a proposal that has expired. */
 export function expireProposal(turn: Turn): void {
   const open = openProposal(turn);
   if (open === undefined || turn.now < open.expiresAt) return;
@@ -44,11 +45,11 @@ export function expireProposal(turn: Turn): void {
   turn.decide({
     kind: 'EXPIRE',
     subject: open.id,
-    reason: `Nobody answered ${open.id} in time; nothing of it was done. What is still needed is proposed anew.`,
+    reason: `Nobody answered ${open.id} in time, so none of it was carried out. What is still needed is proposed again.`,
   });
 }
 
-/** Puts before a person what the plan wants and nobody has agreed to (Q1); `wanted` are those of its actions. */
+/** Proposes what the plan wants and nobody has approved (Q1); `wanted` are those of its actions. */
 export function propose(turn: Turn, wanted: readonly Action[], plan: Plan, before: Snapshot): void {
   const asked = wanted.filter((action) => !isAnswered(turn, action, 'REJECTED')); // Q4
   if (asked.length === 0) return;
@@ -77,14 +78,17 @@ export function propose(turn: Turn, wanted: readonly Action[], plan: Plan, befor
   });
 }
 
-/** Takes a person's word. The proposal when it was approved: the caller plans now, and says what came of it. */
+/**
+ * Handles a person's answer. Returns the proposal when it was approved: the caller then plans at once and publishes the
+ * result.
+ */
 export function takePlanAnswer(turn: Turn, { requestId, planId: id, answer }: PlanAnswer): ProposalRow | undefined {
   if (remembered(turn, requestId)) return undefined;
   const row = turn.proposals.get(id);
   const problem = row === undefined ? `there is no plan ${id.slice(0, 64)}` : answerProblem(row, turn);
   if (row === undefined || problem !== undefined) {
     if (row === undefined) turn.cell.ignored.requests++;
-    const reason = `Nothing was done: ${problem}. \`foreshard plans\` shows what waits.`;
+    const reason = `Nothing was done: ${problem}. \`foreshard plans\` lists the plans that wait.`;
     turn.decide({ kind: 'REFUSE', subject: row?.id ?? 'plan', constraint: 'request', requestId, reason });
     return undefined;
   }
@@ -103,9 +107,8 @@ export function takePlanAnswer(turn: Turn, { requestId, planId: id, answer }: Pl
 }
 
 function answerProblem(row: ProposalRow, { cell, settings, now }: Turn): string | undefined {
-  if (settings.mode !== 'approve') return `the mode is ${settings.mode}, in which no plan waits`;
-  if (row.state === 'REPLACED')
-    return `${row.id} was replaced by ${cell.proposals?.at(-1)}, which wants something else`;
+  if (settings.mode !== 'approve') return `the mode is ${settings.mode}, in which plans do not wait for approval`;
+  if (row.state === 'REPLACED') return `${row.id} was replaced by ${cell.proposals?.at(-1)}`;
   if (row.state !== 'OPEN') return `${row.id} is ${row.state.toLowerCase()} already`;
   return now >= row.expiresAt ? `${row.id} has expired` : undefined;
 }
@@ -117,11 +120,11 @@ function isAnswered(turn: Turn, action: Action, state: ProposalRow['state']): bo
   });
 }
 
-/** A move may also go to another of the shards that the proposal shows: where there is room changes by the minute. */
+/** A move may also go to another of the shards that the proposal shows, since room changes by the minute. */
 const covers = ({ deeds, changes }: ProposalRow, action: Action): boolean =>
   deeds.includes(deedOf(action)) && (action.kind !== 'MOVE' || changes.some(({ shardId }) => shardId === action.to));
 
-/** The last one made is the only one that can be open (Q1). */
+/** Only the newest proposal can be open (Q1). */
 function openProposal({ cell, rows }: Turn): ProposalRow | undefined {
   const row = proposalsIn(rows).get(cell.proposals?.at(-1) ?? '');
   return row?.state === 'OPEN' ? row : undefined;
@@ -134,7 +137,7 @@ function replace(turn: Turn, open: ProposalRow, by: PlanId): void {
     kind: 'EXPIRE',
     subject: open.id,
     constraint: 'replaced',
-    reason: `${open.id} is replaced by ${by}: the plan of today wants something that was not in it.`,
+    reason: `${open.id} is replaced by ${by}, because the current plan wants an action that was not in it.`,
   });
 }
 
@@ -176,7 +179,7 @@ function proposalOf(
   };
 }
 
-/** What follows can be shown only where what it follows from is in the proposal. */
+/** An action that follows from another can be shown only when the other is in the proposal. */
 function isPossible(cluster: ClusterModel, action: Action): boolean {
   if (action.kind === 'ALLOCATE') return !cluster.shards.has(action.shard);
   if (action.kind === 'RESIZE' || action.kind === 'RETIRE') return cluster.shards.has(action.shard);
@@ -190,7 +193,7 @@ function isPossible(cluster: ClusterModel, action: Action): boolean {
   return shard !== undefined && action.before.every(({ slice }) => shard.slices.has(slice));
 }
 
-/** Actions against the same trouble promise the same; each trouble counts once. */
+/** Actions against the same shortage promise the same saving; each shortage counts once. */
 function promisedBy(actions: readonly Action[]): number {
   const byShard = new Map<string, number>();
   for (const { concerns, savesDollars } of actions)
@@ -198,7 +201,7 @@ function promisedBy(actions: readonly Action[]): number {
   return [...byShard.values()].reduce((sum, dollars) => sum + dollars, 0);
 }
 
-/** Shards that differ. */
+/** Shards that differ before and after. */
 function changesBetween(before: ClusterModel, after: ClusterModel): ShardChange[] {
   const ids = [...new Set([...before.shards.keys(), ...after.shards.keys()])].sort();
   const side = (cluster: ClusterModel, shard: ClusterShard | undefined) => ({

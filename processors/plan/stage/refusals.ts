@@ -1,8 +1,8 @@
-// Refusals: commands that apply did not obey. A planner hears of somebody else's, too, and of its own when somebody has
-// used a higher term in its place (state/fence.ts F4).
+// Refusals: commands that apply refused. The planner also hears of refused commands that somebody else sent, and of its
+// own when somebody else has used a higher term (state/fence.ts F4).
 //
-//   N1. A planner whose term does not count any more takes a higher one, and says again what its rows still wait for: all of
-//       that is answered as a repetition where it was heard before.
+//   N1. A planner whose term is no longer accepted takes a higher one, and sends again every command that its rows
+//       still wait for. Where a command had been heard before, it is answered as a repetition.
 
 import type { CommandRefused } from '../../../schemas/records.ts';
 import { isSwitched, steer } from './moves.ts';
@@ -13,18 +13,18 @@ import type { Turn } from './turn.ts';
 export function takeRefusal(turn: Turn, { commandId, constraint, term, reason }: CommandRefused): void {
   turn.cell.ignored.commands = (turn.cell.ignored.commands ?? 0) + 1;
   turn.keepCell();
-  turn.refuse('commands', constraint, `A command was not obeyed: ${reason}.`);
+  turn.refuse('commands', constraint, `Apply refused a command: ${reason}.`);
   if (turn.changes.get(commandId) !== undefined)
     takeSliceProgress(turn, { kind: 'SliceProgress', commandId, done: false, reason });
   const own = turn.cell.term ?? 0;
   if (constraint !== 'epoch-not-published') {
-    if (term < own || (term === own && constraint !== 'another-planner')) return; // Not ours, or from before our term.
+    if (term < own || (term === own && constraint !== 'another-planner')) return; // Not from this planner and term.
     turn.newTerm(term);
   }
   sayAgain(turn);
 }
 
-/** N1. A move that was not heard of at all ends by its own silence. */
+/** N1. A move that apply never heard of ends when apply stays silent about it. */
 function sayAgain(turn: Turn): void {
   const why = 'sent again in a new term';
   for (const id of turn.cell.openMoves) {

@@ -1,8 +1,8 @@
 // Round: one planning round of the stage. Takes the snapshot, makes the plan, and carries out what the mode allows.
 //
-//   O1. Every action and every new refusal is a decision record; an unchanged refusal is not said again.
-//   O2. In `observe` nothing is commanded. In `approve` an action is carried out when a person has approved it or asks for
-//       the topic it concerns, or when `approves` agrees; the rest is proposed (proposals.ts).
+//   O1. Every action and every new refusal is a decision record; a refusal that still stands is not published again.
+//   O2. In `observe` nothing is commanded. In `approve` an action is carried out when a person has approved it or has
+//       sent a PlanRequest for its topic, or when `approves` returns true; the rest is proposed (proposals.ts).
 
 import { type EventTime, eventTime, type ShardId } from '../../../schemas/ids.ts';
 import type { DecisionKind, PlanAnswer, PlanRequest } from '../../../schemas/records.ts';
@@ -25,7 +25,7 @@ import { type Seen, SURGE_FRESH_MS, snapshotOf } from './snapshot.ts';
 import { SAID_MS, type Turn } from './turn.ts';
 import { placementsInRows } from './views.ts';
 
-/** The round of a tick. */
+/** The planning round of a tick. */
 export function planRound(turn: Turn): void {
   const { cell, rows, settings } = turn;
   cell.plannedAt = cell.now;
@@ -43,7 +43,7 @@ export function planRound(turn: Turn): void {
   sayRefusals(turn, made.refusals, seen);
 }
 
-/** A person's word on a proposed plan; what was approved and is still wanted is done at once. */
+/** Handles a person's answer to a proposed plan; approved actions that are still wanted are carried out at once. */
 export function takeAnswer(turn: Turn, answer: PlanAnswer): void {
   const approved = takePlanAnswer(turn, answer);
   if (approved === undefined) return;
@@ -51,18 +51,20 @@ export function takeAnswer(turn: Turn, answer: PlanAnswer): void {
   const made = plan(snapshot, turn.constraints);
   const { commandIds } = carryOut(turn, made.actions, snapshot, () => false);
   const begun =
-    commandIds.length === 0 ? 'nothing of it is wanted at the moment' : `${commandIds.length} commands are under way`;
+    commandIds.length === 0
+      ? 'none of its actions is needed at the moment'
+      : `${commandIds.length} commands are under way`;
   turn.decide({
     kind: 'APPROVE',
     subject: approved.id,
     requestId: answer.requestId,
     commandIds,
-    reason: `${approved.id} was approved: ${begun}. What follows from it is done without asking again.`,
+    reason: `${approved.id} was approved: ${begun}. Its later steps are carried out without asking again.`,
     expiresAt: approved.expiresAt,
   });
 }
 
-/** Judges one topic now, acts where needed, and answers with a decision that carries the request's id. */
+/** Judges one topic now, acts if needed, and answers with a decision that carries the request's id. */
 export function takePlanRequest(turn: Turn, request: PlanRequest): void {
   const { cell, rows, settings } = turn;
   if (remembered(turn, request.requestId)) return;
@@ -72,7 +74,7 @@ export function takePlanRequest(turn: Turn, request: PlanRequest): void {
     return;
   }
   if (cell.requestsThisTick >= settings.planRequestsPerTickMax) {
-    const reason = `At most ${settings.planRequestsPerTickMax} requests are answered for each plan; ask again later.`;
+    const reason = `The planner answers at most ${settings.planRequestsPerTickMax} requests in each planning interval; ask again later.`;
     turn.decide({ ...answer, kind: 'REFUSE', constraint: 'requests-per-tick', reason });
     return;
   }
@@ -115,7 +117,11 @@ function keep(
     .map((shard) => ({ shard, utilisation: made.cluster.rooms.utilisation(shard) }))
     .sort((a, b) => b.utilisation.utilisation - a.utilisation.utilisation)[0];
   if (fullest === undefined) {
-    turn.decide({ ...answer, kind: 'KEEP', reason: 'No shard holds this topic, or its datastore type is unknown.' });
+    turn.decide({
+      ...answer,
+      kind: 'KEEP',
+      reason: 'No shard holds this topic, or the catalogue does not have its shard’s datastore type.',
+    });
     return;
   }
   const { shard, utilisation } = fullest;
@@ -125,7 +131,7 @@ function keep(
   const reason =
     trouble === undefined
       ? `${shard.id} is at most ${Math.round(utilisation.utilisation * 100)} % full within ${settings.horizonMs / 60_000} min, ${how}.`
-      : `${troubleText(trouble, shard, turn.now)}; what helps is under way.`;
+      : `${troubleText(trouble, shard, turn.now)}; an action against that is already under way.`;
   turn.decide({
     ...answer,
     kind: 'KEEP',
@@ -150,7 +156,7 @@ function biggestBytes(shard: ClusterShard): number {
   return bytes;
 }
 
-/** What the mode allows is commanded; the rest is said, and waits. */
+/** Commands what the mode allows; the rest is published as a decision, and waits. */
 function carryOut(
   turn: Turn,
   actions: readonly Action[],
@@ -170,7 +176,7 @@ function carryOut(
     } else {
       waiting.push(action);
       const constraint = settings.mode === 'observe' ? 'observe' : 'approval';
-      const what = settings.mode === 'observe' ? 'Only observed' : 'Waits for approval';
+      const what = settings.mode === 'observe' ? 'Not carried out in mode observe' : 'Waits for approval';
       turn.refuse(subject, constraint, `${what}: ${describe(action)}. ${action.reason}`, draftOf(action));
     }
   }
@@ -230,9 +236,14 @@ function sayRefusals(turn: Turn, refusals: readonly Refusal[], seen: Seen): void
   for (const each of refusals) turn.refuse(each.subject, each.by, each.reason, draftOfRefusal(each));
   for (const shard of seen.unknownTypes) {
     const type = shard.resizingTo || shard.datastoreType;
-    turn.refuse(shard.id, 'catalogue', `The catalogue has no type ${type}, so ${shard.id} is left alone.`);
+    turn.refuse(
+      shard.id,
+      'catalogue',
+      `${shard.id} is not planned: the catalogue does not have its datastore type ${type}.`,
+    );
   }
-  for (const { id, lost } of seen.lost) turn.refuse(id, 'lost', `${id} is lost, and left alone: ${lost}`);
+  for (const { id, lost } of seen.lost)
+    turn.refuse(id, 'lost', `${id} is not planned, because it has lost its data: ${lost}`);
 }
 
 function decisionKind(action: Action): DecisionKind {
@@ -240,7 +251,10 @@ function decisionKind(action: Action): DecisionKind {
   return action.kind === 'MOVE' && action.replicates ? 'REPLICATE' : action.kind;
 }
 
-/** Notes what was planned, and counts plans in a row that found a shard roomy; a plan that did not starts again. */
+/**
+ * Stores what was planned, and counts the plans in a row that found a shard roomy; the count restarts at a plan that
+ * did not.
+ */
 function count(turn: Turn, made: Plan): void {
   const { cell, settings } = turn;
   for (const kind of ['KEY_VALUE', 'TRIE'] as const) {
@@ -260,7 +274,10 @@ function count(turn: Turn, made: Plan): void {
 
 const COUNT_MAX = 10_000;
 
-/** Drops what is too old to matter: spendings, things said, surges, series that are no more, keys of what is gone. */
+/**
+ * Drops what is too old to matter: spending, published refusals, surges, series that have ended, keys of removed slices
+ * and shards.
+ */
 function forget(turn: Turn): void {
   const { cell, rows, now } = turn;
   cell.ledger = cell.ledger.filter((entry) => now - entry.at < LEDGER_MS);
@@ -278,9 +295,9 @@ function forget(turn: Turn): void {
   for (const row of gone) turn.removeKey(row);
 }
 
-/** A slice of all keys is paid off by the churn budget within about a day. */
+/** The churn budget pays off even a slice of all keys within about a day. */
 const LEDGER_MS = 86_400_000;
 const SERIES_MS = 86_400_000;
-/** Readers that are further behind learn of the removal itself, for as long as the topic keeps it. */
+/** Readers that are further behind see the removal itself, for as long as the topic keeps its tombstone. */
 const GONE_KEPT_MS = 86_400_000;
 const newest = (a: EventTime | undefined, b: EventTime | undefined): number => Math.max(a ?? 0, b ?? 0);

@@ -20,49 +20,51 @@ import type { LookupWork } from '../demand/lookup-work.ts';
 export interface CellRow {
   readonly kind: 'cell';
   started: boolean;
-  /** Of the last published change of the pointer table; 0 before the first. */
+  /** Epoch of the last published change of the pointer table; 0 before the first. */
   epoch: Epoch;
-  /** Of the planner that spoke last (state/fence.ts); absent in a row of an earlier release. */
+  /** Term of the planner that wrote last (state/fence.ts); absent in a row of an earlier release. */
   term?: number;
-  /** The last record of the pointer table that was read back and belongs to a change of ours. */
+  /** The last record of our own changes of the pointer table that was read back. */
   read: { epoch: number; index: number; count: number };
   nextShard: number;
   nextMove: number;
   nextCommand: number;
   nextDecision: number;
-  /** Event time as the series tell it. */
+  /** Event time, from the series. */
   now: EventTime;
-  /** A time far from `now` that was told, and since when by wall time; 0 until the next tick (cell-time.ts). */
+  /** A disbelieved time far from `now`, and since when by wall time; 0 until the next tick (cell-time.ts). */
   strayed?: { readonly to: EventTime; readonly sinceWallTime: number };
   plannedAt: EventTime;
-  /** Wall time of a recent tick: a gap after it means that we were away, not that everybody else was silent. */
+  /**
+   * Wall time of a recent tick: a gap after it means that this process was away, not that everybody else was silent.
+   */
   wallTime: number;
   requestsThisTick: number;
   /** Ids of the last requests that were answered. */
   requests: string[];
   openMoves: MoveId[];
   closedMoves: MoveId[];
-  /** Shards that were asked for, or asked to go, and have not answered. */
+  /** Shards that were requested or told to retire, and have not answered yet. */
   openShards: ShardId[];
   brokers: string[];
   /** What was spent lately, oldest first. */
   ledger: Spending[];
   measured: { copyBytesPerSecond: number; propagationMs: number; provisioningMs: Record<string, number> };
-  /** Operations per second that the last plans wanted of each kind of store, the newest last. */
+  /** Capacity in operations per second that the last plans wanted of each kind of store, the newest last. */
   planned: Record<StoreKind, number[]>;
   /** What operations cost and entries take, by kind of store. */
   learned: Record<StoreKind, Learned>;
-  /** Types whose shards did not come up, and until when they are not asked for again. */
+  /** Types whose shards did not come up, and until when each is not requested again. */
   avoided: Record<string, EventTime>;
-  /** Share of what actions promised that came true (benefit-audit.ts); absent before the first review. */
+  /** Share of the promised savings that came true (benefit-audit.ts); absent before the first review. */
   kept?: number;
-  /** Plans that were put before a person, oldest first; absent before the first. */
+  /** Plans that were proposed to a person, oldest first; absent before the first. */
   proposals?: PlanId[];
   nextPlan?: number;
   ignored: { forecasts: number; progress: number; pointers: number; requests: number; commands?: number };
 }
 
-/** One entry of the ledger that caps and churn budget are held against. */
+/** One entry of the ledger, from which the caps and the churn budget are computed. */
 export interface Spending {
   readonly at: EventTime;
   readonly keys: number;
@@ -71,7 +73,7 @@ export interface Spending {
   readonly dollars: number;
 }
 
-/** Beyond the quantile that slices are placed by: the number of shards is planned by the tail too. */
+/** Above the quantile that slices are placed by: the number of shards is planned by the tail too. */
 export const TOP_QUANTILE = 0.99;
 
 /** What is known of the coming rate of one series and signal; steps from `madeAt` on. */
@@ -93,7 +95,7 @@ export interface SeriesForecast {
 export interface SeriesRow {
   readonly kind: 'series';
   subscriptions?: SeriesForecast;
-  /** Of the events that `subscriptions` foresees. */
+  /** Share of unsubscribes in the events that `subscriptions` forecasts. */
   unsubscribeShare?: number;
   /** Clients for each event per second; absent while none were counted. */
   clientsPerRate?: number;
@@ -102,12 +104,12 @@ export interface SeriesRow {
   bytesPerPublish?: number;
 }
 
-/** Measured rates above what the series row knows; for the reactive net alone. */
+/** Measured rates above the known rate of the series; used only to react to unforeseen load. */
 export interface SurgeRow {
   readonly kind: 'surge';
   windowStart: EventTime;
   subscriptionsPerSecond: number;
-  /** What of them are unsubscribes; absent in a row of an earlier release. */
+  /** The unsubscribes among them; absent in a row of an earlier release. */
   unsubscribesPerSecond?: number;
   publishesPerSecond: number;
 }
@@ -128,9 +130,9 @@ export interface ShardRow {
   askedWallTime: number;
   /** Plans in a row for which a cheaper type would do. */
   roomyPlans: number;
-  /** Why nothing can be had from its store; absent while it is there. */
+  /** Why its store is lost; absent while it is not. */
   lost?: string;
-  /** Of look-ups in a trie that says so (lookup-work.ts). */
+  /** Work of look-ups, as its trie reports it (lookup-work.ts). */
   reach?: LookupWork;
   measured?: {
     utilisation: number;
@@ -158,9 +160,12 @@ export interface SliceRow {
   entries: number;
   bytes: number;
   coolUntil: EventTime;
-  /** Shards that it was on lately, and until when it does not come back (constraints/return.ts); absent when there is none. */
+  /**
+   * Shards that it has left recently, and until when it does not return to each (constraints/return.ts); absent when
+   * there is none.
+   */
   left?: readonly LeftShard[];
-  /** The move or change that it takes part in; '' when free. */
+  /** The move, split or merge that it takes part in; '' when free. */
   busyWith: string;
 }
 
@@ -172,13 +177,13 @@ export interface MoveRow {
   readonly to: ShardId;
   readonly startedAt: EventTime;
   readonly reason: string;
-  /** It makes a replica: where it is `SHARED`, readers ask `from` and `to`. */
+  /** True when it makes a replica: in state `SHARED` readers ask `from` or `to`. */
   readonly replicates?: true;
   state: MoveState;
   paused: boolean;
-  /** What was asked of apply last that changes where the move ends. */
+  /** The last command to apply that decides how the move ends. */
   asked: '' | 'ABORT' | 'RETIRE';
-  /** It has been told that it waits (M5 and M6 of moves.ts). */
+  /** The decision that it waits has been published (M5 and M6 of moves.ts). */
   waits?: true;
   rowsCopied: number;
   bytesCopied: number;
@@ -188,7 +193,7 @@ export interface MoveRow {
   outcome: string;
   closedAt: EventTime;
   switchEpoch: number;
-  /** Offset of the switch in the pointer table; -1 until it was read back. */
+  /** Offset of the switch in the pointer table; -1 until it has been read back. */
   switchOffset: Offset;
   /** Grows with each sign of life; -1 in `seenSigns` until the first tick saw it. */
   signs: number;
@@ -199,7 +204,7 @@ export interface MoveRow {
   requests: string[];
 }
 
-/** A split or merge that apply has been asked for. */
+/** A split or merge that was commanded to apply. */
 export interface ChangeRow {
   readonly kind: 'change';
   readonly id: string;
@@ -218,13 +223,13 @@ export interface BrokerRow {
   seenWallTime: number;
 }
 
-/** A refusal that was said and need not be said again. */
+/** A refusal that was published and need not be published again for now. */
 export interface SaidRow {
   readonly kind: 'said';
   at: EventTime;
 }
 
-/** A key of the pointer table that was called GONE, and when; it is removed later (turn.ts). */
+/** A key of the pointer table that was marked GONE, and when; the key is removed later (turn.ts). */
 export interface GoneRow {
   readonly kind: 'gone';
   readonly key: string;
@@ -232,7 +237,7 @@ export interface GoneRow {
   readonly at: EventTime;
 }
 
-/** What actions for one shard promised, and what has come of it so far (benefit-audit.ts). */
+/** What actions for one shard promised to save, and what they have saved so far (benefit-audit.ts). */
 export interface PromiseRow {
   readonly kind: 'promise';
   readonly shard: ShardId;
@@ -240,17 +245,17 @@ export interface PromiseRow {
   readonly openedAt: EventTime;
   readonly until: EventTime;
   measuredAt: EventTime;
-  /** Of a shard or type that was given back; 0 when an overload was to be avoided. */
+  /** Saving by a shard or bigger type that was given back; 0 when the action was against an overload. */
   readonly savesPerHour: number;
   /** Safe capacity when the promise was made. */
   readonly capacityPerSecond: number;
   readonly calibration: number;
-  /** Overload to be avoided by the median of the forecast. */
+  /** Overload that the median of the forecast had. */
   readonly expectedMs: number;
   avoidedMs: number;
-  /** Overload that came all the same. */
+  /** Overload that came in spite of the action. */
   sufferedMs: number;
-  /** Slices that were moved away, and what has been made of them. */
+  /** Slices that were moved away, and the slices made of them since. */
   left: SliceKey[];
   spentDollars: number;
   readonly promisedDollars: number;
@@ -260,15 +265,15 @@ export interface PromiseRow {
 
 export type ProposalState = 'OPEN' | 'APPROVED' | 'REJECTED' | 'EXPIRED' | 'REPLACED';
 
-/** A plan that waits for a person's word, or has had it (proposals.ts). */
+/** A plan that waits for a person's answer, or has had one (proposals.ts). */
 export interface ProposalRow {
   readonly kind: 'proposal';
   readonly id: PlanId;
   readonly madeAt: EventTime;
-  /** Of the offer while it is open, then of the answer. */
+  /** When the proposal expires while it is open, then when the answer does. */
   expiresAt: EventTime;
   state: ProposalState;
-  /** What each of its actions does, by which it is known again in a later plan. */
+  /** A key for what each of its actions does, by which a later plan recognises it. */
   readonly deeds: readonly string[];
   readonly steps: readonly string[];
   readonly changes: readonly ShardChange[];
@@ -307,12 +312,14 @@ export const proposalKey = (plan: string): string => `proposal/${plan}`;
 export const goneKey = (key: string): string => `gone/${key}`;
 export const saidKey = (subject: string, constraint: string): string => `said/${constraint}/${subject}`;
 
-/** Shards are named in the order in which they were made. */
+/** Shards are numbered in the order of their creation. */
 export const shardNumbered = (number: number): ShardId => shardId(`shard-${String(number).padStart(4, '0')}`);
 
 export type PlanRows = Pick<Rows<Row>, 'get' | 'entries'>;
 
-/** The row under `key` when it is of this kind. A prefix and its kind go together, so another kind means absence. */
+/**
+ * The row under `key` when it is of this kind. A prefix belongs to one kind, so a row of another kind counts as absent.
+ */
 export function rowOf<Kind extends Row['kind']>(
   rows: Pick<Rows<Row>, 'get'>,
   kind: Kind,
@@ -333,7 +340,7 @@ export function* rowsOf<Kind extends Row['kind']>(
   for (const [key, row] of rows.entries()) if (row.kind === kind) yield [key, row as Extract<Row, { kind: Kind }>];
 }
 
-/** The rows of one kind that have their id in themselves. */
+/** The rows of one kind that contain their own id. */
 export class Repository<Kind extends Row['kind']> {
   readonly #rows: Rows<Row>;
   readonly #kind: Kind;
@@ -356,7 +363,7 @@ export class Repository<Kind extends Row['kind']> {
     return rowOf(this.#rows, this.#kind, this.#keyOf(id));
   }
 
-  /** To be called after each change of a row, too: that is what stores it. */
+  /** Also to be called after each change of a row: this is what stores it. */
   put(row: Extract<Row, { kind: Kind }>): void {
     this.#rows.set(this.#keyOf(this.#idOf(row)), row);
   }
@@ -372,7 +379,7 @@ export class Repository<Kind extends Row['kind']> {
 
 interface RepositoryIn<Kind extends Row['kind']> {
   (rows: Rows<Row>): Repository<Kind>;
-  /** Of rows that are not to be changed. */
+  /** Read-only rows. */
   (rows: PlanRows): Pick<Repository<Kind>, 'get' | 'all'>;
 }
 

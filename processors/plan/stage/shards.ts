@@ -1,11 +1,12 @@
-// Shards and slices: genesis, shards coming up, being resized and going, and slices split and merged.
+// Shards and slices: genesis; shards that are provisioned, resized and retired; slices that are split and merged.
 //
-//   C1. A shard is in the pointer table before any slice points at it, and goes only when none does.
+//   C1. A shard is in the pointer table before any slice points at it, and is removed only when none does.
 //   C2. A split or merge is published when apply has carried it out, all its entries in one change.
-//   C3. The first two shards are never retired: every process takes them for granted (state/genesis.ts).
-//   C4. A shard that went although nobody here asked it to is asked for again: it was empty, or its store would have refused.
-//   C4. From a shard that has lost its data nothing is moved, and nothing to it: moves to it are given up, a replica there is
-//       ended. What lives there waits for it, and so does what was being copied from it (moves.ts M5).
+//   C3. The first two shards are never retired: every process relies on them (state/genesis.ts).
+//   C4. A shard that was released although this planner did not ask for it is requested again: it was empty, or its
+//       store would have refused.
+//   C4. Nothing is moved from or to a shard that has lost its data: moves to it are aborted and a replica there is
+//       ended. The slices on it wait for it, and so do moves from it (moves.ts M5).
 
 import { epoch, eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
 import type {
@@ -37,7 +38,7 @@ import {
 } from './rows.ts';
 import { type DecisionDraft, pointerEntry, shardEntry, type Turn } from './turn.ts';
 
-/** The rows of a cell of which nothing is known but genesis; on the first input, whatever it is. */
+/** Creates the rows of a new cell with its first shards; on the first input, whatever it is. */
 export function beginCell(rows: Rows<Row>, settings: PlanSettings): CellRow {
   const cell = newCell(settings);
   for (const [id, type] of [
@@ -50,7 +51,7 @@ export function beginCell(rows: Rows<Row>, settings: PlanSettings): CellRow {
   return cell;
 }
 
-/** Asks for a new shard of the type; its id. */
+/** Requests a new shard of the type; returns its id. */
 export function startShard(
   turn: Turn,
   kind: StoreKind,
@@ -93,7 +94,7 @@ export function startRetire(turn: Turn, shard: ShardRow, reason: string, saying:
   turn.decide({ ...saying, kind: 'RETIRE', subject: shard.id, reason, commandIds: [command] });
 }
 
-/** Asks for a split or merge of slices that share a shard. */
+/** Commands a split or merge of slices that share a shard. */
 export function startChange(
   turn: Turn,
   change: 'SPLIT' | 'MERGE',
@@ -144,12 +145,12 @@ export function takeShardProgress(turn: Turn, progress: ShardProgress): void {
   }
 }
 
-/** On each tick: gives up shards that do not come up. */
+/** On each tick: gives up shards that have not become ready in time. */
 export function watchShards(turn: Turn, wallTime: number): void {
   for (const id of [...turn.cell.openShards]) {
     const shard = turn.shards.get(id)!;
     if (wallTime - shard.askedWallTime <= turn.settings.provisionSilentMs) continue;
-    if (isFirst(id)) continue; // Nothing can take their place; apply asks for them until they are there.
+    if (isFirst(id)) continue; // Nothing can replace the first shards; apply requests them until they are ready.
     shardFailed(turn, shard, `it was not ready after ${turn.settings.provisionSilentMs / 1000} s`);
   }
 }
@@ -157,7 +158,7 @@ export function watchShards(turn: Turn, wallTime: number): void {
 export function takeSliceProgress(turn: Turn, progress: SliceProgress): void {
   const change = turn.changes.get(progress.commandId);
   if (change === undefined) {
-    ignore(turn, `no split or merge ${progress.commandId.slice(0, 64)} is open`);
+    ignore(turn, `no split or merge ${progress.commandId.slice(0, 64)} is under way`);
     return;
   }
   turn.changes.delete(change.id);
@@ -180,8 +181,8 @@ export function takeSliceLeft(turn: Turn, { shardId: id, slice, livesOn, done, r
     return;
   }
   const what = done
-    ? `${id} has been told that ${slice} is on ${livesOn}, and holds nothing of it any more.`
-    : `${id} does not answer; ${slice} is on ${livesOn} without it (${reason || 'no reason was given'}).`;
+    ? `${id} is back: it has learned that ${slice} is now on ${livesOn}, and no longer holds any row of it.`
+    : `${id} does not answer, so ${slice} is served by ${livesOn} and no longer waits for it (${reason || 'no reason was given'}).`;
   turn.decide({ kind: 'KEEP', subject: id, reason: what });
 }
 
@@ -217,11 +218,11 @@ export const isFirst = (shard: ShardId): boolean => shard === FIRST_CONCRETE_SHA
 
 function shardReady(turn: Turn, shard: ShardRow, progress: ShardProgress): void {
   const { cell, rows, settings } = turn;
-  if (shard.state === 'RETIRING') return; // It came up after it had been given up.
+  if (shard.state === 'RETIRING') return; // It became ready after it had been given up.
   const resized = shard.resizingTo !== '' && progress.datastoreType === shard.resizingTo;
   const isNew = shard.state === 'PROVISIONING';
   const isMoved = shard.instanceId !== progress.instanceId || shard.address !== progress.address;
-  if (!isNew && !resized && !isMoved) return; // Said again.
+  if (!isNew && !resized && !isMoved) return; // A repetition.
   if (settings.catalog.has(progress.datastoreType)) shard.datastoreType = progress.datastoreType;
   shard.instanceId = progress.instanceId;
   shard.address = progress.address;
@@ -273,14 +274,10 @@ function start(turn: Turn): void {
 
 function shardReleased(turn: Turn, shard: ShardRow): void {
   if (shard.state !== 'RETIRING') {
-    ignore(turn, `nobody asked ${shard.id} to go`);
+    ignore(turn, `the planner did not ask to release ${shard.id}`);
     const type = shard.datastoreType;
     if (shard.state === 'READY')
-      turn.commandShard(
-        shard.id,
-        { kind: 'AllocateShard', shardId: shard.id, datastoreType: type },
-        'it was taken away',
-      ); // C4
+      turn.commandShard(shard.id, { kind: 'AllocateShard', shardId: shard.id, datastoreType: type }, 'it was released'); // C4
     return;
   }
   turn.shards.delete(shard.id);
@@ -291,7 +288,7 @@ function shardFailed(turn: Turn, shard: ShardRow, reason: string): void {
   const { cell, rows, settings } = turn;
   const type = shard.resizingTo || shard.datastoreType;
   if (isFirst(shard.id) && shard.state === 'PROVISIONING') {
-    turn.refuse(shard.id, 'genesis', `${type} for ${shard.id} is not there yet (${reason}); apply asks for it again.`);
+    turn.refuse(shard.id, 'genesis', `${shard.id} is not ready on ${type} yet (${reason}); apply tries again.`);
     return;
   }
   if (shard.state === 'RETIRING' && shard.epoch > 0) {
@@ -302,13 +299,17 @@ function shardFailed(turn: Turn, shard: ShardRow, reason: string): void {
     return;
   }
   if (!cell.openShards.includes(shard.id)) {
-    ignore(turn, `${shard.id} was not waited for`);
+    ignore(turn, `the planner is not waiting for ${shard.id}`);
     return;
   }
   cell.openShards = cell.openShards.filter((id) => id !== shard.id);
   cell.avoided[type] = eventTime(turn.now + settings.coolDownMs);
   turn.keepCell();
-  turn.decide({ kind: 'ABORT', subject: shard.id, reason: `${type} for ${shard.id} was given up: ${reason}.` });
+  turn.decide({
+    kind: 'ABORT',
+    subject: shard.id,
+    reason: `Provisioning ${shard.id} on ${type} was given up: ${reason}.`,
+  });
   if (shard.resizingTo !== '') {
     shard.resizingTo = '';
     shardsIn(rows).put(shard);
@@ -325,7 +326,7 @@ function shardLost(turn: Turn, shard: ShardRow, reason: string): void {
   turn.decide({
     kind: 'KEEP',
     subject: shard.id,
-    reason: `${shard.id} is lost: nothing is moved from it or to it until it is back (${reason}).`,
+    reason: `${shard.id} has lost its data: nothing is moved from it or to it until it is back (${reason}).`,
   });
   for (const id of [...cell.openMoves]) {
     const move = movesIn(rows).get(id)!;
@@ -333,7 +334,7 @@ function shardLost(turn: Turn, shard: ShardRow, reason: string): void {
     const why = `${shard.id} has lost its data`;
     const isSourceLost = shardsIn(rows).get(move.from)?.lost !== undefined;
     if (move.state !== 'SHARED') (isSourceLost ? giveUp : abort)(turn, move, why);
-    else if (move.to === shard.id) endReplica(turn, move, `The replica of ${move.slice} goes: ${why}.`, {});
+    else if (move.to === shard.id) endReplica(turn, move, `The replica of ${move.slice} is removed: ${why}.`, {});
   }
 }
 
@@ -341,14 +342,14 @@ function shardFound(turn: Turn, shard: ShardRow): void {
   if (shard.lost === undefined) return;
   delete shard.lost;
   turn.shards.put(shard);
-  turn.decide({ kind: 'KEEP', subject: shard.id, reason: `${shard.id} is back, with its data.` });
+  turn.decide({ kind: 'KEEP', subject: shard.id, reason: `${shard.id} is back with its data.` });
   for (const id of [...turn.cell.openMoves]) {
     const move = turn.moves.get(id)!;
     if (move.to === shard.id) switchWhenFree(turn, move);
   }
 }
 
-/** Publishes what a split or merge has made of its slices (C2). */
+/** Publishes the slices that a split or merge has made (C2). */
 function publishChange(turn: Turn, change: ChangeRow): void {
   const { rows, settings } = turn;
   const before = change.before.map((key) => slicesIn(rows).get(key)!);
@@ -359,13 +360,14 @@ function publishChange(turn: Turn, change: ChangeRow): void {
     ...made.map((key) => pointerEntry(key, 'SINGLE', [change.shard])),
   ]);
   const total = (of: (slice: SliceRow) => number): number => before.reduce((sum, slice) => sum + of(slice), 0);
-  // A guess until apply has counted: halves of a hash slice are even, and a carved slice is small beside what stays.
+  // An estimate until apply has counted: halves of a hash slice are equal, and a carved-out slice is small compared
+  // with the rest.
   const share = gone.length > 0 ? 1 / made.length : 0;
   const entries = total((slice) => slice.entries) * share;
   const bytes = total((slice) => slice.bytes) * share;
   const coolUntil = eventTime(change.change === 'MERGE' ? turn.now + settings.coolDownMs : turn.now);
   followChange(turn, change);
-  // What one of them has left, all have (constraints/return.ts).
+  // A shard that one of them has left counts as left by all (constraints/return.ts).
   const left = before.flatMap((slice) => slice.left ?? []).filter(({ until }) => until > turn.now);
   for (const key of gone) slicesIn(rows).delete(key);
   for (const key of made) {
@@ -378,7 +380,7 @@ function publishChange(turn: Turn, change: ChangeRow): void {
 function ignore(turn: Turn, what: string): void {
   turn.cell.ignored.progress++;
   turn.keepCell();
-  turn.refuse('progress', 'illegal-step', `Progress was ignored: ${what}.`);
+  turn.refuse('progress', 'illegal-step', `A progress report from apply was ignored: ${what}.`);
 }
 
 const newSlice = (slice: SliceKey, shard: ShardId): SliceRow => ({

@@ -1,4 +1,4 @@
-// Snapshot: the rows as the plan sees them, with everything in flight counted as done.
+// Snapshot: the rows as the plan sees them, with everything under way counted as done.
 
 import type { ShardId, SliceKey } from '../../../schemas/ids.ts';
 import type { StoreKind } from '../../../schemas/records.ts';
@@ -26,18 +26,18 @@ import {
 } from './rows.ts';
 import { isFirst } from './shards.ts';
 
-/** A store's own measurement counts for so long. */
+/** A store's own measurement counts for this long. */
 const MEASURED_FRESH_MS = 120_000;
-/** A surge counts until the forecasts of the next steps have brought it. */
+/** A surge counts until the forecasts of the next steps include it. */
 export const SURGE_FRESH_MS = 120_000;
 
 export interface Seen {
   readonly snapshot: Snapshot;
-  /** How far look-ups in each shard were taken to reach. */
+  /** The work of look-ups that was assumed for each shard. */
   readonly reaches: ReadonlyMap<ShardId, LookupWork>;
-  /** Shards on a type that the catalogue no longer has: left alone. */
+  /** Shards on a type that the catalogue no longer has: not planned. */
   readonly unknownTypes: readonly ShardRow[];
-  /** Shards that have lost their data: left alone too. */
+  /** Shards that have lost their data: not planned either. */
   readonly lost: readonly ShardRow[];
 }
 
@@ -65,7 +65,7 @@ export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings
   const reaches = lookupWorkByShard(shardRows, settings.coefficients);
   const placed = placedSlices(sliceRows, changes, moves, reaches);
   const costs = costsOfCell(cell, settings);
-  // In an order of their own: which partition's forecasts came first must not show in the last digit of a sum.
+  // Sorted: the order in which the partitions' forecasts came in must not change the last digit of a sum.
   const facts = [...factsOf(series, surges)].sort((a, b) => (a.series < b.series ? -1 : 1));
   const demand = demandOf(placed, facts, costs, settings, now);
   for (const slice of placed) {
@@ -104,11 +104,11 @@ export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings
   return { snapshot, reaches, unknownTypes, lost: shardRows.filter((row) => row.lost !== undefined) };
 }
 
-/** Filled in when all demand is known. */
+/** Filled in once all demand is known. */
 type Placed = Omit<PlannedSlice, 'load'> & { load: Load; readonly reach: LookupWork };
 const NOT_KNOWN_YET: Load = emptyLoad(0);
 
-/** Slices as they will be when the moves and changes in flight have ended. */
+/** Slices as they will be when the moves, splits and merges under way have ended. */
 function placedSlices(
   rows: readonly SliceRow[],
   changes: readonly ChangeRow[],
@@ -151,7 +151,7 @@ function placedSlices(
   return [...bySlice.values()].sort((a, b) => (a.slice < b.slice ? -1 : 1));
 }
 
-/** How far look-ups of each kind reach on average over all that are asked. */
+/** The average work of look-ups of each kind, over all look-ups. */
 function reachesAsked(
   slices: readonly { readonly slice: SliceKey; readonly reach: LookupWork; readonly load: Load }[],
   costs: Costs,
@@ -166,7 +166,7 @@ function reachesAsked(
   };
 }
 
-/** What replicas are to the shards that they are on. */
+/** The replicas as slices of the shards that they are on. */
 function* replicasOf(placed: readonly Placed[]): Generator<PlannedSlice> {
   for (const slice of placed)
     if (slice.replica !== undefined) yield { ...slice, shard: slice.replica, replica: undefined, isReplica: true };
@@ -196,7 +196,7 @@ function plannedShard(
   cell: CellRow,
   movesOf: ReadonlyMap<ShardId, number>,
 ): PlannedShard {
-  // A copy heats both of its stores; what they measure then is of our own making (and goes with it).
+  // A copy loads both of its stores: what they measure meanwhile is caused by the move itself and ends with it.
   const isFresh =
     row.measured !== undefined && Math.abs(cell.now - row.measured.at) < MEASURED_FRESH_MS && !movesOf.has(row.id);
   return {

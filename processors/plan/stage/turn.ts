@@ -1,13 +1,14 @@
-// Turn: what the planner changes and says while it handles one input. All of it is one step call, so one transaction:
-// a command and the pointer change it belongs to are both in the log, or neither.
+// Turn: what the planner changes and publishes while it handles one input. All of it comes from one step call and so is
+// in one transaction: a command and the pointer change that it belongs to are both in the log, or neither is.
 //
 //   U1. Epochs grow by one with each change; every record of a change carries {epoch, index, count}.
 //   U2. A command goes to the partition of its slice, or, for a shard, to the partition of the shard's id.
-//   U3. What is said carries the planner's term, which grows with the first thing that a planner says after its rows were
-//       loaded: in the same transaction, so no two that could commit share one (state/fence.ts).
-//   U4. The key of a slice or shard that is GONE is removed from the table a day later, unless it has come back: else the
-//       table would keep every pin there ever was. Its epochs grow on all the same: they are the cell's. The last change
-//       keeps its keys: a reader that finds one removed, whose GONE it never saw, must see that a change is missing.
+//   U3. Everything published carries the planner's term. The term grows with the first publication after the rows were
+//       loaded, in the same transaction, so no two planners that could commit share a term (state/fence.ts).
+//   U4. The key of a slice or shard that is GONE is removed from the table a day later, unless it has come back:
+//       otherwise the table would keep every pin that ever existed. Epochs grow on regardless, since they belong to the
+//       cell. The last change keeps its keys: a reader that finds one removed, whose GONE it never saw, must see that a
+//       change is missing.
 
 import { assert } from '../../../schemas/errors.ts';
 import { type Epoch, type EventTime, epoch, eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
@@ -36,7 +37,7 @@ import {
 
 export type PlanEmit = Emit<'commands', Command> | Emit<'pointer-table', PointerRecord> | Emit<'decisions', Decision>;
 
-/** A decision as its maker writes it; what is left out does not apply. */
+/** A decision as the code that makes it writes it; fields left out do not apply. */
 export type DecisionDraft = Pick<Decision, 'kind' | 'subject' | 'reason'> & Partial<Omit<Decision, 'id' | 'at'>>;
 
 export type Unpublished = Omit<PointerEntry, 'epoch'> | Omit<ShardEntry, 'epoch'>;
@@ -65,7 +66,7 @@ export class Turn {
     this.constraints = constraints;
   }
 
-  /** Keeps the cell's changes; call after any. */
+  /** Stores the cell row; to be called after each change of it. */
   keepCell(): void {
     setCell(this.rows, this.cell);
   }
@@ -74,7 +75,7 @@ export class Turn {
     return this.cell.now;
   }
 
-  /** Sends a command about a slice (U2); `at` is the epoch it speaks of, by default that of the last change. */
+  /** Sends a command about a slice (U2); `at` is the epoch that it refers to, by default that of the last change. */
   commandSlice(slice: SliceKey, body: Command['body'], reason: string, at: Epoch = this.cell.epoch): string {
     const parsed = parseSlice(slice);
     assert(parsed !== undefined, `${slice} is not a slice key`);
@@ -86,7 +87,7 @@ export class Turn {
     return this.#command(shard, partitionOf(shard, this.settings.partitions), body, reason, this.cell.epoch);
   }
 
-  /** Publishes one change of the pointer table (U1); its epoch. */
+  /** Publishes one change of the pointer table (U1); returns its epoch. */
   publish(entries: readonly Unpublished[]): Epoch {
     const next = epoch(this.cell.epoch + 1);
     for (const [index, entry] of entries.entries()) {
@@ -109,13 +110,13 @@ export class Turn {
     return next;
   }
 
-  /** Removes a key from the pointer table that was called GONE long ago (U4). */
+  /** Removes a key from the pointer table that was marked GONE long ago (U4). */
   removeKey({ key }: GoneRow): void {
     this.rows.delete(goneKey(key));
     this.emits.push({ topic: 'pointer-table', key, partition: 0, value: null });
   }
 
-  /** The id of the decision that was said last in this cell. */
+  /** The id of this cell's last decision. */
   get lastDecision(): string {
     return decisionId(this.cell.nextDecision - 1);
   }
@@ -127,7 +128,9 @@ export class Turn {
     this.emits.push({ topic: 'decisions', key: id, partition: 0, value });
   }
 
-  /** Says a refusal unless the same was said of the same subject and still stands. True when it was said. */
+  /**
+   * Publishes a refusal, unless the same constraint has refused the same subject recently. True when it was published.
+   */
   refuse(subject: string, constraint: string, reason: string, facts: Partial<DecisionDraft> = {}): boolean {
     const key = saidKey(subject, constraint);
     const said = this.rows.get(key);
@@ -160,7 +163,7 @@ export class Turn {
     return { term: this.cell.term!, planner: this.settings.planner };
   }
 
-  /** What is said from here on is above all that was said in any earlier term, and in `counted` if one can be (fence.ts F4). */
+  /** Takes a term above every earlier one, and above `counted` where that is possible (fence.ts F4). */
   newTerm(counted = 0): void {
     const { cell } = this;
     const term = cell.term ?? 0;
@@ -170,10 +173,10 @@ export class Turn {
   }
 }
 
-/** Cells whose planner has said something since they were loaded: a row that is loaded anew is another object. */
+/** Cells whose planner has published something since they were loaded: a reloaded row is another object. */
 const spoken = new WeakSet<CellRow>();
 
-/** A decision in which nothing applies but what is said. */
+/** A decision whose fields do not apply unless given. */
 export const UNSAID: Omit<Decision, 'id' | 'at' | 'kind' | 'subject' | 'reason'> = {
   constraint: '',
   requestId: '',
@@ -194,9 +197,9 @@ export const UNSAID: Omit<Decision, 'id' | 'at' | 'kind' | 'subject' | 'reason'>
 
 const decisionId = (number: number): string => `decision-${String(number).padStart(6, '0')}`;
 
-/** A refusal that has not come up again for so long is news when it does. */
+/** A refusal that has not come up for this long is published again when it does. */
 export const SAID_MS = 900_000;
-/** By when the effect of a command is wanted; a wish in event time, the time limits of moves are wall time. */
+/** By when the effect of a command is wanted, in event time; it is advisory. The time limits of moves are wall time. */
 const DEADLINE_MS = 600_000;
 
 /** A shard as the pointer table shows it. */

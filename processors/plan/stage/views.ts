@@ -33,11 +33,11 @@ export interface ShardSummary {
   readonly slices: number;
   readonly entries: number;
   readonly bytes: number;
-  /** As the store last measured itself, 0..1; -1 when it never did. */
+  /** Utilisation that the store last reported, 0..1; -1 when it never did. */
   readonly utilisation: number;
 }
 
-/** What apply last told of a move, and when it began and ended. */
+/** What apply last reported of a move, and when it began and ended. */
 export interface MoveSummary extends Omit<MoveProgress, 'kind'> {
   readonly startedAt: EventTime;
   /** 0 while it is open. */
@@ -49,7 +49,7 @@ export type ProposalSummary = Omit<ProposalRow, 'kind' | 'id' | 'deeds'> & { rea
 
 export interface SliceSummary {
   readonly slice: SliceKey;
-  /** Its own, then that of its replica. */
+  /** Its own shard, then that of its replica. */
   readonly shards: readonly [ShardId, ...ShardId[]];
   readonly epoch: Epoch;
   readonly entries: number;
@@ -108,7 +108,7 @@ export function movesOf(rows: PlanRows): MoveSummary[] {
   return moves.sort((a, b) => (a.moveId < b.moveId ? 1 : -1));
 }
 
-/** Plans that wait for a person's word or have had it, newest first. */
+/** Plans that wait for a person's answer or have had one, newest first. */
 export function proposalsOf(rows: PlanRows): ProposalSummary[] {
   return [...rowsOf(rows, 'proposal')]
     .map(([, { kind: _, deeds: __, id, ...shown }]) => ({ planId: id, ...shown }))
@@ -173,7 +173,7 @@ export function shardMapOfRows(rows: PlanRows, partitions: number): ShardMap {
   return shardMapOf(partitions, slices, shards);
 }
 
-/** What is known of the coming rates of a topic: its own series, or that of the leaf or slice around it. */
+/** The forecast rates for a topic: of its own series, or of the leaf or slice that contains it. */
 export function seriesForecastsOf(
   rows: PlanRows,
   series: string,

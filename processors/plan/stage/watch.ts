@@ -1,9 +1,10 @@
 // Watch: brokers, the pointer table read back, and time passing.
 //
-//   W1. Nobody is called silent for a time in which the planner itself was away or the host's clock jumped.
-//   W2. A record of the pointer table that is not the next one of ours is never taken for ours: what it speaks of is
-//       published again, since a reader may have believed it, and compaction may have dropped ours for it. Where its epoch
-//       or its term is above ours, that is done in a new term, which readers put above everything before it.
+//   W1. A broker is not counted as silent for a time in which the planner itself was away or the host's clock jumped.
+//   W2. A record of the pointer table that is not the next one of ours is never taken for ours. The entries that it
+//       concerns are published again, since a reader may have believed it, and compaction may have dropped ours in
+//       favour of it. Where its epoch or its term is above ours, they are published in a new term, which readers put
+//       above everything before it.
 
 import type { Offset, SliceKey } from '../../../schemas/ids.ts';
 import type { BrokerHeartbeat, PointerRecord } from '../../../schemas/records.ts';
@@ -21,7 +22,7 @@ export function takeHeartbeat(turn: Turn, beat: BrokerHeartbeat): void {
       turn.refuse(
         'brokers',
         'brokers-max',
-        `More than ${BROKERS_MAX} brokers send heartbeats; new ones are not waited for.`,
+        `More than ${BROKERS_MAX} brokers send heartbeats; moves do not wait for further ones.`,
       );
       return;
     }
@@ -30,7 +31,7 @@ export function takeHeartbeat(turn: Turn, beat: BrokerHeartbeat): void {
   }
   turn.rows.set(key, {
     kind: 'broker',
-    // As it says, lower ones included: a broker that starts again has read nothing yet.
+    // The reported offset is taken even when it is lower: a restarted broker has read nothing yet.
     pointerOffset: beat.pointerOffset,
     beats: (broker?.beats ?? 0) + 1,
     seenBeats: broker?.seenBeats ?? 0,
@@ -38,7 +39,7 @@ export function takeHeartbeat(turn: Turn, beat: BrokerHeartbeat): void {
   });
 }
 
-/** On each tick, before anything else that looks at wall time (W1). */
+/** On each tick, before anything else that uses wall time (W1). */
 export function watchClock(turn: Turn, wallTime: number): void {
   const { cell, rows, settings } = turn;
   const sinceMs = wallTime - cell.wallTime;
@@ -64,13 +65,13 @@ export function watchClock(turn: Turn, wallTime: number): void {
   }
 }
 
-/** On each tick: when each broker was last heard of; long silent ones are forgotten. */
+/** On each tick: notes when each broker was last heard of, and forgets long silent ones. */
 export function watchBrokers(turn: Turn, wallTime: number): void {
   const { cell, rows, settings } = turn;
   for (const name of cell.brokers) {
     const broker = rowOf(rows, 'broker', brokerKey(name))!;
     if (broker.beats !== broker.seenBeats) {
-      // Written at most a few times in the time that counts as silence; a move's source is retired no sooner for it.
+      // Written only a few times within the time that counts as silence; no source is retired sooner because of it.
       if (wallTime - broker.seenWallTime < settings.brokerSilentMs / 8) continue;
       rows.set(brokerKey(name), { ...broker, seenBeats: broker.beats, seenWallTime: wallTime });
     } else if (wallTime - broker.seenWallTime > settings.brokerSilentMs * FORGET_FACTOR) {
@@ -81,7 +82,7 @@ export function watchBrokers(turn: Turn, wallTime: number): void {
   }
 }
 
-/** Our own changes read back, for their offsets; anything else in the table is foreign (W2). */
+/** Our own changes are read back for their offsets; anything else in the table is foreign (W2). */
 export function takePointer(turn: Turn, key: string, record: PointerRecord | null, offset: Offset): void {
   const { cell, rows } = turn;
   if (record === null) {
@@ -107,13 +108,15 @@ export function takePointer(turn: Turn, key: string, record: PointerRecord | nul
 
 const BROKERS_MAX = 10_000;
 const CLOCK_SLACK_MS = 1_000;
-/** A broker silent for so many times `brokerSilentMs` is gone for good, or comes back as a new one. */
+/**
+ * A broker that has been silent for this many times `brokerSilentMs` is forgotten, and counts as new if it comes back.
+ */
 const FORGET_FACTOR = 20;
 
 const isLive = ({ rows }: Turn, key: string): boolean =>
   rows.get(key.startsWith('p:') ? sliceRowKey(key.slice(2)) : shardKey(key.slice(2))) !== undefined;
 
-/** Says that the table was written to by somebody else, and publishes what is true of these keys (W2). */
+/** Reports that somebody else has written to the table, and publishes the true entries of these keys (W2). */
 function repair(turn: Turn, problem: string, keys: ReadonlySet<string>, body?: PointerRecord['body']): void {
   turn.cell.ignored.pointers++;
   turn.keepCell();
@@ -129,7 +132,10 @@ function repair(turn: Turn, problem: string, keys: ReadonlySet<string>, body?: P
   }
 }
 
-/** What is true of a key. What is not of ours is gone: nothing is said of a key that no reader could have believed. */
+/**
+ * The true entry of a key. A key that is not ours is published as GONE; one that no reader could have believed is left
+ * alone.
+ */
 function entriesOf(turn: Turn, key: string, body: PointerRecord['body'] | undefined): Unpublished[] {
   if (key.startsWith('s:')) {
     const shard = turn.shards.get(key.slice(2));
@@ -145,7 +151,8 @@ function entriesOf(turn: Turn, key: string, body: PointerRecord['body'] | undefi
   const shards = shardsOfSlice(turn.rows, row);
   const entry = pointerEntry(slice, shards.length > 1 ? 'REPLICAS' : 'SINGLE', shards);
   if (parsed.kind !== 'hash') return [entry];
-  // A reader may hold what the slice was made of, or was part of, since the change that said so was lost on it.
+  // A reader may still hold the slices that this one was made of, or was part of, since it has missed the change
+  // between.
   const { partition, bits } = parsed;
   const around = Array.from(bits, (_, length) => hashSlice(partition, bits.slice(0, length)));
   const within = [hashSlice(partition, `${bits}0`), hashSlice(partition, `${bits}1`)];
@@ -154,9 +161,10 @@ function entriesOf(turn: Turn, key: string, body: PointerRecord['body'] | undefi
 
 function pointerProblem(turn: Turn, key: string, { change, body }: PointerRecord): string | undefined {
   const { read, epoch: published, term = 0 } = turn.cell;
-  if (key !== keyOfBody(body)) return `it lies under ${key.slice(0, 64)} and speaks of ${keyOfBody(body).slice(0, 64)}`;
-  if (change.term > term) return `term ${change.term} is above ${term}, the one of this planner`;
-  if (change.epoch > published) return `epoch ${change.epoch} is above ${published}, the last that was published`;
+  if (key !== keyOfBody(body))
+    return `its key is ${key.slice(0, 64)}, but its value is about ${keyOfBody(body).slice(0, 64)}`;
+  if (change.term > term) return `its term ${change.term} is above this planner's term ${term}`;
+  if (change.epoch > published) return `its epoch ${change.epoch} is above ${published}, the last that was published`;
   const goesOn = change.epoch === read.epoch && change.index === read.index + 1 && change.count === read.count;
   const begins = change.epoch > read.epoch && change.index === 0 && change.index < change.count;
   if (!goesOn && !begins)
@@ -165,15 +173,15 @@ function pointerProblem(turn: Turn, key: string, { change, body }: PointerRecord
   if (body.kind === 'ShardEntry') {
     const shard = turn.shards.get(body.shardId);
     if (shard === undefined || body.epoch <= shard.epoch || shard.state !== 'READY') return undefined;
-    return `epoch ${shard.epoch} is the last in which ${shard.id} was published`;
+    return `${shard.id} was last published in epoch ${shard.epoch}`;
   }
   const slice = turn.slices.get(body.slice);
   if (slice === undefined) {
     const isUnknown = body.mode !== 'GONE' && body.epoch === published;
     return isUnknown ? `there is no slice ${body.slice.slice(0, 64)}` : undefined;
   }
-  if (body.epoch > slice.epoch) return `epoch ${slice.epoch} is the last in which ${slice.slice} was published`;
-  if (body.epoch < slice.epoch) return undefined; // Replaced meanwhile.
+  if (body.epoch > slice.epoch) return `${slice.slice} was last published in epoch ${slice.epoch}`;
+  if (body.epoch < slice.epoch) return undefined; // Replaced in the meantime.
   const shards = shardsOfSlice(turn.rows, slice).join(' and ');
   return body.shards.join(' and ') === shards
     ? undefined

@@ -59,7 +59,7 @@ describe('a promise', () => {
 
   test('says what overload came all the same', () => {
     const crowd = run((minute) => (minute >= 30 && minute < 42 ? 1_500 : 300), 100, { forecaster: 'late' });
-    expect(reviews(crowd)[0]!.reason).toMatch(/It was above it for \d+ min all the same/);
+    expect(reviews(crowd)[0]!.reason).toMatch(/In spite of the action it was above that for \d+ min/);
   });
 
   test('is made of a shard that keeps its entries on disk, however little memory it has', () => {

@@ -86,7 +86,7 @@ describe('a wrong catalogue is refused with CATALOG_INVALID, the field and the t
       path: 'types[0].dollarPerHour',
       says: 'of "kv" is not known; the fields are name, kind',
     },
-    { name: 'a name twice', value: { types: [TYPE, TYPE] }, path: 'types[1].name', says: '"kv" a second time' },
+    { name: 'a name twice', value: { types: [TYPE, TYPE] }, path: 'types[1].name', says: '"kv" twice' },
     { name: 'no trie', value: { types: [TYPE] }, path: 'types', says: 'a type of kind TRIE' },
     {
       name: 'a name from the prototype',

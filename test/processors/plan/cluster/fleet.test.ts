@@ -171,7 +171,7 @@ describe('what is bought', () => {
     expect(action!.savesDollars).toBeGreaterThan(action!.dollars);
     expect(action!.alternatives.map(({ what }) => what)).toEqual(['KEEP', 'ALLOCATE 1 kv-large']);
     expect(action!.reason).toMatch(
-      /^In 3 min all key-value shards together will be asked for up to 1300 operations\/s/,
+      /^The forecast for all key-value shards together in 3 min is up to 1300 operations\/s/,
     );
   });
 

@@ -418,7 +418,7 @@ describe('a shard that has lost its data', () => {
       say(cell, shard, 'FOUND');
       say(cell, shard, 'FOUND');
       expect(stateOf(cell, shard)).toBe('READY');
-      expect(cell.decisions.filter(({ reason }) => reason.includes('is back, with'))).toHaveLength(1);
+      expect(cell.decisions.filter(({ reason }) => reason.includes('is back with'))).toHaveLength(1);
     });
 
   const waiting = (cell: StageByHand): string[] =>

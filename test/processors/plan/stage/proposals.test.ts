@@ -110,7 +110,9 @@ describe('a plan that waits', () => {
   test('ends in its time when plans need no approval any more', () => {
     const cell = crowded(1_200);
     cell.restart({ mode: 'auto' });
-    expect(answer(cell, 'plan-000001', 'APPROVE').reason).toContain('the mode is auto, in which no plan waits');
+    expect(answer(cell, 'plan-000001', 'APPROVE').reason).toContain(
+      'the mode is auto, in which plans do not wait for approval',
+    );
     planAt(cell, 31);
     expect(said(cell, 'EXPIRE')).toMatchObject([{ subject: 'plan-000001' }]);
   });
@@ -161,7 +163,7 @@ describe('an approval', () => {
   test('does nothing that is not wanted any more (Q3)', () => {
     const cell = crowded(1_200);
     load(cell, 400, T0 + MINUTE);
-    expect(answer(cell, 'plan-000001', 'APPROVE').reason).toContain('nothing of it is wanted at the moment');
+    expect(answer(cell, 'plan-000001', 'APPROVE').reason).toContain('none of its actions is needed at the moment');
     expect(asked(cell)).toEqual([]);
   });
 
