@@ -13,8 +13,15 @@ import { AppError } from '../schemas/errors.ts';
 import { type EventTime, eventTime, type Offset } from '../schemas/ids.ts';
 import type { Action, Metric, SubscriptionEvent } from '../schemas/records.ts';
 import { partitionOf } from '../state/keys.ts';
+import type { SubscriptionOptions } from '../state/subscription-options.ts';
 import { refuseMetric, refuseSubscription } from '../state/validation.ts';
 import { metrics as metricsTopic, subscriptions as subscriptionsTopic } from '../topology/topics.ts';
+
+/** What a broker may say of a subscription besides its QoS; what is left out is at its default. */
+export interface SubscriptionDetails extends Partial<SubscriptionOptions> {
+  /** Which connection of the client it came by, for a broker that tells of its sessions. */
+  readonly sessionEpoch?: number;
+}
 
 export interface EventProducerPorts {
   readonly log: Pick<Log, 'append'>;
@@ -83,13 +90,17 @@ export class EventProducer {
   }
 
   /** Resolves when the subscription is durable in the log. Rejects with the refusal's code when it is not valid. */
-  subscribe(topicFilter: string, clientId: string, qos: number): Promise<void> {
-    return this.#event('SUBSCRIBE', topicFilter, clientId, qos);
+  subscribe(topicFilter: string, clientId: string, qos: number, details: SubscriptionDetails = {}): Promise<void> {
+    return this.#event('SUBSCRIBE', topicFilter, clientId, qos, details);
   }
 
   /** Resolves when the removal is durable in the log. */
-  unsubscribe(topicFilter: string, clientId: string): Promise<void> {
-    return this.#event('UNSUBSCRIBE', topicFilter, clientId, 0);
+  unsubscribe(
+    topicFilter: string,
+    clientId: string,
+    details: Pick<SubscriptionDetails, 'sessionEpoch'> = {},
+  ): Promise<void> {
+    return this.#event('UNSUBSCRIBE', topicFilter, clientId, 0, details);
   }
 
   /** Counts one PUBLISH; told once a window. */
@@ -122,10 +133,16 @@ export class EventProducer {
     await this.#measure(this.#takeTraffic());
   }
 
-  async #event(action: Action, topicFilter: string, clientId: string, qos: number): Promise<void> {
+  async #event(
+    action: Action,
+    topicFilter: string,
+    clientId: string,
+    qos: number,
+    details: SubscriptionDetails,
+  ): Promise<void> {
     const { brokerId, partitions, queueMax } = this.#settings;
     const timestamp = eventTime(this.#ports.clock.now());
-    const event: SubscriptionEvent = { action, topicFilter, clientId, brokerId, qos, timestamp };
+    const event: SubscriptionEvent = { ...details, action, topicFilter, clientId, brokerId, qos, timestamp };
     const partition = partitionOf(topicFilter, partitions);
     const refusal = refuseSubscription(event, { key: topicFilter, partition, partitions });
     if (refusal !== undefined) throw new AppError(refusal.code, refusal.reason, { clientId });

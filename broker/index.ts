@@ -16,7 +16,13 @@ export {
   PointerTable,
   type RouteTarget,
 } from '../state/pointer-table.ts';
-export { EVENT_PRODUCER_DEFAULTS, EventProducer, type EventProducerSettings } from './event-producer.ts';
+export type { SubscriptionOptions } from '../state/subscription-options.ts';
+export {
+  EVENT_PRODUCER_DEFAULTS,
+  EventProducer,
+  type EventProducerSettings,
+  type SubscriptionDetails,
+} from './event-producer.ts';
 export { PointerReader, type PointerReaderSettings } from './pointer-reader.ts';
 export { type FilterPlacement, ROUTER_DEFAULTS, Router, type RouterSettings, type ShardReader } from './router.ts';
 

@@ -12,6 +12,7 @@
 // removal of a subscription of that very version.
 
 import type { Removal, SubscriptionRow, Version } from '../state/effects.ts';
+import { packOptions } from '../state/subscription-options.ts';
 import { compareVersions } from './rows.ts';
 import type { WriteResult } from './shard-store.ts';
 
@@ -31,9 +32,7 @@ export function mergeRows(known: SubscriptionRow | undefined, row: SubscriptionR
   if (known.others === undefined && row.others === undefined) {
     if (!row.gone && isNewer) return { is: 'applied', row };
     if (row.gone && row.since === undefined && !known.gone && row.brokerId === known.brokerId)
-      return isNewer
-        ? { is: 'applied', row: { ...row, qos: known.qos, since: known.version } }
-        : { is: 'stale', row: known };
+      return isNewer ? { is: 'applied', row: endedBy(row, known) } : { is: 'stale', row: known };
   }
   const merged = joined(known, row);
   if (isSameRow(merged, known)) return { is: 'stale', row: known };
@@ -50,6 +49,7 @@ export function writeResult(rows: number, stale: number, foreign: number): Write
 /** Whether two rows of one place are the same in all that is compared between shards. */
 export function isSameRow(a: SubscriptionRow, b: SubscriptionRow): boolean {
   if (a.gone !== b.gone || a.brokerId !== b.brokerId || a.qos !== b.qos) return false;
+  if (a.options !== b.options && packOptions(a.options) !== packOptions(b.options)) return false;
   if (!isSameVersion(a.version, b.version) || !isSameVersion(a.since, b.since)) return false;
   const [left, right] = [a.others ?? [], b.others ?? []];
   if (left.length !== right.length) return false;
@@ -62,17 +62,29 @@ export function isSameRow(a: SubscriptionRow, b: SubscriptionRow): boolean {
 export const lastAt = ({ at, others }: Pick<SubscriptionRow, 'at' | 'others'>): number =>
   others === undefined ? at : Math.max(at, ...others.map((each) => each.at));
 
-interface Subscription {
+/** How a subscription is to be served, as its SUBSCRIBE says. */
+type Service = Pick<SubscriptionRow, 'qos' | 'options'>;
+
+interface Subscription extends Service {
   readonly brokerId: string;
-  readonly qos: number;
   readonly version: Version;
+}
+
+const serviceOf = ({ qos, options }: Service): Service => (options === undefined ? { qos } : { qos, options });
+
+/** The tombstone of a subscription that its own broker removes. */
+function endedBy(
+  { filter, clientId, brokerId, version, at }: SubscriptionRow,
+  known: SubscriptionRow,
+): SubscriptionRow {
+  return { filter, clientId, brokerId, ...serviceOf(known), version, gone: true, at, since: known.version };
 }
 
 const hasSubscription = (row: SubscriptionRow): boolean => !row.gone || row.since !== undefined;
 
 function subscriptionOf(row: SubscriptionRow): Subscription | undefined {
   if (!row.gone) return row;
-  return row.since && { brokerId: row.brokerId, qos: row.qos, version: row.since };
+  return row.since && { brokerId: row.brokerId, ...serviceOf(row), version: row.since };
 }
 
 function joined(a: SubscriptionRow, b: SubscriptionRow): SubscriptionRow {
@@ -82,18 +94,22 @@ function joined(a: SubscriptionRow, b: SubscriptionRow): SubscriptionRow {
   const [newest, ...rest] = removalsSince(subscription?.version, [a, b]);
   const { filter, clientId } = a;
   if (subscription === undefined) {
-    const { qos } = a.gone && a.brokerId === newest!.brokerId && isSameVersion(a.version, newest!.version) ? a : b;
-    return withOthers({ filter, clientId, ...newest!, qos, gone: true }, rest);
+    const isOfA = a.gone && a.brokerId === newest!.brokerId && isSameVersion(a.version, newest!.version);
+    return withOthers({ filter, clientId, ...newest!, ...serviceOf(isOfA ? a : b), gone: true }, rest);
   }
   const removals = newest === undefined ? [] : [newest, ...rest];
   const own = removals.find((each) => each.brokerId === subscription.brokerId);
   const others = removals.filter((each) => each !== own);
-  const { brokerId, qos } = subscription;
+  const { brokerId } = subscription;
+  const service = serviceOf(subscription);
   if (own === undefined) {
     const live = isOfB ? b : a;
-    return withOthers({ filter, clientId, brokerId, qos, version: live.version, gone: false, at: live.at }, others);
+    return withOthers(
+      { filter, clientId, brokerId, ...service, version: live.version, gone: false, at: live.at },
+      others,
+    );
   }
-  const gone = { filter, clientId, brokerId, qos, version: own.version, gone: true, at: own.at };
+  const gone = { filter, clientId, brokerId, ...service, version: own.version, gone: true, at: own.at };
   return withOthers({ ...gone, since: subscription.version }, others);
 }
 

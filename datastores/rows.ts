@@ -7,6 +7,8 @@
 //       (partition, literal prefix, filter, client). Hash slices, pins and groups are contiguous in it.
 
 import type { Cursor, SubscriptionRow, Version } from '../state/effects.ts';
+import { packOptions } from '../state/subscription-options.ts';
+import type { Subscriber } from './shard-store.ts';
 
 /** R1: positive when `a` is above `b`. */
 export function compareVersions(a: Version, b: Version): number {
@@ -25,6 +27,11 @@ export const cursorAt = (row: RowPlace): Cursor => `${row.filter}\u0000${row.cli
 export function placeAt(cursor: Cursor): RowPlace {
   const nul = cursor.indexOf('\u0000');
   return nul < 0 ? { filter: cursor, clientId: '' } : { filter: cursor.slice(0, nul), clientId: cursor.slice(nul + 1) };
+}
+
+/** What a look-up says of a live row. */
+export function subscriberOf({ filter, clientId, brokerId, qos, options }: SubscriptionRow): Subscriber {
+  return options === undefined ? { filter, clientId, brokerId, qos } : { filter, clientId, brokerId, qos, options };
 }
 
 /** Version, flags, time and length fields of a row in any store: about this much beside its texts. */
@@ -70,6 +77,7 @@ export class RowDigest {
     this.#text(row.clientId);
     this.#text(row.brokerId);
     this.#text(`${row.qos} ${row.version.incarnation} ${row.version.offset} ${row.gone ? 1 : 0}`);
+    if (row.options !== undefined) this.#text(`options ${packOptions(row.options)}`);
     if (row.since !== undefined) this.#text(`since ${row.since.incarnation} ${row.since.offset}`);
     for (const { brokerId, version } of row.others ?? [])
       this.#text(`${version.incarnation} ${version.offset} ${brokerId}`);

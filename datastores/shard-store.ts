@@ -23,6 +23,7 @@ import type { Epoch, EventTime, ShardId } from '../schemas/ids.ts';
 import type { StoreKind } from '../schemas/records.ts';
 import type { Cursor, DisownRight, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../state/effects.ts';
 import type { KeySpace } from '../state/keys.ts';
+import type { SubscriptionOptions } from '../state/subscription-options.ts';
 
 /** One live subscriber in an answer. */
 export interface Subscriber {
@@ -30,6 +31,8 @@ export interface Subscriber {
   readonly clientId: string;
   readonly brokerId: string;
   readonly qos: number;
+  /** Absent when all are at their defaults. */
+  readonly options?: SubscriptionOptions;
 }
 
 export type Answer =

@@ -36,6 +36,7 @@ import {
   type SliceKey,
   type SliceRange,
   type SubscriptionRow,
+  subscriberOf,
   type WriteResult,
   writeResult,
 } from 'foreshard/datastore';
@@ -124,7 +125,7 @@ class MemoryStore implements LocalShardStore {
       const subscribers = [...rows.values()].filter((row) => row.filter === filter && !row.gone);
       return {
         kind: 'found',
-        subscribers: subscribers.map(({ clientId, brokerId, qos }) => ({ filter, clientId, brokerId, qos })),
+        subscribers: subscribers.map(subscriberOf),
       };
     });
   }

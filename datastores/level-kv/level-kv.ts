@@ -21,7 +21,7 @@ import { seal, unseal } from '../../state/seal.ts';
 import { checkKeySpace, lacksIdentity, lost, type Opening, type StoreIdentity } from '../identity.ts';
 import { lastAt, mergeRows, writeResult } from '../merge.ts';
 import { OwnerIndex } from '../owner-index.ts';
-import { cursorAt, placeAt, RowDigest, rowBytes } from '../rows.ts';
+import { cursorAt, placeAt, RowDigest, rowBytes, subscriberOf } from '../rows.ts';
 import { Serial } from '../serial.ts';
 import type { Answer, Count, LocalShardStore, Page, RangeDigest, Subscriber, WriteResult } from '../shard-store.ts';
 import { residentOf } from '../vacancy.ts';
@@ -338,8 +338,7 @@ class LevelKv implements LocalShardStore {
     for await (const entries of this.#stretches([stretchOfFilter(filter, this.#partitions)], SCAN_ROWS)) {
       for (const [key, value] of entries) {
         if (isGone(value)) continue;
-        const { clientId, brokerId, qos } = decodeRow(placeOfKey(key), value, this.#brokers);
-        subscribers.push({ filter, clientId, brokerId, qos });
+        subscribers.push(subscriberOf(decodeRow(placeOfKey(key), value, this.#brokers)));
       }
     }
     return { kind: 'found', subscribers };

@@ -15,32 +15,38 @@
 //              1  how many removals by other brokers follow
 //             25  each: the broker's id, its version, its event time, as above
 //
+// Of format 3, which rows with options have: these in 4 bytes (state/subscription-options.ts) at 27, and behind them what
+// format 2 has there. An earlier release takes such a row for corrupt.
+//
 // A removed row of format 1 is that of an earlier release: merge.ts says how it is read.
 
 import { AppError } from '../../schemas/errors.ts';
 import { eventTime } from '../../schemas/ids.ts';
 import type { Removal, SubscriptionRow, Version } from '../../state/effects.ts';
+import { packOptions, unpackOptions } from '../../state/subscription-options.ts';
 import type { RowPlace } from '../rows.ts';
 
 const SHORT_FORMAT = 1;
 const LONG_FORMAT = 2;
+const OPTIONS_FORMAT = 3;
 const ROW_BYTES = 27;
+const OPTIONS_BYTES = 4;
 const VERSION_BYTES = 13;
 const REMOVAL_BYTES = 25;
 const GONE = 4;
 
 /** `brokerOf` gives a broker's id in the store's own table. */
 export function encodeRow(row: SubscriptionRow, brokerOf: (name: string) => number): Buffer {
-  const isShort = !row.gone && row.others === undefined;
+  const { since, others = [], options } = row;
+  const isShort = !row.gone && row.others === undefined && options === undefined;
   const value = Buffer.allocUnsafe(isShort ? ROW_BYTES : longBytes(row));
-  value[0] = isShort ? SHORT_FORMAT : LONG_FORMAT;
+  value[0] = isShort ? SHORT_FORMAT : options === undefined ? LONG_FORMAT : OPTIONS_FORMAT;
   value[1] = row.qos | (row.gone ? GONE : 0);
   value.writeUInt32BE(brokerOf(row.brokerId), 2);
   writeVersion(value, row.version, 6);
   value.writeDoubleBE(row.at, 19);
   if (isShort) return value;
-  const { since, others = [] } = row;
-  let at = ROW_BYTES;
+  let at = options === undefined ? ROW_BYTES : value.writeUInt32BE(packOptions(options), ROW_BYTES);
   value[at++] = since === undefined ? 0 : 1;
   if (since !== undefined) at = writeVersion(value, since, at);
   value[at++] = others.length;
@@ -66,22 +72,35 @@ export function decodeRow(place: RowPlace, value: Buffer, brokers: readonly stri
     at: eventTime(value.readDoubleBE(19)),
   };
   if (value[0] === SHORT_FORMAT) return gone ? { ...row, since: version } : row;
-  const hasSince = value[ROW_BYTES] === 1;
-  const since = hasSince ? versionAt(value, ROW_BYTES + 1) : undefined;
+  const options = value[0] === OPTIONS_FORMAT ? unpackOptions(value.readUInt32BE(ROW_BYTES)) : undefined;
+  const restAt = endOf(value);
+  const hasSince = value[restAt] === 1;
+  const since = hasSince ? versionAt(value, restAt + 1) : undefined;
   const others: Removal[] = [];
-  for (let at = ROW_BYTES + (hasSince ? VERSION_BYTES : 0) + 2; at < value.length; at += REMOVAL_BYTES)
+  for (let at = restAt + (hasSince ? VERSION_BYTES : 0) + 2; at < value.length; at += REMOVAL_BYTES)
     others.push({
       brokerId: brokerAt(value, at, brokers),
       version: versionAt(value, at + 4),
       at: eventTime(value.readDoubleBE(at + 4 + VERSION_BYTES)),
     });
-  return { ...row, ...(since === undefined ? {} : { since }), ...(others.length === 0 ? {} : { others }) };
+  return {
+    ...row,
+    ...(options === undefined ? {} : { options }),
+    ...(since === undefined ? {} : { since }),
+    ...(others.length === 0 ? {} : { others }),
+  };
 }
 
 export const isGone = (value: Buffer): boolean => (checked(value)[1]! & GONE) !== 0;
 
-const longBytes = ({ since, others = [] }: Pick<SubscriptionRow, 'since' | 'others'>): number =>
-  ROW_BYTES + 2 + (since === undefined ? 0 : VERSION_BYTES) + others.length * REMOVAL_BYTES;
+/** Of formats 2 and 3. */
+function longBytes({ options, since, others = [] }: Pick<SubscriptionRow, 'options' | 'since' | 'others'>): number {
+  const fixed = ROW_BYTES + (options === undefined ? 0 : OPTIONS_BYTES);
+  return fixed + 2 + (since === undefined ? 0 : VERSION_BYTES) + others.length * REMOVAL_BYTES;
+}
+
+/** Where the part that all formats share ends, options included. */
+const endOf = (value: Buffer): number => ROW_BYTES + (value[0] === OPTIONS_FORMAT ? OPTIONS_BYTES : 0);
 
 /** Returns where what follows begins. */
 function writeVersion(value: Buffer, { incarnation, offset }: Version, at: number): number {
@@ -101,8 +120,9 @@ function brokerAt(value: Buffer, at: number, brokers: readonly string[]): string
 
 function checked(value: Buffer): Buffer {
   if (value[0] === SHORT_FORMAT && value.length === ROW_BYTES) return value;
-  if (value[0] === LONG_FORMAT && value.length >= ROW_BYTES + 2) {
-    const countAt = ROW_BYTES + 1 + (value[ROW_BYTES] === 1 ? VERSION_BYTES : 0);
+  const restAt = endOf(value);
+  if ((value[0] === LONG_FORMAT || value[0] === OPTIONS_FORMAT) && value.length >= restAt + 2) {
+    const countAt = restAt + 1 + (value[restAt] === 1 ? VERSION_BYTES : 0);
     if (value.length === countAt + 1 + value[countAt]! * REMOVAL_BYTES) return value;
   }
   throw new AppError('STORE_CORRUPT', 'a row of the store cannot be read', {

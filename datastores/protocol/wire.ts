@@ -9,6 +9,9 @@
 // Every request says in its headers by which key space the asker's fleet goes, and, when it knows, which instance it means:
 // a store that is not that refuses (D7 of shard-store.ts). A client of an earlier release says neither.
 //
+// What few rows have stands behind them. A release that does not know of it does not take such a row, on either side: the
+// server refuses it, the client takes the answer for none. Nothing of a row is dropped on the way.
+//
 // A failure is { code, message } with a code of schemas/errors.ts and a fitting status.
 
 import { type Static, Type } from 'typebox';
@@ -16,6 +19,7 @@ import { AppError, type ErrorCode } from '../../schemas/errors.ts';
 import { epoch, eventTime, shardId, sliceKey } from '../../schemas/ids.ts';
 import type { OwnerRecord, Removal, SliceRange, SubscriptionRow } from '../../state/effects.ts';
 import { type KeySpace, parseSlice } from '../../state/keys.ts';
+import { IDENTIFIER_MAX, optionsOf, RETAIN_HANDLING_MAX } from '../../state/subscription-options.ts';
 import { filterProblem, topicProblem } from '../../state/topic-filter.ts';
 import type { Meant } from '../shard-store.ts';
 
@@ -33,9 +37,19 @@ const cursor = Type.Optional(Type.String({ maxLength: CURSOR_MAX }));
 const limit = Type.Integer({ minimum: 1, maximum: ITEMS_MAX });
 const incarnation = Type.Integer({ minimum: 0, maximum: 2 ** 32 });
 const time = Type.Number({ minimum: 0, maximum: 1e15 });
-/** What few rows have: the version of the removed subscription, and removals by other brokers. */
+const options = Type.Object(
+  {
+    noLocal: Type.Boolean(),
+    retainAsPublished: Type.Boolean(),
+    retainHandling: Type.Integer({ minimum: 0, maximum: RETAIN_HANDLING_MAX }),
+    subscriptionIdentifier: Type.Integer({ minimum: 0, maximum: IDENTIFIER_MAX }),
+  },
+  { additionalProperties: false },
+);
+/** What few rows have: options, the version of the removed subscription, and removals by other brokers. */
 const more = Type.Object(
   {
+    options: Type.Optional(options),
     since: Type.Optional(Type.Tuple([incarnation, count])),
     others: Type.Optional(Type.Array(Type.Tuple([text, incarnation, count, time]), { maxItems: 64 })),
   },
@@ -107,7 +121,10 @@ const found = Type.Array(
     Type.Object({
       kind: Type.Literal('found'),
       subscribers: Type.Array(
-        Type.Object({ filter: Type.String(), clientId: Type.String(), brokerId: Type.String(), qos: count }),
+        Type.Object({
+          ...{ filter: Type.String(), clientId: Type.String(), brokerId: Type.String(), qos: count },
+          options: Type.Optional(Type.Object(options.properties)),
+        }),
       ),
     }),
     Type.Object({ kind: Type.Literal('moved'), epoch: count }),
@@ -183,7 +200,7 @@ export function meantBy(headers: Readonly<Record<string, string | string[] | und
 }
 
 export function wireRow(each: SubscriptionRow): WireRow {
-  const { filter, clientId, brokerId, qos, version, gone, at, since, others } = each;
+  const { filter, clientId, brokerId, qos, options, version, gone, at, since, others } = each;
   const short: Static<typeof shortRow> = [
     filter,
     clientId,
@@ -194,10 +211,11 @@ export function wireRow(each: SubscriptionRow): WireRow {
     gone,
     at,
   ];
-  if (since === undefined && others === undefined) return short;
+  if (options === undefined && since === undefined && others === undefined) return short;
   return [
     ...short,
     {
+      ...(options === undefined ? {} : { options }),
       ...(since === undefined ? {} : { since: [since.incarnation, since.offset] as [number, number] }),
       ...(others === undefined ? {} : { others: others.map(wireRemoval) }),
     },
@@ -209,8 +227,10 @@ export function rowOf(wire: WireRow): SubscriptionRow {
   const row = { filter, clientId, brokerId, qos, version: { incarnation, offset }, gone, at: eventTime(at) };
   if (more === undefined) return row;
   const { since, others } = more;
+  const options = more.options && optionsOf(more.options);
   return {
     ...row,
+    ...(options === undefined ? {} : { options }),
     ...(since === undefined ? {} : { since: { incarnation: since[0], offset: since[1] } }),
     ...(others === undefined ? {} : { others: others.map(removalOf) }),
   };

@@ -11,6 +11,7 @@ import { AppError } from '../../schemas/errors.ts';
 import { epoch, eventTime, type SliceKey, shardId, sliceKey } from '../../schemas/ids.ts';
 import { BinaryReader, BinaryWriter } from '../../state/binary.ts';
 import type { OwnerRecord, Removal, SubscriptionRow } from '../../state/effects.ts';
+import { packOptions, unpackOptions } from '../../state/subscription-options.ts';
 import type { StoreIdentity } from '../identity.ts';
 import type { RowPlace } from '../rows.ts';
 
@@ -27,6 +28,8 @@ export type JournalRecord =
 export const FRAME_HEADER_BYTES = 12;
 
 const KINDS = ['rows', 'erased', 'own', 'disown', 'end', 'identity'] as const;
+/** Rows, some with options. A kind of its own: an earlier release refuses it, where it would misread the rows. */
+const ROWS_WITH_OPTIONS = KINDS.length;
 const OWNER_STATES = ['owned', 'receiving', 'moved'] as const;
 /** Added to an owner's state: a turn follows. Records of an earlier release have none. */
 const HAS_TURN = 4;
@@ -39,6 +42,8 @@ const SINCE = 8;
 const ALONE = 16;
 /** Removals by other brokers follow. */
 const OTHERS = 32;
+/** Options follow, last. */
+const OPTIONS = 64;
 
 export function frameOf(record: JournalRecord): Buffer {
   const payload = encode(record);
@@ -66,7 +71,7 @@ export const corrupt = (why: string, facts: Readonly<Record<string, unknown>> = 
   new AppError('STORE_CORRUPT', `the journal of a trie shard cannot be trusted: ${why}`, facts);
 
 function encode(record: JournalRecord): Buffer {
-  const writer = new BinaryWriter().count(KINDS.indexOf(record.kind));
+  const writer = new BinaryWriter().count(kindOf(record));
   switch (record.kind) {
     case 'rows':
       writer.count(record.rows.length);
@@ -75,10 +80,12 @@ function encode(record: JournalRecord): Buffer {
         writer.count(row.qos | flagsOf(row)).count(row.version.incarnation);
         writer.double(row.version.offset).double(row.at);
         if (row.since !== undefined) writer.count(row.since.incarnation).double(row.since.offset);
-        if (row.others === undefined) continue;
-        writer.count(row.others.length);
-        for (const { brokerId, version, at } of row.others)
-          writer.text(brokerId).count(version.incarnation).double(version.offset).double(at);
+        if (row.others !== undefined) {
+          writer.count(row.others.length);
+          for (const { brokerId, version, at } of row.others)
+            writer.text(brokerId).count(version.incarnation).double(version.offset).double(at);
+        }
+        if (row.options !== undefined) writer.count(packOptions(row.options));
       }
       break;
     case 'erased':
@@ -104,9 +111,14 @@ function encode(record: JournalRecord): Buffer {
   return writer.bytes();
 }
 
-function flagsOf({ gone, since, others }: SubscriptionRow): number {
+const kindOf = (record: JournalRecord): number =>
+  record.kind === 'rows' && record.rows.some(({ options }) => options !== undefined)
+    ? ROWS_WITH_OPTIONS
+    : KINDS.indexOf(record.kind);
+
+function flagsOf({ gone, since, others, options }: SubscriptionRow): number {
   const removed = gone ? GONE | (since === undefined ? ALONE : SINCE) : 0;
-  return removed | (others === undefined ? 0 : OTHERS);
+  return removed | (others === undefined ? 0 : OTHERS) | (options === undefined ? 0 : OPTIONS);
 }
 
 const ownerFlags = ({ turn, until }: OwnerRecord): number =>
@@ -114,7 +126,8 @@ const ownerFlags = ({ turn, until }: OwnerRecord): number =>
 
 function decode(payload: Buffer): JournalRecord {
   const reader = new BinaryReader(payload);
-  const kind = KINDS[reader.count()];
+  const number = reader.count();
+  const kind = number === ROWS_WITH_OPTIONS ? 'rows' : KINDS[number];
   switch (kind) {
     case 'rows':
       return { kind, rows: listOf(reader, rowIn) };
@@ -155,6 +168,7 @@ function rowIn(reader: BinaryReader): SubscriptionRow {
   const isAlone = (flags & ALONE) !== 0;
   const since = (flags & SINCE) === 0 ? version : { incarnation: reader.count(), offset: reader.double() };
   const others = (flags & OTHERS) === 0 ? [] : listOf(reader, removalIn);
+  const options = (flags & OPTIONS) === 0 ? undefined : unpackOptions(reader.count());
   return {
     filter,
     clientId,
@@ -165,6 +179,7 @@ function rowIn(reader: BinaryReader): SubscriptionRow {
     at,
     ...(gone && !isAlone ? { since } : {}),
     ...(others.length === 0 ? {} : { others }),
+    ...(options === undefined ? {} : { options }),
   };
 }
 

@@ -35,7 +35,7 @@ interface Held {
   readonly offset: number;
   readonly at: EventTime;
   /** What few rows have. */
-  readonly more: Pick<SubscriptionRow, 'since' | 'others'> | undefined;
+  readonly more: Pick<SubscriptionRow, 'options' | 'since' | 'others'> | undefined;
 }
 
 interface HeldFilter {
@@ -213,11 +213,15 @@ export class SubscriptionTable {
       this.#brokers.set(brokerId, brokerId);
     }
     const { incarnation, offset } = row.version;
-    const { since, others } = row;
+    const { options, since, others } = row;
     const more =
-      since === undefined && others === undefined
+      options === undefined && since === undefined && others === undefined
         ? undefined
-        : { ...(since === undefined ? {} : { since }), ...(others === undefined ? {} : { others }) };
+        : {
+            ...(options === undefined ? {} : { options }),
+            ...(since === undefined ? {} : { since }),
+            ...(others === undefined ? {} : { others }),
+          };
     return { clientId, brokerId, qos: row.qos, gone: row.gone, incarnation, offset, at: row.at, more };
   }
 
@@ -287,6 +291,8 @@ function rowOf(filter: HeldFilter, held: Held): SubscriptionRow {
 function addLive(filter: HeldFilter, into: Subscriber[]): void {
   for (const held of filter.rows) {
     if (held.gone) continue;
-    into.push({ filter: filter.filter, clientId: held.clientId, brokerId: held.brokerId, qos: held.qos });
+    const { clientId, brokerId, qos, more } = held;
+    const subscriber = { filter: filter.filter, clientId, brokerId, qos };
+    into.push(more?.options === undefined ? subscriber : { ...subscriber, options: more.options });
   }
 }

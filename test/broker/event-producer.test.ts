@@ -31,6 +31,29 @@ describe('event producer: events', () => {
     ]);
   });
 
+  test('what MQTT 5 says of a subscription goes with it, and only where it is said', async () => {
+    const { log, producer } = made();
+    const options = { noLocal: true, retainAsPublished: true, retainHandling: 1, subscriptionIdentifier: 7 };
+    await producer.subscribe('a/b', 'c1', 1, { ...options, sessionEpoch: 9 });
+    await producer.unsubscribe('a/b', 'c1', { sessionEpoch: 9 });
+    await producer.subscribe('a/b', 'c1', 1);
+    const [first, second, third] = log.values('subscriptions');
+    expect(first).toMatchObject({ action: 'SUBSCRIBE', ...options, sessionEpoch: 9 });
+    expect(second).toMatchObject({ action: 'UNSUBSCRIBE', sessionEpoch: 9 });
+    for (const name of [...Object.keys(options), 'sessionEpoch']) expect(third).not.toHaveProperty(name);
+  });
+
+  for (const { name, filter, details, code } of [
+    { name: 'a retain handling of 3', filter: 'a', details: { retainHandling: 3 }, code: 'OPTIONS_INVALID' },
+    { name: 'shared and no-local', filter: '$share/g/a', details: { noLocal: true }, code: 'OPTIONS_INVALID' },
+    { name: 'a negative session epoch', filter: 'a', details: { sessionEpoch: -1 }, code: 'SESSION_INVALID' },
+  ])
+    test(`${name} is refused before it is sent`, async () => {
+      const { log, producer } = made();
+      await expect(producer.subscribe(filter, 'c', 0, details)).rejects.toMatchObject({ code });
+      expect(log.appends).toEqual([]);
+    });
+
   test('events given while an append is under way go together in the next one, in order', async () => {
     const { log, producer } = made();
     let release = (): void => {};

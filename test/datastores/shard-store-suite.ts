@@ -19,6 +19,7 @@ import {
   placeOf,
   spreadSlice,
 } from '../../state/keys.ts';
+import { packOptions, type SubscriptionOptions } from '../../state/subscription-options.ts';
 import { matches } from '../../state/topic-filter.ts';
 import { compareUtf8 } from '../../state/utf8.ts';
 
@@ -49,6 +50,21 @@ export const row = (filter: string, clientId: string, offset: number, more: Part
     at: eventTime(1_000 + (offset % 1_000_000)),
     ...more,
   }) satisfies SubscriptionRow;
+
+/** From none to all of the options that a subscription can have. */
+export const OPTIONS: readonly SubscriptionOptions[] = [
+  { noLocal: true, retainAsPublished: false, retainHandling: 0, subscriptionIdentifier: 0 },
+  { noLocal: false, retainAsPublished: true, retainHandling: 0, subscriptionIdentifier: 0 },
+  { noLocal: false, retainAsPublished: false, retainHandling: 1, subscriptionIdentifier: 0 },
+  { noLocal: false, retainAsPublished: false, retainHandling: 0, subscriptionIdentifier: 1 },
+  { noLocal: true, retainAsPublished: true, retainHandling: 2, subscriptionIdentifier: 268_435_455 },
+];
+
+/** One of them, or none, as a row has it. */
+export const optionsAt = (at: number): Pick<SubscriptionRow, 'options'> => {
+  const options = OPTIONS[at % (OPTIONS.length + 1)];
+  return options === undefined ? {} : { options };
+};
 
 export const owned = (slice: SliceKey, at = 1, state: OwnerRecord['state'] = 'owned'): OwnerRecord => ({
   slice,
@@ -208,7 +224,10 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
         const store = await fresh();
         const rows = filters.flatMap((filter, i) =>
           CLIENTS.map((client, j) =>
-            row(filter, client, i * 10 + j, { qos: j % 3, brokerId: `broker-${j}`, gone: (i + j) % 4 === 0 }),
+            row(filter, client, i * 10 + j, {
+              ...{ qos: j % 3, brokerId: `broker-${j}`, gone: (i + j) % 4 === 0 },
+              ...optionsAt(i + j),
+            }),
           ),
         );
         await store.write(rows);
@@ -238,6 +257,7 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
                 version: { incarnation: each.incarnation, offset: each.offset },
                 gone: each.offset % 3 === 0,
                 brokerId: `broker-${(each.offset + each.incarnation) % 4}`,
+                ...(each.offset % 3 === 0 ? {} : optionsAt(each.offset)),
               });
             const [inOrder, shaken] = [await options.home(), await options.home()];
             const [one, two] = [await inOrder.open(), await shaken.open()];
@@ -344,6 +364,78 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
         expect(await all(after)).toEqual(rows);
         await after.write([sub('B', 2)]);
         expect(await all(after)).toMatchObject([{ brokerId: 'B', gone: true, version: { offset: 4 } }]);
+      });
+    });
+
+    describe('options of a subscription', () => {
+      const [none, some, others] = [{}, { options: OPTIONS[3]! }, { options: OPTIONS[4]! }];
+      const range = everything[partitionOf(placeOf(first).routingKey, PARTITIONS)]!;
+      const answered = async (store: ShardStore) => {
+        const [answer] = await store.lookup([first], epoch(1));
+        return answer?.kind === 'found' ? answer.subscribers : 'moved';
+      };
+      const subscriber = (more: Pick<SubscriptionRow, 'options'>) => ({
+        ...{ filter: first, clientId: 'c', brokerId: 'broker-1', qos: 1 },
+        ...more,
+      });
+
+      for (const [i, options] of [undefined, ...OPTIONS].entries())
+        test(`are in look-ups and scans as they were written, also after a restart: ${packOptions(options)}`, async () => {
+          const more = options === undefined ? {} : { options };
+          const home = await freshHome();
+          const before = await home.open();
+          for (const slice of wholes) await before.own(owned(slice));
+          await before.write([row(first, 'c', i, more)]);
+          expect(await answered(before)).toEqual([subscriber(more)]);
+          await before.close();
+          const store = await opened(home);
+          const [answer] = await answered(store);
+          expect(answer).toStrictEqual(subscriber(more));
+          expect(await all(store)).toStrictEqual([row(first, 'c', i, more)]);
+        });
+
+      for (const { name, from, to } of [
+        { name: 'are given', from: none, to: some },
+        { name: 'are replaced', from: some, to: others },
+        { name: 'are taken back', from: others, to: none },
+      ])
+        test(`of a newer SUBSCRIBE count, whatever comes again: they ${name}`, async () => {
+          const store = await fresh();
+          const [old, now] = [row(first, 'c', 1, from), row(first, 'c', 2, to)];
+          expect(await store.write([old])).toEqual({ applied: 1, stale: 0 });
+          expect(await store.write([now, old])).toEqual({ applied: 1, stale: 1 });
+          expect(await store.write([old, now])).toEqual({ applied: 0, stale: 2 });
+          expect(await answered(store)).toStrictEqual([subscriber(to)]);
+        });
+
+      test('a removal by another broker leaves them, and one by the own broker ends the subscription', async () => {
+        const store = await fresh();
+        const end = (brokerId: string, offset: number) => row(first, 'c', offset, { brokerId, gone: true, qos: 0 });
+        await store.write([row(first, 'c', 1, some), end('broker-2', 2)]);
+        expect(await answered(store)).toStrictEqual([subscriber(some)]);
+        await store.write([end('broker-1', 3)]);
+        expect(await answered(store)).toEqual([]);
+        await store.write([row(first, 'c', 4)]);
+        expect(await answered(store)).toStrictEqual([subscriber(none)]);
+      });
+
+      test('tell digests apart, and are the same in two stores after a copy and a replay', async () => {
+        const digestOf = async (store: ShardStore) => (await store.digest(range, undefined, undefined)).digest;
+        const digests = new Set<string>();
+        for (const options of [undefined, ...OPTIONS]) {
+          const store = await fresh();
+          await store.write([row(first, 'c', 1, options === undefined ? {} : { options })]);
+          digests.add(await digestOf(store));
+        }
+        expect(digests.size).toBe(OPTIONS.length + 1);
+        const rows = Array.from({ length: 20 }, (_, i) =>
+          row(first, `c${i}`, i, { ...optionsAt(i), gone: i % 5 === 4 }),
+        );
+        const [source, target] = [await fresh(), await fresh()];
+        await source.write(rows);
+        await target.write([...(await scanned(source, range, 3)), ...rows]);
+        expect(await digestOf(target)).toBe(await digestOf(source));
+        expect(await all(target)).toEqual(await all(source));
       });
     });
 
@@ -861,6 +953,17 @@ function matchingTests(fresh: () => Promise<ShardStore>): void {
     expect(names(answer)).toEqual(['a/#', 'a/b/#']);
   });
 
+  test('subscribers come with the options of their subscription', async () => {
+    const store = await fresh();
+    const rows = Array.from({ length: 6 }, (_, i) => row('a/+', `c${i}`, i, optionsAt(i)));
+    await store.write(rows);
+    const [answer] = await store.match([{ topic: 'a/b', slice: groupSlice(own), epoch: epoch(1) }]);
+    const subscribers = answer?.kind === 'found' ? answer.subscribers : [];
+    expect([...subscribers].sort((a, b) => compareUtf8(a.clientId, b.clientId))).toStrictEqual(
+      rows.map(({ filter, clientId, brokerId, qos }, i) => ({ filter, clientId, brokerId, qos, ...optionsAt(i) })),
+    );
+  });
+
   test('shared subscribers come with their full filter', async () => {
     const store = await fresh();
     await store.write([row('$share/g/a/b', 'c1', 1), row('$share/h/a/b', 'c2', 2)]);
@@ -923,7 +1026,10 @@ function liveOf(events: readonly SubscriptionRow[]): SubscriptionRow[] {
   });
 }
 
-const heldBy = ({ filter, clientId, brokerId, version }: SubscriptionRow) => ({ filter, clientId, brokerId, version });
+const heldBy = ({ filter, clientId, brokerId, version, options }: SubscriptionRow) => ({
+  ...{ filter, clientId, brokerId, version },
+  options,
+});
 
 function ordersOf<Item>(items: readonly Item[]): Item[][] {
   if (items.length < 2) return [[...items]];
