@@ -9,8 +9,7 @@ import { basename, dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { readWeights } from '../config/edge/weights-file.ts';
 import { CONTENDER_NAMES, DEFAULT_CONTENDER, REFERENCE_NAMES } from '../evaluation/backtest/contenders.ts';
-import type { Pictured } from '../evaluation/backtest/panel.ts';
-import { overviewPicture, seriesPicture } from '../evaluation/backtest/picture.ts';
+import { overviewPicture, type Pictured, seriesPicture } from '../evaluation/backtest/picture.ts';
 import {
   type OriginSet,
   originsOf,
@@ -31,6 +30,7 @@ import { type ScoreRow, scoresOf } from '../evaluation/backtest/score.ts';
 import { parseScores, scoreFile } from '../evaluation/backtest/score-file.ts';
 import { modelAt } from '../evaluation/edge/backtest-model.ts';
 import { type BacktestForecasts, type BacktestTask, runBacktest } from '../evaluation/edge/backtest-worker.ts';
+import { svgOf } from '../evaluation/edge/svg.ts';
 import { parseTrace } from '../evaluation/trace.ts';
 import { LSTM_NAME } from '../processors/forecast/models/lstm.ts';
 import { AppError } from '../schemas/errors.ts';
@@ -90,7 +90,7 @@ export async function backtest(command: BacktestCommand, output: Output): Promis
   const contenders = command.trace === undefined ? chosen : [...new Set([...chosen, ...REFERENCE_NAMES])];
   const { rows, pictured } = await run(cases, contenders, own, command, output);
   if (command.out !== undefined) write(command.out, scoreFile(rows));
-  if (command.svg !== undefined) draw(command.svg, pictured);
+  if (command.svg !== undefined) await draw(command.svg, pictured);
 
   const ours = contenders[0]!;
   const references = (known ?? rows.filter(({ model }) => REFERENCE_NAMES.includes(model))).filter(
@@ -236,17 +236,18 @@ const titleOf = ({ dataset, series }: SeriesProtocol): string => `${dataset} / $
 
 const isPicture = (path: string): boolean => path.endsWith('.svg');
 
-function draw(path: string, pictured: readonly Pictured[]): void {
+async function draw(path: string, pictured: readonly Pictured[]): Promise<void> {
   const overview = overviewPicture(
     pictured,
     `${pictured[0]!.model}: one forecast of each of ${pictured.length} series`,
   );
   if (isPicture(path)) {
-    write(path, pictured.length === 1 ? seriesPicture(pictured[0]!) : overview);
+    write(path, await svgOf(pictured.length === 1 ? seriesPicture(pictured[0]!) : overview));
     return;
   }
-  for (const each of pictured) write(join(path, `${each.title.replace(/[^\w.-]+/g, '-')}.svg`), seriesPicture(each));
-  write(join(path, 'overview.svg'), overview);
+  for (const each of pictured)
+    write(join(path, `${each.title.replace(/[^\w.-]+/g, '-')}.svg`), await svgOf(seriesPicture(each)));
+  write(join(path, 'overview.svg'), await svgOf(overview));
 }
 
 /** R2. */

@@ -7,6 +7,7 @@
 import { readdirSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { readCatalog } from '../config/edge/catalog-file.ts';
+import { svgOf } from '../evaluation/edge/svg.ts';
 import { parseTrace, type Trace } from '../evaluation/trace.ts';
 import { lastMinutes, minutesIn, type Played } from '../evaluation/what-if/minutes.ts';
 import { whatIfPicture } from '../evaluation/what-if/picture.ts';
@@ -61,7 +62,7 @@ export async function runWhatIf(command: WhatIfCommand, output: Output): Promise
   const rows = result.results.map(({ policy, score }) => ({ policy, ...score }));
   const { out, svg } = command;
   if (out !== undefined) write(out, csvOf(rows));
-  if (svg !== undefined) write(svg, whatIfPicture(result, basename(command.traces)));
+  if (svg !== undefined) write(svg, await svgOf(whatIfPicture(result, basename(command.traces))));
   const { series, topics, entries } = result;
   const learnHours = learnMinutes / 60;
   output.json({ seed: command.seed, hours: command.hours, learnHours, series, topics, entries, policies: rows });

@@ -184,6 +184,12 @@ describe('architecture', () => {
       expect(['fastify', 'kafkajs', 'level', 'pino', 'app/main.ts'].filter((heavy) => loaded.has(heavy))).toEqual([]);
     });
 
+  for (const file of ['cli/backtest.ts', 'cli/what-if.ts'])
+    test(`${file}: loads what draws with the first picture`, () => {
+      expect(loadedWith(file)).toContain('evaluation/edge/svg.ts');
+      expect(['vega', 'vega-lite'].filter((heavy) => loadedWith(file).has(heavy))).toEqual([]);
+    });
+
   test('what reads a log loads no HTTP server', () => {
     expect(loadedWith('app/main.ts')).not.toContain('fastify');
   });

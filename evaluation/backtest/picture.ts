@@ -1,108 +1,206 @@
-// Picture: what was forecast and what came, as SVG. Of one series: the test quarter with a few forecasts, and three of them
-// from near; of many: one forecast each. Pure: text in, text out. Light or dark as the reader's screen is.
+// Picture: what was forecast and what came, as a chart. Of one series: the test quarter with a few forecasts, and three of
+// them from near; of many: one forecast each. Pure.
 
-import { LEVELS } from '../../processors/forecast/combine/calibration.ts';
-import { clockText, dayText, durationText } from './axis.ts';
-import { escaped, type Forecast, type Panel, type Pictured, panel, scaleOf, text } from './panel.ts';
+import { LEVELS, MEDIAN } from '../../processors/forecast/combine/calibration.ts';
+import {
+  type Chart,
+  COLOURS,
+  chart,
+  type Encoding,
+  outlineOf,
+  type Part,
+  timeAxis,
+  valueAxis,
+  whenText,
+} from '../chart.ts';
 
-const WIDTH = 1200;
-const HEIGHT = 740;
-/** Room for the title and the legend. */
-const OVERVIEW_WIDTH_MIN = 640;
-const LEFT = 76;
-const RIGHT = 28;
+export interface Pictured {
+  readonly title: string;
+  /** Of the series: what its values are called. */
+  readonly name: string;
+  readonly model: string;
+  readonly scores: readonly {
+    readonly horizon: number;
+    readonly MASE: number;
+    readonly wQL: number;
+    readonly cover95: number;
+  }[];
+  /** Of row 0, and between rows. */
+  readonly startSeconds: number;
+  readonly stepSeconds: number;
+  readonly values: Float64Array;
+  readonly testStart: number;
+  readonly forecasts: readonly Forecast[];
+}
+
+interface Forecast {
+  readonly origin: number;
+  /** `LEVELS.length` for each step from the origin on. */
+  readonly quantiles: Float64Array;
+}
+
+/** Part of a picture that shows the rows `from` .. `to`; sizes in pixels. */
+interface Panel {
+  readonly title: string | { readonly text: string; readonly subtitle: string[] };
+  readonly width: number;
+  readonly height: number;
+  readonly from: number;
+  readonly to: number;
+  readonly forecasts: readonly Forecast[];
+  readonly timeTicks: number;
+}
+
+const WIDTH = 1_096;
+/** Between panels that stand beside each other: room for the labels of the axis. */
+const BESIDE = 54;
 /** Forecasts drawn over the whole test quarter, and those drawn from near. */
 const FORECASTS_FAR = 8;
 const FORECASTS_NEAR = 3;
 /** Steps shown before a forecast, as a share of its length. */
 const BEFORE = 0.5;
-const LEGEND: readonly (readonly [mark: string, label: string, width: number])[] = [
-  ['<path class="actual" d="M0 0h24"/>', 'actual', 86],
-  ['<path class="median" d="M0 0h24"/>', 'median', 94],
-  ['<path class="band" d="M0 -7h24v14h-24Z"/>', '0.1 to 0.9', 114],
-  ['<path class="upper" d="M0 0h24"/>', '0.95', 62],
-];
-const LEGEND_WIDTH = LEGEND.reduce((sum, [, , width]) => sum + width, 0);
+/** A series whose peak is so many times its median is drawn on a logarithmic scale: else there were a line and a spike. */
+const LOG_FROM = 25;
+const LEVEL_10 = LEVELS.indexOf(0.1);
+const LEVEL_90 = LEVELS.indexOf(0.9);
+const LEVEL_95 = LEVELS.indexOf(0.95);
 
-/** Few colours, and the same roles by day and by night: grey is what came, blue is what was foreseen. */
-const STYLE = `
-  svg { font-family: system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif; }
-  .page { fill: #ffffff } .title { fill: #1b2430; font-weight: 600 } text { fill: #556270; font-size: 13px }
-  .grid { stroke: #e6e9ed; fill: none } .actual { stroke: #4a5563; fill: none; stroke-width: 1.1; stroke-linejoin: round }
-  .band { fill: #2f7ed8; fill-opacity: 0.22 } .median { stroke: #1f66b8; fill: none; stroke-width: 1.7; stroke-linejoin: round }
-  .upper { stroke: #2f7ed8; fill: none; stroke-width: 1.1; stroke-dasharray: 4 3 } .origin { stroke: #b4bcc6; stroke-dasharray: 2 3 }
-  @media (prefers-color-scheme: dark) {
-    .page { fill: #12171e } .title { fill: #eef1f4 } text { fill: #a3aebb } .grid { stroke: #28303a } .actual { stroke: #c6ced8 }
-    .band { fill: #5aa7ff; fill-opacity: 0.28 } .median { stroke: #7fbcff } .upper { stroke: #5aa7ff } .origin { stroke: #56616e }
-  }`;
+/** Grey is what came, blue is what was foreseen. */
+const ACTUAL = 'actual';
+const MEDIAN_LINE = 'median';
+const FORESEEN = [
+  { line: MEDIAN_LINE, level: MEDIAN },
+  { line: '0.95', level: LEVEL_95 },
+];
+const BAND = '0.1 to 0.9';
+const LINES = [ACTUAL, ...FORESEEN.map(({ line }) => line)];
+const LEGEND = { orient: 'top', direction: 'horizontal', title: null } as const;
+const LINE: Encoding = {
+  color: {
+    field: 'line',
+    scale: { domain: LINES, range: [COLOURS.actual, COLOURS.blue, COLOURS.blue] },
+    legend: { ...LEGEND, symbolType: 'stroke' },
+  },
+  strokeDash: {
+    field: 'line',
+    scale: {
+      domain: LINES,
+      range: [
+        [1, 0],
+        [1, 0],
+        [4, 3],
+      ],
+    },
+    legend: LEGEND,
+  },
+  strokeWidth: { condition: { test: `datum.line === '${MEDIAN_LINE}'`, value: 1.8 }, value: 1.1 },
+};
+const NOTE = 'A dotted line stands where a forecast begins. Times are UTC; a trace without a clock counts days.';
 
 /** One series: its whole test quarter above, single forecasts below. */
-export function seriesPicture(pictured: Pictured): string {
-  const { title, name, model, values, testStart, forecasts, stepSeconds } = pictured;
-  const scale = scaleOf(pictured);
-  const inner = WIDTH - LEFT - RIGHT;
-  const whole: Panel = {
-    ...{ x: LEFT, y: 122, width: inner, height: 236, from: testStart, to: values.length, timeStepsMax: 10 },
-    forecasts: apart(pictured, FORECASTS_FAR),
-  };
-  const gap = 54;
-  const width = (inner - gap * (FORECASTS_NEAR - 1)) / FORECASTS_NEAR;
-  const near = spread(forecasts, FORECASTS_NEAR).map(
-    (forecast, index): Panel => ({
-      ...{ x: LEFT + index * (width + gap), y: 452, width, height: 220, timeStepsMax: 5 },
+export function seriesPicture(pictured: Pictured): Chart {
+  const { title, name, model, values, testStart, forecasts, startSeconds, stepSeconds } = pictured;
+  const scale = logarithmicUnit(pictured) !== undefined ? ' (logarithmic)' : '';
+  const whole = panel(pictured, {
+    ...{ title: `${name}, each ${durationText(stepSeconds)}${scale}`, width: WIDTH, height: 236, timeTicks: 10 },
+    ...{ from: testStart, to: values.length, forecasts: apart(forecasts, FORECASTS_FAR) },
+  });
+  const near = spread(forecasts, FORECASTS_NEAR).map((forecast) =>
+    panel(pictured, {
+      ...{ width: (WIDTH - BESIDE * (FORECASTS_NEAR - 1)) / FORECASTS_NEAR, height: 220, timeTicks: 5 },
+      ...{ title: `forecast from ${whenText(startSeconds + forecast.origin * stepSeconds)}`, forecasts: [forecast] },
       ...nearRows(pictured, forecast),
-      forecasts: [forecast],
     }),
   );
-  const unit = `${name}, each ${durationText(stepSeconds)}${scale.isLog ? ' (logarithmic)' : ''}`;
-  return page(WIDTH, HEIGHT, `${model}: ${title}`, [
-    text(LEFT, 40, title, 'class="title" style="font-size:22px"'),
-    text(LEFT, 64, `${model}: ${scoreLine(pictured)}`),
-    ...legend(WIDTH - RIGHT, 36),
-    text(LEFT, 108, unit),
-    ...panel(pictured, whole, scale),
-    ...near.flatMap((each) => [
-      text(each.x, each.y - 14, `forecast from ${whenText(pictured, each.forecasts[0]!.origin)}`, 'class="title"'),
-      ...panel(pictured, each, scale),
-    ]),
-    text(WIDTH - RIGHT, HEIGHT - 18, timeNote(pictured), 'text-anchor="end" style="font-size:12px"'),
-  ]);
+  return chart(title, [...pictured.scores.map((score) => `${model}, ${scoreText(score)}`), NOTE], {
+    vconcat: [whole, { hconcat: near, spacing: BESIDE, bounds: 'flush' }],
+    spacing: 30,
+  });
 }
 
 /** Many series: the middle forecast of each. */
-export function overviewPicture(all: readonly Pictured[], title: string): string {
-  const columns = Math.min(4, all.length);
-  const cell = { width: 330, height: 232 };
-  const width = Math.max(OVERVIEW_WIDTH_MIN, columns * cell.width + RIGHT);
-  const height = 132 + Math.ceil(all.length / columns) * cell.height;
-  return page(width, height, title, [
-    text(36, 42, title, 'class="title" style="font-size:22px"'),
-    ...legend(36 + LEGEND_WIDTH, 72),
-    ...all.flatMap((pictured, index) => {
-      const x = (index % columns) * cell.width + 60;
-      const y = 122 + Math.floor(index / columns) * cell.height;
-      const forecast = pictured.forecasts[pictured.forecasts.length >> 1]!;
-      const long = pictured.scores.at(-1)!;
-      return [
-        text(x, y, pictured.title, 'class="title"'),
-        text(
-          x,
-          y + 17,
-          `MASE ${long.MASE.toFixed(2)}, wQL ${long.wQL.toFixed(2)}, ${long.horizon} steps ahead`,
-          'style="font-size:12px"',
-        ),
-        ...panel(
-          pictured,
-          {
-            ...{ x, y: y + 28, width: cell.width - 70, height: 140, timeStepsMax: 4 },
-            ...nearRows(pictured, forecast),
-            forecasts: [forecast],
-          },
-          scaleOf(pictured),
-        ),
-      ];
-    }),
-  ]);
+export function overviewPicture(all: readonly Pictured[], title: string): Chart {
+  const cells = all.map((pictured) => {
+    const forecast = pictured.forecasts[pictured.forecasts.length >> 1]!;
+    const { MASE, wQL, horizon } = pictured.scores.at(-1)!;
+    const scale = logarithmicUnit(pictured) !== undefined ? ', logarithmic' : '';
+    const subtitle = [`MASE ${MASE.toFixed(2)}, wQL ${wQL.toFixed(2)}`, `${horizon} steps ahead${scale}`];
+    return panel(pictured, {
+      ...{ title: { text: pictured.title, subtitle }, width: 260, height: 140, timeTicks: 4, forecasts: [forecast] },
+      ...nearRows(pictured, forecast),
+    });
+  });
+  return chart(title, [NOTE], { concat: cells, columns: 4, spacing: { column: 70, row: 108 }, bounds: 'flush' });
+}
+
+/** The actual values and the forecasts of one panel, cut to it. */
+function panel(pictured: Pictured, { title, width, height, from, to, forecasts, timeTicks }: Panel): Part {
+  const { values, startSeconds, stepSeconds } = pictured;
+  const at = (row: number): number => (startSeconds + row * stepSeconds) * 1000;
+  const steps = forecasts.flatMap((forecast) => stepsOf(forecast).map((step) => ({ ...step, at: at(step.row) })));
+  const lines = [
+    ...outlineOf(values, from, to, width).map(({ row, value }) => ({ at: at(row), value, line: ACTUAL })),
+    ...FORESEEN.flatMap(({ line, level }) =>
+      steps.map(({ at, origin, quantiles }) => ({ at, value: quantiles[level]!, line, origin })),
+    ),
+  ];
+  const y = valueAxis(
+    lines.reduce((most, { value }) => Math.max(most, value), 0),
+    logarithmicUnit(pictured),
+  );
+  const clip = true;
+  return {
+    ...{ title, width, height },
+    encoding: { x: timeAxis(at(from), at(to - 1), timeTicks) },
+    layer: [
+      {
+        data: {
+          values: steps.map(({ at, origin, quantiles }) => ({
+            at,
+            origin,
+            value: quantiles[LEVEL_10],
+            high: quantiles[LEVEL_90],
+          })),
+        },
+        mark: { type: 'area', opacity: 0.25, clip },
+        encoding: {
+          y,
+          y2: { field: 'high' },
+          detail: { field: 'origin' },
+          fill: { datum: BAND, scale: { range: [COLOURS.blue] }, legend: { ...LEGEND, symbolType: 'square' } },
+        },
+      },
+      {
+        data: { values: forecasts.map(({ origin }) => ({ at: at(origin - 0.5) })) },
+        mark: { type: 'rule', color: COLOURS.grey, strokeDash: [2, 3], clip },
+      },
+      {
+        data: { values: lines },
+        mark: { type: 'line', strokeJoin: 'round', clip },
+        encoding: { y, detail: { field: 'origin' }, ...LINE },
+      },
+    ],
+  };
+}
+
+interface Step {
+  readonly origin: number;
+  readonly row: number;
+  readonly quantiles: Float64Array;
+}
+
+const stepsOf = ({ origin, quantiles }: Forecast): Step[] =>
+  Array.from({ length: quantiles.length / LEVELS.length }, (_, step) => ({
+    origin,
+    row: origin + step,
+    quantiles: quantiles.subarray(step * LEVELS.length, (step + 1) * LEVELS.length),
+  }));
+
+/** Half of a median value, below which a logarithm tells nothing; `undefined` when the values need none. */
+function logarithmicUnit({ values, testStart }: Pictured): number | undefined {
+  const sorted = values.slice(testStart).sort();
+  const greatest = sorted.at(-1)!;
+  const unit = Math.max(sorted[sorted.length >> 1]!, greatest / 10_000) / 2;
+  return greatest > 2 * LOG_FROM * unit ? unit : undefined;
 }
 
 function nearRows(
@@ -114,7 +212,7 @@ function nearRows(
 }
 
 /** At most `count` forecasts that do not overlap. */
-function apart({ forecasts }: Pictured, count: number): Forecast[] {
+function apart(forecasts: readonly Forecast[], count: number): Forecast[] {
   const picked: Forecast[] = [];
   for (const forecast of forecasts) {
     const before = picked.at(-1);
@@ -130,35 +228,16 @@ const spread = <T>(items: readonly T[], count: number): T[] =>
     ? [...items]
     : Array.from({ length: count }, (_, index) => items[Math.round((index * (items.length - 1)) / (count - 1))]!);
 
-function legend(right: number, y: number): string[] {
-  let x = right - LEGEND_WIDTH;
-  return LEGEND.map(([mark, label, width]) => {
-    const entry = `<g transform="translate(${x} ${y})">${mark}${text(31, 4, label)}</g>`;
-    x += width;
-    return entry;
-  });
+const scoreText = ({ horizon, MASE, wQL, cover95 }: Pictured['scores'][number]): string =>
+  `${horizon} ${horizon === 1 ? 'step' : 'steps'} ahead: MASE ${MASE.toFixed(2)}, wQL ${wQL.toFixed(2)}, cover95 ${cover95.toFixed(2)}`;
+
+/** `5 min`. */
+function durationText(seconds: number): string {
+  for (const [unit, name] of [
+    [86_400, 'd'],
+    [3_600, 'h'],
+    [60, 'min'],
+  ] as const)
+    if (seconds >= unit && seconds % (unit / 2) === 0) return `${seconds / unit} ${name}`;
+  return `${seconds} s`;
 }
-
-const scoreLine = ({ scores }: Pictured): string =>
-  scores
-    .map(
-      ({ horizon, MASE, wQL, cover95 }) =>
-        `${horizon} ${horizon === 1 ? 'step' : 'steps'} MASE ${MASE.toFixed(2)}, wQL ${wQL.toFixed(2)}, cover95 ${cover95.toFixed(2)}`,
-    )
-    .join('   ·   ');
-
-function whenText({ startSeconds, stepSeconds }: Pictured, row: number): string {
-  const seconds = startSeconds + row * stepSeconds;
-  return `${dayText(seconds)}, ${clockText(seconds)}`;
-}
-
-const timeNote = ({ startSeconds, stepSeconds }: Pictured): string =>
-  dayText(startSeconds + stepSeconds).startsWith('day') ? 'time since the beginning of the trace' : 'time in UTC';
-
-const page = (width: number, height: number, label: string, parts: readonly string[]): string =>
-  `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escaped(label)}">
-<style>${STYLE}</style>
-<rect class="page" width="${width}" height="${height}"/>
-${parts.join('\n')}
-</svg>
-`;

@@ -49,7 +49,7 @@ describe('foreshard what-if', () => {
     expect(rows.map((row) => row.split(','))).toEqual(
       said.policies.map((each: object) => Object.values(each).map(String)),
     );
-    expect(readFileSync(svg, 'utf8')).toContain('>foreshard</text>');
+    expect(readFileSync(svg, 'utf8')).toContain('>foreshard: $');
   });
 
   test('of a folder every trace is run at once; what is none is left out and named', async () => {

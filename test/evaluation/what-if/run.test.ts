@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { whatIfPicture } from '../../../evaluation/what-if/picture.ts';
 import { minutesOf, POLICIES, type WhatIf, type WhatIfResult, whatIf } from '../../../evaluation/what-if/run.ts';
+import { drawn, type Panel, panelsOf, rowsOf, topOf } from '../charts.ts';
 import { CATALOG, finished, played } from './synthetic.ts';
 
 const LEARN = 370;
@@ -50,36 +51,44 @@ describe('what-if', () => {
 });
 
 describe('the picture of a what-if', () => {
-  test('has a line for each policy in both panels, and its name and sum', () => {
-    const svg = whatIfPicture(all, 'made');
-    for (const { policy, score } of all.results) {
-      expect(svg).toContain(`>${policy}</text>`);
-      expect(svg).toContain(`$${score.dollars.toFixed(2)}`);
+  const linesOf = (panel: Panel, policy: string) => rowsOf(panel, 'line').filter((row) => row.policy === policy);
+
+  test('has a line for each policy in both panels, and its name and what it came to', async () => {
+    const picture = whatIfPicture(all, 'made');
+    const [held, paid] = panelsOf(picture);
+    expect(rowsOf(held!, 'area').map(({ value }) => value)).toEqual([...all.load]);
+    for (const { policy, course } of all.results) {
+      expect(linesOf(held!, policy).map(({ value }) => value)).toEqual([...course.capacity]);
+      expect(linesOf(paid!, policy).map(({ value }) => value)).toEqual([...course.dollars]);
     }
-    expect(svg.match(/class="line/g)).toHaveLength(3 * POLICIES.length);
+    const svg = await drawn(picture);
+    for (const { policy, score } of all.results) {
+      expect(svg).toContain(`>${policy}: $${score.dollars.toFixed(2)}<`);
+      expect(svg).toContain(`>${score.violationSeconds} s in violation<`);
+    }
+    expect(svg.match(/mark-line role-mark/g)).toHaveLength(2 * POLICIES.length);
   });
 
-  test('a line that leaves the frame ends there', () => {
+  test('no two policies look the same', async () => {
+    const svg = await drawn(whatIfPicture(all, 'made'));
+    const lines = [...svg.matchAll(/mark-line role-mark[^>]*><path [^>]* stroke="([^"]+)"/g)];
+    expect(new Set(lines.map(([, colour]) => colour)).size).toBe(POLICIES.length);
+  });
+
+  test('a line that leaves the frame is cut there', () => {
     const dear = all.results.map(({ policy, score, course }) => {
       const factor = policy === 'static_peak' ? 100 : 1;
       const dollars = course.dollars.map((each) => each * factor);
       return { policy, score: { ...score, dollars: score.dollars * factor }, course: { ...course, dollars } };
     });
-    const [, sums] = whatIfPicture({ ...all, results: dear }, 'made').split('dollars so far');
-    const pointsOf = (policy: string) => {
-      const index = all.results.findIndex((each) => each.policy === policy);
-      const lines = [...sums!.matchAll(/class="line[^"]*" stroke="[^"]*" d="M([^"]*)"/g)];
-      return lines[index]![1]!.split('L').map((point) => point.split(' ')[1]);
-    };
-    expect(pointsOf('static_mean')).toHaveLength(PAID);
-    expect(pointsOf('static_peak').length).toBeLessThan(PAID);
-    expect(pointsOf('static_peak').filter((y) => y === '436')).toHaveLength(1);
+    const paid = panelsOf(whatIfPicture({ ...all, results: dear }, 'made'))[1]!;
+    expect(topOf(paid)).toBeLessThan(linesOf(paid, 'static_peak').at(-1)!.value);
+    expect(topOf(paid)).toBeGreaterThan(linesOf(paid, 'static_mean').at(-1)!.value);
+    expect(paid.layer.every(({ mark }) => mark.clip)).toBe(true);
   });
 
-  test('is well-formed whatever the title and the load', () => {
+  test('is well-formed whatever the title and the load', async () => {
     const silent = runOf({ played: played({ none: () => 0 }, LEARN + PAID), policies: ['static_peak', 'reactive'] });
-    const svg = whatIfPicture(silent, '<&">');
-    expect(svg).not.toMatch(/NaN|Infinity|undefined/);
-    expect(svg).toContain('&lt;&amp;&quot;&gt;');
+    expect(await drawn(whatIfPicture(silent, '<&">'))).toContain('&lt;&amp;');
   });
 });

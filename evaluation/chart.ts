@@ -1,0 +1,131 @@
+// Chart: what the pictures of the evaluations share, as parts of Vega-Lite specifications: colours, axes and how many points
+// are enough. Pure: a chart is data; `edge/svg.ts` draws it.
+//
+//   H1. However many values there are, a line has at most two points for each pixel, and the least and the greatest value of
+//       each pixel are among them.
+
+import type { TopLevelSpec } from 'vega-lite';
+
+export type Chart = TopLevelSpec;
+/** What a chart is put together of: charts beside and below each other, and layers on the same axes. */
+type Parts =
+  | Pick<Extract<Chart, { vconcat: unknown }>, 'vconcat' | 'spacing'>
+  | Pick<Extract<Chart, { concat: unknown }>, 'concat' | 'columns' | 'spacing' | 'bounds'>;
+export type Part = Extract<Chart, { vconcat: unknown }>['vconcat'][number];
+export type Layers = Extract<Part, { layer: unknown }>['layer'];
+export type Encoding = NonNullable<Extract<Chart, { mark: unknown }>['encoding']>;
+
+/** The colours of Okabe and Ito (2008), told apart by colour-blind readers too, the bright ones darkened to be read on white. */
+export const COLOURS = {
+  ink: '#1b2430',
+  text: '#556270',
+  grid: '#e6e9ed',
+  actual: '#4a5563',
+  blue: '#0072b2',
+  orange: '#d98c00',
+  green: '#009e73',
+  vermilion: '#d55e00',
+  purple: '#b5598f',
+  grey: '#8a94a0',
+  page: '#ffffff',
+} as const;
+
+/** What a colour becomes on a dark screen, where it would not be seen. */
+export const AT_NIGHT: Readonly<Record<string, string>> = {
+  [COLOURS.ink]: '#eef1f4',
+  [COLOURS.text]: '#a3aebb',
+  [COLOURS.grid]: '#28303a',
+  [COLOURS.actual]: '#c6ced8',
+  [COLOURS.blue]: '#4aa8e0',
+  [COLOURS.page]: '#12171e',
+};
+
+const DAY_MS = 86_400_000;
+/** Times before 1971 count from the trace's beginning: it has no clock. */
+const CLOCK_FROM_MS = 365 * DAY_MS;
+const DATE = new Intl.DateTimeFormat('en-GB', { timeZone: 'UTC', day: 'numeric', month: 'short' });
+
+/** `06:00`, and at midnight `3 Jul`, or `day 12` without a clock. */
+const TIME_LABEL = `utchours(datum.value) + utcminutes(datum.value) > 0 ? utcFormat(datum.value, '%H:%M')
+  : datum.value < ${CLOCK_FROM_MS} ? 'day ' + (floor(datum.value / ${DAY_MS}) + 1) : utcFormat(datum.value, '%-d %b')`;
+/** `0.25`, `1.2k`, `35M`. */
+const VALUE_LABEL = `format(datum.value, datum.value < 1000 ? '.3~r' : '.3~s')`;
+
+const LOOK: NonNullable<Chart['config']> = {
+  font: "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
+  view: { stroke: null },
+  mark: { aria: false }, // It would read the first point of a line to who cannot see it.
+  title: {
+    color: COLOURS.ink,
+    subtitleColor: COLOURS.text,
+    fontSize: 13,
+    subtitleFontSize: 12,
+    anchor: 'start',
+    frame: 'group',
+  },
+  legend: { labelColor: COLOURS.text, labelFontSize: 13, symbolSize: 500, labelLimit: 0 },
+  axis: { labelColor: COLOURS.text, labelFontSize: 12, gridColor: COLOURS.grid },
+  axisX: { grid: false, domainColor: COLOURS.grid, tickColor: COLOURS.grid, labelFlush: false, labelExpr: TIME_LABEL },
+  axisY: { domain: false, ticks: false, labelPadding: 8, labelExpr: VALUE_LABEL },
+};
+
+/** Of an axis, for what is greatest: a little above it is left free. */
+const ROOM = 1.06;
+
+/** Parts under one title, and lines below it. */
+export const chart = (title: string, subtitle: string[], parts: Parts): Chart => ({
+  $schema: 'https://vega.github.io/schema/vega-lite/v6.json',
+  description: title,
+  title: { text: title, subtitle, fontSize: 22, subtitleFontSize: 13, subtitlePadding: 8, offset: 16 },
+  background: COLOURS.page,
+  padding: 24,
+  config: LOOK,
+  ...parts,
+});
+
+/** Of times from and to so many milliseconds since 1970. */
+export const timeAxis = (from: number, to: number, tickCount: number): NonNullable<Encoding['x']> => ({
+  field: 'at',
+  type: 'temporal',
+  title: null,
+  scale: { type: 'utc', domain: [from, to], nice: false },
+  axis: { tickCount },
+});
+
+/** From 0 to the greatest value; when a unit is given logarithmic, but for what is less than the unit. */
+export function valueAxis(greatest: number, unit?: number): NonNullable<Encoding['y']> {
+  const common = { field: 'value', type: 'quantitative', title: null } as const;
+  const domain = [0, greatest > 0 ? ROOM * greatest : 1];
+  if (unit === undefined) return { ...common, scale: { domain, nice: false }, axis: { tickCount: 4 } };
+  const values = [0];
+  for (let power = 10 ** Math.ceil(Math.log10(unit)); power <= greatest; power *= 10) values.push(power);
+  return { ...common, scale: { type: 'symlog', constant: unit, domain }, axis: { values } };
+}
+
+/** `3 Jul, 06:00`, or `day 12, 06:00` without a clock. */
+export function whenText(seconds: number): string {
+  const ms = seconds * 1000;
+  const day = ms < CLOCK_FROM_MS ? `day ${Math.floor(ms / DAY_MS) + 1}` : DATE.format(ms);
+  return `${day}, ${new Date(ms).toISOString().slice(11, 16)}`;
+}
+
+interface Point {
+  readonly row: number;
+  readonly value: number;
+}
+
+/** The line of the rows `from` .. `to` on so many pixels. H1. */
+export function outlineOf(values: Float64Array, from: number, to: number, pixels: number): Point[] {
+  const perPixel = Math.max(1, Math.ceil((to - from) / pixels));
+  const points: Point[] = [];
+  for (let row = from; row < to; row += perPixel) {
+    let [least, most] = [row, row];
+    for (let at = row; at < Math.min(row + perPixel, to); at++) {
+      if (values[at]! < values[least]!) least = at;
+      if (values[at]! > values[most]!) most = at;
+    }
+    for (const at of least === most ? [least] : [least, most].sort((a, b) => a - b))
+      points.push({ row: at, value: values[at]! });
+  }
+  return points;
+}
