@@ -1,6 +1,6 @@
-// API document: what the published OpenAPI says of each route beyond what its table holds: every status that it answers
-// with, and topics as a pattern. It says of tokens only what is so: without any, nothing is 401, 403 or 429, and what is
-// asked under a foreign name is 421.
+// API document: adds to the published OpenAPI what the table of routes does not hold: every status that a route answers
+// with, and topics as a pattern. It describes tokens as they are configured: without any there is no 401, 403 or 429,
+// and a request with a foreign Host is answered 421.
 
 import Type, { type TSchema } from 'typebox';
 import { ErrorBody, type Route } from './api.ts';
@@ -10,7 +10,7 @@ import { MEASUREMENT_SCHEMAS } from './metric-body.ts';
 type Properties = Readonly<Record<string, TSchema>>;
 const propertiesOf = (schema: TSchema): Properties => (schema as { readonly properties?: Properties }).properties ?? {};
 
-/** Any object with at least these. */
+/** An object with at least these properties. */
 const open = (properties: Record<string, TSchema>) => Type.Object(properties, { additionalProperties: true });
 const listed = (name: string) => open({ [name]: Type.Array(open({})) });
 const asked = open({ requestId: Type.String() });
@@ -19,23 +19,26 @@ const metricsTaken = {
   refused: Type.Integer({ minimum: 0 }),
   refusals: Type.Array(
     Type.Object({
-      index: Type.Integer({ minimum: 0, description: 'In the list that was sent, from 0 on.' }),
+      index: Type.Integer({ minimum: 0, description: 'Index in the list that was sent, from 0.' }),
       code: Type.String(),
-      field: Type.String({ description: 'Empty when no single field is wrong.' }),
+      field: Type.String({ description: 'Empty when the problem is not a single field.' }),
       message: Type.String(),
     }),
   ),
 };
 const deadLetter = Type.Object({
-  number: Type.Integer({ minimum: 0, description: 'Its name: the offset in the dead-letters topic.' }),
+  number: Type.Integer({
+    minimum: 0,
+    description: 'The number of the dead letter: its offset in the dead-letters topic.',
+  }),
   code: Type.String(),
   reason: Type.String(),
   topic: Type.String(),
   partition: Type.Integer(),
   offset: Type.Integer(),
-  timestamp: Type.Integer({ description: 'Of the record, milliseconds since 1970.' }),
-  key: Type.Union([Type.String(), Type.Null()], { description: 'The beginning of it.' }),
-  sizeBytes: Type.Integer({ description: 'Of the value, as far as it is kept.' }),
+  timestamp: Type.Integer({ description: 'Timestamp of the record, milliseconds since 1970.' }),
+  key: Type.Union([Type.String(), Type.Null()], { description: 'The first characters of the key.' }),
+  sizeBytes: Type.Integer({ description: 'Size of the value as far as it is kept.' }),
   headBase64: Type.Union([Type.String(), Type.Null()], {
     description: `The first ${HEAD_BYTES_MAX} bytes of the value.`,
   }),
@@ -43,7 +46,7 @@ const deadLetter = Type.Object({
 /** The first refusal's code, message and field stand for the whole. */
 const metricsRefused = Type.Union([Type.Object({ ...propertiesOf(ErrorBody), ...metricsTaken }), ErrorBody]);
 
-/** What a route answers with where all went well, and other answers of its own; by method and path. */
+/** The successful answer of each route, and other answers particular to it; by method and path. */
 const ANSWERS: Readonly<Record<string, { readonly [status: number]: TSchema }>> = {
   'GET /': { 200: open({ name: Type.String(), docs: Type.String() }) },
   'GET /predict_load': { 200: open({ topic: Type.String(), steps: Type.Array(open({})) }), 404: ErrorBody },
@@ -64,23 +67,23 @@ const ANSWERS: Readonly<Record<string, { readonly [status: number]: TSchema }>> 
 
 const REASONS: Readonly<Record<number, string>> = {
   200: 'The answer.',
-  202: 'Taken; what comes of it is told elsewhere.',
+  202: 'Accepted; the result is reported elsewhere, as the route describes.',
   400: 'The request is not as described here.',
-  401: 'There is no token, or it is not known.',
-  403: 'The token may only read.',
-  404: 'There is no such thing (yet).',
+  401: 'There is no token, or it is not one that is configured.',
+  403: 'The token allows reading only.',
+  404: 'What was asked for does not exist, or not yet.',
   408: 'The request took too long to arrive.',
   413: 'The body is too large.',
   414: 'The URL is too long.',
   415: 'The body is not application/json in UTF-8, or is compressed.',
-  421: 'Without tokens, only names of this machine are accepted as Host.',
+  421: 'Without tokens, only names and addresses of this machine are accepted as Host.',
   429: 'Too many wrong tokens from this address; Retry-After says how long to wait.',
   431: 'The header is too large.',
   500: 'An internal error.',
-  503: 'Not now: the owner, the log or a store does not answer.',
+  503: 'Not possible now: the owning instance, the log or a store does not answer. Try again.',
 };
 
-/** What any request may be answered with. */
+/** Statuses that any request may get. */
 const ALWAYS = [400, 408, 414, 415, 431, 500];
 const WITH_TOKENS = [401, 429];
 
@@ -103,23 +106,23 @@ export function responsesOf(route: Route, hasTokens: boolean): Record<string, ob
 
 const LEVEL = '[^+#/\\u0000]*';
 const LEVELS = `(?=[\\s\\S])(?:(?:${LEVEL}|\\+)/){0,127}(?:${LEVEL}|\\+|#)`;
-/** Topic filters as MQTT has them (state/topic-filter.ts), for those who make requests from the document. */
+/** Topic filters as MQTT defines them (state/topic-filter.ts), for clients that generate requests from the document. */
 export const FILTER_PATTERN = `^(?:\\$share/[^+#/\\u0000]+/|(?!\\$share/))${LEVELS}$`;
 
-/** Of those, the ones with a wildcard, and the ones without. */
+/** Topic filters with a wildcard, and without. */
 const WILDCARD_PATTERN = FILTER_PATTERN.replace('^', '^(?=[\\s\\S]*[+#])');
 const CONCRETE_PATTERN = FILTER_PATTERN.replace('^', '^(?![\\s\\S]*[+#])');
 
 const matching = (topic: TSchema, pattern: string): TSchema => ({ ...topic, pattern }) as TSchema;
 
-/** The query as it is published: a property `topic` says what a topic filter looks like. */
+/** The query as it is published: its property `topic` gets the pattern of topic filters. */
 export function publishedQuery(schema: TSchema): TSchema {
   const { topic, ...others } = propertiesOf(schema);
   if (topic === undefined) return schema;
   return { ...schema, properties: { topic: matching(topic, FILTER_PATTERN), ...others } } as TSchema;
 }
 
-/** The body as it is published, which says of fields that go together what the route's code checks. */
+/** The body as it is published, with the rules between fields that the route's code checks. */
 export function publishedBody(path: string, schema: TSchema): TSchema {
   const { topic, type, action, rowsPerSecond, ...others } = propertiesOf(schema);
   const strict = (properties: Record<string, TSchema>) =>

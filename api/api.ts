@@ -1,6 +1,6 @@
-// The HTTP API as a table: each route with who may use it, what it takes and how views answer it. Pure: sockets, tokens
-// and other instances are the business of edge/http-server.ts, which validates every request against these schemas
-// before `handle` sees it, and publishes the same schemas as OpenAPI.
+// The HTTP API as a table: for each route who may use it, what it takes and how the views answer it. Pure: sockets,
+// tokens and other instances are handled by edge/http-server.ts, which validates every request against these schemas
+// before it calls `handle`, and publishes the same schemas as OpenAPI.
 
 import Type, { type TSchema } from 'typebox';
 import { AppError, type ErrorCode } from '../schemas/errors.ts';
@@ -12,7 +12,7 @@ import { LETTERS_MAX } from './letter-ring.ts';
 import { type BodyRefusal, metricOf } from './metric-body.ts';
 import type { Owned, TopicForecast, TopicPlace, Views } from './views.ts';
 
-/** `anyone` needs no token; `admin` may all that `read` may. */
+/** `anyone` needs no token; `admin` may do everything that `read` may. */
 export type Role = 'anyone' | 'read' | 'admin';
 
 /** What a request carries, checked against the route's schemas. */
@@ -38,7 +38,7 @@ export interface Route {
   handle(views: Views, request: ApiRequest): Promise<ApiResponse>;
 }
 
-/** What every answer but 2xx holds, and 503 of /readyz and /livez apart. */
+/** The body of every answer that is not 2xx, except 503 of /readyz and /livez. */
 export const ErrorBody = Type.Object({
   code: Type.String({ description: 'Stable; docs/errors.md says what to do about each.' }),
   message: Type.String(),
@@ -58,20 +58,27 @@ export class FieldError extends AppError {
 const STRICT = { additionalProperties: false };
 const METRICS_MAX = 10_000;
 const HORIZON_MINUTES_MAX = 7 * 24 * 60;
-const topic = Type.String({ minLength: 1, maxLength: 65_535, description: 'An MQTT topic or topic filter.' });
-/** The same in a URL, of which there are 8 KiB. */
+const topic = Type.String({
+  minLength: 1,
+  maxLength: 65_535,
+  description: 'An MQTT topic name or topic filter, wildcards included. The parameter is called topic for both.',
+});
+/** The same in a URL, which has at most 8 KiB. */
 const topicInUrl = Type.String({ ...topic, maxLength: 7_000 });
 const requestId = Type.String({
   pattern: '^[A-Za-z0-9._:-]{1,128}$',
-  description: 'The same id twice has one effect.',
+  description: 'Chosen by the caller. A repeated request with the same id has no second effect.',
 });
 const client = Type.String({
   minLength: 1,
   maxLength: 65_535,
-  description: 'A client id: it decides the shard of a filter that is spread over several by client.',
+  description:
+    'A client id. Needed only for a filter whose clients are spread over several shards: it decides which of them.',
 });
 const clientInUrl = Type.String({ ...client, maxLength: 1_000 });
-const signal = Type.Union([Type.Literal('SUBSCRIPTIONS'), Type.Literal('PUBLISHES')]);
+const signal = Type.Union([Type.Literal('SUBSCRIPTIONS'), Type.Literal('PUBLISHES')], {
+  description: 'SUBSCRIPTIONS (subscribe and unsubscribe events) unless given; PUBLISHES: messages published.',
+});
 
 export const ROUTES: readonly Route[] = [
   {
@@ -93,12 +100,18 @@ export const ROUTES: readonly Route[] = [
     path: '/predict_load',
     role: 'read',
     about:
-      'The rate that is forecast for a topic or filter, as quantiles for each coming step, and the clients and bytes counted last.',
+      'The forecast rate of a topic or filter, as quantiles for each coming step, and the clients and bytes counted last. `signal` is SUBSCRIPTIONS unless given as PUBLISHES; `horizon` is in minutes.',
     query: Type.Object(
       {
         topic: topicInUrl,
         signal: Type.Optional(signal),
-        horizon: Type.Optional(Type.Integer({ minimum: 1, maximum: HORIZON_MINUTES_MAX, description: 'Minutes.' })),
+        horizon: Type.Optional(
+          Type.Integer({
+            minimum: 1,
+            maximum: HORIZON_MINUTES_MAX,
+            description: 'How far ahead, in minutes; everything that was forecast unless given.',
+          }),
+        ),
       },
       STRICT,
     ),
@@ -117,7 +130,8 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/get_shard_id',
     role: 'read',
-    about: 'The shard that holds the subscriptions of a topic or filter, and the shards that a message to it asks.',
+    about:
+      'The shard that holds the subscriptions of `topic`, which may be a topic name or a topic filter (`?topic=a/%2B`), and the shards that a message to it asks.',
     query: Type.Object({ topic: topicInUrl, client: Type.Optional(clientInUrl) }, STRICT),
     async handle(views, { query }) {
       const name = checkedFilter(query.topic as string);
@@ -131,7 +145,7 @@ export const ROUTES: readonly Route[] = [
     path: '/update_metrics',
     role: 'admin',
     about:
-      'Takes one Metric body or a list: TopicTraffic, DatastoreMetrics, BrokerHeartbeat. Tells which were refused, and why; 400 when all were.',
+      'Takes one metric, or a list of at least one: TopicTraffic, DatastoreMetrics or BrokerHeartbeat. The answer says which were refused and why; it is 400 when all were.',
     body: Type.Union([
       Type.Object({}, { additionalProperties: true }),
       Type.Array(Type.Object({}, { additionalProperties: true }), { minItems: 1, maxItems: METRICS_MAX }),
@@ -161,13 +175,13 @@ export const ROUTES: readonly Route[] = [
     path: '/predict_and_shard',
     role: 'admin',
     about:
-      'Has the planner judge one topic or filter now, and answers with its shard and the decision. 202 while there is none: GET /decisions?requestId=…',
+      'Has the planner judge one topic or filter now, and answers with its shard and the decision. 202 when the decision takes longer: get it with GET /decisions?requestId=…',
     body: Type.Object(
       {
         topic,
         type: Type.Optional(
           Type.Union([Type.Literal('concrete'), Type.Literal('wildcard')], {
-            description: 'Checked against the filter; a shared subscription is of the type that its filter is.',
+            description: 'Must agree with the filter; of a shared subscription its filter counts.',
           }),
         ),
         client: Type.Optional(client),
@@ -200,7 +214,7 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/moves',
     role: 'read',
-    about: 'Moves under way and lately ended, with their progress.',
+    about: 'Moves under way and recently ended, with their progress.',
     query: Type.Object({}, STRICT),
     handle: async (views) => answered(await views.moves(), (moves) => ok({ moves })),
   },
@@ -208,7 +222,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/moves/:id',
     role: 'admin',
-    about: 'Steers a move. THROTTLE needs rowsPerSecond.',
+    about: 'Aborts, pauses, resumes or throttles a move. THROTTLE needs rowsPerSecond.',
     params: Type.Object({ id: Type.String({ pattern: '^[A-Za-z0-9._:-]{1,128}$' }) }, STRICT),
     body: Type.Object(
       {
@@ -243,7 +257,7 @@ export const ROUTES: readonly Route[] = [
     path: '/plans',
     role: 'read',
     about:
-      'Plans that wait for approval in mode approve, and the last ones that had an answer: price, shards, steps, end.',
+      'Plans that wait for approval (mode approve), and the last ones that were answered or have expired: price, shards, steps, expiry.',
     query: Type.Object({}, STRICT),
     handle: async (views) => answered(await views.plans(), (plans) => ok({ plans })),
   },
@@ -251,7 +265,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/plans/:id',
     role: 'admin',
-    about: 'Approves a plan or rejects it. What came of it is a decision: GET /decisions?requestId=…',
+    about: 'Approves or rejects a plan. The result is a decision: GET /decisions?requestId=…',
     params: Type.Object({ id: Type.String({ pattern: '^[A-Za-z0-9._:-]{1,128}$' }) }, STRICT),
     body: Type.Object(
       {
@@ -303,7 +317,7 @@ export const ROUTES: readonly Route[] = [
         cursor: Type.Optional(
           Type.String({
             pattern: '^[0-9]{1,15}$',
-            description: '`next` of the page before: letters of smaller numbers.',
+            description: '`next` of the page before: continues with letters of lower numbers.',
           }),
         ),
       },
@@ -318,7 +332,7 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/livez',
     role: 'anyone',
-    about: '200 while every loop of this process makes progress; 503 asks for a restart.',
+    about: '200 while every loop of this process makes progress; 503 when it should be restarted.',
     async handle(views) {
       const state = views.live();
       return { kind: 'json', status: state.live ? 200 : 503, body: state };
@@ -328,7 +342,7 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/readyz',
     role: 'anyone',
-    about: '200 when this instance can answer; 503 with reasons and the share restored while it cannot.',
+    about: '200 when this instance can answer; while it cannot, 503 with the reasons and the percentage restored.',
     async handle(views) {
       const state = views.ready();
       return { kind: 'json', status: state.ready ? 200 : 503, body: state };
@@ -348,7 +362,7 @@ export const ROUTES: readonly Route[] = [
   },
 ];
 
-/** The status of each code that can reach a caller; any other is a fault of ours. */
+/** The status of each code that can reach a caller; any other code is a fault of the server. */
 export const STATUS: Partial<Record<ErrorCode, number>> = {
   REQUEST_INVALID: 400,
   FILTER_INVALID: 400,
@@ -370,7 +384,7 @@ const ok = (body: unknown): ApiResponse => ({ kind: 'json', status: 200, body })
 function answered<Answer>(owned: Owned<Answer>, respond: (answer: Answer) => ApiResponse): ApiResponse {
   if (owned.kind === 'here') return respond(owned.answer);
   if (owned.kind === 'elsewhere') return owned;
-  throw new AppError('NOT_READY', 'tasks are being assigned to instances: ask again in a moment');
+  throw new AppError('NOT_READY', 'tasks are being assigned to instances: try again in a moment');
 }
 
 function placed(place: TopicPlace | undefined): TopicPlace & { readonly shardId: ShardId } {
@@ -386,7 +400,7 @@ function checkedFilter(filter: string): string {
   return filter;
 }
 
-/** The forecast's steps within the horizon, at least one, as the topic's own rates. */
+/** The steps of the forecast within the horizon, at least one, scaled to the topic's own rates. */
 function predictionOf(name: string, { series, share, forecast }: TopicForecast, horizonMs: number) {
   const { stepMs, farStepMs, madeAt } = forecast;
   const width = forecast.levels.length;
@@ -401,7 +415,7 @@ function predictionOf(name: string, { series, share, forecast }: TopicForecast, 
     ...{ dispersion: forecast.dispersion, peakToMean: forecast.peakToMean, seasonMs: forecast.seasonMs },
     stepsSeen: forecast.stepsSeen,
     currentPerSecond: forecast.currentPerSecond * share,
-    // As the last whole minute counted them; clients of a series that is shared are not told apart by topic.
+    // As counted in the last whole minute; the clients of a shared series are not divided by topic.
     distinctClients: forecast.distinctClients,
     bytesPerSecond: forecast.bytesPerSecond * share,
     levels: forecast.levels,

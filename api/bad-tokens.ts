@@ -1,15 +1,17 @@
-// Bad tokens: how many wrong ones an address has shown, and how long it has to wait for that. Pure: time is an argument.
+// Bad tokens: counts the wrong tokens of each address, and how long it must wait for them. Pure: time is an argument.
 //
-//   B1. An address may be wrong FREE_TRIES times; each further try doubles its wait, up to WAIT_MAX_MS. While it waits
-//       nothing it shows is looked at, so it cannot learn whether a guess was right.
-//   B2. At most `addressesMax` addresses are remembered; the one that was wrong longest ago is forgotten first.
-//   B3. IPv6 hosts own whole /64 networks, so such a network counts as one address.
+//   B1. An address may send FREE_TRIES wrong tokens; each further one doubles its wait, up to WAIT_MAX_MS. While it
+//       waits, its tokens are not compared, so it cannot learn whether a guess was right.
+//   B2. At most `addressesMax` addresses are remembered; the one whose last wrong token is oldest is forgotten first.
+//   B3. An IPv6 host usually owns a whole /64 network, so such a network counts as one address.
 
 const FREE_TRIES = 10;
 const WAIT_MIN_MS = 1_000;
-/** Fifteen minutes: under a hundred guesses a day, and an operator's mistake is over by the next coffee. */
+/**
+ * Fifteen minutes: allows under a hundred guesses a day, and does not lock an operator out for long after a mistake.
+ */
 const WAIT_MAX_MS = 900_000;
-/** An address that was not wrong for so long begins anew. */
+/** After this long without a wrong token an address starts again from zero. */
 const FORGET_MS = 3_600_000;
 /** About a MiB. */
 const ADDRESSES_MAX = 10_000;
@@ -40,7 +42,7 @@ export class BadTokens {
     const key = network(ip);
     const before = this.#tries.get(key);
     const count = before === undefined || now - before.at > FORGET_MS ? 1 : before.count + 1;
-    this.#tries.delete(key); // Put again at the end: the map's order is the order of the last wrong try (B2).
+    this.#tries.delete(key); // Moved to the end: the map is ordered by the last wrong token (B2).
     this.#tries.set(key, { count, at: now });
     if (this.#tries.size > this.#addressesMax) this.#tries.delete(this.#tries.keys().next().value!);
   }

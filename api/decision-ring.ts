@@ -1,6 +1,6 @@
-// Decision ring: the last decisions of the planner, as the one partition of the `decisions` topic has them, in pages from
-// the newest on, and to whoever waits for the answer to a request. A cursor is the offset of the last decision that was
-// shown, so it holds in every instance.
+// Decision ring: keeps the last decisions of the planner from the single partition of the `decisions` topic. It serves
+// them in pages, newest first, and to callers that wait for the answer to a request. A cursor is the offset of the last
+// decision shown, so it is valid at every instance.
 
 import { AppError } from '../schemas/errors.ts';
 import type { Offset } from '../schemas/ids.ts';
@@ -21,7 +21,7 @@ export class DecisionRing {
     this.#decisionsMax = decisionsMax;
   }
 
-  /** Takes one record of the topic; one that was taken before changes nothing. */
+  /** Takes in one record of the topic; a repeated one changes nothing. */
   take(decision: Decision | null, offset: Offset): void {
     if (decision === null || offset <= this.#newest) return;
     this.#kept.push({ offset, decision });
@@ -29,7 +29,9 @@ export class DecisionRing {
     for (const tell of this.#waiting.get(decision.requestId) ?? []) tell(decision);
   }
 
-  /** The answer to a request: that which is there, else the next one. Whoever waits no longer says so with `forget`. */
+  /**
+   * The answer to a request: the present one, or else the next one to come. A caller that stops waiting calls `forget`.
+   */
   answerTo(requestId: string): { readonly answer: Promise<Decision>; forget(): void } {
     const known = this.#kept.findLast(({ decision }) => decision.requestId === requestId);
     if (known !== undefined) return { answer: Promise.resolve(known.decision), forget() {} };
@@ -49,7 +51,10 @@ export class DecisionRing {
     };
   }
 
-  /** Throws REQUEST_INVALID for a cursor that no page can have given, NOT_FOUND for one that none has given yet. */
+  /**
+   * Throws REQUEST_INVALID for a cursor that no page can have given, NOT_FOUND for one ahead of what this instance has
+   * read.
+   */
   page(query: {
     readonly after: string | undefined;
     readonly limit: number;
@@ -75,7 +80,7 @@ export class DecisionRing {
   #offsetIn(cursor: string): Offset {
     const offset = /^\d{1,16}$/.test(cursor) ? Number(cursor) : Number.NaN;
     if (offset <= this.#newest) return offset;
-    const code = Number.isNaN(offset) ? 'REQUEST_INVALID' : 'NOT_FOUND'; // Or not yet: this instance may read behind.
-    throw new AppError(code, 'the cursor is not one that a page of decisions ended with');
+    const code = Number.isNaN(offset) ? 'REQUEST_INVALID' : 'NOT_FOUND'; // Or not yet: this instance may lag behind.
+    throw new AppError(code, 'the cursor is not the `next` of a page of decisions');
   }
 }

@@ -1,7 +1,7 @@
-// Follow topic: a topic that this process reads whole, outside any group, to answer questions about what it says.
+// Follow topic: reads a whole topic outside any consumer group, to answer questions about its contents.
 //
-//   W1. Nothing that another process wrote ends the following: a record that cannot be decoded is left out.
-//   W2. While the registry cannot be asked, the reader waits, and loses nothing.
+//   W1. No record of another process can end the reading: one that cannot be decoded is skipped.
+//   W2. While the schema registry does not answer, the reader waits, and loses nothing.
 
 import type { Clock, Log, RawRecord } from '../runtime/ports.ts';
 import { preparePatiently } from '../runtime/registry-patience.ts';
@@ -11,7 +11,7 @@ import type { Offset } from '../schemas/ids.ts';
 import type { Topic } from '../topology/topics.ts';
 
 export interface Followed {
-  /** What was in the topic when following began has been taken. */
+  /** Resolves when everything that was in the topic at the start of following has been taken. */
   readonly caughtUp: boolean;
   /** Idempotent. */
   close(): Promise<void>;

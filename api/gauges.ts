@@ -1,4 +1,5 @@
-// Gauges: numbers that are looked up when somebody asks for metrics, since they would cost a scan at every change.
+// Gauges: metrics that are computed when they are scraped, since keeping them current would cost a scan at every
+// change.
 
 import type { Row as ApplyRow } from '../processors/apply/apply.ts';
 import { waitsForSource } from '../processors/apply/move.ts';
@@ -25,7 +26,7 @@ const MOVE_STATES: readonly MoveState[] = [
   'ABORTED',
 ];
 
-/** Of the tasks of this process: what belongs to a task that has moved away is no longer told here. */
+/** Gauges of this process's tasks: series of a task that has moved away are no longer reported here. */
 export function reportGauges(
   running: Pick<Running, 'rows' | 'readiness' | 'lags'>,
   fitter: Pick<Fitter, 'pending'>,
@@ -46,7 +47,10 @@ export function reportGauges(
   for (const [state, count] of moves) meter.set('foreshard_moves', count, { state });
 }
 
-/** What waits for a shard: moves for their source, and slices of which one that was given up is still to be told. */
+/**
+ * What waits for a shard: moves whose source does not answer, and slices of which a shard that was given up has yet to
+ * be told.
+ */
 function reportAway(running: Pick<Running, 'rows'>, meter: Meter): void {
   const left = new Map<string, number>();
   const waiting = new Map<string, number>();
@@ -61,7 +65,7 @@ function reportAway(running: Pick<Running, 'rows'>, meter: Meter): void {
   meter.replace('foreshard_moves_waiting', samples(waiting));
 }
 
-/** How far the tasks are, and what holds them up. */
+/** The progress of the tasks, and what they wait for. */
 function reportProgress(running: Pick<Running, 'readiness' | 'lags'>, meter: Meter, now: number): void {
   const { restoredPercent, waiting, standing } = running.readiness();
   const lags = running.lags();
@@ -88,7 +92,7 @@ function reportProgress(running: Pick<Running, 'readiness' | 'lags'>, meter: Met
   );
 }
 
-/** What the planner has learned of stores, where it runs. */
+/** What the planner has learned about stores; only where it runs. */
 function reportCosts(cell: CellRow | undefined, meter: Meter): void {
   const samplesOf = (name: string, all: Record<'KEY_VALUE' | 'TRIE', object>): Sample[] =>
     (['KEY_VALUE', 'TRIE'] as const).flatMap((store_kind) =>
@@ -100,7 +104,7 @@ function reportCosts(cell: CellRow | undefined, meter: Meter): void {
   meter.replace('foreshard_memory_footprint', footprints);
 }
 
-/** How well the series are foreseen; those of which nothing is known yet are left out of the means. */
+/** Accuracy of the forecasts; series without a figure yet are left out of the means. */
 function reportForecasts(running: Pick<Running, 'rows'>, meter: Meter): void {
   let series = 0;
   const known = SIGNALS.map(() => ({ errors: [] as number[], coverages: [] as number[], distrusted: 0 }));

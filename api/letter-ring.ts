@@ -1,5 +1,5 @@
-// Letter ring: the last records that were refused, as the one partition of the `dead-letters` topic has them, in pages from
-// the newest on. Bounded whatever was refused: of each the beginning of its key and bytes.
+// Letter ring: the last refused records, from the single partition of the `dead-letters` topic, in pages, newest first.
+// Bounded whatever was refused: only the beginning of each key and value is kept.
 
 import { type Letter, letterOf } from '../runtime/dead-letter.ts';
 import type { RawRecord } from '../runtime/ports.ts';
@@ -8,7 +8,7 @@ import type { LetterPage, LetterView } from './views.ts';
 
 /** Some 2 KiB each at most. */
 export const LETTERS_MAX = 1_000;
-/** Of a key, and of a value: as many as `foreshard dead-letters show` prints. */
+/** Bytes kept of a key and of a value: as many as `foreshard dead-letters show` prints. */
 export const HEAD_BYTES_MAX = 512;
 
 export class LetterRing {
@@ -20,7 +20,7 @@ export class LetterRing {
     this.#lettersMax = lettersMax;
   }
 
-  /** Takes one record of the topic; one that was taken before changes nothing. */
+  /** Takes in one record of the topic; a repeated one changes nothing. */
   take(record: RawRecord): void {
     if (record.offset <= (this.#kept.at(-1)?.number ?? -1)) return;
     const head = record.value?.subarray(0, HEAD_BYTES_MAX).toString('base64') ?? null;
@@ -37,7 +37,7 @@ export class LetterRing {
   }
 }
 
-/** Its words are ours, and short; those of whoever else writes to the topic need not be. */
+/** Foreshard's own reasons are short; those of another writer to the topic may not be. */
 function boundedLetter(record: RawRecord): Letter {
   const letter = letterOf(record);
   const { code, reason, topic } = letter;

@@ -1,8 +1,8 @@
 // Metric bodies from outside: JSON of unknown shape to a checked record, or a refusal with the field that is wrong. The
 // fields and types come from the record's own schema, so that a body is accepted here when it could be encoded.
 //
-//   M1. Only measurements are taken: what a person asks for (PlanRequest, MoveRequest) has routes and roles of its own.
-//   M2. A field that the schema does not have is dropped; nothing else of the given object is kept.
+//   M1. Only measurements are accepted: a person's requests (PlanRequest, MoveRequest) have their own routes and roles.
+//   M2. A field that the schema does not have is dropped.
 
 import Type, { type TSchema } from 'typebox';
 import type { ErrorCode } from '../schemas/errors.ts';
@@ -18,7 +18,7 @@ export interface BodyRefusal {
 interface Field {
   readonly name: string;
   readonly type: string;
-  /** What it is where it is left out; a field without one must be there. */
+  /** Default when the field is left out; a field without one is required. */
   readonly default?: unknown;
   readonly doc?: string;
 }
@@ -37,7 +37,7 @@ const FIELDS: ReadonlyMap<string, readonly Field[]> = new Map(
       })),
     ]),
 );
-/** The field a refusal is about where its reason does not begin with a field's name. */
+/** The field of a refusal whose reason does not begin with a field's name. */
 const FIELD_OF: Partial<Record<ErrorCode, string>> = {
   TOPIC_INVALID: 'topic',
   SHARD_INVALID: 'shardId',
@@ -65,7 +65,7 @@ export function metricOf(given: unknown): { readonly metric: Metric } | { readon
 }
 
 const INSTANT = { maximum: TIMESTAMP_MAX, description: 'Milliseconds since 1970.' };
-/** What state/validation.ts takes, by field; of any other number 0 to COUNT_MAX. */
+/** The range that state/validation.ts accepts, by field; for any other number 0 to COUNT_MAX. */
 const BOUNDS: Readonly<Record<string, object>> = {
   topic: { pattern: '^[^+#\\u0000]+$', maxLength: STRING_BYTES_MAX, description: 'An MQTT topic, without wildcards.' },
   brokerId: { maxLength: STRING_BYTES_MAX },
@@ -78,7 +78,10 @@ const BOUNDS: Readonly<Record<string, object>> = {
   timestamp: INSTANT,
 };
 
-/** What a caller may send, as a schema for each kind of measurement: what fits it is accepted, but for the length in bytes. */
+/**
+ * What a caller may send, as a schema for each kind of measurement. A value that fits it is accepted, unless it is too
+ * long in bytes.
+ */
 export const MEASUREMENT_SCHEMAS: readonly TSchema[] = [...FIELDS].map(([kind, fields]) =>
   Type.Object(
     {

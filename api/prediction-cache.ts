@@ -1,21 +1,22 @@
-// Prediction cache: the last forecast of each series and signal, as the compacted `forecasts` topic tells them, and which
-// of them speaks for a topic. In memory in every instance: the series of a topic and those around it have tasks of their
-// own, so no single owner could choose among them.
+// Prediction cache: the last forecast of each series and signal, from the compacted `forecasts` topic, and the choice
+// of the one that applies to a topic. Every instance holds it in memory: a topic's own series and those that contain it
+// belong to different tasks, so no single owner could choose among them.
 //
-//   P1. A series is chosen as the rates stage counts: a topic's own, else its leaf; a first level's group, else the rest of
-//       its partition. A series that foresees nothing gives way: it has ceased to be counted, or nobody is there.
-//   P2. Bounded: of more than `forecastsMax` the one that was renewed longest ago goes; silent ones are renewed seldom.
+//   P1. A series is chosen as the rates stage counts: a topic's own, else its leaf; a first level's group, else the
+//       rest of its partition. A series that forecasts zero is passed over: it is no longer counted, or has no traffic.
+//   P2. Bounded: beyond `forecastsMax` the one that was renewed longest ago is dropped; silent series are renewed
+//       seldom.
 
 import type { Partition, SeriesId } from '../schemas/ids.ts';
 import type { Forecast, Signal } from '../schemas/records.ts';
 import { filterHash, groupSeries, leadingBits, leafSeries, partitionOf, placeOf, topicSeries } from '../state/keys.ts';
 import type { TopicForecast } from './views.ts';
 
-/** How the rates stage is set (RatesSettings). */
+/** Settings of the rates stage (RatesSettings). */
 export interface SeriesSettings {
   readonly partitions: number;
   readonly leafBits: number;
-  /** A topic has a series of its own from this share of its partition's events, and this rate, on. */
+  /** A topic gets a series of its own from this share of its partition's events and this rate on. */
   readonly heavy: { readonly share: number; readonly perSecond: number };
 }
 
@@ -40,7 +41,7 @@ export class PredictionCache {
     return this.#forecasts.size;
   }
 
-  /** Takes one record of the topic; `null` removes its key. */
+  /** Takes in one record of the topic; `null` removes its key. */
   take(key: string, forecast: Forecast | null): void {
     this.#forecasts.delete(key);
     if (forecast === null) return;
@@ -48,7 +49,7 @@ export class PredictionCache {
     if (this.#forecasts.size > this.#forecastsMax) this.#forecasts.delete(this.#forecasts.keys().next().value!); // P2
   }
 
-  /** What is expected of this valid topic or filter; `undefined` when no series of it has a forecast. */
+  /** The forecast for this valid topic or filter; `undefined` when none of its series has one. */
   expected(filter: string, signal: Signal): TopicForecast | undefined {
     const found = this.#seriesOf(filter).flatMap((series) => this.#forecasts.get(`${series}|${signal}`) ?? []);
     const forecast = found.find((each) => peakOf(each) >= SILENT_PER_SECOND) ?? found.at(-1); // P1
@@ -68,8 +69,8 @@ export class PredictionCache {
   }
 
   /**
-   * How many filters share a leaf is not known, but that a topic of more than `heavy` would have a series of its own. Leaves
-   * are cut by hash: each is taken for an even part of its partition.
+   * How many filters share a leaf is not known, but a topic with more than `heavy` would have a series of its own.
+   * Leaves are divided by hash, so each is taken to be an equal part of its partition.
    */
   #largestShare(leaf: Forecast): number {
     const { leafBits, heavy } = this.#settings;
@@ -77,7 +78,7 @@ export class PredictionCache {
   }
 }
 
-/** The highest rate in sight: as measured last, or the median of a coming step. */
+/** The highest rate expected: the last measured one, or the median of a coming step. */
 function peakOf({ currentPerSecond, levels, quantiles }: Forecast): number {
   const middle = Math.max(
     0,

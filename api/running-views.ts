@@ -2,10 +2,12 @@
 //
 //   R1. Forecasts, pointers and decisions are answered from the topics, which every instance follows; shards, moves and
 //       plans from the rows of the planner's task, or with the address of the instance that runs it.
-//   R2. Until a topic was read to the end that it had at the start, what it tells is `nobody`'s, and the instance not ready.
-//       Dead letters are read from the first time on that somebody asks for them, and are nobody's need otherwise.
-//   R3. What the planner knows of a shard is of its last report: whether its store answers is asked when shards are asked for.
-//   R4. What the log does not take in time is LOG_UNAVAILABLE: nobody is kept waiting until the connection is cut.
+//   R2. Until a topic has been read to the end that it had at the start, questions about it are answered `nobody`, and
+//       the instance is not ready. Dead letters are read only once somebody asks for them, and do not affect readiness.
+//   R3. The planner knows a shard from its last report; whether its store answers now is checked when shards are asked
+//       for.
+//   R4. When the log does not accept a record in time, the answer is LOG_UNAVAILABLE: no caller is kept waiting until
+//       its connection is cut.
 
 import { cells, moveKey, type PlanRows, proposalKey, type Row, rowOf } from '../processors/plan/stage/rows.ts';
 import { movesOf, proposalsOf, shardsOf } from '../processors/plan/stage/views.ts';
@@ -30,20 +32,23 @@ export interface RunningParts {
   readonly log: Log;
   readonly codec: Codec;
   readonly clock: Clock;
-  /** As the rates stage has them. */
+  /** Settings of the rates stage. */
   readonly settings: SeriesSettings;
   metricsText(): Promise<string>;
-  /** Told of each record of the pointer table that no planner can have written. */
+  /** Called for each record of the pointer table that no planner can have written. */
   onForeignPointer?(refusal: PointerRefusal, key: string): void;
-  /** What keeps shards from being used, for an operator. */
+  /** Why shards cannot be used, for an operator. */
   lostShards(): readonly string[];
-  /** Which of these shards do not answer a look-up now. */
+  /** The shards among these that do not answer a look-up now. */
   unreachable(shards: readonly ShardId[]): Promise<ReadonlySet<ShardId>>;
-  /** An id that nobody else makes. */
+  /** Makes a unique id. */
   newId(): string;
 }
 
-/** The planner answers with its next commit, a fraction of a second later; below the time that a request to a peer may take. */
+/**
+ * The planner answers with its next commit, a fraction of a second later; less than a request to another instance may
+ * take.
+ */
 const ANSWER_WAIT_MS = 3_000;
 /** Kafka takes a record in a few ms, and chooses a new leader in a few seconds. */
 const APPEND_WAIT_MS = 5_000;
@@ -51,9 +56,9 @@ const APPEND_WAIT_MS = 5_000;
 const PLAN_TASK = 0;
 
 export interface RunningViews extends Views {
-  /** Of the pointer table, once it was read to its end. */
+  /** The pointer table, once it has been read to its end. */
   pointerEpoch(): number | undefined;
-  /** Which instance the pointer table calls a shard, as far as it was read. */
+  /** The instance that the pointer table names for a shard, as far as it has been read. */
   instanceOf(shard: ShardId): string | undefined;
   close(): Promise<void>;
 }
@@ -83,7 +88,7 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
     try {
       await (await lettersRead).caughtUp;
     } catch (error) {
-      lettersRead = undefined; // It is begun anew when somebody asks again.
+      lettersRead = undefined; // Restarted when somebody asks again.
       throw error;
     }
   };
@@ -178,7 +183,7 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
     instanceOf: (shard) => table.shard(shard)?.instanceId,
 
     async close() {
-      // Not waited for: where the log is away it has not begun, and the log's own end ends it.
+      // Not awaited: while the log is away the reading has not begun, and closing the log ends it.
       lettersRead?.then((follower) => follower.close()).catch(() => {});
       await Promise.all(Object.values(topicsRead).map((each) => each.close()));
     },
@@ -189,7 +194,7 @@ const standingView = ({ group, task, topic, partition, records, standsSince, own
   ...{ topic, partition, task: `${group}-${task}`, records, since: eventTime(standsSince ?? 0), owner },
 });
 
-/** R4. Rejects while the log is still at it: it may take the records after all. */
+/** R4. Rejects while the append is still under way: the log may still accept the records. */
 async function takenInTime(taken: Promise<void>, clock: Clock): Promise<void> {
   let stop = (): void => {};
   const late = new Promise<never>((_, reject) => {
@@ -197,12 +202,12 @@ async function takenInTime(taken: Promise<void>, clock: Clock): Promise<void> {
       reject(
         new AppError(
           'LOG_UNAVAILABLE',
-          `the log has not taken it within ${APPEND_WAIT_MS / 1_000} s, but may still do so: ask again with the same requestId`,
+          `the log has not accepted the request within ${APPEND_WAIT_MS / 1_000} s, but may still do so: repeat it with the same requestId`,
         ),
       ),
     );
   });
-  taken.catch(() => {}); // Nobody waits for it any more when it fails later.
+  taken.catch(() => {}); // A later failure reaches nobody, so it is caught here.
   try {
     await Promise.race([taken, late]);
   } finally {
@@ -219,7 +224,7 @@ async function answerInTime(ring: DecisionRing, clock: Clock, requestId: string)
   }
 }
 
-/** `undefined` once whoever asks has waited long enough. */
+/** `undefined` when the wait is over without an answer. */
 async function withinTime<Answer>(clock: Clock, answer: Promise<Answer>): Promise<Answer | undefined> {
   let stop = (): void => {};
   const over = new Promise<undefined>((resolve) => {
@@ -237,7 +242,7 @@ function ifRead<Answer>(topic: Followed, answer: () => Answer): Owned<Answer> {
   return topic.caughtUp ? { kind: 'here', answer: answer() } : { kind: 'nobody' };
 }
 
-/** Answers from the planner's rows where they are here (R1). */
+/** Answers from the planner's rows when its task runs here (R1). */
 function ofPlanner<Answer>(running: Running, answer: (rows: PlanRows) => Answer): Owned<Answer> {
   const owner = running.where('plan', PLAN_TASK);
   if (owner.kind === 'elsewhere') return owner;
@@ -277,7 +282,7 @@ const moveViews = (rows: PlanRows): MoveView[] =>
 function placeIn(table: PointerTable, filter: string, clientId: string | undefined): TopicPlace | undefined {
   const first = table.resolve(filter, clientId ?? '');
   if (first === undefined) return undefined;
-  // Every other valid name is a topic that a message can go to.
+  // Every other valid name is a topic name, to which messages can be published.
   const stops = placeOf(filter).trie ? [] : table.route(filter);
   const isWhole = isPart(first) && clientId === undefined;
   const pointers = isWhole ? stops.flatMap((stop) => stop.pointers.filter(isPart)) : [first];
@@ -288,7 +293,7 @@ function placeIn(table: PointerTable, filter: string, clientId: string | undefin
     epoch: first.epoch,
     shards: [...shards].flatMap((id) => {
       const entry = table.shard(id);
-      if (entry === undefined) return []; // Named by a pointer, but never published: there is nobody to ask.
+      if (entry === undefined) return []; // Named by a pointer, but never published.
       const { kind: _, ...shard } = entry;
       return [shard];
     }),
@@ -296,7 +301,7 @@ function placeIn(table: PointerTable, filter: string, clientId: string | undefin
   };
 }
 
-/** Whether it points to one of the parts of a filter that is spread over several slices by client. */
+/** Whether it points to one part of a filter that is spread over several slices by client. */
 const isPart = ({ slice }: Pointer): boolean => parseSlice(slice)?.kind === 'spread';
 
 /** Every record of one subject goes to one partition, in order. */

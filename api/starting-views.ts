@@ -1,7 +1,8 @@
-// Starting views: what a process answers from its first moment on. Until Kafka and the registry have answered it is alive
-// and not ready, and says what it waits for; then it hands over to the views of what runs.
+// Starting views: the views of a process that is still starting. Until Kafka and the registry have answered, it is
+// alive but not ready, and says what it waits for; then it hands over to the running views.
 //
-//   V1. Every question but those of health is answered NOT_READY until `handOver`, and by the views handed over from then on.
+//   V1. Until `handOver` every question except those about health is answered NOT_READY; afterwards the given views
+//       answer.
 
 import { AppError } from '../schemas/errors.ts';
 import type { Views } from './views.ts';

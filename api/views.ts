@@ -1,9 +1,10 @@
-// Views: what can be asked of a running instance, and what it can be told. The HTTP API, the command line and the
-// dashboard know the system through this alone.
+// Views: what a running instance can be asked, and what it can be told to do. The HTTP API, the command line and the
+// dashboard reach the system only through this.
 //
-//   V1. What a topic publishes (forecasts, the pointer table, decisions) every instance answers. What only rows know comes
-//       from the task that owns them. Another instance's address is an answer too: the caller asks there, once.
-//   V2. A view waits for no commit: it answers from what is published, or from the owner's rows as they are.
+//   V1. Every instance answers from what topics publish (forecasts, the pointer table, decisions). What is only in rows
+//       comes from the task that owns them; when that runs on another instance, the answer is its address, and the
+//       caller asks there, once.
+//   V2. A view does not wait for a commit: it answers from what is published, or from the owner's rows as they are.
 
 import type { Letter } from '../runtime/dead-letter.ts';
 import type {
@@ -31,13 +32,13 @@ import type {
   StoreKind,
 } from '../schemas/records.ts';
 
-/** `nobody`: the tasks are being dealt out; ask again in a moment. */
+/** `nobody`: the tasks are being assigned; ask again in a moment. */
 export type Owned<Answer> =
   | { readonly kind: 'here'; readonly answer: Answer }
   | { readonly kind: 'elsewhere'; readonly address: string }
   | { readonly kind: 'nobody' };
 
-/** What is expected of one topic. */
+/** The forecast of one topic. */
 export interface TopicForecast {
   /** The series that the forecast is of: the topic's own when it is heavy, else its leaf or group. */
   readonly series: SeriesId;
@@ -56,24 +57,24 @@ export interface ShardView {
   readonly instanceId: string;
   readonly address: string;
   /**
-   * `LOST`: its data is gone; nothing is read from it or written to it. `UNREACHABLE`: it should serve, and its store does not
-   * answer a look-up.
+   * `LOST`: its data is gone; nothing is read from it or written to it. `UNREACHABLE`: it should serve, but its store
+   * does not answer a look-up.
    */
   readonly state: ShardState | 'PROVISIONING' | 'LOST' | 'UNREACHABLE';
   readonly epoch: Epoch;
   readonly slices: number;
   readonly entries: number;
   readonly bytes: number;
-  /** Share of what the instance can do or hold that is in use, as its store last told; -1 when it has not. */
+  /** Utilisation of the instance as its store last reported it; -1 when it has not. */
   readonly utilisation: number;
 }
 
-/** Where a filter's subscriptions are, and what a message to it has to ask. */
+/** Where a filter's subscriptions are, and the shards that a message to it asks. */
 export interface TopicPlace {
   readonly slice: SliceKey;
   readonly mode: PointerMode;
   readonly epoch: Epoch;
-  /** The shards that hold it, first the one that a single read asks. */
+  /** The shards that hold it; the first is the one for a single read. */
   readonly shards: readonly Omit<ShardView, 'slices' | 'entries' | 'bytes' | 'utilisation'>[];
   /** Every shard that a PUBLISH to this topic asks: its own and those of wildcard groups. Empty for a filter. */
   readonly publishAsks: readonly ShardId[];
@@ -83,16 +84,16 @@ export interface MoveView extends Omit<MoveProgress, 'kind'> {
   readonly startedAt: EventTime;
   /** 0 while it is open. */
   readonly endedAt: EventTime;
-  /** Why it was given up; empty when it was not. */
+  /** Why it was aborted; empty when it was not. */
   readonly outcome: string;
 }
 
-/** A plan that waits for a person's word, or has had it. */
+/** A plan that waits for a person's answer, or has had one. */
 export interface PlanView {
   readonly planId: PlanId;
   readonly state: 'OPEN' | 'APPROVED' | 'REJECTED' | 'EXPIRED' | 'REPLACED';
   readonly madeAt: EventTime;
-  /** Of the offer while it is open, then of the answer. */
+  /** When the proposal expires while it is open, then when the answer does. */
   readonly expiresAt: EventTime;
   readonly reason: string;
   readonly steps: readonly string[];
@@ -106,7 +107,7 @@ export interface PlanView {
 
 export interface DecisionPage {
   readonly decisions: readonly Decision[];
-  /** Where the next page goes on; absent at the end. */
+  /** Cursor of the next page; absent at the end. */
   readonly next: string | undefined;
 }
 
@@ -117,7 +118,7 @@ export interface LetterView extends Letter {
 
 export interface LetterPage {
   readonly letters: readonly LetterView[];
-  /** Where the next page goes on; absent at the end of those that are kept. */
+  /** Cursor of the next page; absent after the oldest kept letter. */
   readonly next: string | undefined;
 }
 
@@ -127,9 +128,9 @@ export interface Readiness {
   readonly reasons: readonly string[];
   /** Percentage of local state that has been restored. */
   readonly restorePercent: number;
-  /** Tasks of this instance that a shard's store holds up, with the time of the first attempt. */
+  /** Tasks of this instance that wait for a shard's store, with the time of the first attempt. */
   readonly waiting: readonly { readonly task: string; readonly shard: string; readonly since: EventTime }[];
-  /** Records that no task has consumed yet, of the whole fleet, as the log tells; -1 while it does not. */
+  /** Records of the whole fleet that no task has consumed yet, asked of the log; -1 while unknown. */
   readonly lagRecords: number;
   /** Partitions with records to consume whose position does not move, of the whole fleet. */
   readonly standing: readonly {
@@ -138,7 +139,7 @@ export interface Readiness {
     readonly task: string;
     readonly records: number;
     readonly since: EventTime;
-    /** Who has the task; an instance that has just died has it until the group notices. */
+    /** The instance that has the task; one that has just died keeps it until the group notices. */
     readonly owner: 'self' | 'other' | 'nobody';
   }[];
 }
@@ -148,7 +149,7 @@ export interface Steering {
   readonly action: MoveRequestAction;
   /** For THROTTLE; 0 otherwise. */
   readonly rowsPerSecond: number;
-  /** The caller's own, so that a repeat has one effect; absent: a new one is made. */
+  /** Chosen by the caller, so that a repetition has no second effect; made here when absent. */
   readonly requestId: string | undefined;
 }
 
@@ -160,38 +161,41 @@ export interface PlanAnswering {
 }
 
 export interface PlanRequested {
-  /** The Decision has it, or will. */
+  /** The Decision carries this id, or will. */
   readonly requestId: string;
   /** `undefined` while the planner has not answered. */
   readonly decision: Decision | undefined;
 }
 
 export interface Views {
-  /** `undefined`: no series of this topic has a forecast yet. */
+  /** `undefined` when no series of this topic has a forecast yet. */
   forecastFor(topic: string, signal: Signal): Promise<Owned<TopicForecast | undefined>>;
   /** `undefined`: the pointer table has no entry for it yet. Of a filter that is spread by client, the client's part alone. */
   shardFor(topic: string, clientId?: string): Promise<Owned<TopicPlace | undefined>>;
   shards(): Promise<Owned<readonly ShardView[]>>;
   moves(): Promise<Owned<readonly MoveView[]>>;
-  /** Newest first. `after` is a page's `next`; a foreign one throws REQUEST_INVALID. `requestId` keeps its answers alone. */
+  /**
+   * Newest first. `after` is a page's `next`; any other value throws REQUEST_INVALID. `requestId` selects the answers
+   * to that request.
+   */
   decisions(query: {
     readonly after: string | undefined;
     readonly limit: number;
     readonly requestId: string | undefined;
   }): Promise<Owned<DecisionPage>>;
-  /** Refused records, the last ones, newest first; `before`: those with a smaller number. */
+  /** The last refused records, newest first; `before`: only those with a lower number. */
   deadLetters(query: { readonly before: Offset | undefined; readonly limit: number }): Promise<Owned<LetterPage>>;
   /** Resolves when the log has them. They are checked (state/validation.ts). */
   sendMetrics(metrics: readonly Metric[]): Promise<void>;
-  /** Resolves with the planner's answer, or without it after a time; the log has the request then. */
+  /** Resolves with the planner's answer, or without one after a while; the log has the request in either case. */
   requestPlan(topic: string, requestId: string | undefined): Promise<PlanRequested>;
   /** The request's id; `undefined` when there is no such move. */
   steerMove(steering: Steering): Promise<Owned<string | undefined>>;
   /** Newest first. */
   plans(): Promise<Owned<readonly PlanView[]>>;
-  /** The request's id; `undefined` when there is no such plan. The Decision with that id says what came of it. */
+  /** The request's id; `undefined` when there is no such plan. The Decision with that id has the result. */
   answerPlan(answer: PlanAnswering): Promise<Owned<string | undefined>>;
-  /** Every loop makes progress; says nothing of what we depend on. */
+  /** Whether every loop makes progress; independent of the systems that we depend on. */
   live(): { readonly live: boolean; readonly reasons: readonly string[] };
   ready(): Readiness;
   /** Prometheus text. */

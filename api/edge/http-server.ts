@@ -1,11 +1,11 @@
-// The HTTP server: fastify around the table of routes (api/api.ts). It checks who asks and what is asked, asks the
-// owner where another instance has the answer, and turns every failure into `{ code, message, field? }`.
+// The HTTP server: fastify around the table of routes (api/api.ts). It checks the caller and the request, forwards a
+// request when another instance has the answer, and turns every failure into `{ code, message, field? }`.
 //
 //   H1. It listens beyond loopback only with both tokens set; with none, it answers only requests whose Host is this
 //       machine, so that a web page cannot reach it under a name of its own (DNS rebinding).
 //   H2. Every input is bounded: header block, URL, body, time to send them, connections, bad tokens.
-//   H3. Nothing of a fault's inside is told: no stack, no path, no message of a library's error that is a fault of ours.
-//   H4. A question is passed on at most once, and nothing but its owner's answer comes back.
+//   H3. An internal fault reveals nothing: no stack, no path, no message of a library.
+//   H4. A request is forwarded at most once, and only the owner's answer is returned.
 
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { AddressInfo, Socket } from 'node:net';
@@ -31,9 +31,9 @@ export interface Page {
 
 export interface HttpOptions {
   readonly host: string;
-  /** 0 takes a free port. */
+  /** 0 chooses a free port. */
   readonly port: number;
-  /** Both empty: everybody who reaches this machine's loopback may do everything. */
+  /** When both are empty, everybody who can reach this machine's loopback may do everything. */
   readonly readToken: string;
   readonly adminToken: string;
   /** host:port under which other instances reach this one; its host is a valid Host. */
@@ -49,7 +49,7 @@ export interface HttpOptions {
 
 export interface HttpServer {
   readonly port: number;
-  /** Stops listening, lets answers under way end for `deadlineMs`, then cuts what is left. */
+  /** Stops listening, lets requests under way finish for up to `deadlineMs`, then closes the remaining connections. */
   close(deadlineMs?: number): Promise<void>;
 }
 
@@ -59,14 +59,16 @@ const BODY_BYTES_MAX = 1_048_576;
 const PEER_BYTES_MAX = 64 * 1_048_576;
 const CONNECTIONS_MAX = 4_096;
 const REQUEST_TIMEOUT_MS = 30_000;
-/** Set on a question that is passed on; whoever gets it answers or refuses, and passes nothing on (H4). */
+/** Set on a forwarded request: the receiver answers or refuses, and does not forward it again (H4). */
 const FORWARDED = 'x-foreshard-forwarded';
 
 const API_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'";
 const PAGE_POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-/** Throws CONFIG_INVALID for an open address without tokens or a port that cannot be had. */
+/**
+ * Throws CONFIG_INVALID for an address that is reachable from outside without tokens, or a port that cannot be bound.
+ */
 export async function serveHttp(views: Views, options: HttpOptions): Promise<HttpServer> {
   if (!isLoopback(options.host) && (options.readToken === '' || options.adminToken === ''))
     throw new AppError(
@@ -102,7 +104,7 @@ export async function httpApp(views: Views, options: HttpOptions): Promise<Fasti
     routerOptions: { maxParamLength: 256 },
     http: {
       maxHeaderSize: HEADER_BYTES_MAX,
-      requireHostHeader: false, // `refuseOddRequest` requires it, and says so in our words.
+      requireHostHeader: false, // `refuseOddRequest` requires it, with our own error message.
       headersTimeout: Math.min(10_000, requestTimeout),
       connectionsCheckingInterval: Math.min(1_000, requestTimeout),
     },
@@ -118,7 +120,7 @@ export async function httpApp(views: Views, options: HttpOptions): Promise<Fasti
   app.addHook('onRequest', async (request, reply) => {
     secureHeaders(reply, API_POLICY);
     refuseOddRequest(request, options);
-    if (request.is404) throw nothingThere(request, options); // Before fastify has a word on methods that it knows.
+    if (request.is404) throw nothingThere(request, options); // Before fastify handles the methods that it knows.
   });
   app.addHook('onResponse', async (request, reply) => {
     const labels = { route: request.routeOptions.url ?? 'none', status: String(reply.statusCode) };
@@ -158,22 +160,22 @@ function doorkeeper(options: HttpOptions): (request: FastifyRequest, role: Role)
   return (request, role) => {
     if (role === 'anyone' || options.adminToken === '') return;
     const header = request.headers.authorization;
-    if (header === undefined) throw new AppError('UNAUTHORIZED', 'this needs a bearer token');
+    if (header === undefined) throw new AppError('UNAUTHORIZED', 'this request needs a bearer token');
     const waitMs = bad.waitMs(request.ip, now());
     if (waitMs > 0) {
       const retryAfterSeconds = Math.ceil(waitMs / 1000);
       throw new AppError('TOO_MANY_REQUESTS', 'too many wrong tokens from this address', { retryAfterSeconds });
     }
     const given = digest(/^Bearer ([\x21-\x7e]{1,4096})$/i.exec(header)?.[1] ?? '');
-    // Both are compared, whatever the first says, so that time tells nothing.
+    // Both tokens are always compared, so that timing reveals nothing.
     const isRead = timingSafeEqual(given, readDigest);
     const isAdmin = timingSafeEqual(given, adminDigest);
     if (!isRead && !isAdmin) {
       bad.add(request.ip, now());
       options.meter.add('foreshard_http_bad_tokens_total', 1);
-      throw new AppError('UNAUTHORIZED', 'this token is not known');
+      throw new AppError('UNAUTHORIZED', 'this token is not one that is configured');
     }
-    if (role === 'admin' && !isAdmin) throw new AppError('FORBIDDEN', 'this needs the admin token');
+    if (role === 'admin' && !isAdmin) throw new AppError('FORBIDDEN', 'this request needs the admin token');
   };
 }
 
@@ -185,7 +187,7 @@ function refuseOddRequest(request: FastifyRequest, options: HttpOptions): void {
   if (hosts.length !== 1) throw new AppError('REQUEST_INVALID', 'there must be exactly one Host header');
   if (options.adminToken === '' && !isOurHost(headers.host ?? '', options.advertised))
     // H1
-    throw new AppError('FORBIDDEN', 'without tokens, only names of this machine are accepted as Host', {
+    throw new AppError('FORBIDDEN', 'without tokens, only names and addresses of this machine are accepted as Host', {
       status: 421,
     });
   const encoding = headers['content-encoding'];
@@ -204,10 +206,10 @@ function isOurHost(host: string, advertised: string): boolean {
   return isLoopback(name) || (advertised !== '' && host === advertised);
 }
 
-/** The table of routes, where no page stands in a route's place. */
+/** The table of routes, unless a page of the dashboard takes a route's path. */
 const routesOf = ({ pages }: HttpOptions): readonly Route[] => ROUTES.filter(({ path }) => pages?.has(path) !== true);
 
-/** A path that is not there, or one that is there for other methods (RFC 9110, 15.5.6). */
+/** A path that does not exist, or exists for other methods only (RFC 9110, 15.5.6). */
 function nothingThere(request: FastifyRequest, options: HttpOptions): AppError {
   const path = (request.raw.url ?? '').split('?')[0]!;
   const methods = routesOf(options)
@@ -215,7 +217,7 @@ function nothingThere(request: FastifyRequest, options: HttpOptions): AppError {
     .map(({ method }) => method);
   if (methods.length === 0) return new AppError('NOT_FOUND', 'there is no such route; GET / lists them');
   const allow = methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])).join(', ');
-  return new AppError('REQUEST_INVALID', `only ${allow} is answered here`, { status: 405, allow });
+  return new AppError('REQUEST_INVALID', `only ${allow} is allowed here`, { status: 405, allow });
 }
 
 const pathPattern = (path: string): RegExp => new RegExp(`^${path.replace(/:\w+/g, '[^/]+')}$`);
@@ -270,19 +272,25 @@ function fieldError(problems: readonly SchemaProblem[]): FieldError {
   const field = (unknown ?? missing ?? problem?.instancePath.split('/')[1] ?? '').slice(0, 64);
   const what =
     unknown !== undefined
-      ? 'is not known here'
+      ? 'is not a field of this request'
       : missing !== undefined
         ? 'is missing'
         : (oneOf(problems, problem) ?? problem?.message ?? 'is wrong');
   return new FieldError('REQUEST_INVALID', field, `${field === '' ? 'the request' : field} ${what}`);
 }
 
-/** What a value must be when it is none of those that are listed: the alternatives themselves, not that there are some. */
+/** What a value must be when it fits no alternative of its schema: the values listed there, or what is wrong in one of them. */
 function oneOf(problems: readonly SchemaProblem[], problem: SchemaProblem | undefined): string | undefined {
+  if (problem?.keyword !== 'anyOf') return undefined;
   const allowed = problems
-    .filter(({ instancePath }) => instancePath === problem?.instancePath)
+    .filter(({ instancePath }) => instancePath === problem.instancePath)
     .flatMap(({ params }) => ('allowedValue' in params ? [String(params.allowedValue)] : []));
-  return problem?.keyword === 'anyOf' && allowed.length > 0 ? `must be one of ${allowed.join(', ')}` : undefined;
+  if (allowed.length > 0) return `must be one of ${allowed.join(', ')}`;
+  const failed = problems.filter(({ keyword }) => keyword !== 'anyOf' && keyword !== 'boolean');
+  const inner = failed.find(({ instancePath }) => instancePath !== problem.instancePath);
+  if (inner !== undefined) return `is wrong at ${inner.instancePath}: ${inner.message}`;
+  const limit = failed.find(({ keyword }) => keyword !== 'type');
+  return limit?.message ?? failed.map(({ message }) => message).join(', or ');
 }
 
 // ---- the answer -----------------------------------------------------------------------------------------------------
@@ -298,18 +306,22 @@ async function answer(views: Views, route: Route, request: FastifyRequest, reply
   return reply.status(status).type('application/json; charset=utf-8').serializer(String).send(body);
 }
 
-/** Who changed what: without the body's text, which may be anything. */
+/** Records who changed what, without the body's text, which may contain anything. */
 function audit(route: Route, request: FastifyRequest, { params, body }: ApiRequest, options: HttpOptions): void {
   const { action, answer, topic, requestId } = (Array.isArray(body) ? {} : body) as Record<string, unknown>;
   const facts = { audit: true, route: route.path, ip: request.ip, ...params, action, answer, topic, requestId };
-  options.logger.info(facts, 'a request to change something was taken');
+  options.logger.info(facts, 'a request that changes something was accepted');
 }
 
 async function askOwner(address: string, request: FastifyRequest, options: HttpOptions) {
   if (request.headers[FORWARDED] !== undefined)
-    throw new AppError('OWNER_UNREACHABLE', 'two instances each take the other for the owner: ask again in a moment');
+    throw new AppError('OWNER_UNREACHABLE', 'two instances disagree about which one owns this: try again in a moment');
   if (!isHostPort(address))
-    throw new AppError('OWNER_UNREACHABLE', 'the owning instance advertises no address', { address });
+    throw new AppError(
+      'OWNER_UNREACHABLE',
+      'the instance that owns this advertises no address: set FORESHARD_HTTP_ADVERTISED there',
+      { address },
+    );
   try {
     const response = await fetch(`http://${address}${request.raw.url}`, {
       method: request.method,
@@ -348,7 +360,7 @@ function answerError(error: unknown, request: FastifyRequest, reply: FastifyRepl
   const status = (known?.facts.status as number | undefined) ?? (known && STATUS[known.code]);
   if (known === undefined || status === undefined) {
     options.logger.error({ error, route: request.routeOptions?.url }, 'an HTTP request failed because of a bug');
-    return reply.status(500).send({ code: 'INTERNAL', message: 'internal error; the log says more' }); // H3
+    return reply.status(500).send({ code: 'INTERNAL', message: 'internal error; see the log' }); // H3
   }
   if (typeof known.facts.allow === 'string') reply.header('allow', known.facts.allow);
   if (status === 401) reply.header('www-authenticate', 'Bearer');
@@ -357,13 +369,13 @@ function answerError(error: unknown, request: FastifyRequest, reply: FastifyRepl
   return reply.status(status).send({ code: known.code, message: known.message, ...field });
 }
 
-/** Fastify's own refusals in our words; `undefined` for anything that is not the caller's fault. */
+/** Fastify's own refusals with our messages; `undefined` for anything that is not the caller's fault. */
 function translated({ statusCode }: Partial<FastifyError>): AppError | undefined {
   if (statusCode === 413)
     return new AppError('REQUEST_INVALID', `the body has more than ${BODY_BYTES_MAX} bytes`, { status: 413 });
   if (statusCode === 415) return new AppError('REQUEST_INVALID', 'a body must be application/json', { status: 415 });
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500)
-    return new AppError('REQUEST_INVALID', 'the request is not valid HTTP, or its body not valid JSON', {
+    return new AppError('REQUEST_INVALID', 'the request is not valid HTTP, or its body is not valid JSON', {
       status: 400,
     });
   return undefined;
@@ -374,11 +386,11 @@ const BROKEN: Readonly<Record<string, readonly [status: string, message: string]
   ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'the request took too long'],
 };
 
-const UNKNOWN_METHOD = ['405 Method Not Allowed', 'there is no such method here'] as const;
-/** A request line that is one but for its method, which Node does not know. */
+const UNKNOWN_METHOD = ['405 Method Not Allowed', 'this method is not supported'] as const;
+/** A request line that is valid except for its method, which Node does not know. */
 const REQUEST_LINE = /^[A-Z][A-Z-]{1,31} \/\S* HTTP\/1\.[01]\r?\n/;
 
-/** What is not even a request: answered on the bare socket, which is then closed. */
+/** Input that is not an HTTP request: answered on the raw socket, which is then closed. */
 function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();

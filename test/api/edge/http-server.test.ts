@@ -319,6 +319,18 @@ describe('the answers', () => {
     });
   });
 
+  test.each([
+    { payload: [], says: 'the request must not have fewer than 1 items' },
+    { payload: [5], says: 'the request is wrong at /0: must be object' },
+    { payload: '5', says: 'the request must be object, or must be array' },
+  ])('/update_metrics with $payload is refused in words that name the problem', async ({ payload, says }) => {
+    const app = await appOf(OPEN, fakeViews());
+    const headers = { 'content-type': 'application/json' };
+    const answer = await app.inject({ method: 'POST', url: '/update_metrics', payload, headers });
+    expect(answer.statusCode).toBe(400);
+    expect(answer.json()).toMatchObject({ code: 'REQUEST_INVALID', message: says });
+  });
+
   test('a move is steered once for each request id, and the audit line says who did what', async () => {
     const views = fakeViews();
     const lines: Record<string, unknown>[] = [];
@@ -656,7 +668,7 @@ describe('a key that another instance owns', () => {
     address.value = `127.0.0.1:${other.port}`;
     const answer = await (await appOf(OPEN, looping)).inject('/shards');
     expect([answer.statusCode, answer.json().code]).toEqual([503, 'OWNER_UNREACHABLE']);
-    expect(answer.json().message).toContain('take the other for the owner');
+    expect(answer.json().message).toContain('disagree about which one owns this');
   });
 
   for (const { name, respond } of [
