@@ -9,7 +9,8 @@
 //   R4. When the log does not accept a record in time, the answer is LOG_UNAVAILABLE: no caller is kept waiting until
 //       its connection is cut.
 
-import { cells, moveKey, type PlanRows, proposalKey, type Row, rowOf } from '../processors/plan/stage/rows.ts';
+import { readerOf } from '../processors/plan/stage/cell-state.ts';
+import { cells, type PlanRows, type Row } from '../processors/plan/stage/rows.ts';
 import { movesOf, proposalsOf, shardsOf } from '../processors/plan/stage/views.ts';
 import type { Clock, Follower, Log } from '../runtime/ports.ts';
 import type { OwnedLag, Running } from '../runtime/runner.ts';
@@ -138,7 +139,7 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
     },
 
     async steerMove({ moveId, action, rowsPerSecond, requestId = parts.newId() }) {
-      const known = ofPlanner(running, (rows) => rowOf(rows, 'move', moveKey(moveId)) !== undefined);
+      const known = ofPlanner(running, (rows) => readerOf(rows).moves.has(moveId));
       if (known.kind !== 'here') return known;
       if (!known.answer) return { kind: 'here', answer: undefined };
       const timestamp = eventTime(clock.now());
@@ -147,7 +148,7 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
     },
 
     async answerPlan({ planId, answer, requestId = parts.newId() }) {
-      const known = ofPlanner(running, (rows) => rowOf(rows, 'proposal', proposalKey(planId)) !== undefined);
+      const known = ofPlanner(running, (rows) => readerOf(rows).proposals.has(planId));
       if (known.kind !== 'here') return known;
       if (!known.answer) return { kind: 'here', answer: undefined };
       await send([{ kind: 'PlanAnswer', requestId, planId, answer, timestamp: eventTime(clock.now()) }]);

@@ -7,15 +7,9 @@ import { runInNewContext } from 'node:vm';
 import { randomFrom } from '../evaluation/random.ts';
 import { type Catalog, catalogOf } from '../processors/plan/cluster/catalog.ts';
 import { type Plan, plan } from '../processors/plan/plan.ts';
+import type { CellState } from '../processors/plan/stage/cell-state.ts';
 import { PLAN_DEFAULTS, type PlanSettings } from '../processors/plan/stage/plan-stage.ts';
-import {
-  type CellRow,
-  type Row,
-  seriesKey,
-  shardKey,
-  shardNumbered,
-  sliceRowKey,
-} from '../processors/plan/stage/rows.ts';
+import { type Row, shardNumbered } from '../processors/plan/stage/rows.ts';
 import { beginCell } from '../processors/plan/stage/shards.ts';
 import { snapshotOf } from '../processors/plan/stage/snapshot.ts';
 import type { Rows } from '../processors/step.ts';
@@ -93,13 +87,13 @@ interface Measured {
 }
 
 function measure(slices: number, mood: Mood): Measured {
-  const { rows, cell, settings } = madeCell(slices, mood);
+  const { state, settings } = madeCell(slices, mood);
   const rounds = roundsOf(slices);
   const times: number[] = [];
   let made: Plan | undefined;
   for (let round = 0; round < rounds; round++) {
     const start = process.cpuUsage();
-    made = plan(snapshotOf(rows, cell, settings).snapshot);
+    made = plan(snapshotOf(state, settings).snapshot);
     const { user, system } = process.cpuUsage(start);
     times.push((user + system) / 1_000);
   }
@@ -118,7 +112,7 @@ function liveBytes(): number {
 }
 
 /** Hash slices of all partitions on shards of one type, each with about 100; the first few of a troubled cell have more. */
-function madeCell(slices: number, mood: Mood): { rows: Rows<Row>; cell: CellRow; settings: PlanSettings } {
+function madeCell(slices: number, mood: Mood): { state: CellState; settings: PlanSettings } {
   const random = randomFrom(SEED);
   const shards = slices / SLICES_PER_SHARD;
   const settings: PlanSettings = {
@@ -128,32 +122,31 @@ function madeCell(slices: number, mood: Mood): { rows: Rows<Row>; cell: CellRow;
     catalog: CATALOG,
     shardsMax: 2 * shards,
   };
-  const rows = rowsInMap();
-  const cell = beginCell(rows, settings);
-  cell.now = NOW;
-  const first = rows.get(shardKey(shardNumbered(1))) as Extract<Row, { kind: 'shard' }>;
+  const state = beginCell(rowsInMap(), settings);
+  state.cell.now = NOW;
+  const first = state.shards.get(shardNumbered(1))!;
   const ids = Array.from({ length: shards }, (_, i) => shardNumbered(i === 0 ? 1 : i + 2));
-  for (const id of ids) rows.set(shardKey(id), { ...first, id, state: 'READY' });
+  for (const id of ids) state.shards.put({ ...first, id, state: 'READY' });
   const troubled = mood === 'calm' ? [] : ids.slice(0, Math.min(TROUBLED_SHARDS, Math.ceil(shards / 10)));
   const homes = [...ids, ...troubled.flatMap((id) => Array<typeof id>(TROUBLE).fill(id))];
   let next = 0;
   for (let partition = 0; partition < PARTITIONS; partition++) {
-    rows.delete(sliceRowKey(hashSlice(partition as never)));
+    state.slices.delete(hashSlice(partition as never));
     const count = Math.floor((slices * (partition + 1)) / PARTITIONS) - Math.floor((slices * partition) / PARTITIONS);
     for (const bits of cutInto(count)) {
       const slice = hashSlice(partition as never, bits);
       const entries = 500 + Math.floor(1_000 * random());
       const shard = homes[next++ % homes.length]!;
       const rest = { bytes: 200 * entries, coolUntil: eventTime(0), busyWith: '', epoch: epoch(0) };
-      rows.set(sliceRowKey(slice), { kind: 'slice', slice, shard, entries, ...rest });
+      state.slices.put({ kind: 'slice', slice, shard, entries, ...rest });
     }
     for (let leaf = 0; leaf < 2 ** LEAF_BITS; leaf++) {
       const perSecond = (0.9 + 0.2 * random()) * ((SHARD_PER_SECOND * shards) / (2 * PARTITIONS * 2 ** LEAF_BITS));
       const series = leafSeries(partition as never, leaf.toString(2).padStart(LEAF_BITS, '0'));
-      rows.set(seriesKey(series), { kind: 'series', publishes: steadily(perSecond) });
+      state.series.set(series, { kind: 'series', publishes: steadily(perSecond) });
     }
   }
-  return { rows, cell, settings };
+  return { state, settings };
 }
 
 /** So many bit strings that no other begins with, and that cover all: always the shortest is halved next. */

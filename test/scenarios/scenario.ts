@@ -22,7 +22,7 @@
 
 import type { Cell } from '../../evaluation/what-if/cell.ts';
 import { type Catalog, catalogOf } from '../../processors/plan/cluster/catalog.ts';
-import { cellOf } from '../../processors/plan/stage/rows.ts';
+import { cellOf } from '../../processors/plan/stage/cell-state.ts';
 import { shardsOf } from '../../processors/plan/stage/views.ts';
 import { eventTime, planId, shardId } from '../../schemas/ids.ts';
 import type { Decision, PlanVerdict } from '../../schemas/records.ts';

@@ -24,7 +24,7 @@ import { heldShare } from '../demand/footprint.ts';
 import { addTo, emptySum, upperAt } from '../demand/utilisation-forecast.ts';
 import type { PlanSettings } from '../settings.ts';
 import { replicaOf } from '../stage/moves.ts';
-import { type CellRow, type ChangeRow, type PromiseRow, promiseKey, rowOf, rowsOf, slicesIn } from '../stage/rows.ts';
+import type { CellRow, ChangeRow, PromiseRow } from '../stage/rows.ts';
 import type { Turn } from '../stage/turn.ts';
 
 const HOUR_MS = 3_600_000;
@@ -41,9 +41,9 @@ export const earnedDeadBand = (cell: Pick<CellRow, 'kept'>, settings: PlanSettin
 
 /** Notes what an action that has just been decided promises. `before` is the cluster that it was planned on. */
 export function openAudit(turn: Turn, action: Action, before: Snapshot): void {
-  const { rows } = turn;
+  const { promises } = turn.state;
   if (action.kind === 'ALLOCATE' || (action.kind === 'RESIZE' && action.urgent)) buyAgain(turn, action);
-  const open = rowOf(rows, 'promise', promiseKey(action.concerns));
+  const open = promises.get(action.concerns);
   if (action.urgent) {
     const row = open ?? relief(turn, action.concerns, before);
     if (row === undefined || row.savesPerHour > 0) return; // H1
@@ -53,23 +53,23 @@ export function openAudit(turn: Turn, action: Action, before: Snapshot): void {
     if (action.kind === 'ALLOCATE')
       row.spentDollars += dollarsOver(action.type.dollarsPerHour, turn.settings.horizonMs);
     row.decisions.push(turn.lastDecision);
-    rows.set(promiseKey(row.shard), row);
+    promises.put(row);
     return;
   }
   const saves = action.kind === 'RETIRE' || (action.kind === 'RESIZE' && action.dollarsPerHour < 0);
-  if (saves && open === undefined) rows.set(promiseKey(action.shard), saving(turn, action, before));
+  if (saves && open === undefined) promises.put(saving(turn, action, before));
 }
 
 /** On each split and merge: what is made of slices that have left has left too (H2). */
-export function followChange({ rows }: Turn, { change, before, after }: ChangeRow): void {
-  for (const [key, row] of [...rowsOf(rows, 'promise')]) {
+export function followChange({ state }: Turn, { change, before, after }: ChangeRow): void {
+  for (const row of state.promises.all()) {
     if (!before.some((slice) => row.left.includes(slice))) continue;
     // Only cold slices are merged, so the merged-in slice adds next to nothing to the other.
     const follows = change === 'SPLIT' || after.some((slice) => row.left.includes(slice));
     const isWhole = before.every((slice) => row.left.includes(slice));
     const made = follows || isWhole ? after : [];
     row.left = [...row.left.filter((slice) => !before.includes(slice)), ...made].slice(0, LEFT_MAX);
-    rows.set(key, row);
+    state.promises.put(row);
   }
 }
 
@@ -83,18 +83,19 @@ export function onceDollars(action: Action, { shards }: Snapshot): number {
 
 /** On each plan: measures what open promises have avoided since the last one, and reviews those whose time is over. */
 export function closeAudits(turn: Turn, snapshot: Snapshot): void {
-  const open = [...rowsOf(turn.rows, 'promise')];
+  const { promises } = turn.state;
+  const open = [...promises.all()];
   if (open.length === 0) return;
   const loads = measuredLoads(turn, snapshot);
-  for (const [key, row] of open) {
+  for (const row of open) {
     if (row.openedAt > turn.now) {
-      turn.rows.delete(key); // Event time went back: nothing of this has happened.
+      promises.delete(row.shard); // Event time went back: nothing of this has happened.
       continue;
     }
     if (row.savesPerHour === 0) measure(row, turn, snapshot, loads);
     else row.realisedDollars = dollarsOver(row.savesPerHour, Math.min(turn.now, row.until) - row.openedAt);
     row.measuredAt = turn.now;
-    turn.rows.set(key, row);
+    promises.put(row);
     if (turn.now >= row.until) review(turn, row, '');
   }
 }
@@ -176,7 +177,7 @@ const fresh = (shard: ShardId, { kind }: PlannedShard, openedAt: EventTime, unti
 
 /** A purchase ends the savings promised for the same kind of store (H2). */
 function buyAgain(turn: Turn, action: Action & { kind: 'ALLOCATE' | 'RESIZE' }): void {
-  for (const [, row] of [...rowsOf(turn.rows, 'promise')]) {
+  for (const row of turn.state.promises.all()) {
     if (row.savesPerHour === 0 || row.storeKind !== action.type.kind) continue;
     if (action.kind === 'RESIZE' && row.shard !== action.shard) continue;
     row.realisedDollars = dollarsOver(row.savesPerHour, turn.now - row.openedAt);
@@ -186,12 +187,12 @@ function buyAgain(turn: Turn, action: Action & { kind: 'ALLOCATE' | 'RESIZE' }):
 }
 
 /** Load of each slice and shard by what is measured, with moving slices, and replicas in the making, where they still are. */
-function measuredLoads({ rows }: Turn, snapshot: Snapshot) {
+function measuredLoads(turn: Turn, snapshot: Snapshot) {
   const ofSlice = new Map<SliceKey, { readonly shard: ShardId; readonly perSecond: number }[]>();
   const ofShard = new Map<ShardId, number>();
   for (const { slice, shard: planned, load, isReplica } of snapshot.slices) {
-    const row = slicesIn(rows).get(slice);
-    const isThere = row === undefined || (isReplica && replicaOf(rows, row) !== undefined);
+    const row = turn.slices.get(slice);
+    const isThere = row === undefined || (isReplica && replicaOf(turn, row) !== undefined);
     const shard = isThere ? planned : row.shard;
     ofSlice.set(slice, [...(ofSlice.get(slice) ?? []), { shard, perSecond: load.now }]);
     ofShard.set(shard, (ofShard.get(shard) ?? 0) + load.now);
@@ -222,7 +223,7 @@ const safe = (shard: PlannedShard, settings: PlanSettings): number =>
 /** Publishes the review, and adjusts the dead band (H3). */
 function review(turn: Turn, row: PromiseRow, boughtAgain: string): void {
   const { cell } = turn;
-  turn.rows.delete(promiseKey(row.shard));
+  turn.state.promises.delete(row.shard);
   if (row.promisedDollars > 0) {
     const share = Math.min(1, row.realisedDollars / row.promisedDollars);
     cell.kept = (1 - REVIEW_WEIGHT) * (cell.kept ?? 1) + REVIEW_WEIGHT * share;

@@ -5,7 +5,7 @@ import type { ShardId } from '../../../schemas/ids.ts';
 import type { StoreKind } from '../../../schemas/records.ts';
 import type { Snapshot } from '../cluster/cluster-model.ts';
 import type { PlanSettings } from '../settings.ts';
-import { type CellRow, movesIn, shardsIn } from '../stage/rows.ts';
+import type { CellRow } from '../stage/rows.ts';
 import type { Turn } from '../stage/turn.ts';
 import { type Costs, costsOf, learn, lookupCost } from './coefficients.ts';
 import { type Footprint, footprintOf, type Holding, learnMemory } from './footprint.ts';
@@ -31,12 +31,12 @@ export const footprintsOfCell = ({ learned }: Pick<CellRow, 'learned'>): Record<
  * the loads of the snapshot were made with.
  */
 export function learnCosts(turn: Turn, { shards, slices }: Snapshot, reaches: ReadonlyMap<ShardId, LookupWork>): void {
-  const { cell, rows, settings } = turn;
+  const { cell, settings } = turn;
   const costs = costsOfCell(cell, settings);
   const disturbed = disturbedShards(turn);
   const asked = askedOf(slices);
   for (const { id, kind, type, ready, resizing } of shards) {
-    const measured = shardsIn(rows).get(id)?.measured;
+    const measured = turn.shards.get(id)?.measured;
     const sum = asked.get(id);
     if (!ready || resizing || disturbed.has(id) || sum === undefined || measured === undefined) continue;
     if (Math.abs(turn.now - measured.at) > settings.tickMs) continue;
@@ -84,12 +84,10 @@ function askedOf(slices: Snapshot['slices']): Map<ShardId, Asked> {
 const SETTLED_MS = 120_000;
 
 /** Shards that a move is from or to, or was a short while ago (coefficients.ts K2). */
-function disturbedShards({ cell, rows, now }: Turn): Set<ShardId> {
+function disturbedShards({ moves, now }: Turn): Set<ShardId> {
   const disturbed = new Set<ShardId>();
-  for (const id of [...cell.openMoves, ...cell.closedMoves]) {
-    const move = movesIn(rows).get(id);
-    if (move === undefined || move.state === 'SHARED' || (move.closedAt > 0 && now - move.closedAt > SETTLED_MS))
-      continue;
+  for (const move of [...moves.open(), ...moves.closed()]) {
+    if (move.state === 'SHARED' || (move.closedAt > 0 && now - move.closedAt > SETTLED_MS)) continue;
     disturbed.add(move.from).add(move.to);
   }
   return disturbed;

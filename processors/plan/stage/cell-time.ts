@@ -7,8 +7,8 @@
 
 import { type EventTime, eventTime } from '../../../schemas/ids.ts';
 import { MERGED_SOURCES, Watermark, type WatermarkRule } from '../../../state/watermark.ts';
-import type { Rows } from '../../step.ts';
-import { type CellRow, type Row, rowsOf, setCell } from './rows.ts';
+import type { CellState } from './cell-state.ts';
+import type { CellRow } from './rows.ts';
 import type { Turn } from './turn.ts';
 
 const RULE: WatermarkRule = { ...MERGED_SOURCES, stepMs: 10_000 }; // C2
@@ -17,11 +17,11 @@ export const NEAR_MS = RULE.nearMs;
 const TIME_MAX = 253_402_300_799_999; // 9999-12-31, as for every input (state/validation.ts).
 
 /** Takes in a time; false when it is not believed, and then its record should not be either (C1). */
-export function heardTime(rows: Rows<Row>, cell: CellRow, to: EventTime): boolean {
+export function heardTime(state: CellState, to: EventTime): boolean {
   if (!(to >= 0 && to <= TIME_MAX)) return false;
-  const watermark = watermarkOf(cell);
+  const watermark = watermarkOf(state.cell);
   const verdict = watermark.hear(to, RULE);
-  if (keep(cell, watermark)) setCell(rows, cell);
+  if (keep(state.cell, watermark)) state.keepCell();
   return verdict === 'near' || verdict === 'restarted';
 }
 
@@ -60,21 +60,24 @@ function keep(cell: CellRow, { time, dissent, dissentTime, dissentSince }: Water
 
 /** C3 */
 function forgetTheFuture(turn: Turn, now: EventTime): void {
-  const { cell, rows, settings } = turn;
+  const { cell, settings, state } = turn;
   const latest = now + settings.coolDownMs;
   cell.plannedAt = eventTime(Math.min(cell.plannedAt, now));
   cell.ledger = cell.ledger.map((spent) => (spent.at > now ? { ...spent, at: now } : spent));
   for (const [type, until] of Object.entries(cell.avoided)) if (until > latest) delete cell.avoided[type];
-  for (const [key, row] of [...rows.entries()]) {
-    if (row.kind === 'said' && row.at > now) rows.delete(key);
-    else if (row.kind === 'surge' && row.windowStart > now) rows.delete(key);
-    else if (row.kind === 'slice' && row.coolUntil > latest) rows.set(key, { ...row, coolUntil: now });
-  }
-  for (const [key, row] of [...rowsOf(rows, 'series')]) {
-    const isLater = row.subscriptions !== undefined && row.subscriptions.madeAt > now + NEAR_MS;
-    const isLaterToo = row.publishes !== undefined && row.publishes.madeAt > now + NEAR_MS;
-    if (isLater) delete row.subscriptions;
-    if (isLaterToo) delete row.publishes;
-    if (isLater || isLaterToo) rows.set(key, row);
-  }
+  const later = { said: [] as string[], surges: [] as string[] };
+  state.each({
+    said: ({ at }, id) => at > now && later.said.push(id),
+    surge: ({ windowStart }, id) => windowStart > now && later.surges.push(id),
+    slice: (slice) => slice.coolUntil > latest && state.slices.put({ ...slice, coolUntil: now }),
+    series(series, id) {
+      const isLater = series.subscriptions !== undefined && series.subscriptions.madeAt > now + NEAR_MS;
+      const isLaterToo = series.publishes !== undefined && series.publishes.madeAt > now + NEAR_MS;
+      if (isLater) delete series.subscriptions;
+      if (isLaterToo) delete series.publishes;
+      if (isLater || isLaterToo) state.series.set(id, series);
+    },
+  });
+  for (const id of later.said) state.said.delete(id);
+  for (const id of later.surges) state.surges.delete(id);
 }

@@ -7,36 +7,27 @@
 
 import { eventTime } from '../../../schemas/ids.ts';
 import type { Forecast, RateWindow } from '../../../schemas/records.ts';
-import type { Rows } from '../../step.ts';
 import { USUAL_UNSUBSCRIBE_SHARE } from '../demand/demand.ts';
 import type { PlanSettings } from '../settings.ts';
+import type { CellState } from './cell-state.ts';
 import { heardTime, NEAR_MS } from './cell-time.ts';
-import {
-  type CellRow,
-  type Row,
-  rowOf,
-  type SeriesForecast,
-  seriesKey,
-  setCell,
-  surgeKey,
-  TOP_QUANTILE,
-} from './rows.ts';
+import { type SeriesForecast, TOP_QUANTILE } from './rows.ts';
 
 /** Above any rate of one series; a forecast beyond it is invalid. */
 export const RATE_MAX_PER_SECOND = 1e9;
 
 /** Takes a forecast into its series' row. */
-export function takeForecast(rows: Rows<Row>, cell: CellRow, settings: PlanSettings, forecast: Forecast): void {
+export function takeForecast(state: CellState, settings: PlanSettings, forecast: Forecast): void {
+  const { cell } = state;
   const { madeAt } = forecast;
   const plausible = Number.isFinite(madeAt) && madeAt >= 0 && madeAt < TIME_MAX;
   if (!plausible || (cell.now > 0 && madeAt > cell.now + NEAR_MS)) {
     cell.ignored.forecasts++;
-    setCell(rows, cell);
+    state.keepCell();
     return;
   }
-  if (madeAt > cell.now) heardTime(rows, cell, madeAt); // An older forecast belongs to a series that has fallen silent.
-  const key = seriesKey(forecast.series);
-  const row = rowOf(rows, 'series', key) ?? { kind: 'series' };
+  if (madeAt > cell.now) heardTime(state, madeAt); // An older forecast belongs to a series that has fallen silent.
+  const row = state.series.get(forecast.series) ?? { kind: 'series' };
   const coming = seriesForecastOf(forecast, settings);
   if (forecast.signal === 'SUBSCRIPTIONS') {
     row.subscriptions = coming;
@@ -48,21 +39,21 @@ export function takeForecast(rows: Rows<Row>, cell: CellRow, settings: PlanSetti
     const bytes = ratioOf(forecast.bytesPerSecond, coming.current);
     if (bytes !== undefined) row.bytesPerPublish = bytes;
   }
-  rows.set(key, row);
+  state.series.set(forecast.series, row);
 }
 
 /** Takes in a window of rates: event time advances, and a surge is noted (Q2). */
-export function takeRates(rows: Rows<Row>, cell: CellRow, window: RateWindow): void {
+export function takeRates(state: CellState, window: RateWindow): void {
   const seconds = window.windowMs / 1000;
   const unsubscribes = window.unsubscribes / seconds;
   const subscriptions = window.subscribes / seconds + unsubscribes;
   const publishes = window.publishes / seconds;
   if (!(isRate(subscriptions) && isRate(unsubscribes) && isRate(publishes)) || window.subscribes < 0) return;
-  if (!heardTime(rows, cell, eventTime(window.windowStart + window.windowMs))) return;
+  if (!heardTime(state, eventTime(window.windowStart + window.windowMs))) return;
 
-  const series = rowOf(rows, 'series', seriesKey(window.series));
-  const key = surgeKey(window.series);
-  const surge = rowOf(rows, 'surge', key);
+  const { surges } = state;
+  const series = state.series.get(window.series);
+  const surge = surges.get(window.series);
   if (window.windowStart < (surge?.windowStart ?? 0)) return;
   // Only groups have windows of one series from several partitions, since publishes of every partition ask them. These
   // are few and are summed; for all other series a single window counts when it is above the known rate.
@@ -73,11 +64,11 @@ export function takeRates(rows: Rows<Row>, cell: CellRow, window: RateWindow): v
       subscriptions > known(series?.subscriptions) * SURGE_FACTOR + SURGE_FLOOR_PER_SECOND ||
       publishes > known(series?.publishes) * SURGE_FACTOR + SURGE_FLOOR_PER_SECOND;
     if (!isNews) {
-      if (surge !== undefined) rows.delete(key); // The surge is over, or the forecast now includes it.
+      if (surge !== undefined) surges.delete(window.series); // The surge is over, or the forecast now includes it.
       return;
     }
   }
-  rows.set(key, {
+  surges.set(window.series, {
     kind: 'surge',
     windowStart: window.windowStart,
     subscriptionsPerSecond: subscriptions + (same ? surge.subscriptionsPerSecond : 0),

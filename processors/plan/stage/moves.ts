@@ -16,7 +16,8 @@
 import { type Epoch, type EventTime, type MoveId, moveId, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
 import type { MoveProgress, MoveRequest, MoveState, PointerMode, SteerAction } from '../../../schemas/records.ts';
 import { parseSlice } from '../../../state/keys.ts';
-import { brokerKey, type MoveRow, movesIn, type PlanRows, rowOf, type SliceRow, slicesIn } from './rows.ts';
+import type { RowReader } from './cell-state.ts';
+import type { MoveRow, SliceRow } from './rows.ts';
 import { type DecisionDraft, pointerEntry, type Turn } from './turn.ts';
 
 /**
@@ -50,14 +51,12 @@ export function startMove(
   saying: Partial<DecisionDraft>,
   replicates = false,
 ): MoveId {
-  const { cell, rows } = turn;
-  const id = moveId(`move-${String(cell.nextMove++).padStart(6, '0')}`);
+  const id = moveId(`move-${String(turn.cell.nextMove++).padStart(6, '0')}`);
   const from = slice.shard;
   slice.busyWith = id;
-  slicesIn(rows).put(slice);
-  cell.openMoves.push(id);
+  turn.slices.put(slice);
+  turn.moves.begin({ ...newMove(id, slice.slice, from, to, turn.now, reason), ...(replicates && { replicates }) });
   turn.keepCell();
-  movesIn(rows).put({ ...newMove(id, slice.slice, from, to, turn.now, reason), ...(replicates && { replicates }) });
   const command = turn.commandSlice(
     slice.slice,
     { kind: 'MoveSlice', moveId: id, slice: slice.slice, from, to, rowsPerSecond: 0 },
@@ -68,15 +67,20 @@ export function startMove(
   return id;
 }
 
+/** Of what is asked about a slice's replica. */
+interface WithMoves {
+  readonly moves: Pick<RowReader<'move'>, 'get'>;
+}
+
 /** The open move that keeps the slice's replica, once readers ask both shards. */
-export function replicaOf(rows: PlanRows, { busyWith }: SliceRow): MoveRow | undefined {
-  const move = movesIn(rows).get(busyWith);
+export function replicaOf({ moves }: WithMoves, { busyWith }: SliceRow): MoveRow | undefined {
+  const move = moves.get(busyWith);
   return move?.state === 'SHARED' ? move : undefined;
 }
 
 /** The shards that readers may ask for the slice: its own, then that of its replica. */
-export function shardsOfSlice(rows: PlanRows, row: SliceRow): readonly [ShardId, ...ShardId[]] {
-  const replica = row.busyWith === '' ? undefined : replicaOf(rows, row);
+export function shardsOfSlice(state: WithMoves, row: SliceRow): readonly [ShardId, ...ShardId[]] {
+  const replica = row.busyWith === '' ? undefined : replicaOf(state, row);
   return replica === undefined ? [row.shard] : [row.shard, replica.to];
 }
 
@@ -213,8 +217,7 @@ const HAS_COPIED: ReadonlySet<MoveState> = new Set(['COPYING', 'VERIFYING', 'VER
  * reader has passed.
  */
 export function watchMoves(turn: Turn, wallTime: number): void {
-  for (const id of [...turn.cell.openMoves]) {
-    const move = turn.moves.get(id)!;
+  for (const move of turn.moves.open()) {
     if (isSwitched(move.state)) retireWhenPassed(turn, move, wallTime);
     else if (move.state === 'SHARED')
       continue; // Apply does not report on a replica; it stays for as long as it is needed.
@@ -293,8 +296,7 @@ function retireWhenPassed(turn: Turn, move: MoveRow, wallTime: number): void {
   if (move.asked !== '' || move.switchOffset < 0) return;
   const { brokerSilentMs, drainMs } = turn.settings;
   let live = 0;
-  for (const name of turn.cell.brokers) {
-    const broker = rowOf(turn.rows, 'broker', brokerKey(name))!;
+  for (const [, broker] of turn.state.brokers.known()) {
     if (wallTime - broker.seenWallTime > brokerSilentMs && broker.beats === broker.seenBeats) continue;
     if (broker.pointerOffset <= move.switchOffset) return;
     live++;
@@ -345,28 +347,24 @@ function closeAborted(turn: Turn, move: MoveRow, reason: string): void {
 
 /** Frees the slice, which enters its cool-down; the closed move can still be looked up for a while. */
 function close(turn: Turn, move: MoveRow, at: EventTime): void {
-  const { cell, rows, settings } = turn;
   move.closedAt = at;
-  movesIn(rows).put(move);
+  turn.moves.put(move);
   if (move.state === 'RETIRED' && !move.replicates) noteLeft(turn, move, at);
-  freeSlice(turn, move.slice, at + settings.coolDownMs);
-  cell.openMoves = cell.openMoves.filter((id) => id !== move.id);
-  cell.closedMoves.push(move.id);
-  while (cell.closedMoves.length > CLOSED_MOVES_KEPT) movesIn(rows).delete(cell.closedMoves.shift()!);
+  freeSlice(turn, move.slice, at + turn.settings.coolDownMs);
+  turn.moves.close(move.id);
   turn.keepCell();
 }
 
 /** The slice does not return to its source for two cool-downs (constraints/return.ts). */
-function noteLeft({ rows, settings }: Turn, { slice: key, from }: MoveRow, at: EventTime): void {
-  const slice = slicesIn(rows).get(key);
+function noteLeft({ slices, settings }: Turn, { slice: key, from }: MoveRow, at: EventTime): void {
+  const slice = slices.get(key);
   if (slice === undefined) return;
   const until = (at + RETURN_COOL_DOWNS * settings.coolDownMs) as EventTime;
   const others = (slice.left ?? []).filter((left) => left.shard !== from && left.until > at);
-  slicesIn(rows).put({ ...slice, left: [...others, { shard: from, until }] });
+  slices.put({ ...slice, left: [...others, { shard: from, until }] });
 }
 
 const RETURN_COOL_DOWNS = 2;
-const CLOSED_MOVES_KEPT = 200;
 const REQUESTS_KEPT = 32;
 
 export function freeSlice(turn: Turn, key: SliceKey, coolUntil: number): void {

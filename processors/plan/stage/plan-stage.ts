@@ -4,6 +4,7 @@
 //   intake.ts      forecasts and rates become rows
 //   watch.ts       brokers, the table read back, wall time
 //   cell-time.ts   event time
+//   cell-state.ts  the rows, as repositories
 //   moves.ts       the life of a move
 //   shards.ts      genesis, shards, splits and merges
 //   round.ts       one planning round: snapshot -> plan -> commands (plan.ts and what it imports are pure)
@@ -23,18 +24,19 @@ import type {
   Progress,
   RateWindow,
 } from '../../../schemas/records.ts';
-import type { Emit, Input, Step, Tick } from '../../step.ts';
+import type { Emit, Input, Rows, Step, Tick } from '../../step.ts';
 import { NOTHING } from '../../step.ts';
 import type { Constraint } from '../cluster/actions.ts';
 import { typeNamed } from '../cluster/catalog.ts';
 import { CONSTRAINTS } from '../constraints/constraints.ts';
 import type { PlanSettings } from '../settings.ts';
+import { CellState, cellOf } from './cell-state.ts';
 import { watchTime } from './cell-time.ts';
 import { takeForecast, takeRates } from './intake.ts';
 import { takeMoveProgress, takeMoveRequest, watchMoves } from './moves.ts';
 import { takeRefusal } from './refusals.ts';
 import { planRound, takeAnswer, takePlanRequest } from './round.ts';
-import { cellOf, type Row } from './rows.ts';
+import type { Row } from './rows.ts';
 import {
   beginCell,
   takeShardProgress,
@@ -71,17 +73,27 @@ type PlanStep = Step<
 export function planWith(settings: PlanSettings, constraints: readonly Constraint[] = CONSTRAINTS): PlanStep {
   typeNamed(settings.catalog, settings.genesis.concreteType);
   typeNamed(settings.catalog, settings.genesis.trieType);
+  /** Made anew when the rows have been loaded anew: the cell's is another object then (turn.ts U3). */
+  const states = new WeakMap<Rows<Row>, CellState>();
+  const stateOf = (rows: Rows<Row>): CellState => {
+    const cell = cellOf(rows);
+    const known = states.get(rows);
+    if (known !== undefined && known.cell === cell) return known;
+    const state = cell === undefined ? beginCell(rows, settings) : new CellState(rows, cell);
+    states.set(rows, state);
+    return state;
+  };
   return (rows, input) => {
-    const cell = cellOf(rows) ?? beginCell(rows, settings);
+    const state = stateOf(rows);
     if (input.topic === 'rates') {
-      takeRates(rows, cell, input.value);
+      takeRates(state, input.value);
       return NOTHING;
     }
     if (input.topic === 'forecasts') {
-      takeForecast(rows, cell, settings, input.value);
+      takeForecast(state, settings, input.value);
       return NOTHING;
     }
-    const turn = new Turn(rows, settings, cell, constraints);
+    const turn = new Turn(state, settings, constraints);
     if (input.topic === 'clock') onTick(turn, input.value.wallTime);
     else if (input.topic === 'metrics') onMetric(turn, input.value);
     else if (input.topic === 'progress') onProgress(turn, input.value);

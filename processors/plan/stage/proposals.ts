@@ -17,11 +17,9 @@ import { ClusterModel, type Snapshot } from '../cluster/cluster-model.ts';
 import type { ClusterShard } from '../cluster/cluster-shard.ts';
 import { afterAction, type Plan } from '../plan.ts';
 import { remembered } from './moves.ts';
-import { type ProposalRow, proposalsIn } from './rows.ts';
+import type { ProposalRow } from './rows.ts';
 import type { Turn } from './turn.ts';
 
-/** Answered and expired proposals that are kept for people to look at. */
-const PROPOSALS_KEPT = 20;
 /** Most shards and steps shown in a proposal, so that its record stays small; a plan with more says so. */
 const SHOWN_MAX = 50;
 
@@ -41,7 +39,7 @@ export function expireProposal(turn: Turn): void {
   const open = openProposal(turn);
   if (open === undefined || turn.now < open.expiresAt) return;
   open.state = 'EXPIRED';
-  turn.proposals.put(open);
+  turn.state.proposals.put(open);
   turn.decide({
     kind: 'EXPIRE',
     subject: open.id,
@@ -60,9 +58,7 @@ export function propose(turn: Turn, wanted: readonly Action[], plan: Plan, befor
   cell.nextPlan = (cell.nextPlan ?? 1) + 1;
   if (open !== undefined) replace(turn, open, id);
   const row = proposalOf(id, turn, asked, plan.later, before);
-  turn.proposals.put(row);
-  cell.proposals = [...(cell.proposals ?? []), id];
-  while (cell.proposals.length > PROPOSALS_KEPT) turn.proposals.delete(cell.proposals.shift()!);
+  turn.state.proposals.add(row);
   turn.keepCell();
   turn.decide({
     ...draftOf(asked[0]!),
@@ -84,7 +80,7 @@ export function propose(turn: Turn, wanted: readonly Action[], plan: Plan, befor
  */
 export function takePlanAnswer(turn: Turn, { requestId, planId: id, answer }: PlanAnswer): ProposalRow | undefined {
   if (remembered(turn, requestId)) return undefined;
-  const row = turn.proposals.get(id);
+  const row = turn.state.proposals.get(id);
   const problem = row === undefined ? `there is no plan ${id.slice(0, 64)}` : answerProblem(row, turn);
   if (row === undefined || problem !== undefined) {
     if (row === undefined) turn.cell.ignored.requests++;
@@ -94,7 +90,7 @@ export function takePlanAnswer(turn: Turn, { requestId, planId: id, answer }: Pl
   }
   row.state = answer === 'APPROVE' ? 'APPROVED' : 'REJECTED';
   row.expiresAt = eventTime(turn.now + turn.settings.approvalMs);
-  turn.proposals.put(row);
+  turn.state.proposals.put(row);
   if (answer === 'APPROVE') return row;
   turn.decide({
     kind: 'REJECT',
@@ -106,18 +102,17 @@ export function takePlanAnswer(turn: Turn, { requestId, planId: id, answer }: Pl
   return undefined;
 }
 
-function answerProblem(row: ProposalRow, { cell, settings, now }: Turn): string | undefined {
+function answerProblem(row: ProposalRow, { settings, now, state }: Turn): string | undefined {
   if (settings.mode !== 'approve') return `the mode is ${settings.mode}, in which plans do not wait for approval`;
-  if (row.state === 'REPLACED') return `${row.id} was replaced by ${cell.proposals?.at(-1)}`;
+  if (row.state === 'REPLACED') return `${row.id} was replaced by ${state.proposals.newest?.id}`;
   if (row.state !== 'OPEN') return `${row.id} is ${row.state.toLowerCase()} already`;
   return now >= row.expiresAt ? `${row.id} has expired` : undefined;
 }
 
 function isAnswered(turn: Turn, action: Action, state: ProposalRow['state']): boolean {
-  return (turn.cell.proposals ?? []).some((id) => {
-    const row = turn.proposals.get(id);
-    return row?.state === state && turn.now < row.expiresAt && covers(row, action);
-  });
+  return [...turn.state.proposals.kept()].some(
+    (row) => row.state === state && turn.now < row.expiresAt && covers(row, action),
+  );
 }
 
 /** A move may also go to another of the shards that the proposal shows, since room changes by the minute. */
@@ -125,14 +120,14 @@ const covers = ({ deeds, changes }: ProposalRow, action: Action): boolean =>
   deeds.includes(deedOf(action)) && (action.kind !== 'MOVE' || changes.some(({ shardId }) => shardId === action.to));
 
 /** Only the newest proposal can be open (Q1). */
-function openProposal({ cell, rows }: Turn): ProposalRow | undefined {
-  const row = proposalsIn(rows).get(cell.proposals?.at(-1) ?? '');
+function openProposal({ state }: Turn): ProposalRow | undefined {
+  const row = state.proposals.newest;
   return row?.state === 'OPEN' ? row : undefined;
 }
 
 function replace(turn: Turn, open: ProposalRow, by: PlanId): void {
   open.state = 'REPLACED';
-  turn.proposals.put(open);
+  turn.state.proposals.put(open);
   turn.decide({
     kind: 'EXPIRE',
     subject: open.id,

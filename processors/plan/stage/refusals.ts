@@ -6,7 +6,6 @@
 
 import type { CommandRefused } from '../../../schemas/records.ts';
 import { isSwitched, steer } from './moves.ts';
-import { rowsOf } from './rows.ts';
 import { takeSliceProgress } from './shards.ts';
 import type { Turn } from './turn.ts';
 
@@ -14,7 +13,7 @@ export function takeRefusal(turn: Turn, { commandId, constraint, term, reason }:
   turn.cell.ignored.commands = (turn.cell.ignored.commands ?? 0) + 1;
   turn.keepCell();
   turn.refuse('commands', constraint, `Apply refused a command: ${reason}.`);
-  if (turn.changes.get(commandId) !== undefined)
+  if (turn.state.changes.has(commandId))
     takeSliceProgress(turn, { kind: 'SliceProgress', commandId, done: false, reason });
   const own = turn.cell.term ?? 0;
   if (constraint !== 'epoch-not-published') {
@@ -27,12 +26,11 @@ export function takeRefusal(turn: Turn, { commandId, constraint, term, reason }:
 /** N1. A move that apply never heard of ends when apply stays silent about it. */
 function sayAgain(turn: Turn): void {
   const why = 'sent again in a new term';
-  for (const id of turn.cell.openMoves) {
-    const move = turn.moves.get(id)!;
+  for (const move of turn.moves.open()) {
     if (move.asked !== '') steer(turn, move, move.asked, why);
     else if (move.state === 'SHARED') steer(turn, move, 'SHARE', why);
     else if (isSwitched(move.state)) steer(turn, move, move.replicates ? 'UNSHARE' : 'SWITCH', why);
   }
-  for (const [, { id, state }] of rowsOf(turn.rows, 'shard'))
+  for (const { id, state } of turn.shards.all())
     if (state === 'RETIRING') turn.commandShard(id, { kind: 'RetireShard', shardId: id }, why);
 }

@@ -19,20 +19,20 @@ import { peakOf } from '../demand/demand.ts';
 import { type Plan, plan } from '../plan.ts';
 import { endReplica, remembered, replicaOf, startMove } from './moves.ts';
 import { expireProposal, isApproved, propose, takePlanAnswer } from './proposals.ts';
-import { type GoneRow, rowsOf, type Spending, shardsIn, slicesIn } from './rows.ts';
+import type { GoneRow, Spending } from './rows.ts';
 import { startChange, startResize, startRetire, startShard } from './shards.ts';
 import { type Seen, SURGE_FRESH_MS, snapshotOf } from './snapshot.ts';
 import { SAID_MS, type Turn } from './turn.ts';
-import { placementsInRows } from './views.ts';
+import { placementsOf } from './views.ts';
 
 /** The planning round of a tick. */
 export function planRound(turn: Turn): void {
-  const { cell, rows, settings } = turn;
+  const { cell, settings } = turn;
   cell.plannedAt = cell.now;
   cell.requestsThisTick = 0;
   forget(turn);
   turn.keepCell();
-  const seen = snapshotOf(rows, cell, settings);
+  const seen = snapshotOf(turn.state, settings);
   learnCosts(turn, seen.snapshot, seen.reaches);
   closeAudits(turn, seen.snapshot);
   const made = plan(seen.snapshot, turn.constraints);
@@ -47,7 +47,7 @@ export function planRound(turn: Turn): void {
 export function takeAnswer(turn: Turn, answer: PlanAnswer): void {
   const approved = takePlanAnswer(turn, answer);
   if (approved === undefined) return;
-  const { snapshot } = snapshotOf(turn.rows, turn.cell, turn.settings);
+  const { snapshot } = snapshotOf(turn.state, turn.settings);
   const made = plan(snapshot, turn.constraints);
   const { commandIds } = carryOut(turn, made.actions, snapshot, () => false);
   const begun =
@@ -66,7 +66,7 @@ export function takeAnswer(turn: Turn, answer: PlanAnswer): void {
 
 /** Judges one topic now, acts if needed, and answers with a decision that carries the request's id. */
 export function takePlanRequest(turn: Turn, request: PlanRequest): void {
-  const { cell, rows, settings } = turn;
+  const { cell, settings } = turn;
   if (remembered(turn, request.requestId)) return;
   const answer = { subject: request.topic, requestId: request.requestId } as const;
   if (!cell.started) {
@@ -80,9 +80,9 @@ export function takePlanRequest(turn: Turn, request: PlanRequest): void {
   }
   cell.requestsThisTick++;
   turn.keepCell();
-  const { snapshot } = snapshotOf(rows, cell, settings);
+  const { snapshot } = snapshotOf(turn.state, settings);
   const made = plan(snapshot, turn.constraints);
-  const shards = new Set(placementsInRows(rows, settings.partitions, request.topic).map((home) => home.shard));
+  const shards = new Set(placementsOf(turn.state, settings.partitions, request.topic).map((home) => home.shard));
   const wanted = made.actions.filter((action) => shards.has(action.concerns));
   const { commandIds } = carryOut(turn, wanted, snapshot, () => true);
   const first = wanted[0];
@@ -187,12 +187,12 @@ function carryOut(
 }
 
 function command(turn: Turn, action: Action, snapshot: Snapshot): void {
-  const { rows } = turn;
+  const { shards, slices } = turn;
   const saying = { ...draftOf(action), dollarsOnce: onceDollars(action, snapshot) };
   switch (action.kind) {
     case 'MOVE': {
-      const target = shardsIn(rows).get(action.to)!;
-      const slice = slicesIn(rows).get(action.slice.slice)!;
+      const target = shards.get(action.to)!;
+      const slice = slices.get(action.slice.slice)!;
       startMove(turn, slice, action.to, action.reason, saying, action.replicates);
       const type = turn.settings.catalog.get(target.datastoreType);
       const dollars = type === undefined ? 0 : moveDollars(action.slice.bytes, type);
@@ -200,8 +200,8 @@ function command(turn: Turn, action: Action, snapshot: Snapshot): void {
       return;
     }
     case 'UNREPLICATE': {
-      const slice = slicesIn(rows).get(action.slice.slice)!;
-      const shared = replicaOf(rows, slice);
+      const slice = slices.get(action.slice.slice)!;
+      const shared = replicaOf(turn, slice);
       if (shared !== undefined) endReplica(turn, shared, action.reason, saying);
       return;
     }
@@ -217,11 +217,11 @@ function command(turn: Turn, action: Action, snapshot: Snapshot): void {
       spend(turn, { keys: 0, urgent: false, shards: 1, dollars: action.type.dollarsPerProvisioning });
       return;
     case 'RESIZE':
-      startResize(turn, shardsIn(rows).get(action.shard)!, action.type.name, action.reason, saying);
+      startResize(turn, shards.get(action.shard)!, action.type.name, action.reason, saying);
       spend(turn, { keys: 0, urgent: false, shards: 0, dollars: action.type.dollarsPerProvisioning });
       return;
     case 'RETIRE':
-      startRetire(turn, shardsIn(rows).get(action.shard)!, action.reason, saying);
+      startRetire(turn, shards.get(action.shard)!, action.reason, saying);
       return;
     case 'WAIT':
   }
@@ -264,11 +264,11 @@ function count(turn: Turn, made: Plan): void {
   }
   turn.keepCell();
   const roomy = new Set(made.roomy);
-  for (const [key, shard] of rowsOf(turn.rows, 'shard')) {
+  for (const shard of turn.shards.all()) {
     const roomyPlans = roomy.has(shard.id) ? Math.min(shard.roomyPlans + 1, COUNT_MAX) : 0;
     if (roomyPlans === shard.roomyPlans) continue;
     shard.roomyPlans = roomyPlans;
-    turn.rows.set(key, shard);
+    turn.shards.put(shard);
   }
 }
 
@@ -279,20 +279,21 @@ const COUNT_MAX = 10_000;
  * and shards.
  */
 function forget(turn: Turn): void {
-  const { cell, rows, now } = turn;
+  const { cell, now, state } = turn;
   cell.ledger = cell.ledger.filter((entry) => now - entry.at < LEDGER_MS);
   for (const [type, until] of Object.entries(cell.avoided)) if (until <= now) delete cell.avoided[type];
-  const old: string[] = [];
-  const gone: GoneRow[] = [];
-  for (const [key, row] of rows.entries()) {
-    if (row.kind === 'said' && now - row.at > 2 * SAID_MS) old.push(key);
-    else if (row.kind === 'surge' && now - row.windowStart > SURGE_FRESH_MS) old.push(key);
-    else if (row.kind === 'series' && now - newest(row.subscriptions?.madeAt, row.publishes?.madeAt) > SERIES_MS)
-      old.push(key);
-    else if (row.kind === 'gone' && now - row.at > GONE_KEPT_MS && row.epoch < cell.epoch) gone.push(row);
-  }
-  for (const key of old) rows.delete(key);
-  for (const row of gone) turn.removeKey(row);
+  const old = { said: [] as string[], surges: [] as string[], series: [] as string[], gone: [] as GoneRow[] };
+  state.each({
+    said: ({ at }, id) => now - at > 2 * SAID_MS && old.said.push(id),
+    surge: ({ windowStart }, id) => now - windowStart > SURGE_FRESH_MS && old.surges.push(id),
+    series: ({ subscriptions, publishes }, id) =>
+      now - newest(subscriptions?.madeAt, publishes?.madeAt) > SERIES_MS && old.series.push(id),
+    gone: (row) => now - row.at > GONE_KEPT_MS && row.epoch < cell.epoch && old.gone.push(row),
+  });
+  for (const id of old.said) state.said.delete(id);
+  for (const id of old.surges) state.surges.delete(id);
+  for (const id of old.series) state.series.delete(id);
+  for (const row of old.gone) turn.removeKey(row);
 }
 
 /** The churn budget pays off even a slice of all keys within about a day. */

@@ -5,7 +5,7 @@
 //   C3. The first two shards are never retired: every process relies on them (state/genesis.ts).
 //   C4. A shard that was released although this planner did not ask for it is requested again: it was empty, or its
 //       store would have refused.
-//   C4. Nothing is moved from or to a shard that has lost its data: moves to it are aborted and a replica there is
+//   C5. Nothing is moved from or to a shard that has lost its data: moves to it are aborted and a replica there is
 //       ended. The slices on it wait for it, and so do moves from it (moves.ts M5).
 
 import { epoch, eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
@@ -23,32 +23,22 @@ import { followChange } from '../audit/benefit-audit.ts';
 import { typeNamed } from '../cluster/catalog.ts';
 import { measuredLookupWork } from '../demand/lookup-work.ts';
 import type { PlanSettings } from '../settings.ts';
+import { CellState } from './cell-state.ts';
 import { abort, endReplica, freeSlice, giveUp, switchWhenFree } from './moves.ts';
-import {
-  type CellRow,
-  type ChangeRow,
-  movesIn,
-  type Row,
-  type ShardRow,
-  type SliceRow,
-  setCell,
-  shardNumbered,
-  shardsIn,
-  slicesIn,
-} from './rows.ts';
+import { type CellRow, type ChangeRow, type Row, type ShardRow, type SliceRow, shardNumbered } from './rows.ts';
 import { type DecisionDraft, pointerEntry, shardEntry, type Turn } from './turn.ts';
 
 /** Creates the rows of a new cell with its first shards; on the first input, whatever it is. */
-export function beginCell(rows: Rows<Row>, settings: PlanSettings): CellRow {
-  const cell = newCell(settings);
+export function beginCell(rows: Rows<Row>, settings: PlanSettings): CellState {
+  const state = new CellState(rows, newCell(settings));
   for (const [id, type] of [
     [FIRST_CONCRETE_SHARD, settings.genesis.concreteType],
     [FIRST_TRIE_SHARD, settings.genesis.trieType],
   ] as const)
-    shardsIn(rows).put(newShard(id, typeNamed(settings.catalog, type).kind, type, 0));
-  for (const [slice, shard] of firstPlacement(settings.partitions)) slicesIn(rows).put(newSlice(slice, shard));
-  setCell(rows, cell);
-  return cell;
+    state.shards.put(newShard(id, typeNamed(settings.catalog, type).kind, type, 0));
+  for (const [slice, shard] of firstPlacement(settings.partitions)) state.slices.put(newSlice(slice, shard));
+  state.keepCell();
+  return state;
 }
 
 /** Requests a new shard of the type; returns its id. */
@@ -59,10 +49,10 @@ export function startShard(
   reason: string,
   saying: Partial<DecisionDraft>,
 ): ShardId {
-  const { cell, rows } = turn;
+  const { cell, shards } = turn;
   const id = shardNumbered(cell.nextShard++);
-  shardsIn(rows).put(newShard(id, kind, type, cell.wallTime));
-  cell.openShards.push(id);
+  shards.put(newShard(id, kind, type, cell.wallTime));
+  shards.awaitAnswer(id);
   turn.keepCell();
   const command = turn.commandShard(id, { kind: 'AllocateShard', shardId: id, datastoreType: type }, reason);
   turn.decide({ ...saying, kind: 'ALLOCATE', subject: id, reason, commandIds: [command] });
@@ -79,7 +69,7 @@ export function startResize(
   shard.resizingTo = type;
   shard.askedWallTime = turn.cell.wallTime;
   turn.shards.put(shard);
-  turn.cell.openShards.push(shard.id);
+  turn.shards.awaitAnswer(shard.id);
   turn.keepCell();
   const command = turn.commandShard(shard.id, { kind: 'ResizeShard', shardId: shard.id, datastoreType: type }, reason);
   turn.decide({ ...saying, kind: 'RESIZE', subject: shard.id, reason, commandIds: [command] });
@@ -109,7 +99,7 @@ export function startChange(
       ? ({ kind: 'SplitSlice', slice: before[0]!, into: after } as const)
       : ({ kind: 'MergeSlices', slices: before, into: after[0]! } as const);
   const id = turn.commandSlice(before[0]!, body, reason);
-  turn.changes.put({ kind: 'change', id, change, shard, before: [...before], after: [...after] });
+  turn.state.changes.put({ kind: 'change', id, change, shard, before: [...before], after: [...after] });
   for (const key of before) {
     const slice = turn.slices.get(key)!;
     slice.busyWith = id;
@@ -147,21 +137,20 @@ export function takeShardProgress(turn: Turn, progress: ShardProgress): void {
 
 /** On each tick: gives up shards that have not become ready in time. */
 export function watchShards(turn: Turn, wallTime: number): void {
-  for (const id of [...turn.cell.openShards]) {
-    const shard = turn.shards.get(id)!;
+  for (const shard of turn.shards.awaited()) {
     if (wallTime - shard.askedWallTime <= turn.settings.provisionSilentMs) continue;
-    if (isFirst(id)) continue; // Nothing can replace the first shards; apply requests them until they are ready.
+    if (isFirst(shard.id)) continue; // Nothing can replace the first shards; apply requests them until they are ready.
     shardFailed(turn, shard, `it was not ready after ${turn.settings.provisionSilentMs / 1000} s`);
   }
 }
 
 export function takeSliceProgress(turn: Turn, progress: SliceProgress): void {
-  const change = turn.changes.get(progress.commandId);
+  const change = turn.state.changes.get(progress.commandId);
   if (change === undefined) {
     ignore(turn, `no split or merge ${progress.commandId.slice(0, 64)} is under way`);
     return;
   }
-  turn.changes.delete(change.id);
+  turn.state.changes.delete(change.id);
   if (!progress.done) {
     for (const key of change.before) freeSlice(turn, key, turn.now + turn.settings.coolDownMs);
     turn.decide({
@@ -217,7 +206,7 @@ export function takeStoreMetrics(turn: Turn, metrics: DatastoreMetrics): void {
 export const isFirst = (shard: ShardId): boolean => shard === FIRST_CONCRETE_SHARD || shard === FIRST_TRIE_SHARD;
 
 function shardReady(turn: Turn, shard: ShardRow, progress: ShardProgress): void {
-  const { cell, rows, settings } = turn;
+  const { cell, settings, shards } = turn;
   if (shard.state === 'RETIRING') return; // It became ready after it had been given up.
   const resized = shard.resizingTo !== '' && progress.datastoreType === shard.resizingTo;
   const isNew = shard.state === 'PROVISIONING';
@@ -231,8 +220,8 @@ function shardReady(turn: Turn, shard: ShardRow, progress: ShardProgress): void 
     shard.resizingTo = '';
     shard.roomyPlans = 0;
   }
-  shardsIn(rows).put(shard);
-  cell.openShards = cell.openShards.filter((id) => id !== shard.id || shard.resizingTo !== '');
+  shards.put(shard);
+  if (shard.resizingTo === '') shards.answered(shard.id);
   if (progress.tookMs > 0 && Number.isFinite(progress.tookMs)) {
     const before = cell.measured.provisioningMs[shard.datastoreType] ?? progress.tookMs;
     cell.measured.provisioningMs[shard.datastoreType] = before * 0.7 + progress.tookMs * 0.3;
@@ -247,10 +236,10 @@ function shardReady(turn: Turn, shard: ShardRow, progress: ShardProgress): void 
 
 /** The first change: every first slice and the two first shards (genesis). */
 function start(turn: Turn): void {
-  const { cell, rows } = turn;
-  const shards = [...shardsIn(rows).all()];
+  const { cell } = turn;
+  const shards = [...turn.shards.all()];
   if (shards.some((shard) => shard.state !== 'READY')) return;
-  const slices = [...slicesIn(rows).all()];
+  const slices = [...turn.slices.all()];
   cell.started = true;
   cell.plannedAt = cell.now;
   const first = turn.publish([
@@ -259,11 +248,11 @@ function start(turn: Turn): void {
   ]);
   for (const shard of shards) {
     shard.epoch = first;
-    shardsIn(rows).put(shard);
+    turn.shards.put(shard);
   }
   for (const slice of slices) {
     slice.epoch = first;
-    slicesIn(rows).put(slice);
+    turn.slices.put(slice);
   }
   turn.decide({
     kind: 'START',
@@ -285,7 +274,7 @@ function shardReleased(turn: Turn, shard: ShardRow): void {
 }
 
 function shardFailed(turn: Turn, shard: ShardRow, reason: string): void {
-  const { cell, rows, settings } = turn;
+  const { cell, settings, shards } = turn;
   const type = shard.resizingTo || shard.datastoreType;
   if (isFirst(shard.id) && shard.state === 'PROVISIONING') {
     turn.refuse(shard.id, 'genesis', `${shard.id} is not ready on ${type} yet (${reason}); apply tries again.`);
@@ -293,16 +282,16 @@ function shardFailed(turn: Turn, shard: ShardRow, reason: string): void {
   }
   if (shard.state === 'RETIRING' && shard.epoch > 0) {
     shard.state = 'READY';
-    shardsIn(rows).put(shard);
+    shards.put(shard);
     turn.publish([shardEntry(shard, 'READY')]);
     turn.decide({ kind: 'ABORT', subject: shard.id, reason: `${shard.id} stays: ${reason}.` });
     return;
   }
-  if (!cell.openShards.includes(shard.id)) {
+  if (!shards.isAwaited(shard.id)) {
     ignore(turn, `the planner is not waiting for ${shard.id}`);
     return;
   }
-  cell.openShards = cell.openShards.filter((id) => id !== shard.id);
+  shards.answered(shard.id);
   cell.avoided[type] = eventTime(turn.now + settings.coolDownMs);
   turn.keepCell();
   turn.decide({
@@ -312,27 +301,26 @@ function shardFailed(turn: Turn, shard: ShardRow, reason: string): void {
   });
   if (shard.resizingTo !== '') {
     shard.resizingTo = '';
-    shardsIn(rows).put(shard);
+    shards.put(shard);
   } else startRetire(turn, shard, 'it never became ready', {});
 }
 
-/** C4. */
+/** C5 */
 function shardLost(turn: Turn, shard: ShardRow, reason: string): void {
-  const { cell, rows } = turn;
+  const { shards } = turn;
   const isNews = shard.lost === undefined;
   shard.lost = reason;
-  shardsIn(rows).put(shard);
+  shards.put(shard);
   if (!isNews) return;
   turn.decide({
     kind: 'KEEP',
     subject: shard.id,
     reason: `${shard.id} has lost its data: nothing is moved from it or to it until it is back (${reason}).`,
   });
-  for (const id of [...cell.openMoves]) {
-    const move = movesIn(rows).get(id)!;
+  for (const move of turn.moves.open()) {
     if (move.from !== shard.id && move.to !== shard.id) continue;
     const why = `${shard.id} has lost its data`;
-    const isSourceLost = shardsIn(rows).get(move.from)?.lost !== undefined;
+    const isSourceLost = shards.get(move.from)?.lost !== undefined;
     if (move.state !== 'SHARED') (isSourceLost ? giveUp : abort)(turn, move, why);
     else if (move.to === shard.id) endReplica(turn, move, `The replica of ${move.slice} is removed: ${why}.`, {});
   }
@@ -343,16 +331,15 @@ function shardFound(turn: Turn, shard: ShardRow): void {
   delete shard.lost;
   turn.shards.put(shard);
   turn.decide({ kind: 'KEEP', subject: shard.id, reason: `${shard.id} is back with its data.` });
-  for (const id of [...turn.cell.openMoves]) {
-    const move = turn.moves.get(id)!;
+  for (const move of turn.moves.open()) {
     if (move.to === shard.id) switchWhenFree(turn, move);
   }
 }
 
 /** Publishes the slices that a split or merge has made (C2). */
 function publishChange(turn: Turn, change: ChangeRow): void {
-  const { rows, settings } = turn;
-  const before = change.before.map((key) => slicesIn(rows).get(key)!);
+  const { slices, settings } = turn;
+  const before = change.before.map((key) => slices.get(key)!);
   const gone = change.before.filter((key) => !change.after.includes(key));
   const made = change.after.filter((key) => !change.before.includes(key));
   const next = turn.publish([
@@ -369,10 +356,10 @@ function publishChange(turn: Turn, change: ChangeRow): void {
   followChange(turn, change);
   // A shard that one of them has left counts as left by all (constraints/return.ts).
   const left = before.flatMap((slice) => slice.left ?? []).filter(({ until }) => until > turn.now);
-  for (const key of gone) slicesIn(rows).delete(key);
+  for (const key of gone) slices.delete(key);
   for (const key of made) {
     const slice = { ...newSlice(key, change.shard), epoch: next, entries, bytes, coolUntil };
-    slicesIn(rows).put(left.length === 0 ? slice : { ...slice, left });
+    slices.put(left.length === 0 ? slice : { ...slice, left });
   }
   for (const key of change.before) freeSlice(turn, key, coolUntil);
 }

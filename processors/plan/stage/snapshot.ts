@@ -12,18 +12,9 @@ import { costsOfCell, footprintsOfCell } from '../demand/cost-learning.ts';
 import { demandOf, emptyLoad, halfLoad, type Load, type SeriesFacts } from '../demand/demand.ts';
 import { type LookupWork, lookupWorkByShard, meanLookupWork, usualLookupWork } from '../demand/lookup-work.ts';
 import type { PlanSettings } from '../settings.ts';
+import type { CellState } from './cell-state.ts';
 import { isSwitched } from './moves.ts';
-import {
-  type CellRow,
-  type ChangeRow,
-  type MoveRow,
-  movesIn,
-  type PlanRows,
-  type SeriesRow,
-  type ShardRow,
-  type SliceRow,
-  type SurgeRow,
-} from './rows.ts';
+import type { CellRow, ChangeRow, MoveRow, SeriesRow, ShardRow, SliceRow, SurgeRow } from './rows.ts';
 import { isFirst } from './shards.ts';
 
 /** A store's own measurement counts for this long. */
@@ -41,23 +32,23 @@ export interface Seen {
   readonly lost: readonly ShardRow[];
 }
 
-export function snapshotOf(rows: PlanRows, cell: CellRow, settings: PlanSettings): Seen {
+export function snapshotOf(state: CellState, settings: PlanSettings): Seen {
+  const { cell } = state;
   const { now } = cell;
   const shardRows: ShardRow[] = [];
   const sliceRows: SliceRow[] = [];
   const changes: ChangeRow[] = [];
   const series = new Map<string, SeriesRow>();
   const surges = new Map<string, SurgeRow>();
-  for (const [key, row] of rows.entries()) {
-    if (row.kind === 'shard') shardRows.push(row);
-    else if (row.kind === 'slice') sliceRows.push(row);
-    else if (row.kind === 'change') changes.push(row);
-    else if (row.kind === 'series') series.set(key.slice('series/'.length), row);
-    else if (row.kind === 'surge' && now - row.windowStart < SURGE_FRESH_MS)
-      surges.set(key.slice('surge/'.length), row);
-  }
+  state.each({
+    shard: (row) => shardRows.push(row),
+    slice: (row) => sliceRows.push(row),
+    change: (row) => changes.push(row),
+    series: (row, id) => series.set(id, row),
+    surge: (row, id) => now - row.windowStart < SURGE_FRESH_MS && surges.set(id, row),
+  });
 
-  const moves = cell.openMoves.map((id) => movesIn(rows).get(id)!);
+  const moves = [...state.moves.open()];
   const inFlight = moves.filter(({ state }) => state !== 'SHARED');
   const movesOf = new Map<ShardId, number>();
   for (const move of inFlight) for (const id of [move.from, move.to]) movesOf.set(id, (movesOf.get(id) ?? 0) + 1);

@@ -16,24 +16,11 @@ import type { Command, Decision, PointerEntry, PointerRecord, ShardEntry } from 
 import { TERM_STEP_MAX, type Writer } from '../../../state/fence.ts';
 import { parseSlice, partitionOf, partitionOfSlice } from '../../../state/keys.ts';
 import { keyOfBody } from '../../../state/pointer-table.ts';
-import type { Emit, Rows } from '../../step.ts';
+import type { Emit } from '../../step.ts';
 import type { Constraint } from '../cluster/actions.ts';
 import type { PlanSettings } from '../settings.ts';
-import {
-  type CellRow,
-  changesIn,
-  type GoneRow,
-  goneKey,
-  movesIn,
-  proposalsIn,
-  type Repository,
-  type Row,
-  type ShardRow,
-  saidKey,
-  setCell,
-  shardsIn,
-  slicesIn,
-} from './rows.ts';
+import { type CellState, saidId } from './cell-state.ts';
+import type { CellRow, GoneRow, ShardRow } from './rows.ts';
 
 export type PlanEmit = Emit<'commands', Command> | Emit<'pointer-table', PointerRecord> | Emit<'decisions', Decision>;
 
@@ -43,32 +30,28 @@ export type DecisionDraft = Pick<Decision, 'kind' | 'subject' | 'reason'> & Part
 export type Unpublished = Omit<PointerEntry, 'epoch'> | Omit<ShardEntry, 'epoch'>;
 
 export class Turn {
-  readonly rows: Rows<Row>;
-  readonly shards: Repository<'shard'>;
-  readonly slices: Repository<'slice'>;
-  readonly moves: Repository<'move'>;
-  readonly changes: Repository<'change'>;
-  readonly proposals: Repository<'proposal'>;
-  readonly settings: PlanSettings;
+  readonly state: CellState;
   readonly cell: CellRow;
+  readonly shards: CellState['shards'];
+  readonly slices: CellState['slices'];
+  readonly moves: CellState['moves'];
+  readonly settings: PlanSettings;
   readonly constraints: readonly Constraint[];
   readonly emits: PlanEmit[] = [];
 
-  constructor(rows: Rows<Row>, settings: PlanSettings, cell: CellRow, constraints: readonly Constraint[]) {
-    this.rows = rows;
-    this.shards = shardsIn(rows);
-    this.slices = slicesIn(rows);
-    this.moves = movesIn(rows);
-    this.changes = changesIn(rows);
-    this.proposals = proposalsIn(rows);
+  constructor(state: CellState, settings: PlanSettings, constraints: readonly Constraint[]) {
+    this.state = state;
+    this.cell = state.cell;
+    this.shards = state.shards;
+    this.slices = state.slices;
+    this.moves = state.moves;
     this.settings = settings;
-    this.cell = cell;
     this.constraints = constraints;
   }
 
   /** Stores the cell row; to be called after each change of it. */
   keepCell(): void {
-    setCell(this.rows, this.cell);
+    this.state.keepCell();
   }
 
   get now(): EventTime {
@@ -89,12 +72,13 @@ export class Turn {
 
   /** Publishes one change of the pointer table (U1); returns its epoch. */
   publish(entries: readonly Unpublished[]): Epoch {
+    const { gone } = this.state;
     const next = epoch(this.cell.epoch + 1);
     for (const [index, entry] of entries.entries()) {
       const key = keyOfBody(entry);
       const isGone = entry.kind === 'PointerEntry' ? entry.mode === 'GONE' : entry.state === 'GONE';
-      if (isGone) this.rows.set(goneKey(key), { kind: 'gone', key, epoch: next, at: this.now });
-      else if (this.rows.get(goneKey(key)) !== undefined) this.rows.delete(goneKey(key));
+      if (isGone) gone.put({ kind: 'gone', key, epoch: next, at: this.now });
+      else if (gone.has(key)) gone.delete(key);
       this.emits.push({
         topic: 'pointer-table',
         key,
@@ -112,7 +96,7 @@ export class Turn {
 
   /** Removes a key from the pointer table that was marked GONE long ago (U4). */
   removeKey({ key }: GoneRow): void {
-    this.rows.delete(goneKey(key));
+    this.state.gone.delete(key);
     this.emits.push({ topic: 'pointer-table', key, partition: 0, value: null });
   }
 
@@ -132,14 +116,15 @@ export class Turn {
    * Publishes a refusal, unless the same constraint has refused the same subject recently. True when it was published.
    */
   refuse(subject: string, constraint: string, reason: string, facts: Partial<DecisionDraft> = {}): boolean {
-    const key = saidKey(subject, constraint);
-    const said = this.rows.get(key);
+    const { said } = this.state;
+    const id = saidId(subject, constraint);
+    const before = said.get(id);
     const { now } = this;
-    if (said?.kind === 'said' && now - said.at < SAID_MS) {
-      if (now - said.at > SAID_MS / 2) this.rows.set(key, { kind: 'said', at: now });
+    if (before !== undefined && now - before.at < SAID_MS) {
+      if (now - before.at > SAID_MS / 2) said.set(id, { kind: 'said', at: now });
       return false;
     }
-    this.rows.set(key, { kind: 'said', at: now });
+    said.set(id, { kind: 'said', at: now });
     this.decide({ ...facts, kind: 'REFUSE', subject, constraint, reason });
     return true;
   }
@@ -155,9 +140,9 @@ export class Turn {
 
   /** U3 */
   #writer(): Writer {
-    if (!spoken.has(this.cell)) {
+    if (!this.state.hasSpoken) {
       this.cell.term = (this.cell.term ?? 0) + 1;
-      spoken.add(this.cell);
+      this.state.hasSpoken = true;
       this.keepCell();
     }
     return { term: this.cell.term!, planner: this.settings.planner };
@@ -168,13 +153,10 @@ export class Turn {
     const { cell } = this;
     const term = cell.term ?? 0;
     cell.term = counted > term && counted <= term + TERM_STEP_MAX ? counted : term;
-    spoken.delete(cell);
+    this.state.hasSpoken = false;
     this.keepCell();
   }
 }
-
-/** Cells whose planner has published something since they were loaded: a reloaded row is another object. */
-const spoken = new WeakSet<CellRow>();
 
 /** A decision whose fields do not apply unless given. */
 export const UNSAID: Omit<Decision, 'id' | 'at' | 'kind' | 'subject' | 'reason'> = {

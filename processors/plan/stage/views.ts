@@ -5,20 +5,9 @@ import type { MoveProgress, ShardState, StoreKind } from '../../../schemas/recor
 import { isTrieFilter } from '../../../state/keys.ts';
 import { type ShardMap, shardMapOf } from '../../../state/shard-map.ts';
 import { SliceTree } from '../../../state/slice-tree.ts';
+import { type CellReader, readerOf } from './cell-state.ts';
 import { shardsOfSlice } from './moves.ts';
-import {
-  cellOf,
-  type MoveRow,
-  type PlanRows,
-  type ProposalRow,
-  rowOf,
-  rowsOf,
-  type SeriesForecast,
-  type ShardRow,
-  seriesKey,
-  shardsIn,
-  slicesIn,
-} from './rows.ts';
+import type { MoveRow, PlanRows, ProposalRow, SeriesForecast, ShardRow } from './rows.ts';
 
 export interface ShardSummary {
   readonly shardId: ShardId;
@@ -67,27 +56,28 @@ export interface CellSummary {
 }
 
 export function cellSummary(rows: PlanRows): CellSummary | undefined {
-  const cell = cellOf(rows);
+  const { cell, brokers: known } = readerOf(rows);
   if (cell === undefined) return undefined;
   const { started, epoch: last, now, openMoves, ignored } = cell;
   const brokers = cell.brokers.map((brokerId) => ({
     brokerId,
-    pointerOffset: rowOf(rows, 'broker', `broker/${brokerId}`)?.pointerOffset ?? 0,
+    pointerOffset: known.get(brokerId)?.pointerOffset ?? 0,
   }));
   return { started, epoch: last, now, openMoves: openMoves.length, brokers, ignored: { ...ignored } };
 }
 
 export function shardsOf(rows: PlanRows): ShardSummary[] {
+  const state = readerOf(rows);
   const sums = new Map<ShardId, { slices: number; entries: number; bytes: number }>();
-  for (const [, slice] of rowsOf(rows, 'slice'))
-    for (const shard of shardsOfSlice(rows, slice)) {
+  for (const slice of state.slices.all())
+    for (const shard of shardsOfSlice(state, slice)) {
       const sum = sums.get(shard) ?? { slices: 0, entries: 0, bytes: 0 };
       sum.slices++;
       sum.entries += slice.entries;
       sum.bytes += slice.bytes;
       sums.set(shard, sum);
     }
-  const shards = [...rowsOf(rows, 'shard')].map(([, row]) => ({
+  const shards = [...state.shards.all()].map((row) => ({
     shardId: row.id,
     storeKind: row.storeKind,
     datastoreType: row.datastoreType,
@@ -104,21 +94,22 @@ export function shardsOf(rows: PlanRows): ShardSummary[] {
 
 /** Open moves and the last closed ones, newest first. */
 export function movesOf(rows: PlanRows): MoveSummary[] {
-  const moves = [...rowsOf(rows, 'move')].map(([, move]) => moveSummary(move));
+  const moves = [...readerOf(rows).moves.all()].map(moveSummary);
   return moves.sort((a, b) => (a.moveId < b.moveId ? 1 : -1));
 }
 
 /** Plans that wait for a person's answer or have had one, newest first. */
 export function proposalsOf(rows: PlanRows): ProposalSummary[] {
-  return [...rowsOf(rows, 'proposal')]
-    .map(([, { kind: _, deeds: __, id, ...shown }]) => ({ planId: id, ...shown }))
+  return [...readerOf(rows).proposals.all()]
+    .map(({ kind: _, deeds: __, id, ...shown }) => ({ planId: id, ...shown }))
     .sort((a, b) => (a.planId < b.planId ? 1 : -1));
 }
 
 export function slicesOf(rows: PlanRows): SliceSummary[] {
-  const slices = [...rowsOf(rows, 'slice')].map(([, row]) => ({
+  const state = readerOf(rows);
+  const slices = [...state.slices.all()].map((row) => ({
     slice: row.slice,
-    shards: shardsOfSlice(rows, row),
+    shards: shardsOfSlice(state, row),
     epoch: row.epoch,
     entries: row.entries,
     bytes: row.bytes,
@@ -140,8 +131,9 @@ export function pointerOf(
   readonly instanceId: string;
   readonly address: string;
 }[] {
-  return placementsInRows(rows, partitions, topic).map(({ slice, shard, epoch: since }) => {
-    const home = shardsIn(rows).get(shard);
+  const state = readerOf(rows);
+  return placementsOf(state, partitions, topic).map(({ slice, shard, epoch: since }) => {
+    const home = state.shards.get(shard);
     return {
       slice,
       epoch: since,
@@ -155,14 +147,15 @@ export function pointerOf(
 
 /** The Shard Map that the planner has published. */
 export function shardMapOfRows(rows: PlanRows, partitions: number): ShardMap {
-  const slices = [...rowsOf(rows, 'slice')].map(([, row]) => {
-    const held = shardsOfSlice(rows, row);
+  const state = readerOf(rows);
+  const slices = [...state.slices.all()].map((row) => {
+    const held = shardsOfSlice(state, row);
     const mode = held.length > 1 ? ('REPLICAS' as const) : ('SINGLE' as const);
     return { slice: row.slice, mode, shards: held, epoch: row.epoch };
   });
-  const shards = [...rowsOf(rows, 'shard')]
-    .filter(([, row]) => row.epoch > epoch(0))
-    .map(([, row]) => ({
+  const shards = [...state.shards.all()]
+    .filter((row) => row.epoch > epoch(0))
+    .map((row) => ({
       shardId: row.id,
       storeKind: row.storeKind,
       datastoreType: row.datastoreType,
@@ -178,24 +171,24 @@ export function seriesForecastsOf(
   rows: PlanRows,
   series: string,
 ): { readonly subscriptions: SeriesForecast | undefined; readonly publishes: SeriesForecast | undefined } {
-  const row = rowOf(rows, 'series', seriesKey(series));
+  const row = readerOf(rows).series.get(series);
   return { subscriptions: row?.subscriptions, publishes: row?.publishes };
 }
 
 /** The slices that a PUBLISH to the topic asks, or that hold the filter, with their epoch, once for each shard of them. */
-export function placementsInRows(
-  rows: PlanRows,
+export function placementsOf(
+  state: Pick<CellReader, 'moves' | 'slices'>,
   partitions: number,
   topic: string,
 ): { readonly slice: SliceKey; readonly shard: ShardId; readonly epoch: Epoch }[] {
   const tree = new SliceTree(partitions);
-  for (const [, row] of rowsOf(rows, 'slice')) tree.add(row.slice);
+  for (const { slice } of state.slices.all()) tree.add(slice);
   const slices = isTrieFilter(topic) ? [tree.sliceOf(topic, '')] : tree.slicesForTopic(topic);
   return slices.flatMap((slice) => {
     if (slice === undefined) return [];
-    const row = slicesIn(rows).get(slice);
+    const row = state.slices.get(slice);
     if (row === undefined) return [];
-    return shardsOfSlice(rows, row).map((shard) => ({ slice, shard, epoch: row.epoch }));
+    return shardsOfSlice(state, row).map((shard) => ({ slice, shard, epoch: row.epoch }));
   });
 }
 

@@ -11,14 +11,13 @@ import type { BrokerHeartbeat, PointerRecord } from '../../../schemas/records.ts
 import { hashSlice, parseSlice } from '../../../state/keys.ts';
 import { keyOfBody } from '../../../state/pointer-table.ts';
 import { shardsOfSlice } from './moves.ts';
-import { brokerKey, movesIn, rowOf, shardKey, shardsIn, sliceRowKey, slicesIn } from './rows.ts';
 import { pointerEntry, shardEntry, type Turn, type Unpublished } from './turn.ts';
 
 export function takeHeartbeat(turn: Turn, beat: BrokerHeartbeat): void {
-  const key = brokerKey(beat.brokerId);
-  const broker = rowOf(turn.rows, 'broker', key);
+  const { brokers } = turn.state;
+  const broker = brokers.get(beat.brokerId);
   if (broker === undefined) {
-    if (turn.cell.brokers.length >= BROKERS_MAX) {
+    if (brokers.count >= BROKERS_MAX) {
       turn.refuse(
         'brokers',
         'brokers-max',
@@ -26,10 +25,10 @@ export function takeHeartbeat(turn: Turn, beat: BrokerHeartbeat): void {
       );
       return;
     }
-    turn.cell.brokers.push(beat.brokerId);
+    brokers.meet(beat.brokerId);
     turn.keepCell();
   }
-  turn.rows.set(key, {
+  brokers.set(beat.brokerId, {
     kind: 'broker',
     // The reported offset is taken even when it is lower: a restarted broker has read nothing yet.
     pointerOffset: beat.pointerOffset,
@@ -41,23 +40,17 @@ export function takeHeartbeat(turn: Turn, beat: BrokerHeartbeat): void {
 
 /** On each tick, before anything else that uses wall time (W1). */
 export function watchClock(turn: Turn, wallTime: number): void {
-  const { cell, rows, settings } = turn;
+  const { cell, moves, settings, shards } = turn;
+  const { brokers } = turn.state;
   const sinceMs = wallTime - cell.wallTime;
   const wasAway = sinceMs < -CLOCK_SLACK_MS || sinceMs > settings.brokerSilentMs / 2;
   if (wasAway) {
-    for (const name of cell.brokers) {
-      const broker = rowOf(rows, 'broker', brokerKey(name))!;
-      rows.set(brokerKey(name), { ...broker, seenWallTime: wallTime });
-    }
-    for (const id of cell.openMoves) {
-      const move = movesIn(rows).get(id)!;
+    for (const [name, broker] of brokers.known()) brokers.set(name, { ...broker, seenWallTime: wallTime });
+    for (const move of moves.open()) {
       const switchedWallTime = move.switchedWallTime === 0 ? 0 : wallTime;
-      movesIn(rows).put({ ...move, seenWallTime: wallTime, startedWallTime: 0, switchedWallTime });
+      moves.put({ ...move, seenWallTime: wallTime, startedWallTime: 0, switchedWallTime });
     }
-    for (const id of cell.openShards) {
-      const shard = shardsIn(rows).get(id)!;
-      shardsIn(rows).put({ ...shard, askedWallTime: wallTime });
-    }
+    for (const shard of shards.awaited()) shards.put({ ...shard, askedWallTime: wallTime });
   }
   if (wasAway || sinceMs > settings.brokerSilentMs / 8) {
     cell.wallTime = wallTime;
@@ -67,16 +60,15 @@ export function watchClock(turn: Turn, wallTime: number): void {
 
 /** On each tick: notes when each broker was last heard of, and forgets long silent ones. */
 export function watchBrokers(turn: Turn, wallTime: number): void {
-  const { cell, rows, settings } = turn;
-  for (const name of cell.brokers) {
-    const broker = rowOf(rows, 'broker', brokerKey(name))!;
+  const { settings } = turn;
+  const { brokers } = turn.state;
+  for (const [name, broker] of brokers.known()) {
     if (broker.beats !== broker.seenBeats) {
       // Written only a few times within the time that counts as silence; no source is retired sooner because of it.
       if (wallTime - broker.seenWallTime < settings.brokerSilentMs / 8) continue;
-      rows.set(brokerKey(name), { ...broker, seenBeats: broker.beats, seenWallTime: wallTime });
+      brokers.set(name, { ...broker, seenBeats: broker.beats, seenWallTime: wallTime });
     } else if (wallTime - broker.seenWallTime > settings.brokerSilentMs * FORGET_FACTOR) {
-      rows.delete(brokerKey(name));
-      cell.brokers = cell.brokers.filter((other) => other !== name);
+      brokers.forget(name);
       turn.keepCell();
     }
   }
@@ -84,7 +76,7 @@ export function watchBrokers(turn: Turn, wallTime: number): void {
 
 /** Our own changes are read back for their offsets; anything else in the table is foreign (W2). */
 export function takePointer(turn: Turn, key: string, record: PointerRecord | null, offset: Offset): void {
-  const { cell, rows } = turn;
+  const { cell, moves, slices } = turn;
   if (record === null) {
     if (isLive(turn, key)) repair(turn, `${key} was removed`, new Set([key]));
     return;
@@ -99,11 +91,11 @@ export function takePointer(turn: Turn, key: string, record: PointerRecord | nul
   cell.read = { epoch: change.epoch, index: change.index, count: change.count };
   turn.keepCell();
   if (body.kind !== 'PointerEntry') return;
-  const busyWith = slicesIn(rows).get(body.slice)?.busyWith ?? '';
-  const move = movesIn(rows).get(busyWith);
+  const busyWith = slices.get(body.slice)?.busyWith ?? '';
+  const move = moves.get(busyWith);
   if (move === undefined || move.switchEpoch !== change.epoch) return;
   move.switchOffset = offset;
-  movesIn(rows).put(move);
+  moves.put(move);
 }
 
 const BROKERS_MAX = 10_000;
@@ -113,8 +105,9 @@ const CLOCK_SLACK_MS = 1_000;
  */
 const FORGET_FACTOR = 20;
 
-const isLive = ({ rows }: Turn, key: string): boolean =>
-  rows.get(key.startsWith('p:') ? sliceRowKey(key.slice(2)) : shardKey(key.slice(2))) !== undefined;
+/** Whether a key of the pointer table is that of a slice or shard of ours. */
+const isLive = ({ shards, slices }: Turn, key: string): boolean =>
+  (key.startsWith('p:') ? slices : shards).has(key.slice(2));
 
 /** Reports that somebody else has written to the table, and publishes the true entries of these keys (W2). */
 function repair(turn: Turn, problem: string, keys: ReadonlySet<string>, body?: PointerRecord['body']): void {
@@ -125,10 +118,16 @@ function repair(turn: Turn, problem: string, keys: ReadonlySet<string>, body?: P
   if (!turn.cell.started || entries.length === 0) return;
   const at = turn.publish(entries);
   for (const key of keys) {
-    const row = turn.rows.get(key.startsWith('p:') ? sliceRowKey(key.slice(2)) : shardKey(key.slice(2)));
-    if (row?.kind !== 'slice' && (row?.kind !== 'shard' || row.epoch === 0)) continue;
-    row.epoch = at;
-    turn.rows.set(row.kind === 'slice' ? sliceRowKey(row.slice) : shardKey(row.id), row);
+    const slice = key.startsWith('p:') ? turn.slices.get(key.slice(2)) : undefined;
+    const shard = key.startsWith('p:') ? undefined : turn.shards.get(key.slice(2));
+    if (slice !== undefined) {
+      slice.epoch = at;
+      turn.slices.put(slice);
+    }
+    if (shard !== undefined && shard.epoch > 0) {
+      shard.epoch = at;
+      turn.shards.put(shard);
+    }
   }
 }
 
@@ -148,7 +147,7 @@ function entriesOf(turn: Turn, key: string, body: PointerRecord['body'] | undefi
   if (parsed === undefined) return [];
   const row = turn.slices.get(slice);
   if (row === undefined) return [pointerEntry(slice, 'GONE', [])];
-  const shards = shardsOfSlice(turn.rows, row);
+  const shards = shardsOfSlice(turn, row);
   const entry = pointerEntry(slice, shards.length > 1 ? 'REPLICAS' : 'SINGLE', shards);
   if (parsed.kind !== 'hash') return [entry];
   // A reader may still hold the slices that this one was made of, or was part of, since it has missed the change
@@ -182,7 +181,7 @@ function pointerProblem(turn: Turn, key: string, { change, body }: PointerRecord
   }
   if (body.epoch > slice.epoch) return `${slice.slice} was last published in epoch ${slice.epoch}`;
   if (body.epoch < slice.epoch) return undefined; // Replaced in the meantime.
-  const shards = shardsOfSlice(turn.rows, slice).join(' and ');
+  const shards = shardsOfSlice(turn, slice).join(' and ');
   return body.shards.join(' and ') === shards
     ? undefined
     : `${body.slice} is on ${shards}, not on ${body.shards.join(' and ')}`;

@@ -5,6 +5,7 @@ import { catalogOf } from '../../../processors/plan/cluster/catalog.ts';
 import { type Costs, priorCosts } from '../../../processors/plan/demand/coefficients.ts';
 import { BARE } from '../../../processors/plan/demand/footprint.ts';
 import { usualLookupWork } from '../../../processors/plan/demand/lookup-work.ts';
+import { CellState, cellOf } from '../../../processors/plan/stage/cell-state.ts';
 import {
   cells,
   PLAN_DEFAULTS,
@@ -135,6 +136,10 @@ export class StageByHand {
   constructor(settings: Partial<PlanSettings> = {}) {
     this.settings = { ...SETTINGS, ...settings };
     this.#step = planWith(this.settings);
+  }
+
+  get state(): CellState {
+    return new CellState(this.rows, cellOf(this.rows)!);
   }
 
   /** A restart with other settings, on the rows that are there. */

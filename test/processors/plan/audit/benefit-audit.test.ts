@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { earnedDeadBand } from '../../../../processors/plan/audit/benefit-audit.ts';
 import { catalogOf } from '../../../../processors/plan/cluster/catalog.ts';
 import { PLAN_DEFAULTS } from '../../../../processors/plan/settings.ts';
-import { cellOf } from '../../../../processors/plan/stage/rows.ts';
+import { cellOf } from '../../../../processors/plan/stage/cell-state.ts';
 import type { Decision } from '../../../../schemas/records.ts';
 import { CATALOG, SETTINGS, T0 } from '../stage-by-hand.ts';
 import { simulate, type World } from '../world.ts';

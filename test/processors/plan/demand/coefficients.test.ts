@@ -12,7 +12,7 @@ import {
   type OperationCosts,
 } from '../../../../processors/plan/demand/coefficients.ts';
 import { type LookupWork, usualLookupWork } from '../../../../processors/plan/demand/lookup-work.ts';
-import { cellOf } from '../../../../processors/plan/stage/rows.ts';
+import { cellOf } from '../../../../processors/plan/stage/cell-state.ts';
 import { eventTime, type MoveId, type ShardId, type SliceKey, shardId } from '../../../../schemas/ids.ts';
 import type { StoreKind } from '../../../../schemas/records.ts';
 import { leafSeries } from '../../../../state/keys.ts';

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest';
 import { costsOfCell, footprintsOfCell } from '../../../../processors/plan/demand/cost-learning.ts';
-import { cellOf } from '../../../../processors/plan/stage/rows.ts';
+import { cellOf } from '../../../../processors/plan/stage/cell-state.ts';
 import { snapshotOf } from '../../../../processors/plan/stage/snapshot.ts';
 import { eventTime, type SliceKey, shardId } from '../../../../schemas/ids.ts';
 import type { DatastoreMetrics, Forecast } from '../../../../schemas/records.ts';
@@ -42,7 +42,7 @@ function tells(cell: StageByHand, shard: string, told: Partial<DatastoreMetrics>
 }
 
 const loadOf = (cell: StageByHand, slice: string) =>
-  snapshotOf(cell.rows, cellOf(cell.rows)!, SETTINGS).snapshot.slices.find((each) => each.slice === slice)!.load;
+  snapshotOf(cell.state, SETTINGS).snapshot.slices.find((each) => each.slice === slice)!.load;
 
 describe('a trie that says how far its look-ups reach', () => {
   test('is planned by the nodes that they visit', () => {
@@ -60,7 +60,7 @@ describe('a trie that says how far its look-ups reach', () => {
     const cell = genesis();
     foreseen(cell, groupSeries(ROOT), 'PUBLISHES', 100);
     for (let i = 0; i < 60; i++) tells(cell, 'shard-0002', { nodesPerLookup: 12 });
-    const { totals } = snapshotOf(cell.rows, cellOf(cell.rows)!, SETTINGS).snapshot;
+    const { totals } = snapshotOf(cell.state, SETTINGS).snapshot;
     expect(totals.TRIE.now).toBeCloseTo(100 * 12, 6);
   });
 
@@ -131,7 +131,7 @@ test('a store in memory teaches what its entries take, and is full before their 
   const { memoryBytes } = CATALOG.get('trie')!;
   const slice = `w/${ROOT}/` as SliceKey;
   const utilisation = (): number => {
-    const { snapshot } = snapshotOf(cell.rows, cellOf(cell.rows)!, SETTINGS);
+    const { snapshot } = snapshotOf(cell.state, SETTINGS);
     const { entry, byte, base } = snapshot.footprints.TRIE;
     return base + (1e5 * entry + 2e8 * byte) / memoryBytes;
   };

@@ -11,7 +11,7 @@ import {
   type SeriesFacts,
   wholeLoad,
 } from '../../../../processors/plan/demand/demand.ts';
-import { cellOf, rowOf, seriesKey, surgeKey } from '../../../../processors/plan/stage/rows.ts';
+import { cellOf } from '../../../../processors/plan/stage/cell-state.ts';
 import { eventTime, type SliceKey } from '../../../../schemas/ids.ts';
 import { filterHash, leadingBits, partitionOf } from '../../../../state/keys.ts';
 import { CATALOG, COSTS, forecast, SETTINGS, StageByHand, T0 } from '../stage-by-hand.ts';
@@ -274,7 +274,7 @@ describe('what comes with the events of a slice (E5)', () => {
           value: { ...first, distinctClients: 24, bytesPerSecond: 8_000, ...change },
         });
       }
-      expect(rowOf(cell.rows, 'series', seriesKey('c/0/00'))).toMatchObject(expected);
+      expect(cell.state.series.get('c/0/00')).toMatchObject(expected);
     });
 });
 
@@ -292,7 +292,7 @@ describe('forecasts at the entry (I13)', () => {
     test(name, () => {
       const cell = new StageByHand().genesis();
       cell.send({ topic: 'forecasts', value: { ...forecast('c/0/00', 'PUBLISHES', T0, [5], [9], 4), ...change } });
-      expect(rowOf(cell.rows, 'series', seriesKey('c/0/00'))!.publishes).toMatchObject({ trusted, current: 4 });
+      expect(cell.state.series.get('c/0/00')!.publishes).toMatchObject({ trusted, current: 4 });
     });
 
   test('one of another clock is dropped and counted', () => {
@@ -323,9 +323,9 @@ test('windows of one group from several partitions add up; a surge that is over 
     });
   window('w/0/', 0, 500);
   window('w/0/', 0, 700);
-  expect(rowOf(cell.rows, 'surge', surgeKey('w/0/'))!.publishesPerSecond).toBe(120);
+  expect(cell.state.surges.get('w/0/')!.publishesPerSecond).toBe(120);
   window('c/0/00', 0, 5_000);
-  expect(rowOf(cell.rows, 'surge', surgeKey('c/0/00'))!.publishesPerSecond).toBe(500);
+  expect(cell.state.surges.get('c/0/00')!.publishesPerSecond).toBe(500);
   window('c/0/00', 10_000, 10);
-  expect(rowOf(cell.rows, 'surge', surgeKey('c/0/00'))).toBeUndefined();
+  expect(cell.state.surges.get('c/0/00')).toBeUndefined();
 });

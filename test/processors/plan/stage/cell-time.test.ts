@@ -1,8 +1,9 @@
 // The planner's event time: what is believed of it when, and what of it is stored. Invariants C1 to C3 of cell-time.ts.
 
 import { expect, test } from 'vitest';
+import { cellOf } from '../../../../processors/plan/stage/cell-state.ts';
 import { heardTime } from '../../../../processors/plan/stage/cell-time.ts';
-import { type CellRow, cellOf } from '../../../../processors/plan/stage/rows.ts';
+import type { CellRow } from '../../../../processors/plan/stage/rows.ts';
 import { eventTime } from '../../../../schemas/ids.ts';
 import { StageByHand, T0 } from '../stage-by-hand.ts';
 
@@ -16,7 +17,7 @@ function cellAt(fields: Partial<CellRow> = {}) {
   return {
     row,
     rows: cell.rows,
-    hear: (ms: number) => heardTime(cell.rows, row, eventTime(T0 + ms)),
+    hear: (ms: number) => heardTime(cell.state, eventTime(T0 + ms)),
     isChanged: () => JSON.stringify(row) !== stored,
   };
 }

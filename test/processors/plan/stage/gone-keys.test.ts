@@ -2,7 +2,6 @@
 // was; a key that comes back stays, and its epochs grow on (turn.ts U4).
 
 import { expect, test } from 'vitest';
-import { cellOf } from '../../../../processors/plan/stage/rows.ts';
 import { pointerEntry, shardEntry, Turn } from '../../../../processors/plan/stage/turn.ts';
 import { shardId } from '../../../../schemas/ids.ts';
 import type { PointerRecord } from '../../../../schemas/records.ts';
@@ -26,7 +25,7 @@ function tableOf(records: readonly Read[]) {
 
 test('a key that is gone is removed a day later, one that came back is not, and no reader notices', () => {
   const cell = new StageByHand().genesis();
-  const turn = new Turn(cell.rows, cell.settings, cellOf(cell.rows)!, []);
+  const turn = new Turn(cell.state, cell.settings, []);
   const said = (emits: Turn['emits']): Entry[] =>
     emits.flatMap((emit) => (emit.topic === 'pointer-table' ? [[emit.key, emit.value] as const] : []));
   const before: Entry[] = cell.table.map(({ key, value }) => [key, value]);

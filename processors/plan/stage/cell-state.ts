@@ -1,0 +1,281 @@
+// Cell state: what the planner remembers of its cell, as typed repositories over the rows of the stage. Under which key a row
+// lies, and in which lists of the cell's own row it stands, is known here and nowhere else.
+//
+//   B1. Every kind has its own name before the id, as in every release: `shard/shard-0001`, `series/c/0/00`.
+//   B2. What is open, awaited or known is a list of ids in the cell's row: nobody walks all rows to find it.
+//   B3. Rows are mutable, and are put again after each change: that is what stores them.
+
+import type { MoveId, PlanId, ShardId } from '../../../schemas/ids.ts';
+import type { Rows } from '../../step.ts';
+import type { BrokerRow, CellRow, MoveRow, PlanRows, ProposalRow, Row, ShardRow } from './rows.ts';
+
+type Kind = Exclude<Row['kind'], 'cell'>;
+type RowOf<K extends Kind> = Extract<Row, { kind: K }>;
+
+const CELL = 'cell';
+const keyOf = (kind: Kind, id: string): string => `${kind}/${id}`; // B1
+
+/** What the rows of these kinds are called, in themselves. */
+const ID_OF = {
+  shard: ({ id }: RowOf<'shard'>): string => id,
+  slice: ({ slice }: RowOf<'slice'>): string => slice,
+  move: ({ id }: RowOf<'move'>): string => id,
+  change: ({ id }: RowOf<'change'>): string => id,
+  promise: ({ shard }: RowOf<'promise'>): string => shard,
+  proposal: ({ id }: RowOf<'proposal'>): string => id,
+  gone: ({ key }: RowOf<'gone'>): string => key,
+};
+type Named = keyof typeof ID_OF;
+
+/** A refusal of one constraint about one subject. */
+export const saidId = (subject: string, constraint: string): string => `${constraint}/${subject}`;
+
+export const cellOf = (rows: Pick<PlanRows, 'get'>): CellRow | undefined => {
+  const row = rows.get(CELL);
+  return row?.kind === 'cell' ? row : undefined;
+};
+
+/** The rows of one kind, to be read. */
+export class RowReader<K extends Kind> {
+  readonly kind: K;
+  readonly #rows: PlanRows;
+
+  constructor(rows: PlanRows, kind: K) {
+    this.#rows = rows;
+    this.kind = kind;
+  }
+
+  /** A name and its kind go together, so a row of another kind means absence. */
+  get(id: string): RowOf<K> | undefined {
+    const row = this.#rows.get(keyOf(this.kind, id));
+    return row?.kind === this.kind ? (row as RowOf<K>) : undefined;
+  }
+
+  has(id: string): boolean {
+    return this.get(id) !== undefined;
+  }
+
+  /** Walks the rows of every kind: who needs several kinds of many rows asks `CellState.each`. */
+  *all(): Generator<RowOf<K>> {
+    for (const [, row] of this.#rows.entries()) if (row.kind === this.kind) yield row as RowOf<K>;
+  }
+}
+
+/** Rows of a kind whose ids stand beside them. */
+export class Repository<K extends Kind> extends RowReader<K> {
+  readonly #rows: Rows<Row>;
+
+  constructor(rows: Rows<Row>, kind: K) {
+    super(rows, kind);
+    this.#rows = rows;
+  }
+
+  /** B3 */
+  set(id: string, row: RowOf<K>): void {
+    this.#rows.set(keyOf(this.kind, id), row);
+  }
+
+  delete(id: string): void {
+    this.#rows.delete(keyOf(this.kind, id));
+  }
+}
+
+/** Rows of a kind that have their ids in themselves. */
+export class NamedRepository<K extends Named> extends Repository<K> {
+  /** B3 */
+  put(row: RowOf<K>): void {
+    this.set((ID_OF[this.kind] as (row: RowOf<K>) => string)(row), row);
+  }
+}
+
+export class Shards extends NamedRepository<'shard'> {
+  readonly #cell: CellRow;
+
+  constructor(rows: Rows<Row>, cell: CellRow) {
+    super(rows, 'shard');
+    this.#cell = cell;
+  }
+
+  /** Those that were asked for, or for another type, and have not answered. One may answer while they are walked. */
+  *awaited(): Generator<ShardRow> {
+    for (const id of [...this.#cell.openShards]) yield this.get(id)!;
+  }
+
+  isAwaited(id: ShardId): boolean {
+    return this.#cell.openShards.includes(id);
+  }
+
+  /** This and what follows changes the cell's row: keep it. */
+  awaitAnswer(id: ShardId): void {
+    this.#cell.openShards.push(id);
+  }
+
+  answered(id: ShardId): void {
+    this.#cell.openShards = this.#cell.openShards.filter((other) => other !== id);
+  }
+}
+
+const CLOSED_MOVES_KEPT = 200;
+
+export class Moves extends NamedRepository<'move'> {
+  readonly #cell: CellRow;
+
+  constructor(rows: Rows<Row>, cell: CellRow) {
+    super(rows, 'move');
+    this.#cell = cell;
+  }
+
+  /** In the order in which they began. One may close while they are walked. */
+  *open(): Generator<MoveRow> {
+    for (const id of [...this.#cell.openMoves]) yield this.get(id)!;
+  }
+
+  /** The last that have ended, in that order. */
+  *closed(): Generator<MoveRow> {
+    for (const id of this.#cell.closedMoves) {
+      const move = this.get(id);
+      if (move !== undefined) yield move;
+    }
+  }
+
+  /** This and what follows changes the cell's row: keep it. */
+  begin(move: MoveRow): void {
+    this.#cell.openMoves.push(move.id);
+    this.put(move);
+  }
+
+  /** A closed move stays to be looked at for a while. */
+  close(closed: MoveId): void {
+    const cell = this.#cell;
+    cell.openMoves = cell.openMoves.filter((id) => id !== closed);
+    cell.closedMoves.push(closed);
+    while (cell.closedMoves.length > CLOSED_MOVES_KEPT) this.delete(cell.closedMoves.shift()!);
+  }
+}
+
+export class Brokers extends Repository<'broker'> {
+  readonly #cell: CellRow;
+
+  constructor(rows: Rows<Row>, cell: CellRow) {
+    super(rows, 'broker');
+    this.#cell = cell;
+  }
+
+  get count(): number {
+    return this.#cell.brokers.length;
+  }
+
+  /** In the order in which they were first heard of. One may be forgotten while they are walked. */
+  *known(): Generator<readonly [name: string, broker: BrokerRow]> {
+    for (const name of this.#cell.brokers) yield [name, this.get(name)!];
+  }
+
+  /** This and what follows changes the cell's row: keep it. */
+  meet(name: string): void {
+    this.#cell.brokers.push(name);
+  }
+
+  forget(name: string): void {
+    this.delete(name);
+    this.#cell.brokers = this.#cell.brokers.filter((other) => other !== name);
+  }
+}
+
+/** Answered and expired proposals that can still be looked at. */
+const PROPOSALS_KEPT = 20;
+
+export class Proposals extends NamedRepository<'proposal'> {
+  readonly #cell: CellRow;
+
+  constructor(rows: Rows<Row>, cell: CellRow) {
+    super(rows, 'proposal');
+    this.#cell = cell;
+  }
+
+  /** Those that can still be looked at, oldest first. */
+  *kept(): Generator<ProposalRow> {
+    for (const id of this.#cell.proposals ?? []) {
+      const row = this.get(id);
+      if (row !== undefined) yield row;
+    }
+  }
+
+  get newest(): ProposalRow | undefined {
+    return this.get(this.#cell.proposals?.at(-1) ?? '');
+  }
+
+  /** Changes the cell's row: keep it. */
+  add(row: ProposalRow): void {
+    this.put(row);
+    const kept: PlanId[] = [...(this.#cell.proposals ?? []), row.id];
+    while (kept.length > PROPOSALS_KEPT) this.delete(kept.shift()!);
+    this.#cell.proposals = kept;
+  }
+}
+
+/** What is done with each row of some kinds. */
+export type Visit = { readonly [K in Kind]?: (row: RowOf<K>, id: string) => void };
+
+export class CellState {
+  readonly cell: CellRow;
+  readonly shards: Shards;
+  readonly slices: NamedRepository<'slice'>;
+  readonly moves: Moves;
+  /** Splits and merges that apply has been asked for. */
+  readonly changes: NamedRepository<'change'>;
+  readonly brokers: Brokers;
+  readonly series: Repository<'series'>;
+  readonly surges: Repository<'surge'>;
+  readonly promises: NamedRepository<'promise'>;
+  readonly proposals: Proposals;
+  /** Refusals, by `saidId`. */
+  readonly said: Repository<'said'>;
+  /** Keys of the pointer table. */
+  readonly gone: NamedRepository<'gone'>;
+  /** Whether the planner has said something since the rows were loaded (turn.ts U3). */
+  hasSpoken = false;
+  readonly #rows: Rows<Row>;
+
+  constructor(rows: Rows<Row>, cell: CellRow) {
+    this.#rows = rows;
+    this.cell = cell;
+    this.shards = new Shards(rows, cell);
+    this.slices = new NamedRepository(rows, 'slice');
+    this.moves = new Moves(rows, cell);
+    this.changes = new NamedRepository(rows, 'change');
+    this.brokers = new Brokers(rows, cell);
+    this.series = new Repository(rows, 'series');
+    this.surges = new Repository(rows, 'surge');
+    this.promises = new NamedRepository(rows, 'promise');
+    this.proposals = new Proposals(rows, cell);
+    this.said = new Repository(rows, 'said');
+    this.gone = new NamedRepository(rows, 'gone');
+  }
+
+  /** Keeps the changes of the cell's own row; to be called after any. */
+  keepCell(): void {
+    this.#rows.set(CELL, this.cell);
+  }
+
+  /** Walks all rows once, where a repository for each kind would walk them as many times. What it visits, it must not delete. */
+  each(visit: Visit): void {
+    for (const [key, row] of this.#rows.entries()) {
+      if (row.kind === 'cell') continue;
+      const take = visit[row.kind] as ((row: Row, id: string) => void) | undefined;
+      take?.(row, key.slice(row.kind.length + 1));
+    }
+  }
+}
+
+/** The rows as they are to be read from outside: nothing of them can be changed. */
+export type CellReader = ReturnType<typeof readerOf>;
+export const readerOf = (rows: PlanRows) => ({
+  cell: cellOf(rows),
+  shards: new RowReader(rows, 'shard'),
+  slices: new RowReader(rows, 'slice'),
+  moves: new RowReader(rows, 'move'),
+  brokers: new RowReader(rows, 'broker'),
+  series: new RowReader(rows, 'series'),
+  surges: new RowReader(rows, 'surge'),
+  proposals: new RowReader(rows, 'proposal'),
+});
