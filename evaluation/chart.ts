@@ -71,6 +71,8 @@ const LOOK: NonNullable<Chart['config']> = {
 
 /** Of an axis, for what is greatest: a little above it is left free. */
 const ROOM = 1.06;
+/** Axes end here, so that they end: far above any rate, and far enough from what a number holds to be reckoned with. */
+const HIGHEST = 1e300;
 
 /** Parts under one title, and lines below it. */
 export const chart = (title: string, subtitle: string[], parts: Parts): Chart => ({
@@ -95,11 +97,15 @@ export const timeAxis = (from: number, to: number, tickCount: number): NonNullab
 /** From 0 to the greatest value; when a unit is given logarithmic, but for what is less than the unit. */
 export function valueAxis(greatest: number, unit?: number): NonNullable<Encoding['y']> {
   const common = { field: 'value', type: 'quantitative', title: null } as const;
-  const domain = [0, greatest > 0 ? ROOM * greatest : 1];
+  const highest = greatest > 0 ? Math.min(ROOM * greatest, HIGHEST) : 1;
+  const domain = [0, highest];
   if (unit === undefined) return { ...common, scale: { domain, nice: false }, axis: { tickCount: 4 } };
-  const values = [0];
-  for (let power = 10 ** Math.ceil(Math.log10(unit)); power <= greatest; power *= 10) values.push(power);
-  return { ...common, scale: { type: 'symlog', constant: unit, domain }, axis: { values } };
+  const first = Math.ceil(Math.log10(unit));
+  const powers = Array.from(
+    { length: Math.floor(Math.log10(highest)) - first + 1 },
+    (_, index) => 10 ** (first + index),
+  );
+  return { ...common, scale: { type: 'symlog', constant: unit, domain }, axis: { values: [0, ...powers] } };
 }
 
 /** `3 Jul, 06:00`, or `day 12, 06:00` without a clock. */

@@ -200,7 +200,7 @@ function logarithmicUnit({ values, testStart }: Pictured): number | undefined {
   const sorted = values.slice(testStart).sort();
   const greatest = sorted.at(-1)!;
   const unit = Math.max(sorted[sorted.length >> 1]!, greatest / 10_000) / 2;
-  return greatest > 2 * LOG_FROM * unit ? unit : undefined;
+  return unit > 0 && greatest > 2 * LOG_FROM * unit ? unit : undefined;
 }
 
 function nearRows(

@@ -50,6 +50,7 @@ describe('axes', () => {
     { greatest: 8_100_000, said: '0 2M 4M 6M 8M' },
     { greatest: 0, said: '0 0.2 0.4 0.6 0.8 1' },
     { greatest: 20_000, unit: 30, said: '0 100 1k 10k' },
+    { greatest: 20, unit: 30, said: '0' },
   ])
     test(`values up to ${greatest} are round${unit === undefined ? '' : ', on a logarithmic axis powers of ten'}`, async () => {
       expect((await labels(0, 86_400_000, greatest, unit))[1]).toBe(said);

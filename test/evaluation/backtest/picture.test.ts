@@ -72,6 +72,11 @@ describe('picture of a series', () => {
     { name: 'a name that looks like markup', over: { title: '<b>&"', name: '</svg>' } },
     { name: 'nothing but zeros', over: { values: new Float64Array(400) } },
     { name: 'a burst', over: { values: hours(400).fill(1e9, 350, 352) } },
+    { name: 'the greatest number that there is', over: { values: hours(400).fill(Number.MAX_VALUE, 350, 352) } },
+    {
+      name: 'a forecast without end',
+      over: { forecasts: [{ origin: 360, quantiles: new Float64Array(24 * LEVELS.length).fill(Infinity) }] },
+    },
     { name: 'a trace without a clock', over: { startSeconds: 0 } },
     { name: 'a single forecast', over: { forecasts: pictured().forecasts.slice(0, 1) } },
     { name: 'many rows to a pixel', over: { values: hours(40_000) } },
