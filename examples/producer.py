@@ -71,6 +71,13 @@ def main():
             "brokerId": given.broker_id,
             "qos": event.get("qos", 0),
             "timestamp": event.get("timestamp", int(time.time() * 1000)),
+            # What MQTT 5 lets a SUBSCRIBE say besides; all of it may be left out.
+            "noLocal": event.get("noLocal", False),
+            "retainAsPublished": event.get("retainAsPublished", False),
+            "retainHandling": event.get("retainHandling", 0),
+            "subscriptionIdentifier": event.get("subscriptionIdentifier", 0),
+            # Grows with each connection of the client, for a broker that tells of its sessions.
+            "sessionEpoch": event.get("sessionEpoch", 0),
         }
         producer.produce(
             topic,

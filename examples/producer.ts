@@ -33,7 +33,7 @@ await Promise.all([
   broker.events.subscribe('home/kitchen/t', 'client-1', 1),
   broker.events.subscribe('home/+/t', 'client-2', 0), // With a wildcard: it is kept in a trie.
   broker.events.subscribe('$share/readers/home/kitchen/t', 'client-3', 1),
-  broker.events.subscribe('home/hall/t', 'client-1', 1),
+  broker.events.subscribe('home/hall/t', 'client-1', 1, { noLocal: true, subscriptionIdentifier: 7 }), // Of MQTT 5.
 ]);
 await broker.events.unsubscribe('home/hall/t', 'client-1');
 

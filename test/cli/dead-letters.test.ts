@@ -7,6 +7,7 @@ import { Output } from '../../cli/output.ts';
 import { type Config, configOf } from '../../config/config.ts';
 import { DEAD_VALUE_BYTES_MAX, deadLetter, letterOf } from '../../runtime/dead-letter.ts';
 import type { Log, OutRecord, RawRecord } from '../../runtime/ports.ts';
+import { embeddedCodec } from '../../schemas/avro-codec.ts';
 import { jsonCodec } from '../../schemas/codec.ts';
 import { eventTime } from '../../schemas/ids.ts';
 import type { SubscriptionEvent } from '../../schemas/records.ts';
@@ -53,6 +54,15 @@ describe('dead letters', () => {
       value: refused.value,
       headers: refused.headers,
     });
+  });
+
+  test('an event that was refused for its options is replayed with all that it says', () => {
+    const options = { noLocal: true, retainAsPublished: true, retainHandling: 2, subscriptionIdentifier: 7 };
+    const said = { ...event('me', 'SUBSCRIBE', '$share/g/a'), ...options, sessionEpoch: 9 };
+    const value = embeddedCodec().encode('SubscriptionEvent', said);
+    const letter = { ...refused, value };
+    expect(originalOf(read(letter)).value).toEqual(value);
+    expect(embeddedCodec().decode('SubscriptionEvent', originalOf(read(letter)).value!)).toEqual(said);
   });
 
   test('a record that was too large to be kept whole is not replayed in part', () => {

@@ -8,7 +8,7 @@ import { hashSlice, pinSlice } from '../../state/keys.ts';
 import { type Fault, type FaultyStore, faultyStore } from '../support/faulty-store.ts';
 import { localShards } from '../support/shards.ts';
 import { type TempFolder, tempFolder } from '../support/temp-folder.ts';
-import { erased, owned, row } from './shard-store-suite.ts';
+import { erased, OPTIONS, optionsAt, owned, row } from './shard-store-suite.ts';
 
 const FROM = shardId('shard-0001');
 const TO = shardId('shard-0002');
@@ -52,7 +52,9 @@ describe('performing effects', () => {
   }
 
   const rowsOf = async (shard: ShardId) => (await (await shards.store(shard)).scan(WHOLE, undefined, 100)).rows;
-  const rows = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((client, i) => row(`t/${i % 3}`, client, i, { gone: i === 2 }));
+  const rows = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((client, i) =>
+    row(`t/${i % 3}`, client, i, { gone: i === 2, ...optionsAt(i) }),
+  );
 
   test('each kind of effect has its outcome, in order; a move’s own too, other ones and disown have none', async () => {
     const effects: Effect[] = [
@@ -300,6 +302,26 @@ describe('performing effects', () => {
     ]);
     expect(fired()).toBe(1);
     expect(outcomes).toMatchObject([{ kind: 'written', applied: rows.length }]);
+  });
+
+  test('a server of an earlier release that refuses a row is waited for, as one that is away', async () => {
+    const store = await shards.store(FROM);
+    let isOld = true;
+    const write: ShardStore['write'] = async (some) => {
+      if (isOld && some.some(({ options }) => options !== undefined))
+        throw new AppError('REQUEST_INVALID', 'body/rows/0 must match a schema in anyOf');
+      return store.write(some);
+    };
+    const { provisioner } = withFaults(FROM, []);
+    const effects = effectsOver({ ...provisioner, store: async () => ({ write }) as never }, SETTINGS);
+    const batch: Effect[] = [{ kind: 'write', shard: FROM, rows }];
+    await expect(effects.perform(batch)).rejects.toMatchObject({
+      code: 'STORE_UNAVAILABLE',
+      facts: { shard: FROM, code: 'REQUEST_INVALID' },
+    });
+    isOld = false;
+    expect(await effects.perform(batch)).toMatchObject([{ applied: rows.length }]);
+    expect((await rowsOf(FROM)).map(({ options }) => options)).toEqual(expect.arrayContaining([...OPTIONS, undefined]));
   });
 
   test('a shard that is unknown rejects as unavailable, and says why', async () => {

@@ -45,7 +45,13 @@ test.skipIf(services === undefined || python === undefined)(
     const at = ['--brokers', services!.kafka.brokers.join(','), '--registry', services!.registry.url];
     const where = [...at, '--prefix', deployment.config.topicPrefix];
     const lines = FILTERS.map((topicFilter, i) =>
-      JSON.stringify({ action: 'SUBSCRIBE', topicFilter, clientId: `python-${i}`, qos: 1 }),
+      JSON.stringify({
+        action: 'SUBSCRIBE',
+        topicFilter,
+        clientId: `python-${i}`,
+        qos: 1,
+        subscriptionIdentifier: i + 1,
+      }),
     );
     const sent = ran(python!, [join(EXAMPLES, 'producer.py'), ...where], lines.join('\n'));
     const typescript = ['--conditions', 'foreshard-source', '--import', 'tsx', join(EXAMPLES, 'producer.ts')];
@@ -62,6 +68,13 @@ test.skipIf(services === undefined || python === undefined)(
       async () => (await clientsOf('home/kitchen/t')).length >= expected.length,
     );
     expect(await clientsOf('home/kitchen/t')).toEqual(expected);
+    const identifiers = new Map(
+      (await router.subscribersOf('home/kitchen/t')).map((each) => [
+        each.clientId,
+        each.options?.subscriptionIdentifier,
+      ]),
+    );
+    expect(['client-1', 'python-0', 'python-4'].map((each) => identifiers.get(each))).toEqual([undefined, 1, 5]);
     expect(await clientsOf('büro/\u{1f600}/t')).toEqual(['python-3', 'python-4']);
     expect(await clientsOf('home/hall/t')).not.toContain('client-1'); // It has unsubscribed.
     expect(events.filter(({ brokerId }) => brokerId === 'python-broker')).toHaveLength(FILTERS.length);

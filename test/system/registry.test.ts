@@ -1,13 +1,20 @@
 // The registry codec against a real schema registry: what ours registers, a writer of another release, and refusals.
 
 import { randomBytes } from 'node:crypto';
+import avsc from 'avsc';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { RECORD_NAMES } from '../../schemas/avro-codec.ts';
 import { registryCodec, subjectOf } from '../../schemas/edge/registry-codec.ts';
 import { type RecordName, SCHEMAS } from '../../schemas/records.ts';
 import { type RealRegistry, startRegistry } from '../support/real-registry.ts';
 
-const EVENT = { action: 'SUBSCRIBE', topicFilter: 'a/b', clientId: 'c', brokerId: 'b', qos: 1, timestamp: 5 };
+const SENT = { action: 'SUBSCRIBE', topicFilter: 'a/b', clientId: 'c', brokerId: 'b', qos: 1, timestamp: 5 };
+/** What an event says that gives no options and knows of no session. */
+const NONE = {
+  ...{ noLocal: false, retainAsPublished: false, retainHandling: 0 },
+  ...{ subscriptionIdentifier: 0, sessionEpoch: 0 },
+};
+const EVENT = { ...SENT, ...NONE };
 /** A registry given by the environment keeps what earlier runs left: every run has subjects of its own. */
 const PREFIX = `t${randomBytes(6).toString('hex')}.`;
 const TOPIC = { name: 'subscriptions', record: 'SubscriptionEvent' as RecordName, cleanup: 'delete' as const };
@@ -48,17 +55,42 @@ describe('the registry codec on a real registry', () => {
     };
     const { status, body } = await post(registry.url, `${prefix}subscriptions-value`, newer);
     expect(status).toBe(200);
-    const value = Buffer.from([0, 0, 0, 0, 0, 0, 2, 97, 2, 98, 2, 99, 2, 10, 4, 101, 117]);
+    const value = Buffer.from([0, 0, 0, 0, 0, 0, 2, 97, 2, 98, 2, 99, 2, 10, 0, 0, 0, 0, 0, 4, 101, 117]);
     value.writeUInt32BE((body as { id: number }).id, 1);
     await codec.prepare('SubscriptionEvent', [value]);
     expect(codec.decode('SubscriptionEvent', value)).toEqual({
-      action: 'SUBSCRIBE',
-      topicFilter: 'a',
-      clientId: 'b',
-      brokerId: 'c',
-      qos: 1,
-      timestamp: 5,
+      ...{ action: 'SUBSCRIBE', topicFilter: 'a', clientId: 'b', brokerId: 'c', qos: 1, timestamp: 5 },
+      ...NONE,
     });
+  });
+
+  test('a fleet of before there were options goes on: its writers are read, and its readers read ours', async ({
+    skip,
+  }) => {
+    if (registry === undefined) return skip();
+    const prefix = `${PREFIX}before.`;
+    const subject = `${prefix}subscriptions-value`;
+    const { fields } = SCHEMAS.SubscriptionEvent;
+    const before = { ...SCHEMAS.SubscriptionEvent, fields: fields.filter(({ name }) => !(name in NONE)) };
+    const { status, body } = await post(registry.url, subject, before);
+    expect(status).toBe(200);
+    await put(registry.url, subject, 'BACKWARD'); // As the start of that release did.
+    const codec = await registryCodec({ url: registry.url, subjects: subjects(prefix), register: true });
+
+    const old = avsc.Type.forSchema(before as never);
+    const header = Buffer.alloc(5);
+    header.writeUInt32BE((body as { id: number }).id, 1);
+    const value = Buffer.concat([header, old.toBuffer(SENT)]);
+    await codec.prepare('SubscriptionEvent', [value]);
+    expect(codec.decode('SubscriptionEvent', value)).toEqual(EVENT);
+
+    const options = { noLocal: true, retainAsPublished: true, retainHandling: 2, subscriptionIdentifier: 7 };
+    const ours = codec.encode('SubscriptionEvent', { ...SENT, ...options, sessionEpoch: 9 });
+    const found = await fetch(`${registry.url}/schemas/ids/${ours.readUInt32BE(1)}`);
+    const { schema } = (await found.json()) as { schema: string };
+    const resolver = old.createResolver(avsc.Type.forSchema(JSON.parse(schema)));
+    expect({ ...old.fromBuffer(ours.subarray(5), resolver) }).toEqual(SENT);
+    expect(await ask(registry.url, subject, before)).toMatchObject({ is_compatible: true });
   });
 
   test('an incompatible change is refused, by the registry for others and by the start for us', async ({ skip }) => {
@@ -105,6 +137,16 @@ async function post(url: string, subject: string, schema: unknown): Promise<{ st
     body: JSON.stringify({ schema: JSON.stringify(schema) }),
   });
   return { status: answer.status, body: await answer.json() };
+}
+
+/** Whether a reader with this schema reads what the newest one writes. */
+async function ask(url: string, subject: string, schema: unknown): Promise<unknown> {
+  const answer = await fetch(`${url}/compatibility/subjects/${subject}/versions/latest`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/vnd.schemaregistry.v1+json' },
+    body: JSON.stringify({ schema: JSON.stringify(schema) }),
+  });
+  return answer.json();
 }
 
 async function put(url: string, subject: string, compatibility: string): Promise<void> {
