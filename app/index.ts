@@ -1,4 +1,5 @@
-// Foreshard as a part of a program of one's own: `foreshard run` with what an installation adds (examples/own-constraint.ts).
+// Foreshard as part of another program: `foreshard run` with an installation's own constraints or models
+// (examples/own-constraint.ts).
 
 export { readConfig } from '../config/edge/env-config.ts';
 export { createLogger } from '../runtime/edge/telemetry.ts';

@@ -1,5 +1,5 @@
-// Main: the composition root. Everything is wired here, in plain code, from one checked configuration; what is opened
-// last is closed first.
+// Main: the composition root. Everything is wired here, in plain code, from one checked configuration; parts are closed
+// in reverse order of opening.
 
 import { randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -71,23 +71,28 @@ export interface StartOptions {
   readonly logger: Logger;
   readonly serveHttp?: boolean;
   /**
-   * Simulated time: ticks and time are given by hand, provisioning takes as long as the catalogue says, and nothing waits
-   * for the disk.
+   * Simulated time: the caller advances the clock and ticks, provisioning takes as long as the catalogue says, and
+   * nothing waits for the disk.
    */
   readonly simulated?: Clock;
-  /** What the planner's actions must pass; by default the usual ones (processors/plan/constraints/). */
+  /**
+   * The constraints that the planner's actions must pass; by default the built-in ones (processors/plan/constraints/).
+   */
   readonly constraints?: readonly Constraint[];
-  /** Models of one's own that forecast beside the configured ones. They need no fit: the fitting threads know ours alone. */
+  /**
+   * An installation's own models, which forecast beside the configured ones. They must need no fit: the fitting threads
+   * know only the built-in models.
+   */
   readonly models?: readonly Model[];
 }
 
-/** A process from its first moment on: it serves HTTP, and waits for Kafka and the registry as long as it takes. */
+/** A process that serves HTTP at once, and waits for Kafka and the registry for as long as it takes. */
 export interface Starting {
   /** The HTTP API's port; 0 when it is not served. */
   readonly httpPort: number;
-  /** Resolves when everything runs; rejects with what waiting does not mend. */
+  /** Resolves when everything runs; rejects with a failure that waiting cannot fix. */
   readonly started: Promise<Foreshard>;
-  /** Idempotent, and the same as that of what has started. */
+  /** Idempotent; also stops what has started. */
   stop(): Promise<void>;
 }
 
@@ -100,7 +105,7 @@ export async function start(config: Config, options: StartOptions): Promise<Fore
   });
 }
 
-/** Resolves when HTTP is served. Throws what is wrong with the configuration, the folder or the port. */
+/** Resolves when HTTP is served. Throws when the configuration, the folder or the port is not usable. */
 export async function begin(config: Config, options: StartOptions): Promise<Starting> {
   const { logger } = options;
   const clock = options.simulated ?? systemClock();
@@ -156,7 +161,7 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
           watch: lostShards,
           instanceOf: (shard) => reading?.instanceOf(shard),
         }),
-        // In simulated time nobody waits for a reader of the table.
+        // In simulated time no broker reads the table.
         ...(simulated ? {} : { pointerEpoch: () => reading?.pointerEpoch() }),
       },
       {
@@ -182,7 +187,7 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
         reportGauges(running, fitter, telemetry.meter, clock.now());
         return telemetry.text();
       },
-      // In simulated time nobody is away, and asking would let time pass.
+      // In simulated time every store answers, and asking would let time pass.
       unreachable: simulated ? async () => new Set() : reachabilityOver(provisioner, clock),
       onForeignPointer(reason, key) {
         telemetry.meter.add('foreshard_refused_pointers_total', 1, { reason });
@@ -216,7 +221,7 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
   const stopAll = async (): Promise<void> => {
     isStopping = true;
     await http?.close(config.shutdownDeadlineMs);
-    if (!isWhole) await log.close(); // Ends whatever waits for Kafka.
+    if (!isWhole) await log.close(); // Ends everything that waits for Kafka.
     await started.catch(() => {});
     for (const close of closers.reverse()) await close();
   };
@@ -227,19 +232,19 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
   return { httpPort: http?.port ?? 0, started, stop };
 }
 
-/** Closes an embedded log of another number of partitions, which never changes, and throws CONFIG_INVALID. */
+/** When an embedded log has another number of partitions, which cannot change, closes it and throws CONFIG_INVALID. */
 async function checkPartitions(log: Log, { partitions, dataDir }: Config): Promise<void> {
   const made = log instanceof EmbeddedLog ? log.partitionsOf(subscriptions.name) : undefined;
   if (made === undefined || made === partitions) return;
   await log.close();
   throw new AppError(
     'CONFIG_INVALID',
-    `the folder ${dataDir} was made with ${made} partitions, which cannot be changed, and ${partitions} are asked for: set FORESHARD_PARTITIONS=${made}, or name another folder with FORESHARD_DATA_DIR`,
+    `the folder ${dataDir} was created with ${made} partitions, which cannot be changed, but ${partitions} are configured: set FORESHARD_PARTITIONS=${made}, or name another folder with FORESHARD_DATA_DIR`,
     { dataDir, made, partitions },
   );
 }
 
-/** Waits for a registry that does not answer; one that refuses who we are is told at once. */
+/** Waits for a registry that does not answer; refused credentials are reported at once. */
 async function patientCodec(
   config: Config,
   clock: Clock,
@@ -261,21 +266,21 @@ async function patientCodec(
   }
 }
 
-/** Beside the pauses that the codec makes itself. */
+/** In addition to the pauses that the codec makes itself. */
 const REGISTRY_RETRY_MS = 1_000;
 
 const FOREIGN_POINTER =
-  'something other than a planner writes to pointer-table: the record was refused, and the planner repairs the damage; allow only Foreshard to write to the control topics';
+  'something other than a planner wrote to pointer-table: the record was refused, and the planner publishes the true entry again; allow only Foreshard to write to the control topics';
 
 /** A hundred times what a fit takes on a busy machine. */
 const FIT_ANSWER_MS = 60_000;
-/** Often enough that a shard keeps few tombstones beyond their time, seldom enough that scanning it costs nothing. */
+/** Often enough that a shard keeps few expired tombstones, seldom enough that the scan costs next to nothing. */
 const SWEEP_MS = 3_600_000;
 
 /**
- * Forgets old tombstones now and then. Their age is in event time, as far as the events that were applied prove it: while
- * old events are caught up with, their tombstones stay. A client whose clock is ahead does not shorten it: the host's
- * time counts where it is the earlier one.
+ * Deletes old tombstones from time to time. Their age is in event time, as proved by the events applied so far: while a
+ * task catches up with old events, their tombstones stay. A client whose clock is ahead does not shorten it, since the
+ * host's time counts when it is earlier.
  */
 export function sweeping(
   provisioner: Pick<Provisioner, 'sweep'>,
@@ -291,9 +296,9 @@ export function sweeping(
     busy = true;
     try {
       const dropped = await provisioner.sweep(eventTime(before));
-      if (dropped > 0) logger.info({ dropped }, 'old tombstones were forgotten');
+      if (dropped > 0) logger.info({ dropped }, 'expired tombstones were deleted');
     } catch (error) {
-      logger.warn({ error }, 'old tombstones could not be forgotten everywhere; the next sweep tries again');
+      logger.warn({ error }, 'expired tombstones could not be deleted on every shard; the next sweep tries again');
     } finally {
       busy = false;
     }
@@ -314,16 +319,23 @@ export function settingsOf(config: Config, catalog: Catalog): TopologySettings {
   };
 }
 
-/** With what an installation adds. Throws CONFIG_INVALID for a model that has a fit, or the name of another one. */
+/**
+ * Adds an installation's own models. Throws CONFIG_INVALID for a model that needs a fit, or has the name of another
+ * one.
+ */
 function withOwn(settings: TopologySettings, { constraints, models = [] }: StartOptions): TopologySettings {
   const { forecast } = settings;
-  const all = [...forecast.models.models]; // Ours first: the order is part of the stored rows.
+  const all = [...forecast.models.models]; // The built-in ones first: the order is part of the stored rows.
   for (const model of models) {
     const { name } = model;
     if (model.fitEvery(MINUTE_GRID) > 0)
-      throw new AppError('CONFIG_INVALID', `the model ${name} needs a fit, and fitting threads know our models alone`, {
-        name,
-      });
+      throw new AppError(
+        'CONFIG_INVALID',
+        `the model ${name} needs a fit, but the fitting threads know only the built-in models`,
+        {
+          name,
+        },
+      );
     if (all.some((other) => other.name === name))
       throw new AppError('CONFIG_INVALID', `two models have the name ${name}`, { name });
     all.push(model);
@@ -387,9 +399,9 @@ export async function openLog(
   });
 }
 
-/** Of a trie shard, for whoever reads the log. */
+/** Reports about a trie shard, for the log. */
 export const SNAPSHOT_FAILED =
-  'a trie shard could not take a snapshot; nothing is lost, its log grows until one can be taken: look at the disk';
+  'a trie shard could not write a snapshot; nothing is lost, but its log grows until it can: check the disk';
 
 type SnapshotFailed = (failure: AppError) => void;
 
@@ -412,7 +424,7 @@ export function provisionerOf(
   return shardFolders(config, catalog, clock, simulated, snapshotFailed, keySpaceOf(config.partitions));
 }
 
-/** Shards in folders of this process; without a key space they are whatever fleet's that asks (a shard server). */
+/** Shards in folders of this process; without a key space they may belong to any fleet that asks (a shard server). */
 export function shardFolders(
   config: Config,
   catalog: Catalog,
@@ -477,7 +489,8 @@ async function httpOver(
   logger: Logger,
   meter: ReturnType<typeof createTelemetry>['meter'],
 ): Promise<HttpServer> {
-  const { serveHttp } = await import('../api/edge/http-server.ts'); // Half of what a command waits for that serves nothing.
+  // Loaded here, since a command that serves nothing would wait half of its time for this.
+  const { serveHttp } = await import('../api/edge/http-server.ts');
   return serveHttp(views, {
     host: config.httpHost,
     port: config.httpPort,

@@ -1,5 +1,6 @@
-// `foreshard accept-loss`: a person's word that the fleet goes on although records of subscriptions or commands are gone that
-// were not read. The shards of their partitions may miss what these said: they are told here, and kept as dead letters.
+// `foreshard accept-loss`: a person's consent that the fleet continues although records of subscriptions or commands
+// were lost before they were read. The shards of their partitions may lack what these records said; the affected shards
+// are printed here, and the loss is kept as dead letters.
 
 import { settingsOf } from '../app/main.ts';
 import type { Config } from '../config/config.ts';
@@ -16,7 +17,7 @@ import { tableOf } from './views.ts';
 
 export interface AcceptedLoss extends Loss {
   readonly group: string;
-  /** Shards that hold what events of this partition change. */
+  /** Shards that hold the subscriptions of this partition. */
   readonly shards: readonly string[];
 }
 
@@ -35,11 +36,11 @@ export async function acceptLoss(config: Config, output: Output): Promise<void> 
   };
   const accepted = await withLog(config, accept, { asks: false });
   output.json(accepted);
-  if (accepted.length === 0) output.line('No record is missing that was still to be read.');
-  for (const loss of accepted) output.line(`${lossText(loss)}. This holds from the next start on.`);
+  if (accepted.length === 0) output.line('No unread record is missing.');
+  for (const loss of accepted) output.line(`${lossText(loss)}. This takes effect at the next start.`);
 }
 
-/** Shards that the pointer table names for slices of a partition, of as many as the table knows. */
+/** Shards that the pointer table names for slices of a partition. */
 export function shardsOf(table: PointerTable, partition: number): string[] {
   const shards = new Set<string>();
   for (const pointer of table.snapshot().pointers) {
@@ -52,16 +53,19 @@ export function shardsOf(table: PointerTable, partition: number): string[] {
 
 function lossText({ group, topic, partition, from, to, shards, wasRead }: AcceptedLoss): string {
   const fate = !wasRead
-    ? `group ${group} goes on without them`
+    ? `group ${group} continues without them`
     : topic === subscriptions.name
-      ? 'other records may have their offsets: raise FORESHARD_INCARNATION by one, which reads the topic from its start'
-      : `group ${group}, which had read them, goes on with what lies there now`;
-  return `${topic}/${partition}: records ${from} to ${to - 1} are gone, and ${fate}; check shards ${shards.join(' ') || '(none)'}`;
+      ? 'other records may have taken their offsets: raise FORESHARD_INCARNATION by one, so that the topic is read from its start'
+      : `group ${group}, which had read them, continues with the records that are there now`;
+  return `${topic}/${partition}: records ${from} to ${to - 1} are gone, and ${fate}; shards to check: ${shards.join(' ') || 'none'}`;
 }
 
-/** What was accepted, where an operator looks for what was not applied. It holds no record, so it cannot be replayed. */
+/**
+ * Keeps the accepted loss among the dead letters, where an operator looks for what was not applied. It holds no record,
+ * so it cannot be replayed.
+ */
 export function letterOfLoss(loss: AcceptedLoss, timestamp: number): OutRecord {
-  const headers = { 'foreshard.value-bytes': '0' }; // Not the whole of it.
+  const headers = { 'foreshard.value-bytes': '0' }; // Not the whole record.
   const record = { offset: loss.from, key: null, value: null, timestamp, headers };
   return deadLetter(record, { code: 'INPUT_TRUNCATED', reason: lossText(loss) }, loss);
 }

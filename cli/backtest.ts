@@ -1,8 +1,8 @@
-// `foreshard backtest`: how good the forecasts are, on the series of a protocol or on any trace of one's own, beside what
-// anybody could forecast without a model.
+// `foreshard backtest`: measures the forecasts on the series of a protocol or on a user's trace, compared with naive
+// references.
 //
-//   R1. Same input, same rows, but for the seconds.
-//   R2. What cannot be written is told before the forecasts are made, which takes minutes.
+//   R1. The same input gives the same rows, except for the seconds taken.
+//   R2. A file that cannot be written is reported before the forecasts are made, which takes minutes.
 
 import { mkdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -40,9 +40,9 @@ import { casesIn, type SeriesCase } from './protocol-traces.ts';
 import { numberText, table } from './text.ts';
 
 export interface BacktestCommand {
-  /** A trace of one's own; else `protocol` says what is scored. */
+  /** A user's trace; without it `protocol` says what is scored. */
   readonly trace?: string;
-  /** Of the trace; by default all. */
+  /** Series of the trace; by default all. */
   readonly series?: string;
   readonly protocol?: string;
   /** Folder of the protocol's traces; by default the protocol's own. */
@@ -58,11 +58,11 @@ export interface BacktestCommand {
   readonly svg?: string;
   /** File of the LSTM's weights; by default the built-in ones. */
   readonly weights?: string;
-  /** Threads; 0: none but this one. */
+  /** Worker threads; 0 uses only this thread. */
   readonly workers: number;
 }
 
-/** What is wrong with a name that is neither `all` nor a contender's nor a module's. */
+/** The problem with a name that is neither `all`, nor a contender, nor a module. */
 export const contenderProblem = (name: string): string | undefined =>
   name === 'all' || CONTENDER_NAMES.includes(name) || isModule(name)
     ? undefined
@@ -83,10 +83,10 @@ export async function backtest(command: BacktestCommand, output: Output): Promis
       : parseScores(textIn(command.baselines, 'PROTOCOL_INVALID'), command.baselines);
   claimAll(command);
   const own = isModule(command.model) ? await ownModel(command.model) : undefined;
-  // A model of one's own is put beside the default combination.
+  // A user's model is compared with the default combination.
   const chosen =
     own !== undefined ? [own.name, DEFAULT_CONTENDER] : command.model === 'all' ? CONTENDER_NAMES : [command.model];
-  // Nobody has scored a trace of one's own yet: the references are run beside.
+  // There are no published scores for a user's trace, so the references are run too.
   const contenders = command.trace === undefined ? chosen : [...new Set([...chosen, ...REFERENCE_NAMES])];
   const { rows, pictured } = await run(cases, contenders, own, command, output);
   if (command.out !== undefined) write(command.out, scoreFile(rows));
@@ -104,10 +104,12 @@ export async function backtest(command: BacktestCommand, output: Output): Promis
   output.lines(table(meansTable(means)));
   if (comparison.length > 0) {
     output.line(
-      `\n${ours} beside the best reference of each column; a ratio below 1 is better (cover95: nearest 0.95).\n`,
+      `\n${ours} compared with the best reference of each column; a ratio below 1 is better (cover95: nearest to 0.95).\n`,
     );
     output.lines(table(comparedTable(ours, comparison)));
-    output.line(`\nErrors of ${ours} over those of each data set's best reference; ! above ${RATIO_MAX}.\n`);
+    output.line(
+      `\nErrors of ${ours} divided by those of each data set's best reference; ! marks a ratio above ${RATIO_MAX}.\n`,
+    );
     output.lines(table(datasetTable(datasets)));
   }
   output.line('');
@@ -124,7 +126,10 @@ async function ownModel(file: string): Promise<OwnModel> {
   const url = pathToFileURL(file).href;
   const { name } = await modelAt(url);
   if (CONTENDER_NAMES.includes(name))
-    throw new AppError('CONFIG_INVALID', `the model of ${file} has the name of one of ours: ${name}`, { file, name });
+    throw new AppError('CONFIG_INVALID', `the model in ${file} has the name of a built-in one: ${name}`, {
+      file,
+      name,
+    });
   return { name, url };
 }
 
@@ -137,7 +142,9 @@ function casesOf(command: BacktestCommand): Case[] {
 function ownCases(file: string, wanted: string | undefined): Case[] {
   const trace = parseTrace(textIn(file, 'TRACE_INVALID'), file);
   if (wanted !== undefined && !trace.series.includes(wanted))
-    throw new AppError('TRACE_INVALID', `${file} has no series ${wanted}, but ${trace.series.join(', ')}`, { file });
+    throw new AppError('TRACE_INVALID', `${file} has no series ${wanted}; its series are ${trace.series.join(', ')}`, {
+      file,
+    });
   const dataset = basename(file)
     .replace(/\.csv$/, '')
     .replaceAll(',', '-'); // A cell of the rows.

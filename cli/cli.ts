@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// The command line. Each command is a function under cli/; here they get their names, arguments and exit codes. What a
-// command needs is loaded when it runs: help, and a question to a running process, wait for no client or server of ours.
+// The command line. Each command is a function under cli/; here it gets its name, arguments and exit codes. A command's
+// modules are loaded only when it runs, so that help and questions to a running process start quickly.
 //
 //   0  done    1  failed: one line `CODE: message` on standard error    2  the command line or the configuration is wrong
 
@@ -27,9 +27,9 @@ import { MADE_SERIES, ROUNDS, trainWeights } from './train.ts';
 const FAILED = 1;
 const WRONG_USAGE = 2;
 
-/** What to do about a failure, where its own message does not say. */
+/** What to do about a failure whose own message does not say so. */
 const ADVICE: Partial<Record<ErrorCode, string>> = {
-  CONFIG_INVALID: '`foreshard config explain` tells every setting, its bounds and where it came from',
+  CONFIG_INVALID: '`foreshard config explain` shows every setting, its bounds and where its value comes from',
   CATALOG_INVALID: 'compare the file with catalog/example.json',
   REGISTRY_UNAVAILABLE: 'check --registry-url, and that the registry can be reached from here',
   TRACE_INVALID: 'a trace is a CSV: t,<series>[,<series>...], t in Unix seconds, equally spaced',
@@ -52,7 +52,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     await program.parseAsync([...argv], { from: 'user' });
     return exitCode;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : WRONG_USAGE; // Commander has told why.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : WRONG_USAGE; // Commander has printed why.
     if (!(error instanceof AppError)) {
       process.stderr.write(`a bug: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
       return FAILED;
@@ -78,10 +78,12 @@ function programOf(exitWith: (code: number) => void): Command {
     'demo',
     'a day of a small fleet in simulated time: forecast, moves, cost, and whether anybody was missed; takes a minute or two',
   )
-    .option('--seed <n>', 'same seed, same day', wholeNumber(0), 7)
+    .option('--seed <n>', 'seed; the same seed gives the same day', wholeNumber(0), 7)
     .option('--days <n>', 'days; the stadium fills up on the last evening', wholeNumber(1), 1)
-    .addOption(new Option('--data-dir <dir>', 'keep the log and the shards here').default('', 'a temporary folder'))
-    .option('--serve', 'serve the HTTP API meanwhile, and afterwards until Ctrl-C')
+    .addOption(
+      new Option('--data-dir <dir>', 'keep the log and the shards in this folder').default('', 'a temporary folder'),
+    )
+    .option('--serve', 'serve the HTTP API during the run, and afterwards until Ctrl-C')
     .option('--http-port <port>', 'port of --serve', wholeNumber(0), 8080)
     .action(async (_options, self: Command) => {
       const { seed, days, dataDir, serve, httpPort } = self.opts();
@@ -102,7 +104,7 @@ function programOf(exitWith: (code: number) => void): Command {
       );
       printDemo(run, output);
       if (run.httpPort !== 0) {
-        output.line(`\nhttp://127.0.0.1:${run.httpPort} answers until Ctrl-C.`);
+        output.line(`\nhttp://127.0.0.1:${run.httpPort} is served until Ctrl-C.`);
         await new Promise<void>((resolve) => process.once('SIGINT', resolve).once('SIGTERM', resolve));
       }
       await run.stop();
@@ -120,14 +122,14 @@ function programOf(exitWith: (code: number) => void): Command {
   withSettings(
     command(
       'replay',
-      'a rate trace as subscription events: to Kafka, or embedded in simulated time, some seconds for each hour of it',
+      'turns a rate trace into subscription events: to Kafka, or embedded in simulated time, which takes some seconds for each hour of the trace',
     )
       .argument('<trace.csv>', 't,<series>[,<series>...], t in Unix seconds')
       .option('--series <name>', 'by default the first one')
       .option('--from <row>', 'first row, counted from 0', wholeNumber(0))
       .option('--to <row>', 'the row after the last', wholeNumber(1))
       .addOption(
-        new Option('--speed <times>', 'to Kafka: times as fast as the trace, or max')
+        new Option('--speed <times>', 'to Kafka: how many times faster than the trace, or max')
           .argParser(speed)
           .default(Number.POSITIVE_INFINITY, 'max'),
       )
@@ -135,7 +137,7 @@ function programOf(exitWith: (code: number) => void): Command {
       .option('--filters <n>', 'distinct topic filters', wholeNumber(1), 20_000)
       .option('--wildcards <share>', 'share of filters with a wildcard, 0 to 1', share, 0.1)
       .option('--clients <n>', 'clients', wholeNumber(1), 100_000)
-      .option('--seed <n>', 'same seed, same events', wholeNumber(0), 7)
+      .option('--seed <n>', 'seed; the same seed gives the same events', wholeNumber(0), 7)
       .option('--now', 'shift the trace so that it ends now'),
   ).action(async (file: string, options, self: Command) => {
     const command = { ...options, file, now: options.now === true, keepsData: options.dataDir !== undefined };
@@ -144,9 +146,12 @@ function programOf(exitWith: (code: number) => void): Command {
     await replay(command, config, outputOf(self));
   });
 
-  command('backtest', 'how good the forecasts are: over the series of a protocol, or over a trace of your own')
-    .argument('[trace.csv]', 't,<series>[,<series>...], t in Unix seconds; its last quarter is forecast')
-    .option('--series <name>', 'of the trace; by default all of them')
+  command('backtest', 'measures how good the forecasts are: on the series of a protocol, or on a trace of your own')
+    .argument(
+      '[trace.csv]',
+      't,<series>[,<series>...], t in Unix seconds; the last quarter is forecast; at least 3,840 rows of a minute, 1,241 of five minutes or 185 of an hour',
+    )
+    .option('--series <name>', 'a series of the trace; by default all of them')
     .option('--protocol <file>', 'what is forecast and scored, instead of a trace')
     .option('--traces <dir>', "the protocol's traces; by default they lie beside it")
     .option(
@@ -156,10 +161,10 @@ function programOf(exitWith: (code: number) => void): Command {
     )
     .addOption(new Option('--set <origins>', 'all origins, or every third one').choices(ORIGIN_SETS).default('all'))
     .option('--out <file.csv>', 'write the rows here')
-    .option('--baselines <file.csv>', 'scores to compare with, as --out writes them; needs --protocol')
+    .option('--baselines <file.csv>', 'scores to compare with, in the format of --out; needs --protocol')
     .option('--svg <path>', 'pictures: one file (.svg), or a folder with one for each series and an overview')
     .option('--weights <file>', 'weights of the model lstm; by default the built-in ones')
-    .option('--workers <n>', 'threads; 0 for none but this one', wholeNumber(0), workersByDefault())
+    .option('--workers <n>', 'worker threads; 0 uses only the main thread', wholeNumber(0), workersByDefault())
     .action(async (trace: string | undefined, options, self: Command) => {
       if ((trace === undefined) === (options.protocol === undefined)) self.error('give either a trace or --protocol');
       if (trace === undefined && options.series !== undefined) self.error('--series needs a trace');
@@ -169,30 +174,36 @@ function programOf(exitWith: (code: number) => void): Command {
       refuse(self, '--model', contenderProblem(options.model));
       await backtest({ ...options, ...(trace === undefined ? {} : { trace }) }, outputOf(self));
     });
-  command('train', 'train or refine the global LSTM: on synthetic series, on your traces, or both')
+  command(
+    'train',
+    'trains or refines the global LSTM on synthetic series, on your traces (at least 200 rows each), or on both',
+  )
     .argument('[trace.csv...]', 't,<series>[,<series>...], t in Unix seconds')
-    .option('--out <file>', 'where the weights go', 'lstm.json')
-    .option('--from <file>', 'weights to begin with; `shipped` takes those of this package')
+    .option('--out <file>', 'file for the weights', 'lstm.json')
+    .option('--from <file>', 'weights to start from; `shipped` means those of this package')
     .option(
       '--made <n>',
-      `synthetic series to learn from; by default ${MADE_SERIES}, and none beside traces`,
+      `number of synthetic series to learn from; by default ${MADE_SERIES}, or none when traces are given`,
       wholeNumber(0),
     )
     .option(
       '--trust <share>',
-      'share of what was learned that is kept; by default 0.5 on synthetic series alone, else 1',
+      'share of the learned correction that is kept; by default 0.5 with synthetic series alone, else 1',
       share,
     )
     .option('--rounds <n>', 'rounds of learning, a few seconds each', wholeNumber(1), ROUNDS)
-    .option('--seed <n>', 'same seed, same weights', wholeNumber(0), 7)
+    .option('--seed <n>', 'seed; the same seed gives the same weights', wholeNumber(0), 7)
     .action(async (files: string[], options, self: Command) => trainWeights({ ...options, files }, outputOf(self)));
-  command('provision', 'what traces would have cost, and how often shards were short, by our settings and by others')
-    .requiredOption('--protocol <file>', 'which series, from which row on, with what shards and lead time')
+  command(
+    'provision',
+    'what shards for the load of traces would have cost, and how often they would have been short, under our policies and others',
+  )
+    .requiredOption('--protocol <file>', 'which series to use, from which row on, and the shards and lead time')
     .option('--traces <dir>', "the protocol's traces; by default they lie beside it")
     .option('--policy <name>', 'balanced, cautious, a reference, or all of them', 'all')
     .option('--out <file.csv>', 'write the rows here')
-    .option('--baselines <file.csv>', 'scores to print beside, as --out writes them')
-    .option('--except <names...>', 'data sets whose names begin so are left out of the means', [])
+    .option('--baselines <file.csv>', 'scores to print for comparison, in the format of --out')
+    .option('--except <names...>', 'leave data sets whose names begin with these out of the means', [])
     .action(async (options, self: Command) => {
       const { policyProblem, provision } = await import('./provision.ts');
       refuse(self, '--policy', policyProblem(options.policy));
@@ -200,19 +211,22 @@ function programOf(exitWith: (code: number) => void): Command {
     });
   command(
     'what-if',
-    'what a fleet with the load of your traces would cost: our planner, other policies, a perfect forecast',
+    'what a fleet with the load of your traces would cost, under our planner, other policies and a perfect forecast',
   )
-    .argument('<trace.csv|dir>', 't,<series>[,<series>...], t in Unix seconds; of a folder every trace at once')
+    .argument(
+      '<trace.csv|dir>',
+      't,<series>[,<series>...], t in Unix seconds; a folder plays all its traces at once; each needs --hours and 6 hours more',
+    )
     .addOption(new Option('--catalog <file>', 'datastore types and prices').default('', 'the example'))
     .option('--policy <name>', 'foreshard, perfect, a reference, or all of them', 'all')
-    .option('--seed <n>', 'same seed, same fleet', wholeNumber(0), 7)
+    .option('--seed <n>', 'seed; the same seed gives the same fleet', wholeNumber(0), 7)
     .option(
       '--hours <n>',
-      'the last hours of the traces are run; forecasts learn from what is before',
+      'length of the run: the last hours of the traces; forecasts learn from up to 96 hours before',
       wholeNumber(1),
       24,
     )
-    .option('--except <names...>', 'files of the folder whose names begin so are left out', [])
+    .option('--except <names...>', 'leave out files of the folder whose names begin with these', [])
     .option('--out <file.csv>', 'write the rows here')
     .option('--svg <file>', 'write a picture here')
     .action(async (traces: string, options, self: Command) => {
@@ -228,34 +242,34 @@ function programOf(exitWith: (code: number) => void): Command {
   const sourceOf = (self: Command) => ({ config: configFrom(self).config, url: self.opts().url as string | undefined });
 
   asking(
-    command('pointers', 'the pointer table, or where one topic or filter is')
+    command('pointers', 'shows the pointer table, or where one topic or filter is')
       .option('--topic <topic>', 'a topic that messages go to')
       .option('--filter <filter>', 'a topic filter that clients subscribe to'),
   ).action(async ({ topic, filter }, self: Command) => {
     if (topic !== undefined && filter !== undefined) self.error('--topic and --filter exclude each other');
     await (await views()).showPointers(sourceOf(self), topic ?? filter, outputOf(self));
   });
-  asking(command('shards', 'the shards, what they are on and how full they are')).action(
+  asking(command('shards', 'lists the shards, their datastores and how full they are')).action(
     async (_options, self: Command) => (await views()).showShards(sourceOf(self), outputOf(self)),
   );
-  asking(command('moves', 'moves under way and ended, newest first')).action(async (_options, self: Command) =>
-    (await views()).showMoves(sourceOf(self), outputOf(self)),
+  asking(command('moves', 'lists moves under way and recently ended, newest first')).action(
+    async (_options, self: Command) => (await views()).showMoves(sourceOf(self), outputOf(self)),
   );
-  asking(command('plans', 'plans that wait for approval, and what became of the last ones')).action(
+  asking(command('plans', 'lists plans that wait for approval, and what became of the last ones')).action(
     async (_options, self: Command) => (await plans()).showPlans(sourceOf(self), outputOf(self)),
   );
   for (const [name, answer, about] of [
-    ['approve', 'APPROVE', 'agree to a plan that waits: what is still needed of it is done, and what follows from it'],
-    ['reject', 'REJECT', 'say no to a plan that waits: the same is not proposed again for a while'],
+    ['approve', 'APPROVE', 'approves a waiting plan: what is still needed of it is carried out, with its later steps'],
+    ['reject', 'REJECT', 'rejects a waiting plan: the same actions are not proposed again for a while'],
   ] as const)
     asking(command(name, about).argument('<plan>', 'as `foreshard plans` names it')).action(
       async (plan: string, _options, self: Command) =>
         (await plans()).answerPlan(sourceOf(self), plan, answer, outputOf(self)),
     );
   asking(
-    command('explain', 'what was decided about something, and why; newest first')
+    command('explain', 'shows what was decided about something, and why; newest first')
       .argument('<what>', 'a decision, request, command, move, plan, topic, filter, shard or slice')
-      .option('--limit <n>', 'decisions that are shown', wholeNumber(1), 20),
+      .option('--limit <n>', 'number of decisions to show', wholeNumber(1), 20),
   ).action(async (what: string, { limit }, self: Command) =>
     (await views()).explain(sourceOf(self), what, limit, outputOf(self)),
   );
@@ -263,7 +277,7 @@ function programOf(exitWith: (code: number) => void): Command {
   withSettings(
     command(
       'accept-loss',
-      'after INPUT_TRUNCATED, with every instance stopped: go on without the records that are gone; tells which shards to check',
+      'after INPUT_TRUNCATED, with every instance stopped: continue without the records that are gone; prints which shards to check',
     ),
   ).action(async (_options, self: Command) => {
     const { acceptLoss } = await import('./accept-loss.ts');
@@ -274,16 +288,20 @@ function programOf(exitWith: (code: number) => void): Command {
   const letterViews = () => import('./dead-letters.ts');
   const letterCommand = (name: string, about: string): Command =>
     letters.command(name).description(about).option('--json', 'print one JSON value').exitOverride();
-  asking(letterCommand('list', 'all of them, with their codes; of a running process the last 1,000')).action(
+  asking(letterCommand('list', 'lists all of them with their codes; from a running process the last 1,000')).action(
     async (_options, self: Command) => (await letterViews()).listLetters(sourceOf(self), outputOf(self)),
   );
   asking(
-    letterCommand('show', 'one of them, with its bytes').argument('<number>', 'as `list` names it', wholeNumber(0)),
+    letterCommand('show', 'shows one of them, with its bytes').argument(
+      '<number>',
+      'as `list` names it',
+      wholeNumber(0),
+    ),
   ).action(async (number: number, _options, self: Command) =>
     (await letterViews()).showLetter(sourceOf(self), number, outputOf(self)),
   );
   withSettings(
-    letterCommand('replay', 'append the original records to their topics again; not while an embedded process runs'),
+    letterCommand('replay', 'appends the original records to their topics again; not while an embedded process runs'),
   )
     .argument('<number...>', 'as `list` names them', (text: string, before: number[] | undefined) => [
       ...(before ?? []),
@@ -297,7 +315,7 @@ function programOf(exitWith: (code: number) => void): Command {
   withSettings(
     config
       .command('explain')
-      .description('every setting: its value, where it came from, its bounds and what it means')
+      .description('shows every setting: its value, where that comes from, its bounds and meaning')
       .option('--json', 'print one JSON value')
       .exitOverride(),
   ).action(async (_options, self: Command) => {
@@ -319,9 +337,9 @@ function programOf(exitWith: (code: number) => void): Command {
   });
 
   withSettings(
-    command('shard-server', 'serve the shards of this machine to other processes')
-      .option('--host <address>', 'address to listen on; any but a loopback one needs a token', '127.0.0.1')
-      .option('--port <port>', 'port to listen on; 0 takes a free one', portNumber, 7070),
+    command('shard-server', 'serves the shards of this machine to other processes')
+      .option('--host <address>', 'address to listen on; any except a loopback address needs a token', '127.0.0.1')
+      .option('--port <port>', 'port to listen on; 0 chooses a free one', portNumber, 7070),
     SHARD_SERVER_SETTINGS,
   ).action(async ({ host, port }, self: Command) => {
     const { config } = configFrom(self);
@@ -332,7 +350,7 @@ function programOf(exitWith: (code: number) => void): Command {
   return program;
 }
 
-/** Ends the command when there is something wrong with the value of one of its options. */
+/** Ends the command when the value of an option is wrong. */
 function refuse(command: Command, option: string, problem: string | undefined): void {
   if (problem !== undefined) command.error(`error: option '${option}': ${problem}`);
 }
@@ -354,11 +372,11 @@ function version(): string {
   }
 }
 
-/** Started as a program, and not imported by a test; through a link too, as npm installs it. */
+/** True when started as a program, also through the link that npm installs, and false when imported by a test. */
 const isProgram = process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url);
 if (isProgram) {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0); // Whoever read our lines has had enough of them.
+    if (error.code === 'EPIPE') process.exit(0); // The reader of our output has closed the pipe (EPIPE): end quietly.
     throw error;
   });
   const code = await main(process.argv.slice(2));

@@ -68,7 +68,7 @@ export function valuesOf(trace: Trace, series: ProtocolSeries, protocolFile: str
       trace: series.file,
     });
   const values = trace.values[trace.series.indexOf(series.series)];
-  if (values === undefined) throw problem(`has no series ${series.series}, but ${trace.series.join(', ')}`);
+  if (values === undefined) throw problem(`has no series ${series.series}; its series are ${trace.series.join(', ')}`);
   if (values.length !== series.rows) throw problem(`has ${values.length} rows, not ${series.rows}`);
   if (trace.stepSeconds !== series.stepSeconds)
     throw problem(`has a step of ${trace.stepSeconds} s, not ${series.stepSeconds} s`);

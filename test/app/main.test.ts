@@ -81,7 +81,7 @@ test('a folder that was made with another number of partitions is refused before
   await first.stop();
   await expect(beginWith(4)).rejects.toMatchObject({
     code: 'CONFIG_INVALID',
-    message: `the folder ${folder.path} was made with 2 partitions, which cannot be changed, and 4 are asked for: set FORESHARD_PARTITIONS=2, or name another folder with FORESHARD_DATA_DIR`,
+    message: `the folder ${folder.path} was created with 2 partitions, which cannot be changed, but 4 are configured: set FORESHARD_PARTITIONS=2, or name another folder with FORESHARD_DATA_DIR`,
   });
   const again = await beginWith(2); // The one that was refused has left nothing open.
   await again.started;

@@ -186,7 +186,9 @@ describe("over a trace of one's own", () => {
   test('one series by name; a name that there is not is told', async () => {
     await run({ trace: trace(), series: 'app', out: path('rows.csv') });
     expect(new Set(rowsOf('rows.csv').map(({ series }) => series))).toEqual(new Set(['app']));
-    await expect(run({ trace: trace(), series: 'db' })).rejects.toThrow('own.csv has no series db, but web, app');
+    await expect(run({ trace: trace(), series: 'db' })).rejects.toThrow(
+      'own.csv has no series db; its series are web, app',
+    );
   });
 
   test('a trace that is too short is told how many rows are needed', async () => {

@@ -121,7 +121,7 @@ describe('foreshard provision', () => {
       name: 'a trace without the series',
       folder: () => folderWith({ series: 'other' }),
       code: 'PROTOCOL_INVALID',
-      says: 'has no series other, but requests',
+      says: 'has no series other; its series are requests',
     },
     {
       name: 'a trace with other rows',

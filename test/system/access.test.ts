@@ -118,7 +118,7 @@ describe.skipIf(tested === undefined || registry === undefined)('foreshard among
     await expect(stopped.done).rejects.toMatchObject({ code: 'INPUT_TRUNCATED' });
     await stopped.leave();
     expect(await fleet.acceptLoss()).toEqual([
-      'commands/0: records 3 to 4 are gone, and group work goes on without them; check shards (none). This holds from the next start on.',
+      'commands/0: records 3 to 4 are gone, and group work continues without them; shards to check: none. This takes effect at the next start.',
     ]);
     expect(await fleet.acceptLoss()).toHaveLength(1); // Its word stands until the group has gone on.
     const after = await Taker.join(log);
@@ -126,7 +126,7 @@ describe.skipIf(tested === undefined || registry === undefined)('foreshard among
     expect(after.values).toEqual(['5', '6']);
     await until(async () => (await after.committed()) === 7);
     await after.leave();
-    expect(await fleet.acceptLoss()).toEqual(['No record is missing that was still to be read.']);
+    expect(await fleet.acceptLoss()).toEqual(['No unread record is missing.']);
     const letters: string[] = [];
     await log.follow('dead-letters', 'earliest', async ({ records }) => {
       letters.push(...records.map(({ headers }) => JSON.stringify(headers)));
