@@ -11,9 +11,8 @@
 // A row of an earlier release that says `gone` had refused everything below its version. It still does: it is read as the
 // removal of a subscription of that very version.
 
-import type { Removal, SubscriptionRow, Version } from '../state/effects.ts';
+import { compareVersions, type Removal, type SubscriptionRow, type Version } from '../state/effects.ts';
 import { packOptions } from '../state/subscription-options.ts';
-import { compareVersions } from './rows.ts';
 import type { WriteResult } from './shard-store.ts';
 
 /** `foreign`: a removal by a broker that does not hold the subscription (G1). */
@@ -31,7 +30,8 @@ export function mergeRows(known: SubscriptionRow | undefined, row: SubscriptionR
   // Nearly every write: a newer SUBSCRIBE, or the holder's own removal.
   if (known.others === undefined && row.others === undefined) {
     if (!row.gone && isNewer) return { is: 'applied', row };
-    if (row.gone && row.since === undefined && !known.gone && row.brokerId === known.brokerId)
+    const isOfKnown = row.since === undefined || isSameVersion(row.since, known.version);
+    if (row.gone && isOfKnown && !known.gone && row.brokerId === known.brokerId)
       return isNewer ? { is: 'applied', row: endedBy(row, known) } : { is: 'stale', row: known };
   }
   const merged = joined(known, row);

@@ -1,19 +1,14 @@
 // Rows: what all stores agree on about a subscription row, as pure functions.
 //
-//   R1. Versions are ordered by incarnation, then offset.
+//   R1. Versions are ordered by incarnation, then offset (state/effects.ts).
 //   R2. A cursor is the place of a row, `filter NUL clientId`; a filter holds no NUL. So a cursor made by one store is
 //       understood by every other store, and two stores of a kind can be compared piece by piece.
 //   R3. Order of rows, by UTF-8 bytes: key-value stores by (partition, filter hash, filter, client), trie stores by
 //       (partition, literal prefix, filter, client). Hash slices, pins and groups are contiguous in it.
 
-import type { Cursor, SubscriptionRow, Version } from '../state/effects.ts';
+import type { Cursor, SubscriptionRow } from '../state/effects.ts';
 import { packOptions } from '../state/subscription-options.ts';
 import type { Subscriber } from './shard-store.ts';
-
-/** R1: positive when `a` is above `b`. */
-export function compareVersions(a: Version, b: Version): number {
-  return a.incarnation - b.incarnation || a.offset - b.offset;
-}
 
 export interface RowPlace {
   readonly filter: string;

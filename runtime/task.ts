@@ -347,13 +347,14 @@ export class Task {
   }
 
   #deliver(input: Input<string, unknown>): void {
-    const { beforeCommit, beside } = this.group.local;
+    const { beforeCommit, beside, told } = this.group.local;
     for (const { stage, rows, disk } of this.#readers.get(input.topic) ?? []) {
       const emits = stage.step(rows, input, disk);
       for (let i = 0; i < emits.length; i++) {
         const emit = emits[i]!;
         if (emit.topic === beforeCommit.asked.name) this.#effects.push(emit.value as Effect);
         else if (emit.topic === beside.asked.name) this.#fit(emit.value as FitRequest);
+        else if (emit.topic === told.name) this.#tell(told, emit.value);
         else this.#outbox.add(emit);
       }
     }

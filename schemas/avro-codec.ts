@@ -33,6 +33,7 @@ export const LOCAL_SCHEMA_IDS: Readonly<Record<RecordName, number>> = {
   Progress: 22,
   PointerRecord: 20,
   Decision: 15,
+  Subscription: 26,
 };
 
 /** What a SUBSCRIBE says by MQTT 5 besides its QoS, and the session that it came in. */

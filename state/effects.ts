@@ -14,6 +14,11 @@ export interface Version {
   readonly offset: Offset;
 }
 
+/** Positive when `a` is above `b`. */
+export function compareVersions(a: Version, b: Version): number {
+  return a.incarnation - b.incarnation || a.offset - b.offset;
+}
+
 /** That a broker has ended a subscription. */
 export interface Removal {
   readonly brokerId: string;

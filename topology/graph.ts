@@ -135,7 +135,7 @@ function logTopics(topics: readonly AnyTopic[]): AnyTopic[] {
 
 const EXCHANGES = [LOCAL.beforeCommit, LOCAL.beside];
 const LOCAL_NAMES = new Set(
-  [LOCAL.time, ...EXCHANGES.flatMap(({ asked, answered }) => [asked, answered])].map(({ name }) => name),
+  [LOCAL.time, LOCAL.told, ...EXCHANGES.flatMap(({ asked, answered }) => [asked, answered])].map(({ name }) => name),
 );
 const isLocal = ({ name }: AnyTopic): boolean => LOCAL_NAMES.has(name);
 

@@ -1,5 +1,6 @@
 // Notes: what people are told of records: a number that grows, and a line in the log where somebody has to look into it.
 
+import type { Tally } from '../processors/apply/subscriptions.ts';
 import type { FitResult } from '../processors/forecast/fits.ts';
 import type { Decision, Forecast, Progress } from '../schemas/records.ts';
 import type { Outcome } from '../state/effects.ts';
@@ -43,6 +44,15 @@ export function outcomeNotes(outcome: Outcome): readonly Note[] {
   if (outcome.kind !== 'released' || outcome.refused === '') return [];
   return [refusalNote('shard-in-use', `RetireShard of ${outcome.shard}: ${outcome.refused}`)];
 }
+
+/** By name of what an event that changed nothing is counted under. */
+const TALLIED = {
+  stale: 'foreshard_stale_total',
+  foreign: 'foreshard_foreign_removals_total',
+  superseded: 'foreshard_superseded_total',
+} as const;
+
+export const tallyNotes = ({ what }: Tally): readonly Note[] => [{ metric: TALLIED[what], by: 1 }];
 
 export function fittedNotes({ series, fits, failure }: FitResult): readonly Note[] {
   if (failure === '') return [];

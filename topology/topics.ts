@@ -2,6 +2,7 @@
 // which the log adds. `refuse` is the one place where a decoded record is judged; what it refuses is dead-lettered by the
 // runner, so that no stage checks again.
 
+import type { Tally } from '../processors/apply/subscriptions.ts';
 import type { FitRequest, FitResult } from '../processors/forecast/fits.ts';
 import type { Tick } from '../processors/step.ts';
 import type { Refusal } from '../schemas/errors.ts';
@@ -15,12 +16,21 @@ import type {
   Progress,
   RateWindow,
   RecordName,
+  Subscription,
   SubscriptionEvent,
   WildcardEvents,
 } from '../schemas/records.ts';
 import type { Effect, Outcome } from '../state/effects.ts';
 import { refuseMetric, refuseSubscription, refuseWildcards } from '../state/validation.ts';
-import { decisionNotes, fittedNotes, forecastNotes, type Note, outcomeNotes, progressNotes } from './notes.ts';
+import {
+  decisionNotes,
+  fittedNotes,
+  forecastNotes,
+  type Note,
+  outcomeNotes,
+  progressNotes,
+  tallyNotes,
+} from './notes.ts';
 
 /** What a check may look at beside the value itself. */
 export interface Place {
@@ -157,12 +167,21 @@ export const decisions = topic<Decision>()('decisions', {
 /** Refused records with their original bytes, key and headers; written by the runner alone. */
 export const deadLetters = topic<Buffer>()('dead-letters', { partitions: 'one', retentionMs: 30 * DAY_MS });
 
+/** The truth that shards are filled from: compacted, and partitioned as the tasks are, not by its keys. */
+export const subscriptionTable = topic<Subscription>()('subscription-table', {
+  record: 'Subscription',
+  cleanup: 'compact',
+});
+
 // Local: inside one task, never written to the log.
 export const clock = topic<Tick>()('clock');
 export const effects = topic<Effect>()('effects');
 export const outcomes = topic<Outcome>()('outcomes', { notes: outcomeNotes });
 export const fits = topic<FitRequest>()('fits');
 export const fitted = topic<FitResult>()('fitted', { notes: fittedNotes });
+
+/** What came of events that changed nothing, to be counted. */
+export const tallies = topic<Tally>()('tallies', { notes: tallyNotes });
 
 /** What is asked for on one local topic, and answered on another. */
 export interface Exchange<Asked, Answered> {
@@ -178,12 +197,15 @@ export interface LocalTopics {
   readonly beforeCommit: Exchange<Effect, Outcome>;
   /** Runs beside the task, in no transaction (task.ts K6). */
   readonly beside: Exchange<FitRequest, FitResult>;
+  /** Is for people alone. */
+  readonly told: Topic<string, Tally>;
 }
 
 export const LOCAL: LocalTopics = {
   time: clock,
   beforeCommit: { asked: effects, answered: outcomes },
   beside: { asked: fits, answered: fitted },
+  told: tallies,
 };
 
 export const ALL_TOPICS: readonly AnyTopic[] = [
@@ -196,5 +218,6 @@ export const ALL_TOPICS: readonly AnyTopic[] = [
   commands,
   pointers,
   decisions,
+  subscriptionTable,
   deadLetters,
 ];

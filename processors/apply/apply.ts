@@ -6,15 +6,16 @@
 //   A2. Every effect may be performed again after a crash: writes by version, the rest by owner records and cursors.
 //   A3. No input throws: what cannot be done is told in `progress`, with the reason.
 
-import type { Command, Progress, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
-import { integer, type ValuesOf, valuesOf } from '../../schemas/setting.ts';
-import type { Effect, Outcome } from '../../state/effects.ts';
-import { type Emit, type Input, NOTHING, type Rows, type Step, type Tick } from '../step.ts';
+import type { Command, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
+import { flag, integer, type ValuesOf, valuesOf } from '../../schemas/setting.ts';
+import type { Outcome } from '../../state/effects.ts';
+import { placeOf } from '../../state/keys.ts';
+import { type Input, NEEDS_NOTHING, NOTHING, type OnDisk, type Rows, type Tick } from '../step.ts';
 import { aheadNoMore, type CommandSettings, carryOn, contextOf, moveOf, onCommand } from './commands.ts';
 import { isOfLeft, onLeft, onLeftTick } from './left.ts';
 import { MOVE_DEFAULTS, MOVE_SETTINGS, onOutcome, onRestart, onTick } from './move.ts';
 import { COUNTS, LIFE, PartitionState, partitionStates, type Row, storePartitionState } from './partition-state.ts';
-import { effect, type Out, routeEvent, routeEvents, tell } from './route.ts';
+import { effect, type Kept, type Out, routeEvent, routeEvents, tell } from './route.ts';
 import {
   askedAgain,
   firstShards,
@@ -24,6 +25,7 @@ import {
   type ShardSettings,
   shardsAgain,
 } from './shards.ts';
+import { type Subscription, subscriptionKey, subscriptionTable } from './subscriptions.ts';
 
 export { partitionStates, type Row };
 
@@ -31,12 +33,18 @@ export interface ApplySettings extends CommandSettings, ShardSettings {
   readonly partitions: number;
   /** Which life of the subscriptions topic this is: raised by the operator when that topic is made anew. */
   readonly incarnation: number;
+  /** Whether the table of subscriptions is kept. */
+  readonly subscriptionTable: boolean;
   /** Slices counted at one tick: each count may scan the slice. */
   readonly countsPerTick: number;
 }
 
 export const APPLY_SETTINGS = {
   ...MOVE_SETTINGS,
+  subscriptionTable: flag(
+    true,
+    'Keep every subscription in the compacted topic subscription-table too, from which a lost shard is filled again. Without it a shard’s store is the only copy of what it holds, and the order of a client’s sessions is not kept.',
+  ),
   incarnation: integer(
     0,
     { min: 0, max: 1_000_000, unit: '' },
@@ -47,6 +55,7 @@ export const APPLY_SETTINGS = {
 /** All but what the deployment decides. */
 export const APPLY_DEFAULTS: Omit<ApplySettings, 'partitions' | 'incarnation' | 'genesis'> = {
   ...MOVE_DEFAULTS,
+  subscriptionTable: true,
   provisionTriesMax: 25, // Five seconds of ticks.
   commandsKept: 4_096, // At ten commands a second, almost seven minutes.
   finishedMovesKept: 64,
@@ -78,23 +87,48 @@ type In =
   | Input<'outcomes', Outcome>
   | Input<'clock', Tick>;
 
-export function carryOut(settings: ApplySettings): Step<In, Row, Emit<'progress', Progress> | Emit<'effects', Effect>> {
-  return (rows, input) => {
+/** `kept`: the table of subscriptions, where there is one. */
+export function carryOut(settings: ApplySettings): (rows: Rows<Row>, input: In, kept?: Kept) => readonly Out[] {
+  return (rows, input, kept) => {
     const row = rows.get(LIFE);
-    if (row?.kind === 'life' && row.awake) return handle(rows, row, input, settings);
+    if (row?.kind === 'life' && row.awake) return handle(rows, row, input, settings, kept);
     const state = row?.kind === 'life' ? row : PartitionState.first(settings.partitions, input.partition);
     state.begin(rows.starts ?? 0);
-    const first = row === undefined ? born(rows, state, settings) : started(rows, state, settings);
-    return [...first, ...handle(rows, state, input, settings)];
+    const first = row === undefined ? born(rows, state, settings, kept) : started(rows, state, settings, kept);
+    return [...first, ...handle(rows, state, input, settings, kept)];
   };
 }
 
-function handle(rows: Rows<Row>, state: PartitionState, input: In, settings: ApplySettings): readonly Out[] {
+/** The table of subscriptions, and what of it an input changes. */
+export const SUBSCRIPTIONS: OnDisk<Row, In, Subscription> = {
+  table: subscriptionTable,
+  needs: (_rows, input) => {
+    switch (input.topic) {
+      case 'subscriptions': {
+        const { topicFilter, clientId } = input.value;
+        const place = placeOf(topicFilter);
+        return place.trie ? NEEDS_NOTHING : { keys: [subscriptionKey(topicFilter, clientId, place)] };
+      }
+      case 'wildcard-subscriptions':
+        return { keys: input.value.events.map((event) => subscriptionKey(event.topicFilter, event.clientId)) };
+      default:
+        return NEEDS_NOTHING;
+    }
+  },
+};
+
+function handle(
+  rows: Rows<Row>,
+  state: PartitionState,
+  input: In,
+  settings: ApplySettings,
+  kept: Kept,
+): readonly Out[] {
   switch (input.topic) {
     case 'subscriptions':
-      return routeEvent(state, input.value, input.offset, settings.incarnation);
+      return routeEvent(state, input.value, input.offset, settings.incarnation, kept);
     case 'wildcard-subscriptions':
-      return routeEvents(state, input.value, settings.incarnation);
+      return routeEvents(state, input.value, settings.incarnation, kept);
     case 'commands':
       return onCommand(rows, state, input.value, input.offset, settings);
     case 'outcomes':
@@ -105,8 +139,9 @@ function handle(rows: Rows<Row>, state: PartitionState, input: In, settings: App
 }
 
 /** The first input ever: the partition's slices are where genesis says. */
-function born(rows: Rows<Row>, state: PartitionState, settings: ApplySettings): Out[] {
+function born(rows: Rows<Row>, state: PartitionState, settings: ApplySettings, kept: Kept): Out[] {
   state.awake = true;
+  state.tableIsWhole = kept !== undefined;
   storePartitionState(rows, state);
   const out = firstShards(rows, state, settings);
   for (const [slice, { shard, epoch }] of state.homes)
@@ -115,8 +150,10 @@ function born(rows: Rows<Row>, state: PartitionState, settings: ApplySettings): 
 }
 
 /** The first input after a start: shards are opened again and moves go on. */
-function started(rows: Rows<Row>, state: PartitionState, settings: ApplySettings): Out[] {
+function started(rows: Rows<Row>, state: PartitionState, settings: ApplySettings, kept: Kept): Out[] {
   const moves = state.wake(rows);
+  const missesEvents = kept === undefined && state.tableIsWhole;
+  if (missesEvents) state.tableIsWhole = false;
   const out: Out[] = [];
   for (const move of moves) {
     const home = state.homes.get(move.slice);
@@ -124,7 +161,7 @@ function started(rows: Rows<Row>, state: PartitionState, settings: ApplySettings
     const turn = onRestart({ ...move, turn: state.nextTurn() }, contextOf(state, move.slice, settings));
     out.push(...carryOn(rows, state, move, turn, settings));
   }
-  if (moves.length > 0) storePartitionState(rows, state);
+  if (moves.length > 0 || missesEvents) storePartitionState(rows, state);
   return [...shardsAgain(rows, state, settings), ...out];
 }
 

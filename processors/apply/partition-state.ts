@@ -147,6 +147,8 @@ export class PartitionState {
   readonly finished: MoveId[] = [];
   /** The last turn that was given to a move. */
   turn = 0;
+  /** The table of subscriptions has every event of the partition: it was kept from the first one on. */
+  tableIsWhole = false;
 
   // Not encoded (L2).
   awake = false;
@@ -318,6 +320,8 @@ interface PlainState {
   readonly eventTime: EventTime;
   /** Absent in a row of an earlier release. */
   readonly turn?: number;
+  /** Absent in a row of an earlier release, which kept no table. */
+  readonly tableIsWhole?: boolean;
 }
 
 function plain(state: PartitionState): PlainState {
@@ -328,6 +332,7 @@ function plain(state: PartitionState): PlainState {
     finished: state.finished,
     eventTime: state.eventTime,
     turn: state.turn,
+    tableIsWhole: state.tableIsWhole,
   };
 }
 
@@ -337,6 +342,7 @@ function partitionStateFrom(row: PlainState): PartitionState {
   state.finished.push(...row.finished);
   state.eventTime = row.eventTime;
   state.turn = row.turn ?? 0;
+  state.tableIsWhole = row.tableIsWhole ?? false;
   return state;
 }
 

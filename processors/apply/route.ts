@@ -6,15 +6,23 @@
 
 import { assert } from '../../schemas/errors.ts';
 import type { Offset, ShardId, SliceKey } from '../../schemas/ids.ts';
-import type { Progress, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
-import type { Effect, SubscriptionRow } from '../../state/effects.ts';
-import { placeOf } from '../../state/keys.ts';
+import type { Progress, Subscription, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
+import type { Effect, SubscriptionRow, Version } from '../../state/effects.ts';
+import { type FilterPlace, placeOf } from '../../state/keys.ts';
 import { optionsOf } from '../../state/subscription-options.ts';
-import { type Emit, NOTHING } from '../step.ts';
+import { type DiskRows, type Emit, NOTHING } from '../step.ts';
 import type { Second } from './move.ts';
 import type { PartitionState, SlicePlacement } from './partition-state.ts';
+import { foldEvent, type Subscription as KeptRow, recordOf, subscriptionKey, type Tally } from './subscriptions.ts';
 
-export type Out = Emit<'progress', Progress> | Emit<'effects', Effect>;
+export type Out =
+  | Emit<'progress', Progress>
+  | Emit<'effects', Effect>
+  | Emit<'subscription-table', Subscription>
+  | Emit<'tallies', Tally>;
+
+/** The table of subscriptions; `undefined` where stores are trusted to be the only copy of what they hold. */
+export type Kept = DiskRows<KeptRow> | undefined;
 
 /** The writes of one event; none for a trie filter, which comes again through `wildcard-subscriptions`. */
 export function routeEvent(
@@ -22,32 +30,71 @@ export function routeEvent(
   event: SubscriptionEvent,
   offset: Offset,
   incarnation: number,
+  kept: Kept,
 ): readonly Out[] {
-  if (placeOf(event.topicFilter).trie) return NOTHING;
+  const place = placeOf(event.topicFilter);
+  if (place.trie) return NOTHING;
+  const out: Out[] = [];
+  const row = settled(state, event, { incarnation, offset }, place, kept, out);
+  if (row === undefined) return out;
   const slice = state.tree.concreteSliceOf(event.topicFilter, state.partition, event.clientId);
   const home = counted(state, slice);
-  const rows = [rowOf(event, offset, incarnation)];
-  const first = writing(home.shard, rows);
-  return home.second === undefined ? [first] : [first, writingToo(home.second, rows)];
+  const rows = [row];
+  out.push(writing(home.shard, rows));
+  if (home.second !== undefined) out.push(writingToo(home.second, rows));
+  return out;
 }
 
 /** The writes of a batch of trie events; neighbours that go to the same shard share one effect. */
-export function routeEvents(state: PartitionState, batch: WildcardEvents, incarnation: number): readonly Out[] {
+export function routeEvents(
+  state: PartitionState,
+  batch: WildcardEvents,
+  incarnation: number,
+  kept: Kept,
+): readonly Out[] {
   const out: Out[] = [];
   let last: SlicePlacement | undefined;
   let rows: SubscriptionRow[] = [];
   for (const event of batch.events) {
-    const slice = state.tree.groupOf(state.partition, placeOf(event.topicFilter).prefix);
-    const home = counted(state, slice);
+    const place = placeOf(event.topicFilter);
+    const version = { incarnation: event.incarnation >= 0 ? event.incarnation : incarnation, offset: event.offset };
+    const row = settled(state, event, version, place, kept, out);
+    if (row === undefined) continue;
+    const home = counted(state, state.tree.groupOf(state.partition, place.prefix));
     if (home !== last) {
       last = home;
       rows = [];
       out.push(writing(home.shard, rows));
       if (home.second !== undefined) out.push(writingToo(home.second, rows));
     }
-    rows.push(rowOf(event, event.offset, event.incarnation >= 0 ? event.incarnation : incarnation));
+    rows.push(row);
   }
   return out;
+}
+
+/** What shards are to write of an event: nothing when it changes nothing (subscriptions.ts T1). */
+function settled(
+  state: PartitionState,
+  event: SubscriptionEvent,
+  version: Version,
+  place: FilterPlace,
+  kept: Kept,
+  out: Out[],
+): SubscriptionRow | undefined {
+  if (kept === undefined) return rowOf(event, version);
+  const { topicFilter: filter, clientId } = event;
+  const key = subscriptionKey(filter, clientId, place);
+  const known = kept.get(key);
+  const folded = foldEvent(known, event, version);
+  if (folded.is !== 'changed') {
+    out.push({ topic: 'tallies', key: '', value: { what: folded.is } });
+    return undefined;
+  }
+  const { row } = folded;
+  if (row === undefined) kept.delete(key);
+  else kept.set(key, row);
+  if (row !== known) out.push(recordOf(state.partition, filter, clientId, row));
+  return folded.write;
 }
 
 function counted(state: PartitionState, slice: SliceKey | undefined): SlicePlacement {
@@ -61,18 +108,11 @@ function counted(state: PartitionState, slice: SliceKey | undefined): SlicePlace
   return home;
 }
 
-function rowOf(event: SubscriptionEvent, offset: Offset, incarnation: number): SubscriptionRow {
+function rowOf(event: SubscriptionEvent, version: Version): SubscriptionRow {
+  const { topicFilter: filter, clientId, brokerId, qos, timestamp: at } = event;
   const gone = event.action === 'UNSUBSCRIBE';
-  const row = {
-    filter: event.topicFilter,
-    clientId: event.clientId,
-    brokerId: event.brokerId,
-    qos: event.qos,
-    version: { incarnation, offset },
-    gone,
-    at: event.timestamp,
-  };
   const options = gone ? undefined : optionsOf(event);
+  const row = { filter, clientId, brokerId, qos, version, gone, at };
   return options === undefined ? row : { ...row, options };
 }
 

@@ -71,6 +71,10 @@ export const METRICS: Readonly<Record<string, Declared>> = {
     kind: 'counter',
     help: 'Unsubscribes by a broker that no longer held the subscription: the client had subscribed through another.',
   },
+  foreshard_superseded_total: {
+    kind: 'counter',
+    help: 'Events of a session that the client had left for a later one: they came late and changed nothing.',
+  },
   foreshard_duplicate_total: {
     kind: 'counter',
     help: 'Records delivered again, and skipped.',

@@ -201,6 +201,7 @@ const ROWS: Record<SettingName, Row> = {
     arrives: [5, 5, 5, 5, 5],
   },
   incarnation: { value: 3, at: (s) => s.stages.apply.incarnation },
+  subscriptionTable: { value: false, at: (s) => s.stages.apply.subscriptionTable },
   shutdownDeadlineMs: {
     value: 7_000,
     at: (s) => [s.stoppedWithin, s.grace.delay > 7_000 && s.grace.delay < 10_000],

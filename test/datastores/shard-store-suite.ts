@@ -3,12 +3,12 @@
 
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
-import { compareVersions } from '../../datastores/rows.ts';
 import type { ShardStore, Subscriber } from '../../datastores/shard-store.ts';
 import { AppError } from '../../schemas/errors.ts';
 import { epoch, eventTime, type SliceKey, shardId } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
 import type { Cursor, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
+import { compareVersions } from '../../state/effects.ts';
 import {
   filterHash,
   groupSlice,

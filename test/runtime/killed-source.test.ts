@@ -11,7 +11,16 @@ import { remoteProvisioner } from '../../provisioners/remote/remote-provisioner.
 import { epoch, eventTime, moveId, type ShardId, shardId, sliceKey } from '../../schemas/ids.ts';
 import type { Command, MoveProgress, Progress } from '../../schemas/records.ts';
 import { defineTopology, stage } from '../../topology/graph.ts';
-import { clock, commands, effects, outcomes, progress, subscriptions } from '../../topology/topics.ts';
+import {
+  clock,
+  commands,
+  effects,
+  outcomes,
+  progress,
+  subscriptions,
+  subscriptionTable,
+  tallies,
+} from '../../topology/topics.ts';
 import { drive } from '../support/drive.ts';
 import { type TempFolder, tempFolder } from '../support/temp-folder.ts';
 
@@ -33,7 +42,7 @@ const topology = defineTopology(
     stage('apply', {
       reads: [subscriptions, commands, outcomes, clock],
       keeps: partitionStates,
-      emits: [progress, effects],
+      emits: [progress, effects, tallies, subscriptionTable],
       step: carryOut({ ...APPLY_DEFAULTS, partitions: 1, incarnation: 0, genesis }),
     }),
   ],

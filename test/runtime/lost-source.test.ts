@@ -12,7 +12,17 @@ import type { Command, MoveProgress, Progress, SliceLeft, SteerAction } from '..
 import { pinSlice } from '../../state/keys.ts';
 import { memoryFolder } from '../../state/memory-store.ts';
 import { defineTopology, stage } from '../../topology/graph.ts';
-import { clock, commands, effects, outcomes, progress, subscriptions, wildcards } from '../../topology/topics.ts';
+import {
+  clock,
+  commands,
+  effects,
+  outcomes,
+  progress,
+  subscriptions,
+  subscriptionTable,
+  tallies,
+  wildcards,
+} from '../../topology/topics.ts';
 import { type Drive, drive } from '../support/drive.ts';
 import { MemoryStorage } from '../support/memory-log.ts';
 import { localShards } from '../support/shards.ts';
@@ -32,7 +42,7 @@ const topology = defineTopology(
     stage('apply', {
       reads: [subscriptions, wildcards, commands, outcomes, clock],
       keeps: partitionStates,
-      emits: [progress, effects],
+      emits: [progress, effects, tallies, subscriptionTable],
       step: carryOut({
         ...APPLY_DEFAULTS,
         partitions: 1,

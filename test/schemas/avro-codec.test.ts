@@ -466,6 +466,7 @@ test('the schema behind each local id is the one it always was', () => {
       "PointerRecord 20": "237318ac177c",
       "Progress 22": "90512b91a2f1",
       "RateWindow 4": "9129c14e7ad0",
+      "Subscription 26": "42e528dfad5d",
       "SubscriptionEvent 23": "b55bf9339916",
       "WildcardEvents 24": "f0cf42b369e8",
     }

@@ -3,7 +3,14 @@ import type { Emit, Input } from '../../processors/step.ts';
 import { eventTime, shardId } from '../../schemas/ids.ts';
 import type { RateWindow, SubscriptionEvent } from '../../schemas/records.ts';
 import { defineTopology, stage } from '../../topology/graph.ts';
-import { decisionNotes, fittedNotes, forecastNotes, outcomeNotes, progressNotes } from '../../topology/notes.ts';
+import {
+  decisionNotes,
+  fittedNotes,
+  forecastNotes,
+  outcomeNotes,
+  progressNotes,
+  tallyNotes,
+} from '../../topology/notes.ts';
 import { rates, subscriptions } from '../../topology/topics.ts';
 import { drive } from '../support/drive.ts';
 
@@ -31,6 +38,17 @@ describe('what people are told of a record', () => {
       notes: outcomeNotes({ kind: 'written', applied: 5, stale: 2, foreign: 1 } as never),
       told: { foreshard_applied_total: 5, foreshard_stale_total: 2, foreshard_foreign_removals_total: 1 },
     },
+    ...(['stale', 'foreign', 'superseded'] as const).map((what) => ({
+      name: `an event that changed nothing: ${what}`,
+      notes: tallyNotes({ what }),
+      told: {
+        [{
+          stale: 'foreshard_stale_total',
+          foreign: 'foreshard_foreign_removals_total',
+          superseded: 'foreshard_superseded_total',
+        }[what]]: 1,
+      },
+    })),
     {
       name: 'a shard that is in use and does not go, aloud',
       notes: outcomeNotes({ kind: 'released', shard, refused: 'rows' } as never),

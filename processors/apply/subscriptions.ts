@@ -1,0 +1,140 @@
+// Subscriptions: what every client is subscribed to, as the events have it. The table is the truth that shards are filled
+// from, checked against and rebuilt from; it is kept on disk, and goes to the compacted topic `subscription-table`.
+//
+//   T1. A row is the outcome of all events of its topic filter and client, in the order of their partition: one task folds
+//       them, before any shard is asked for anything. So no shard that lost its data, or lies, can change what is true.
+//   T2. An event of an earlier session than the row's changes nothing, whenever it comes. The session epoch tells, where
+//       both have one.
+//   T3. Where one of them has none, a removal by a broker that does not hold the subscription changes nothing: the client
+//       has connected elsewhere since.
+//   T4. A removal by a broker with sessions is remembered for a time, so that a late event of an earlier session does not
+//       bring the subscription back (T2). Any other leaves nothing: later events have higher versions.
+//   T5. Shards are written with what the row became, not with the event: a removal names the broker that held the
+//       subscription and its version, so that it removes it in whatever state the shard is.
+//   T6. Rows lie in the order of the shards' own rows (datastores/rows.ts R3): a slice is one stretch of keys.
+
+import type { EventTime, Offset, Partition } from '../../schemas/ids.ts';
+import type { SubscriptionEvent, Subscription as SubscriptionRecord } from '../../schemas/records.ts';
+import { compareVersions, type SubscriptionRow, type Version } from '../../state/effects.ts';
+import { type FilterPlace, filterHash, placeOf } from '../../state/keys.ts';
+import { optionsOf, type SubscriptionOptions } from '../../state/subscription-options.ts';
+import { type Emit, jsonTable, type Table } from '../step.ts';
+
+/** A row of the table; its key has the filter and the client. */
+export interface Subscription {
+  /** The broker that holds it. */
+  readonly brokerId: string;
+  readonly qos: number;
+  readonly options?: SubscriptionOptions;
+  readonly version: Version;
+  readonly at: EventTime;
+  /** The session epoch of the last event that changed it; absent where its broker has no sessions. */
+  readonly session?: number;
+  /** It has ended (T4). */
+  readonly removed?: true;
+}
+
+/** A compact form, as there may be a hundred million of them. */
+type Stored = readonly [brokerId: string, qos: number, incarnation: number, offset: Offset, at: number, more?: More];
+interface More {
+  readonly options?: SubscriptionOptions;
+  readonly session?: number;
+  readonly removed?: true;
+}
+
+const stored: Table<Stored> = jsonTable('subscriptions');
+
+export const subscriptionTable: Table<Subscription> = {
+  name: stored.name,
+  encode({ brokerId, qos, version, at, ...more }) {
+    const { incarnation, offset } = version;
+    const row = [brokerId, qos, incarnation, offset, at] as const;
+    return stored.encode(Object.keys(more).length === 0 ? row : [...row, more]);
+  },
+  decode(bytes) {
+    const [brokerId, qos, incarnation, offset, at, more] = stored.decode(bytes);
+    return { brokerId, qos, version: { incarnation, offset }, at: at as EventTime, ...more };
+  },
+};
+
+/** Where the row of a subscription lies (T6); `place` is that of the filter. */
+export function subscriptionKey(filter: string, clientId: string, place: FilterPlace = placeOf(filter)): string {
+  if (place.trie) return `w${place.prefix}\u0000${filter}\u0000${clientId}`;
+  return `c${filterHash(filter).toString(16).padStart(8, '0')}${filter}\u0000${clientId}`;
+}
+
+/** The filter and client of a key. */
+export function subscriptionAt(key: string): { readonly filter: string; readonly clientId: string } {
+  const from = key.startsWith('w') ? key.indexOf('\u0000') + 1 : 1 + 8;
+  const nul = key.indexOf('\u0000', from);
+  return { filter: key.slice(from, nul), clientId: key.slice(nul + 1) };
+}
+
+/** What an event makes of a row: the row as it is then (`undefined`: none), and what shards are to write. */
+export type Folded =
+  | { readonly is: 'changed'; readonly row: Subscription | undefined; readonly write: SubscriptionRow }
+  /** Changes nothing: it is older than what is known, by a broker that does not hold it, or of an earlier session. */
+  | { readonly is: 'stale' | 'foreign' | 'superseded' };
+
+export function foldEvent(known: Subscription | undefined, event: SubscriptionEvent, version: Version): Folded {
+  if (known !== undefined && compareVersions(version, known.version) <= 0) return { is: 'stale' };
+  const { topicFilter: filter, clientId, brokerId, qos, timestamp: at, sessionEpoch = 0 } = event;
+  const session = sessionEpoch === 0 ? {} : { session: sessionEpoch };
+  const bothHaveSessions = known?.session !== undefined && sessionEpoch !== 0;
+  if (bothHaveSessions && sessionEpoch < known.session!) return { is: 'superseded' }; // T2
+  if (event.action === 'SUBSCRIBE') {
+    const options = optionsOf(event);
+    const live = { brokerId, qos, version, at, ...(options === undefined ? {} : { options }) };
+    return { is: 'changed', row: { ...live, ...session }, write: { filter, clientId, ...live, gone: false } };
+  }
+  if (known === undefined || known.removed === true) {
+    // No shard should have it. One that does, from before the table was kept, is told nevertheless.
+    const row = sessionEpoch === 0 ? known : ({ brokerId, qos, version, at, ...session, removed: true } as const);
+    return { is: 'changed', row, write: { filter, clientId, brokerId, qos, version, gone: true, at } };
+  }
+  if (!bothHaveSessions && brokerId !== known.brokerId) return { is: 'foreign' }; // T3
+  const gone = { brokerId: known.brokerId, qos: known.qos, version, at, ...optionsIn(known) };
+  return {
+    is: 'changed',
+    row: sessionEpoch === 0 ? undefined : { ...gone, ...session, removed: true }, // T4
+    write: { filter, clientId, ...gone, gone: true, since: known.version }, // T5
+  };
+}
+
+const DEFAULTS: SubscriptionOptions = {
+  noLocal: false,
+  retainAsPublished: false,
+  retainHandling: 0,
+  subscriptionIdentifier: 0,
+};
+
+const optionsIn = ({ options }: Subscription) => (options === undefined ? {} : { options });
+
+/** An event that changed nothing, to be counted. */
+export interface Tally {
+  readonly what: Exclude<Folded['is'], 'changed'>;
+}
+
+/** What the topic is told of a row. */
+export function recordOf(
+  partition: Partition,
+  filter: string,
+  clientId: string,
+  row: Subscription | undefined,
+): Emit<'subscription-table', SubscriptionRecord> {
+  const key = `${filter}\u0000${clientId}`;
+  return {
+    topic: 'subscription-table',
+    partition,
+    key,
+    value: row === undefined ? null : recordValue(filter, clientId, row),
+  };
+}
+
+function recordValue(filter: string, clientId: string, row: Subscription): SubscriptionRecord {
+  const { brokerId, qos, options = DEFAULTS, version, at, session = 0, removed = false } = row;
+  return {
+    ...{ topicFilter: filter, clientId, brokerId, qos, ...options },
+    ...{ sessionEpoch: session, ...version, timestamp: at, removed },
+  };
+}
