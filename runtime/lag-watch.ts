@@ -1,7 +1,8 @@
-// Lag watch: how far each group is behind, whoever has its tasks, as the log itself tells: the end of each partition less
-// what was committed of it. What a task believes is not asked, since a task that hangs believes that it is at the end.
+// Lag watch: how far each group is behind, on any instance, asked of the log: the end of each partition minus the
+// committed position. The tasks are not asked, since a task that hangs believes that it is at the end.
 //
-//   W1. Lag is the log's end less the committed position. What could not be asked for UNKNOWN_MS is unknown, and not 0.
+//   W1. Lag is the log's end minus the committed position. When it could not be asked for UNKNOWN_MS it is unknown, not
+//       0.
 //   W2. A partition stands still when it has records to consume and its position has not moved for STILL_MS.
 
 import type { Offset, Partition } from '../schemas/ids.ts';
@@ -21,9 +22,9 @@ export interface Lag {
   readonly standsSince: number | undefined;
 }
 
-/** Several looks of the runner: one that fails is nothing yet. */
+/** Several polls of the runner: a single failed one means nothing yet. */
 const UNKNOWN_MS = 30_000;
-/** Many commits' time, and well below the time in which a group notices that a member is gone. */
+/** The time of many commits, and well below the time in which a group notices that a member is gone. */
 const STILL_MS = 6_000;
 
 interface Place {

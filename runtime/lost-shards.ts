@@ -1,9 +1,10 @@
-// Lost shards: those whose data this process has looked for in vain. The tasks that need such a shard wait for it and can
-// tell nobody: they commit nothing. So it is told from here: to the planner, to the log, to /readyz and as a gauge.
+// Lost shards: those whose data this process could not find. Tasks that need such a shard wait, commit nothing and so
+// cannot report it themselves. This file reports it: to the planner, to the log, to /readyz and as a gauge.
 //
-//   X1. What is the case is told once; telling the planner is tried again, with the next effect on the shard, until the log
-//       has it.
-//   X2. After a start a shard that is there is told too: the planner may have heard of a loss that was mended meanwhile.
+//   X1. A change is reported once; the report to the planner is repeated, with the next effect on the shard, until the
+//       log has it.
+//   X2. After a start, a shard that is present is reported too: the planner may know of a loss that has been repaired
+//       meanwhile.
 
 import type { ShardWatch } from '../datastores/perform.ts';
 import type { Codec } from '../schemas/codec.ts';
@@ -41,7 +42,7 @@ export class LostShards implements ShardWatch {
       this.#hear(shard, { state: 'LOST', reason, told: 'no' });
       this.#parts.logger.error(
         { shard, reason },
-        'a shard has lost its data or belongs to another fleet: the reason says what to do; its partitions wait',
+        'a shard has lost its data or belongs to another fleet; its partitions wait: the reason says what to do',
       );
     }
     this.#tell(shard);

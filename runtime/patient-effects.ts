@@ -1,5 +1,5 @@
-// Patient effects: effects are performed, however long a shard's store is away; who waits, and for which store, is told.
-// Only the end of its task ends the wait (task.ts K7).
+// Patient effects: performs effects and retries for as long as a shard's store does not answer, and reports which task
+// waits for which store. Only the end of its task ends the wait (task.ts K7).
 
 import { AppError } from '../schemas/errors.ts';
 import type { Partition } from '../schemas/ids.ts';
@@ -65,7 +65,7 @@ export class PatientEffects {
           meter.add('foreshard_effect_retries_total', 1);
           logger.warn(
             { task: task.name, pauseMs, reason: error.message, ...error.facts },
-            `${storeTrouble(error)}; this partition waits for it and loses nothing`,
+            `${storeTrouble(error)}; this partition waits for it, and nothing is lost`,
           );
           await this.#unlessAbandoned(clock.sleep(pauseMs));
           pauseMs = Math.min(pauseMs * 2, retryMs * 64);
@@ -77,7 +77,7 @@ export class PatientEffects {
     }
   }
 
-  /** Stops waiting, for good. */
+  /** Stops waiting permanently. */
   abandon(): void {
     this.#abandoned = true;
     this.#stopWaiting();

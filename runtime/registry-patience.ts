@@ -1,4 +1,4 @@
-// Registry patience: a schema registry that does not answer stops nobody; who needs it waits.
+// Registry patience: retries while the schema registry does not answer; only what needs it waits.
 //
 //   W1. While the registry cannot be asked, the reader of a batch waits and asks again, and loses nothing; it goes on by
 //       itself. Only its own end ends the wait.
@@ -8,13 +8,13 @@ import { AppError } from '../schemas/errors.ts';
 import type { RecordName } from '../schemas/records.ts';
 import type { Clock } from './ports.ts';
 
-/** Beside the pauses that the codec makes itself. */
+/** In addition to the pauses that the codec makes itself. */
 const RETRY_MS = 1_000;
 
 export interface Waiting {
   readonly codec: Codec;
   readonly clock: Pick<Clock, 'sleep'>;
-  /** Nobody needs the answer any more. */
+  /** The answer is no longer needed. */
   readonly isOver: () => boolean;
   /** Called before each pause. */
   readonly told?: (reason: string) => void;

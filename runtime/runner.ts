@@ -2,15 +2,16 @@
 // tasks the time, and answers questions about rows. Every side effect of the system passes through here or a port.
 //
 //   U1. A task is given batches only after its state is restored; a lost task commits nothing.
-//   U2. Ticks carry the event time that the tasks of this process have proved (state/watermark.ts, by patience); while
-//       nothing comes in, event time follows the host's clock, so that quiet series close their windows.
-//   U3. No task waits for another: each has one tick in flight, and one that a store holds up is named in `readiness`. One
-//       that has to leave is given ORDERLY_MS to commit; then what it took is left to its next owner.
+//   U2. Ticks carry the event time that the tasks of this process have proved (state/watermark.ts); while no input
+//       comes, event time follows the host's clock, so that quiet series close their windows.
+//   U3. No task waits for another: each has at most one tick under way, and a task that waits for a store is named in
+//       `readiness`. A task that has to leave gets ORDERLY_MS to commit; then its next owner repeats what it had taken.
 //   U4. How far a group is behind is asked of the log, for every partition: `readiness` names those that stand still, also
 //       those of other instances, and is not ready while one stands still here or with nobody.
-//   U5. `liveness` fails only for what a restart may mend: ticks that no longer come, and a task that has had work for
-//       HUNG_MS without progress, unless it waits for a log that is away.
-//   U6. A bug (any error that is not an AppError) or a fatal log error ends the run; nobody goes on with half a state.
+//   U5. `liveness` fails only for what a restart may fix: ticks that no longer come, and a task that has had work for
+//       HUNG_MS without progress, unless it waits for a log that does not answer.
+//   U6. A bug (any error that is not an AppError) or a fatal log error ends the run; nothing continues with an
+//       inconsistent state.
 
 import { TABLE_UNREAD, type Tick } from '../processors/step.ts';
 import { AppError } from '../schemas/errors.ts';
@@ -63,8 +64,8 @@ export interface Running {
   /** Tells every task the time now. The runner does so itself every `tickMs`; runs in simulated time do it by hand. */
   tick(): Promise<void>;
   /**
-   * Whether every loop makes progress. What waiting mends, a store or a log that is away, is no reason: a restart would
-   * only begin to wait anew.
+   * Whether every loop makes progress. A store or a log that does not answer is no reason: a restart would only start
+   * waiting again.
    */
   liveness(): { readonly live: boolean; readonly reasons: readonly string[] };
   /** How far event time is proved by the tasks of this process; 0 before the first event. */
@@ -131,7 +132,7 @@ export function shapesOf(
 
 /** Many commits' time, and well below the 30 s for which a Kafka group waits for its members. */
 const ORDERLY_MS = 10_000;
-/** Longer than a store's restart or a short fault of the network, which are nobody's business. */
+/** Longer than a store's restart or a short network fault, which no operator needs to know of. */
 const STUCK_MS = 10_000;
 /** Ticks come five times a second; no collection of garbage and no batch lasts as long as this. */
 const TICK_SILENT_MS = 30_000;
@@ -222,7 +223,7 @@ class Runner implements Running {
       this.#watch.take(group, await membership.standings(), this.#ports.clock.now());
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      this.#ports.logger.debug({ group, reason }, 'the log does not say how far the group is behind');
+      this.#ports.logger.debug({ group, reason }, 'the log could not be asked how far the group is behind');
     } finally {
       this.#looking.delete(group);
     }

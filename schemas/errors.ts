@@ -12,7 +12,8 @@ export const ERROR_CODES = {
   record: {
     VALUE_MISSING: { happened: 'A record has no value.', action: 'Fix the producer.' },
     VALUE_TOO_LARGE: {
-      happened: 'A value has more than 1 MiB after decompression, or Kafka refuses a record of ours as too large.',
+      happened:
+        'A value is larger than 1 MiB after decompression, or Kafka refuses a record of Foreshard as too large.',
       action: 'Fix the producer; or raise `max.message.bytes` of the topic that the message names.',
     },
     KEY_MISSING: { happened: 'A record has no key.', action: 'Fix the producer.' },
@@ -25,7 +26,7 @@ export const ERROR_CODES = {
       action: 'Set the producer’s partitioner to murmur2 (librdkafka: `partitioner=murmur2_random`).',
     },
     UNDECODABLE: {
-      happened: 'The bytes are not the record that the topic holds.',
+      happened: 'The bytes cannot be decoded as a record of the topic.',
       action: 'Look at the dead letter; fix the producer.',
     },
     SCHEMA_UNKNOWN: {
@@ -33,7 +34,7 @@ export const ERROR_CODES = {
       action: 'Register the schema, then replay the dead letter.',
     },
     SCHEMA_MISMATCH: {
-      happened: 'The schema that the record was written with is not compatible with ours.',
+      happened: 'The schema that the record was written with is not compatible with Foreshard’s.',
       action: 'Upgrade Foreshard before the producer, or fix the schema.',
     },
     FILTER_INVALID: { happened: 'A topic filter is not valid in MQTT 5.', action: 'Fix the client.' },
@@ -63,18 +64,24 @@ export const ERROR_CODES = {
   /** An HTTP request that cannot be answered. */
   request: {
     REQUEST_INVALID: {
-      happened: 'A request, or a command, cannot be understood, or cannot be carried out now; `field` says where.',
+      happened: 'A request or a command is not valid, or cannot be carried out now; `field` names the place.',
       action: 'Fix the request as the message says.',
     },
     UNAUTHORIZED: {
-      happened: 'There is no token, or one that is not known.',
+      happened: 'The request has no token, or one that is not configured.',
       action: 'Send a token that is configured.',
     },
-    FORBIDDEN: { happened: 'The token may read, and this changes something.', action: 'Send the admin token.' },
-    NOT_FOUND: { happened: 'There is no such route or thing.', action: 'Look at `GET /`, or list what there is.' },
+    FORBIDDEN: {
+      happened: 'The token allows reading only, and the request changes something.',
+      action: 'Send the admin token.',
+    },
+    NOT_FOUND: {
+      happened: 'The route, or what was asked for, does not exist.',
+      action: 'See `GET /` for the routes, or list what exists.',
+    },
     NOT_READY: {
       happened: 'Tasks are being given to instances, or their state is being restored.',
-      action: 'Ask again in a moment; `/readyz` tells how far it is.',
+      action: 'Try again in a moment; `/readyz` shows the progress.',
     },
     OWNER_UNREACHABLE: {
       happened: 'The instance that owns the key did not answer, or advertises no address.',
@@ -82,7 +89,7 @@ export const ERROR_CODES = {
     },
     TOO_MANY_REQUESTS: {
       happened: 'Too many wrong tokens came from one address.',
-      action: 'Wait as `Retry-After` says.',
+      action: 'Wait for the time that `Retry-After` gives.',
     },
   },
 
@@ -93,12 +100,12 @@ export const ERROR_CODES = {
     TRACE_INVALID: { happened: 'A line of a trace is wrong, or a series is not in it.', action: 'Fix the trace.' },
     PROTOCOL_INVALID: { happened: 'A field of a protocol or score file is wrong.', action: 'Fix the file.' },
     OUTPUT_UNWRITABLE: {
-      happened: 'A file or picture cannot be written. This is told before the work begins.',
+      happened: 'An output file cannot be written. This is checked before the work begins.',
       action: 'Check that the folder exists and may be written to.',
     },
     WEIGHTS_INVALID: {
       happened: 'The weights of the LSTM cannot be read, or are not all finite numbers.',
-      action: 'Write them anew with `foreshard train --out FILE`, or use the built-in ones.',
+      action: 'Write them again with `foreshard train --out FILE`, or use the built-in ones.',
     },
   },
 
@@ -110,12 +117,12 @@ export const ERROR_CODES = {
       action: 'Create or change the topic as the message says.',
     },
     TASK_FENCED: {
-      happened: 'Another instance has this task now; the commit left nothing behind.',
-      action: 'Nothing: the task goes on there from its last commit.',
+      happened: 'Another instance has this task now; the commit had no effect.',
+      action: 'Nothing: that instance continues from the last commit.',
     },
     COMMIT_UNKNOWN: {
-      happened: 'Whether a commit was made is not known.',
-      action: 'Nothing: the task starts again from its last commit, and finds out.',
+      happened: 'It is not known whether a commit took effect.',
+      action: 'Nothing: the task restarts from its last commit, and finds out.',
     },
     LOG_UNAVAILABLE: {
       happened: 'Kafka does not answer (everything waits for it), or the embedded log cannot be read or written.',
@@ -123,12 +130,12 @@ export const ERROR_CODES = {
     },
     INPUT_TRUNCATED: {
       happened:
-        'Records that were not read yet, or a changelog, are gone from Kafka; or a log is another one than was read.',
-      action: 'See the runbook: with lost subscriptions somebody has to agree before it goes on.',
+        'Records were deleted from Kafka before they were read, a changelog is gone, or a log is not the one that was read before.',
+      action: 'See the runbook: when subscriptions are lost, a person has to consent before the process continues.',
     },
     RECORDS_CORRUPT: {
       happened: 'The checksum of a batch in Kafka does not match. Its partition waits, and nothing is skipped.',
-      action: 'Look at the disk of the partition’s leader; let another replica lead, and it goes on.',
+      action: 'Check the disk of the partition’s leader; make another replica the leader, and reading continues.',
     },
     STORE_CLOSED: { happened: 'A store was used after it was closed: a bug.', action: 'Report it.' },
     STORE_CORRUPT: {
@@ -140,8 +147,8 @@ export const ERROR_CODES = {
       action: 'Local state: nothing, it is rebuilt. A shard or an embedded log: start the version that wrote it.',
     },
     STORE_UNAVAILABLE: {
-      happened: 'The store of a shard does not answer, or its disk refuses.',
-      action: 'Bring the shard server or the disk back; what waits for it goes on by itself.',
+      happened: 'The store of a shard does not answer, or its disk refuses reads or writes.',
+      action: 'Bring the shard server or the disk back; waiting tasks then continue by themselves.',
     },
     SHARD_UNKNOWN: {
       happened: 'No store and no shard server has this shard.',
@@ -149,24 +156,24 @@ export const ERROR_CODES = {
     },
     SHARD_LOST: {
       happened:
-        'A shard that was in use is gone, empty, or another one in its place. Nothing is read from it or written to it.',
+        'The data of a shard that was in use is gone or empty, or another store is in its place. Nothing is read from it or written to it.',
       action: 'Put its folder back from a copy.',
     },
     FLEET_MISMATCH: {
       happened: 'A shard was made for a fleet with another number of partitions, or with topics of another name.',
-      action: 'Give the fleet a shard server of its own, or set `FORESHARD_PARTITIONS` right.',
+      action: 'Give the fleet its own shard server, or correct `FORESHARD_PARTITIONS` or `FORESHARD_TOPIC_PREFIX`.',
     },
     REGISTRY_UNAVAILABLE: {
       happened: 'The schema registry does not answer; a running process waits for it.',
       action: 'Bring it back.',
     },
     POINTER_STALE: {
-      happened: 'A reader was redirected more often than a fresh pointer table allows.',
-      action: 'Let the reader catch up; look at the `pointer-table` topic.',
+      happened: 'A reader was redirected again after waiting twice for a newer pointer table.',
+      action: 'Let the reader catch up; check that it can read the `pointer-table` topic.',
     },
     STOPPED: {
-      happened: 'Something was asked of a part that had been stopped.',
-      action: 'Report it, unless it was while stopping.',
+      happened: 'A component was used after it had been stopped.',
+      action: 'Report it, unless it happened during a shutdown.',
     },
   },
 } as const satisfies Record<string, Record<string, ErrorHelp>>;

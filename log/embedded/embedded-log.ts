@@ -79,7 +79,7 @@ export async function embeddedLog(options: EmbeddedLogOptions): Promise<Embedded
   try {
     mkdirSync(whole.dir, { recursive: true });
   } catch (error) {
-    throw new AppError('LOG_UNAVAILABLE', `the folder ${whole.dir} cannot be made`, { dir: whole.dir }, error);
+    throw new AppError('LOG_UNAVAILABLE', `the folder ${whole.dir} cannot be created`, { dir: whole.dir }, error);
   }
   return new EmbeddedLog(await EmbeddedStorage.open(whole), whole);
 }

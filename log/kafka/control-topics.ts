@@ -1,5 +1,6 @@
-// Control topics: who may write to what Foreshard acts by. Asked once at the start and told to the operator; no question of it
-// ends a start. What Foreshard itself may not do there, it waits for: half a fleet's rights do worse than none.
+// Control topics: who may write to the topics that Foreshard acts on. Checked once at the start and reported to the
+// operator; the check never ends a start. While Foreshard itself lacks a right there, it waits: running with half of
+// the rights would do more harm than not running.
 
 import kafkajs, { type Admin, type Kafka } from 'kafkajs';
 import type { Logger } from '../../runtime/telemetry.ts';
@@ -39,7 +40,7 @@ export async function tellWriters(kafka: Kafka, topics: readonly string[], logge
     await admin.connect();
     await tellWritersBy(admin, topics, logger);
   } catch (error) {
-    logger.info({ topics, reason: reasonOf(error) }, 'who may write to the control topics could not be asked');
+    logger.info({ topics, reason: reasonOf(error) }, 'Kafka could not be asked who may write to the control topics');
   } finally {
     await admin.disconnect().catch(() => {});
   }

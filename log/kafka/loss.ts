@@ -1,7 +1,7 @@
-// Loss: a person's word that a group may go on without records that are gone. It lies with the offsets that the group has
-// committed in Kafka, since these are told to everybody and are written by nobody while the group stands still.
+// Loss: a person's consent that a group continues without records that are gone. It is stored with the group's
+// committed offsets in Kafka, which every instance can read and nobody writes while the group is stopped.
 //
-//   O1. The word is for one loss: it names the position that was lost, and holds for no other.
+//   O1. The consent is for one loss: it names the lost position, and is valid for no other.
 //   O2. It is used once: the next commit of the task writes its own offsets over it.
 //   O3. It keeps the epoch that lay there, by which the next start finds the loss again.
 

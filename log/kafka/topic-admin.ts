@@ -161,7 +161,7 @@ async function checkTopics(
     if (found !== undefined && found !== partitions)
       throw new AppError(
         'TOPIC_MISCONFIGURED',
-        `topic ${topic} has ${found} partitions and ${partitions} are wanted: set the configured number to ${found}, or create the topic anew (its keys move to other partitions)`,
+        `topic ${topic} has ${found} partitions, but ${partitions} are configured: set the number to ${found}, or recreate the topic (its keys move to other partitions)`,
         { topic, found, expected: partitions },
       );
     const entries = resources.find((each) => each.resourceName === topic)?.configEntries;

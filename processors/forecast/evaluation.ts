@@ -182,7 +182,10 @@ export class Evaluation {
     this.#weighed = 0;
   }
 
-  /** A model has given garbage: the fallback, or what is typical, takes the place of what it said from column `first` on. */
+  /**
+   * A model has returned NaN or infinity: the fallback's forecast, or the typical log, replaces its answers from column
+   * `first` on.
+   */
   #beginAnew(m: number, first: number): void {
     const { history, parameters } = this.memory;
     const { garbage, models } = this.state;

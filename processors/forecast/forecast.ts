@@ -12,7 +12,7 @@
 //       with, its source may be behind the others, and has more to tell.
 //   F5. Bounded: at most `seriesMax` series, `seriesPerTick` forecasts for a tick; a series silent for `forgetSteps` is
 //       forgotten, and its forecasts are removed.
-//   F6. A model's garbage is replaced, counted, and told in `distrust`.
+//   F6. A NaN or infinity from a model is replaced, counted, and reported in `distrust`.
 //   F7. A step closes by the time of the tick before: windows of one process that prove a time together may be committed
 //       one after the other, and when time leaps (a replay, a log caught up with) the grace does not cover that.
 //   F8. Costly fits are asked for, the busiest series first and within a budget (fit-queue.ts), and taken when they come

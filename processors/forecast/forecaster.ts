@@ -194,7 +194,7 @@ export class Forecaster {
     return this.#combination.meanError(this.#viewsOf(memory).combination, d);
   }
 
-  /** Forecasts of models that were no numbers so far, and how many steps ago the last one was. */
+  /** How many forecasts of models were NaN or infinite so far, and how many steps ago the last one was. */
   garbage(memory: SeriesMemory): { readonly count: number; readonly age: number } {
     const { garbage } = this.#viewsOf(memory);
     const age = garbage[GARBAGE_AGE]!;

@@ -28,7 +28,7 @@ export interface StateViews {
   readonly fittedAt: State;
 }
 
-/** Forecasts of models that were no numbers so far. */
+/** Forecasts of models that were NaN or infinite so far. */
 export const GARBAGE_COUNT = 0;
 /** Steps since the last of them, plus one; 0: never. */
 export const GARBAGE_AGE = 1;

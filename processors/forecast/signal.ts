@@ -22,7 +22,7 @@ export interface TrustSettings {
   readonly shareMax: number;
   /** Least share of steps that were at or below their 0.95 quantile, a quarter of an hour ahead. */
   readonly coverageMin: number;
-  /** For so many steps after a model gave garbage, nothing is trusted. */
+  /** For this many steps after a model returned NaN or infinity, no forecast is trusted. */
   readonly garbageSteps: number;
 }
 
@@ -104,7 +104,7 @@ export class Signal {
     return Number.isNaN(coverage) ? -1 : coverage;
   }
 
-  /** Why not to trust the forecast; '' when it is to be trusted. */
+  /** Why the forecast is not trusted; '' when it is. */
   distrust(trust: TrustSettings): Forecast['distrust'] {
     const { history } = this.memory;
     if (history.seen < trust.stepsMin) return `only ${history.seen} of ${trust.stepsMin} steps seen`;
@@ -116,10 +116,10 @@ export class Signal {
       return `its recent error is ${rounded(error)} times that of the seasonal naive forecast`;
     const ahead = this.#brain.meanError(this.memory, QUARTER);
     if (this.mean > 0 && ahead / this.mean > trust.shareMax)
-      return `fifteen minutes ahead its error is ${rounded(ahead / this.mean)} of the mean rate`;
+      return `its error fifteen minutes ahead is ${rounded(ahead / this.mean)} times the mean rate`;
     const coverage = this.coverage();
     if (coverage >= 0 && coverage < trust.coverageMin)
-      return `only ${rounded(coverage)} of recent rates were below their 0.95 quantile of fifteen minutes before`;
+      return `only a share of ${rounded(coverage)} of recent rates stayed below the 0.95 quantile forecast fifteen minutes before`;
     return '';
   }
 

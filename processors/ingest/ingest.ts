@@ -1,8 +1,8 @@
 // Ingest: sends the subscription events that belong in tries on to the partition of their first literal level, so that
 // each trie slice has one writer. Concrete events stay where they are: rates and apply read them from the same batch.
 //
-//   N1. Every trie event goes on exactly once, with its offset and the life of the topic that the offset is of: together
-//       they order the events of its filter for ever, also those that are applied after the topic was made anew.
+//   N1. Every trie event is forwarded exactly once, with its offset and the incarnation of the topic that the offset
+//       belongs to: together they order the events of its filter, also across a recreation of the topic.
 //   N2. Events under one key keep their order.
 
 import type { SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';

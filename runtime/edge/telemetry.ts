@@ -77,7 +77,7 @@ export const METRICS: Readonly<Record<string, Declared>> = {
   },
   foreshard_duplicate_total: {
     kind: 'counter',
-    help: 'Records delivered again, and skipped.',
+    help: 'Records that were delivered again and skipped.',
     labels: ['group', 'topic'],
   },
   foreshard_refused_total: { kind: 'counter', help: 'Records refused, by reason.', labels: ['topic', 'code'] },
@@ -125,12 +125,12 @@ export const METRICS: Readonly<Record<string, Declared>> = {
   },
   foreshard_damaged_batches_total: {
     kind: 'counter',
-    help: 'Batches in Kafka whose checksum did not match, however often they were fetched.',
+    help: 'Batches in Kafka whose checksum did not match, even when fetched again.',
     labels: ['topic'],
   },
   foreshard_input_truncated_total: {
     kind: 'counter',
-    help: 'Times that reading could not go on where it was, since records were gone, before they were read or after.',
+    help: 'Times that reading could not continue at its position because records were gone, before or after they were read.',
     labels: ['topic'],
   },
   foreshard_effect_retries_total: {
@@ -145,7 +145,7 @@ export const METRICS: Readonly<Record<string, Declared>> = {
   },
   foreshard_slices_left: {
     kind: 'gauge',
-    help: 'Slices of which a shard that was given up is still to be told where they are, and to be emptied.',
+    help: 'Slices that moved away from a shard while it did not answer, and whose rows there are still to be erased.',
     labels: ['shard'],
   },
   foreshard_slices_left_total: {
@@ -160,12 +160,12 @@ export const METRICS: Readonly<Record<string, Declared>> = {
   foreshard_moves: { kind: 'gauge', help: 'Moves, by state.', labels: ['state'] },
   foreshard_operation_cost: {
     kind: 'gauge',
-    help: 'What the planner assumes a visit, match, subscribe or unsubscribe costs, or an entry each second, in operations of the catalogue.',
+    help: 'Assumed cost of a visit, match, subscribe, unsubscribe, or an entry each second, in operations of the catalogue.',
     labels: ['store_kind', 'operation'],
   },
   foreshard_memory_footprint: {
     kind: 'gauge',
-    help: 'Memory that the planner assumes a store without a disk needs: base, as a share of an instance; bytes for an entry; bytes for a byte of rows.',
+    help: 'Assumed memory of a store without a disk: base, as a share of an instance; bytes for an entry; bytes for a byte of rows.',
     labels: ['store_kind', 'part'],
   },
   foreshard_decisions_total: { kind: 'counter', help: 'Decisions of the planner.', labels: ['kind'] },
@@ -173,17 +173,17 @@ export const METRICS: Readonly<Record<string, Declared>> = {
   foreshard_series: { kind: 'gauge', help: 'Series with a history.' },
   foreshard_series_distrusted: {
     kind: 'gauge',
-    help: 'Series whose forecast is not trusted, by signal: they are planned by what is measured.',
+    help: 'Series whose forecast is not trusted, by signal: they are planned from measurements.',
     labels: ['signal'],
   },
   foreshard_forecast_error_ratio: {
     kind: 'gauge',
-    help: 'Recent error one minute ahead over that of the seasonal naive forecast, the median of all series, by signal.',
+    help: 'Recent error one minute ahead, divided by that of the seasonal naive forecast; median of all series, by signal.',
     labels: ['signal'],
   },
   foreshard_forecast_coverage: {
     kind: 'gauge',
-    help: 'Share of minutes at or below their 0.95 quantile of fifteen minutes before, the mean of all series, by signal.',
+    help: 'Share of minutes at or below the 0.95 quantile forecast fifteen minutes before; mean of all series, by signal.',
     labels: ['signal'],
   },
   foreshard_fits_pending: { kind: 'gauge', help: 'Model fits that wait or run.' },
@@ -199,7 +199,7 @@ export const METRICS: Readonly<Record<string, Declared>> = {
   foreshard_http_bad_tokens_total: { kind: 'counter', help: 'HTTP requests with a wrong token.' },
 };
 
-/** Above partitions times topics of a large fleet. */
+/** More than partitions times topics of a large fleet. */
 const SERIES_MAX = 20_000;
 
 export interface Telemetry {
@@ -220,7 +220,7 @@ export function createTelemetry(logger: Logger, processMetrics = true): Telemetr
     const metric = metrics.get(name);
     if (metric === undefined && unknown.size < 100 && !unknown.has(name)) {
       unknown.add(name);
-      logger.warn({ name }, 'a metric is reported that is not declared; it is not kept');
+      logger.warn({ name }, 'an undeclared metric was reported and is not kept');
     }
     return metric;
   };

@@ -1,4 +1,4 @@
-// Worker pool: fits models in threads of their own, so that a slow fit never holds up a record.
+// Worker pool: fits models in worker threads, so that a slow fit never delays a record.
 //
 //   W1. Every request is answered: one whose thread dies, or does not answer for `answerMs`, with a failure.
 //   W2. A thread works at one request at a time; the others wait in the order they came. A dead thread is replaced when

@@ -245,12 +245,15 @@ describe('a task whose store does not answer', () => {
 
 describe('what the log says of a store that holds a task up', () => {
   test.each([
-    { answer: 'unavailable', says: 'a shard’s store does not answer; this partition waits for it and loses nothing' },
+    {
+      answer: 'unavailable',
+      says: 'a shard’s store does not answer; this partition waits for it, and nothing is lost',
+    },
     {
       answer: 'another fleet’s',
-      says: 'a shard’s store belongs to another fleet; this partition waits for it and loses nothing',
+      says: 'a shard’s store belongs to another fleet; this partition waits for it, and nothing is lost',
     },
-    { answer: 'lost', says: 'a shard’s store has lost its data; this partition waits for it and loses nothing' },
+    { answer: 'lost', says: 'a shard’s store has lost its data; this partition waits for it, and nothing is lost' },
   ] as const)('$answer: $says', async ({ answer, says }) => {
     const { answers, warnings, send, pass } = await world();
     answers['shard-0'] = answer;

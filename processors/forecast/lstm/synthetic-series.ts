@@ -1,5 +1,6 @@
-// Made series: rates that look like those of topics, for training without anybody's traces. Each is a curve in logarithms
-// (a day and a week, moods that last minutes to days, bursts, crowds, shifts, growth) that is counted or measured.
+// Synthetic series: rates that look like those of topics, for training without real traces. Each is a curve in
+// logarithms (a day and a week, moods that last minutes to days, bursts, crowds, shifts, growth) that is counted or
+// measured.
 //
 //   S1. The same random numbers make the same series. Nothing is taken from a recorded trace.
 

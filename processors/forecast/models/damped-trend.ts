@@ -1,5 +1,5 @@
 // Damped trend: a level and a slope that fades, in rates and not in their logarithms (ETS(A,Ad,N); Gardner and McKenzie,
-// 1985). It sees a ramp coming from its first minutes; the damping keeps it from promising that a ramp goes on for ever.
+// 1985). It sees a ramp coming from its first minutes; the damping keeps it from extending a ramp without end.
 
 import { type Model, unfitted } from '../model.ts';
 import { type OfSteps, travelOf } from './damped.ts';

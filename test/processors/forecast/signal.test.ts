@@ -159,7 +159,7 @@ describe('signal: trust', () => {
       name: 'bursts that nobody foresees',
       shape: (step: number) => (noise(step) > 1.3 ? 1_000 : 1),
       steps: 500,
-      reason: 'of the mean rate',
+      reason: 'times the mean rate',
     },
     {
       name: 'a model that says NaN',
