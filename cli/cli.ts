@@ -4,10 +4,10 @@
 //
 //   0  done    1  failed: one line `CODE: message` on standard error    2  the command line or the configuration is wrong
 
-import { readFileSync, realpathSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { packageFile } from '../config/package-file.ts';
 import { DEFAULT_CONTENDER } from '../evaluation/backtest/contenders.ts';
 import { ORIGIN_SETS } from '../evaluation/backtest/protocol.ts';
 import { AppError, type ErrorCode } from '../schemas/errors.ts';
@@ -361,14 +361,13 @@ function portNumber(text: string): number {
   return port;
 }
 
-/** Of the package that this file is in: two folders up from the sources, three from the build. */
+/** Of the package that this file is in. */
 function version(): string {
-  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
-    try {
-      return (JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version: string }).version;
-    } catch {
-      if (folder === dirname(folder)) return '0.0.0';
-    }
+  try {
+    const file = packageFile('package.json', import.meta.url, existsSync);
+    return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+  } catch {
+    return '0.0.0';
   }
 }
 

@@ -1,14 +1,14 @@
 // Reads the catalogue of datastore types: the user's file, or the example that comes with the package.
 
 import { existsSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Catalog, catalogOf } from '../../processors/plan/cluster/catalog.ts';
 import { AppError } from '../../schemas/errors.ts';
+import { packageFile } from '../package-file.ts';
 
 /** `path` empty: the example. Throws CATALOG_INVALID naming the file, and the line or the field. */
 export function readCatalog(path: string): Catalog {
-  const file = path === '' ? exampleFile() : path;
+  const file = path === '' ? fileURLToPath(packageFile('catalog/example.json', import.meta.url, existsSync)) : path;
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
@@ -32,11 +32,4 @@ export function readCatalog(path: string): Catalog {
     if (!(error instanceof AppError)) throw error;
     throw new AppError(error.code, `${file}: ${error.message}`, { ...error.facts, file }, error);
   }
-}
-
-/** Beside package.json, which is two folders up from the sources and three from the build. */
-function exampleFile(): string {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'package.json')) && folder !== dirname(folder)) folder = dirname(folder);
-  return join(folder, 'catalog', 'example.json');
 }
