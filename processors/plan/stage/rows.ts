@@ -1,5 +1,5 @@
 // Rows of the planner: one cell, and for each series, shard, slice, move, pending change and broker a row of its own, so
-// that a commit writes only what changed. Rows are mutable inside the stage and set again after each change.
+// that a commit writes only what changed. The stage meets them through the repositories of cell-state.ts.
 
 import {
   type Epoch,
