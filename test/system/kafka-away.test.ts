@@ -4,26 +4,16 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, expect, onTestFinished, test } from 'vitest';
-import { Fleet } from '../../evaluation/fleet.ts';
-import { eventTime } from '../../schemas/ids.ts';
-import type { RateWindow, SubscriptionEvent } from '../../schemas/records.ts';
-import { rates } from '../../topology/topics.ts';
-import { allDue, CLOSES_AFTER_MS, Counted, closersAt } from '../support/counted.ts';
+import { allDue } from '../support/counted.ts';
+import { AMPLE_TYPES, CountedFleet } from '../support/counted-fleet.ts';
 import { Deployment, type Instance, until } from '../support/deployment.ts';
-import { EventLedger } from '../support/event-ledger.ts';
-import { fullCheck } from '../support/full-check.ts';
-import { PlanWatch } from '../support/plan-watch.ts';
 import { startKafkaCluster } from '../support/real-kafka.ts';
 import { startRegistry } from '../support/real-registry.ts';
 
 const SEED = 29;
 const PARTITIONS = 4;
-const BATCH = 500;
 /** Events before, between and after the troubles. */
 const EVENTS = 10_000;
-/** Trace time between two events. */
-const EVENT_MS = 2;
-const START = Date.UTC(2024, 0, 1);
 /** Longer than sessions (6 s), requests (20 s) and open transactions (30 s) last, all together. */
 const AWAY_MS = 70_000;
 const PATIENCE_MS = 180_000;
@@ -43,7 +33,7 @@ test.skipIf(cluster === undefined || registry === undefined)(
       {
         app: 'away',
         settings: { partitions: PARTITIONS, concreteType: 'kv', trieType: 'trie', replicationFactor: 3 },
-        catalog: { types: CATALOG_TYPES },
+        catalog: { types: AMPLE_TYPES },
       },
     );
     onTestFinished(() => deployment.stop());
@@ -55,30 +45,16 @@ test.skipIf(cluster === undefined || registry === undefined)(
     await kafka.restartAll();
     await Promise.all(instances.map((instance) => instance.ready()));
 
-    const ledger = await EventLedger.open(deployment);
-    onTestFinished(() => ledger.stop());
-    const watch = await PlanWatch.open(deployment);
-    onTestFinished(() => watch.stop());
-    await until('the first shards are there', () => watch.table.epoch > 0);
-    const endsAt = START + 3 * EVENTS * EVENT_MS;
-    const counted = new Counted(endsAt + 2 * CLOSES_AFTER_MS);
-    await deployment.observe<RateWindow>(rates, (window) => counted.take(window!));
-    const fleet = new Fleet({
-      seed: SEED,
-      filters: 2_000,
-      wildcardShare: 0.1,
-      clients: 5_000,
-      brokers: 4,
-      skew: 0.8,
-      unsubscribeShare: 0.4,
+    const fleet = await CountedFleet.open(deployment, {
+      ...{ seed: SEED, filters: 2_000, clients: 5_000, events: 3 * EVENTS },
     });
-    let sent = 0;
-    const next = (): SubscriptionEvent => fleet.next(eventTime(START + sent++ * EVENT_MS));
+    onTestFinished(() => fleet.stop());
+    const { ledger, counted } = fleet;
     const send = async (meanwhile?: () => Promise<void>): Promise<void> => {
-      const half = sent + EVENTS / 2;
-      for (const goal = sent + EVENTS; sent < goal; ) {
-        if (sent === half) void meanwhile?.();
-        await ledger.send(Array.from({ length: BATCH }, next));
+      const half = fleet.sent + EVENTS / 2;
+      for (const goal = fleet.sent + EVENTS; fleet.sent < goal; ) {
+        if (fleet.sent === half) void meanwhile?.();
+        await fleet.send();
         await sleep(50);
       }
     };
@@ -116,18 +92,7 @@ test.skipIf(cluster === undefined || registry === undefined)(
     expect(running(instances)).toEqual(['one', 'two', 'three']);
     await Promise.all(instances.map((instance) => instance.ready()));
 
-    const expected = ledger.sentCount + 2 * PARTITIONS;
-    await ledger.send(closersAt(endsAt + CLOSES_AFTER_MS, PARTITIONS));
-    await everythingIsDue();
-    await ledger.send(closersAt(endsAt + 3 * CLOSES_AFTER_MS, PARTITIONS));
-    await everythingIsDue();
-    await until('every event is counted', () => counted.events >= expected, 30_000).catch(() => {}); // The numbers say more.
-    expect(counted.events).toBe(expected);
-    expect(await fullCheck(deployment, watch.table, ledger.due)).toMatchObject({
-      missing: [],
-      unknown: [],
-      orphans: [],
-    });
+    const expected = await fleet.check(everythingIsDue);
     process.stdout.write(`${expected} events counted once, ${counted.late} of them late\n`);
   },
 );
@@ -144,17 +109,3 @@ async function isWaiting({ address, isRunning, name }: Instance): Promise<boolea
   if (live?.status !== 200 || ready?.status !== 503) return false;
   return /topics: /.test(await ready.text());
 }
-
-const TYPE = {
-  entriesMax: 10_000_000,
-  memoryBytes: 2 ** 33,
-  operationsPerSecond: 1e6,
-  dollarsPerHour: 0.05,
-  dollarsPerProvisioning: 0.001,
-  dollarsPerGibMoved: 0.02,
-  provisioningMs: 1_000,
-};
-const CATALOG_TYPES = [
-  { ...TYPE, name: 'kv', kind: 'KEY_VALUE' },
-  { ...TYPE, name: 'trie', kind: 'TRIE' },
-];

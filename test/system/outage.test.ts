@@ -4,12 +4,9 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Fleet } from '../../evaluation/fleet.ts';
-import { randomFrom } from '../../evaluation/random.ts';
-import { eventTime } from '../../schemas/ids.ts';
-import type { MoveState, SubscriptionEvent } from '../../schemas/records.ts';
-import { placeOf } from '../../state/keys.ts';
+import type { MoveState } from '../../schemas/records.ts';
 import { AskingBroker, askedBy } from '../support/asking-broker.ts';
+import { CROWDED_TYPES, Crowd } from '../support/crowd.ts';
 import { Deployment, type Instance, until } from '../support/deployment.ts';
 import { EventLedger } from '../support/event-ledger.ts';
 import { fullCheck } from '../support/full-check.ts';
@@ -22,19 +19,10 @@ const OUTAGE_MS = 70_000;
 /** After this long without Kafka nobody can know a lag any more. */
 const UNKNOWN_AFTER_MS = 45_000;
 const SEED = 23;
-/** Trace time passes so many times as fast as the clock. */
-const PACE = 10;
-const STEP_MS = 200;
-const FILTERS = 2_000;
-const FIRST_EVENTS = 20_000;
-/** Events per second of the trace: of everybody, and of those topics that overload a shard. */
-const BASE_PER_SECOND = 5;
-const HOT_PER_SECOND = 40;
-const HOT_TOPICS = 6;
-const SHARD_OPERATIONS = 60;
 const LAG_MS = 3_000;
 /** Rows per second of a move: few, so that it lasts, until it is let go. */
-const THROTTLE = { slow: 100, fast: 100_000 } as const;
+const SLOW = 100;
+const FAST = 100_000;
 const PATIENCE_MS = 120_000;
 
 const [kafka, registry] = await Promise.all([startKafkaCluster(), startRegistry()]);
@@ -51,15 +39,7 @@ describe.skipIf(services === undefined)('three brokers, of which one dies, and t
   let watch: PlanWatch;
   let judge: LagJudge;
   let brokers: AskingBroker[];
-  let fleet: Fleet;
-  let now = Date.UTC(2024, 0, 1);
-  let hot: string[] = [];
-  let isPaused = false;
-  let isOver = false;
-  let running: Promise<unknown>;
-  let sending: Promise<void> = Promise.resolve();
-  let rowsPerSecond: number = THROTTLE.slow;
-  const random = randomFrom(SEED);
+  let crowd: Crowd;
 
   beforeAll(async () => {
     deployment = await Deployment.start(services!, {
@@ -71,29 +51,21 @@ describe.skipIf(services === undefined)('three brokers, of which one dies, and t
         trieType: 'trie',
         tickMs: 10_000,
         coolDownMs: 0,
-        copyRowsPerSecond: THROTTLE.slow,
+        copyRowsPerSecond: SLOW,
         shardsPerHourMax: 1_000,
         brokerSilentMs: 10_000,
         replicationFactor: 3,
         sessionTimeoutMs: 10_000,
       },
-      catalog: { types: CATALOG_TYPES },
-    });
-    fleet = new Fleet({
-      seed: SEED,
-      filters: FILTERS,
-      wildcardShare: 0.1,
-      clients: 5_000,
-      brokers: 2,
-      skew: 0.3,
-      unsubscribeShare: 0.3,
+      catalog: { types: CROWDED_TYPES },
     });
     instances = await Promise.all(['one', 'two'].map((name) => deployment.instance(name)));
     await Promise.all(instances.map((instance) => instance.ready()));
     ledger = await EventLedger.open(deployment);
     watch = await PlanWatch.open(deployment);
     await until('the first shards are there', () => watch.table.epoch > 0);
-    await ledger.send(eventsOver(FIRST_EVENTS, 600_000));
+    crowd = new Crowd({ ledger, watch, seed: SEED, address: () => instances[1]!.address, mayLoseKafka: true });
+    await crowd.gather();
     brokers = await Promise.all(
       [0, 1].map((index) =>
         AskingBroker.open(deployment, ledger, {
@@ -102,17 +74,16 @@ describe.skipIf(services === undefined)('three brokers, of which one dies, and t
           lagMs: LAG_MS,
           heartbeats: index > 0,
           pauseMs: 20,
-          topic: topicsOf(fleet, SEED + 10 + index),
+          topic: crowd.topics(SEED + 10 + index),
         }),
       ),
     );
     judge = await LagJudge.open(deployment, () => instances);
-    running = Promise.all([pump(), refresh(), letGo()]);
+    crowd.start();
   });
 
   afterAll(async () => {
-    isOver = true;
-    await running;
+    await crowd?.stop();
     await judge?.stop();
     for (const broker of brokers ?? []) await broker.stop();
     await watch?.stop();
@@ -139,8 +110,7 @@ describe.skipIf(services === undefined)('three brokers, of which one dies, and t
 
   test('all of Kafka is away for 70 seconds in a move: questions are answered, and lag is unknown and not 0', async () => {
     await overload('COPYING');
-    isPaused = true; // A producer keeps what it cannot send; here it waits.
-    await sending;
+    await crowd.pause();
     const asked = askedBy(brokers).questions;
     await judge.look();
     await kafka!.kill9All();
@@ -158,7 +128,7 @@ describe.skipIf(services === undefined)('three brokers, of which one dies, and t
     expect(askedBy(brokers).questions).toBeGreaterThan(asked + 100);
     await kafka!.restartAll();
     await until('Kafka tells where the groups stand', () => judge.look());
-    isPaused = false;
+    crowd.resume();
     await settled();
     await nothingIsLost('all of Kafka away');
   });
@@ -172,8 +142,8 @@ describe.skipIf(services === undefined)('three brokers, of which one dies, and t
 
   /** Overloads a shard until one of its moves is told in that state. */
   async function overload(state: MoveState): Promise<void> {
-    rowsPerSecond = THROTTLE.slow;
-    hot = hotTopics();
+    crowd.rowsPerSecond = undefined;
+    crowd.heatUp();
     let isThere = false;
     watch.onState = (_, told) => {
       isThere ||= told === state;
@@ -185,17 +155,17 @@ describe.skipIf(services === undefined)('three brokers, of which one dies, and t
   /** Everybody serves, and every move has ended. */
   async function settled(): Promise<void> {
     await Promise.all(instances.map((instance) => instance.ready()));
-    rowsPerSecond = THROTTLE.fast;
-    hot = [];
+    crowd.rowsPerSecond = FAST;
+    crowd.coolDown();
     await until('all moves have ended', () => watch.open.length === 0, PATIENCE_MS);
   }
 
   async function nothingIsLost(what: string): Promise<void> {
-    isPaused = true;
+    await crowd.pause();
     await until('every event is due', () => ledger.dueCount === ledger.sentCount, PATIENCE_MS);
     await until('all moves have ended', () => watch.open.length === 0, PATIENCE_MS);
-    const check = await fullCheck(deployment, watch.table, fleet.live).finally(() => {
-      isPaused = false;
+    const check = await fullCheck(deployment, watch.table, crowd.fleet.live).finally(() => {
+      crowd.resume();
     });
     const asked = askedBy(brokers);
     process.stdout.write(
@@ -205,88 +175,4 @@ describe.skipIf(services === undefined)('three brokers, of which one dies, and t
     expect(check).toMatchObject({ missing: [], unknown: [], orphans: [] });
     expect(asked).toMatchObject({ misses: [], ghosts: [], unanswered: [] });
   }
-
-  /** Concrete filters that lie on one shard, the one that holds most of them. */
-  function hotTopics(): string[] {
-    const byShard = new Map<string, string[]>();
-    for (let rank = 0; rank < FILTERS; rank++) {
-      const filter = fleet.filterAt(rank);
-      if (placeOf(filter).trie) continue;
-      const shard = watch.table.resolve(filter, '')!.shards[0]!;
-      byShard.set(shard, [...(byShard.get(shard) ?? []), filter]);
-    }
-    const most = [...byShard.values()].sort((a, b) => b.length - a.length)[0]!;
-    return Array.from({ length: HOT_TOPICS }, () => most[Math.floor(random() * most.length)]!);
-  }
-
-  /** So many events, spread over that much trace time; hot ones among them. */
-  function eventsOver(count: number, ms: number, hotShare = 0): SubscriptionEvent[] {
-    const from = now;
-    now += ms;
-    return Array.from({ length: count }, (_, each) => {
-      const at = eventTime(from + Math.floor((each * ms) / count));
-      const isHot = random() < hotShare;
-      return fleet.next(at, isHot ? hot[Math.floor(random() * hot.length)]! : undefined);
-    });
-  }
-
-  async function pump(): Promise<void> {
-    while (!isOver) {
-      const began = performance.now();
-      const perSecond = BASE_PER_SECOND + (hot.length > 0 ? HOT_PER_SECOND : 0);
-      const count = Math.round((perSecond * STEP_MS * PACE) / 1_000);
-      if (!isPaused) {
-        sending = ledger.send(eventsOver(count, STEP_MS * PACE, hot.length > 0 ? HOT_PER_SECOND / perSecond : 0));
-        await sending;
-      }
-      await sleep(Math.max(0, began + STEP_MS - performance.now()));
-    }
-  }
-
-  async function refresh(): Promise<void> {
-    while (!isOver) {
-      await ledger.refresh().catch(() => {}); // Kafka may be away.
-      await sleep(200);
-    }
-  }
-
-  /** Lets open moves go on at the wanted speed, as an operator would. */
-  async function letGo(): Promise<void> {
-    const throttled = new Map<string, number>();
-    while (!isOver) {
-      for (const move of watch.open) {
-        if ((throttled.get(move) ?? THROTTLE.slow) === rowsPerSecond) continue;
-        const wanted = rowsPerSecond;
-        const response = await fetch(`${instances[1]!.address}/moves/${move}`, {
-          method: 'POST',
-          headers: { 'content-type': 'application/json' },
-          body: JSON.stringify({ action: 'THROTTLE', rowsPerSecond: wanted }),
-        }).catch(() => undefined);
-        if (response?.status === 202) throttled.set(move, wanted);
-      }
-      await sleep(100);
-    }
-  }
 });
-
-function topicsOf(fleet: Fleet, seed: number): () => string {
-  const random = randomFrom(seed);
-  return () =>
-    fleet
-      .filterAt(Math.floor(random() * FILTERS))
-      .replace('#', 'status')
-      .replaceAll('+', `d${Math.floor(random() * 1_000)}`);
-}
-
-const TYPE = {
-  entriesMax: 10_000_000,
-  memoryBytes: 2 ** 33,
-  dollarsPerHour: 0.05,
-  dollarsPerProvisioning: 0.001,
-  dollarsPerGibMoved: 0.02,
-  provisioningMs: 1_000,
-};
-const CATALOG_TYPES = [
-  { ...TYPE, name: 'kv', kind: 'KEY_VALUE', operationsPerSecond: SHARD_OPERATIONS },
-  { ...TYPE, name: 'trie', kind: 'TRIE', operationsPerSecond: 1e6 },
-];
