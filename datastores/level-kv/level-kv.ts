@@ -52,7 +52,40 @@ export interface LevelKvSettings {
   readonly opening?: Opening;
   /** The host's clock. */
   readonly now?: () => number;
+  /** What keeps the entries in place of LevelDB in the folder. */
+  readonly keptBy?: { readonly isThere: boolean; readonly database: Database };
 }
+
+/** An ordered key-value database, as far as it is used: LevelDB's calls. */
+export interface Database {
+  open(): Promise<void>;
+  close(): Promise<void>;
+  get(key: Buffer): Promise<Buffer | undefined>;
+  getMany(keys: Buffer[]): Promise<(Buffer | undefined)[]>;
+  put(key: Buffer, value: Buffer, options: { readonly sync: boolean }): Promise<void>;
+  del(key: Buffer, options: { readonly sync: boolean }): Promise<void>;
+  batch(operations: (Put | Delete)[], options: { readonly sync: boolean }): Promise<void>;
+  iterator(range: EntryRange): Entries;
+}
+
+export interface EntryRange {
+  readonly gte?: Buffer;
+  readonly gt?: Buffer;
+  readonly lt?: Buffer;
+  readonly limit?: number;
+  readonly fillCache?: boolean;
+  readonly highWaterMarkBytes?: number;
+}
+
+/** The entries of a range as of the call that asked for them. */
+export interface Entries extends AsyncIterable<[Buffer, Buffer]> {
+  nextv(size: number): Promise<[Buffer, Buffer][]>;
+  all(): Promise<[Buffer, Buffer][]>;
+  close(): Promise<void>;
+}
+
+export type Put = { readonly type: 'put'; readonly key: Buffer; readonly value: Buffer };
+export type Delete = { readonly type: 'del'; readonly key: Buffer };
 
 /** 64 MiB: version checks read each key before it is written, and LevelDB's 8 MiB default misses most of them. */
 const CACHE_BYTES = 64 * 1024 * 1024;
@@ -67,25 +100,15 @@ const LOOKUPS_AT_ONCE = 64;
 /** LevelDB hands over this much at once; its default of 16 KiB makes a long scan wait for many small pages. */
 const READ_AHEAD_BYTES = 256 * 1024;
 
-type Database = Level<Buffer, Buffer>;
-type Put = { readonly type: 'put'; readonly key: Buffer; readonly value: Buffer };
-type Delete = { readonly type: 'del'; readonly key: Buffer };
-
 /**
  * Opens the folder, or makes it. Throws STORE_FORMAT, STORE_CORRUPT, STORE_UNAVAILABLE when another process has it, or
  * SHARD_LOST and FLEET_MISMATCH when it is not what `opening` says (shard-store.ts D7).
  */
 export async function openLevelKv(folder: string, settings: LevelKvSettings): Promise<LocalShardStore> {
-  const { opening } = settings;
-  if (opening !== undefined && opening.as !== 'new' && !(await isDatabase(folder)))
+  const { opening, keptBy } = settings;
+  if (opening !== undefined && opening.as !== 'new' && !(keptBy?.isThere ?? (await isDatabase(folder))))
     throw lost(opening.identity.instanceId, 'its store is empty');
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  const database: Database = new Level<Buffer, Buffer>(folder, {
-    keyEncoding: 'buffer',
-    valueEncoding: 'buffer',
-    cacheSize: settings.cacheBytes ?? CACHE_BYTES,
-    writeBufferSize: WRITE_BUFFER_BYTES,
-  });
+  const database = keptBy?.database ?? (await levelIn(folder, settings.cacheBytes ?? CACHE_BYTES));
   return reported(async () => {
     await database.open();
     try {
@@ -102,6 +125,16 @@ export async function openLevelKv(folder: string, settings: LevelKvSettings): Pr
       await database.close();
       throw error;
     }
+  });
+}
+
+async function levelIn(folder: string, cacheBytes: number): Promise<Database> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  return new Level<Buffer, Buffer>(folder, {
+    keyEncoding: 'buffer',
+    valueEncoding: 'buffer',
+    cacheSize: cacheBytes,
+    writeBufferSize: WRITE_BUFFER_BYTES,
   });
 }
 

@@ -35,7 +35,14 @@ export interface TrieStoreSettings {
   readonly opening?: Opening;
   /** The host's clock. */
   readonly now?: () => number;
+  /** What keeps the changes in place of a journal in the folder. */
+  readonly keptBy?: OpenJournal;
 }
+
+/** As `Journal.open` does. */
+export type OpenJournal = (replay: (record: JournalRecord) => void, admit: () => void) => Promise<ChangeLog>;
+/** What is used of a journal. */
+export type ChangeLog = Pick<Journal, 'append' | 'isSnapshotDue' | 'beginSnapshot' | 'close'>;
 
 /** 64 MiB: about half a million changes, read again in about a second. */
 const SNAPSHOT_BYTES = 64 * 1024 * 1024;
@@ -54,13 +61,13 @@ export async function openTrieStore(folder: string, settings: TrieStoreSettings)
     owners: new OwnerIndex(settings.partitions, settings.now ?? Date.now),
   };
   let isNew = false;
-  const journal = await Journal.open(
-    folder,
-    {
-      sync: settings.sync ?? true,
-      snapshotBytes: settings.snapshotBytes ?? SNAPSHOT_BYTES,
-      snapshotFailed: settings.snapshotFailed ?? (() => {}),
-    },
+  const keeping = {
+    sync: settings.sync ?? true,
+    snapshotBytes: settings.snapshotBytes ?? SNAPSHOT_BYTES,
+    snapshotFailed: settings.snapshotFailed ?? (() => {}),
+  };
+  const open: OpenJournal = settings.keptBy ?? ((replay, admit) => Journal.open(folder, keeping, replay, admit));
+  const journal = await open(
     (record) => apply(record, held),
     () => {
       isNew = opening !== undefined && lacksIdentity(held.identity, opening, held.owners.all().length > 0);
@@ -92,11 +99,11 @@ class TrieStore implements LocalShardStore {
   readonly #held: Held;
   readonly #table: SubscriptionTable;
   readonly #owners: OwnerIndex;
-  readonly #journal: Journal;
+  readonly #journal: ChangeLog;
   readonly #changes = new Serial();
   #closed: Promise<void> | undefined;
 
-  constructor(held: Held, journal: Journal) {
+  constructor(held: Held, journal: ChangeLog) {
     this.instanceId = held.identity?.instanceId ?? '';
     this.#held = held;
     this.#table = held.table;

@@ -262,7 +262,7 @@ export class Member implements Membership {
       life.cursor = new Cursor(this.#log, this.#readsOf(task.partition, inputs));
       life.busy = false;
       await pump(life.cursor, async (batch) => {
-        if (this.#stopping !== undefined || task.fenced === true) return;
+        if (this.#stopping !== undefined) return;
         life.busy = true;
         await this.#deliver(task, batch);
         life.busy = false;

@@ -96,6 +96,7 @@ interface Rows {
 /** Records in arrays: of each topic, of each partition. */
 export class MemoryStorage implements LogStorage {
   writes = 0;
+  recordsPerRead = RECORDS_PER_READ;
   readonly #topics = new Map<string, { readonly shape: TopicShape; readonly rows: readonly Rows[] }>();
 
   topics(): readonly { readonly shape: TopicShape; readonly extents: readonly Extent[] }[] {
@@ -119,8 +120,8 @@ export class MemoryStorage implements LogStorage {
       for (const { key, value, headers } of records)
         rows.records.push({
           offset: rows.end++,
-          key: key === null ? null : Buffer.from(key as Buffer),
-          value: value == null ? null : Buffer.from(value),
+          key: typeof key === 'string' ? Buffer.from(key) : key,
+          value: value ?? null,
           timestamp,
           headers,
         });
@@ -135,7 +136,7 @@ export class MemoryStorage implements LogStorage {
   ): Promise<{ readonly records: readonly RawRecord[]; readonly next: Offset }> {
     const { records } = this.#rowsOf(topic, partition);
     const first = firstAtLeast(records, from);
-    const some = records.slice(first, first + RECORDS_PER_READ).filter((each) => each.offset < end);
+    const some = records.slice(first, first + this.recordsPerRead).filter((each) => each.offset < end);
     const more = records[first + some.length];
     return { records: some, next: more !== undefined && more.offset < end ? some.at(-1)!.offset + 1 : end };
   }
@@ -153,6 +154,12 @@ export class MemoryStorage implements LogStorage {
         (each) => last.get(String(each.key)) === each.offset && (removals === 'kept' || each.value !== null),
       );
     }
+  }
+
+  /** Takes records away, as nothing that keeps its promises does. */
+  drop(topic: string, isDropped: (record: RawRecord) => boolean): void {
+    for (const rows of this.#topics.get(topic)!.rows)
+      rows.records = rows.records.filter((each) => each.value === null || !isDropped(each));
   }
 
   recordsOf(topic: string): readonly (RawRecord & { readonly partition: Partition })[] {
