@@ -42,7 +42,7 @@ export function checkKeySpace(made: KeySpace, asked: KeySpace): void {
   const setting = isTheFleet ? 'FORESHARD_PARTITIONS' : 'FORESHARD_TOPIC_PREFIX';
   throw new AppError(
     'FLEET_MISMATCH',
-    `the shard was made for ${spaceText(made)} and is asked by a fleet of ${spaceText(asked)}: set ${setting} to what the shard was made for if it is this fleet’s, and give the fleet a shard server of its own if it is not`,
+    `the shard was made for ${spaceText(made)} and is asked by a fleet of ${spaceText(asked)}: if it belongs to this fleet, set ${setting} to what the shard was made for; if not, give the fleet its own shard server`,
     { made: spaceText(made), asked: spaceText(asked) },
   );
 }

@@ -10,7 +10,7 @@
 //   P4. Outcomes come in the order of the effects; joined writes give one, `own` outside a move and `disown` none.
 //   P5. A shard that has lost its data, is another fleet's, or is not there although something lives on it, is told to the
 //       watch at once: a task that waits for it can tell nobody itself.
-//   P6. Nothing waits for a count or a release: one that fails has no outcome, and is asked for again some time later.
+//   P6. Nothing waits for a count or a release: one that fails has no outcome, and is repeated some time later.
 //   P7. A slice is copied from a store that says it owns the slice, and compared with no other. One that has come in the place
 //       of another knows nothing of the slice, and no row of it would differ from an empty target.
 
@@ -295,7 +295,7 @@ async function compare(
 async function checkOwner(source: ShardStore, slice: SliceKey, partitions: number): Promise<void> {
   const around = (await source.owners()).filter((record) => isWithin(slice, record.slice, partitions));
   if (around.some(({ state }) => state === 'owned')) return;
-  if (around.length === 0) throw lost(source.instanceId, `it has no owner record of ${slice}`);
+  if (around.length === 0) throw lost(source.instanceId, `it has no owner record for ${slice}`);
   throw new AppError('STORE_UNAVAILABLE', `${slice} is ${around[0]!.state} there`, { slice });
 }
 

@@ -11,13 +11,14 @@
 //       `receiving` with a higher epoch, and for a record whose time is over. So an empty answer always means that nobody subscribes.
 //   D4. `own` with an epoch below the recorded one is refused, and of that epoch with a lower turn.
 //   D5. Rows are erased, and a record is forgotten, only while the store's record of that very slice says what the caller
-//       thinks it says: a task that lost its partition, and does not know yet, takes nothing of its successor's. A record of a
-//       later epoch than the caller's is its successor's. With erased rows go the records of slices within the range:
-//       what was carved out once and has merged since must not speak for a slice that comes back.
-//   D6. A store goes only when its own records and rows say that nothing of any partition lives in it (vacancy.ts). That is
-//       found out and the store closed with no write in between.
-//   D7. A store that is not the one that was meant answers nothing and takes nothing: SHARD_LOST when it is another
-//       instance, or has none of what a ready shard has; FLEET_MISMATCH when its rows lie where another fleet would look.
+//       thinks it says: a task that lost its partition and does not know it yet cannot erase rows of its successor. A
+//       record of a later epoch than the caller's is its successor's. With erased rows go the records of slices within
+//       the range: what was carved out once and has merged since must not speak for a slice that comes back.
+//   D6. A store is removed only when its own records and rows show that it holds no slice of any partition
+//       (vacancy.ts). This is checked and the store closed with no write in between.
+//   D7. A store that is not the one that the caller meant answers nothing and accepts nothing: SHARD_LOST when it is
+//       another instance, or has none of what a ready shard has; FLEET_MISMATCH when its rows lie where another fleet
+//       would look.
 
 import type { Epoch, EventTime, ShardId } from '../schemas/ids.ts';
 import type { StoreKind } from '../schemas/records.ts';

@@ -1,4 +1,4 @@
-// Vacancy: what still lives in a store, by its own word. A store holds slices of every partition, so its owner records
+// Vacancy: what a store still holds, by its own records. A store holds slices of every partition, so its owner records
 // say what no single task can know: whether the whole fleet is done with it.
 //
 //   V1. A record that is not `moved` says that a slice lives here, or is coming.

@@ -97,7 +97,7 @@ export class LocalState {
     const { name, ports } = this.#parts;
     ports.logger.warn(
       { task: name, code: error.code, reason: error.message, ...error.facts },
-      `the local state ${error.code === 'STORE_FORMAT' ? 'is of another engine or format' : 'cannot be trusted'}; it is rebuilt from the changelog, nothing is lost`,
+      `the local state ${error.code === 'STORE_FORMAT' ? 'is of another engine or format' : 'cannot be trusted'}; it is rebuilt from the changelog, and nothing is lost`,
     );
   }
 
@@ -147,7 +147,7 @@ export class LocalState {
     if (incarnation > expected) {
       throw new AppError(
         'CONFIG_INVALID',
-        `task ${name} has read ${anew.length > 0 ? `topic ${anew.join(', ')}` : 'its topics'} in incarnation ${incarnation}, but is told that it is ${expected}: what comes would count as older than what is stored. The number is only ever raised`,
+        `task ${name} has read ${anew.length > 0 ? `topic ${anew.join(', ')}` : 'its topics'} in incarnation ${incarnation}, but FORESHARD_INCARNATION is ${expected}: new events would count as older than the stored ones. Never lower that setting`,
         { task: name, found: incarnation, expected },
       );
     }
@@ -155,7 +155,7 @@ export class LocalState {
     for (const topic of anew)
       ports.logger.warn(
         { task: name, topic, before: incarnation, incarnation: expected },
-        `topic ${topic} was made anew: it is read from its start`,
+        `topic ${topic} was recreated: it is read from its start`,
       );
     const isAnew = (place: string): boolean => anew.some((topic) => place.startsWith(`${topic}/`));
     return Object.fromEntries(Object.entries(inputs).filter(([place]) => !isAnew(place)));

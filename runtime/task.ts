@@ -9,16 +9,18 @@
 //   K5. After a failed commit the task is dead; nothing it holds in memory is used again.
 //   K6. What is asked for beside the task (fits) comes back as records of a local topic, in no transaction: what it brings
 //       is committed with whatever comes next.
-//   K7. An abandoned task waits for no store. What its last attempt may still do there is a former owner's: the stores
-//       refuse it, or have it already (I6, I8).
-//   K8. A local store that was last written so long ago that its changelog may have dropped removals since is not caught up
-//       but made anew: what was removed meanwhile would be there for ever.
+//   K7. An abandoned task waits for no store. What its last attempt may still do there counts as a former owner's: the
+//       stores refuse it, or have it already (I6, I8).
+//   K8. A local store that was last written so long ago that its changelog may have dropped removals since is not
+//       caught up but rebuilt: otherwise rows removed meanwhile would stay in it.
 //   K9. Positions are kept with the incarnation of those topics that may be made anew. When it is raised they are read from
 //       their start; the other inputs go on where they were.
-//   K10. A start counts itself, and commits its number before its first effect: one that died before it could commit what it
-//       had done has said nothing to any store under the number of the next one. The log is told no positions by that commit:
-//       what lies beside those it has is for whoever reads on from them.
-//   K11. A task that could not be restored is over: a tick that waits behind the restore would commit that nothing was read.
+//   K10. Each start takes a new number, and commits it before its first effect: so a start that died before it could
+//        commit has sent nothing to a store under the number of the next one. That commit carries no input positions,
+//        so what is stored with the group's committed offsets (a leader epoch, a consent to a loss) stays for the
+//        reading that follows.
+//   K11. A task that could not be restored is dead: a tick that waits behind the restore would otherwise commit empty
+//        positions.
 
 import type { FitRequest } from '../processors/forecast/fits.ts';
 import { type Input, NEEDS_NOTHING, type Needs, type Tick } from '../processors/step.ts';

@@ -4,7 +4,7 @@
 //
 //   A1. Shards exist and are owned before the first write: `provision` and `own` are the first effects of a task.
 //   A2. Every effect may be performed again after a crash: writes by version, the rest by owner records and cursors.
-//   A3. No input throws: what cannot be done is told in `progress`, with the reason.
+//   A3. No input throws: what cannot be done is reported in `progress`, with the reason.
 
 import type { Command, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
 import { flag, integer, type ValuesOf, valuesOf } from '../../schemas/setting.ts';
@@ -48,7 +48,7 @@ export const APPLY_SETTINGS = {
   incarnation: integer(
     0,
     { min: 0, max: 1_000_000, unit: '' },
-    'Raise by one when the subscriptions topic was made anew, so that its offsets start again.',
+    'Raise by one after the subscriptions topic has been recreated, since its offsets then start again.',
   ),
 };
 

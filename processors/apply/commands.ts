@@ -6,8 +6,8 @@
 //       out of one that stays gets no record until one of the two moves: a reader that does not know of it yet asks for
 //       the slice around it, and must be given its rows too.
 //   C4. A slice that moves is neither split nor merged.
-//   C5. Only a planner is obeyed, and the newest alone (state/fence.ts): anything else is refused, told and remembered by
-//       nobody.
+//   C5. Only commands of the newest planner are carried out (state/fence.ts): any other is refused and reported, and
+//       its id is not remembered.
 //   C6. A command about slices waits until the pointer table has reached its epoch: so nobody is taken to be owner from an
 //       epoch on that was never published, and no later one is refused for it. After a start, before the first tick, those
 //       that come wait behind those that wait already; and nobody gives up while the table is still being read.
@@ -188,9 +188,11 @@ function fenced(rows: Rows<Row>, state: PartitionState, { id, term, planner, bod
     if (term > known.term) rows.set(FENCE, { kind: 'fence', term, planner });
     return undefined;
   }
-  const from = term === 0 ? 'a sender that does not say who it is' : `${planner} in term ${term}`;
+  const from = term === 0 ? 'a sender without a planner id' : `${planner} in term ${term}`;
   const obeyed =
-    known.term === 0 ? 'no planner has been heard yet' : `${known.planner} is obeyed, in term ${known.term}`;
+    known.term === 0
+      ? 'no planner has sent a command yet'
+      : `commands are accepted from ${known.planner} in term ${known.term}`;
   const reason = `${body.kind} of ${from}: ${obeyed}`;
   return tell(state, id, { kind: 'CommandRefused', commandId: id, constraint, term: known.term, reason });
 }
@@ -294,15 +296,15 @@ function moveRefusal(
 ): string | undefined {
   const home = state.homes.get(slice);
   if (home === undefined) return `${slice} is not a slice of partition ${state.partition}`;
-  if (moveOf(rows, moveId) !== undefined) return `there is a move ${moveId} already`;
+  if (moveOf(rows, moveId) !== undefined) return `a move ${moveId} exists already`;
   if (home.shard !== from) return `${slice} lives on ${home.shard}, not on ${from}`;
-  if (from === to) return `${slice} lives on ${to} already`;
+  if (from === to) return `${slice} is on ${to} already`;
   return movingRefusal(state, [slice]);
 }
 
 function movingRefusal(state: PartitionState, slices: readonly SliceKey[]): string | undefined {
   const moving = slices.find((slice) => state.homes.get(slice)?.moving !== undefined);
-  return moving === undefined ? undefined : `${moving} is moving`; // C4
+  return moving === undefined ? undefined : `${moving} is in a move`; // C4
 }
 
 function apartRefusal(state: PartitionState, slices: readonly SliceKey[]): string | undefined {

@@ -1,5 +1,5 @@
-// Left: what a move that has ended still has to say to a shard that did not answer: where the slice is. Then what lies there
-// of it is erased, so that the shard can be used for it again, or go.
+// Left: after a move that ended without one of its shards, tells that shard where the slice is as soon as it answers,
+// and then erases the slice's rows there, so that the shard can hold the slice again or be released.
 //
 //   F1. The record is put before the first row is erased, and each erase says it has been: whoever has spoken since under a
 //       later turn is not undone, and ends it.

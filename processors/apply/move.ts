@@ -6,7 +6,7 @@
 //   M2. A copy begins at an empty target: `provisioning` erases whatever an earlier, broken-off move has left there.
 //   M3. `verified` is told only after every row was compared equal and no write to the target has failed since the copy
 //       began. From `settling` on, writes to the target are the runner's to retry, so it stays equal.
-//   M4. Before SWITCH the target can be given up, after it the source alone can: there is no other way back.
+//   M4. Before SWITCH the target can be given up, after it only the source can: there is no other way back.
 //   M5. The source gets its `moved` record before its first row is erased. A target that is given up gets one after its last
 //       row is: the slice may have lived there before, and a reader from that time must still be sent on.
 //       An erase that a shard refuses has nothing to do there: the record under which this move may erase is gone, and
@@ -15,17 +15,18 @@
 //   M7. From SHARE on the target is as good as the source, and readers ask either: a replica. UNSHARE ends it as a move
 //       from the replica back to the source, of which there is nothing to copy.
 //   M8. What a move says of its slice within one epoch has a turn, above those of what was said before; a start takes new
-//       ones, above those of every start before it, also of one that died before it could commit. A task that lost its
-//       partition and wakes, or a call that is carried out after it was given up, says and erases nothing any more: it
-//       would take what has been copied and compared since.
+//       ones, above those of every start before it, also of one that died before it could commit. So a task that lost
+//       its partition and wakes up later, or a call that a store carries out after the task gave it up, can no longer
+//       change owner records or erase rows: it would destroy what has been copied and compared since.
 //   M9. After SWITCH the source's record speaks for LEASE_MS at a time, renewed while it answers. Once it has acknowledged
 //       that (`bounded`), nothing waits for it for longer than HOLD_MS: a write that fails there is held until the lease
 //       has run out. Who is late is sent on then, and by no store that comes back answered without it. So the source can be
 //       given up: the target has everything, and left.ts tells the source where the slice is once it is back.
 //       The lease has no turn: it takes nothing back from a `moved` that was put under the same epoch.
-//   M10. A source that does not answer before SWITCH may be lost, and the copy be all that there is: the move waits for it,
-//       or for an ABORT, and does not give itself up. A source that is away at SWITCH has a record without an end, and would
-//       answer the late without what it has missed: everything of the slice waits until it has acknowledged a lease.
+//   M10. A source that does not answer before SWITCH may be lost, and the copy may be the only one: the move waits for
+//        it, or for an ABORT, and does not abort itself. A source that does not answer at SWITCH has a record without
+//        an end, and would answer late readers without the events that it has missed: everything of the slice waits
+//        until it has acknowledged a lease.
 //
 // At most one chunk effect of a move is under way (`awaiting`), and outcomes come in the order of their effects, before
 // the next tick.
@@ -41,7 +42,7 @@ export interface MoveSettings {
   readonly copyRowsPerSecond: number;
   /** Rows in one effect: bounds how long a commit waits for one chunk. */
   readonly chunkRowsMax: number;
-  /** How often one chunk is copied again before the difference is taken as real. */
+  /** How often one chunk is copied again before the move fails over a difference. */
   readonly recopiesMax: number;
   /** Failed tries in a row before a move that can be given up is. */
   readonly failuresMax: number;
@@ -121,7 +122,7 @@ const POINTED = {
   UNSHARE: { from: 'shared', to: 'switched' },
 } as const;
 
-/** Phases that last until the planner speaks. */
+/** Phases that last until the planner's next command. */
 const RESTING: ReadonlySet<Phase> = new Set(['verified', 'shared', 'draining']);
 
 const FIRST_BACKOFF_MS = 200;
@@ -348,7 +349,7 @@ export function onOutcome(before: Move, outcome: Outcome, context: MoveContext):
         if (!outcome.equal) {
           if (move.recopies < context.settings.recopiesMax)
             return { ...move, recopying: true, recopies: move.recopies + 1 };
-          return aborting(move, `rows still differ after ${move.recopies} more copies of them`);
+          return aborting(move, `rows still differ after they were copied again ${move.recopies} times`);
         }
         const counted = { ...move, rowsVerified: move.rowsVerified + outcome.rows, recopies: 0 };
         return outcome.done ? entered(counted, 'settling') : { ...counted, cursor: outcome.cursor };
@@ -567,7 +568,9 @@ function afterTheEnd(move: Move, outcome: Outcome): Turn {
 function givenUp(before: Move, failing: Move, context: MoveContext): Turn {
   const isTarget = failing.phase === 'aborting';
   const shard = isTarget ? failing.to : failing.from;
-  const why = isTarget ? `${failing.reason}; rows may be left at ${shard}` : `${shard} is given up: ${failing.reason}`;
+  const why = isTarget
+    ? `${failing.reason}; rows may be left at ${shard}`
+    : `the move no longer waits for ${shard}: ${failing.reason}`;
   const freed: Move = { ...failing, failing: false, failures: 0, waitMs: 0, awaiting: undefined, discard: false };
   const move: Move = { ...freed, givenUp: true, reason: why };
   const isLast = move.phase !== 'switched' && move.phase !== 'draining';
@@ -653,7 +656,7 @@ function retried(move: Move, context: MoveContext): Move {
   const again = { ...move, failing: false, failures, restarts, waitMs };
   if (Math.max(failures, restarts) <= context.settings.failuresMax || !canAbort(move)) return again;
   if (move.sourceAway) return again; // M10
-  return aborting(again, `given up after ${Math.max(failures, restarts)} failures: ${move.reason}`);
+  return aborting(again, `aborted after ${Math.max(failures, restarts)} failures: ${move.reason}`);
 }
 
 /** Passes to the next phase; throws when NEXT does not allow it. */

@@ -1,4 +1,4 @@
-// Shards: asks for the shards that slices live on, and reports what became of them.
+// Shards: requests the shards that slices live on, and reports what became of them.
 //
 //   P1. Every task asks for the shards of its own first slices before its first write, and again after each start.
 //   P2. One task reports about a shard: the one that was commanded, or for the first shards the one that `reportsOn` names.
@@ -70,7 +70,7 @@ export function onShardCommand(
   const known = rows.get(shardRow(shard));
   const row = known?.kind === 'shard' ? known : newWork(state, shard, '', 'releasing');
   const busy = state.uses(shard) || [...state.active].some((id) => isTargetOf(rows.get(`move/${id}`), shard));
-  if (busy) return [report(state, row, 'FAILED', 'not released: a slice lives there or moves there')];
+  if (busy) return [report(state, row, 'FAILED', 'not released: a slice is on it or moves to it')];
   state.unready.delete(shard);
   rows.set(shardRow(shard), { ...row, state: 'releasing', sinceWallMs: state.wallTime ?? 0 });
   return [release(state, shard)];

@@ -400,7 +400,7 @@ describe('apply: splits and merges', () => {
     {
       name: 'to where it is',
       before: (task: Task) => moving(task, 'shard-0001'),
-      reason: 'lives on shard-0001 already',
+      reason: 'is on shard-0001 already',
     },
     {
       name: 'from where it is not',
@@ -420,7 +420,7 @@ describe('apply: splits and merges', () => {
           rowsPerSecond: 0,
         });
       },
-      reason: 'c/0/ is moving',
+      reason: 'c/0/ is in a move',
     },
   ])
     test(`a move is refused: ${name}`, () => {

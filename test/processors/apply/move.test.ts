@@ -259,7 +259,7 @@ describe('move: what the turns remember', () => {
       shard: FROM,
       owner: { slice: SLICE, state: 'moved', epoch: 3, movedTo: TO, turn: 9 },
     });
-    expect(sourceIsOut.move.reason).toContain(`${FROM} is given up`);
+    expect(sourceIsOut.move.reason).toContain(`no longer waits for ${FROM}`);
     const targetIsOut = tick(at('aborting', { turn: 7, failing: true, failures: 2 }));
     expect(targetIsOut.left).toMatchObject({ shard: TO, owner: { state: 'moved', movedTo: FROM, turn: 9 } });
     const lastWord = failed('own', TO)(at('aborted', { turn: 7 }));

@@ -253,7 +253,7 @@ describe('embedded provisioner', () => {
         expect(await provisioner.ensure(SHARD, type, false, instanceId, other)).toMatchObject({
           state: 'lost',
           reason: expect.stringMatching(
-            /^the shard was made for 4 partitions and is asked by a fleet of 8 partitions: set FORESHARD_PARTITIONS to .* if it is this fleet’s, and give .* a shard server of its own/,
+            /^the shard was made for 4 partitions and is asked by a fleet of 8 partitions: if it belongs to this fleet, set FORESHARD_PARTITIONS to .*; if not, give .* its own shard server/,
           ),
         });
         await expect(provisioner.ensure(SHARD, type, false, undefined, other)).rejects.toMatchObject({
