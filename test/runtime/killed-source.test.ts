@@ -112,7 +112,7 @@ test('a source that is killed after the switch holds nothing, and the slice is s
   await pass(20);
   const told = run.read(progress).map(({ value }) => (value as Progress).body);
   const last = told.filter((body): body is MoveProgress => body.kind === 'MoveProgress').at(-1);
-  expect(last).toMatchObject({ state: 'RETIRED', reason: expect.stringContaining(`${FROM} is given up`) });
+  expect(last).toMatchObject({ state: 'RETIRED', reason: expect.stringContaining(`no longer waits for ${FROM}`) });
   const [answer] = await (await shards.store(to)).lookup(['alarm'], epoch(5));
   expect(answer).toMatchObject({ kind: 'found', subscribers: { length: 7 } });
   await run.stop();

@@ -259,7 +259,7 @@ describe('a source that is lost after the switch', () => {
           await world.until('retired');
           expect(world.last).toMatchObject({
             state: 'RETIRED',
-            reason: expect.stringContaining(`${FROM} is given up`),
+            reason: expect.stringContaining(`no longer waits for ${FROM}`),
           });
           expect(world.left).toEqual([
             expect.objectContaining({ shardId: FROM, slice: SLICE, livesOn: TO, done: false }),
@@ -311,7 +311,10 @@ describe('a source that is lost after the switch', () => {
     world.away.set(FROM, 'STORE_UNAVAILABLE');
     await world.pass(40);
     expect(world.left).toHaveLength(1);
-    expect(world.last).toMatchObject({ state: 'DRAINING', reason: expect.stringContaining(`${FROM} is given up`) });
+    expect(world.last).toMatchObject({
+      state: 'DRAINING',
+      reason: expect.stringContaining(`no longer waits for ${FROM}`),
+    });
     expect(await world.ask(FROM, OLD)).toBe('moved');
   });
 
