@@ -8,10 +8,11 @@ import { FORECAST_DEFAULTS } from '../processors/forecast/settings.ts';
 import { costsOfCell, footprintsOfCell } from '../processors/plan/demand/cost-learning.ts';
 import { PLAN_DEFAULTS } from '../processors/plan/settings.ts';
 import type { CellRow, Row as PlanRow } from '../processors/plan/stage/rows.ts';
+import { type MemoryRow, sessionWork } from '../processors/sessions/rows.ts';
 import type { Fitter } from '../runtime/ports.ts';
 import type { Running } from '../runtime/runner.ts';
 import type { Meter, Sample } from '../runtime/telemetry.ts';
-import type { MoveState } from '../schemas/records.ts';
+import type { MoveState, OperationAction } from '../schemas/records.ts';
 
 const MOVE_STATES: readonly MoveState[] = [
   'PLANNED',
@@ -37,6 +38,7 @@ export function reportGauges(
   meter.set('foreshard_fits_pending', fitter.pending);
   reportForecasts(running, meter);
   reportAway(running, meter);
+  reportSessions(running, meter);
   const moves = new Map<MoveState, number>(MOVE_STATES.map((state) => [state, 0]));
   let cell: CellRow | undefined;
   for (const [, row] of running.rows<PlanRow>('plan', 'cells')) {
@@ -63,6 +65,20 @@ function reportAway(running: Pick<Running, 'rows'>, meter: Meter): void {
     [...shards].map(([shard, value]) => ({ value, labels: { shard } }));
   meter.replace('foreshard_slices_left', samples(left));
   meter.replace('foreshard_moves_waiting', samples(waiting));
+}
+
+const OPERATIONS: readonly OperationAction[] = ['LOSE', 'DISCONNECT', 'RESTORE'];
+
+function reportSessions(running: Pick<Running, 'rows'>, meter: Meter): void {
+  const operations = new Map(OPERATIONS.map((action) => [action, 0]));
+  let work = 0;
+  for (const [, row] of running.rows<MemoryRow>('work', sessionWork.name)) {
+    if (row.kind === 'agenda') work += row.pending;
+    else if (row.kind === 'operation' && row.state === 'RUNNING')
+      operations.set(row.action, operations.get(row.action)! + 1);
+  }
+  meter.set('foreshard_session_work', work);
+  for (const [action, count] of operations) meter.set('foreshard_session_operations', count, { action });
 }
 
 /** The progress of the tasks, and what they wait for. */

@@ -31,6 +31,7 @@ import type { Constraint } from '../processors/plan/cluster/actions.ts';
 import { type Catalog, typeNamed } from '../processors/plan/cluster/catalog.ts';
 import { planSettings } from '../processors/plan/settings.ts';
 import { ratesSettings } from '../processors/rates/settings.ts';
+import { sessionSettings } from '../processors/sessions/settings.ts';
 import { embeddedProvisioner } from '../provisioners/embedded/embedded-provisioner.ts';
 import { remoteProvisioner } from '../provisioners/remote/remote-provisioner.ts';
 import { systemClock } from '../runtime/edge/system-clock.ts';
@@ -312,6 +313,7 @@ export function settingsOf(config: Config, catalog: Catalog): TopologySettings {
   const genesis = { concreteType, trieType };
   for (const name of [concreteType, trieType]) typeNamed(catalog, name);
   return {
+    sessions: sessionSettings(config, partitions),
     rates: ratesSettings(config, partitions),
     forecast: forecastSettings(config, modelsOf(config), config.rateGraceMs),
     plan: planSettings(config, { partitions, genesis, catalog, planner: `${hostname()}/${process.pid}` }),

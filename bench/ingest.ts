@@ -31,7 +31,7 @@ import { endProcess, runProcess, startProcess } from '../test/support/processes.
 import { startKafka } from '../test/support/real-kafka.ts';
 import { startRegistry } from '../test/support/real-registry.ts';
 import { defineTopology, stage, type Topology } from '../topology/graph.ts';
-import { clock, metrics, rates, subscriptions, wildcards } from '../topology/topics.ts';
+import { clientEvents, clock, metrics, rates, subscriptions, wildcards } from '../topology/topics.ts';
 import { type KafkaStreamsPeer, kafkaStreamsPeer, PEER_SOURCES } from './kafka-streams.ts';
 import { type Measurement, median } from './measurement.ts';
 
@@ -43,7 +43,7 @@ const INSTANCES = 2;
 const BUILT = join(CACHE_FOLDER, 'bench');
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
 
-const SUBJECTS = [subscriptions, wildcards, metrics, rates].map((topic) =>
+const SUBJECTS = [subscriptions, wildcards, clientEvents, metrics, rates].map((topic) =>
   subjectOf('foreshard.', { ...topic, record: topic.record! }),
 );
 
@@ -51,7 +51,7 @@ const SUBJECTS = [subscriptions, wildcards, metrics, rates].map((topic) =>
 export function ingestAndRates(partitions: number): Topology {
   return defineTopology(
     [
-      stage('ingest', { reads: [subscriptions], emits: [wildcards], step: ingestWith(0) }),
+      stage('ingest', { reads: [subscriptions], emits: [wildcards, clientEvents], step: ingestWith(0) }),
       stage('rates', {
         reads: [subscriptions, wildcards, metrics, clock],
         keeps: windows,

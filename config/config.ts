@@ -10,6 +10,7 @@ import { APPLY_SETTINGS } from '../processors/apply/apply.ts';
 import { FORECAST_SETTINGS } from '../processors/forecast/settings.ts';
 import { PLAN_SETTINGS } from '../processors/plan/settings.ts';
 import { RATES_SETTINGS } from '../processors/rates/settings.ts';
+import { SESSION_SETTINGS } from '../processors/sessions/settings.ts';
 import { AppError } from '../schemas/errors.ts';
 import { isLoopback } from '../schemas/loopback.ts';
 import {
@@ -112,6 +113,7 @@ export const SETTINGS = {
   ),
 
   // The stages.
+  ...SESSION_SETTINGS,
   ...RATES_SETTINGS,
   ...FORECAST_SETTINGS,
   ...PLAN_SETTINGS,

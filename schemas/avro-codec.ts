@@ -24,9 +24,9 @@ export const RECORD_NAMES = Object.keys(SCHEMAS) as readonly RecordName[];
  * free number, and the old one stays in `LOCAL_HISTORY`, or data of an older release could not be read.
  */
 export const LOCAL_SCHEMA_IDS: Readonly<Record<RecordName, number>> = {
-  SubscriptionEvent: 23,
+  SubscriptionEvent: 25,
   WildcardEvents: 24,
-  Metric: 16,
+  Metric: 30,
   RateWindow: 4,
   Forecast: 17,
   Command: 18,
@@ -34,6 +34,9 @@ export const LOCAL_SCHEMA_IDS: Readonly<Record<RecordName, number>> = {
   PointerRecord: 20,
   Decision: 15,
   Subscription: 26,
+  SessionRecord: 27,
+  ClientEvents: 28,
+  SessionOperation: 29,
 };
 
 /** What a SUBSCRIBE says by MQTT 5 besides its QoS, and the session that it came in. */
@@ -44,9 +47,11 @@ const OPTIONS = ['noLocal', 'retainAsPublished', 'retainHandling', 'subscription
  * enumeration can stay: no data of theirs has it.
  */
 const LOCAL_HISTORY: readonly { readonly id: number; readonly record: RecordName; readonly schema: unknown }[] = [
-  { id: 1, record: 'SubscriptionEvent', schema: without('SubscriptionEvent', OPTIONS) },
-  { id: 3, record: 'Metric', schema: without('Metric', ['nodesPerLookup', 'matchesPerLookup']) },
-  { id: 12, record: 'Metric', schema: without('Metric', ['nodesPerLookup', 'matchesPerLookup']) },
+  { id: 1, record: 'SubscriptionEvent', schema: without('SubscriptionEvent', [...OPTIONS, 'bySession']) },
+  { id: 23, record: 'SubscriptionEvent', schema: without('SubscriptionEvent', ['bySession']) },
+  { id: 3, record: 'Metric', schema: without('Metric', ['nodesPerLookup', 'matchesPerLookup', 'startedAt']) },
+  { id: 12, record: 'Metric', schema: without('Metric', ['nodesPerLookup', 'matchesPerLookup', 'startedAt']) },
+  { id: 16, record: 'Metric', schema: without('Metric', ['startedAt']) },
   { id: 2, record: 'WildcardEvents', schema: without('WildcardEvents', ['incarnation', ...OPTIONS]) },
   { id: 21, record: 'WildcardEvents', schema: without('WildcardEvents', OPTIONS) },
   { id: 6, record: 'Command', schema: without('Command', ['term', 'planner']) },

@@ -5,7 +5,14 @@
 // timestamp may pull event time is the business of the rates stage.
 
 import type { ErrorCode, Refusal } from '../schemas/errors.ts';
-import type { Metric, SubscriptionEvent, WildcardEvents } from '../schemas/records.ts';
+import type {
+  ClientEvents,
+  Metric,
+  SessionOperation,
+  SessionRecord,
+  SubscriptionEvent,
+  WildcardEvents,
+} from '../schemas/records.ts';
 import { partitionOf, placeOf } from './keys.ts';
 import { IDENTIFIER_MAX, RETAIN_HANDLING_MAX } from './subscription-options.ts';
 import { filterProblem, isShared, topicProblem } from './topic-filter.ts';
@@ -45,6 +52,50 @@ export function refuseWildcards(batch: WildcardEvents, place: Place): Refusal | 
   return refusePlace(place);
 }
 
+/** What ingest itself sends on passes; of a foreign record the client would have two keepers. */
+export function refuseClientEvents({ clientId, events }: ClientEvents, place: Place): Refusal | undefined {
+  if (clientId !== place.key) return no('KEY_MISMATCH', 'the record key is not the clientId of the events');
+  for (const event of events) {
+    if (event.sessionEpoch === 0) return no('SESSION_INVALID', 'sessionEpoch must be at least 1');
+    const refusal = refuseEvent({ ...event, clientId });
+    if (refusal !== undefined) return refusal;
+  }
+  return refusePlace(place);
+}
+
+export function refuseSession({ body, timestamp }: SessionRecord, place: Place): Refusal | undefined {
+  const { clientId, brokerId, sessionEpoch } = body;
+  if (clientId !== place.key) return no('KEY_MISMATCH', 'the record key is not the clientId of the session');
+  if (clientId === '' || tooLong(clientId)) return no('CLIENT_INVALID', 'clientId must have 1 to 65,535 bytes');
+  if (clientId.includes(NUL)) return no('CLIENT_INVALID', NUL_IN_CLIENT);
+  if (!isName(brokerId)) return no('BROKER_INVALID', 'brokerId must have 1 to 128 bytes and no control characters');
+  if (!isWhole(sessionEpoch, Number.MAX_SAFE_INTEGER) || sessionEpoch === 0)
+    return no('SESSION_INVALID', 'sessionEpoch must be a whole number of 1 or more, below 2^53');
+  if (body.kind !== 'Ended') {
+    const { sessionExpirySeconds } = body;
+    const isUnchanged = body.kind === 'Disconnected' && sessionExpirySeconds === -1;
+    if (!isUnchanged && !isWhole(sessionExpirySeconds, EXPIRY_SECONDS_MAX))
+      return no('SESSION_INVALID', 'sessionExpirySeconds must be 0 to 4294967295');
+  }
+  if (!Number.isInteger(timestamp) || !isInstant(timestamp))
+    return no('TIMESTAMP_INVALID', 'timestamp must be milliseconds since 1970, below the year 10000');
+  return refusePlace(place);
+}
+
+/** It is told to each partition: its key does not say where it belongs. */
+export function refuseOperation(
+  { operationId, brokerId, at, body }: SessionOperation,
+  place: Place,
+): Refusal | undefined {
+  if (operationId !== place.key) return no('KEY_MISMATCH', 'the record key is not the operationId');
+  if (!isId(operationId)) return no('SESSION_INVALID', `operationId ${ID_WANTED}`);
+  if (brokerId !== '' && !isName(brokerId))
+    return no('BROKER_INVALID', 'brokerId must have at most 128 bytes and no control characters');
+  if (!isInstant(at) || (body.kind === 'OperationStart' && !isInstant(body.before)))
+    return no('TIMESTAMP_INVALID', 'a time must be milliseconds since 1970, below the year 10000');
+  return undefined;
+}
+
 function refuseEvent(event: SubscriptionEvent): Refusal | undefined {
   const problem = filterProblem(event.topicFilter);
   if (problem !== undefined) return no('FILTER_INVALID', problem);
@@ -66,6 +117,7 @@ function refuseOptions(event: SubscriptionEvent): Refusal | undefined {
     return no('OPTIONS_INVALID', 'subscriptionIdentifier must be 1 to 268,435,455, or 0 for none');
   if (!isWhole(sessionEpoch, Number.MAX_SAFE_INTEGER))
     return no('SESSION_INVALID', 'sessionEpoch must be a whole number of 0 or more, below 2^53');
+  if (sessionEpoch > 0 && event.clientId.includes(NUL)) return no('CLIENT_INVALID', NUL_IN_CLIENT);
   // MQTT-3.8.3-4: a protocol error. A removal has no options; whatever it says, it must not be lost.
   if (noLocal && event.action === 'SUBSCRIBE' && isShared(event.topicFilter))
     return no('OPTIONS_INVALID', 'noLocal must not be set on a shared subscription');
@@ -124,6 +176,8 @@ export function refuseMetric(metric: Metric): Refusal | undefined {
         return no('BROKER_INVALID', 'brokerId must have 1 to 128 bytes and no control characters');
       if (!Number.isSafeInteger(body.pointerOffset) || body.pointerOffset < 0)
         return no('METRIC_INVALID', 'pointerOffset must be a whole number of 0 or more');
+      if (!isInstant(body.startedAt ?? 0))
+        return no('TIMESTAMP_INVALID', 'startedAt must be milliseconds since 1970, or 0 when it is not said');
       return isInstant(body.timestamp)
         ? undefined
         : no('TIMESTAMP_INVALID', 'timestamp must be milliseconds since 1970');
@@ -141,6 +195,11 @@ export function refuseMetric(metric: Metric): Refusal | undefined {
       return body.rowsPerSecond >= 0 ? undefined : no('METRIC_INVALID', 'rowsPerSecond must be 0 or more');
   }
 }
+
+const NUL = '\u0000';
+const NUL_IN_CLIENT = 'clientId must not contain the character U+0000';
+/** MQTT 5, 3.1.2.11.2: four bytes, all of them set for a session that does not expire. */
+const EXPIRY_SECONDS_MAX = 0xffff_ffff;
 
 const no = (code: ErrorCode, reason: string): Refusal => ({ code, reason });
 const isWhole = (value: number, max: number): boolean => Number.isInteger(value) && value >= 0 && value <= max;

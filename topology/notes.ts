@@ -2,7 +2,15 @@
 
 import type { Tally } from '../processors/apply/subscriptions.ts';
 import type { FitResult } from '../processors/forecast/fits.ts';
-import type { Decision, Forecast, Progress } from '../schemas/records.ts';
+import type { SessionTally } from '../processors/sessions/sessions.ts';
+import type {
+  Decision,
+  Forecast,
+  OperationAction,
+  Progress,
+  SessionOperation,
+  SubscriptionEvent,
+} from '../schemas/records.ts';
 import type { Outcome } from '../state/effects.ts';
 
 export interface Note {
@@ -34,6 +42,26 @@ export function progressNotes({ body }: Progress): readonly Note[] {
   return [{ metric: 'foreshard_slices_left_total', by: 1, labels: { shard }, line: { level: 'warn', message, facts } }];
 }
 
+/** Of events that the sessions stage writes. */
+export const subscriptionNotes = ({ action }: SubscriptionEvent): readonly Note[] => [
+  { metric: 'foreshard_session_events_total', by: 1, labels: { action } },
+];
+
+export function operationNotes({ operationId, brokerId, body }: SessionOperation): readonly Note[] {
+  if (body.kind !== 'OperationProgress' || body.state === 'RUNNING') return [];
+  const { action, state, partition, sessions, ended, events, reason } = body;
+  const counted = { metric: 'foreshard_session_operations_total', by: 1, labels: { action, state } };
+  if (sessions === 0) return [counted];
+  const facts = { operationId, brokerId, partition, state, sessions, ended, events, reason };
+  return [{ ...counted, line: { level: 'warn', message: OPERATIONS[action], facts } }];
+}
+
+const OPERATIONS: Readonly<Record<OperationAction, string>> = {
+  LOSE: 'a broker sends no heartbeats: its sessions are no longer connected, and those that do not outlive that have ended',
+  DISCONNECT: 'a broker was started again: sessions that were connected to it before are not any more',
+  RESTORE: 'a broker that sent no heartbeats is back as it was: its sessions are connected again',
+};
+
 export function outcomeNotes(outcome: Outcome): readonly Note[] {
   if (outcome.kind === 'written')
     return [
@@ -45,14 +73,15 @@ export function outcomeNotes(outcome: Outcome): readonly Note[] {
   return [refusalNote('shard-in-use', `RetireShard of ${outcome.shard}: ${outcome.refused}`)];
 }
 
-/** By name of what an event that changed nothing is counted under. */
+/** What an event, or a record of a session, that changed nothing is counted under. */
 const TALLIED = {
   stale: 'foreshard_stale_total',
   foreign: 'foreshard_foreign_removals_total',
   superseded: 'foreshard_superseded_total',
+  ignored: 'foreshard_session_records_ignored_total',
 } as const;
 
-export const tallyNotes = ({ what }: Tally): readonly Note[] => [{ metric: TALLIED[what], by: 1 }];
+export const tallyNotes = ({ what }: Tally | SessionTally): readonly Note[] => [{ metric: TALLIED[what], by: 1 }];
 
 export function fittedNotes({ series, fits, failure }: FitResult): readonly Note[] {
   if (failure === '') return [];

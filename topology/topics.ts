@@ -4,10 +4,12 @@
 
 import type { Tally } from '../processors/apply/subscriptions.ts';
 import type { FitRequest, FitResult } from '../processors/forecast/fits.ts';
+import type { SessionTally } from '../processors/sessions/sessions.ts';
 import type { Tick } from '../processors/step.ts';
 import type { Refusal } from '../schemas/errors.ts';
 import type { Partition } from '../schemas/ids.ts';
 import type {
+  ClientEvents,
   Command,
   Decision,
   Forecast,
@@ -16,19 +18,30 @@ import type {
   Progress,
   RateWindow,
   RecordName,
+  SessionOperation,
+  SessionRecord,
   Subscription,
   SubscriptionEvent,
   WildcardEvents,
 } from '../schemas/records.ts';
 import type { Effect, Outcome } from '../state/effects.ts';
-import { refuseMetric, refuseSubscription, refuseWildcards } from '../state/validation.ts';
+import {
+  refuseClientEvents,
+  refuseMetric,
+  refuseOperation,
+  refuseSession,
+  refuseSubscription,
+  refuseWildcards,
+} from '../state/validation.ts';
 import {
   decisionNotes,
   fittedNotes,
   forecastNotes,
   type Note,
+  operationNotes,
   outcomeNotes,
   progressNotes,
+  subscriptionNotes,
   tallyNotes,
 } from './notes.ts';
 
@@ -116,7 +129,9 @@ export const subscriptions = topic<SubscriptionEvent>()('subscriptions', {
   refuse: refuseSubscription,
   hasIncarnations: true,
   versions: true,
+  notes: subscriptionNotes, // Of those that the sessions stage writes.
 });
+export const sessions = topic<SessionRecord>()('sessions', { record: 'SessionRecord', refuse: refuseSession });
 export const metrics = topic<Metric>()('metrics', {
   record: 'Metric',
   retentionMs: DAY_MS,
@@ -129,6 +144,17 @@ export const wildcards = topic<WildcardEvents>()('wildcard-subscriptions', {
   record: 'WildcardEvents',
   refuse: refuseWildcards,
   merge: (batches) => ({ firstLevel: batches[0]!.firstLevel, events: batches.flatMap((batch) => batch.events) }),
+});
+export const clientEvents = topic<ClientEvents>()('client-subscriptions', {
+  record: 'ClientEvents',
+  refuse: refuseClientEvents,
+  merge: (batches) => ({ clientId: batches[0]!.clientId, events: batches.flatMap((batch) => batch.events) }),
+});
+/** What befalls the sessions of a broker, told to each partition, and what each has done of it. */
+export const sessionOperations = topic<SessionOperation>()('session-operations', {
+  record: 'SessionOperation',
+  refuse: refuseOperation,
+  notes: operationNotes,
 });
 export const rates = topic<RateWindow>()('rates', {
   record: 'RateWindow',
@@ -181,7 +207,7 @@ export const fits = topic<FitRequest>()('fits');
 export const fitted = topic<FitResult>()('fitted', { notes: fittedNotes });
 
 /** What came of events that changed nothing, to be counted. */
-export const tallies = topic<Tally>()('tallies', { notes: tallyNotes });
+export const tallies = topic<Tally | SessionTally>()('tallies', { notes: tallyNotes });
 
 /** What is asked for on one local topic, and answered on another. */
 export interface Exchange<Asked, Answered> {
@@ -198,7 +224,7 @@ export interface LocalTopics {
   /** Runs beside the task, in no transaction (task.ts K6). */
   readonly beside: Exchange<FitRequest, FitResult>;
   /** Is for people alone. */
-  readonly told: Topic<string, Tally>;
+  readonly told: Topic<string, Tally | SessionTally>;
 }
 
 export const LOCAL: LocalTopics = {
@@ -210,8 +236,11 @@ export const LOCAL: LocalTopics = {
 
 export const ALL_TOPICS: readonly AnyTopic[] = [
   subscriptions,
+  sessions,
   metrics,
   wildcards,
+  clientEvents,
+  sessionOperations,
   rates,
   progress,
   forecasts,

@@ -10,8 +10,12 @@ import type { Constraint } from '../processors/plan/cluster/actions.ts';
 import { cells, type PlanSettings, planWith } from '../processors/plan/stage/plan-stage.ts';
 import { countRates, windows } from '../processors/rates/rates.ts';
 import type { RatesSettings } from '../processors/rates/settings.ts';
+import { sessionWork } from '../processors/sessions/rows.ts';
+import { sessionsWith } from '../processors/sessions/sessions.ts';
+import type { SessionSettings } from '../processors/sessions/settings.ts';
 import { defineTopology, PLAN, stage, type Topology } from './graph.ts';
 import {
+  clientEvents,
   clock,
   commands,
   decisions,
@@ -24,6 +28,8 @@ import {
   pointers,
   progress,
   rates,
+  sessionOperations,
+  sessions,
   subscriptions,
   subscriptionTable,
   tallies,
@@ -31,6 +37,7 @@ import {
 } from './topics.ts';
 
 export interface TopologySettings {
+  readonly sessions: SessionSettings;
   readonly rates: RatesSettings;
   readonly forecast: ForecastSettings;
   readonly plan: PlanSettings;
@@ -41,14 +48,16 @@ export interface TopologySettings {
 
 // biome-ignore format: a table reads as a table
 export function topologyOf(settings: TopologySettings): Topology {
+  const keptSessions = sessionsWith(settings.sessions, settings.apply.subscriptionTable);
   const forecast = forecastWith(settings.forecast);
   const { subscriptionTable: isKept } = settings.apply;
   const kept = isKept ? ([subscriptionTable] as const) : ([] as const);
   return defineTopology([
-    stage('ingest',   { reads: [subscriptions],                                                       emits: [wildcards],                    step: ingestWith(settings.apply.incarnation) }),
+    stage('ingest',   { reads: [subscriptions],                                                       emits: [wildcards, clientEvents],      step: ingestWith(settings.apply.incarnation) }),
+    stage('sessions', { reads: [sessions, clientEvents, metrics, sessionOperations, clock], keeps: sessionWork, onDisk: keptSessions.onDisk, emits: [subscriptions, sessionOperations, tallies], step: keptSessions.step }),
     stage('rates',    { reads: [subscriptions, wildcards, metrics, clock],           keeps: windows,   emits: [rates],                        step: countRates(settings.rates) }),
     stage('forecast', { reads: [rates, clock, fitted],                               keeps: forecast.keeps, emits: [forecasts, fits],          step: forecast.step }),
     stage('plan',     { reads: [forecasts, rates, metrics, progress, pointers, clock], keeps: cells,   emits: [commands, pointers, decisions], step: planWith(settings.plan, settings.constraints), group: PLAN }),
     stage('apply',    { reads: [subscriptions, wildcards, commands, outcomes, clock], keeps: partitionStates,    onDisk: isKept ? SUBSCRIPTIONS : undefined, emits: [progress, effects, tallies, ...kept], step: carryOut(settings.apply) }),
-  ], { inputs: [subscriptions, metrics] });
+  ], { inputs: [subscriptions, sessions, metrics] });
 }

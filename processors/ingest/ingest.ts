@@ -4,35 +4,63 @@
 //   N1. Every trie event is forwarded exactly once, with its offset and the incarnation of the topic that the offset
 //       belongs to: together they order the events of its filter, also across a recreation of the topic.
 //   N2. Events under one key keep their order.
+//   N3. Events that belong to sessions go on to the partition of their client too; others do not, and cost nothing there.
 
-import type { SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
+import type { ClientEvents, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
 import { isTrieFilter, placeOf } from '../../state/keys.ts';
 import { type Emit, type Input, NOTHING, type Step } from '../step.ts';
 
+type Out = Emit<'wildcard-subscriptions', WildcardEvents> | Emit<'client-subscriptions', ClientEvents>;
+
 export const ingestWith =
-  (
-    incarnation: number,
-  ): Step<Input<'subscriptions', SubscriptionEvent>, never, Emit<'wildcard-subscriptions', WildcardEvents>> =>
+  (incarnation: number): Step<Input<'subscriptions', SubscriptionEvent>, never, Out> =>
   (_rows, { value: event, offset }) => {
-    if (!isTrieFilter(event.topicFilter)) return NOTHING;
-    const key = placeOf(event.topicFilter).routingKey;
-    const { action, topicFilter, clientId, brokerId, qos, timestamp } = event;
-    const { noLocal, retainAsPublished, retainHandling, subscriptionIdentifier, sessionEpoch } = event;
-    // One literal: spreading is five times as slow.
-    const sent = {
-      action,
-      topicFilter,
-      clientId,
-      brokerId,
-      qos,
-      timestamp,
-      offset,
-      incarnation,
-      noLocal,
-      retainAsPublished,
-      retainHandling,
-      subscriptionIdentifier,
-      sessionEpoch,
-    };
-    return [{ topic: 'wildcard-subscriptions', key, value: { firstLevel: key, events: [sent] } }];
+    const isTrie = isTrieFilter(event.topicFilter);
+    if (event.sessionEpoch === undefined || event.sessionEpoch === 0)
+      return isTrie ? [toTrie(event, offset, incarnation)] : NOTHING;
+    const toClient = ofClient(event, event.sessionEpoch);
+    return isTrie ? [toTrie(event, offset, incarnation), toClient] : [toClient];
   };
+
+function toTrie(event: SubscriptionEvent, offset: number, incarnation: number): Out {
+  const key = placeOf(event.topicFilter).routingKey;
+  const { action, topicFilter, clientId, brokerId, qos, timestamp } = event;
+  const { noLocal, retainAsPublished, retainHandling, subscriptionIdentifier, sessionEpoch } = event;
+  // One literal: spreading is five times as slow.
+  const sent = {
+    action,
+    topicFilter,
+    clientId,
+    brokerId,
+    qos,
+    timestamp,
+    offset,
+    incarnation,
+    noLocal,
+    retainAsPublished,
+    retainHandling,
+    subscriptionIdentifier,
+    sessionEpoch,
+  };
+  return { topic: 'wildcard-subscriptions', key, value: { firstLevel: key, events: [sent] } };
+}
+
+/** N3. */
+function ofClient(event: SubscriptionEvent, sessionEpoch: number): Out {
+  const { clientId, action, topicFilter, brokerId, qos, timestamp, bySession } = event;
+  const { noLocal, retainAsPublished, retainHandling, subscriptionIdentifier } = event;
+  const sent = {
+    action,
+    topicFilter,
+    brokerId,
+    qos,
+    timestamp,
+    sessionEpoch,
+    bySession,
+    noLocal,
+    retainAsPublished,
+    retainHandling,
+    subscriptionIdentifier,
+  };
+  return { topic: 'client-subscriptions', key: clientId, value: { clientId, events: [sent] } };
+}

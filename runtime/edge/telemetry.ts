@@ -157,6 +157,29 @@ export const METRICS: Readonly<Record<string, Declared>> = {
     kind: 'counter',
     help: 'Snapshots of trie shards that could not be written to the disk.',
   },
+  foreshard_session_events_total: {
+    kind: 'counter',
+    help: 'Subscriptions that were removed or moved because a session has ended or changed its broker.',
+    labels: ['action'],
+  },
+  foreshard_session_operations_total: {
+    kind: 'counter',
+    help: 'Operations on the sessions of a broker that a partition has finished, by what befell the broker and how they ended.',
+    labels: ['action', 'state'],
+  },
+  foreshard_session_operations: {
+    kind: 'gauge',
+    help: 'Operations on the sessions of a broker that are under way in a partition of this instance.',
+    labels: ['action'],
+  },
+  foreshard_session_work: {
+    kind: 'gauge',
+    help: 'Clients whose subscriptions are still to be removed or moved, in the partitions of this instance.',
+  },
+  foreshard_session_records_ignored_total: {
+    kind: 'counter',
+    help: 'Session records that changed nothing: repeated, or too late to matter.',
+  },
   foreshard_moves: { kind: 'gauge', help: 'Moves, by state.', labels: ['state'] },
   foreshard_operation_cost: {
     kind: 'gauge',

@@ -9,6 +9,7 @@ import { catalogOf } from '../../processors/plan/cluster/catalog.ts';
 import { PLAN_DEFAULTS } from '../../processors/plan/settings.ts';
 import type { ProposalRow } from '../../processors/plan/stage/rows.ts';
 import { RATES_DEFAULTS } from '../../processors/rates/settings.ts';
+import { SESSION_DEFAULTS } from '../../processors/sessions/settings.ts';
 import { deadLetter } from '../../runtime/dead-letter.ts';
 import type { Running } from '../../runtime/runner.ts';
 import { SimulatedClock } from '../../runtime/simulated-clock.ts';
@@ -53,6 +54,7 @@ const CATALOG = catalogOf({
   ],
 });
 const TOPOLOGY = topologyOf({
+  sessions: { ...SESSION_DEFAULTS, partitions: PARTITIONS },
   rates: RATES,
   forecast: FORECAST_DEFAULTS,
   plan: { ...PLAN_DEFAULTS, partitions: PARTITIONS, genesis: GENESIS, catalog: CATALOG },
@@ -309,7 +311,7 @@ describe('what is sent', () => {
         nodesPerLookup: 9,
         matchesPerLookup: 3,
       },
-      { kind: 'BrokerHeartbeat', brokerId: 'broker-1', pointerOffset: 1, timestamp },
+      { kind: 'BrokerHeartbeat', brokerId: 'broker-1', pointerOffset: 1, timestamp, startedAt: eventTime(0) },
     ];
     await views.sendMetrics(bodies.map((body) => ({ body })));
     await cell.log.settle();

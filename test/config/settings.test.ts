@@ -179,6 +179,8 @@ const CERTIFICATES = {
 const SASL = { ...KAFKA, saslMechanism: 'scram-sha-512', saslUsername: 'u', saslPassword: 'p' };
 const TOKENS = { httpReadToken: 'read-0123456789abcdef', httpAdminToken: 'admin-0123456789abcdef' };
 
+const stagesOf = ({ stages }: Seen): Seen[] => [stages.sessions, stages.rates, stages.plan, stages.apply];
+
 const ROWS: Record<SettingName, Row> = {
   runtime: {
     value: 'kafka',
@@ -197,8 +199,8 @@ const ROWS: Record<SettingName, Row> = {
   logPretty: { value: true, at: (s) => s.logger.pretty },
   partitions: {
     value: 5,
-    at: (s) => [s.run, s.embedded, s.stages.rates, s.stages.plan, s.stages.apply].map((each) => each.partitions),
-    arrives: [5, 5, 5, 5, 5],
+    at: (s) => [s.run, s.embedded, ...stagesOf(s)].map((each) => each.partitions),
+    arrives: [5, 5, 5, 5, 5, 5],
   },
   incarnation: { value: 3, at: (s) => s.stages.apply.incarnation },
   subscriptionTable: { value: false, at: (s) => s.stages.apply.subscriptionTable },
@@ -291,6 +293,11 @@ const ROWS: Record<SettingName, Row> = {
     arrives: ['trie-large', 'trie-large'],
   },
   tombstoneMs: { value: 60_000, at: (s) => s.sweptBefore, arrives: HELD - 60_000 },
+
+  sessionEventsPerSecond: { value: 9, at: (s) => s.stages.sessions.sessionEventsPerSecond },
+  sessionGraceMs: { value: 9_000, at: (s) => s.stages.sessions.sessionGraceMs },
+  sessionMemoryMs: { value: 90_000, at: (s) => s.stages.sessions.sessionMemoryMs },
+  brokerLostMs: { value: 90_000, at: (s) => s.stages.sessions.brokerLostMs },
 
   rateGraceMs: {
     value: 9_000,

@@ -9,6 +9,7 @@ import { FORECAST_DEFAULTS } from '../../processors/forecast/settings.ts';
 import { catalogOf } from '../../processors/plan/cluster/catalog.ts';
 import { PLAN_DEFAULTS } from '../../processors/plan/settings.ts';
 import { RATES_DEFAULTS } from '../../processors/rates/settings.ts';
+import { SESSION_DEFAULTS } from '../../processors/sessions/settings.ts';
 import { embeddedCodec } from '../../schemas/avro-codec.ts';
 import { epoch, eventTime, shardId } from '../../schemas/ids.ts';
 import { isTrieFilter } from '../../state/keys.ts';
@@ -53,6 +54,7 @@ describe('the subscriptions topic made anew', () => {
 
   const start = async (incarnation: number): Promise<void> => {
     const topology = topologyOf({
+      sessions: { ...SESSION_DEFAULTS, partitions: 1 },
       rates: { ...RATES_DEFAULTS, partitions: 1 },
       forecast: FORECAST_DEFAULTS,
       plan: { ...PLAN_DEFAULTS, partitions: 1, genesis, catalog },

@@ -18,6 +18,7 @@ import { memoryFolder } from '../../state/memory-store.ts';
 import type { Change, StoreFolder } from '../../state/store.ts';
 import { defineTopology, PLAN, stage } from '../../topology/graph.ts';
 import {
+  clientEvents,
   clock,
   deadLetters,
   effects,
@@ -230,9 +231,12 @@ describe('a task', () => {
 
   test('joins what one commit sends on under one key, in order', async () => {
     const run = await drive(
-      defineTopology([stage('ingest', { reads: [subscriptions], emits: [wildcards], step: ingestWith(0) })], {
-        inputs: [subscriptions],
-      }),
+      defineTopology(
+        [stage('ingest', { reads: [subscriptions], emits: [wildcards, clientEvents], step: ingestWith(0) })],
+        {
+          inputs: [subscriptions],
+        },
+      ),
     );
     const filters = ['home/+/a', 'home/+/b', 'home/#', 'yard/+'];
     await run.log.append(

@@ -8,6 +8,7 @@ import { FORECAST_DEFAULTS } from '../../processors/forecast/settings.ts';
 import { catalogOf } from '../../processors/plan/cluster/catalog.ts';
 import { PLAN_DEFAULTS } from '../../processors/plan/settings.ts';
 import { RATES_DEFAULTS } from '../../processors/rates/settings.ts';
+import { SESSION_DEFAULTS } from '../../processors/sessions/settings.ts';
 import { embeddedCodec } from '../../schemas/avro-codec.ts';
 import type { Subscription, SubscriptionEvent } from '../../schemas/records.ts';
 import { FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD } from '../../state/genesis.ts';
@@ -52,6 +53,7 @@ describe('the table of subscriptions', () => {
 
   const start = async (settings: { readonly subscriptionTable?: boolean } = {}, stores = memoryFolder()) => {
     const topology = topologyOf({
+      sessions: { ...SESSION_DEFAULTS, partitions: PARTITIONS },
       rates: { ...RATES_DEFAULTS, partitions: PARTITIONS },
       forecast: FORECAST_DEFAULTS,
       plan: { ...PLAN_DEFAULTS, partitions: PARTITIONS, genesis, catalog },

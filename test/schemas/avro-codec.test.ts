@@ -21,6 +21,8 @@ const NONE = {
   subscriptionIdentifier: 0,
   sessionEpoch: 0,
 };
+/** So does one of `subscriptions`, and one that a broker has written. */
+const BY_BROKER = { ...NONE, bySession: false };
 const EVENT = {
   action: 'SUBSCRIBE',
   topicFilter: 'home/küche/+',
@@ -28,9 +30,9 @@ const EVENT = {
   brokerId: 'broker-1',
   qos: 1,
   timestamp: 1_700_000_000_000,
-  ...NONE,
+  ...BY_BROKER,
 };
-const NONE_BYTES = [0, 0, 0, 0, 0];
+const NONE_BYTES = [0, 0, 0, 0, 0, 0];
 
 describe('the schemas', () => {
   test('records.ts is what the generator makes of the .avsc files', () => {
@@ -63,6 +65,7 @@ describe('the schemas', () => {
         { name: 'retainHandling', type: 'int', default: 0 },
         { name: 'subscriptionIdentifier', type: 'int', default: 0 },
         { name: 'sessionEpoch', type: 'long', default: 0 },
+        { name: 'bySession', type: 'boolean', default: false },
       ],
     });
   });
@@ -248,7 +251,15 @@ describe('schemas that change', () => {
     fields: changed,
   });
   const bytesOf = (parts: readonly number[]) => Buffer.from([0, 0, 0, 0, 77, ...parts]);
-  const READ = { action: 'SUBSCRIBE', topicFilter: 'a', clientId: 'b', brokerId: 'c', qos: 1, timestamp: 5, ...NONE };
+  const READ = {
+    action: 'SUBSCRIBE',
+    topicFilter: 'a',
+    clientId: 'b',
+    brokerId: 'c',
+    qos: 1,
+    timestamp: 5,
+    ...BY_BROKER,
+  };
 
   for (const { name, writer, bytes, expected } of [
     {
@@ -339,7 +350,7 @@ test('a forecast of an earlier release is read, what it did not tell yet by its 
 
 describe('subscription events of before there were options', () => {
   const { SubscriptionEvent, WildcardEvents } = SCHEMAS;
-  const without = (fields: readonly { readonly name: string }[]) => fields.filter(({ name }) => !(name in NONE));
+  const without = (fields: readonly { readonly name: string }[]) => fields.filter(({ name }) => !(name in BY_BROKER));
   const oldEvent = avsc.Type.forSchema({ ...SubscriptionEvent, fields: without(SubscriptionEvent.fields) } as never);
   const [firstLevel, events] = WildcardEvents.fields;
   const items = { ...events.type.items, fields: without(events.type.items.fields) };
@@ -358,7 +369,7 @@ describe('subscription events of before there were options', () => {
 
   test('those of an old writer are read, with none', () => {
     const one = Buffer.concat([header(1), oldEvent.toBuffer(sent)]);
-    expect(codec.decode('SubscriptionEvent', one)).toEqual({ ...sent, ...NONE });
+    expect(codec.decode('SubscriptionEvent', one)).toEqual({ ...sent, ...BY_BROKER });
     const many = Buffer.concat([header(21), oldEvents.toBuffer({ firstLevel: 'a', events: [placed, placed] })]);
     expect(codec.decode('WildcardEvents', many)).toEqual({
       firstLevel: 'a',
@@ -381,9 +392,9 @@ describe('subscription events of before there were options', () => {
     });
   });
 
-  test('without any an event is five bytes longer, and all of them are kept', () => {
-    expect(codec.encode('SubscriptionEvent', sent)).toHaveLength(5 + oldEvent.toBuffer(sent).length + 5);
-    const value = { ...sent, ...options };
+  test('without any an event is six bytes longer, and all of them are kept', () => {
+    expect(codec.encode('SubscriptionEvent', sent)).toHaveLength(5 + oldEvent.toBuffer(sent).length + 6);
+    const value = { ...sent, ...options, bySession: true };
     expect(codec.decode('SubscriptionEvent', codec.encode('SubscriptionEvent', value))).toEqual(value);
   });
 });
@@ -413,6 +424,16 @@ test('metrics of a store of an earlier release are read, without how far its loo
   expect(embeddedCodec().decode('Metric', whole)).toEqual({
     body: { kind: 'DatastoreMetrics', ...load, nodesPerLookup: -1, matchesPerLookup: -1 },
   });
+});
+
+test('a heartbeat of an earlier release is read, and does not say since when its broker runs', () => {
+  const beat = { brokerId: 'b', pointerOffset: 7, timestamp: 60_000 };
+  const now = SCHEMAS.Metric.fields[0].type.find(({ name }) => name === 'BrokerHeartbeat')!;
+  const before = { ...now, fields: now.fields.filter(({ name }) => name !== 'startedAt') };
+  const bytes = avsc.Type.forSchema(before as never).toBuffer(beat);
+  // The third of its union.
+  const whole = Buffer.concat([Buffer.of(0, 0, 0, 0, 16), Buffer.of(4), bytes]);
+  expect(embeddedCodec().decode('Metric', whole)).toEqual({ body: { kind: 'BrokerHeartbeat', ...beat, startedAt: 0 } });
 });
 
 test('pointers and commands of an earlier release are read: nobody says that they wrote them', () => {
@@ -459,15 +480,18 @@ test('the schema behind each local id is the one it always was', () => {
   );
   expect(digests).toMatchInlineSnapshot(`
     {
+      "ClientEvents 28": "98c156934cb5",
       "Command 18": "d70bed0b0c95",
       "Decision 15": "76d9c91b4c34",
       "Forecast 17": "2559d244d31a",
-      "Metric 16": "ffc1765b7855",
+      "Metric 30": "79812128887b",
       "PointerRecord 20": "237318ac177c",
       "Progress 22": "90512b91a2f1",
       "RateWindow 4": "9129c14e7ad0",
+      "SessionOperation 29": "5f648228ea52",
+      "SessionRecord 27": "58571cdeee44",
       "Subscription 26": "42e528dfad5d",
-      "SubscriptionEvent 23": "b55bf9339916",
+      "SubscriptionEvent 25": "af30a81a7e70",
       "WildcardEvents 24": "f0cf42b369e8",
     }
   `);

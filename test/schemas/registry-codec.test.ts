@@ -12,6 +12,7 @@ import { SCHEMAS } from '../../schemas/records.ts';
 const EVENT = {
   ...{ action: 'SUBSCRIBE', topicFilter: 'a/b', clientId: 'c', brokerId: 'b', qos: 0, timestamp: 5 },
   ...{ noLocal: false, retainAsPublished: false, retainHandling: 0, subscriptionIdentifier: 0, sessionEpoch: 0 },
+  bySession: false,
 };
 const SUBJECT = subjectOf('fleet.', { name: 'subscriptions', record: 'SubscriptionEvent', cleanup: 'delete' });
 const OLDER = {
@@ -139,7 +140,7 @@ describe('the registry codec', () => {
         : { status: 200, body: { id: 41 } },
     );
     const codec = await codecFor(registry.url, {});
-    const value = Buffer.from([0, 0, 0, 0, 7, 0, 2, 97, 2, 98, 2, 99, 10, 0, 0, 0, 0, 0]);
+    const value = Buffer.from([0, 0, 0, 0, 7, 0, 2, 97, 2, 98, 2, 99, 10, 0, 0, 0, 0, 0, 0]);
     expect(() => codec.decode('SubscriptionEvent', value)).toThrow(/does not know schema 7/);
     await codec.prepare('SubscriptionEvent', [null, value, value, codec.encode('SubscriptionEvent', EVENT), value]);
     await codec.prepare('SubscriptionEvent', [value]);
@@ -158,7 +159,7 @@ describe('the registry codec', () => {
     );
     const slept: number[] = [];
     const codec = await codecFor(registry.url, { sleep: async (ms) => void slept.push(ms) });
-    const value = Buffer.from([0, 0, 0, 0, 7, 0, 2, 97, 2, 98, 2, 99, 10, 0, 0, 0, 0, 0]);
+    const value = Buffer.from([0, 0, 0, 0, 7, 0, 2, 97, 2, 98, 2, 99, 10, 0, 0, 0, 0, 0, 0]);
     await codec.prepare('SubscriptionEvent', [value]);
     expect(slept).toEqual([10, 20]);
     expect(codec.decode('SubscriptionEvent', value)).toMatchObject({ topicFilter: 'a' });

@@ -5,6 +5,7 @@ import { FORECAST_DEFAULTS } from '../../processors/forecast/settings.ts';
 import { catalogOf } from '../../processors/plan/cluster/catalog.ts';
 import { PLAN_DEFAULTS, type PlanSettings } from '../../processors/plan/settings.ts';
 import { RATES_DEFAULTS } from '../../processors/rates/settings.ts';
+import { SESSION_DEFAULTS } from '../../processors/sessions/settings.ts';
 import type { TopologySettings } from '../../topology/topology.ts';
 
 const SIZE = {
@@ -33,6 +34,7 @@ export function settingsOf(run: SettingsOfRun): TopologySettings {
   const { partitions, planner, mode, copyRowsPerSecond, chunkRowsMax } = run;
   const genesis = { concreteType: 'kv', trieType: 'trie' };
   return {
+    sessions: { ...SESSION_DEFAULTS, partitions },
     rates: { ...RATES_DEFAULTS, partitions, leafBits: 1 },
     forecast: { ...FORECAST_DEFAULTS, fitsPerMinute: 0 },
     plan: {

@@ -1,8 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { eventTime } from '../../schemas/ids.ts';
-import type { SubscriptionEvent } from '../../schemas/records.ts';
+import type { ClientEvent, SessionRecord, SubscriptionEvent } from '../../schemas/records.ts';
 import { partitionOf, placeOf } from '../../state/keys.ts';
-import { refuseSubscription, refuseWildcards } from '../../state/validation.ts';
+import {
+  refuseClientEvents,
+  refuseOperation,
+  refuseSession,
+  refuseSubscription,
+  refuseWildcards,
+} from '../../state/validation.ts';
 
 const PARTITIONS = 4;
 const event = (topicFilter: string, offset = 7) => ({
@@ -93,5 +99,80 @@ describe('the options of a subscription', () => {
         const batch = { firstLevel: key, events: [{ ...sent, offset, incarnation }] };
         expect(refuseWildcards(batch, { ...place, key, partition: partitionOf(key, PARTITIONS) })?.code).toBe(code);
       }
+    });
+});
+
+describe('a session record', () => {
+  const at = (key: string) => ({ key, partition: partitionOf(key, 8), partitions: 8 });
+  const CONNECTED = {
+    ...{ kind: 'Connected', clientId: 'phone', brokerId: 'b1', cleanStart: true },
+    ...{ sessionExpirySeconds: 0, sessionEpoch: 1 },
+  } as const;
+  const DISCONNECTED = { kind: 'Disconnected', clientId: 'phone', brokerId: 'b1', sessionEpoch: 1 } as const;
+  const ENDED = { kind: 'Ended', clientId: 'phone', brokerId: 'b1', sessionEpoch: 1 } as const;
+
+  for (const { name, body, timestamp = 5, code } of [
+    { name: 'of a connection', body: CONNECTED, code: undefined },
+    { name: 'that never expires', body: { ...CONNECTED, sessionExpirySeconds: 0xffff_ffff }, code: undefined },
+    { name: 'of a closed connection', body: { ...DISCONNECTED, sessionExpirySeconds: -1 }, code: undefined },
+    { name: 'of an end', body: ENDED, code: undefined },
+    { name: 'without a client', body: { ...ENDED, clientId: '' }, code: 'CLIENT_INVALID' },
+    { name: 'with U+0000 in the client', body: { ...ENDED, clientId: 'a\u0000b' }, code: 'CLIENT_INVALID' },
+    { name: 'without a broker', body: { ...ENDED, brokerId: '' }, code: 'BROKER_INVALID' },
+    { name: 'of epoch 0', body: { ...ENDED, sessionEpoch: 0 }, code: 'SESSION_INVALID' },
+    { name: 'of epoch 2^53', body: { ...ENDED, sessionEpoch: 2 ** 53 }, code: 'SESSION_INVALID' },
+    { name: 'of epoch 1.5', body: { ...ENDED, sessionEpoch: 1.5 }, code: 'SESSION_INVALID' },
+    { name: 'with expiry -1', body: { ...CONNECTED, sessionExpirySeconds: -1 }, code: 'SESSION_INVALID' },
+    { name: 'with expiry 2^32', body: { ...CONNECTED, sessionExpirySeconds: 2 ** 32 }, code: 'SESSION_INVALID' },
+    { name: 'of a closed one, -2', body: { ...DISCONNECTED, sessionExpirySeconds: -2 }, code: 'SESSION_INVALID' },
+    { name: 'in the year 10000', body: ENDED, timestamp: 253_402_300_800_000, code: 'TIMESTAMP_INVALID' },
+  ])
+    test(`${name} is ${code ?? 'taken'}`, () => {
+      const record = { body, timestamp: eventTime(timestamp) } as SessionRecord;
+      expect(refuseSession(record, at(body.clientId))?.code).toBe(code);
+    });
+
+  test('under another key, or in another partition, is refused', () => {
+    const record: SessionRecord = { body: ENDED, timestamp: eventTime(5) };
+    expect(refuseSession(record, at('other'))?.code).toBe('KEY_MISMATCH');
+    const place = at('phone');
+    expect(refuseSession(record, { ...place, partition: (place.partition + 1) % 8 })?.code).toBe('WRONG_PARTITION');
+  });
+});
+
+describe('what a client says', () => {
+  const at = (key: string) => ({ key, partition: partitionOf(key, 8), partitions: 8 });
+  const said: ClientEvent = {
+    action: 'SUBSCRIBE',
+    topicFilter: 'a/+',
+    brokerId: 'b',
+    qos: 1,
+    timestamp: eventTime(5),
+    sessionEpoch: 1,
+  };
+  for (const { name, clientId = 'phone', key = 'phone', event = said, code } of [
+    { name: 'is taken', code: undefined },
+    { name: 'under another key is refused', key: 'other', code: 'KEY_MISMATCH' },
+    { name: 'outside of a session is refused', event: { ...said, sessionEpoch: 0 }, code: 'SESSION_INVALID' },
+    { name: 'of a filter that is none is refused', event: { ...said, topicFilter: 'a#' }, code: 'FILTER_INVALID' },
+    { name: 'with U+0000 in its id is refused', clientId: 'a\u0000b', key: 'a\u0000b', code: 'CLIENT_INVALID' },
+  ])
+    test(name, () => {
+      expect(refuseClientEvents({ clientId, events: [event] }, at(key))?.code).toBe(code);
+    });
+});
+
+describe('an operation on sessions', () => {
+  const said = { operationId: 'lose-5-1', brokerId: 'b', at: eventTime(5) };
+  const place = { key: 'lose-5-1', partition: 3, partitions: 8 };
+  for (const { name, operation, code } of [
+    { name: 'is taken wherever it is', operation: {}, code: undefined },
+    { name: 'of another id than its key is refused', operation: { operationId: 'x' }, code: 'KEY_MISMATCH' },
+    { name: 'of a broker of no name that is one is refused', operation: { brokerId: '\n' }, code: 'BROKER_INVALID' },
+    { name: 'of no time is refused', operation: { at: eventTime(-1) }, code: 'TIMESTAMP_INVALID' },
+  ])
+    test(name, () => {
+      const body = { kind: 'OperationStop', reason: '' } as const;
+      expect(refuseOperation({ ...said, body, ...operation }, place)?.code).toBe(code);
     });
 });

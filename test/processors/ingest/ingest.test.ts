@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { ingestWith } from '../../../processors/ingest/ingest.ts';
 import { eventTime } from '../../../schemas/ids.ts';
 
-describe('ingest', () => {
+describe('ingest, and what belongs to a session goes to its client too', () => {
   for (const { name, filter, key } of [
     { name: 'leaves a concrete event where it is', filter: 'home/kitchen/t', key: undefined },
     { name: 'sends a wildcard on by its first literal level', filter: 'home/+/t', key: 'home' },
@@ -35,9 +35,17 @@ describe('ingest', () => {
         key: filter,
         value,
       });
-      expect(emits.map((emit) => [emit.topic, emit.key, emit.value?.events])).toEqual(
-        key === undefined ? [] : [['wildcard-subscriptions', key, [{ ...value, offset: 42, incarnation: 3 }]]],
-      );
+      const { clientId, ...ofClient } = value;
+      expect(emits.map((emit) => [emit.topic, emit.key, emit.value?.events])).toEqual([
+        ...(key === undefined ? [] : [['wildcard-subscriptions', key, [{ ...value, offset: 42, incarnation: 3 }]]]),
+        ['client-subscriptions', clientId, [ofClient]],
+      ]);
+      const unheard = { ...value, sessionEpoch: 0 };
+      const others = ingestWith(3)(undefined as never, {
+        ...{ topic: 'subscriptions', partition: 0, offset: 42, key: filter },
+        value: unheard,
+      });
+      expect(others.map((emit) => emit.topic)).toEqual(key === undefined ? [] : ['wildcard-subscriptions']);
     });
   }
 });

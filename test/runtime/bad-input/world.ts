@@ -11,6 +11,7 @@ import { FORECAST_DEFAULTS } from '../../../processors/forecast/settings.ts';
 import { catalogOf } from '../../../processors/plan/cluster/catalog.ts';
 import { PLAN_DEFAULTS } from '../../../processors/plan/settings.ts';
 import { RATES_DEFAULTS } from '../../../processors/rates/settings.ts';
+import { SESSION_DEFAULTS } from '../../../processors/sessions/settings.ts';
 import { DEAD_VALUE_BYTES_MAX } from '../../../runtime/dead-letter.ts';
 import type { OutRecord, RawRecord } from '../../../runtime/ports.ts';
 import type { Codec } from '../../../schemas/codec.ts';
@@ -63,6 +64,7 @@ export async function openWorld(codec: Codec, models: ModelSet = FORECAST_DEFAUL
   const folder = await tempFolder();
   const shards = localShards(folder.path, PARTITIONS);
   const topology = topologyOf({
+    sessions: { ...SESSION_DEFAULTS, partitions: PARTITIONS },
     rates: { ...RATES_DEFAULTS, partitions: PARTITIONS },
     forecast: { ...FORECAST_DEFAULTS, models },
     plan: { ...PLAN_DEFAULTS, partitions: PARTITIONS, genesis, catalog },
@@ -227,7 +229,13 @@ export async function openWorld(codec: Codec, models: ModelSet = FORECAST_DEFAUL
 }
 
 const READ: readonly (readonly [group: string, topics: readonly string[]])[] = [
-  ['work', ['subscriptions', 'metrics', 'wildcard-subscriptions', 'rates', 'commands']],
+  [
+    'work',
+    [
+      ...['subscriptions', 'sessions', 'metrics', 'wildcard-subscriptions', 'client-subscriptions'],
+      ...['session-operations', 'rates', 'commands'],
+    ],
+  ],
   ['plan', ['metrics', 'rates', 'forecasts', 'progress', 'pointer-table']],
 ];
 const CHANGELOGS = ['drive-work-changelog', 'drive-plan-changelog'];
