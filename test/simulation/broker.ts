@@ -30,6 +30,8 @@ export interface BrokerParts {
   readonly lagMs: number;
   readonly heartbeatMs: number;
   readonly filters: readonly string[];
+  /** It is up again. */
+  readonly started: () => void;
   /** A planted bug: what it asks in place of a shard. */
   readonly reads?: (shard: ShardEntry, reader: ShardReader) => ShardReader;
 }
@@ -74,12 +76,19 @@ export class Broker {
     return this.#stoppedUntil > this.#parts.scheduler.now;
   }
 
-  /** Dies, and begins anew with an old snapshot of its table, or without one. */
-  restart(): void {
-    if (this.reader !== undefined && this.#chance.hits(0.5)) this.#snapshot = this.reader.table.snapshot();
+  /** Dies, and begins anew after so long, with an old snapshot of its table or without one. */
+  restart(afterMs: number): void {
+    if (this.reader !== undefined && this.#chance.hits(0.7)) this.#snapshot = this.reader.table.snapshot();
     this.process.kill();
+    this.#parts.scheduler.after(afterMs, 'broker starts', () => this.revive());
+  }
+
+  /** Starts if it is down. */
+  revive(): void {
+    if (this.process.state !== 'down') return;
     this.process = this.#start();
     this.upSince = this.#parts.scheduler.now;
+    this.#parts.started();
   }
 
   async send(action: 'SUBSCRIBE' | 'UNSUBSCRIBE', filter: string, clientId: string, qos: number): Promise<void> {
@@ -163,8 +172,10 @@ export class Broker {
       if (this.process !== process) return;
       this.reader = reader;
       reader.onChange((epoch: Epoch) => {
-        const resolve = (filter: string) => reader.table.resolve(filter, '')?.shards;
-        oracle.checkReader(epoch, resolve, filters, this.id);
+        const { table } = reader;
+        const resolve = (filter: string) => table.resolve(filter, '')?.slice;
+        const some = [0, 1, 2].map(() => this.#chance.oneOf(filters));
+        oracle.checkReader({ epoch, pointers: table.pointers(), resolve }, some, this.id);
       });
       const storeOf = async (shard: ShardEntry): Promise<ShardReader> => {
         const store: ShardStore = await provisioner.store(shard.shardId, { instanceId: shard.instanceId });

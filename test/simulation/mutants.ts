@@ -108,6 +108,7 @@ export const MUTANTS: readonly Mutation[] = [
   },
   {
     name: 'no epoch check in the store',
+    with: ['call late', 'call twice'],
     install: () => {
       const { accepts } = OwnerIndex.prototype;
       OwnerIndex.prototype.accepts = () => true;
@@ -153,6 +154,7 @@ export const MUTANTS: readonly Mutation[] = [
   },
   {
     name: 'trim before the reader lag bound',
+    with: ['reader behind'],
     stage: stepOf('plan', (step) => (rows, input, disk) => {
       const body = input.topic === 'metrics' ? (input.value as Metric).body : undefined;
       if (body?.kind !== 'BrokerHeartbeat') return step(rows, input, disk);
@@ -193,6 +195,7 @@ export const MUTANTS: readonly Mutation[] = [
   },
   {
     name: 'last write wins by arrival',
+    with: ['call late', 'call twice'],
     store: (store, _shard, world) => {
       let arrivals = 1_000_000;
       const range = (partition: number) => ({
@@ -218,6 +221,7 @@ export const MUTANTS: readonly Mutation[] = [
   },
   {
     name: 'tombstone not written',
+    with: ['call late', 'call twice'],
     store: (store) =>
       storeWith(store, {
         write: async (rows) => {
@@ -229,6 +233,7 @@ export const MUTANTS: readonly Mutation[] = [
   },
   {
     name: 'compaction drops the fence record',
+    with: ['compaction', 'reader stopped', 'broker killed'],
     compact: (world, topic) => {
       world.log.compact(topic);
       // A slice that is gone is dropped with the word that says so, for readers who have not heard it yet.
@@ -253,6 +258,7 @@ export const MUTANTS: readonly Mutation[] = [
   },
   {
     name: 'duplicate shard id after a restart',
+    with: ['crash'],
     stage: stepOf('plan', (step) => {
       let isFirst = true;
       return (rows, input, disk) => {

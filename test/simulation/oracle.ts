@@ -15,6 +15,7 @@ import type {
   PointerEntry,
   PointerRecord,
   ShardEntry,
+  Subscription,
   SubscriptionEvent,
   WildcardEvents,
 } from '../../schemas/records.ts';
@@ -76,6 +77,13 @@ export interface Table {
   readonly shards: ReadonlyMap<ShardId, ShardEntry>;
 }
 
+/** The pointer table of a reader. */
+export interface ReadTable {
+  readonly epoch: number;
+  readonly pointers: Iterable<{ readonly slice: SliceKey; readonly shards: readonly ShardId[] }>;
+  readonly resolve: (filter: string) => SliceKey | undefined;
+}
+
 export interface OracleParts {
   readonly partitions: number;
   readonly codec: Codec;
@@ -111,6 +119,8 @@ export class Oracle {
   readonly #committed = new Map<string, number>();
   readonly #poisoned = new Set<string>();
   readonly #buried = new Set<string>();
+  /** What the table of subscriptions has. */
+  readonly #kept = new Map<string, Subscription>();
   #table: Table = { epoch: 0, position: 0, slices: new Map(), shards: new Map() };
   #term = 0;
   #change:
@@ -142,6 +152,9 @@ export class Oracle {
           break;
         case 'commands':
           this.#hearCommands(append);
+          break;
+        case 'subscription-table':
+          this.#hearTable(append);
           break;
         case 'dead-letters':
           this.#hearLetters(append);
@@ -216,28 +229,28 @@ export class Oracle {
       if (!this.#keys.has(keyText(filter, clientId))) this.#break('I2', `${clientId} at ${filter} was never there`);
   }
 
-  /** I11: a reader's table is that of its epoch. `resolve` is what the reader says of a filter. */
-  checkReader(
-    epoch: number,
-    resolve: (filter: string) => readonly ShardId[] | undefined,
-    filters: readonly string[],
-    who: string,
-  ): void {
+  /** I10, I11: a reader's table is that of its epoch, whole. */
+  checkReader({ epoch, pointers, resolve }: ReadTable, filters: readonly string[], who: string): void {
     if (epoch === 0) return;
     const table = this.tables.get(epoch);
     if (table === undefined) {
       this.#break('I10', `${who} is at epoch ${epoch}, which nobody has published`);
       return;
     }
+    let known = 0;
+    for (const { slice, shards } of pointers) {
+      known++;
+      const expected = table.slices.get(slice)?.shards;
+      if (String(expected) !== String(shards))
+        this.#break('I11', `${who} at epoch ${epoch} has ${slice} on ${shards}, and the topic says ${expected}`);
+    }
+    if (known !== table.slices.size)
+      this.#break('I11', `${who} at epoch ${epoch} knows ${known} slices of ${table.slices.size}`);
     for (const filter of filters) {
       const owner = ownerIn(table, filter, '', this.#parts.partitions);
-      const expected = owner === undefined ? undefined : table.slices.get(owner)?.shards;
       const found = resolve(filter);
-      if (String(expected) !== String(found))
-        this.#break(
-          'I11',
-          `${who} at epoch ${epoch} has ${filter} on ${found}, and the topic says ${expected} (${owner})`,
-        );
+      if (found !== owner)
+        this.#break('I5', `${who} at epoch ${epoch} looks for ${filter} in ${found}, and it belongs to ${owner}`);
     }
   }
 
@@ -466,6 +479,34 @@ export class Oracle {
       if (body.kind === 'AllocateShard' && this.#table.shards.has(body.shardId) && reason !== 'it was taken away')
         this.#break('I5', `${body.shardId} is allocated a second time`);
     }
+  }
+
+  /** The table of subscriptions is what the events have made of it. */
+  #hearTable({ records }: Append): void {
+    for (const { key, value } of records) {
+      const text = String(key);
+      const row = value == null ? undefined : (this.#parts.codec.decode('Subscription', value) as Subscription);
+      if (row === undefined || row.removed) this.#kept.delete(text);
+      else this.#kept.set(text, row);
+    }
+  }
+
+  /** Once everything is due: each row of the table of subscriptions is a live one, and each live one has a row. */
+  checkKept(): void {
+    let live = 0;
+    for (const [text, { states, due, filter, clientId }] of this.#keys) {
+      const state = states[due - 1];
+      if (state === undefined) continue;
+      live++;
+      const row = this.#kept.get(text);
+      if (row?.brokerId !== state.brokerId || row.qos !== state.qos)
+        this.#break(
+          'I8',
+          `the table of subscriptions has ${clientId} at ${filter} with ${row?.brokerId}, and not with ${state.brokerId}`,
+        );
+    }
+    if (this.#kept.size !== live)
+      this.#break('I8', `the table of subscriptions has ${this.#kept.size} rows, and ${live} subscriptions are live`);
   }
 
   #hearLetters({ records }: Append): void {

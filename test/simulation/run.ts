@@ -115,7 +115,8 @@ async function tell(given: Case, result: Result, mutation: Mutation | undefined)
 
 async function runMutants(events: number, seeds: number): Promise<boolean> {
   let found = 0;
-  for (const mutant of MUTANTS) {
+  const wanted = values.mutant === undefined ? MUTANTS : [mutantNamed(values.mutant)];
+  for (const mutant of wanted) {
     const began = performance.now();
     let line = `NOT FOUND in ${seeds} seeds`;
     for (let seed = first; seed < first + seeds; seed++) {
@@ -127,8 +128,8 @@ async function runMutants(events: number, seeds: number): Promise<boolean> {
     }
     print(`${mutant.name.padEnd(52)} ${line} (${Math.round(performance.now() - began)} ms)`);
   }
-  print(`${found} of ${MUTANTS.length} planted bugs were found`);
-  return found < MUTANTS.length;
+  print(`${found} of ${wanted.length} planted bugs were found`);
+  return found < wanted.length;
 }
 
 function namesIn(text: string | undefined): FaultName[] {

@@ -41,11 +41,15 @@ export interface Case {
   readonly events: number;
   /** Faults that this run does without. */
   readonly without?: readonly FaultName[];
+  /** Faults that it has whatever its seed says. */
+  readonly with?: readonly FaultName[];
 }
 
 /** A planted bug: what is put around the parts of the product. */
 export interface Mutation {
   readonly name: string;
+  /** Faults without which it does no harm. */
+  readonly with?: readonly FaultName[];
   readonly log?: (world: World) => LogMutation;
   readonly effects?: (effects: Effects, world: World) => Effects;
   readonly store?: (store: LocalShardStore, shard: Shard, world: World) => LocalShardStore;
@@ -160,6 +164,8 @@ export class World {
     this.scheduler = new Scheduler(given.seed, START_AT);
     const { scheduler } = this;
     const doses: Record<FaultName, number> = { ...dosesOf(scheduler.stream('doses')) };
+    for (const name of [...(given.with ?? []), ...(mutation?.with ?? [])])
+      doses[name] = Math.max(doses[name], 3 * FAULTS[name].dose);
     for (const name of given.without ?? []) doses[name] = 0;
     this.faults = new Faults(doses satisfies Doses, scheduler.stream('faults'));
     this.shape = shapeOf(scheduler.stream('shape'));
@@ -267,7 +273,7 @@ export class World {
     }
     for (const broker of this.brokers) {
       broker.stopReader(0);
-      if (!broker.isUp) broker.process.resume();
+      broker.revive();
     }
     this.#instance?.process.resume();
     if (this.#instance === undefined) this.#startInstance();
@@ -314,6 +320,7 @@ export class World {
     await this.#pass(() => false, 2_000);
     const { oracle } = this;
     oracle.checkLetters();
+    oracle.checkKept();
     for (const broker of this.brokers) {
       const asked = this.#load.topics.map((topic) => broker.publish(topic, true));
       let isDone = false;
@@ -466,7 +473,8 @@ export class World {
       ...{ id, scheduler, faults, log, codec, shards, oracle, partitions: shape.partitions },
       lagMs: shape.lagMs,
       heartbeatMs: 1_000,
-      filters: this.#load.concrete,
+      filters: this.#load.filters,
+      started: () => this.#setClocks(),
       ...(reads === undefined ? {} : { reads }),
     });
   }
@@ -698,8 +706,7 @@ export class World {
         return;
       case 'broker killed':
         met(true);
-        chance.oneOf(this.brokers).restart();
-        this.#setClocks();
+        chance.oneOf(this.brokers).restart(chance.between(0, 2 * BROKER_SILENT_MS));
         return;
       case 'clock steps':
         met(true);

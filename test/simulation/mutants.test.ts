@@ -1,0 +1,24 @@
+// The simulation is tested too: each planted bug has to be found, within some seeds. A harness that has grown blind is red.
+
+import { describe, expect, test } from 'vitest';
+import { MUTANTS } from './mutants.ts';
+import { simulate } from './world.ts';
+
+/** Each is found within a few; more than these, and what it takes to find it has become rare. */
+const SEEDS_MAX = 60;
+const EVENTS = 400;
+
+describe('the simulation finds planted bugs', () => {
+  test('there are 21 of them, each with a name of its own', () => {
+    expect(new Set(MUTANTS.map(({ name }) => name)).size).toBe(21);
+  });
+
+  for (const mutant of MUTANTS)
+    test(mutant.name, async () => {
+      for (let seed = 1; seed <= SEEDS_MAX; seed++) {
+        const { breach } = await simulate({ seed, events: EVENTS }, mutant);
+        if (breach !== undefined) return;
+      }
+      expect.fail(`not found in ${SEEDS_MAX} seeds`);
+    }, 120_000);
+});
