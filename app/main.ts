@@ -316,7 +316,10 @@ export function settingsOf(config: Config, catalog: Catalog): TopologySettings {
     sessions: sessionSettings(config, partitions),
     rates: ratesSettings(config, partitions),
     forecast: forecastSettings(config, modelsOf(config), config.rateGraceMs),
-    plan: planSettings(config, { partitions, genesis, catalog, planner: `${hostname()}/${process.pid}` }),
+    plan: planSettings(config, {
+      ...{ partitions, genesis, catalog, rebuilds: config.subscriptionTable },
+      planner: `${hostname()}/${process.pid}`,
+    }),
     apply: applySettings(config, { partitions, genesis }),
   };
 }

@@ -20,6 +20,7 @@ import type { StoreKind } from '../schemas/records.ts';
 import type { Effect, Outcome, SubscriptionRow } from '../state/effects.ts';
 import { isWithin } from '../state/keys.ts';
 import { lost } from './identity.ts';
+import { holdsExactly } from './live-rows.ts';
 import { writeResult } from './merge.ts';
 import { RowDigest, rowBytes } from './rows.ts';
 import type { Provisioner, ShardStore } from './shard-store.ts';
@@ -194,6 +195,20 @@ function performOne(
         () => effect.move,
         () => compare(stores, settings, effect),
       );
+    case 'fill':
+      return settle(
+        effect.kind,
+        effect.to,
+        () => effect.move,
+        () => fill(stores, settings, effect),
+      );
+    case 'match':
+      return settle(
+        effect.kind,
+        effect.to,
+        () => effect.move,
+        () => match(stores, settings, effect),
+      );
     case 'erase':
       return settle(
         effect.kind,
@@ -289,6 +304,29 @@ async function compare(
   const found = await stores.on(to, (target) => target.digest(range, cursor, upTo));
   const equal = found.rows === expected.rows && found.digest === expected.digest && found.hidden === 0;
   return { kind: 'compared', move, rows: expected.rows, equal, cursor: page.cursor ?? cursor, done: page.done };
+}
+
+async function fill(
+  stores: Stores,
+  { rowsPerWrite }: PerformSettings,
+  { move, to, passage }: Extract<Effect, { kind: 'fill' }>,
+): Promise<Outcome> {
+  const { rows, upTo } = passage;
+  for (let from = 0; from < rows.length; from += rowsPerWrite)
+    await stores.on(to, (target) => target.write(rows.slice(from, from + rowsPerWrite)));
+  let bytes = 0;
+  for (const row of rows) bytes += rowBytes(row);
+  return { kind: 'copied', move, rows: rows.length, bytes, cursor: upTo, done: upTo === undefined };
+}
+
+async function match(
+  stores: Stores,
+  { partitions }: PerformSettings,
+  { move, to, range, passage }: Extract<Effect, { kind: 'match' }>,
+): Promise<Outcome> {
+  const { rows, upTo } = passage;
+  const equal = await stores.on(to, (target) => holdsExactly(target, range, passage, partitions));
+  return { kind: 'compared', move, rows: rows.length, equal, cursor: upTo, done: upTo === undefined };
 }
 
 /** P7. Throws SHARD_LOST when the store has no word of the slice. Another word than ours may be that of a later task. */

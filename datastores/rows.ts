@@ -7,7 +7,9 @@
 //       (partition, literal prefix, filter, client). Hash slices, pins and groups are contiguous in it.
 
 import type { Cursor, SubscriptionRow } from '../state/effects.ts';
+import { filterHash, placeOf } from '../state/keys.ts';
 import { packOptions } from '../state/subscription-options.ts';
+import { compareUtf8 } from '../state/utf8.ts';
 import type { Subscriber } from './shard-store.ts';
 
 export interface RowPlace {
@@ -22,6 +24,13 @@ export const cursorAt = (row: RowPlace): Cursor => `${row.filter}\u0000${row.cli
 export function placeAt(cursor: Cursor): RowPlace {
   const nul = cursor.indexOf('\u0000');
   return nul < 0 ? { filter: cursor, clientId: '' } : { filter: cursor.slice(0, nul), clientId: cursor.slice(nul + 1) };
+}
+
+/** R3, for rows of one partition. */
+export function comparePlaces(a: RowPlace, b: RowPlace): number {
+  const [left, right] = [placeOf(a.filter), placeOf(b.filter)];
+  const first = left.trie ? compareUtf8(left.prefix, right.prefix) : filterHash(a.filter) - filterHash(b.filter);
+  return first || compareUtf8(a.filter, b.filter) || compareUtf8(a.clientId, b.clientId);
 }
 
 /** What a look-up says of a live row. */

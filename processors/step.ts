@@ -69,14 +69,20 @@ export type Step<In, Row, Out extends Emit = Emit, OnDisk = never> = (
 export interface DiskRows<Row> {
   get(key: string): Row | undefined;
   page(page: Page): PageOfRows<Row>;
+  /** Whether the page was asked for. */
+  hasPage(page: Page): boolean;
   set(key: string, row: Row): void;
   delete(key: string): void;
 }
 
-/** At most `limit` rows whose key begins with `prefix` and, where `after` is given, comes after it, ascending by UTF-8 bytes. */
+/**
+ * At most `limit` rows whose key begins with `prefix` and, where they are given, comes after `after` and before `below`,
+ * ascending by UTF-8 bytes.
+ */
 export interface Page {
   readonly prefix: string;
   readonly after?: string | undefined;
+  readonly below?: string | undefined;
   readonly limit: number;
 }
 

@@ -86,6 +86,10 @@ export class DiskTable implements DiskRows<unknown> {
     return { rows, done: upTo === undefined, last: upTo ?? rows.at(-1)?.[0] };
   }
 
+  hasPage(page: Page): boolean {
+    return this.#pages.has(nameOf(page));
+  }
+
   set(key: string, row: unknown): void {
     this.#dirty.set(key, row);
   }
@@ -102,6 +106,7 @@ export class DiskTable implements DiskRows<unknown> {
       this.#stored.set(key, row);
     }
     this.#dirty.clear();
+    this.#pages.clear(); // What has been read does not lie below what has changed any more (D2).
   }
 
   async #scanned(page: Page): Promise<StoredPage> {
@@ -109,6 +114,7 @@ export class DiskTable implements DiskRows<unknown> {
     const after = page.after === undefined ? undefined : this.prefix + page.after;
     for await (const [whole, value] of this.#store!.entries(this.prefix + page.prefix, after)) {
       const key = whole.slice(this.prefix.length);
+      if (page.below !== undefined && compareUtf8(key, page.below) >= 0) break;
       if (this.#dirty.has(key)) continue; // What it is now is laid over the page.
       rows.push([key, this.#decoded(value)]);
       if (rows.length === page.limit) return { rows, upTo: key };
@@ -130,7 +136,9 @@ export class DiskTable implements DiskRows<unknown> {
   }
 }
 
-const nameOf = ({ prefix, after, limit }: Page): string => JSON.stringify([prefix, after, limit]);
+const nameOf = ({ prefix, after, below, limit }: Page): string => JSON.stringify([prefix, after, below, limit]);
 
-const isOn = ({ prefix, after }: Page, key: string): boolean =>
-  key.startsWith(prefix) && (after === undefined || compareUtf8(key, after) > 0);
+const isOn = ({ prefix, after, below }: Page, key: string): boolean =>
+  key.startsWith(prefix) &&
+  (after === undefined || compareUtf8(key, after) > 0) &&
+  (below === undefined || compareUtf8(key, below) < 0);

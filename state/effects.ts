@@ -79,6 +79,14 @@ export interface SliceRange {
   readonly except: readonly SliceKey[];
 }
 
+/** Subscriptions of a slice as the table has them: all that lie after `after` and up to `upTo`, in the order of the stores. */
+export interface Passage {
+  readonly rows: readonly SubscriptionRow[];
+  readonly after: Cursor | undefined;
+  /** `undefined` for the end of the slice. */
+  readonly upTo: Cursor | undefined;
+}
+
 export type Effect =
   /**
    * Make the shard exist on an instance of the type, or tell how far that is. Asked again each tick until ready. It is made
@@ -130,6 +138,16 @@ export type Effect =
       readonly range: SliceRange;
       readonly cursor: Cursor | undefined;
       readonly limit: number;
+    }
+  /** Write what the table of subscriptions has to a shard that is being rebuilt. */
+  | { readonly kind: 'fill'; readonly move: MoveId; readonly to: ShardId; readonly passage: Passage }
+  /** Compare what the table of subscriptions has with the live rows of the same stretch of a shard that is being rebuilt. */
+  | {
+      readonly kind: 'match';
+      readonly move: MoveId;
+      readonly to: ShardId;
+      readonly range: SliceRange;
+      readonly passage: Passage;
     }
   /** Delete at most `limit` rows, tombstones included, if the shard's record of the slice is as `right` says. */
   | {

@@ -2,7 +2,7 @@
 // topic, in plain sight: `progress` tells the planner what apply has done, `pointer-table` at which offset its own
 // changes came to lie. `clock`, `effects` and `outcomes`, `fits` and `fitted` are local: they never leave the task.
 
-import { type ApplySettings, carryOut, partitionStates, SUBSCRIPTIONS } from '../processors/apply/apply.ts';
+import { type ApplySettings, carryOut, partitionStates, subscriptionsOnDisk } from '../processors/apply/apply.ts';
 import { forecastWith } from '../processors/forecast/forecast.ts';
 import type { ForecastSettings } from '../processors/forecast/settings.ts';
 import { ingestWith } from '../processors/ingest/ingest.ts';
@@ -58,6 +58,6 @@ export function topologyOf(settings: TopologySettings): Topology {
     stage('rates',    { reads: [subscriptions, wildcards, metrics, clock],           keeps: windows,   emits: [rates],                        step: countRates(settings.rates) }),
     stage('forecast', { reads: [rates, clock, fitted],                               keeps: forecast.keeps, emits: [forecasts, fits],          step: forecast.step }),
     stage('plan',     { reads: [forecasts, rates, metrics, progress, pointers, clock], keeps: cells,   emits: [commands, pointers, decisions], step: planWith(settings.plan, settings.constraints), group: PLAN }),
-    stage('apply',    { reads: [subscriptions, wildcards, commands, outcomes, clock], keeps: partitionStates,    onDisk: isKept ? SUBSCRIPTIONS : undefined, emits: [progress, effects, tallies, ...kept], step: carryOut(settings.apply) }),
+    stage('apply',    { reads: [subscriptions, wildcards, commands, outcomes, clock], keeps: partitionStates,    onDisk: isKept ? subscriptionsOnDisk(settings.apply) : undefined, emits: [progress, effects, tallies, ...kept], step: carryOut(settings.apply) }),
   ], { inputs: [subscriptions, sessions, metrics] });
 }

@@ -10,11 +10,12 @@ import type { Command, SubscriptionEvent, WildcardEvents } from '../../schemas/r
 import { flag, integer, type ValuesOf, valuesOf } from '../../schemas/setting.ts';
 import type { Outcome } from '../../state/effects.ts';
 import { placeOf } from '../../state/keys.ts';
-import { type Input, NEEDS_NOTHING, NOTHING, type OnDisk, type Rows, type Tick } from '../step.ts';
+import { type Input, NEEDS_NOTHING, type Needs, NOTHING, type OnDisk, type Rows, type Tick } from '../step.ts';
 import { aheadNoMore, type CommandSettings, carryOn, contextOf, moveOf, onCommand } from './commands.ts';
 import { isOfLeft, onLeft, onLeftTick } from './left.ts';
 import { MOVE_DEFAULTS, MOVE_SETTINGS, onOutcome, onRestart, onTick } from './move.ts';
 import { COUNTS, LIFE, PartitionState, partitionStates, type Row, storePartitionState } from './partition-state.ts';
+import { elapsedSince, pagesOfRebuilds, passagesOf } from './passages.ts';
 import { effect, type Kept, type Out, routeEvent, routeEvents, tell } from './route.ts';
 import {
   askedAgain,
@@ -33,8 +34,6 @@ export interface ApplySettings extends CommandSettings, ShardSettings {
   readonly partitions: number;
   /** Which life of the subscriptions topic this is: raised by the operator when that topic is made anew. */
   readonly incarnation: number;
-  /** Whether the table of subscriptions is kept. */
-  readonly subscriptionTable: boolean;
   /** Slices counted at one tick: each count may scan the slice. */
   readonly countsPerTick: number;
 }
@@ -77,9 +76,6 @@ const COUNT_WRITES_MIN = 1_000;
 const COUNT_ROWS_MAX = 20_000;
 /** The planner is told of a size that differs by a tenth from what it knows. */
 const TELL_SHARE = 0.1;
-/** The first tick after a start knows no elapsed time; ticks come about five times a second. */
-const FIRST_TICK_MS = 200;
-
 type In =
   | Input<'subscriptions', SubscriptionEvent>
   | Input<'wildcard-subscriptions', WildcardEvents>
@@ -99,10 +95,10 @@ export function carryOut(settings: ApplySettings): (rows: Rows<Row>, input: In, 
   };
 }
 
-/** The table of subscriptions, and what of it an input changes. */
-export const SUBSCRIPTIONS: OnDisk<Row, In, Subscription> = {
+/** The table of subscriptions, and what of it an input changes or a rebuild reads. */
+export const subscriptionsOnDisk = (settings: ApplySettings): OnDisk<Row, In, Subscription> => ({
   table: subscriptionTable,
-  needs: (_rows, input) => {
+  needs: (rows, input) => {
     switch (input.topic) {
       case 'subscriptions': {
         const { topicFilter, clientId } = input.value;
@@ -111,11 +107,26 @@ export const SUBSCRIPTIONS: OnDisk<Row, In, Subscription> = {
       }
       case 'wildcard-subscriptions':
         return { keys: input.value.events.map((event) => subscriptionKey(event.topicFilter, event.clientId)) };
+      case 'outcomes':
+        return needsOfRebuilds(rows, { outcome: input.value }, settings);
+      case 'clock':
+        return needsOfRebuilds(rows, { tick: input.value }, settings);
       default:
         return NEEDS_NOTHING;
     }
   },
-};
+});
+
+function needsOfRebuilds(
+  rows: Rows<Row>,
+  heard: Parameters<typeof pagesOfRebuilds>[2],
+  settings: ApplySettings,
+): Needs {
+  const state = rows.get(LIFE);
+  if (state?.kind !== 'life' || !state.awake || state.active.size === 0) return NEEDS_NOTHING;
+  const pages = pagesOfRebuilds(rows, state, heard, settings);
+  return pages.length === 0 ? NEEDS_NOTHING : { pages };
+}
 
 function handle(
   rows: Rows<Row>,
@@ -132,9 +143,9 @@ function handle(
     case 'commands':
       return onCommand(rows, state, input.value, input.offset, settings);
     case 'outcomes':
-      return heard(rows, state, input.value, settings);
+      return heard(rows, state, input.value, settings, kept);
     case 'clock':
-      return ticked(rows, state, input.value, settings);
+      return ticked(rows, state, input.value, settings, kept);
   }
 }
 
@@ -165,7 +176,13 @@ function started(rows: Rows<Row>, state: PartitionState, settings: ApplySettings
   return [...shardsAgain(rows, state, settings), ...out];
 }
 
-function heard(rows: Rows<Row>, state: PartitionState, outcome: Outcome, settings: ApplySettings): readonly Out[] {
+function heard(
+  rows: Rows<Row>,
+  state: PartitionState,
+  outcome: Outcome,
+  settings: ApplySettings,
+  kept: Kept,
+): readonly Out[] {
   switch (outcome.kind) {
     case 'provisioned':
       return onProvisioned(rows, state, outcome, settings);
@@ -188,23 +205,31 @@ function heard(rows: Rows<Row>, state: PartitionState, outcome: Outcome, setting
       if (isOfLeft(state, outcome.move)) return onLeft(rows, state, outcome);
       const move = moveOf(rows, outcome.move);
       if (move === undefined) return NOTHING;
-      const turn = onOutcome(move, outcome, contextOf(state, move.slice, settings));
+      const turn = onOutcome(move, outcome, contextOf(state, move.slice, settings, passagesOf(state, kept)));
       return carryOn(rows, state, move, turn, settings);
     }
   }
 }
 
-function ticked(rows: Rows<Row>, state: PartitionState, tick: Tick, settings: ApplySettings): readonly Out[] {
-  const elapsedMs = state.wallTime === undefined ? FIRST_TICK_MS : tick.wallTime - state.wallTime;
+function ticked(
+  rows: Rows<Row>,
+  state: PartitionState,
+  tick: Tick,
+  settings: ApplySettings,
+  kept: Kept,
+): readonly Out[] {
+  const elapsedMs = elapsedSince(state, tick);
   state.wallTime = tick.wallTime;
   state.eventTime = tick.eventTime as PartitionState['eventTime'];
   state.pointerEpoch = tick.pointerEpoch;
   const out = [...askedAgain(state), ...releasedAgain(state, elapsedMs), ...aheadNoMore(rows, state, settings)];
   out.push(...onLeftTick(rows, state, elapsedMs));
+  const passages = passagesOf(state, kept);
   for (const id of [...state.active]) {
     const move = moveOf(rows, id);
     if (move === undefined) continue;
-    out.push(...carryOn(rows, state, move, onTick(move, elapsedMs, contextOf(state, move.slice, settings)), settings));
+    const context = contextOf(state, move.slice, settings, passages);
+    out.push(...carryOn(rows, state, move, onTick(move, elapsedMs, context), settings));
   }
   let left = settings.countsPerTick;
   for (const slice of state.toCount) {

@@ -20,6 +20,7 @@ import { filterHash } from '../../state/keys.ts';
 import { NOTHING, type Rows, TABLE_UNREAD } from '../step.ts';
 import { arrives, leave, staying } from './left.ts';
 import {
+  isRebuild,
   isSwitched,
   type Move,
   type MoveContext,
@@ -44,6 +45,8 @@ import { effect, type Out, tell } from './route.ts';
 import { onShardCommand } from './shards.ts';
 
 export interface CommandSettings extends MoveSettings {
+  /** Whether the table of subscriptions is kept. */
+  readonly subscriptionTable: boolean;
   /** Ids of commands that are remembered (C1); older ones are forgotten. */
   readonly commandsKept: number;
   /** Finished moves that can still answer a late command about them. */
@@ -158,11 +161,17 @@ export function carryOn(
   return out;
 }
 
-export const contextOf = (state: PartitionState, slice: SliceKey, settings: MoveSettings): MoveContext => ({
+export const contextOf = (
+  state: PartitionState,
+  slice: SliceKey,
+  settings: MoveSettings,
+  passage?: MoveContext['passage'],
+): MoveContext => ({
   settings,
   range: state.rangeOf(slice),
   entries: state.homes.get(slice)?.entries ?? -1,
   wallTime: state.wallTime,
+  passage,
 });
 
 /** C1. Another command under the same id is not a repetition: somebody foresaw the id. */
@@ -249,12 +258,13 @@ function moveSlice(
   body: MoveSlice,
   settings: CommandSettings,
 ): Out[] {
-  const { moveId: id, slice, from, to, rowsPerSecond } = body;
+  const { moveId: id, slice, from, to, rowsPerSecond, source } = body;
+  const { reason } = command;
   const home = state.homes.get(slice);
   const epoch = home?.epoch ?? command.epoch;
-  const move = newMove({ id, slice, from, to, epoch, rowsPerSecond, reason: command.reason, turn: state.nextTurn() });
+  const move = newMove({ id, slice, from, to, epoch, source, rowsPerSecond, reason, turn: state.nextTurn() });
   const context = contextOf(state, slice, settings);
-  const refusal = moveRefusal(rows, state, body);
+  const refusal = moveRefusal(rows, state, body) ?? tableRefusal(state, body, settings);
   storePartitionState(rows, state);
   if (refusal === undefined) arrives(rows, state, slice, to);
   if (refusal === undefined)
@@ -300,6 +310,18 @@ function moveRefusal(
   if (home.shard !== from) return `${slice} lives on ${home.shard}, not on ${from}`;
   if (from === to) return `${slice} is on ${to} already`;
   return movingRefusal(state, [slice]);
+}
+
+/** A rebuild needs every subscription of the slice. */
+function tableRefusal(
+  { tableIsWhole, partition }: PartitionState,
+  { slice, source }: MoveSlice,
+  { subscriptionTable }: CommandSettings,
+): string | undefined {
+  if (!isRebuild({ source }) || tableIsWhole) return undefined;
+  if (!subscriptionTable)
+    return `${slice} cannot be rebuilt: the table of subscriptions is switched off (FORESHARD_SUBSCRIPTION_TABLE)`;
+  return `${slice} cannot be rebuilt: the table of subscriptions is not whole in partition ${partition}, where it was not kept from the first event on`;
 }
 
 function movingRefusal(state: PartitionState, slices: readonly SliceKey[]): string | undefined {

@@ -27,21 +27,28 @@
 //        it, or for an ABORT, and does not abort itself. A source that does not answer at SWITCH has a record without
 //        an end, and would answer late readers without the events that it has missed: everything of the slice waits
 //        until it has acknowledged a lease.
+//   M11. A rebuild is a move from the table of subscriptions: its source has lost its data, so what is copied and compared are
+//       passages of the table, and the source is given up at SWITCH. It is told there that the slice has moved, in case it
+//       was not lost after all.
 //
 // At most one chunk effect of a move is under way (`awaiting`), and outcomes come in the order of their effects, before
 // the next tick.
 
 import { assert } from '../../schemas/errors.ts';
 import type { Epoch, MoveId, ShardId, SliceKey } from '../../schemas/ids.ts';
-import type { MoveProgress, MoveState, SteerAction } from '../../schemas/records.ts';
+import type { MoveProgress, MoveSource, MoveState, SteerAction } from '../../schemas/records.ts';
 import { fallbacksOf, integer } from '../../schemas/setting.ts';
-import type { Cursor, Effect, Outcome, OwnerRecord, SliceRange } from '../../state/effects.ts';
+import type { Cursor, Effect, Outcome, OwnerRecord, Passage, SliceRange } from '../../state/effects.ts';
 
 export interface MoveSettings {
   /** Copy throttle of a move that names none; rows compared and erased count like rows copied. */
   readonly copyRowsPerSecond: number;
+  /** The same of a rebuild: until it is done its slice is not served. */
+  readonly rebuildRowsPerSecond: number;
   /** Rows in one effect: bounds how long a commit waits for one chunk. */
   readonly chunkRowsMax: number;
+  /** Rows of the table in one effect of a rebuild. */
+  readonly passageRowsMax: number;
   /** How often one chunk is copied again before the move fails over a difference. */
   readonly recopiesMax: number;
   /** Failed tries in a row before a move that can be given up is. */
@@ -55,11 +62,17 @@ export const MOVE_SETTINGS = {
     { min: 1, max: 10_000_000, unit: 'rows/s' },
     'How fast one move copies, compares and erases, at most.',
   ),
+  rebuildRowsPerSecond: integer(
+    200_000,
+    { min: 1, max: 10_000_000, unit: 'rows/s' },
+    'How fast a slice of a lost shard is filled again and compared, at most. Faster than a move, since nobody is served from the slice meanwhile.',
+  ),
 };
 
 export const MOVE_DEFAULTS: MoveSettings = {
   ...fallbacksOf(MOVE_SETTINGS),
   chunkRowsMax: 2_000, // About 10 ms of copying.
+  passageRowsMax: 5_000,
   recopiesMax: 3,
   failuresMax: 8, // With the back-off below about 25 s.
 };
@@ -136,7 +149,7 @@ const HOLD_MS = LEASE_MS + CLOCK_SKEW_MS;
 /** A tick that comes late gives at most this much budget: a stall must not be followed by a burst. */
 const BURST_MS_MAX = 1_000;
 
-type ChunkKind = 'copy' | 'compare' | 'erase';
+type ChunkKind = 'copy' | 'compare' | 'fill' | 'match' | 'erase';
 /** `own`: a word for the source (M9). */
 type Awaited = ChunkKind | 'own';
 
@@ -146,6 +159,8 @@ export interface Move {
   readonly slice: SliceKey;
   readonly from: ShardId;
   readonly to: ShardId;
+  /** What is copied (M11); absent in a row of an earlier release. */
+  readonly source?: MoveSource | undefined;
   readonly phase: Phase;
   /** The slice's epoch at the source; after SWITCH its epoch at the target. */
   readonly epoch: Epoch;
@@ -197,6 +212,8 @@ export interface MoveContext {
   readonly range: SliceRange;
   /** Live rows of the slice when last counted; -1 while unknown. */
   readonly entries: number;
+  /** A passage of the table of subscriptions, of a rebuild; `undefined` when it has not been read now. */
+  readonly passage?: ((move: Move, after: Cursor | undefined, limit: number) => Passage | undefined) | undefined;
   /** The host's clock at the last tick; absent before the first one. */
   readonly wallTime?: number | undefined;
 }
@@ -224,6 +241,7 @@ export function newMove(parts: {
   readonly to: ShardId;
   readonly epoch: Epoch;
   readonly turn?: number;
+  readonly source?: MoveSource | undefined;
   readonly rowsPerSecond: number;
   readonly reason: string;
 }): Move {
@@ -251,6 +269,9 @@ export function newMove(parts: {
     told: 'PLANNED',
   };
 }
+
+/** M11. */
+export const isRebuild = ({ source }: Pick<Move, 'source'>): boolean => source === 'TABLE';
 
 export const isFinished = (move: Move): boolean => NEXT[move.phase].length === 0;
 export const isSwitched = ({ phase }: Move): boolean => phase === 'retiring' || phase === 'retired' || drains(phase);
@@ -333,7 +354,7 @@ export function onOutcome(before: Move, outcome: Outcome, context: MoveContext):
   if (isFinished(before)) return afterTheEnd(before, outcome);
   switch (outcome.kind) {
     case 'copied':
-      return chunkDone(before, 'copy', outcome.rows, context, (move) => {
+      return chunkDone(before, isRebuild(before) ? 'fill' : 'copy', outcome.rows, context, (move) => {
         const counted = {
           ...move,
           rowsCopied: move.rowsCopied + outcome.rows,
@@ -344,7 +365,7 @@ export function onOutcome(before: Move, outcome: Outcome, context: MoveContext):
         return outcome.done ? entered(counted, 'verifying') : { ...counted, cursor: outcome.cursor };
       });
     case 'compared':
-      return chunkDone(before, 'compare', outcome.rows, context, (move) => {
+      return chunkDone(before, isRebuild(before) ? 'match' : 'compare', outcome.rows, context, (move) => {
         if (move.phase !== 'verifying') return move;
         if (!outcome.equal) {
           if (move.recopies < context.settings.recopiesMax)
@@ -411,8 +432,14 @@ export function onSteer(
       if (before.phase === next || (next === 'switched' && isSwitched(before))) return accept(before); // Said twice.
       if (before.phase !== needed) return refuse(`the move is ${before.phase}, not ${needed}`);
       if (command.epoch <= before.epoch) return refuse(`epoch ${command.epoch} is not above ${before.epoch}`);
+      if (isRebuild(before) && command.action !== 'SWITCH') return refuse(`${before.from} has lost its data`);
       const back = command.action === 'UNSHARE' ? { from: before.to, to: before.from } : {}; // M7
       const move = entered({ ...before, ...back, epoch: command.epoch }, next);
+      if (isRebuild(move)) {
+        const given: Move = { ...move, givenUp: true };
+        const left = leftBy(given, moved(given).owner, `${given.from} has lost its data`);
+        return { ...accept(given, [owned(given), moved(given)]), left };
+      }
       if (next === 'shared' || context.wallTime === undefined) return accept(move, [owned(move)]);
       const leased: Move = { ...move, leasedUntil: context.wallTime + LEASE_MS, awaiting: 'own' };
       return accept(leased, [owned(leased), lease(leased)]);
@@ -487,16 +514,31 @@ const stateOf = (move: Move): MoveState => (move.phase === 'aborting' ? move.tol
 function working(before: Move, move: Move, effects: readonly Effect[], context: MoveContext): Turn {
   if (move.awaiting !== undefined || move.paused || move.failing || move.waitMs > 0)
     return turn(before, move, effects, context);
-  const limit = move.recopying ? move.chunkRows : Math.min(context.settings.chunkRowsMax, Math.floor(move.budgetRows));
-  const chunk = limit < 1 ? undefined : chunkOf(move, limit, context.range);
+  const limit = move.recopying ? move.chunkRows : limitOf(move, context.settings);
+  const chunk = limit < 1 ? undefined : chunkOf(move, limit, context);
   if (chunk === undefined) return turn(before, move, effects, context);
-  const isFirst = move.phase !== 'retiring' && chunk.kind !== 'compare' && move.cursor === undefined;
+  const isComparison = chunk.kind === 'compare' || chunk.kind === 'match';
+  const isFirst = move.phase !== 'retiring' && !isComparison && move.cursor === undefined;
   const asked: readonly Effect[] = isFirst && !move.recopying ? [receiving(move), chunk] : [chunk];
   return turn(before, { ...move, awaiting: chunk.kind, chunkRows: limit }, [...effects, ...asked], context);
 }
 
-function chunkOf(move: Move, limit: number, range: SliceRange): (Effect & { readonly kind: ChunkKind }) | undefined {
+/** Rows of the next chunk. Passages are read ahead: they are whole ones, and what is over the budget is paid back. */
+function limitOf(move: Move, { chunkRowsMax, passageRowsMax, rebuildRowsPerSecond }: MoveSettings): number {
+  const isPassage = isRebuild(move) && (move.phase === 'copying' || move.phase === 'verifying');
+  if (!isPassage) return Math.min(chunkRowsMax, Math.floor(move.budgetRows));
+  return move.budgetRows < 1 ? 0 : Math.min(passageRowsMax, move.rowsPerSecond || rebuildRowsPerSecond);
+}
+
+function chunkOf(move: Move, limit: number, context: MoveContext): (Effect & { readonly kind: ChunkKind }) | undefined {
   const { id, from, to, cursor, epoch } = move;
+  const { range } = context;
+  if (isRebuild(move) && (move.phase === 'copying' || move.phase === 'verifying')) {
+    const passage = context.passage?.(move, cursor, limit);
+    if (passage === undefined) return undefined;
+    if (move.phase === 'copying' || move.recopying) return { kind: 'fill', move: id, to, passage };
+    return { kind: 'match', move: id, to, range, passage };
+  }
   switch (move.phase) {
     case 'provisioning':
     case 'aborting':
@@ -576,8 +618,12 @@ function givenUp(before: Move, failing: Move, context: MoveContext): Turn {
   const isLast = move.phase !== 'switched' && move.phase !== 'draining';
   const over = isLast ? entered(move, isTarget ? 'aborted' : 'retired') : move;
   const { owner } = isTarget ? stayed(entered(freed, 'aborted')) : moved(move);
-  const turns = move.turn === undefined ? {} : { turn: move.turn + TURNS - 1 };
-  return { ...turn(before, over, [], context), left: { shard, owner: { ...owner, ...turns }, reason: failing.reason } };
+  return { ...turn(before, over, [], context), left: { ...leftBy(move, owner, failing.reason), shard } };
+}
+
+/** What the source is to be told last (M8). */
+function leftBy({ from: shard, turn }: Move, owner: OwnerRecord, reason: string): Left {
+  return { shard, owner: turn === undefined ? owner : { ...owner, turn: turn + TURNS - 1 }, reason };
 }
 
 /** Takes the outcome of the chunk under way and asks for the next one. */
@@ -741,7 +787,7 @@ const stayed = (move: Move): Owning => ({
 });
 
 const rateOf = (move: Move, context: MoveContext): number =>
-  move.rowsPerSecond > 0 ? move.rowsPerSecond : context.settings.copyRowsPerSecond;
+  move.rowsPerSecond || (isRebuild(move) ? context.settings.rebuildRowsPerSecond : context.settings.copyRowsPerSecond);
 
 /** Rows still to be copied, compared or erased over the rate; -1 while the slice has not been counted. */
 function etaMs(move: Move, context: MoveContext): number {

@@ -49,6 +49,11 @@ export const PLAN_SETTINGS = {
     { min: 1_000, max: DAY_MS, unit: 'ms' },
     'Silence after which a broker no longer counts as alive.',
   ),
+  rebuildAfterMs: integer(
+    5_000,
+    { min: 0, max: DAY_MS, unit: 'ms' },
+    'How long a shard that has lost its data is waited for, in case it comes back, before it is rebuilt from the table of subscriptions.',
+  ),
   leadMarginMs: integer(
     30_000,
     { min: 0, max: DAY_MS, unit: 'ms' },
@@ -100,6 +105,8 @@ export interface PlanSettings {
   /** Plans in a row that must agree before something is taken away. */
   readonly agreeingPlans: number;
 
+  /** Lost shards are rebuilt from the table of subscriptions, which is kept. */
+  readonly rebuilds: boolean;
   readonly movesMax: number;
   readonly movesPerShardMax: number;
   readonly slicesMax: number;
@@ -121,6 +128,7 @@ export interface PlanSettings {
   readonly provisionSilentMs: number;
   readonly brokerSilentMs: number;
   readonly drainMs: number;
+  readonly rebuildAfterMs: number;
   readonly planRequestsPerTickMax: number;
 }
 
@@ -145,6 +153,7 @@ const FIXED = {
   balanceGap: 0.2,
   balanceAbove: 0.3,
   agreeingPlans: 10,
+  rebuilds: true,
   movesPerShardMax: 2,
   slicesMax: 100_000,
   paybackMs: 3_600_000,
@@ -159,7 +168,7 @@ const FIXED = {
 /** The planner's settings, from what was configured and what the fleet is. */
 export function planSettings(
   given: ValuesOf<typeof PLAN_SETTINGS>,
-  fleet: Pick<PlanSettings, 'partitions' | 'genesis' | 'catalog'> & Partial<Pick<PlanSettings, 'planner'>>,
+  fleet: Pick<PlanSettings, 'partitions' | 'genesis' | 'catalog'> & Partial<Pick<PlanSettings, 'planner' | 'rebuilds'>>,
 ): PlanSettings {
   return { ...FIXED, ...valuesOf(PLAN_SETTINGS, given), ...fleet };
 }

@@ -334,6 +334,8 @@ const ROWS: Record<SettingName, Row> = {
   brokerSilentMs: { value: 9_000, at: (s) => s.stages.plan.brokerSilentMs },
   leadMarginMs: { value: 9_000, at: (s) => s.stages.plan.leadMarginMs },
 
+  rebuildRowsPerSecond: { value: 9, at: (s) => s.stages.apply.rebuildRowsPerSecond },
+  rebuildAfterMs: { value: 7, at: (s) => s.stages.plan.rebuildAfterMs },
   copyRowsPerSecond: { value: 9, at: (s) => s.stages.apply.copyRowsPerSecond },
 };
 

@@ -101,6 +101,23 @@ export class Shards extends NamedRepository<'shard'> {
     for (const id of [...this.#cell.openShards]) yield this.get(id)!;
   }
 
+  /** Those that have lost their data. One may be found while they are walked. */
+  *lost(): Generator<ShardRow & { lost: string }> {
+    for (const id of [...(this.#cell.lostShards ?? [])]) {
+      const row = this.get(id);
+      if (row?.lost !== undefined) yield row as ShardRow & { lost: string };
+    }
+  }
+
+  /** This and `found` change the cell's row: keep it. */
+  lose(id: ShardId): void {
+    this.#cell.lostShards = [...(this.#cell.lostShards ?? []).filter((other) => other !== id), id];
+  }
+
+  found(id: ShardId): void {
+    this.#cell.lostShards = (this.#cell.lostShards ?? []).filter((other) => other !== id);
+  }
+
   isAwaited(id: ShardId): boolean {
     return this.#cell.openShards.includes(id);
   }
@@ -234,6 +251,8 @@ export class CellState {
   readonly gone: NamedRepository<'gone'>;
   /** Whether the planner has said something since the rows were loaded (turn.ts U3). */
   hasSpoken = false;
+  /** When lost shards were last looked at, by wall time; not kept. */
+  rebuildsSeenAt = 0;
   readonly #rows: Rows<Row>;
 
   constructor(rows: Rows<Row>, cell: CellRow) {

@@ -9,9 +9,10 @@
 //   M4. A move that makes a replica is not switched but shared: the pointer names both shards, and the move stays open. It
 //       ends as one from the replica back to the slice's own shard, which has everything already.
 //   M5. Giving a move up erases its copy. While its source is lost or does not answer, the copy may be the only one:
-//       then the move waits, and only a person can give it up.
+//       then the move waits, and only a person can give it up. Where shards are rebuilt (rebuilds.ts) nothing is the only
+//       copy, and nothing waits.
 //   M6. While its target is lost, a move is not switched and nothing is erased at its source, which may hold the only
-//       copy.
+//       copy. Where shards are rebuilt the move ends, and its slice is rebuilt.
 
 import { type Epoch, type EventTime, type MoveId, moveId, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
 import type { MoveProgress, MoveRequest, MoveState, PointerMode, SteerAction } from '../../../schemas/records.ts';
@@ -42,26 +43,24 @@ export const isOpen = (state: MoveState): boolean => NEXT[state].length > 0;
 export const isSwitched = (state: MoveState): boolean =>
   state === 'SWITCHED' || state === 'DRAINING' || state === 'RETIRED';
 
-/** Starts a move, or the making of a replica; returns its id. */
+/** Starts a move, the making of a replica, or a rebuild; returns its id. */
 export function startMove(
   turn: Turn,
   slice: SliceRow,
   to: ShardId,
   reason: string,
   saying: Partial<DecisionDraft>,
-  replicates = false,
+  { replicates = false, rebuilds = false } = {},
 ): MoveId {
   const id = moveId(`move-${String(turn.cell.nextMove++).padStart(6, '0')}`);
   const from = slice.shard;
   slice.busyWith = id;
   turn.slices.put(slice);
-  turn.moves.begin({ ...newMove(id, slice.slice, from, to, turn.now, reason), ...(replicates && { replicates }) });
+  const what = { ...(replicates && { replicates }), ...(rebuilds && { rebuilds }) };
+  turn.moves.begin({ ...newMove(id, slice.slice, from, to, turn.now, reason), ...what });
   turn.keepCell();
-  const command = turn.commandSlice(
-    slice.slice,
-    { kind: 'MoveSlice', moveId: id, slice: slice.slice, from, to, rowsPerSecond: 0 },
-    reason,
-  );
+  const move = { kind: 'MoveSlice', moveId: id, slice: slice.slice, from, to, rowsPerSecond: 0 } as const;
+  const command = turn.commandSlice(slice.slice, rebuilds ? { ...move, source: 'TABLE' } : move, reason);
   const kind = replicates ? 'REPLICATE' : 'MOVE';
   turn.decide({ ...saying, kind, subject: slice.slice, reason: `${reason} (${id})`, commandIds: [command] });
   return id;
@@ -196,7 +195,7 @@ export function abort(turn: Turn, move: MoveRow, reason: string, requestId = '')
 
 /** Aborts a move on the planner's own account, unless its copy may be the only one (M5). */
 export function giveUp(turn: Turn, move: MoveRow, reason: string): void {
-  if (!HAS_COPIED.has(move.state)) {
+  if (move.rebuilds === true || !HAS_COPIED.has(move.state)) {
     abort(turn, move, reason);
     return;
   }
@@ -248,6 +247,7 @@ function moveProblem(move: MoveRow | undefined, progress: MoveProgress): string 
 /** Switches a verified move unless it is paused. Only a person pauses a move; apply does so only on command. */
 export function switchWhenFree(turn: Turn, move: MoveRow): void {
   if (move.state !== 'VERIFIED' || move.asked !== '' || move.paused || waitsForTarget(turn, move)) return;
+  if (turn.shards.get(move.to)?.lost !== undefined) return;
   const { slice, from, to, rowsVerified } = move;
   delete move.waits;
   const isShared = move.replicates === true;
@@ -265,7 +265,7 @@ export function switchWhenFree(turn: Turn, move: MoveRow): void {
 /** M6; told once. */
 function waitsForTarget(turn: Turn, move: MoveRow): boolean {
   const { id, slice, from, to } = move;
-  if (turn.shards.get(to)?.lost === undefined) return false;
+  if (turn.settings.rebuilds || turn.shards.get(to)?.lost === undefined) return false;
   if (move.waits === true) return true;
   move.waits = true;
   turn.moves.put(move);
@@ -327,9 +327,11 @@ const smoothed = (before: number, sample: number): number => before * 0.7 + samp
 
 function finish(turn: Turn, move: MoveRow): void {
   close(turn, move, turn.now);
-  const reason = move.replicates
-    ? `The replica of ${move.slice} on ${move.from} was removed and ${move.rowsErased} rows erased. It had been made because: ${move.reason}`
-    : `${move.slice} has moved from ${move.from} to ${move.to}: ${move.rowsCopied} rows and ${move.bytesCopied} bytes copied, ${move.rowsErased} rows erased at the source. It was moved because: ${move.reason}`;
+  const reason = move.rebuilds
+    ? `${move.slice} is served by ${move.to} instead of ${move.from}, which has lost its data: ${move.rowsCopied} rows were filled in from the table of subscriptions.`
+    : move.replicates
+      ? `The replica of ${move.slice} on ${move.from} was removed and ${move.rowsErased} rows erased. It had been made because: ${move.reason}`
+      : `${move.slice} has moved from ${move.from} to ${move.to}: ${move.rowsCopied} rows and ${move.bytesCopied} bytes copied, ${move.rowsErased} rows erased at the source. It was moved because: ${move.reason}`;
   turn.decide({ kind: 'FINISH', subject: move.id, reason });
 }
 

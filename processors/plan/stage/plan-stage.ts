@@ -7,6 +7,7 @@
 //   cell-state.ts  the rows, as repositories
 //   moves.ts       the life of a move
 //   shards.ts      genesis, shards, splits and merges
+//   rebuilds.ts    shards that have lost their data
 //   round.ts       one planning round: snapshot -> plan -> commands (plan.ts and what it imports are pure)
 //   proposals.ts   plans that wait for a person
 //   views.ts       what people may ask of the rows
@@ -34,6 +35,7 @@ import { CellState, cellOf } from './cell-state.ts';
 import { watchTime } from './cell-time.ts';
 import { takeForecast, takeRates } from './intake.ts';
 import { takeMoveProgress, takeMoveRequest, watchMoves } from './moves.ts';
+import { rebuildShards } from './rebuilds.ts';
 import { takeRefusal } from './refusals.ts';
 import { planRound, takeAnswer, takePlanRequest } from './round.ts';
 import type { Row } from './rows.ts';
@@ -109,6 +111,7 @@ function onTick(turn: Turn, wallTime: number): void {
   watchMoves(turn, wallTime);
   watchShards(turn, wallTime);
   const { cell, settings } = turn;
+  if (cell.started) rebuildShards(turn, wallTime);
   if (cell.started && cell.now - cell.plannedAt >= settings.tickMs) planRound(turn); // L2
 }
 

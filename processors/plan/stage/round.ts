@@ -193,7 +193,7 @@ function command(turn: Turn, action: Action, snapshot: Snapshot): void {
     case 'MOVE': {
       const target = shards.get(action.to)!;
       const slice = slices.get(action.slice.slice)!;
-      startMove(turn, slice, action.to, action.reason, saying, action.replicates);
+      startMove(turn, slice, action.to, action.reason, saying, action);
       const type = turn.settings.catalog.get(target.datastoreType);
       const dollars = type === undefined ? 0 : moveDollars(action.slice.bytes, type);
       spend(turn, { keys: action.slice.entries, urgent: action.urgent, shards: 0, dollars });

@@ -46,6 +46,8 @@ export interface CellRow {
   closedMoves: MoveId[];
   /** Shards that were requested or told to retire, and have not answered yet. */
   openShards: ShardId[];
+  /** Shards that have lost their data, in the order in which that was heard; absent before the first. */
+  lostShards?: ShardId[];
   brokers: string[];
   /** What was spent lately, oldest first. */
   ledger: Spending[];
@@ -132,6 +134,14 @@ export interface ShardRow {
   roomyPlans: number;
   /** Why its store is lost; absent while it is not. */
   lost?: string;
+  /** When that was heard, by wall time; absent before the next tick. */
+  lostWallTime?: number;
+  /** A lost shard is rebuilt on this one. */
+  replacement?: ShardId;
+  /** When its replacement was requested, by wall time. */
+  triedWallTime?: number;
+  /** When it was told to go, by wall time. */
+  releasedWallTime?: number;
   /** Work of look-ups, as its trie reports it (lookup-work.ts). */
   reach?: LookupWork;
   measured?: {
@@ -167,6 +177,8 @@ export interface SliceRow {
   left?: readonly LeftShard[];
   /** The move, split or merge that it takes part in; '' when free. */
   busyWith: string;
+  /** When it was last begun to be rebuilt, by wall time. */
+  rebuiltWallTime?: number;
 }
 
 export interface MoveRow {
@@ -177,6 +189,8 @@ export interface MoveRow {
   readonly to: ShardId;
   readonly startedAt: EventTime;
   readonly reason: string;
+  /** True when its source has lost its data, and the table of subscriptions takes its place. */
+  readonly rebuilds?: true;
   /** True when it makes a replica: in state `SHARED` readers ask `from` or `to`. */
   readonly replicates?: true;
   state: MoveState;

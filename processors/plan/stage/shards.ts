@@ -2,11 +2,12 @@
 //
 //   C1. A shard is in the pointer table before any slice points at it, and is removed only when none does.
 //   C2. A split or merge is published when apply has carried it out, all its entries in one change.
-//   C3. The first two shards are never retired: every process relies on them (state/genesis.ts).
+//   C3. The first two shards are never retired while they have their data: every process relies on them (state/genesis.ts).
 //   C4. A shard that was released although this planner did not ask for it is requested again: it was empty, or its
 //       store would have refused.
 //   C5. Nothing is moved from or to a shard that has lost its data: moves to it are aborted and a replica there is
-//       ended. The slices on it wait for it, and so do moves from it (moves.ts M5).
+//       ended. The slices on it are rebuilt elsewhere (rebuilds.ts). Where they cannot be, they wait for it, and so do moves
+//       from it (moves.ts M5).
 
 import { epoch, eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
 import type {
@@ -270,6 +271,8 @@ function shardReleased(turn: Turn, shard: ShardRow): void {
     return;
   }
   turn.shards.delete(shard.id);
+  turn.shards.found(shard.id);
+  turn.keepCell();
   if (shard.epoch > 0) turn.publish([shardEntry(shard, 'GONE')]);
 }
 
@@ -307,21 +310,22 @@ function shardFailed(turn: Turn, shard: ShardRow, reason: string): void {
 
 /** C5 */
 function shardLost(turn: Turn, shard: ShardRow, reason: string): void {
-  const { shards } = turn;
+  const { shards, settings } = turn;
   const isNews = shard.lost === undefined;
   shard.lost = reason;
   shards.put(shard);
   if (!isNews) return;
-  turn.decide({
-    kind: 'KEEP',
-    subject: shard.id,
-    reason: `${shard.id} has lost its data: nothing is moved from it or to it until it is back (${reason}).`,
-  });
+  shards.lose(shard.id);
+  turn.keepCell();
+  const then = settings.rebuilds
+    ? `it is rebuilt from the table of subscriptions if it is not back within ${settings.rebuildAfterMs / 1000} s`
+    : 'nothing is moved from it or to it until it is back';
+  turn.decide({ kind: 'KEEP', subject: shard.id, reason: `${shard.id} has lost its data: ${then} (${reason}).` });
   for (const move of turn.moves.open()) {
     if (move.from !== shard.id && move.to !== shard.id) continue;
     const why = `${shard.id} has lost its data`;
     const isSourceLost = shards.get(move.from)?.lost !== undefined;
-    if (move.state !== 'SHARED') (isSourceLost ? giveUp : abort)(turn, move, why);
+    if (move.state !== 'SHARED') (isSourceLost && !settings.rebuilds ? giveUp : abort)(turn, move, why);
     else if (move.to === shard.id) endReplica(turn, move, `The replica of ${move.slice} is removed: ${why}.`, {});
   }
 }
@@ -329,7 +333,10 @@ function shardLost(turn: Turn, shard: ShardRow, reason: string): void {
 function shardFound(turn: Turn, shard: ShardRow): void {
   if (shard.lost === undefined) return;
   delete shard.lost;
+  delete shard.lostWallTime;
   turn.shards.put(shard);
+  turn.shards.found(shard.id);
+  turn.keepCell();
   turn.decide({ kind: 'KEEP', subject: shard.id, reason: `${shard.id} is back with its data.` });
   for (const move of turn.moves.open()) {
     if (move.to === shard.id) switchWhenFree(turn, move);

@@ -54,7 +54,10 @@ export function snapshotOf(state: CellState, settings: PlanSettings): Seen {
   for (const move of inFlight) for (const id of [move.from, move.to]) movesOf.set(id, (movesOf.get(id) ?? 0) + 1);
 
   const reaches = lookupWorkByShard(shardRows, settings.coefficients);
-  const placed = placedSlices(sliceRows, changes, moves, reaches);
+  const replacements = new Map(
+    shardRows.flatMap(({ id, lost, replacement }) => (lost && replacement ? [[id, replacement] as const] : [])),
+  );
+  const placed = placedSlices(sliceRows, changes, moves, reaches, replacements);
   const costs = costsOfCell(cell, settings);
   // Sorted: the order in which the partitions' forecasts came in must not change the last digit of a sum.
   const facts = [...factsOf(series, surges)].sort((a, b) => (a.series < b.series ? -1 : 1));
@@ -105,6 +108,7 @@ function placedSlices(
   changes: readonly ChangeRow[],
   moves: readonly MoveRow[],
   reaches: ReadonlyMap<ShardId, LookupWork>,
+  replacements: ReadonlyMap<ShardId, ShardId>,
 ): Placed[] {
   const targetOf = new Map<SliceKey, ShardId>();
   const replicaAt = new Map<SliceKey, ShardId>();
@@ -114,15 +118,16 @@ function placedSlices(
     } else if (asked !== 'ABORT') targetOf.set(slice, to);
   const bySlice = new Map<SliceKey, Placed>();
   for (const { slice, shard, entries, bytes, busyWith, coolUntil, left } of rows) {
-    const home = targetOf.get(slice) ?? shard;
+    const rebuiltOn = replacements.get(shard);
+    const home = targetOf.get(slice) ?? rebuiltOn ?? shard;
     bySlice.set(slice, {
       slice,
       replica: replicaAt.get(slice),
       shard: home,
-      reach: reaches.get(home)!,
+      reach: reaches.get(home) ?? reaches.get(shard)!,
       entries,
       bytes,
-      busy: busyWith !== '',
+      busy: busyWith !== '' || rebuiltOn !== undefined,
       coolUntil,
       left,
       load: NOT_KNOWN_YET,

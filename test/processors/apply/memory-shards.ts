@@ -39,7 +39,7 @@ export class MemoryShards {
 
   perform(effect: Effect): Outcome {
     if ('move' in effect && effect.move !== undefined) {
-      const touched = effect.kind === 'copy' || effect.kind === 'compare' ? [effect.from, effect.to] : [effect.shard];
+      const touched = [...('from' in effect ? [effect.from] : []), 'to' in effect ? effect.to : effect.shard];
       const shard = touched.find((id) => this.down.has(id));
       if (shard !== undefined) {
         if (effect.kind === 'write' && effect.holdMs !== undefined) this.nowMs += effect.holdMs; // Repeated for so long.
@@ -105,6 +105,29 @@ export class MemoryShards {
         const equal = seen(page.rows) === seen(there);
         const { cursor, done } = page;
         return { kind: 'compared', move: effect.move, rows: page.rows.length, equal, cursor, done };
+      }
+      case 'fill': {
+        const { rows, upTo } = effect.passage;
+        for (const row of rows) this.#put(effect.to, row);
+        const bytes = rows.length * 50;
+        return { kind: 'copied', move: effect.move, rows: rows.length, bytes, cursor: upTo, done: upTo === undefined };
+      }
+      case 'match': {
+        const { rows, after, upTo } = effect.passage;
+        const there = this.scan(effect.to, effect.range, after, Number.MAX_SAFE_INTEGER).rows.filter(
+          (row) => !row.gone && (upTo === undefined || keyOf(row) <= upTo),
+        );
+        const seen = (each: readonly SubscriptionRow[]) =>
+          each.map((row) => [keyOf(row), row.brokerId, row.qos, row.version.incarnation, row.version.offset].join());
+        const equal = JSON.stringify(seen(there)) === JSON.stringify(seen(rows));
+        return {
+          kind: 'compared',
+          move: effect.move,
+          rows: rows.length,
+          equal,
+          cursor: upTo,
+          done: upTo === undefined,
+        };
       }
       case 'erase': {
         const known = this.shard(effect.shard).owners.get(effect.range.slice);

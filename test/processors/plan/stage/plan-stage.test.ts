@@ -378,7 +378,7 @@ describe('what is removed from the pointer table', () => {
   });
 });
 
-describe('a shard that has lost its data', () => {
+describe('a shard that has lost its data, where there is no table of subscriptions', () => {
   const say = (cell: StageByHand, shard: string, state: 'LOST' | 'FOUND'): void =>
     cell.progress({
       kind: 'ShardProgress',
@@ -399,7 +399,7 @@ describe('a shard that has lost its data', () => {
     { shard: 'shard-0003', state: 'COPYING', steered: ['ABORT'] },
   ] as const)
     test(`takes part in no move until it is back, and one under way keeps its copy where it may be the last: ${shard}, ${state}`, () => {
-      const cell = moving();
+      const cell = moving({ rebuilds: false });
       cell.moveProgress(state);
       const before = cell.commands.length;
       say(cell, shard, 'LOST');
@@ -425,7 +425,7 @@ describe('a shard that has lost its data', () => {
     cell.decisions.filter(({ reason }) => reason.includes('waits: shard-0003 has lost')).map(({ kind }) => kind);
 
   test('keeps what the source has of a slice that has been switched to it, until it is back', () => {
-    const cell = moving();
+    const cell = moving({ rebuilds: false });
     beat(cell, 'b1', 0);
     cell.tick();
     cell.moveProgress('VERIFIED');
@@ -444,7 +444,7 @@ describe('a shard that has lost its data', () => {
   });
 
   test('is switched to only once it is back', () => {
-    const cell = moving();
+    const cell = moving({ rebuilds: false });
     beat(cell, 'b1', 0);
     cell.tick();
     cell.moveProgress('COPYING');
@@ -458,7 +458,7 @@ describe('a shard that has lost its data', () => {
   });
 
   test('FOUND of a shard that nobody missed says nothing', () => {
-    const cell = moving();
+    const cell = moving({ rebuilds: false });
     const before = cell.decisions.length;
     say(cell, 'shard-0001', 'FOUND');
     expect(cell.decisions.length).toBe(before);

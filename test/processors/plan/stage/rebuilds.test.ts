@@ -1,0 +1,245 @@
+// A shard that has lost its data, as the planner sees it: what it buys, moves and gives back, and what holds that back.
+
+import { describe, expect, test } from 'vitest';
+import type { PlanSettings } from '../../../../processors/plan/stage/plan-stage.ts';
+import { shardsOf } from '../../../../processors/plan/stage/views.ts';
+import { type ShardId, shardId } from '../../../../schemas/ids.ts';
+import type { MoveSlice, MoveState } from '../../../../schemas/records.ts';
+import { forecast, StageByHand, T0 } from '../stage-by-hand.ts';
+
+const [CONCRETE, TRIE, THIRD, FOURTH] = ['shard-0001', 'shard-0002', 'shard-0003', 'shard-0004'].map(shardId) as [
+  ShardId,
+  ShardId,
+  ShardId,
+  ShardId,
+];
+
+class Cell extends StageByHand {
+  say(shard: ShardId, state: 'LOST' | 'FOUND'): void {
+    const reason = state === 'LOST' ? 'its store is empty' : '';
+    const nothing = { datastoreType: '', instanceId: '', address: '', tookMs: 0 };
+    this.progress({ kind: 'ShardProgress', shardId: shard, state, reason, ...nothing });
+  }
+
+  /** Commands, each in a few words. */
+  get asked(): string[] {
+    return this.commands.map(({ command: { body } }) => {
+      switch (body.kind) {
+        case 'AllocateShard':
+          return `allocate ${body.shardId} ${body.datastoreType}`;
+        case 'RetireShard':
+          return `retire ${body.shardId}`;
+        case 'MoveSlice':
+          return `${body.source === 'TABLE' ? 'rebuild' : 'move'} ${body.slice} ${body.from} ${body.to}`;
+        case 'SteerMove':
+          return `${body.action} ${body.slice}`;
+        default:
+          return body.kind;
+      }
+    });
+  }
+
+  get rebuilds(): MoveSlice[] {
+    return this.commands.flatMap(({ command: { body } }) => (body.kind === 'MoveSlice' ? [body] : []));
+  }
+
+  tell({ moveId, slice, from, to }: MoveSlice, state: MoveState, reason = ''): void {
+    const counts = { rowsCopied: 5, bytesCopied: 500, rowsVerified: 5, rowsErased: 0, etaMs: 0 };
+    this.progress({ kind: 'MoveProgress', moveId, slice, from, to, state, paused: false, reason, ...counts });
+  }
+
+  /** Apply carries a rebuild out to its end. */
+  finish(move: MoveSlice): void {
+    this.tell(move, 'VERIFIED');
+    this.readBack();
+    this.tell(move, 'DRAINING');
+    this.pass(10_000);
+    this.tell(move, 'RETIRED');
+  }
+
+  finishAll(): void {
+    for (let done = 0; done < this.rebuilds.length; done++) {
+      this.finish(this.rebuilds[done]!);
+      this.pass(2_000);
+    }
+  }
+}
+
+function cellWith(settings: Partial<PlanSettings> = {}, rates: readonly number[] = [10, 40, 20, 30]): Cell {
+  const cell = new Cell(settings).genesis();
+  for (const [partition, rate] of rates.entries())
+    cell.send({ topic: 'forecasts', value: forecast(`c/${partition}/`, 'PUBLISHES', T0, [rate], [rate], rate) });
+  return cell;
+}
+
+describe('a shard that has lost its data', () => {
+  test('is waited for, then rebuilt on a new one, the slice with the highest load first, and given back', () => {
+    const cell = cellWith();
+    cell.say(CONCRETE, 'LOST');
+    cell.pass(4_000);
+    expect(cell.asked).toEqual([]);
+    cell.pass(3_000);
+    expect(cell.asked).toEqual(['allocate shard-0003 kv']);
+    cell.shardReady(THIRD, 'kv');
+    cell.readBack();
+    cell.pass(2_000);
+    const [first, second] = ['rebuild c/1/ shard-0001 shard-0003', 'rebuild c/3/ shard-0001 shard-0003'];
+    expect(cell.asked.slice(1)).toEqual([first, second]); // Two moves of one shard at once.
+    cell.finish(cell.rebuilds[0]!);
+    cell.pass(2_000);
+    expect(cell.asked).toContain('rebuild c/2/ shard-0001 shard-0003');
+    cell.finishAll();
+    expect(cell.asked.at(-1)).toBe('retire shard-0001');
+    cell.progress(released(CONCRETE));
+    expect(shardsOf(cell.rows).map(({ shardId: id, slices }) => [id, slices])).toEqual([
+      [TRIE, 4],
+      [THIRD, 4],
+    ]);
+    cell.pass(60_000);
+    expect(cell.asked.filter((each) => !/SWITCH|RETIRE/.test(each))).toHaveLength(6);
+  });
+
+  test('is left alone when it is back in time', () => {
+    const cell = cellWith();
+    cell.say(CONCRETE, 'LOST');
+    cell.pass(3_000);
+    cell.say(CONCRETE, 'FOUND');
+    cell.pass(60_000);
+    expect(cell.asked).toEqual([]);
+  });
+
+  test('of several, whatever they are, the slices with the highest load come first', () => {
+    const cell = cellWith();
+    for (const [group, rate] of [35, 5, 5, 5].entries())
+      cell.send({ topic: 'forecasts', value: forecast(`w/${group}/`, 'PUBLISHES', T0, [rate], [rate], rate) });
+    cell.say(CONCRETE, 'LOST');
+    cell.say(TRIE, 'LOST');
+    cell.pass(7_000);
+    expect(cell.asked).toEqual(['allocate shard-0003 kv', 'allocate shard-0004 trie']);
+    cell.shardReady(THIRD, 'kv');
+    cell.shardReady(FOURTH, 'trie');
+    cell.pass(2_000);
+    expect(cell.rebuilds).toHaveLength(4); // FORESHARD_MOVES_MAX.
+    expect(cell.rebuilds[0]!.slice).toBe('w/0/');
+    cell.finishAll();
+    expect(new Set(cell.rebuilds.map(({ slice }) => slice)).size).toBe(8);
+    expect(cell.asked).toContain('retire shard-0001');
+    expect(cell.asked).toContain('retire shard-0002');
+  });
+
+  test('is held back by the cap on moves, and by none that lasts', () => {
+    const cell = cellWith({ movesMax: 1, shardsMax: 2, shardsPerHourMax: 1, dollarsPerHourMax: 0 });
+    cell.say(CONCRETE, 'LOST');
+    cell.say(TRIE, 'LOST');
+    cell.pass(7_000);
+    expect(cell.asked).toEqual(['allocate shard-0003 kv', 'allocate shard-0004 trie']);
+    cell.shardReady(THIRD, 'kv');
+    cell.shardReady(FOURTH, 'trie');
+    cell.pass(5_000);
+    expect(cell.rebuilds).toHaveLength(1);
+    cell.finishAll();
+    expect(cell.rebuilds).toHaveLength(8);
+  });
+
+  for (const { mode, asked } of [
+    { mode: 'observe', asked: [] },
+    { mode: 'approve', asked: ['allocate shard-0003 kv'] },
+  ] as const)
+    test(`in mode ${mode}`, () => {
+      const cell = cellWith({ mode });
+      cell.say(CONCRETE, 'LOST');
+      cell.pass(20_000);
+      expect(cell.asked).toEqual(asked);
+      expect(cell.decisions.some(({ constraint }) => constraint === 'observe')).toBe(mode === 'observe');
+    });
+
+  test('waits where there is no table of subscriptions', () => {
+    const cell = cellWith({ rebuilds: false });
+    cell.say(CONCRETE, 'LOST');
+    cell.pass(60_000);
+    expect(cell.asked).toEqual([]);
+  });
+
+  test('is rebuilt after all when a rebuild, the new shard or the release fails the first time', () => {
+    const cell = cellWith({}, [40]);
+    cell.say(CONCRETE, 'LOST');
+    cell.pass(7_000);
+    cell.progress({ ...released(THIRD), state: 'FAILED', reason: 'out of stock' });
+    cell.pass(60_000);
+    expect(cell.asked.slice(1)).toEqual(['retire shard-0003', 'allocate shard-0004 kv']);
+    cell.shardReady(FOURTH, 'kv');
+    cell.pass(2_000);
+    const [first] = cell.rebuilds;
+    cell.tell(first!, 'ABORTED', 'the table of subscriptions is not whole');
+    cell.pass(10_000);
+    const again = (): number => cell.rebuilds.filter(({ slice }) => slice === first!.slice).length;
+    expect(again()).toBe(1);
+    for (let at = 1; at < cell.rebuilds.length; at++) {
+      cell.finish(cell.rebuilds[at]!);
+      cell.pass(10_000);
+    }
+    expect(again()).toBe(2);
+    const releases = (): number => cell.asked.filter((each) => each === 'retire shard-0001').length;
+    expect(releases()).toBe(1);
+    cell.progress({ ...released(CONCRETE), state: 'FAILED', reason: 'not released: another instance is there' });
+    cell.pass(60_000);
+    expect(releases()).toBe(1);
+    cell.pass(300_000);
+    expect(releases()).toBe(2);
+  });
+});
+
+describe('a move whose shard is lost', () => {
+  /** A move from the first shard to the third. */
+  function moving(): { cell: Cell; move: MoveSlice } {
+    const cell = cellWith({}, [240, 220, 220, 220]);
+    cell.at(T0 + 60_000);
+    cell.tick();
+    cell.shardReady(THIRD, 'kv');
+    cell.readBack();
+    cell.at(T0 + 120_000);
+    cell.tick();
+    return { cell, move: cell.rebuilds[0]! };
+  }
+
+  for (const { shard, lost } of [
+    { shard: 'source', lost: CONCRETE },
+    { shard: 'target', lost: THIRD },
+  ])
+    for (const state of ['PROVISIONING', 'COPYING', 'VERIFYING'] as const)
+      test(`ends, and what was lost is rebuilt: the ${shard}, ${state}`, () => {
+        const { cell, move } = moving();
+        cell.tell(move, state);
+        cell.say(lost, 'LOST');
+        expect(cell.asked.at(-1)).toBe(`ABORT ${move.slice}`);
+        cell.tell(move, 'ABORTED', 'asked for');
+        cell.pass(7_000);
+        if (lost === CONCRETE) expect(cell.asked.at(-1)).toBe('allocate shard-0004 kv');
+        else expect(cell.asked.at(-1)).toBe('retire shard-0003'); // Nothing lives there.
+      });
+
+  test('a target that is lost after the switch is rebuilt as a shard of its own', () => {
+    const { cell, move } = moving();
+    cell.tell(move, 'VERIFIED');
+    cell.readBack();
+    cell.tell(move, 'DRAINING');
+    cell.say(THIRD, 'LOST');
+    cell.pass(8_000);
+    expect(cell.asked).toContain(`RETIRE ${move.slice}`);
+    expect(cell.asked.at(-1)).not.toContain('rebuild');
+    cell.tell(move, 'RETIRED');
+    cell.pass(2_000);
+    expect(cell.asked.at(-1)).toBe('allocate shard-0004 kv');
+    cell.shardReady(FOURTH, 'kv');
+    cell.pass(2_000);
+    expect(cell.asked.at(-1)).toBe(`rebuild ${move.slice} shard-0003 shard-0004`);
+  });
+});
+
+const released = (shard: ShardId) => ({
+  kind: 'ShardProgress' as const,
+  shardId: shard,
+  datastoreType: 'kv',
+  state: 'RELEASED' as const,
+  ...{ instanceId: '', address: '', tookMs: 0, reason: '' },
+});
