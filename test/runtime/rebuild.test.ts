@@ -12,6 +12,7 @@ import { FORECAST_DEFAULTS } from '../../processors/forecast/settings.ts';
 import { catalogOf } from '../../processors/plan/cluster/catalog.ts';
 import { PLAN_DEFAULTS } from '../../processors/plan/settings.ts';
 import { RATES_DEFAULTS } from '../../processors/rates/settings.ts';
+import { SESSION_DEFAULTS } from '../../processors/sessions/settings.ts';
 import { LostShards } from '../../runtime/lost-shards.ts';
 import { silentLogger } from '../../runtime/telemetry.ts';
 import { embeddedCodec } from '../../schemas/avro-codec.ts';
@@ -71,6 +72,7 @@ class Fleet {
     const topology = topologyOf({
       rates: { ...RATES_DEFAULTS, partitions: PARTITIONS },
       forecast: FORECAST_DEFAULTS,
+      sessions: { ...SESSION_DEFAULTS, partitions: PARTITIONS },
       plan: { ...PLAN_DEFAULTS, ...settings, catalog },
       apply: { ...APPLY_DEFAULTS, ...settings, incarnation: 0, passageRowsMax: 3 },
     });

@@ -85,7 +85,7 @@ const move =
     const targets = [...turn.shards.all()].filter(
       (shard) => shard.storeKind === kind && shard.id !== slice.shard && isServing(shard),
     );
-    if (targets.length > 0) startMove(turn, slice, chance.oneOf(targets).id, REASON, {}, replicates);
+    if (targets.length > 0) startMove(turn, slice, chance.oneOf(targets).id, REASON, {}, { replicates });
   };
 
 const allocate: Deed = (turn, { chance, plan, shardsMax }) => {

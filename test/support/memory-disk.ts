@@ -25,13 +25,18 @@ export class MemoryDisk<Row> implements DiskRows<Row> {
     return this.#row(key);
   }
 
+  hasPage(page: Page): boolean {
+    return this.#needed.pages?.some((other) => JSON.stringify(other) === JSON.stringify(page)) ?? false;
+  }
+
   page(page: Page): PageOfRows<Row> {
-    const isSame = (other: Page): boolean => JSON.stringify(other) === JSON.stringify(page);
-    if (!this.#needed.pages?.some(isSame))
-      throw new Error(`a step looks at the page ${JSON.stringify(page)}, which is not needed`);
-    const { prefix, after, limit } = page;
+    if (!this.hasPage(page)) throw new Error(`a step looks at the page ${JSON.stringify(page)}, which is not needed`);
+    const { prefix, after, below, limit } = page;
     const keys = this.keys.filter(
-      (key) => key.startsWith(prefix) && (after === undefined || compareUtf8(key, after) > 0),
+      (key) =>
+        key.startsWith(prefix) &&
+        (after === undefined || compareUtf8(key, after) > 0) &&
+        (below === undefined || compareUtf8(key, below) < 0),
     );
     const some = keys.slice(0, limit);
     return { rows: some.map((key) => [key, this.#row(key)!]), done: keys.length <= limit, last: some.at(-1) };
