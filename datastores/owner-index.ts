@@ -16,13 +16,16 @@
 //       since, and nobody could tell it.
 //   O7. Records within a range that is erased are forgotten with it (D5): no record outlives the slice it is about once
 //       the slice around it arrives again.
+//   O8. A row is not taken where the most specific record that covers it is `moved` (shard-store.ts D8): it comes late, and nobody who asks
+//       here would be told of it. Of a spread topic that is the record of its client's part: the parts that are here would
+//       answer with the rows of all.
 //
 // An asker's epoch is that of its whole pointer table, so whoever knows of a move asks elsewhere, and is not sent on because
 // of it when it asks for what stayed.
 
 import { type Epoch, epoch, type SliceKey } from '../schemas/ids.ts';
 import type { DisownRight, EraseRight, OwnerRecord, SliceRange } from '../state/effects.ts';
-import { groupSlice, isWithin, parseSlice, partitionOf, placeOf, ROOT_KEY } from '../state/keys.ts';
+import { filterHash, groupSlice, isWithin, parseSlice, partitionOf, placeOf, ROOT_KEY } from '../state/keys.ts';
 import { SliceTree } from '../state/slice-tree.ts';
 import { compareUtf8 } from '../state/utf8.ts';
 
@@ -39,6 +42,8 @@ export class OwnerIndex {
   readonly #records = new Map<SliceKey, OwnerRecord>();
   readonly #slices: SliceTree; // All but spreads: of those this shard may have some parts alone.
   readonly #spreads = new Map<string, Set<SliceKey>>();
+  /** Records that are `moved`. */
+  #left = 0;
   /** No record has a longer literal prefix. It does not shrink: it only bounds how far a topic is looked at. */
   #prefixLengthMax = 0;
 
@@ -83,6 +88,17 @@ export class OwnerIndex {
     return false;
   }
 
+  /** O8. */
+  hasLeft(filter: string, clientId: string): boolean {
+    if (this.#left === 0) return false;
+    const place = placeOf(filter);
+    const partition = partitionOf(place.routingKey, this.partitions);
+    const key = place.trie
+      ? this.#slices.groupOf(partition, place.prefix)
+      : (this.#partOf(filter, clientId) ?? this.#slices.concreteSliceOf(filter, partition, ''));
+    return key !== undefined && this.#records.get(key)!.state === 'moved';
+  }
+
   /** O7. */
   within({ slice, except }: SliceRange): SliceKey[] {
     const found: SliceKey[] = [];
@@ -94,6 +110,8 @@ export class OwnerIndex {
   }
 
   put(owner: OwnerRecord): void {
+    if (this.#records.get(owner.slice)?.state === 'moved') this.#left -= 1;
+    if (owner.state === 'moved') this.#left += 1;
     this.#records.set(owner.slice, owner);
     const slice = parseSlice(owner.slice);
     if (slice?.kind === 'spread') {
@@ -107,6 +125,7 @@ export class OwnerIndex {
   }
 
   delete(key: SliceKey): void {
+    if (this.#records.get(key)?.state === 'moved') this.#left -= 1;
     if (!this.#records.delete(key)) return;
     const slice = parseSlice(key);
     if (slice?.kind === 'spread') {
@@ -167,6 +186,18 @@ export class OwnerIndex {
         return false;
       },
     };
+  }
+
+  /** The part of a spread topic that has the client, where there is a record of it. */
+  #partOf(filter: string, clientId: string): SliceKey | undefined {
+    let found: SliceKey | undefined;
+    for (const key of this.#spreads.get(filter) ?? []) {
+      const part = parseSlice(key);
+      if (part?.kind !== 'spread' || filterHash(clientId) % part.of !== part.index) continue;
+      // It was spread in another way once: what is here by now counts.
+      if (found === undefined || this.#records.get(found)!.epoch < this.#records.get(key)!.epoch) found = key;
+    }
+    return found;
   }
 
   /** O2 and O5 for the record that decides. */

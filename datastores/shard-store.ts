@@ -19,6 +19,9 @@
 //   D7. A store that is not the one that the caller meant answers nothing and accepts nothing: SHARD_LOST when it is
 //       another instance, or has none of what a ready shard has; FLEET_MISMATCH when its rows lie where another fleet
 //       would look.
+//   D8. A row whose most specific owner record is `moved` changes nothing, and is counted as stale: whoever writes it does not
+//       know yet that the slice is elsewhere, and the rows that are left behind would never be looked for again, or be found
+//       beside those of another part of a spread topic.
 
 import type { Epoch, EventTime, ShardId } from '../schemas/ids.ts';
 import type { StoreKind } from '../schemas/records.ts';

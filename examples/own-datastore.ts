@@ -1,4 +1,4 @@
-// A datastore of one's own: subscriptions in a Map. It keeps what every shard's store promises (the rules D1 to D7 of
+// A datastore of one's own: subscriptions in a Map. It keeps what every shard's store promises (the rules D1 to D8 of
 // datastores/shard-store.ts) but for one: it forgets everything when the process ends. Put a database in the place of
 // `Memory`, and it is a real one. The suite that it passes is test/datastores/shard-store-suite.ts:
 //
@@ -73,6 +73,10 @@ class MemoryStore implements LocalShardStore {
     const memory = this.#opened();
     let [stale, foreign] = [0, 0];
     for (const row of rows) {
+      if (memory.owners.hasLeft(row.filter, row.clientId)) {
+        stale += 1; // D8: it comes late, the slice is elsewhere.
+        continue;
+      }
       const merged = mergeRows(memory.rows.get(cursorAt(row)), row); // D1: the same in whatever order rows come.
       if (merged.is === 'stale') stale += 1;
       else memory.rows.set(cursorAt(row), merged.row);

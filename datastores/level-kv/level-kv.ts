@@ -174,6 +174,10 @@ class LevelKv implements LocalShardStore {
       let known: SubscriptionRow | undefined;
       for (let i = 0; i < writes.length; i++) {
         const { row, key } = writes[i]!;
+        if (this.#owners.hasLeft(row.filter, row.clientId)) {
+          stale += 1; // shard-store.ts D8
+          continue;
+        }
         const again = i > 0 && key.equals(writes[i - 1]!.key);
         if (!again) known = stored[i] && decodeRow(row, opened(key, stored[i]!), this.#brokers);
         const merged = mergeRows(known, row);

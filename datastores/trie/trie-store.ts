@@ -246,6 +246,10 @@ class TrieStore implements LocalShardStore {
     let stale = 0;
     let foreign = 0;
     for (const row of rows) {
+      if (this.#owners.hasLeft(row.filter, row.clientId)) {
+        stale += 1; // shard-store.ts D8
+        continue;
+      }
       const place = cursorAt(row);
       const merged = mergeRows(changed.get(place) ?? this.#table.rowAt(row), row);
       if (merged.is === 'stale') stale += 1;

@@ -345,7 +345,8 @@ class World {
 const isOpen = ({ state }: Moving): boolean => state !== 'RETIRED' && state !== 'ABORTED';
 const keyOf = (row: SubscriptionRow): string => `${row.filter}\u0000${row.clientId}`;
 
-function put({ rows }: Shard, row: SubscriptionRow): void {
+function put({ rows, owners }: Shard, row: SubscriptionRow): void {
+  if (owners.hasLeft(row.filter, row.clientId)) return;
   const known = rows.get(keyOf(row));
   if (known === undefined || known.version.offset < row.version.offset) rows.set(keyOf(row), row);
 }

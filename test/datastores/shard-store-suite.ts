@@ -715,8 +715,31 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
         }
         for (const range of everything) while ((await erased(store, range, 50)) > 0);
         expect(await all(store)).toEqual([]);
+        await store.own(owned(everything[partitionOf(placeOf(first).routingKey, PARTITIONS)]!.slice, 1_001));
         expect(await store.write([row(first, 'c1', 0)])).toEqual({ applied: 1, stale: 0 });
       });
+
+      for (const { name, records, applied } of [
+        { name: 'that has moved', records: [['moved', 5]], applied: 0 },
+        {
+          name: 'that has moved and comes back',
+          records: [
+            ['moved', 5],
+            ['receiving', 5, 1],
+          ],
+          applied: 1,
+        },
+        { name: 'that is here', records: [['owned', 5]], applied: 1 },
+        { name: 'of which nothing is said', records: [], applied: 1 },
+      ] as const)
+        test(`D8: a late row of a slice ${name} is ${applied === 1 ? 'taken' : 'left'}`, async () => {
+          const store = await opened(await freshHome());
+          const { slice } = everything[partitionOf(placeOf(first).routingKey, PARTITIONS)]!;
+          for (const [state, at, turn] of records)
+            await store.own({ ...owned(slice, at, state), ...(turn === undefined ? {} : { turn }) });
+          expect(await store.write([row(first, 'c', 1)])).toEqual({ applied, stale: 1 - applied });
+          expect(await all(store)).toHaveLength(applied);
+        });
 
       for (const { name, record, right, takes } of [
         { name: 'the record that says so', record: ['moved', 5], right: ['moved', 5], takes: true },
@@ -738,11 +761,11 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
         test(`D5: a late erase meets ${name}: ${takes ? 'rows go' : 'nothing happens'}`, async () => {
           const store = await opened(await freshHome());
           const range = everything[partitionOf(placeOf(first).routingKey, PARTITIONS)]!;
+          await store.write([row(first, 'c', 1)]);
           if (record !== undefined) {
             const [state, at, turn] = record;
             await store.own({ ...owned(range.slice, at, state), ...(turn === undefined ? {} : { turn }) });
           }
-          await store.write([row(first, 'c', 1)]);
           const [state, at, turn] = right;
           const said = { state, epoch: epoch(at), ...(turn === undefined ? {} : { turn }) };
           expect(await store.erase(range, 10, said)).toBe(takes ? 1 : undefined);
@@ -852,6 +875,18 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
         await expect(store.match([{ topic: 'a', slice: wholes[0]!, epoch: epoch(1) }])).rejects.toMatchObject({
           code: 'REQUEST_INVALID',
         });
+      });
+
+      test('D8: a late row of a part that is elsewhere is not found beside the part that is here', async () => {
+        const store = await opened(await freshHome());
+        const clients = Array.from({ length: 8 }, (_, i) => `c${i}`);
+        const isHere = (client: string): boolean => filterHash(client) % 2 === 0;
+        await store.own(owned(hashSlice(partitionOf('a', PARTITIONS)), 5, 'moved'));
+        await store.own(owned(spreadSlice('a', 0, 2), 6));
+        await store.write(clients.map((client, i) => row('a', client, i)));
+        const [answer] = await store.lookup(['a'], epoch(6));
+        const found = answer?.kind === 'found' ? answer.subscribers.map(({ clientId }) => clientId) : [];
+        expect(found.sort()).toEqual(clients.filter(isHere));
       });
 
       test('parts of a spread topic: one that has moved sends older askers on', async () => {

@@ -41,8 +41,8 @@ const CASES: readonly {
   {
     name: 'what a move has left goes',
     fill: async (store) => {
-      await store.own(owned(hashSlice(partition), 3, 'moved'));
       await store.write([row('a', 'c', 1)]);
+      await store.own(owned(hashSlice(partition), 3, 'moved'));
     },
     resident: undefined,
   },
@@ -80,8 +80,8 @@ const CASES: readonly {
     name: 'a carved group has moved, and the one around it has lost its record',
     type: 'trie',
     fill: async (store) => {
-      await store.own(owned(groupSlice(triePartition, 'a/'), 3, 'moved'));
       await store.write([row('a/#', 'c', 1), row('#', 'c', 2)]);
+      await store.own(owned(groupSlice(triePartition, 'a/'), 3, 'moved'));
     },
     resident: `subscriptions of w/${partitionOf('#', PARTITIONS)}/ are here, and no owner record covers them`,
   },
@@ -117,7 +117,7 @@ for (const kind of ['embedded', 'remote'] as const)
         expect(again.instanceId === instanceId).toBe(resident !== undefined);
         // A shard that stays goes on serving; one that went is another one now.
         if (resident !== undefined)
-          expect(await (await provisioner.store(SHARD)).write([row(type === 'kv' ? 'b' : 'b/#', 'c', 9)])).toEqual({
+          expect(await (await provisioner.store(SHARD)).write([row(type === 'kv' ? 'a' : 'b/#', 'c', 9)])).toEqual({
             applied: 1,
             stale: 0,
           });

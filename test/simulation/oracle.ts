@@ -104,7 +104,6 @@ export class Oracle {
   judged = 0;
   redirects = 0;
   unanswered = 0;
-  orphansOfLateCalls = 0;
   /** After each change, by its epoch. */
   readonly tables = new Map<number, Table>();
   readonly #parts: OracleParts;
@@ -269,19 +268,15 @@ export class Oracle {
       readonly brokerId: string;
       readonly gone: boolean;
     }[],
-    isLate: (filter: string, clientId: string) => boolean,
   ): void {
     for (const row of rows) {
       const owner = ownerIn(this.#table, row.filter, row.clientId, this.#parts.partitions);
       const home = owner === undefined ? undefined : this.#table.slices.get(owner);
       if (home?.shards.includes(shard) !== true) {
-        // Hidden behind what the shard says of the slice: garbage, and no answer.
-        if (isLate(row.filter, row.clientId)) this.orphansOfLateCalls++;
-        else
-          this.#break(
-            'I7',
-            `an orphan: ${row.clientId} at ${row.filter} is on ${shard}, and ${owner} is on ${home?.shards}`,
-          );
+        this.#break(
+          'I7',
+          `an orphan: ${row.clientId} at ${row.filter} is on ${shard}, and ${owner} is on ${home?.shards}`,
+        );
         continue;
       }
       const live = this.liveOf(row.filter, row.clientId);

@@ -35,8 +35,6 @@ export interface ShardsParts {
     /** A store has forgotten what it knew of a slice, or of all. */
     forgotten(shard: ShardId, slice: SliceKey | undefined): void;
   };
-  /** Whether another instance has taken its place. */
-  readonly isFormer: (process: Process) => boolean;
 }
 
 /** One shard on a server of its own. */
@@ -72,8 +70,6 @@ const MUTATING = new Set(['write', 'own', 'disown', 'erase', 'dropTombstones']);
 
 export class Shards {
   readonly all = new Map<ShardId, Shard>();
-  /** Rows that were written late: by a call that nobody waited for any more, or by a former owner. */
-  readonly late = new Set<string>();
   /** How far the servers' clocks are from the world's. */
   clockAheadMs = 0;
   readonly #parts: ShardsParts;
@@ -175,10 +171,7 @@ export class Shards {
 
   async #storeFor(process: Process, id: ShardId, { instanceId }: Meant): Promise<ShardStore> {
     const called = (method: keyof ShardStore & string, args: readonly unknown[]): Promise<unknown> =>
-      this.#network(process, id, method, async (isLate) => {
-        if (method === 'write' && (isLate || this.#parts.isFormer(process)))
-          for (const { filter, clientId } of args[0] as readonly SubscriptionRow[])
-            this.late.add(lateKey(id, filter, clientId));
+      this.#network(process, id, method, async () => {
         const shard = this.all.get(id);
         if (shard === undefined) throw new AppError('SHARD_UNKNOWN', `there is no shard ${id}`, { shard: id });
         if (!shard.isMade) throw new AppError('STORE_UNAVAILABLE', `${id} is being provisioned`, { shard: id });
@@ -194,12 +187,7 @@ export class Shards {
     return proxy as unknown as ShardStore;
   }
 
-  async #network<Result>(
-    process: Process,
-    id: ShardId,
-    method: string,
-    work: (isLate: boolean) => Promise<Result>,
-  ): Promise<Result> {
+  async #network<Result>(process: Process, id: ShardId, method: string, work: () => Promise<Result>): Promise<Result> {
     const { scheduler, faults, networkMs } = this.#parts;
     const away = (what: string): AppError => new AppError('STORE_UNAVAILABLE', `${id}: ${what}`, { shard: id });
     const isOut = (): boolean => (this.all.get(id)?.awayUntil ?? 0) > scheduler.now;
@@ -211,15 +199,14 @@ export class Shards {
       }
       if (faults.strikes('call lost')) throw away('the call was lost');
       const isChange = MUTATING.has(method);
-      const isSlow = faults.strikes('call slow');
-      if (isSlow) await scheduler.sleep(this.#chance.between(500, 5_000), 'slow call');
+      if (faults.strikes('call slow')) await scheduler.sleep(this.#chance.between(500, 5_000), 'slow call');
       if (isChange && faults.strikes('call late')) {
-        scheduler.after(this.#chance.between(100, 20_000), `late ${method}`, () => void work(true).catch(ignore));
+        scheduler.after(this.#chance.between(100, 20_000), `late ${method}`, () => void work().catch(ignore));
         throw away('no answer in time'); // N1
       }
-      const result = await work(isSlow);
+      const result = await work();
       if (isChange && faults.strikes('call twice'))
-        scheduler.after(this.#chance.between(0, 3_000), `${method} again`, () => void work(true).catch(ignore));
+        scheduler.after(this.#chance.between(0, 3_000), `${method} again`, () => void work().catch(ignore));
       if (faults.strikes('call not acknowledged')) throw away('the answer was lost'); // N1
       if (isOut()) throw away('the answer was lost');
       return result;
@@ -326,8 +313,5 @@ async function closedWith(shard: ShardId, mount: Mount): Promise<never> {
   await mount.killed;
   throw new AppError('STORE_UNAVAILABLE', `${shard}: the connection was closed`, { shard });
 }
-
-export const lateKey = (shard: ShardId, filter: string, clientId: string): string =>
-  `${shard} ${filter}\u0000${clientId}`;
 
 function ignore(): void {}

@@ -33,7 +33,7 @@ import { type HandSettings, withHand } from './planner.ts';
 import { type Moment, Process } from './process.ts';
 import { type Chance, Scheduler } from './scheduler.ts';
 import { BROKER_SILENT_MS, CATALOG, settingsOf } from './settings.ts';
-import { lateKey, type Shard, Shards } from './shards.ts';
+import { type Shard, Shards } from './shards.ts';
 
 /** What a run is made of, and nothing else (W1). */
 export interface Case {
@@ -212,7 +212,6 @@ export class World {
         own: (shard, owner) => this.#onWord(shard, owner),
         forgotten: (shard, slice) => this.#forgetWords(shard, slice),
       },
-      isFormer: (process) => process !== this.#instance?.process,
     });
     this.#load = new Load(scheduler.stream('load'), this.oracle);
     this.#hosts = [0, 1].map((host) => new LocalStates(this.faults, scheduler.stream(`host ${host}`)));
@@ -330,11 +329,7 @@ export class World {
       if (!(await this.#pass(() => isDone, 60_000))) oracle.break('I14', `${broker.id} gets no answer`);
       if (this.isOver) return;
     }
-    for (const shard of this.shards.all.values()) {
-      const isLate = (filter: string, clientId: string): boolean =>
-        this.shards.late.has(lateKey(shard.id, filter, clientId));
-      oracle.checkRows(shard.id, await this.#rowsOf(shard), isLate);
-    }
+    for (const shard of this.shards.all.values()) oracle.checkRows(shard.id, await this.#rowsOf(shard));
     for (const { meter } of [this.#instance!, ...this.#zombies]) this.#checkBooks(meter);
   }
 
@@ -365,7 +360,7 @@ export class World {
 
   #result(): Result {
     const { oracle, scheduler, counts } = this;
-    for (const name of ['events', 'questions', 'judged', 'redirects', 'unanswered', 'orphansOfLateCalls'] as const)
+    for (const name of ['events', 'questions', 'judged', 'redirects', 'unanswered'] as const)
       this.count(name, oracle[name]);
     this.count('live at the end', oracle.liveCount);
     this.count('epochs', oracle.table.epoch);
