@@ -10,7 +10,13 @@ import { type In, sessionsWith } from '../../../processors/sessions/sessions.ts'
 import { SESSION_DEFAULTS, type SessionSettings } from '../../../processors/sessions/settings.ts';
 import type { Rows } from '../../../processors/step.ts';
 import { eventTime } from '../../../schemas/ids.ts';
-import type { ClientEvents, SessionOperation, SessionRecord, SubscriptionEvent } from '../../../schemas/records.ts';
+import type {
+  ClientEvents,
+  OperationProgress,
+  SessionOperation,
+  SessionRecord,
+  SubscriptionEvent,
+} from '../../../schemas/records.ts';
 import type { SubscriptionRow, Version } from '../../../state/effects.ts';
 import { MemoryDisk } from '../../support/memory-disk.ts';
 
@@ -61,6 +67,9 @@ export class SessionWorld {
   written = 0;
   /** Session records that it took no notice of. */
   ignored = 0;
+  /** What it has told of operations, and the last one that it has begun or stopped. */
+  told: readonly OperationProgress[] = [];
+  operation: SessionOperation | undefined;
 
   constructor(scripts: readonly (readonly Appended[])[], byEpoch = true, settings: SessionSettings = SETTINGS) {
     this.#byEpoch = byEpoch;
@@ -245,8 +254,11 @@ export class SessionWorld {
       if (emit.topic === 'subscriptions') {
         this.written++;
         this.#write(emit.value!);
-      } else if (emit.topic === 'session-operations') this.#operations = [...this.#operations, emit.value!];
-      else this.ignored++;
+      } else if (emit.topic === 'session-operations') {
+        this.#operations = [...this.#operations, emit.value!];
+        if (emit.value!.body.kind === 'OperationProgress') this.told = [...this.told, emit.value!.body];
+        else this.operation = emit.value!;
+      } else this.ignored++;
     }
   }
 }
