@@ -330,6 +330,29 @@ export const ROUTES: readonly Route[] = [
   },
   {
     method: 'GET',
+    path: '/sessions/operations',
+    role: 'read',
+    about:
+      'What befell the sessions of brokers that fell silent, were started again or came back, newest first, with progress.',
+    query: Type.Object({}, STRICT),
+    handle: async (views) => answered(await views.sessionOperations(), (operations) => ok({ operations })),
+  },
+  {
+    method: 'POST',
+    path: '/sessions/operations/:id',
+    role: 'admin',
+    about: 'Stops such an operation; sessions that it has not reached are left as they are.',
+    params: Type.Object({ id: Type.String({ pattern: '^[A-Za-z0-9._:-]{1,128}$' }) }, STRICT),
+    body: Type.Object({ action: Type.Literal('CANCEL') }, STRICT),
+    async handle(views, { params }) {
+      return answered(await views.stopSessionOperation(params.id!), (isKnown) => {
+        if (!isKnown) throw new FieldError('NOT_FOUND', 'id', 'there is no operation with this id');
+        return { kind: 'json', status: 202, body: { operationId: params.id, action: 'CANCEL' } };
+      });
+    },
+  },
+  {
+    method: 'GET',
     path: '/livez',
     role: 'anyone',
     about: '200 while every loop of this process makes progress; 503 when it should be restarted.',

@@ -21,11 +21,12 @@ import type { Decision, Metric } from '../schemas/records.ts';
 import { parseSlice, partitionOf, placeOf } from '../state/keys.ts';
 import { type Pointer, type PointerRefusal, PointerTable } from '../state/pointer-table.ts';
 import { refuseMetric } from '../state/validation.ts';
-import { deadLetters, decisions, forecasts, metrics, pointers } from '../topology/topics.ts';
+import { deadLetters, decisions, forecasts, metrics, pointers, sessionOperations } from '../topology/topics.ts';
 import { DecisionRing } from './decision-ring.ts';
 import { type Followed, followTopic } from './follow-topic.ts';
 import { LetterRing } from './letter-ring.ts';
 import { PredictionCache, type SeriesSettings } from './prediction-cache.ts';
+import { SessionOperations } from './session-operations.ts';
 import type { MoveView, Owned, ShardView, TopicPlace, Views } from './views.ts';
 
 export interface RunningParts {
@@ -70,15 +71,20 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
   const cache = new PredictionCache(settings);
   const ring = new DecisionRing();
   const table = new PointerTable(settings.partitions, (refusal, key) => parts.onForeignPointer?.(refusal, key));
-  const [forecastsRead, decisionsRead, pointersRead] = await Promise.all([
+  const operations = new SessionOperations(settings.partitions);
+  const [forecastsRead, decisionsRead, pointersRead, operationsRead] = await Promise.all([
     followTopic(parts, forecasts, { take: (key, forecast) => cache.take(key, forecast) }),
     followTopic(parts, decisions, { take: (_key, decision, offset) => ring.take(decision, offset) }),
     followTopic(parts, pointers, {
       take: (key, record, offset) => table.apply(key, record, offset),
       reached: (next, end) => table.reached(next, end),
     }),
+    followTopic(parts, sessionOperations, { take: (_key, said) => said !== null && operations.take(said) }),
   ]);
-  const topicsRead = { forecasts: forecastsRead, decisions: decisionsRead, pointers: pointersRead };
+  const topicsRead = {
+    ...{ forecasts: forecastsRead, decisions: decisionsRead, pointers: pointersRead },
+    'session operations': operationsRead,
+  };
 
   const letters = new LetterRing();
   let lettersRead: Promise<Follower> | undefined;
@@ -153,6 +159,22 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
       if (!known.answer) return { kind: 'here', answer: undefined };
       await send([{ kind: 'PlanAnswer', requestId, planId, answer, timestamp: eventTime(clock.now()) }]);
       return { kind: 'here', answer: requestId };
+    },
+
+    sessionOperations: async () => ifRead(operationsRead, () => operations.all()),
+
+    async stopSessionOperation(operationId) {
+      const known = ifRead(operationsRead, () => operations.has(operationId));
+      if (known.kind !== 'here' || !known.answer) return known;
+      const value = codec.encode(sessionOperations.record!, {
+        ...{ operationId, brokerId: '', at: eventTime(clock.now()) },
+        body: { kind: 'OperationStop', reason: 'a person has stopped it' },
+      });
+      const records = Array.from({ length: settings.partitions }, (_, partition) => ({
+        ...{ topic: sessionOperations.name, partition, key: operationId, value },
+      }));
+      await takenInTime(log.append(records), clock);
+      return known;
     },
 
     live: () => running.liveness(),

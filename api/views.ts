@@ -31,6 +31,7 @@ import type {
   Signal,
   StoreKind,
 } from '../schemas/records.ts';
+import type { SessionOperationView } from './session-operations.ts';
 
 /** `nobody`: the tasks are being assigned; ask again in a moment. */
 export type Owned<Answer> =
@@ -196,6 +197,10 @@ export interface Views {
   /** The request's id; `undefined` when there is no such plan. The Decision with that id has the result. */
   answerPlan(answer: PlanAnswering): Promise<Owned<string | undefined>>;
   /** Whether every loop makes progress; independent of the systems that we depend on. */
+  /** What befell the sessions of brokers, newest first. */
+  sessionOperations(): Promise<Owned<readonly SessionOperationView[]>>;
+  /** False when there is no such operation. What is not done yet of it is left as it is. */
+  stopSessionOperation(operationId: string): Promise<Owned<boolean>>;
   live(): { readonly live: boolean; readonly reasons: readonly string[] };
   ready(): Readiness;
   /** Prometheus text. */

@@ -311,6 +311,22 @@ function programOf(exitWith: (code: number) => void): Command {
       (await letterViews()).replayLetters(configFrom(self).config, numbers, outputOf(self)),
     );
 
+  const sessions = program
+    .command('sessions')
+    .description('sessions of brokers that are gone, or were started again')
+    .exitOverride();
+  const sessionCommand = (name: string, about: string): Command =>
+    asking(sessions.command(name).description(about).option('--json', 'print one JSON value').exitOverride());
+  sessionCommand('list', 'lists what befell them, newest first, with progress').action(
+    async (_options, self: Command) =>
+      (await import('./sessions.ts')).listSessionOperations(sourceOf(self), outputOf(self)),
+  );
+  sessionCommand('cancel', 'stops it; sessions that it has not reached are left as they are')
+    .argument('<operation>', 'as `list` names it')
+    .action(async (operation: string, _options, self: Command) =>
+      (await import('./sessions.ts')).cancelSessionOperation(sourceOf(self), operation, outputOf(self)),
+    );
+
   const config = program.command('config').description('the configuration').exitOverride();
   withSettings(
     config

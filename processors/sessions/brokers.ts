@@ -101,7 +101,7 @@ export function watchBrokers(
     }
     if (silentMs <= settings.brokerLostMs) continue;
     const before = eventTime(broker.beatAt + settings.brokerLostMs); // B2
-    save(rows, { ...broker, lostIn: idOf('LOSE', broker.brokerId, now) });
+    save(rows, { ...broker, lostIn: idOf('LOSE', broker.brokerId, before) });
     out.push(...start(broker.brokerId, { action: 'LOSE', before }, now, settings));
   }
   return out;
@@ -245,14 +245,14 @@ function start(
   now: number,
   settings: SessionSettings,
 ): Out[] {
-  const operationId = idOf(action, brokerId, now);
+  const operationId = idOf(action, brokerId, before);
   const body = { kind: 'OperationStart', action, before: eventTime(before) } as const;
   return toAll({ operationId, brokerId, at: eventTime(now), body }, settings);
 }
 
-/** Its broker's name may have characters that no id has. */
-const idOf = (action: OperationAction, brokerId: string, now: number): string =>
-  `${action.toLowerCase()}-${now}-${filterHash(brokerId).toString(16).padStart(8, '0')}`;
+/** The moment tells one from another of its broker, whose name may have characters that no id has. */
+const idOf = (action: OperationAction, brokerId: string, before: number): string =>
+  `${action.toLowerCase()}-${before}-${filterHash(brokerId).toString(16).padStart(8, '0')}`;
 
 function stopFor(brokerId: string, operationId: string, now: number, settings: SessionSettings): Out[] {
   const body = { kind: 'OperationStop', reason: 'the broker is back' } as const;

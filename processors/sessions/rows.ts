@@ -17,6 +17,7 @@
 import { assert } from '../../schemas/errors.ts';
 import type { OperationAction, OperationState } from '../../schemas/records.ts';
 import { BinaryReader, BinaryWriter } from '../../state/binary.ts';
+import { Watermark } from '../../state/watermark.ts';
 import type { DiskRows, Rows, Table } from '../step.ts';
 import { type Connection, endsAt, isOver, lastOf, NO_SESSION, type Session } from './session.ts';
 import type { Held, Subscription } from './subscription.ts';
@@ -100,6 +101,8 @@ export class Agenda {
   starts = -1;
   savedAt = 0;
   toldAt = 0;
+  /** Event time by what came to this stage, for as long as nobody has proved it. */
+  readonly heard = new Watermark();
   /** Events that may be written now. */
   tokens = 0;
   /** No index row of time comes before this. */

@@ -8,10 +8,11 @@
 //       events a second. What is left is on disk, and goes on after a start where it was.
 //   E3. Memory is bounded by what is at hand, not by the number of clients.
 //   E4. Events without a session epoch never come here: a broker that tells of no sessions is served as it always was.
-//   E5. Nothing ends by the host's clock: it says how fast events are written, and how event time goes on after a start
-//       until the fleet tells it again.
+//   E5. Nothing ends by the host's clock: it says how fast events are written, and how event time goes on from what was
+//       heard last, until the fleet proves how far it is.
 
 import type { BrokerHeartbeat, ClientEvents, Metric, SessionOperation, SessionRecord } from '../../schemas/records.ts';
+import { singleEvents } from '../../state/watermark.ts';
 import {
   type Emit,
   type Input,
@@ -86,6 +87,8 @@ const WORKERS_MAX = 256;
 const PAGE_ROWS_MAX = 64;
 /** Events that a second of quiet saves up for. */
 const SAVED_MS = 1_000;
+/** A sender with a wrong clock is one among many. */
+const HEARD = singleEvents(100);
 /** How often it is noted how far event time is. */
 const SAVE_MS = 10_000;
 
@@ -101,6 +104,7 @@ export function sessionsWith(settings: SessionSettings, byEpoch: boolean): Sessi
     step(rows, input, disk) {
       const agenda = agendaOf(rows);
       agenda.partition = input.partition;
+      hear(agenda, input);
       switch (input.topic) {
         case 'sessions':
           return takeSession(placeAt(input.value.timestamp), input.value);
@@ -167,6 +171,13 @@ function scanPage({ pending, scanned }: Agenda, rows: Memory): Page | undefined 
   if (operation === undefined || operation.scanned || pending > 0 || scanned.length > 0) return undefined;
   const { after } = operation;
   return { prefix: prefixOf(operation), limit: SCAN_ROWS_MAX, ...(after !== '' && { after }) };
+}
+
+/** Once, for a single record of several events. */
+function hear({ heard }: Agenda, input: In): void {
+  if (input.topic === 'sessions') heard.hear(input.value.timestamp, HEARD);
+  else if (input.topic === 'client-subscriptions') heard.hear(input.value.events[0]?.timestamp ?? 0, HEARD);
+  else if (input.topic === 'metrics' && isHeartbeat(input.value.body)) heard.hear(input.value.body.timestamp, HEARD);
 }
 
 const isHeartbeat = (body: Metric['body']): body is BrokerHeartbeat => body.kind === 'BrokerHeartbeat';
@@ -255,7 +266,11 @@ function ticked(rows: Memory, agenda: Agenda, disk: Disk, tick: Tick, settings: 
 /** E5. True when nobody was watching, or time was not what it seemed. */
 function tellTime(rows: Memory, agenda: Agenda, tick: Tick, settings: SessionSettings): boolean {
   const passedMs = Math.max(0, tick.wallTime - agenda.wallTime);
-  const now = tick.eventTime > 0 || agenda.eventTime === 0 ? tick.eventTime : agenda.eventTime + passedMs;
+  const followed = agenda.eventTime === 0 ? 0 : agenda.eventTime + passedMs;
+  const told = tick.eventTime > 0 ? tick.eventTime : Math.max(followed, agenda.heard.time, 0);
+  // Back by little is what was followed too far; by much, what was believed wrongly.
+  const isBehind = told < agenda.eventTime && agenda.eventTime - told <= HEARD.nearMs;
+  const now = isBehind ? agenda.eventTime : told;
   const leapt = agenda.starts !== (rows.starts ?? 0) || Math.abs(now - agenda.eventTime) > settings.brokerLostMs / 2;
   const rate = settings.sessionEventsPerSecond / 1_000;
   agenda.tokens = Math.min(Math.max(1, rate * SAVED_MS), agenda.tokens + rate * passedMs);

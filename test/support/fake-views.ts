@@ -1,5 +1,6 @@
 // Views with one of everything, for tests of the API: what is asked is recorded, and any answer can be replaced.
 
+import type { SessionOperationView } from '../../api/session-operations.ts';
 import type { LetterView, PlanAnswering, PlanView, Steering, Views } from '../../api/views.ts';
 import { UNSAID } from '../../processors/plan/stage/turn.ts';
 import { epoch, eventTime, moveId, planId, seriesId, shardId, sliceKey } from '../../schemas/ids.ts';
@@ -62,6 +63,11 @@ export const KEEP: Decision = {
   subject: 'a',
   reason: 'shard-0001 is at most 40 % full within 60 min, by the forecast.',
 };
+
+const OPERATION: SessionOperationView = {
+  ...{ operationId: 'lose-5-00000001', brokerId: 'broker-1', action: 'LOSE', state: 'RUNNING' },
+  ...{ startedAt: eventTime(5), partitions: 8, finished: 3, sessions: 40, ended: 30, events: 90, reason: '' },
+} as const;
 
 const LETTER: LetterView = {
   ...{ number: 7, code: 'FILTER_INVALID', reason: 'the filter is wrong', topic: 'subscriptions', partition: 3 },
@@ -126,6 +132,11 @@ export function fakeViews(changes: Partial<Views> = {}): FakeViews {
     async answerPlan(answer) {
       answered.push(answer);
       return { kind: 'here', answer: answer.planId === PLAN.planId ? (answer.requestId ?? 'request-3') : undefined };
+    },
+    sessionOperations: async () => ({ kind: 'here', answer: [OPERATION] }),
+    async stopSessionOperation(operationId) {
+      asked.push(`stop ${operationId}`);
+      return { kind: 'here', answer: operationId === OPERATION.operationId };
     },
     live: () => ({ live: true, reasons: [] }),
     ready: () => ({ ready: true, reasons: [], restorePercent: 100, waiting: [], lagRecords: 0, standing: [] }),

@@ -11,7 +11,7 @@ import { type RealRegistry, startRegistry } from '../support/real-registry.ts';
 const SENT = { action: 'SUBSCRIBE', topicFilter: 'a/b', clientId: 'c', brokerId: 'b', qos: 1, timestamp: 5 };
 /** What an event says that gives no options and knows of no session. */
 const NONE = {
-  ...{ noLocal: false, retainAsPublished: false, retainHandling: 0 },
+  ...{ noLocal: false, retainAsPublished: false, retainHandling: 0, bySession: false },
   ...{ subscriptionIdentifier: 0, sessionEpoch: 0 },
 };
 const EVENT = { ...SENT, ...NONE };
@@ -55,7 +55,7 @@ describe('the registry codec on a real registry', () => {
     };
     const { status, body } = await post(registry.url, `${prefix}subscriptions-value`, newer);
     expect(status).toBe(200);
-    const value = Buffer.from([0, 0, 0, 0, 0, 0, 2, 97, 2, 98, 2, 99, 2, 10, 0, 0, 0, 0, 0, 4, 101, 117]);
+    const value = Buffer.from([0, 0, 0, 0, 0, 0, 2, 97, 2, 98, 2, 99, 2, 10, 0, 0, 0, 0, 0, 0, 4, 101, 117]);
     value.writeUInt32BE((body as { id: number }).id, 1);
     await codec.prepare('SubscriptionEvent', [value]);
     expect(codec.decode('SubscriptionEvent', value)).toEqual({

@@ -39,6 +39,11 @@ describe('who may do what', () => {
       ask: { url: '/plans/plan-000001', payload: { answer: 'APPROVE' } },
       statuses: [401, 401, 403, 202],
     },
+    'GET /sessions/operations': { ask: { url: '/sessions/operations' }, statuses: [401, 401, 200, 200] },
+    'POST /sessions/operations/:id': {
+      ask: { url: '/sessions/operations/lose-5-00000001', payload: { action: 'CANCEL' } },
+      statuses: [401, 401, 403, 202],
+    },
     'GET /decisions': { ask: { url: '/decisions' }, statuses: [401, 401, 200, 200] },
     'GET /dead-letters': { ask: { url: '/dead-letters' }, statuses: [401, 401, 200, 200] },
     'GET /': { ask: { url: '/' }, statuses: [200, 200, 200, 200] },
@@ -370,6 +375,18 @@ describe('the answers', () => {
     expect((await answer('plan-000009', { answer: 'REJECT' })).statusCode).toBe(404);
     expect((await answer('plan-000001', { answer: 'MAYBE' })).statusCode).toBe(400);
     expect((await answer('plan-000001', {})).statusCode).toBe(400);
+  });
+
+  test('operations on sessions are listed, and one that is named is stopped', async () => {
+    const app = await appOf(OPEN);
+    const listed = (await app.inject('/sessions/operations')).json();
+    expect(listed.operations).toMatchObject([{ operationId: 'lose-5-00000001', state: 'RUNNING', finished: 3 }]);
+    const stop = (id: string, payload: object) =>
+      app.inject({ method: 'POST', url: `/sessions/operations/${id}`, payload });
+    const stopped = await stop('lose-5-00000001', { action: 'CANCEL' });
+    expect([stopped.statusCode, stopped.json()]).toEqual([202, { operationId: 'lose-5-00000001', action: 'CANCEL' }]);
+    expect((await stop('lose-6-00000001', { action: 'CANCEL' })).statusCode).toBe(404);
+    expect((await stop('lose-5-00000001', { action: 'STOP' })).statusCode).toBe(400);
   });
 
   test('/readyz and /livez are 503 with their reasons while they say no', async () => {

@@ -18,6 +18,7 @@ import type {
   SubscriptionEvent,
 } from '../../../schemas/records.ts';
 import type { SubscriptionRow, Version } from '../../../state/effects.ts';
+import { Watermark } from '../../../state/watermark.ts';
 import { MemoryDisk } from '../../support/memory-disk.ts';
 
 export const SETTINGS: SessionSettings = {
@@ -290,7 +291,9 @@ function inStore(events: readonly Versioned[]): Held | undefined {
 }
 
 const copied = (row: MemoryRow): MemoryRow =>
-  row instanceof Agenda ? Object.assign(new Agenda(), row) : structuredClone(row);
+  row instanceof Agenda
+    ? Object.assign(new Agenda(), row, { heard: Object.assign(new Watermark(), row.heard) })
+    : structuredClone(row);
 
 // ---- what a broker appends ------------------------------------------------------------------------------------------
 
