@@ -50,21 +50,24 @@ export function reportGauges(
 }
 
 /**
- * What waits for a shard: moves whose source does not answer, and slices of which a shard that was given up has yet to
- * be told.
+ * What waits for a shard: moves whose source does not answer, slices of which a shard that was given up has yet to be
+ * told, and writes on disk.
  */
 function reportAway(running: Pick<Running, 'rows'>, meter: Meter): void {
   const left = new Map<string, number>();
   const waiting = new Map<string, number>();
+  const spilled = new Map<string, number>();
   const count = (shards: Map<string, number>, shard: string) => shards.set(shard, (shards.get(shard) ?? 0) + 1);
   for (const [, row] of running.rows<ApplyRow>('work', 'lives')) {
     if (row.kind === 'left') count(left, row.shard);
+    else if (row.kind === 'spill') spilled.set(row.shard, (spilled.get(row.shard) ?? 0) + row.rows);
     else if (row.kind === 'move' && waitsForSource(row)) count(waiting, row.from);
   }
   const samples = (shards: Map<string, number>): Sample[] =>
     [...shards].map(([shard, value]) => ({ value, labels: { shard } }));
   meter.replace('foreshard_slices_left', samples(left));
   meter.replace('foreshard_moves_waiting', samples(waiting));
+  meter.replace('foreshard_spilled_rows', samples(spilled));
 }
 
 const OPERATIONS: readonly OperationAction[] = ['LOSE', 'DISCONNECT', 'RESTORE'];

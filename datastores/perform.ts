@@ -13,6 +13,7 @@
 //   P6. Nothing waits for a count or a release: one that fails has no outcome, and is repeated some time later.
 //   P7. A slice is copied from a store that says it owns the slice, and compared with no other. One that has come in the place
 //       of another knows nothing of the slice, and no row of it would differ from an empty target.
+//   P8. A write with `away` that fails gives the outcome `unwritten`, with its rows: its stage keeps them.
 
 import { AppError } from '../schemas/errors.ts';
 import type { MoveId, ShardId, SliceKey } from '../schemas/ids.ts';
@@ -78,6 +79,7 @@ interface Batch {
   readonly shard: ShardId;
   readonly move: MoveId | undefined;
   readonly holdMs: number;
+  readonly away: Write['away'];
   readonly rows: SubscriptionRow[];
 }
 
@@ -114,29 +116,37 @@ async function performWrites(
   waitedMs: () => number,
 ): Promise<Outcome[]> {
   const batches = new Map<string, Batch>();
-  for (const { shard, move, holdMs = 0, rows } of writes) {
-    const key = `${shard} ${move ?? ''}`;
-    const batch = batches.get(key) ?? { shard, move, holdMs, rows: [] };
+  for (const { shard, move, holdMs = 0, away, rows } of writes) {
+    const key = `${shard} ${move ?? ''} ${away ?? ''}`;
+    const batch = batches.get(key) ?? { shard, move, holdMs, away, rows: [] };
     batches.set(key, batch);
     for (const row of rows) batch.rows.push(row);
   }
   const isHeld = ({ holdMs }: Batch): boolean => waitedMs() < holdMs;
   const written = [...batches.values()].map((batch) =>
-    settle(
-      'write',
-      batch.shard,
-      () => (isHeld(batch) ? undefined : batch.move),
-      async (): Promise<Outcome> => {
-        let stale = 0;
-        let foreign = 0;
-        for (let from = 0; from < batch.rows.length; from += settings.rowsPerWrite) {
-          const some = batch.rows.slice(from, from + settings.rowsPerWrite);
-          const result = await stores.on(batch.shard, (store) => store.write(some));
-          stale += result.stale;
-          foreign += result.foreign ?? 0;
-        }
-        return { kind: 'written', shard: batch.shard, ...writeResult(batch.rows.length, stale, foreign) };
-      },
+    unlessUnwritten(batch, () =>
+      settle(
+        'write',
+        batch.shard,
+        () => (isHeld(batch) ? undefined : batch.move),
+        async (): Promise<Outcome> => {
+          let stale = 0;
+          let foreign = 0;
+          for (let from = 0; from < batch.rows.length; from += settings.rowsPerWrite) {
+            const some = batch.rows.slice(from, from + settings.rowsPerWrite);
+            const result = await stores.on(batch.shard, (store) => store.write(some));
+            stale += result.stale;
+            foreign += result.foreign ?? 0;
+          }
+          const result = writeResult(batch.rows.length, stale, foreign);
+          return {
+            kind: 'written',
+            shard: batch.shard,
+            ...result,
+            ...(batch.away === 'drain' ? { isDrain: true } : {}),
+          };
+        },
+      ),
     ),
   );
   // All have ended before one failure is told: nothing goes on behind the back of a repetition.
@@ -145,6 +155,17 @@ async function performWrites(
     if (each.status === 'rejected') throw each.reason;
     return each.value;
   });
+}
+
+/** P8. */
+async function unlessUnwritten({ shard, rows, away }: Batch, work: () => Promise<Outcome>): Promise<Outcome> {
+  try {
+    return await work();
+  } catch (error) {
+    if (away === undefined || !(error instanceof AppError)) throw error;
+    const isLost = LOSSES.has(String(error.facts.code));
+    return { kind: 'unwritten', shard, rows, isDrain: away === 'drain', isLost, reason: error.message };
+  }
 }
 
 function performOne(

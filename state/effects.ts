@@ -106,7 +106,8 @@ export type Effect =
   | { readonly kind: 'release'; readonly shard: ShardId }
   /**
    * Apply the rows, each only if its version is above the stored one. `move` is set when the shard is beside the owner in
-   * that move; with `holdMs` the runner repeats a write that fails for so long before it is the move's to deal with.
+   * that move; with `holdMs` the runner repeats a write that fails for so long before it is the move's to deal with. With
+   * `away` a write whose shard cannot be reached is not repeated, but comes back as `unwritten`; `drain`: it was before.
    */
   | {
       readonly kind: 'write';
@@ -114,6 +115,7 @@ export type Effect =
       readonly rows: readonly SubscriptionRow[];
       readonly move?: MoveId;
       readonly holdMs?: number;
+      readonly away?: 'spill' | 'drain';
     }
   /** Put an owner record. Refused by the store when it has a later one. */
   | { readonly kind: 'own'; readonly shard: ShardId; readonly owner: OwnerRecord; readonly move?: MoveId }
@@ -186,6 +188,17 @@ export type Outcome =
       readonly applied: number;
       readonly stale: number;
       readonly foreign?: number;
+      /** Of rows that had waited for the shard; absent for false. */
+      readonly isDrain?: true;
+    }
+  /** A write with `away`, whose shard cannot be reached; `isLost`: it is reached, and has lost its data. */
+  | {
+      readonly kind: 'unwritten';
+      readonly shard: ShardId;
+      readonly rows: readonly SubscriptionRow[];
+      readonly isDrain: boolean;
+      readonly isLost: boolean;
+      readonly reason: string;
     }
   /** A move's owner record is there, or a later one. Of other owner records there is no outcome. */
   | {

@@ -73,15 +73,28 @@ export function outcomeNotes(outcome: Outcome): readonly Note[] {
   return [refusalNote('shard-in-use', `RetireShard of ${outcome.shard}: ${outcome.refused}`)];
 }
 
-/** What an event, or a record of a session, that changed nothing is counted under. */
-const TALLIED = {
-  stale: 'foreshard_stale_total',
-  foreign: 'foreshard_foreign_removals_total',
-  superseded: 'foreshard_superseded_total',
-  ignored: 'foreshard_session_records_ignored_total',
-} as const;
-
-export const tallyNotes = ({ what }: Tally | SessionTally): readonly Note[] => [{ metric: TALLIED[what], by: 1 }];
+export function tallyNotes(tally: Tally | SessionTally): readonly Note[] {
+  switch (tally.what) {
+    case 'stale':
+      return [{ metric: 'foreshard_stale_total', by: 1 }];
+    case 'foreign':
+      return [{ metric: 'foreshard_foreign_removals_total', by: 1 }];
+    case 'superseded':
+      return [{ metric: 'foreshard_superseded_total', by: 1 }];
+    case 'ignored':
+      return [{ metric: 'foreshard_session_records_ignored_total', by: 1 }];
+    case 'half-full':
+    case 'full': {
+      const { what, shard, rows } = tally;
+      const message =
+        what === 'full'
+          ? 'as much waits for a shard as may; its partition waits now'
+          : 'half of what may wait for a shard does; when it is all, its partition waits too';
+      const line = { level: what === 'full' ? 'error' : 'warn', message, facts: { shard, rows } } as const;
+      return [{ metric: 'foreshard_spill_alarms_total', by: 1, labels: { shard, spill: what }, line }];
+    }
+  }
+}
 
 export function fittedNotes({ series, fits, failure }: FitResult): readonly Note[] {
   if (failure === '') return [];

@@ -6,17 +6,29 @@
 //   A2. Every effect may be performed again after a crash: writes by version, the rest by owner records and cursors.
 //   A3. No input throws: what cannot be done is reported in `progress`, with the reason.
 
+import { assert } from '../../schemas/errors.ts';
 import type { Command, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
 import { flag, integer, type ValuesOf, valuesOf } from '../../schemas/setting.ts';
 import type { Outcome } from '../../state/effects.ts';
 import { placeOf } from '../../state/keys.ts';
-import { type Input, NEEDS_NOTHING, type Needs, NOTHING, type OnDisk, type Rows, type Tick } from '../step.ts';
+import {
+  type Input,
+  NEEDS_NOTHING,
+  type Needs,
+  NOTHING,
+  type OnDisk,
+  type Page,
+  type Rows,
+  type Tick,
+} from '../step.ts';
+import { type AwaySettings, onAwayTick, onDrained, onUnwritten, pageOfDrained, pagesOfTick } from './away.ts';
 import { aheadNoMore, type CommandSettings, carryOn, contextOf, moveOf, onCommand } from './commands.ts';
 import { isOfLeft, onLeft, onLeftTick } from './left.ts';
-import { MOVE_DEFAULTS, MOVE_SETTINGS, onOutcome, onRestart, onTick } from './move.ts';
+import { MOVE_DEFAULTS, MOVE_SETTINGS, type Move, onOutcome, onRestart, onTick } from './move.ts';
+import { effect, type Kept, type Out, tell } from './out.ts';
 import { COUNTS, LIFE, PartitionState, partitionStates, type Row, storePartitionState } from './partition-state.ts';
 import { elapsedSince, pagesOfRebuilds, passagesOf } from './passages.ts';
-import { effect, type Kept, type Out, routeEvent, routeEvents, tell } from './route.ts';
+import { routeEvent, routeEvents } from './route.ts';
 import {
   askedAgain,
   firstShards,
@@ -26,11 +38,11 @@ import {
   type ShardSettings,
   shardsAgain,
 } from './shards.ts';
-import { type Subscription, subscriptionKey, subscriptionTable } from './subscriptions.ts';
+import { type KeptRow, subscriptionKey, subscriptionTable } from './subscriptions.ts';
 
 export { partitionStates, type Row };
 
-export interface ApplySettings extends CommandSettings, ShardSettings {
+export interface ApplySettings extends CommandSettings, ShardSettings, AwaySettings {
   readonly partitions: number;
   /** Which life of the subscriptions topic this is: raised by the operator when that topic is made anew. */
   readonly incarnation: number;
@@ -44,6 +56,11 @@ export const APPLY_SETTINGS = {
     true,
     'Keep every subscription in the compacted topic subscription-table too, from which a lost shard is filled again. Without it a shard’s store is the only copy of what it holds, and the order of a client’s sessions is not kept.',
   ),
+  spillRowsMax: integer(
+    100_000,
+    { min: 0, max: 100_000_000, unit: 'rows' },
+    'How many writes to one shard that does not answer each partition keeps on disk until it is back, so that its other slices go on; 0: the partition waits.',
+  ),
   incarnation: integer(
     0,
     { min: 0, max: 1_000_000, unit: '' },
@@ -55,6 +72,7 @@ export const APPLY_SETTINGS = {
 export const APPLY_DEFAULTS: Omit<ApplySettings, 'partitions' | 'incarnation' | 'genesis'> = {
   ...MOVE_DEFAULTS,
   subscriptionTable: true,
+  spillRowsMax: 100_000,
   provisionTriesMax: 25, // Five seconds of ticks.
   commandsKept: 4_096, // At ten commands a second, almost seven minutes.
   finishedMovesKept: 64,
@@ -95,10 +113,10 @@ export function carryOut(settings: ApplySettings): (rows: Rows<Row>, input: In, 
   };
 }
 
-/** The table of subscriptions, and what of it an input changes or a rebuild reads. */
-export const subscriptionsOnDisk = (settings: ApplySettings): OnDisk<Row, In, Subscription> => ({
+/** The table of subscriptions, and what of it an input looks at. */
+export const subscriptionsOnDisk = (settings: ApplySettings): OnDisk<Row, In, KeptRow> => ({
   table: subscriptionTable,
-  needs: (rows, input) => {
+  needs(rows, input) {
     switch (input.topic) {
       case 'subscriptions': {
         const { topicFilter, clientId } = input.value;
@@ -108,23 +126,30 @@ export const subscriptionsOnDisk = (settings: ApplySettings): OnDisk<Row, In, Su
       case 'wildcard-subscriptions':
         return { keys: input.value.events.map((event) => subscriptionKey(event.topicFilter, event.clientId)) };
       case 'outcomes':
-        return needsOfRebuilds(rows, { outcome: input.value }, settings);
       case 'clock':
-        return needsOfRebuilds(rows, { tick: input.value }, settings);
+        return needsOf(rows, input, settings);
       default:
         return NEEDS_NOTHING;
     }
   },
 });
 
-function needsOfRebuilds(
+function needsOf(
   rows: Rows<Row>,
-  heard: Parameters<typeof pagesOfRebuilds>[2],
+  input: Extract<In, { readonly topic: 'clock' | 'outcomes' }>,
   settings: ApplySettings,
 ): Needs {
   const state = rows.get(LIFE);
-  if (state?.kind !== 'life' || !state.awake || state.active.size === 0) return NEEDS_NOTHING;
-  const pages = pagesOfRebuilds(rows, state, heard, settings);
+  if (state?.kind !== 'life' || !state.awake) return NEEDS_NOTHING;
+  const pages: Page[] = [];
+  if (input.topic === 'clock') {
+    if (state.away.size > 0) pages.push(...pagesOfTick(state, elapsedSince(state, input.value)));
+    if (state.active.size > 0) pages.push(...pagesOfRebuilds(rows, state, { tick: input.value }, settings));
+  } else {
+    const outcome = input.value;
+    if (outcome.kind === 'written' && outcome.isDrain) pages.push(...pageOfDrained(state, outcome.shard));
+    if (state.active.size > 0) pages.push(...pagesOfRebuilds(rows, state, { outcome }, settings));
+  }
   return pages.length === 0 ? NEEDS_NOTHING : { pages };
 }
 
@@ -137,9 +162,9 @@ function handle(
 ): readonly Out[] {
   switch (input.topic) {
     case 'subscriptions':
-      return routeEvent(state, input.value, input.offset, settings.incarnation, kept);
+      return routeEvent({ rows, state, settings, kept }, input.value, input.offset);
     case 'wildcard-subscriptions':
-      return routeEvents(state, input.value, settings.incarnation, kept);
+      return routeEvents({ rows, state, settings, kept }, input.value);
     case 'commands':
       return onCommand(rows, state, input.value, input.offset, settings);
     case 'outcomes':
@@ -197,15 +222,19 @@ function heard(
         stale: before.stale + outcome.stale,
         foreign: (before.foreign ?? 0) + (outcome.foreign ?? 0),
       });
-      return NOTHING;
+      return outcome.isDrain && kept !== undefined ? onDrained(rows, state, kept, outcome.shard) : NOTHING;
     }
+    case 'unwritten':
+      assert(kept !== undefined, 'only where the table is kept is a write given up');
+      return onUnwritten(rows, state, kept, outcome, settings);
     case 'counted':
       return counted(state, outcome);
     default: {
       if (isOfLeft(state, outcome.move)) return onLeft(rows, state, outcome);
       const move = moveOf(rows, outcome.move);
       if (move === undefined) return NOTHING;
-      const turn = onOutcome(move, outcome, contextOf(state, move.slice, settings, passagesOf(state, kept)));
+      const context = contextOf(state, move.slice, settings, passagesOf(state, kept));
+      const turn = onOutcome(move, unlessWaiting(state, outcome, move), context);
       return carryOn(rows, state, move, turn, settings);
     }
   }
@@ -219,11 +248,17 @@ function ticked(
   kept: Kept,
 ): readonly Out[] {
   const elapsedMs = elapsedSince(state, tick);
+  const isFirst = state.wallTime === undefined;
   state.wallTime = tick.wallTime;
   state.eventTime = tick.eventTime as PartitionState['eventTime'];
   state.pointerEpoch = tick.pointerEpoch;
-  const out = [...askedAgain(state), ...releasedAgain(state, elapsedMs), ...aheadNoMore(rows, state, settings)];
+  const out = [
+    ...askedAgain(state, elapsedMs),
+    ...releasedAgain(state, elapsedMs),
+    ...aheadNoMore(rows, state, settings),
+  ];
   out.push(...onLeftTick(rows, state, elapsedMs));
+  if (kept !== undefined && !isFirst) out.push(...onAwayTick(rows, state, kept, elapsedMs));
   const passages = passagesOf(state, kept);
   for (const id of [...state.active]) {
     const move = moveOf(rows, id);
@@ -236,11 +271,19 @@ function ticked(
     if (left-- === 0) break;
     state.toCount.delete(slice);
     const home = state.homeOf(slice);
+    if (state.away.has(home.shard)) continue;
     home.writesLeft = COUNT_WRITES_MIN; // When the count fails it is asked for again after these.
     const from = home.counting === undefined ? {} : { from: home.counting.rest };
     out.push(effect({ kind: 'count', shard: home.shard, range: state.rangeOf(slice), ...from, limit: COUNT_ROWS_MAX }));
   }
   return out;
+}
+
+/** Rows that differ while the source has yet to write what waits for it are no reason to give the move up: it waits too. */
+function unlessWaiting(state: PartitionState, outcome: Outcome, { from }: Move): Outcome {
+  if (outcome.kind !== 'compared' || outcome.equal || !state.away.has(from)) return outcome;
+  const reason = `compare on ${from}: it has yet to write what waits for it`;
+  return { kind: 'failed', move: outcome.move, effect: 'compare', shard: from, lost: false, reason };
 }
 
 function counted(state: PartitionState, outcome: Extract<Outcome, { kind: 'counted' }>): readonly Out[] {

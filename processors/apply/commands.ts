@@ -30,6 +30,7 @@ import {
   progressOf,
   type Turn,
 } from './move.ts';
+import { effect, type Out, tell } from './out.ts';
 import {
   type Ahead,
   aheadRow,
@@ -41,7 +42,6 @@ import {
   type Row,
   storePartitionState,
 } from './partition-state.ts';
-import { effect, type Out, tell } from './route.ts';
 import { onShardCommand } from './shards.ts';
 
 export interface CommandSettings extends MoveSettings {

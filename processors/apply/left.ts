@@ -15,8 +15,8 @@ import type { Outcome, SliceRange } from '../../state/effects.ts';
 import { isWithin } from '../../state/keys.ts';
 import { NOTHING, type Rows } from '../step.ts';
 import type { Left } from './move.ts';
+import { effect, type Out, tell } from './out.ts';
 import { type LeftRow, leftRow, moveRow, NEVER_ASKED, type PartitionState, type Row } from './partition-state.ts';
-import { effect, type Out, tell } from './route.ts';
 
 /** Rows of one erase, as of one chunk of a move. */
 const ERASE_ROWS = 2_000;

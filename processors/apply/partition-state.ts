@@ -84,7 +84,29 @@ export interface LeftRow {
   readonly owner: OwnerRecord;
 }
 
-export type Row = PartitionState | SliceRow | Move | ShardWork | Done | Counts | Fence | Ahead | LeftRow;
+/** How much waits for a shard that cannot be reached (away.ts). */
+export interface SpillRow {
+  readonly kind: 'spill';
+  readonly shard: ShardId;
+  /** At most so many: a later row of a subscription takes the place of an earlier one. */
+  readonly rows: number;
+  /** Rows that no longer fitted, of a shard that has lost its data. */
+  readonly dropped: number;
+  readonly isLost: boolean;
+  readonly sinceWallMs: number;
+}
+
+/** When a shard that is away is asked again. */
+export interface Pending {
+  readonly waitMs: number;
+  readonly failures: number;
+  /** The rows that it has been asked to write. */
+  readonly keys: readonly string[] | undefined;
+  /** It has written some of what waits. */
+  readonly answers: boolean;
+}
+
+export type Row = PartitionState | SliceRow | Move | ShardWork | Done | Counts | Fence | Ahead | LeftRow | SpillRow;
 
 export const LIFE = 'life';
 export const COUNTS = 'counts';
@@ -94,6 +116,7 @@ export const moveRow = (id: MoveId): string => `move/${id}`;
 export const shardRow = (id: ShardId): string => `shard/${id}`;
 export const aheadRow = (command: string): string => `ahead/${command}`;
 export const leftRow = (shard: ShardId, slice: SliceKey): string => `left/${shard}/${slice}`;
+export const spillRow = (shard: ShardId): string => `spill/${shard}`;
 export const commandRow = (id: string): string => `command/${id}`;
 
 /** How far the asking is of what a row of `left` says. */
@@ -167,6 +190,10 @@ export class PartitionState {
   readonly ahead = new Set<string>();
   /** Rows of shards that are to be told where a slice is, by key. */
   readonly left = new Map<string, Asking>();
+  /** Shards that cannot be reached and have rows waiting. */
+  readonly away = new Map<ShardId, SpillRow>();
+  /** When those are asked again, and which rows they are asked to write. */
+  readonly asking = new Map<ShardId, Pending>();
   /** Slices that came, went or have another home since `storePartitionState`. */
   readonly changed = new Set<SliceKey>();
   readonly #ranges = new Map<SliceKey, SliceRange>();
@@ -274,6 +301,7 @@ export class PartitionState {
       else if (row.kind === 'move' && !isFinished(row)) moves.push(row);
       else if (row.kind === 'ahead') ahead.push([key, row.offset ?? 0]);
       else if (row.kind === 'left') this.left.set(key, NEVER_ASKED);
+      else if (row.kind === 'spill') this.away.set(row.shard, row);
     }
     commands.sort((a, b) => a[1] - b[1]);
     for (const [key] of ahead.sort((a, b) => a[1] - b[1])) this.ahead.add(key);

@@ -12,9 +12,9 @@ import { filterHash, parseSlice, placeOf } from '../../state/keys.ts';
 import type { Page, Rows, Tick } from '../step.ts';
 import { contextOf, moveOf } from './commands.ts';
 import { isRebuild, type Move, type MoveContext, type MoveSettings, onOutcome, onTick } from './move.ts';
+import type { Kept } from './out.ts';
 import type { PartitionState, Row } from './partition-state.ts';
-import type { Kept } from './route.ts';
-import { type Subscription, subscriptionAt, subscriptionKey } from './subscriptions.ts';
+import { isSpilled, type KeptRow, subscriptionAt, subscriptionKey } from './subscriptions.ts';
 
 type Read = NonNullable<MoveContext['passage']>;
 
@@ -91,8 +91,8 @@ function stretchOf(key: SliceKey): Omit<Page, 'limit'> {
 }
 
 /** The row as stores have it, if it is of the slice and live. */
-function rowIn(state: PartitionState, slice: SliceKey, key: string, row: Subscription): SubscriptionRow | undefined {
-  if (row.removed === true) return undefined;
+function rowIn(state: PartitionState, slice: SliceKey, key: string, row: KeptRow): SubscriptionRow | undefined {
+  if (isSpilled(row) || row.removed === true) return undefined;
   const { filter, clientId } = subscriptionAt(key);
   const place = placeOf(filter);
   const held = place.trie

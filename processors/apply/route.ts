@@ -6,85 +6,96 @@
 
 import { assert } from '../../schemas/errors.ts';
 import type { Offset, ShardId, SliceKey } from '../../schemas/ids.ts';
-import type { Progress, Subscription, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
-import type { Effect, SubscriptionRow, Version } from '../../state/effects.ts';
+import type { SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
+import type { SubscriptionRow, Version } from '../../state/effects.ts';
 import { type FilterPlace, placeOf } from '../../state/keys.ts';
 import { optionsOf } from '../../state/subscription-options.ts';
-import { type DiskRows, type Emit, NOTHING } from '../step.ts';
+import { NOTHING, type Rows } from '../step.ts';
+import { type AwaySettings, spill, wayTo } from './away.ts';
 import type { Second } from './move.ts';
-import type { PartitionState, SlicePlacement } from './partition-state.ts';
-import { foldEvent, type Subscription as KeptRow, recordOf, subscriptionKey, type Tally } from './subscriptions.ts';
+import { effect, type Kept, type Out } from './out.ts';
+import type { PartitionState, Row, SlicePlacement } from './partition-state.ts';
+import { foldEvent, recordOf, type Subscription, subscriptionKey } from './subscriptions.ts';
 
-export type Out =
-  | Emit<'progress', Progress>
-  | Emit<'effects', Effect>
-  | Emit<'subscription-table', Subscription>
-  | Emit<'tallies', Tally>;
-
-/** The table of subscriptions; `undefined` where stores are trusted to be the only copy of what they hold. */
-export type Kept = DiskRows<KeptRow> | undefined;
+/** What a task routes by. */
+export interface Routing {
+  readonly rows: Rows<Row>;
+  readonly state: PartitionState;
+  readonly settings: AwaySettings & { readonly incarnation: number };
+  readonly kept: Kept;
+}
 
 /** The writes of one event; none for a trie filter, which comes again through `wildcard-subscriptions`. */
-export function routeEvent(
-  state: PartitionState,
-  event: SubscriptionEvent,
-  offset: Offset,
-  incarnation: number,
-  kept: Kept,
-): readonly Out[] {
+export function routeEvent(routing: Routing, event: SubscriptionEvent, offset: Offset): readonly Out[] {
   const place = placeOf(event.topicFilter);
   if (place.trie) return NOTHING;
+  const { state, settings } = routing;
   const out: Out[] = [];
-  const row = settled(state, event, { incarnation, offset }, place, kept, out);
+  const row = settled(routing, event, { incarnation: settings.incarnation, offset }, place, out);
   if (row === undefined) return out;
-  const slice = state.tree.concreteSliceOf(event.topicFilter, state.partition, event.clientId);
-  const home = counted(state, slice);
-  const rows = [row];
-  out.push(writing(home.shard, rows));
-  if (home.second !== undefined) out.push(writingToo(home.second, rows));
+  const home = counted(state, state.tree.concreteSliceOf(event.topicFilter, state.partition, event.clientId));
+  writes(routing, home, out).push(row);
   return out;
 }
 
 /** The writes of a batch of trie events; neighbours that go to the same shard share one effect. */
-export function routeEvents(
-  state: PartitionState,
-  batch: WildcardEvents,
-  incarnation: number,
-  kept: Kept,
-): readonly Out[] {
+export function routeEvents(routing: Routing, batch: WildcardEvents): readonly Out[] {
+  const { state, settings } = routing;
   const out: Out[] = [];
   let last: SlicePlacement | undefined;
-  let rows: SubscriptionRow[] = [];
+  let rows: RowsOfWrite = [];
   for (const event of batch.events) {
     const place = placeOf(event.topicFilter);
-    const version = { incarnation: event.incarnation >= 0 ? event.incarnation : incarnation, offset: event.offset };
-    const row = settled(state, event, version, place, kept, out);
+    const incarnation = event.incarnation >= 0 ? event.incarnation : settings.incarnation;
+    const row = settled(routing, event, { incarnation, offset: event.offset }, place, out);
     if (row === undefined) continue;
     const home = counted(state, state.tree.groupOf(state.partition, place.prefix));
     if (home !== last) {
       last = home;
-      rows = [];
-      out.push(writing(home.shard, rows));
-      if (home.second !== undefined) out.push(writingToo(home.second, rows));
+      rows = writes(routing, home, out);
     }
     rows.push(row);
   }
   return out;
 }
 
+/** Takes the rows of a write. */
+interface RowsOfWrite {
+  push(row: SubscriptionRow): void;
+}
+
+/** Adds the writes to the shards of a slice to `out`; the rows come after. */
+function writes(
+  { rows: table, state, settings, kept }: Routing,
+  { shard, second }: SlicePlacement,
+  out: Out[],
+): RowsOfWrite {
+  const rows: SubscriptionRow[] = [];
+  const way = wayTo(state, kept, shard, settings);
+  if (way === 'awaited') out.push(writing(shard, rows));
+  if (way === 'tried') out.push(effect({ kind: 'write', shard, rows, away: 'spill' }));
+  if (second !== undefined) out.push(writingToo(second, rows));
+  if (way !== 'spilled') return rows;
+  return {
+    push(row) {
+      rows.push(row);
+      spill(table, state, kept!, shard, row, settings, out);
+    },
+  };
+}
+
 /** What shards are to write of an event: nothing when it changes nothing (subscriptions.ts T1). */
 function settled(
-  state: PartitionState,
+  { state, kept }: Routing,
   event: SubscriptionEvent,
   version: Version,
   place: FilterPlace,
-  kept: Kept,
   out: Out[],
 ): SubscriptionRow | undefined {
   if (kept === undefined) return rowOf(event, version);
   const { topicFilter: filter, clientId } = event;
   const key = subscriptionKey(filter, clientId, place);
-  const known = kept.get(key);
+  const known = kept.get(key) as Subscription | undefined;
   const folded = foldEvent(known, event, version);
   if (folded.is !== 'changed') {
     out.push({ topic: 'tallies', key: '', value: { what: folded.is } });
@@ -116,9 +127,6 @@ function rowOf(event: SubscriptionEvent, version: Version): SubscriptionRow {
   return options === undefined ? row : { ...row, options };
 }
 
-/** Effects are local to the task and performed in order: they need no key. */
-export const effect = (value: Effect): Out => ({ topic: 'effects', key: '', value });
-
 const writing = (shard: ShardId, rows: readonly SubscriptionRow[]): Out => effect({ kind: 'write', shard, rows });
 
 function writingToo({ shard, move, holdMs }: Second, rows: readonly SubscriptionRow[]): Out {
@@ -127,9 +135,3 @@ function writingToo({ shard, move, holdMs }: Second, rows: readonly Subscription
     holdMs === undefined ? { kind: 'write', shard, rows, move } : { kind: 'write', shard, rows, move, holdMs },
   );
 }
-
-export const tell = (state: PartitionState, key: string, body: Progress['body']): Out => ({
-  topic: 'progress',
-  key,
-  value: { at: state.eventTime, body },
-});

@@ -13,9 +13,10 @@ import type { Command, ShardProgressState } from '../../schemas/records.ts';
 import type { Outcome } from '../../state/effects.ts';
 import { FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD, type GenesisSettings } from '../../state/genesis.ts';
 import { NOTHING, type Rows } from '../step.ts';
+import { isPausing } from './away.ts';
 import { shardGone } from './left.ts';
+import { effect, type Out, tell } from './out.ts';
 import { type PartitionState, type Row, reportsOn, type ShardWork, shardRow, type Wanted } from './partition-state.ts';
-import { effect, type Out, tell } from './route.ts';
 
 export interface ShardSettings {
   readonly genesis: GenesisSettings;
@@ -43,11 +44,11 @@ export function shardsAgain(rows: Rows<Row>, state: PartitionState, settings: Sh
     if (row.state === 'releasing') out.push(release(state, row.shard));
     else state.unready.set(row.shard, wanted(row));
   }
-  return [...askedAgain(state), ...out];
+  return [...askedAgain(state, 0), ...out];
 }
 
-export const askedAgain = (state: PartitionState): Out[] =>
-  [...state.unready.keys()].map((shard) => provision(state, shard));
+export const askedAgain = (state: PartitionState, elapsedMs: number): Out[] =>
+  [...state.unready.keys()].flatMap((shard) => (isPausing(state, shard, elapsedMs) ? [] : [provision(state, shard)]));
 
 /** On each tick: shards that are to go, and whose stores have not answered (P4). */
 export function releasedAgain(state: PartitionState, elapsedMs: number): Out[] {

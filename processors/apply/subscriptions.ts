@@ -11,9 +11,9 @@
 //       bring the subscription back (T2). Any other leaves nothing: later events have higher versions.
 //   T5. Shards are written with what the row became, not with the event: a removal names the broker that held the
 //       subscription and its version, so that it removes it in whatever state the shard is.
-//   T6. Rows lie in the order of the shards' own rows (datastores/rows.ts R3): a slice is one stretch of keys.
+//   T6. Rows of subscriptions lie in the order of the shards' own rows (datastores/rows.ts R3): a slice is one stretch of keys.
 
-import type { EventTime, Offset, Partition } from '../../schemas/ids.ts';
+import type { EventTime, Offset, Partition, ShardId } from '../../schemas/ids.ts';
 import type { SubscriptionEvent, Subscription as SubscriptionRecord } from '../../schemas/records.ts';
 import { compareVersions, type SubscriptionRow, type Version } from '../../state/effects.ts';
 import { type FilterPlace, filterHash, placeOf } from '../../state/keys.ts';
@@ -34,6 +34,18 @@ export interface Subscription {
   readonly removed?: true;
 }
 
+/** A row that waits for its shard (away.ts). */
+export interface Spilled {
+  readonly spilled: SubscriptionRow;
+}
+
+export type KeptRow = Subscription | Spilled;
+
+export const isSpilled = (row: KeptRow): row is Spilled => 'spilled' in row;
+
+/** Keys of rows that wait begin with it, those of subscriptions with `c` or `w`. */
+export const SPILL = 's';
+
 /** A compact form, as there may be a hundred million of them. */
 type Stored = readonly [brokerId: string, qos: number, incarnation: number, offset: Offset, at: number, more?: More];
 interface More {
@@ -42,17 +54,21 @@ interface More {
   readonly removed?: true;
 }
 
-const stored: Table<Stored> = jsonTable('subscriptions');
+const stored: Table<Stored | Spilled> = jsonTable('subscriptions');
 
-export const subscriptionTable: Table<Subscription> = {
+export const subscriptionTable: Table<KeptRow> = {
   name: stored.name,
-  encode({ brokerId, qos, version, at, ...more }) {
+  encode(kept) {
+    if (isSpilled(kept)) return stored.encode(kept);
+    const { brokerId, qos, version, at, ...more } = kept;
     const { incarnation, offset } = version;
     const row = [brokerId, qos, incarnation, offset, at] as const;
     return stored.encode(Object.keys(more).length === 0 ? row : [...row, more]);
   },
   decode(bytes) {
-    const [brokerId, qos, incarnation, offset, at, more] = stored.decode(bytes);
+    const row = stored.decode(bytes);
+    if ('spilled' in row) return row;
+    const [brokerId, qos, incarnation, offset, at, more] = row;
     return { brokerId, qos, version: { incarnation, offset }, at: at as EventTime, ...more };
   },
 };
@@ -110,10 +126,10 @@ const DEFAULTS: SubscriptionOptions = {
 
 const optionsIn = ({ options }: Subscription) => (options === undefined ? {} : { options });
 
-/** An event that changed nothing, to be counted. */
-export interface Tally {
-  readonly what: Exclude<Folded['is'], 'changed'>;
-}
+/** What is counted: an event that changed nothing, or that half or all of what may wait for a shard does (away.ts). */
+export type Tally =
+  | { readonly what: Exclude<Folded['is'], 'changed'> }
+  | { readonly what: 'half-full' | 'full'; readonly shard: ShardId; readonly rows: number };
 
 /** What the topic is told of a row. */
 export function recordOf(

@@ -75,6 +75,16 @@ export const METRICS: Readonly<Record<string, Declared>> = {
     kind: 'counter',
     help: 'Events of a session that the client had left for a later one: they came late and changed nothing.',
   },
+  foreshard_spilled_rows: {
+    kind: 'gauge',
+    help: 'Writes that wait on disk for a shard that does not answer.',
+    labels: ['shard'],
+  },
+  foreshard_spill_alarms_total: {
+    kind: 'counter',
+    help: 'How often half, or all, of the writes that may wait for a shard did.',
+    labels: ['shard', 'spill'],
+  },
   foreshard_duplicate_total: {
     kind: 'counter',
     help: 'Records that were delivered again and skipped.',

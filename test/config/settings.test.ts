@@ -203,6 +203,7 @@ const ROWS: Record<SettingName, Row> = {
     arrives: [5, 5, 5, 5, 5, 5],
   },
   incarnation: { value: 3, at: (s) => s.stages.apply.incarnation },
+  spillRowsMax: { value: 7, at: (s) => s.stages.apply.spillRowsMax },
   subscriptionTable: { value: false, at: (s) => s.stages.apply.subscriptionTable },
   shutdownDeadlineMs: {
     value: 7_000,

@@ -50,6 +50,16 @@ describe('what people are told of a record', () => {
       },
     })),
     {
+      name: 'half of what may wait for a shard does, aloud',
+      notes: tallyNotes({ what: 'half-full', shard, rows: 50 }),
+      told: { foreshard_spill_alarms_total: 1, warn: ['shard-01', 50] },
+    },
+    {
+      name: 'all of it does, aloud',
+      notes: tallyNotes({ what: 'full', shard, rows: 100 }),
+      told: { foreshard_spill_alarms_total: 1, error: ['shard-01', 100] },
+    },
+    {
       name: 'a shard that is in use and does not go, aloud',
       notes: outcomeNotes({ kind: 'released', shard, refused: 'rows' } as never),
       told: { foreshard_refused_commands_total: 1, error: ['shard-in-use', 'RetireShard of shard-01: rows'] },

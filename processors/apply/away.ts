@@ -1,0 +1,186 @@
+// Away: what a shard that cannot be reached has yet to write. Its rows are spilled to the task's own disk, in the same
+// transaction as the positions of their events, so that slices of other shards in the same partition go on.
+//
+//   A1. A position is committed when each event before it is in its shard or in the spill: the spill is part of the state
+//       that is restored with the position, so nothing is lost by it. It counts as applied only once it is drained.
+//   A2. The spill of a shard holds the last row of each subscription: a later one says all that the earlier ones did
+//       (subscriptions.ts T5). It is drained in any order, beside newer writes: versions decide.
+//   A3. The spill is bounded. Beyond the bound a write waits for its shard, and the partition with it; but not for a shard
+//       that has lost its data, which will be filled again from the table: its rows are dropped, and counted.
+//   A4. A shard is asked again after a pause that doubles, since a question may cost the time of a call without an answer.
+//   A5. What no longer lives at the shard, since its slice has moved meanwhile, is dropped instead of written.
+
+import type { ShardId } from '../../schemas/ids.ts';
+import type { Outcome, SubscriptionRow } from '../../state/effects.ts';
+import { isTrieFilter, placeOf } from '../../state/keys.ts';
+import type { Page, Rows } from '../step.ts';
+import { effect, type Kept, type Out } from './out.ts';
+import { type PartitionState, type Pending, type Row, type SpillRow, spillRow } from './partition-state.ts';
+import { isSpilled, SPILL, subscriptionKey } from './subscriptions.ts';
+
+export interface AwaySettings {
+  /** Rows that may wait for one shard. */
+  readonly spillRowsMax: number;
+}
+
+/** Rows of one write that drains: about 20 ms. */
+const DRAINED_ROWS = 1_000;
+const FIRST_PAUSE_MS = 1_000;
+const PAUSE_MS_MAX = 5_000;
+const ALARMS = [
+  ['half-full', 0.5],
+  ['full', 1],
+] as const;
+
+/** How a row gets to its shard: `spilled` for one that is away, `tried` where it can be, `awaited` where it cannot (A3). */
+export function wayTo(
+  state: PartitionState,
+  kept: Kept,
+  shard: ShardId,
+  { spillRowsMax }: AwaySettings,
+): 'spilled' | 'tried' | 'awaited' {
+  if (kept === undefined || spillRowsMax === 0) return 'awaited';
+  const away = state.away.get(shard);
+  if (away === undefined) return 'tried';
+  const isFull = away.rows >= spillRowsMax && !(away.isLost && state.tableIsWhole);
+  if (state.asking.get(shard)?.answers === true) return isFull ? 'awaited' : 'tried';
+  return isFull ? 'awaited' : 'spilled';
+}
+
+/** Keeps a row until its shard is back. */
+export function spill(
+  rows: Rows<Row>,
+  state: PartitionState,
+  kept: NonNullable<Kept>,
+  shard: ShardId,
+  row: SubscriptionRow,
+  { spillRowsMax }: AwaySettings,
+  out: Out[],
+): void {
+  const before = state.away.get(shard) ?? noneFor(shard, state.wallTime ?? 0);
+  const isDropped = before.rows >= spillRowsMax && before.isLost && state.tableIsWhole; // A3
+  if (!isDropped) kept.set(keyOf(shard, row), { spilled: row });
+  keep(rows, state, isDropped ? { ...before, dropped: before.dropped + 1 } : { ...before, rows: before.rows + 1 });
+  for (const [what, share] of ALARMS)
+    if (!isDropped && before.rows + 1 === Math.ceil(spillRowsMax * share))
+      out.push({ topic: 'tallies', key: '', value: { what, shard, rows: before.rows + 1 } });
+}
+
+/** A write was not done, as its shard cannot be reached: its rows wait. */
+export function onUnwritten(
+  rows: Rows<Row>,
+  state: PartitionState,
+  kept: NonNullable<Kept>,
+  outcome: Extract<Outcome, { readonly kind: 'unwritten' }>,
+  settings: AwaySettings,
+): readonly Out[] {
+  const { shard, isDrain, isLost } = outcome;
+  const failures = (state.asking.get(shard)?.failures ?? 0) + 1;
+  const waitMs = Math.min(PAUSE_MS_MAX, FIRST_PAUSE_MS * 2 ** Math.min(failures - 1, 10)); // A4
+  state.asking.set(shard, { waitMs, failures, keys: undefined, answers: false });
+  const away = state.away.get(shard) ?? noneFor(shard, state.wallTime ?? 0);
+  if (away.isLost !== isLost) keep(rows, state, { ...away, isLost });
+  const out: Out[] = [];
+  if (!isDrain) for (const row of outcome.rows) spill(rows, state, kept, shard, row, settings, out);
+  return out;
+}
+
+/** On each tick: shards that are away are asked whether they are back, by what waits for them. */
+export function onAwayTick(rows: Rows<Row>, state: PartitionState, kept: NonNullable<Kept>, elapsedMs: number): Out[] {
+  const out: Out[] = [];
+  for (const shard of [...state.away.keys()]) {
+    const asking = state.asking.get(shard);
+    if (isDue(asking, elapsedMs)) out.push(...drain(rows, state, kept, shard, undefined));
+    else state.asking.set(shard, { ...asking!, waitMs: asking!.waitMs - elapsedMs });
+  }
+  return out;
+}
+
+/** What `onAwayTick` will look at. */
+export const pagesOfTick = (state: PartitionState, elapsedMs: number): Page[] =>
+  [...state.away.keys()]
+    .filter((shard) => isDue(state.asking.get(shard), elapsedMs))
+    .map((shard) => pageAfter(shard, undefined));
+
+/** The shard is away, and not to be asked now (A4). */
+export function isPausing(state: PartitionState, shard: ShardId, elapsedMs: number): boolean {
+  return state.away.has(shard) && !isDue(state.asking.get(shard), elapsedMs);
+}
+
+/** A shard has written some of what waited for it. */
+export function onDrained(rows: Rows<Row>, state: PartitionState, kept: NonNullable<Kept>, shard: ShardId): Out[] {
+  const keys = state.asking.get(shard)?.keys;
+  const away = state.away.get(shard);
+  if (keys === undefined || away === undefined) return [];
+  for (const key of keys) kept.delete(key);
+  state.asking.set(shard, { ...BACK, answers: true });
+  keep(rows, state, { ...away, rows: Math.max(0, away.rows - keys.length), isLost: false });
+  return drain(rows, state, kept, shard, keys.at(-1));
+}
+
+/** What `onDrained` will look at. */
+export function pageOfDrained(state: PartitionState, shard: ShardId): Page[] {
+  const keys = state.asking.get(shard)?.keys;
+  return keys === undefined ? [] : [pageAfter(shard, keys.at(-1))];
+}
+
+// ---- private -------------------------------------------------------------------------------------------------------
+
+const BACK: Pending = { waitMs: 0, failures: 0, keys: undefined, answers: false };
+
+const noneFor = (shard: ShardId, sinceWallMs: number): SpillRow => ({
+  ...{ kind: 'spill', shard, rows: 0, dropped: 0, isLost: false, sinceWallMs },
+});
+
+function keep(rows: Rows<Row>, state: PartitionState, away: SpillRow): void {
+  state.away.set(away.shard, away);
+  rows.set(spillRow(away.shard), away);
+}
+
+const pageAfter = (shard: ShardId, after: string | undefined): Page => ({
+  ...{ prefix: `${SPILL}${shard}\u0000`, after, limit: DRAINED_ROWS },
+});
+
+const keyOf = (shard: ShardId, { filter, clientId }: SubscriptionRow): string =>
+  `${SPILL}${shard}\u0000${subscriptionKey(filter, clientId)}`;
+
+const isDue = (asking: Pending | undefined, elapsedMs: number): boolean =>
+  asking === undefined || (asking.keys === undefined && asking.waitMs <= elapsedMs);
+
+function drain(
+  rows: Rows<Row>,
+  state: PartitionState,
+  kept: NonNullable<Kept>,
+  shard: ShardId,
+  after: string | undefined,
+): Out[] {
+  const page = kept.page(pageAfter(shard, after));
+  const keys: string[] = [];
+  const due: SubscriptionRow[] = [];
+  for (const [key, row] of page.rows) {
+    if (!isSpilled(row)) continue;
+    if (livesAt(state, shard, row.spilled)) {
+      keys.push(key);
+      due.push(row.spilled);
+    } else kept.delete(key); // A5
+  }
+  const asking = state.asking.get(shard) ?? BACK;
+  if (due.length > 0) {
+    state.asking.set(shard, { ...asking, keys });
+    return [effect({ kind: 'write', shard, rows: due, away: 'drain' })];
+  }
+  if (after === undefined && page.done) {
+    state.asking.delete(shard);
+    state.away.delete(shard);
+    rows.delete(spillRow(shard));
+  } else state.asking.set(shard, { ...asking, keys: undefined, waitMs: 0 }); // From the first one, at the next tick.
+  return [];
+}
+
+function livesAt(state: PartitionState, shard: ShardId, { filter, clientId }: SubscriptionRow): boolean {
+  const slice = isTrieFilter(filter)
+    ? state.tree.groupOf(state.partition, placeOf(filter).prefix)
+    : state.tree.concreteSliceOf(filter, state.partition, clientId);
+  const home = state.homeOf(slice);
+  return home.shard === shard || home.second?.shard === shard;
+}
