@@ -1,8 +1,9 @@
-// Event producer: what a broker tells the fleet: subscription events, how much is published to each topic, and that it is
-// alive and how far it has read the pointer table.
+// Event producer: what a broker tells the fleet: subscription events, the sessions of its clients if it likes, how much is
+// published to each topic, and that it is alive and how far it has read the pointer table.
 //
 //   V1. Events are appended in the order they were given: one append is under way at a time, the next takes all that came
-//       meanwhile. A promise resolves when its event is durable.
+//       meanwhile. A promise resolves when its event is durable. Sessions go the same way: what a client says comes after
+//       its connection.
 //   V2. An append that failed is repeated: an event twice is harmless, an event lost is not. When the queue is full or the
 //       log stays away, the caller is told with LOG_UNAVAILABLE.
 //   V3. Measurements are shed before subscriptions: they are not repeated, and topics beyond a limit are not counted.
@@ -11,17 +12,33 @@ import type { Clock, Log, OutRecord } from '../runtime/ports.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { AppError } from '../schemas/errors.ts';
 import { type EventTime, eventTime, type Offset } from '../schemas/ids.ts';
-import type { Action, Metric, SubscriptionEvent } from '../schemas/records.ts';
+import type { Action, Metric, SessionRecord, SubscriptionEvent } from '../schemas/records.ts';
 import { partitionOf } from '../state/keys.ts';
 import type { SubscriptionOptions } from '../state/subscription-options.ts';
-import { refuseMetric, refuseSubscription } from '../state/validation.ts';
-import { metrics as metricsTopic, subscriptions as subscriptionsTopic } from '../topology/topics.ts';
+import { refuseMetric, refuseSession, refuseSubscription } from '../state/validation.ts';
+import {
+  metrics as metricsTopic,
+  sessions as sessionsTopic,
+  subscriptions as subscriptionsTopic,
+} from '../topology/topics.ts';
 
 /** What a broker may say of a subscription besides its QoS; what is left out is at its default. */
 export interface SubscriptionDetails extends Partial<SubscriptionOptions> {
   /** Which connection of the client it came by, for a broker that tells of its sessions. */
   readonly sessionEpoch?: number;
 }
+
+/** What CONNECT says of a session. MQTT 3.1.1: a clean session starts clean and expires at once, any other never. */
+export interface Connection {
+  /** Which connection of the client this is (`newSessionEpoch`). */
+  readonly sessionEpoch: number;
+  readonly cleanStart: boolean;
+  /** 0: with the connection; NEVER_SECONDS: never. */
+  readonly sessionExpirySeconds: number;
+}
+
+/** MQTT 5, 3.1.2.11.2: the session does not expire. */
+export const NEVER_SECONDS = 0xffff_ffff;
 
 export interface EventProducerPorts {
   readonly log: Pick<Log, 'append'>;
@@ -79,12 +96,15 @@ export class EventProducer {
   #beatAt = 0;
   #shed = 0;
   #isClosed = false;
+  readonly #startedAt: EventTime;
+  #lastEpoch = 0;
 
   /** Begins to send heartbeats and traffic. */
   constructor(ports: EventProducerPorts, settings: EventProducerSettings) {
     this.#ports = ports;
     this.#settings = settings;
-    this.#windowStart = this.#windowOf(ports.clock.now());
+    this.#startedAt = eventTime(ports.clock.now());
+    this.#windowStart = this.#windowOf(this.#startedAt);
     const tickMs = Math.min(settings.heartbeatMs, settings.trafficWindowMs);
     this.#stopTicking = ports.clock.every(tickMs, () => this.#tick());
   }
@@ -101,6 +121,37 @@ export class EventProducer {
     details: Pick<SubscriptionDetails, 'sessionEpoch'> = {},
   ): Promise<void> {
     return this.#event('UNSUBSCRIBE', topicFilter, clientId, 0, details);
+  }
+
+  /**
+   * A number for a connection, above every one that this producer has given: the time in milliseconds. A fleet whose clocks
+   * are far apart takes numbers from a counter that its brokers share.
+   */
+  newSessionEpoch(): number {
+    this.#lastEpoch = Math.max(this.#lastEpoch + 1, Math.floor(this.#ports.clock.now()));
+    return this.#lastEpoch;
+  }
+
+  /** A client has connected: to be told before what it subscribes to, which carries the same epoch. */
+  connected(clientId: string, connection: Connection): Promise<void> {
+    const { cleanStart, sessionExpirySeconds, sessionEpoch } = connection;
+    return this.#session({ kind: 'Connected', ...this.#of(clientId), cleanStart, sessionExpirySeconds, sessionEpoch });
+  }
+
+  /** Its connection is closed, by whomever. `sessionExpirySeconds`: as DISCONNECT has changed it. */
+  disconnected(
+    clientId: string,
+    {
+      sessionEpoch,
+      sessionExpirySeconds = -1,
+    }: { readonly sessionEpoch: number; readonly sessionExpirySeconds?: number },
+  ): Promise<void> {
+    return this.#session({ kind: 'Disconnected', ...this.#of(clientId), sessionExpirySeconds, sessionEpoch });
+  }
+
+  /** The broker has ended the session by itself. */
+  ended(clientId: string, { sessionEpoch }: { readonly sessionEpoch: number }): Promise<void> {
+    return this.#session({ kind: 'Ended', ...this.#of(clientId), sessionEpoch });
   }
 
   /** Counts one PUBLISH; told once a window. */
@@ -140,17 +191,42 @@ export class EventProducer {
     qos: number,
     details: SubscriptionDetails,
   ): Promise<void> {
-    const { brokerId, partitions, queueMax } = this.#settings;
+    const { brokerId, partitions } = this.#settings;
     const timestamp = eventTime(this.#ports.clock.now());
     const event: SubscriptionEvent = { ...details, action, topicFilter, clientId, brokerId, qos, timestamp };
     const partition = partitionOf(topicFilter, partitions);
     const refusal = refuseSubscription(event, { key: topicFilter, partition, partitions });
     if (refusal !== undefined) throw new AppError(refusal.code, refusal.reason, { clientId });
+    await this.#queued(() => ({
+      ...{ topic: subscriptionsTopic.name, partition, key: topicFilter },
+      value: this.#ports.codec.encode('SubscriptionEvent', event),
+    }));
+  }
+
+  #of(clientId: string) {
+    return { clientId, brokerId: this.#settings.brokerId };
+  }
+
+  async #session(body: SessionRecord['body']): Promise<void> {
+    const { partitions } = this.#settings;
+    const key = body.clientId;
+    const record: SessionRecord = { body, timestamp: eventTime(Math.floor(this.#ports.clock.now())) };
+    const partition = partitionOf(key, partitions);
+    const refusal = refuseSession(record, { key, partition, partitions });
+    if (refusal !== undefined) throw new AppError(refusal.code, refusal.reason, { clientId: key });
+    await this.#queued(() => ({
+      ...{ topic: sessionsTopic.name, partition, key },
+      value: this.#ports.codec.encode('SessionRecord', record),
+    }));
+  }
+
+  /** Resolves when the record is durable. */
+  async #queued(recordOf: () => OutRecord): Promise<void> {
+    const { queueMax } = this.#settings;
     if (this.#isClosed) throw new AppError('STOPPED', 'the event producer is closed');
     if (this.#queue.length >= queueMax)
       throw new AppError('LOG_UNAVAILABLE', `${queueMax} subscription events wait for the log already`, { queueMax });
-    const value = this.#ports.codec.encode('SubscriptionEvent', event);
-    const record: OutRecord = { topic: subscriptionsTopic.name, partition, key: topicFilter, value };
+    const record = recordOf();
     await new Promise<void>((done, failed) => {
       this.#queue.push({ record, done, failed });
       this.#sending ??= this.#send();
@@ -198,6 +274,7 @@ export class EventProducer {
         brokerId,
         pointerOffset: this.#ports.pointerPosition(),
         timestamp: eventTime(now),
+        startedAt: this.#startedAt,
       });
     }
     if (this.#windowOf(now) !== this.#windowStart) due.push(...this.#takeTraffic());

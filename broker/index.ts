@@ -18,9 +18,11 @@ export {
 } from '../state/pointer-table.ts';
 export type { SubscriptionOptions } from '../state/subscription-options.ts';
 export {
+  type Connection,
   EVENT_PRODUCER_DEFAULTS,
   EventProducer,
   type EventProducerSettings,
+  NEVER_SECONDS,
   type SubscriptionDetails,
 } from './event-producer.ts';
 export { PointerReader, type PointerReaderSettings } from './pointer-reader.ts';

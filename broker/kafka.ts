@@ -8,7 +8,7 @@ import { silentLogger } from '../runtime/telemetry.ts';
 import { type RegistryCodecOptions, registryCodec, subjectOf } from '../schemas/edge/registry-codec.ts';
 import { AppError } from '../schemas/errors.ts';
 import type { RecordName } from '../schemas/records.ts';
-import { metrics, pointers, subscriptions } from '../topology/topics.ts';
+import { metrics, pointers, sessions, subscriptions } from '../topology/topics.ts';
 import type { BrokerPorts } from './index.ts';
 
 export interface KafkaPortsOptions extends Pick<KafkaLogOptions, 'brokers' | 'topicPrefix' | 'ssl' | 'sasl'> {
@@ -34,7 +34,7 @@ export async function kafkaPorts(options: KafkaPortsOptions): Promise<KafkaPorts
   const prefix = kafka.topicPrefix ?? 'foreshard.';
   const codec = await registryCodec({
     url: registryUrl,
-    subjects: [subscriptions, metrics, pointers].map((topic) =>
+    subjects: [subscriptions, sessions, metrics, pointers].map((topic) =>
       subjectOf(prefix, { ...topic, record: topic.record as RecordName }),
     ),
     register: false, // A broker reads and writes what Foreshard has registered.

@@ -1,5 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { EVENT_PRODUCER_DEFAULTS, EventProducer, type EventProducerSettings } from '../../broker/event-producer.ts';
+import {
+  EVENT_PRODUCER_DEFAULTS,
+  EventProducer,
+  type EventProducerSettings,
+  NEVER_SECONDS,
+} from '../../broker/event-producer.ts';
 import { jsonCodec } from '../../schemas/codec.ts';
 import type { Metric, SubscriptionEvent } from '../../schemas/records.ts';
 import { partitionOf } from '../../state/keys.ts';
@@ -41,6 +46,37 @@ describe('event producer: events', () => {
     expect(first).toMatchObject({ action: 'SUBSCRIBE', ...options, sessionEpoch: 9 });
     expect(second).toMatchObject({ action: 'UNSUBSCRIBE', sessionEpoch: 9 });
     for (const name of [...Object.keys(options), 'sessionEpoch']) expect(third).not.toHaveProperty(name);
+  });
+
+  test('a connection comes before what its client says, and what becomes of it after', async () => {
+    const { log, producer } = made();
+    const sessionEpoch = producer.newSessionEpoch();
+    expect(producer.newSessionEpoch()).toBe(sessionEpoch + 1);
+    await Promise.all([
+      producer.connected('c1', { sessionEpoch, cleanStart: true, sessionExpirySeconds: NEVER_SECONDS }),
+      producer.subscribe('a/b', 'c1', 1, { sessionEpoch }),
+      producer.disconnected('c1', { sessionEpoch }),
+      producer.disconnected('c1', { sessionEpoch, sessionExpirySeconds: 0 }),
+      producer.ended('c1', { sessionEpoch }),
+    ]);
+    expect(log.appends.flat().map(({ topic, partition, key }) => [topic, partition, key])).toEqual(
+      ['c1', 'a/b', 'c1', 'c1', 'c1'].map((key) => [
+        key === 'c1' ? 'sessions' : 'subscriptions',
+        partitionOf(key, PARTITIONS),
+        key,
+      ]),
+    );
+    const of = { clientId: 'c1', brokerId: 'broker-1', sessionEpoch };
+    expect(log.values('sessions')).toEqual(
+      [
+        { kind: 'Connected', ...of, cleanStart: true, sessionExpirySeconds: NEVER_SECONDS },
+        { kind: 'Disconnected', ...of, sessionExpirySeconds: -1 },
+        { kind: 'Disconnected', ...of, sessionExpirySeconds: 0 },
+        { kind: 'Ended', ...of },
+      ].map((body) => ({ body, timestamp: 1_000_000 })),
+    );
+    await expect(producer.ended('', { sessionEpoch })).rejects.toMatchObject({ code: 'CLIENT_INVALID' });
+    await expect(producer.ended('c1', { sessionEpoch: 0 })).rejects.toMatchObject({ code: 'SESSION_INVALID' });
   });
 
   for (const { name, filter, details, code } of [
