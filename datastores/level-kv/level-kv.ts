@@ -375,7 +375,8 @@ class LevelKv implements LocalShardStore {
     for await (const entries of this.#stretches([stretchOfFilter(filter, this.#partitions)], SCAN_ROWS)) {
       for (const [key, value] of entries) {
         if (isGone(value)) continue;
-        subscribers.push(subscriberOf(decodeRow(placeOfKey(key), value, this.#brokers)));
+        const { clientId } = placeOfKey(key);
+        subscribers.push(subscriberOf(decodeRow({ filter, clientId }, value, this.#brokers)));
       }
     }
     return { kind: 'found', subscribers };
