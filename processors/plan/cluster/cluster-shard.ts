@@ -37,7 +37,7 @@ export interface PlannedSlice extends SliceLoad {
   readonly left?: readonly LeftShard[] | undefined;
   /** Where its replica is, which takes half of its look-ups; `load` is the rest. */
   readonly replica?: ShardId | undefined;
-  /** True for the replica itself: it has no placement of its own and ends with the slice's say. */
+  /** True for the replica itself: the placement of its slice decides where it is. */
   readonly isReplica?: true;
 }
 
