@@ -19,6 +19,8 @@ const FIRST_EVENTS = 20_000;
 const BASE_PER_SECOND = 5;
 const HOT_PER_SECOND = 40;
 const HOT_TOPICS = 6;
+/** Events that may be sent again. */
+const RECENT_EVENTS = 2_000;
 /** Operations per second of a shard: what everybody does fits, the hot topics do not. */
 const SHARD_OPERATIONS = 60;
 
@@ -55,6 +57,7 @@ export class Crowd {
   readonly #throttled = new Map<MoveId, number>();
   #now = Date.UTC(2024, 0, 1);
   #hot: readonly string[] = [];
+  #recent: readonly SubscriptionEvent[] = [];
   #isPaused = false;
   #isOver = false;
   #sending: Promise<void> = Promise.resolve();
@@ -74,9 +77,10 @@ export class Crowd {
     });
   }
 
-  /** Sends what is there from the beginning. */
-  async gather(): Promise<void> {
+  /** Sends what is there from the beginning; or as much again, at once. How many events that is. */
+  async gather(): Promise<number> {
     await this.#options.ledger.send(this.#eventsOver(FIRST_EVENTS, 600_000));
+    return FIRST_EVENTS;
   }
 
   /** From now on it lives by itself. */
@@ -106,6 +110,13 @@ export class Crowd {
 
   resume(): void {
     this.#isPaused = false;
+  }
+
+  /** Sends the latest events again, as a producer does that has lost its place; how many. `fleet` does not know of it. */
+  async replay(): Promise<number> {
+    const again = this.#recent;
+    await this.#options.ledger.send(again);
+    return again.length;
   }
 
   /** Topics that are published to, as brokers ask for them. */
@@ -139,11 +150,13 @@ export class Crowd {
   #eventsOver(count: number, ms: number, hotShare = 0): SubscriptionEvent[] {
     const from = this.#now;
     this.#now += ms;
-    return Array.from({ length: count }, (_, each) => {
+    const events = Array.from({ length: count }, (_, each) => {
       const at = eventTime(from + Math.floor((each * ms) / count));
       const isHot = this.#random() < hotShare;
       return this.fleet.next(at, isHot ? this.#oneOf(this.#hot) : undefined);
     });
+    this.#recent = [...this.#recent, ...events].slice(-RECENT_EVENTS);
+    return events;
   }
 
   async #pump(): Promise<void> {

@@ -1,4 +1,4 @@
-// Deployment: what a fleet runs in production, on this machine: a real Kafka and registry, a shard server and instances,
+// Deployment: what a fleet runs in production, on this machine: a real Kafka and registry, shard servers and instances,
 // each a process of its own. The test's own process stands for the brokers.
 //
 //   D1. Every process ends with `stop`, whatever has happened before.
@@ -47,6 +47,8 @@ export interface DeploymentOptions {
   readonly app: string;
   readonly settings: Partial<Record<SettingName, unknown>>;
   readonly catalog: { readonly types: readonly object[] };
+  /** One by default. */
+  readonly shardServers?: number;
 }
 
 const PATIENCE_MS = 60_000;
@@ -59,6 +61,7 @@ export class Deployment {
   readonly clock: Clock = systemClock();
   readonly provisioner: Provisioner;
   readonly folder: string;
+  readonly shardServers: readonly ShardServer[];
   readonly #temp: TempFolder;
   readonly #settings: Record<string, unknown>;
   readonly #children = new Set<ChildProcess>();
@@ -70,7 +73,7 @@ export class Deployment {
     provisioner: Provisioner;
     temp: TempFolder;
     settings: Record<string, unknown>;
-    shardServer: ChildProcess;
+    shardServers: readonly ShardServer[];
   }) {
     this.config = parts.config;
     this.log = parts.log;
@@ -79,7 +82,7 @@ export class Deployment {
     this.folder = parts.temp.path;
     this.#temp = parts.temp;
     this.#settings = parts.settings;
-    this.#children.add(parts.shardServer);
+    this.shardServers = parts.shardServers;
   }
 
   static async start(
@@ -89,8 +92,9 @@ export class Deployment {
     const temp = await tempFolder();
     const catalogPath = join(temp.path, 'catalog.json');
     writeFileSync(catalogPath, JSON.stringify(options.catalog));
-    const shardPort = await freePort();
-    const address = `http://127.0.0.1:${shardPort}`;
+    const shardServers: ShardServer[] = [];
+    for (let number = 1; number <= (options.shardServers ?? 1); number++)
+      shardServers.push(new ShardServer(temp.path, catalogPath, number, await freePort()));
     const settings: Record<string, unknown> = {
       runtime: 'kafka',
       applicationId: options.app,
@@ -99,31 +103,19 @@ export class Deployment {
       registryUrl: services.registry.url,
       registerSchemas: true,
       replicationFactor: 1,
-      shardServers: `127.0.0.1:${shardPort}`,
+      shardServers: shardServers.map(({ port }) => `127.0.0.1:${port}`).join(','),
       catalogPath,
       httpPort: 0,
       sessionTimeoutMs: 6_000,
       ...options.settings,
     };
     const { config } = configOf([{ source: 'test', values: settings }]);
-    const shardServer = startProcess(process.execPath, ENTRY('shard-server.ts'), {
-      logPath: join(temp.path, 'shard-server.log'),
-      env: {
-        FORESHARD_CATALOG_PATH: catalogPath,
-        SHARD_FOLDER: join(temp.path, 'shards'),
-        SHARD_PORT: String(shardPort),
-      },
-    });
-    await untilReady(
-      'the shard server',
-      async () => answered(await fetch(`${address}/livez`)),
-      PATIENCE_MS,
-      shardServer,
-    );
+    await Promise.all(shardServers.map((server) => server.start()));
     const codec = await codecOf(config);
     const log = await openLog(config, silentLogger, systemClock());
-    const provisioner = remoteProvisioner({ addresses: [address], token: undefined, partitions: config.partitions });
-    return new Deployment({ config, log, codec, provisioner, temp, settings, shardServer });
+    const addresses = shardServers.map(({ address }) => address);
+    const provisioner = remoteProvisioner({ addresses, token: undefined, partitions: config.partitions });
+    return new Deployment({ config, log, codec, provisioner, temp, settings, shardServers });
   }
 
   /** Starts an instance; the same name again has the same folder and port. */
@@ -142,7 +134,7 @@ export class Deployment {
       env: Object.fromEntries(Object.entries(settings).map(([key, value]) => [environmentName(key), String(value)])),
     });
     this.#children.add(child);
-    return new Instance(name, httpPort, child);
+    return new Instance(name, httpPort, child, dataDir);
   }
 
   /** Hands over every record of a topic, from the first one on; `null` removes its key. */
@@ -163,6 +155,7 @@ export class Deployment {
 
   async stop(): Promise<void> {
     for (const child of [...this.#children].reverse()) await endProcess(child, 'SIGKILL');
+    for (const server of this.shardServers) await server.kill9();
     await this.log.close();
     await this.provisioner.close();
     if (process.env.KEEP_DEPLOYMENT !== undefined) process.stderr.write(`kept: ${this.folder}\n`);
@@ -170,13 +163,69 @@ export class Deployment {
   }
 }
 
+/** A process with shards in a folder of its own, which both its port and its shards outlive. */
+export class ShardServer {
+  readonly port: number;
+  /** One folder in it for each shard. */
+  readonly shards: string;
+  readonly #folder: string;
+  readonly #catalogPath: string;
+  readonly #name: string;
+  #child: ChildProcess | undefined;
+
+  constructor(folder: string, catalogPath: string, number: number, port: number) {
+    this.port = port;
+    this.#folder = folder;
+    this.#catalogPath = catalogPath;
+    this.#name = number === 1 ? 'shard-server' : `shard-server-${number}`;
+    this.shards = join(folder, number === 1 ? 'shards' : `shards-${number}`);
+  }
+
+  get address(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  /** Resolves when it serves. */
+  async start(): Promise<void> {
+    this.#child = startProcess(process.execPath, ENTRY('shard-server.ts'), {
+      logPath: join(this.#folder, `${this.#name}.log`),
+      env: {
+        FORESHARD_CATALOG_PATH: this.#catalogPath,
+        SHARD_FOLDER: this.shards,
+        SHARD_PORT: String(this.port),
+      },
+    });
+    await untilReady(
+      `the ${this.#name}`,
+      async () => answered(await fetch(`${this.address}/livez`)),
+      PATIENCE_MS,
+      this.#child,
+    );
+  }
+
+  async kill9(): Promise<void> {
+    if (this.#child !== undefined) await endProcess(this.#child, 'SIGKILL');
+  }
+
+  /** Stops its time: connections stay open and nothing answers. */
+  pause(): void {
+    this.#child?.kill('SIGSTOP');
+  }
+
+  resume(): void {
+    this.#child?.kill('SIGCONT');
+  }
+}
+
 export class Instance {
   readonly name: string;
   readonly port: number;
   readonly child: ChildProcess;
+  readonly folder: string;
 
-  constructor(name: string, port: number, child: ChildProcess) {
+  constructor(name: string, port: number, child: ChildProcess, folder: string) {
     this.name = name;
+    this.folder = folder;
     this.port = port;
     this.child = child;
   }

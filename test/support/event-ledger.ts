@@ -2,7 +2,8 @@
 // because the work group has committed past them, and which are still on their way.
 //
 //   E1. An event is due once its task has committed its offset: of a wildcard event, that of its record in
-//       `wildcard-subscriptions`. Before that it may be seen or not.
+//       `wildcard-subscriptions`. Before that it may be seen or not. Where shards may be away, what was committed may still
+//       wait for them: then it is due when `areInShards` has said since that nothing does.
 //   E2. A question is judged on what no event touched from before it was asked until it was answered: all of that must be
 //       in the answer, and nothing else.
 
@@ -54,6 +55,8 @@ export class EventLedger {
   readonly due = new Map<string, Map<string, LiveSubscription>>();
   sentCount = 0;
   dueCount = 0;
+  /** Whether all that was committed before the call is in its shards (E1). */
+  areInShards: () => Promise<boolean> = async () => true;
   readonly #deployment: Deployment;
   readonly #admin: Admin;
   readonly #partitions: number;
@@ -120,6 +123,16 @@ export class EventLedger {
     });
     this.sentCount += events.length;
     await this.#deployment.log.append(records);
+  }
+
+  /** Sends what is no event of the fleet's, to places where the fleet's own are. */
+  async sendAside(records: readonly { readonly key: string | null; readonly value: Buffer | null }[]): Promise<void> {
+    const placed = records.map(({ key, value }, each) => {
+      const partition = each % this.#partitions;
+      this.#nextOffsets[partition]!++;
+      return { topic: subscriptions.name, partition, key, value };
+    });
+    await this.#deployment.log.append(placed);
   }
 
   /** Asks Kafka how far the work group has come. */
@@ -189,6 +202,7 @@ export class EventLedger {
       groupId: `${this.#deployment.config.applicationId}-work`,
       topics: [`${prefix}${subscriptions.name}`, `${prefix}${wildcards.name}`],
     });
+    if (!(await this.areInShards())) return;
     for (const { partition, offset } of ofSubscriptions!.partitions) {
       const queue = this.#concrete[partition]!;
       for (let sent = queue.first; sent !== undefined && sent.offset < Number(offset); sent = queue.first) {

@@ -10,6 +10,13 @@ process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
 
+let inOwnGroups = false;
+
+/** From now on children are not reached by what a terminal sends to its foreground group: their parent ends them in order. */
+export function keepFromTerminal(): void {
+  inOwnGroups = true;
+}
+
 /** Starts a child whose output goes to `logPath`. */
 export function startProcess(
   command: string,
@@ -19,6 +26,7 @@ export function startProcess(
   const log = createWriteStream(options.logPath, { flags: 'a' });
   const child = spawn(command, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
+    detached: inOwnGroups,
     env: { ...process.env, ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
