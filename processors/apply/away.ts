@@ -8,14 +8,23 @@
 //   A3. The spill is bounded. Beyond the bound a write waits for its shard, and the partition with it; but not for a shard
 //       that has lost its data, which will be filled again from the table: its rows are dropped, and counted.
 //   A4. A shard is asked again after a pause that doubles, since a question may cost the time of a call without an answer.
-//   A5. What no longer lives at the shard, since its slice has moved meanwhile, is dropped instead of written.
+//   A5. A row that waited was in no shard while its slice may have begun to move, and was not copied: so it is written to all
+//       that the slice lives at by the time that it is drained. What no longer lives at this shard is written there alone.
+//   A6. What is drained is forgotten, unless something newer of the same subscription waits by then.
 
 import type { ShardId } from '../../schemas/ids.ts';
 import type { Outcome, SubscriptionRow } from '../../state/effects.ts';
 import { isTrieFilter, placeOf } from '../../state/keys.ts';
 import type { Page, Rows } from '../step.ts';
-import { effect, type Kept, type Out } from './out.ts';
-import { type PartitionState, type Pending, type Row, type SpillRow, spillRow } from './partition-state.ts';
+import { effect, type Kept, type Out, writingToo } from './out.ts';
+import {
+  type PartitionState,
+  type Pending,
+  type Row,
+  type SlicePlacement,
+  type SpillRow,
+  spillRow,
+} from './partition-state.ts';
 import { isSpilled, SPILL, subscriptionKey } from './subscriptions.ts';
 
 export interface AwaySettings {
@@ -59,7 +68,11 @@ export function spill(
 ): void {
   const before = state.away.get(shard) ?? noneFor(shard, state.wallTime ?? 0);
   const isDropped = before.rows >= spillRowsMax && before.isLost && state.tableIsWhole; // A3
-  if (!isDropped) kept.set(keyOf(shard, row), { spilled: row });
+  if (!isDropped) {
+    const key = keyOf(shard, row);
+    kept.set(key, { spilled: row });
+    state.asking.get(shard)?.renewed?.add(key); // A6
+  }
   keep(rows, state, isDropped ? { ...before, dropped: before.dropped + 1 } : { ...before, rows: before.rows + 1 });
   for (const [what, share] of ALARMS)
     if (!isDropped && before.rows + 1 === Math.ceil(spillRowsMax * share))
@@ -109,10 +122,10 @@ export function isPausing(state: PartitionState, shard: ShardId, elapsedMs: numb
 
 /** A shard has written some of what waited for it. */
 export function onDrained(rows: Rows<Row>, state: PartitionState, kept: NonNullable<Kept>, shard: ShardId): Out[] {
-  const keys = state.asking.get(shard)?.keys;
+  const { keys, renewed } = state.asking.get(shard) ?? BACK;
   const away = state.away.get(shard);
   if (keys === undefined || away === undefined) return [];
-  for (const key of keys) kept.delete(key);
+  for (const key of keys) if (renewed?.has(key) !== true) kept.delete(key); // A6
   state.asking.set(shard, { ...BACK, answers: true });
   keep(rows, state, { ...away, rows: Math.max(0, away.rows - keys.length), isLost: false });
   return drain(rows, state, kept, shard, keys.at(-1));
@@ -157,30 +170,38 @@ function drain(
   const page = kept.page(pageAfter(shard, after));
   const keys: string[] = [];
   const due: SubscriptionRow[] = [];
+  const elsewhere = new Map<SlicePlacement, SubscriptionRow[]>();
   for (const [key, row] of page.rows) {
     if (!isSpilled(row)) continue;
-    if (livesAt(state, shard, row.spilled)) {
+    const home = homeOf(state, row.spilled);
+    const isHere = home.shard === shard || home.second?.shard === shard;
+    if (!isHere || home.second !== undefined) elsewhere.set(home, [...(elsewhere.get(home) ?? []), row.spilled]); // A5
+    if (isHere) {
       keys.push(key);
       due.push(row.spilled);
-    } else kept.delete(key); // A5
+    } else kept.delete(key);
+  }
+  const out: Out[] = [];
+  for (const [{ shard: owner, second }, moved] of elsewhere) {
+    if (owner !== shard) out.push(effect({ kind: 'write', shard: owner, rows: moved, away: 'spill' }));
+    if (second !== undefined && second.shard !== shard) out.push(writingToo(second, moved));
   }
   const asking = state.asking.get(shard) ?? BACK;
   if (due.length > 0) {
-    state.asking.set(shard, { ...asking, keys });
-    return [effect({ kind: 'write', shard, rows: due, away: 'drain' })];
+    state.asking.set(shard, { ...asking, keys, renewed: new Set() });
+    return [...out, effect({ kind: 'write', shard, rows: due, away: 'drain' })];
   }
   if (after === undefined && page.done) {
     state.asking.delete(shard);
     state.away.delete(shard);
     rows.delete(spillRow(shard));
   } else state.asking.set(shard, { ...asking, keys: undefined, waitMs: 0 }); // From the first one, at the next tick.
-  return [];
+  return out;
 }
 
-function livesAt(state: PartitionState, shard: ShardId, { filter, clientId }: SubscriptionRow): boolean {
+function homeOf(state: PartitionState, { filter, clientId }: SubscriptionRow): SlicePlacement {
   const slice = isTrieFilter(filter)
     ? state.tree.groupOf(state.partition, placeOf(filter).prefix)
     : state.tree.concreteSliceOf(filter, state.partition, clientId);
-  const home = state.homeOf(slice);
-  return home.shard === shard || home.second?.shard === shard;
+  return state.homeOf(slice);
 }

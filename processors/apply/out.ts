@@ -1,8 +1,10 @@
 // Out: what the apply stage says to the other stages, to stores and to people.
 
+import type { ShardId } from '../../schemas/ids.ts';
 import type { Progress, Subscription as SubscriptionRecord } from '../../schemas/records.ts';
-import type { Effect } from '../../state/effects.ts';
+import type { Effect, SubscriptionRow } from '../../state/effects.ts';
 import type { DiskRows, Emit } from '../step.ts';
+import type { Second } from './move.ts';
 import type { PartitionState } from './partition-state.ts';
 import type { KeptRow, Tally } from './subscriptions.ts';
 
@@ -23,3 +25,15 @@ export const tell = (state: PartitionState, key: string, body: Progress['body'])
   key,
   value: { at: state.eventTime, body },
 });
+
+/** A write that is repeated until it is done. */
+export const writing = (shard: ShardId, rows: readonly SubscriptionRow[]): Out =>
+  effect({ kind: 'write', shard, rows });
+
+/** A write to the shard beside the owner. */
+export function writingToo({ shard, move, holdMs }: Second, rows: readonly SubscriptionRow[]): Out {
+  if (move === undefined) return writing(shard, rows);
+  return effect(
+    holdMs === undefined ? { kind: 'write', shard, rows, move } : { kind: 'write', shard, rows, move, holdMs },
+  );
+}

@@ -100,8 +100,9 @@ export interface SpillRow {
 export interface Pending {
   readonly waitMs: number;
   readonly failures: number;
-  /** The rows that it has been asked to write. */
+  /** The rows that it has been asked to write, and those of them of which something newer waits since. */
   readonly keys: readonly string[] | undefined;
+  readonly renewed?: Set<string>;
   /** It has written some of what waits. */
   readonly answers: boolean;
 }

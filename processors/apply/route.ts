@@ -5,15 +5,14 @@
 //       A trie event brings the life of that topic that it was read in.
 
 import { assert } from '../../schemas/errors.ts';
-import type { Offset, ShardId, SliceKey } from '../../schemas/ids.ts';
+import type { Offset, SliceKey } from '../../schemas/ids.ts';
 import type { SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
 import type { SubscriptionRow, Version } from '../../state/effects.ts';
 import { type FilterPlace, placeOf } from '../../state/keys.ts';
 import { optionsOf } from '../../state/subscription-options.ts';
 import { NOTHING, type Rows } from '../step.ts';
 import { type AwaySettings, spill, wayTo } from './away.ts';
-import type { Second } from './move.ts';
-import { effect, type Kept, type Out } from './out.ts';
+import { effect, type Kept, type Out, writing, writingToo } from './out.ts';
 import type { PartitionState, Row, SlicePlacement } from './partition-state.ts';
 import { foldEvent, recordOf, type Subscription, subscriptionKey } from './subscriptions.ts';
 
@@ -125,13 +124,4 @@ function rowOf(event: SubscriptionEvent, version: Version): SubscriptionRow {
   const options = gone ? undefined : optionsOf(event);
   const row = { filter, clientId, brokerId, qos, version, gone, at };
   return options === undefined ? row : { ...row, options };
-}
-
-const writing = (shard: ShardId, rows: readonly SubscriptionRow[]): Out => effect({ kind: 'write', shard, rows });
-
-function writingToo({ shard, move, holdMs }: Second, rows: readonly SubscriptionRow[]): Out {
-  if (move === undefined) return writing(shard, rows);
-  return effect(
-    holdMs === undefined ? { kind: 'write', shard, rows, move } : { kind: 'write', shard, rows, move, holdMs },
-  );
 }

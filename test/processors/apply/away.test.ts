@@ -1,0 +1,93 @@
+// Away: what waits for a shard is written to all that its slice lives at by then (A5), and forgotten only as far as it was
+// written (A6).
+
+import { beforeEach, describe, expect, test } from 'vitest';
+import { onAwayTick, onDrained, pageOfDrained, pagesOfTick, spill } from '../../../processors/apply/away.ts';
+import type { Out } from '../../../processors/apply/out.ts';
+import { PartitionState, type Row } from '../../../processors/apply/partition-state.ts';
+import { type KeptRow, subscriptionTable } from '../../../processors/apply/subscriptions.ts';
+import type { Rows } from '../../../processors/step.ts';
+import { RowTable } from '../../../runtime/row-table.ts';
+import { epoch, eventTime, moveId, shardId } from '../../../schemas/ids.ts';
+import type { Effect, SubscriptionRow } from '../../../state/effects.ts';
+import { FIRST_CONCRETE_SHARD as FIRST } from '../../../state/genesis.ts';
+import { hashSlice } from '../../../state/keys.ts';
+import { MemoryDisk } from '../../support/memory-disk.ts';
+
+const SLICE = hashSlice(0);
+const OTHER = shardId('shard-0009');
+const SETTINGS = { spillRowsMax: 100 };
+
+const row = (offset: number, gone = false): SubscriptionRow => ({
+  ...{ filter: 'a', clientId: 'c', brokerId: 'b', qos: 0, gone, at: eventTime(offset) },
+  version: { incarnation: 0, offset },
+});
+
+let rows: Rows<Row>;
+let state: PartitionState;
+let kept: MemoryDisk<KeptRow>;
+beforeEach(() => {
+  rows = new RowTable({ name: 't', encode: () => Buffer.alloc(0), decode: () => undefined }) as unknown as Rows<Row>;
+  state = PartitionState.first(1, 0);
+  kept = new MemoryDisk(subscriptionTable);
+});
+
+const wait = (each: SubscriptionRow): void => spill(rows, state, kept, FIRST, each, SETTINGS, []);
+const writesIn = (out: readonly Out[]): { shard: string; offsets: number[]; move: string | undefined }[] =>
+  out
+    .flatMap((each) => (each.topic === 'effects' ? [each.value as Effect] : []))
+    .flatMap((each) =>
+      each.kind === 'write'
+        ? [{ shard: each.shard, offsets: each.rows.map(({ version }) => version.offset), move: each.move }]
+        : [],
+    );
+/** The shard is asked. */
+const asked = (): readonly Out[] => {
+  kept.need({ pages: pagesOfTick(state, 10_000) });
+  return onAwayTick(rows, state, kept, 10_000);
+};
+/** It has written what it was asked to write. */
+const written = (): readonly Out[] => {
+  kept.need({ pages: pageOfDrained(state, FIRST) });
+  return onDrained(rows, state, kept, FIRST);
+};
+
+describe('what waits for a shard', () => {
+  test('what comes while the shard is being given what waited is not forgotten with it', () => {
+    wait(row(1));
+    expect(writesIn(asked())).toMatchObject([{ shard: FIRST, offsets: [1] }]);
+    wait(row(2, true)); // Before the shard has answered.
+    written();
+    expect(writesIn(asked())).toMatchObject([{ shard: FIRST, offsets: [2] }]);
+    written();
+    expect(kept.keys).toEqual([]);
+  });
+
+  test('while its slice moves it goes to both shards: it was not there to be copied', () => {
+    wait(row(1));
+    const move = moveId('move-1');
+    state.homeOf(SLICE).second = { shard: OTHER, move };
+    expect(writesIn(asked())).toEqual([
+      { shard: OTHER, offsets: [1], move },
+      { shard: FIRST, offsets: [1], move: undefined },
+    ]);
+  });
+
+  test('after its slice was switched it goes to the new owner too', () => {
+    wait(row(1));
+    const home = state.homeOf(SLICE);
+    state.rehome(SLICE, OTHER, epoch(2));
+    home.second = { shard: FIRST, move: moveId('move-1') };
+    expect(writesIn(asked())).toMatchObject([
+      { shard: OTHER, offsets: [1] },
+      { shard: FIRST, offsets: [1] },
+    ]);
+  });
+
+  test('after its slice has moved away it goes to the new owner alone', () => {
+    wait(row(1));
+    state.rehome(SLICE, OTHER, epoch(2));
+    expect(writesIn(asked())).toMatchObject([{ shard: OTHER, offsets: [1] }]);
+    expect(kept.keys).toEqual([]);
+  });
+});
