@@ -4,10 +4,14 @@
 //
 //   O1. A subscription is due once the position behind its event is committed: from then on it is found, or from then on it
 //       is not. Until then either answer is right; so it is while events about it come during a question.
+//       What a task keeps for a shard that is away counts as applied only once it is there (away.ts A1): meanwhile a shard that
+//       is back for readers, and has not been asked by the task, answers as of before.
 //   O2. Whether an event counts is told by the order of the log: the newest SUBSCRIBE does, until its own broker removes it.
 
 import type { Subscriber } from '../../datastores/shard-store.ts';
 import type { Append, Position } from '../../log/local/log-storage.ts';
+import { SPILL, subscriptionAt, subscriptionTable } from '../../processors/apply/subscriptions.ts';
+import { changelogOf } from '../../runtime/ports.ts';
 import type { Codec } from '../../schemas/codec.ts';
 import type { ShardId, SliceKey } from '../../schemas/ids.ts';
 import type {
@@ -20,6 +24,8 @@ import type {
   WildcardEvents,
 } from '../../schemas/records.ts';
 import { filterHash, leadingBits, parseSlice, partitionOf, placeOf } from '../../state/keys.ts';
+import { WORK } from '../../topology/graph.ts';
+import { APP } from './log.ts';
 import { isFilter, isMatch } from './mqtt-rules.ts';
 
 export type Invariant =
@@ -59,6 +65,10 @@ interface Key {
   readonly states: (Live | undefined)[];
   /** How many of the states are due: the last of these is what is to be found. */
   due: number;
+  /** While rows of it wait for shards: how many states were due before that. */
+  floor: number | undefined;
+  /** Shards that they wait for. */
+  readonly waitsFor: Set<string>;
   acknowledged: number;
 }
 
@@ -96,6 +106,8 @@ export interface OracleParts {
   };
 }
 
+const WORK_CHANGELOG = changelogOf(APP, WORK.name);
+const SPILLED = `${subscriptionTable.name}/${SPILL}`;
 const keyText = (filter: string, clientId: string): string => `${filter}\u0000${clientId}`;
 
 export class Oracle {
@@ -152,6 +164,9 @@ export class Oracle {
         case 'commands':
           this.#hearCommands(append);
           break;
+        case WORK_CHANGELOG:
+          this.#hearChangelog(append);
+          break;
         case 'subscription-table':
           this.#hearTable(append);
           break;
@@ -181,7 +196,7 @@ export class Oracle {
   }
 
   get isSettled(): boolean {
-    return [...this.#keys.values()].every(({ due, states }) => due === states.length);
+    return [...this.#keys.values()].every(({ due, states, floor }) => due === states.length && floor === undefined);
   }
 
   get liveCount(): number {
@@ -192,7 +207,7 @@ export class Oracle {
 
   open(topic: string): Question {
     const dueAtStart = new Map<Key, number>();
-    for (const key of this.#about(topic)) dueAtStart.set(key, key.due);
+    for (const key of this.#about(topic)) dueAtStart.set(key, key.floor ?? key.due);
     return { topic, dueAtStart };
   }
 
@@ -291,7 +306,7 @@ export class Oracle {
   /** Whether events about it are on their way. */
   isPending(filter: string, clientId: string): boolean {
     const key = this.#keys.get(keyText(filter, clientId));
-    return key !== undefined && key.due < key.states.length;
+    return key !== undefined && (key.floor !== undefined || key.due < key.states.length);
   }
 
   break(invariant: Invariant, what: string): void {
@@ -382,7 +397,7 @@ export class Oracle {
     const text = keyText(filter, clientId);
     let key = this.#keys.get(text);
     if (key === undefined) {
-      key = { filter, clientId, states: [], due: 0, acknowledged: 0 };
+      key = { filter, clientId, states: [], due: 0, floor: undefined, waitsFor: new Set(), acknowledged: 0 };
       this.#keys.set(text, key);
       const known = this.#byFilter.get(filter);
       if (known === undefined) {
@@ -473,6 +488,25 @@ export class Oracle {
       const { body, reason } = this.#parts.codec.decode('Command', value!) as Command;
       if (body.kind === 'AllocateShard' && this.#table.shards.has(body.shardId) && reason !== 'it was taken away')
         this.#break('I5', `${body.shardId} is allocated a second time`);
+    }
+  }
+
+  /** What is kept for shards that are away. */
+  #hearChangelog({ records }: Append): void {
+    for (const { key: name, value } of records) {
+      const text = String(name);
+      if (!text.startsWith(SPILLED)) continue;
+      const nul = text.indexOf('\u0000');
+      const shard = text.slice(SPILLED.length, nul);
+      const { filter, clientId } = subscriptionAt(text.slice(nul + 1));
+      const key = this.#keyOf(filter, clientId);
+      if (value == null) {
+        key.waitsFor.delete(shard);
+        if (key.waitsFor.size === 0) key.floor = undefined;
+      } else {
+        key.floor ??= key.due;
+        key.waitsFor.add(shard);
+      }
     }
   }
 

@@ -28,10 +28,12 @@ export interface SettingsOfRun {
   readonly mode: PlanSettings['mode'];
   readonly copyRowsPerSecond: number;
   readonly chunkRowsMax: number;
+  /** Whether the table of subscriptions is kept, and lost shards are rebuilt from it. */
+  readonly keepsTable: boolean;
 }
 
 export function settingsOf(run: SettingsOfRun): TopologySettings {
-  const { partitions, planner, mode, copyRowsPerSecond, chunkRowsMax } = run;
+  const { partitions, planner, mode, copyRowsPerSecond, chunkRowsMax, keepsTable } = run;
   const genesis = { concreteType: 'kv', trieType: 'trie' };
   return {
     sessions: { ...SESSION_DEFAULTS, partitions },
@@ -42,7 +44,12 @@ export function settingsOf(run: SettingsOfRun): TopologySettings {
       ...{ partitions, genesis, catalog: CATALOG, mode, planner },
       ...{ tickMs: 10_000, coolDownMs: 0, churnShareMax: 1, shardsMax: 10, shardsPerHourMax: 1_000, movesMax: 6 },
       ...{ brokerSilentMs: BROKER_SILENT_MS, drainMs: 2_000, agreeingPlans: 2, moveSilentMs: 20_000 },
+      ...{ rebuilds: keepsTable, rebuildAfterMs: 2_000 },
     },
-    apply: { ...APPLY_DEFAULTS, partitions, incarnation: 0, genesis, copyRowsPerSecond, chunkRowsMax },
+    apply: {
+      ...APPLY_DEFAULTS,
+      ...{ partitions, incarnation: 0, genesis, copyRowsPerSecond, chunkRowsMax },
+      ...{ subscriptionTable: keepsTable, passageRowsMax: 10 * chunkRowsMax },
+    },
   };
 }

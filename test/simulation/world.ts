@@ -106,6 +106,7 @@ interface Shape {
   readonly mode: 'auto' | 'observe';
   readonly handShare: number;
   readonly startsAfterMs: number;
+  readonly keepsTable: boolean;
 }
 
 function shapeOf(chance: Chance): Shape {
@@ -124,9 +125,10 @@ function shapeOf(chance: Chance): Shape {
     recordsPerRead: chance.oneOf([20, 100, 500]),
     copyRowsPerSecond: chance.oneOf([50, 200, 10_000]),
     chunkRowsMax: chance.oneOf([3, 20, 200]),
-    mode: chance.oneOf(['auto', 'observe', 'observe']),
+    mode: 'auto',
     handShare: chance.oneOf([0.3, 0.8, 2]),
     startsAfterMs: chance.oneOf([0, 0, 3_000]),
+    keepsTable: chance.hits(0.85),
   };
 }
 
@@ -268,7 +270,7 @@ export class World {
     this.log.awayUntil = 0;
     for (const shard of this.shards.all.values()) {
       shard.awayUntil = 0;
-      this.shards.putBack(shard);
+      if (!this.shape.keepsTable) this.#putBack(shard);
     }
     for (const broker of this.brokers) {
       broker.stopReader(0);
@@ -298,6 +300,9 @@ export class World {
       if (move.kind === 'here' && move.row?.state !== 'SHARED')
         return `${id} of ${move.row?.slice} is ${move.row?.state}: ${move.row?.outcome}`;
     }
+    for (const [slice, { shards }] of this.oracle.table.slices)
+      for (const id of shards)
+        if (this.shards.all.get(id)?.lostDisk !== undefined) return `${slice} is on ${id}, which is lost`;
     const open = (cell.row as CellRow).openShards;
     if (open.length > 0) return `${open} are not ready`;
     const table = this.oracle.table.position;
@@ -319,7 +324,7 @@ export class World {
     await this.#pass(() => false, 2_000);
     const { oracle } = this;
     oracle.checkLetters();
-    oracle.checkKept();
+    if (this.shape.keepsTable) oracle.checkKept();
     for (const broker of this.brokers) {
       const asked = this.#load.topics.map((topic) => broker.publish(topic, true));
       let isDone = false;
@@ -686,14 +691,15 @@ export class World {
       }
       case 'shard emptied': {
         const emptied = shard();
-        if (emptied === undefined || emptied.lostDisk !== undefined) return;
+        // Before it is published nobody has been told to use it.
+        if (emptied === undefined || emptied.lostDisk !== undefined || !this.oracle.table.shards.has(emptied.id))
+          return;
         met(true);
         shards.empty(emptied);
         this.#forgetWords(emptied.id, undefined);
-        scheduler.after(chance.between(1_000, 15_000), 'put back', () => {
-          shards.putBack(emptied);
-          this.#forgetWords(emptied.id, undefined);
-        });
+        // Its data is gone for good, or comes back: before it is rebuilt elsewhere, or after.
+        if (this.shape.keepsTable && chance.hits(0.6)) return;
+        scheduler.after(chance.between(1_000, 30_000), 'put back', () => this.#putBack(emptied));
         return;
       }
       case 'reader stopped':
@@ -715,6 +721,11 @@ export class World {
         met(true);
         void shards.sweep(scheduler.now - TOMBSTONE_MS).catch(() => {});
     }
+  }
+
+  #putBack(shard: Shard): void {
+    this.shards.putBack(shard);
+    this.#forgetWords(shard.id, undefined);
   }
 
   #steer(chance: Chance): boolean {
