@@ -101,8 +101,12 @@ export class Agenda {
   starts = -1;
   savedAt = 0;
   toldAt = 0;
-  /** Event time by what came to this stage, for as long as nobody has proved it. */
+  /** Event time by the session records that came, how many did, and how many by the last tick. */
   readonly heard = new Watermark();
+  records = 0;
+  recordsSeen = 0;
+  /** The host's time of the last tick before which some came, or of the start. */
+  heardWallTime = 0;
   /** Events that may be written now. */
   tokens = 0;
   /** No index row of time comes before this. */

@@ -89,6 +89,8 @@ const PAGE_ROWS_MAX = 64;
 const SAVED_MS = 1_000;
 /** A sender with a wrong clock is one among many. */
 const HEARD = singleEvents(100);
+/** Whoever has more to read reads it sooner. */
+const QUIET_MS = 30_000;
 /** How often it is noted how far event time is. */
 const SAVE_MS = 10_000;
 
@@ -104,7 +106,6 @@ export function sessionsWith(settings: SessionSettings, byEpoch: boolean): Sessi
     step(rows, input, disk) {
       const agenda = agendaOf(rows);
       agenda.partition = input.partition;
-      hear(agenda, input);
       switch (input.topic) {
         case 'sessions':
           return takeSession(placeAt(input.value.timestamp), input.value);
@@ -173,16 +174,11 @@ function scanPage({ pending, scanned }: Agenda, rows: Memory): Page | undefined 
   return { prefix: prefixOf(operation), limit: SCAN_ROWS_MAX, ...(after !== '' && { after }) };
 }
 
-/** Once, for a single record of several events. */
-function hear({ heard }: Agenda, input: In): void {
-  if (input.topic === 'sessions') heard.hear(input.value.timestamp, HEARD);
-  else if (input.topic === 'client-subscriptions') heard.hear(input.value.events[0]?.timestamp ?? 0, HEARD);
-  else if (input.topic === 'metrics' && isHeartbeat(input.value.body)) heard.hear(input.value.body.timestamp, HEARD);
-}
-
 const isHeartbeat = (body: Metric['body']): body is BrokerHeartbeat => body.kind === 'BrokerHeartbeat';
 
 function takeSession(place: Place, record: SessionRecord): typeof NOTHING | typeof IGNORED {
+  place.agenda.heard.hear(record.timestamp, HEARD);
+  place.agenda.records += 1;
   const client = record.body.clientId;
   const row = clientIn(place.disk, client);
   const session = takeRecord(row.session, record, place.now - place.settings.sessionMemoryMs);
@@ -263,15 +259,26 @@ function ticked(rows: Memory, agenda: Agenda, disk: Disk, tick: Tick, settings: 
   return out;
 }
 
-/** E5. True when nobody was watching, or time was not what it seemed. */
+/**
+ * E5. True when nobody was watching, or time was not what it seemed. After a start, and while session records come, time is
+ * not ahead of them: there may be many still to be read, and what they say of a session counts before its expiry.
+ */
 function tellTime(rows: Memory, agenda: Agenda, tick: Tick, settings: SessionSettings): boolean {
-  const passedMs = Math.max(0, tick.wallTime - agenda.wallTime);
-  const followed = agenda.eventTime === 0 ? 0 : agenda.eventTime + passedMs;
-  const told = tick.eventTime > 0 ? tick.eventTime : Math.max(followed, agenda.heard.time, 0);
+  const { eventTime, heard } = agenda;
+  const isStart = agenda.starts !== (rows.starts ?? 0);
+  const passedMs = isStart ? 0 : Math.max(0, tick.wallTime - agenda.wallTime);
+  if (isStart || agenda.records !== agenda.recordsSeen) agenda.heardWallTime = tick.wallTime;
+  agenda.recordsSeen = agenda.records;
+  const quietMs = tick.wallTime - agenda.heardWallTime;
+  const followed = eventTime === 0 ? 0 : eventTime + passedMs;
+  const told = tick.eventTime > 0 ? tick.eventTime : Math.max(followed, heard.time, 0);
+  const isQuiet = eventTime === 0 || quietMs < 0 || quietMs >= QUIET_MS;
+  const limit = Math.max(heard.time < 0 ? followed : eventTime, heard.time + quietMs);
+  const reached = isQuiet ? told : Math.min(told, limit);
   // Back by little is what was followed too far; by much, what was believed wrongly.
-  const isBehind = told < agenda.eventTime && agenda.eventTime - told <= HEARD.nearMs;
-  const now = isBehind ? agenda.eventTime : told;
-  const leapt = agenda.starts !== (rows.starts ?? 0) || Math.abs(now - agenda.eventTime) > settings.brokerLostMs / 2;
+  const isBehind = reached < eventTime && eventTime - reached <= HEARD.nearMs;
+  const now = isBehind ? eventTime : reached;
+  const leapt = isStart || Math.abs(now - eventTime) > settings.brokerLostMs / 2;
   const rate = settings.sessionEventsPerSecond / 1_000;
   agenda.tokens = Math.min(Math.max(1, rate * SAVED_MS), agenda.tokens + rate * passedMs);
   agenda.starts = rows.starts ?? 0;

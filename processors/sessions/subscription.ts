@@ -57,7 +57,7 @@ const ASK_AGAIN_MS = 600_000;
 /** Takes one event. `byEpoch`: how apply folds it. */
 export function takeEvent(known: Subscription | undefined, event: ClientEvent, byEpoch: boolean): Subscription {
   const heard = heldAfter(known?.held, event, byEpoch);
-  const { asked: before, ...rest } = known ?? { forgetAt: 0, said: unsaid(event) };
+  const { asked: before, ...rest } = known ?? { forgetAt: 0, said: saidIn(event) };
   const said = event.bySession === true ? rest.said : laterOf(known?.said, saidIn(event));
   const { held: _, ...kept } = rest as Subscription;
   const asked = before !== undefined && event.bySession === true && isWhatWasAsked(before, event) ? undefined : before;
@@ -142,9 +142,6 @@ const saidIn = (event: ClientEvent): Said => ({
   options: event.action === 'SUBSCRIBE' ? optionsIn(event) : 0,
   at: event.timestamp,
 });
-
-/** Of an event of this stage about something that it has forgotten. */
-const unsaid = (event: ClientEvent): Said => ({ ...saidIn(event), subscribed: false, options: 0 });
 
 /** T1. */
 const laterOf = (known: Said | undefined, said: Said): Said =>

@@ -121,7 +121,7 @@ function randomLife(random: () => number): Connection[] {
 }
 
 describe('many ways of many connections', () => {
-  const seeds = Number(process.env.SESSION_SEEDS ?? 1_500);
+  const seeds = Number(process.env.SESSION_SEEDS ?? 300);
   const first = Number(process.env.SESSION_SEED ?? 1);
   for (const byEpoch of [true, false])
     test(`what is left is what MQTT says; apply goes by ${byEpoch ? 'epoch' : 'broker'}`, () => {
@@ -153,7 +153,7 @@ function runSeed(seed: number, byEpoch: boolean): void {
   for (let moves = world.moves(); moves.length > 0; moves = world.moves()) {
     // Event time is not ahead of what the stage has not been told yet.
     if (random() < 0.1) world.eventTime = Math.max(world.eventTime, Math.min(world.undelivered, LATEST));
-    if (random() < 0.02) world.restart();
+    if (random() < 0.02 && moves.some(({ is }) => is !== 'tick')) world.restart();
     if (random() < 0.1) world.tick();
     else world.go(choose(moves));
   }

@@ -63,6 +63,7 @@ export class SessionWorld {
   #rows = new Map<string, MemoryRow>();
   #starts = 0;
   #wallTime = 1_000;
+  #tickedAt = 0;
   eventTime = 1;
   /** Events that the stage has written. */
   written = 0;
@@ -89,6 +90,7 @@ export class SessionWorld {
     for (const [key, row] of this.#rows) copy.#rows.set(key, copied(row));
     copy.#starts = this.#starts;
     copy.#wallTime = this.#wallTime;
+    copy.#tickedAt = this.#tickedAt;
     copy.eventTime = this.eventTime;
     copy.written = this.written;
     copy.ignored = this.ignored;
@@ -148,7 +150,8 @@ export class SessionWorld {
   }
 
   tick(): void {
-    this.#wallTime += 200;
+    this.#wallTime += 200 + Math.max(0, this.eventTime - this.#tickedAt);
+    this.#tickedAt = Math.max(this.#tickedAt, this.eventTime);
     this.#step('clock', { eventTime: this.eventTime, wallTime: this.#wallTime });
   }
 

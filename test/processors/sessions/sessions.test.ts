@@ -115,6 +115,23 @@ describe('what follows from a session', () => {
     expect(held(world)).toEqual([]);
   });
 
+  test('after a time in which nobody was there, not before what was told meanwhile has been read', () => {
+    const world = happened([connected(of(1, 'a'), false, 60), ...begun.slice(1), disconnected(of(1, 'a', 2_000))]);
+    world.tick();
+    world.restart();
+    world.eventTime = 10 * 60_000; // Others have read on.
+    for (let tick = 0; tick < 10; tick++) world.tick();
+    for (let at = 3_000; at < 50_000; at += 5_000) world.append(connected(of(1, 'b', at, `other-${at}`), false, NEVER));
+    for (let move = 0; move < 5; move++) {
+      world.go({ is: 'session' });
+      world.tick();
+    }
+    world.append(connected(of(2, 'b', 55_000), false, 60));
+    world.settle();
+    expect(written(world).filter((event) => event.startsWith('UNSUBSCRIBE'))).toEqual([]);
+    expect(held(world)).toEqual(['phone x b', 'phone y/+ b']);
+  });
+
   test('a connection in time that is told of late brings them back, while they are remembered', () => {
     const world = happened([connected(of(1, 'a'), false, 60), ...begun.slice(1), disconnected(of(1, 'a', 2_000))]);
     world.eventTime = 70_000;
@@ -226,10 +243,10 @@ describe('a broker that is gone', () => {
 
   test('its clean sessions end, its persistent ones stay, and no other', () => {
     const world = fleet();
-    pass(world, 59, ['b']);
+    pass(world, 55, ['b']);
     world.settle();
     expect(count(world, 'clean')).toBe(CLIENTS);
-    pass(world, 3, ['b']);
+    pass(world, 8, ['b']);
     world.settle();
     expect([count(world, 'clean'), count(world, 'kept'), count(world, 'other')]).toEqual([0, CLIENTS, CLIENTS]);
     expect(last(world)).toMatchObject({ state: 'DONE', action: 'LOSE', sessions: 2 * CLIENTS });
