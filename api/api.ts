@@ -6,7 +6,7 @@ import Type, { type TSchema } from 'typebox';
 import { AppError, type ErrorCode } from '../schemas/errors.ts';
 import { moveId, planId, type ShardId } from '../schemas/ids.ts';
 import type { Metric, MoveRequestAction, PlanVerdict, Signal } from '../schemas/records.ts';
-import { hasWildcard } from '../state/keys.ts';
+import { hasWildcard, parseSlice } from '../state/keys.ts';
 import { filterProblem } from '../state/topic-filter.ts';
 import { LETTERS_MAX } from './letter-ring.ts';
 import { type BodyRefusal, metricOf } from './metric-body.ts';
@@ -281,6 +281,41 @@ export const ROUTES: readonly Route[] = [
         if (id === undefined) throw new FieldError('NOT_FOUND', 'id', 'there is no plan with this id');
         return { kind: 'json', status: 202, body: { requestId: id, planId: params.id, answer: asked.answer } };
       });
+    },
+  },
+  {
+    method: 'GET',
+    path: '/checks',
+    role: 'read',
+    about:
+      'Checks of the shards against the table of subscriptions, newest first: how far they are, and what they have found. `continuous` is the one that always goes on, where it has found something.',
+    query: Type.Object({}, STRICT),
+    handle: async (views) => answered(await views.checks(), (checks) => ok({ checks })),
+  },
+  {
+    method: 'POST',
+    path: '/checks',
+    role: 'admin',
+    about:
+      'Has shards compared with the table of subscriptions: all, one (`shardId`), or one slice. With `repair` what differs is mended. GET /checks tells what comes of it.',
+    body: Type.Object(
+      {
+        shardId: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9._-]{1,128}$' })),
+        slice: Type.Optional(Type.String({ minLength: 2, maxLength: 65_600 })),
+        repair: Type.Optional(Type.Boolean()),
+        requestId: Type.Optional(requestId),
+      },
+      STRICT,
+    ),
+    async handle(views, { body }) {
+      const asked = body as { shardId?: string; slice?: string; repair?: boolean; requestId?: string };
+      if (asked.slice !== undefined && asked.shardId !== undefined)
+        throw new FieldError('REQUEST_INVALID', 'slice', 'give either shardId or slice');
+      if (asked.slice !== undefined && parseSlice(asked.slice) === undefined)
+        throw new FieldError('REQUEST_INVALID', 'slice', 'this is not the key of a slice');
+      const { shardId, slice, repair = false, requestId: id } = asked;
+      const checkId = await views.requestCheck({ shardId, slice, repair, requestId: id });
+      return { kind: 'json', status: 202, body: { checkId } };
     },
   },
   {

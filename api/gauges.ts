@@ -39,6 +39,7 @@ export function reportGauges(
   reportForecasts(running, meter);
   reportAway(running, meter);
   reportSessions(running, meter);
+  reportChecks(running, meter, now);
   const moves = new Map<MoveState, number>(MOVE_STATES.map((state) => [state, 0]));
   let cell: CellRow | undefined;
   for (const [, row] of running.rows<PlanRow>('plan', 'cells')) {
@@ -82,6 +83,23 @@ function reportSessions(running: Pick<Running, 'rows'>, meter: Meter): void {
   }
   meter.set('foreshard_session_work', work);
   for (const [action, count] of operations) meter.set('foreshard_session_operations', count, { action });
+}
+
+/** The continuous check of the tasks here: the age of the oldest last pass, and what the last passes have found. */
+function reportChecks(running: Pick<Running, 'rows'>, meter: Meter, now: number): void {
+  const found = { missing: 0, extra: 0, different: 0, stray: 0, unchecked: 0 };
+  let oldest: number | undefined;
+  for (const [, row] of running.rows<ApplyRow>('work', 'lives')) {
+    if (row.kind !== 'pass') continue;
+    oldest = Math.min(oldest ?? row.endedWallMs, row.endedWallMs);
+    for (const kind of Object.keys(found) as (keyof typeof found)[]) found[kind] += row.findings[kind];
+  }
+  meter.replace(
+    'foreshard_check_age_seconds',
+    oldest === undefined ? [] : [{ value: (now - oldest) / 1_000, labels: {} }],
+  );
+  const samples = Object.entries(found).map(([kind, value]) => ({ value, labels: { kind } }));
+  meter.replace('foreshard_check_differences', oldest === undefined ? [] : samples);
 }
 
 /** The progress of the tasks, and what they wait for. */

@@ -10,6 +10,7 @@
 //       its connection is cut.
 
 import { readerOf } from '../processors/plan/stage/cell-state.ts';
+import { checksOf } from '../processors/plan/stage/checks.ts';
 import { cells, type PlanRows, type Row } from '../processors/plan/stage/rows.ts';
 import { movesOf, proposalsOf, shardsOf } from '../processors/plan/stage/views.ts';
 import type { Clock, Follower, Log } from '../runtime/ports.ts';
@@ -152,6 +153,13 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
       await send([{ kind: 'MoveRequest', requestId, moveId, action, rowsPerSecond, timestamp }]);
       return { kind: 'here', answer: requestId };
     },
+
+    async requestCheck({ shardId = '', slice = '', repair, requestId = parts.newId() }) {
+      await send([{ kind: 'CheckRequest', requestId, shardId, slice, repair, timestamp: eventTime(clock.now()) }]);
+      return requestId;
+    },
+
+    checks: async () => ofPlanner(running, checksOf),
 
     async answerPlan({ planId, answer, requestId = parts.newId() }) {
       const known = ofPlanner(running, (rows) => readerOf(rows).proposals.has(planId));
@@ -341,5 +349,7 @@ function keyOf(body: Metric['body']): string {
       return body.planId;
     case 'MoveRequest':
       return body.moveId;
+    case 'CheckRequest':
+      return body.requestId;
   }
 }

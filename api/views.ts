@@ -6,6 +6,7 @@
 //       caller asks there, once.
 //   V2. A view does not wait for a commit: it answers from what is published, or from the owner's rows as they are.
 
+import type { CheckSummary } from '../processors/plan/stage/checks.ts';
 import type { Letter } from '../runtime/dead-letter.ts';
 import type {
   Epoch,
@@ -161,6 +162,18 @@ export interface PlanAnswering {
   readonly requestId: string | undefined;
 }
 
+export interface CheckAsking {
+  /** Without either everything is checked. */
+  readonly shardId: string | undefined;
+  readonly slice: string | undefined;
+  readonly repair: boolean;
+  /** As for a steering. */
+  readonly requestId: string | undefined;
+}
+
+/** A check of the shards, with what it has found so far; `continuous` is the one that always goes on. */
+export type CheckView = CheckSummary;
+
 export interface PlanRequested {
   /** The Decision carries this id, or will. */
   readonly requestId: string;
@@ -192,6 +205,10 @@ export interface Views {
   requestPlan(topic: string, requestId: string | undefined): Promise<PlanRequested>;
   /** The request's id; `undefined` when there is no such move. */
   steerMove(steering: Steering): Promise<Owned<string | undefined>>;
+  /** Has shards compared with the table of subscriptions; the request's id, which is the check's. */
+  requestCheck(check: CheckAsking): Promise<string>;
+  /** Newest first. */
+  checks(): Promise<Owned<readonly CheckView[]>>;
   /** Newest first. */
   plans(): Promise<Owned<readonly PlanView[]>>;
   /** The request's id; `undefined` when there is no such plan. The Decision with that id has the result. */

@@ -320,7 +320,7 @@ export function settingsOf(config: Config, catalog: Catalog): TopologySettings {
       ...{ partitions, genesis, catalog, rebuilds: config.subscriptionTable },
       planner: `${hostname()}/${process.pid}`,
     }),
-    apply: applySettings(config, { partitions, genesis }),
+    apply: applySettings(config, { partitions, genesis, tombstoneMs: config.tombstoneMs }),
   };
 }
 

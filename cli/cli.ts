@@ -5,6 +5,7 @@
 //   0  done    1  failed: one line `CODE: message` on standard error    2  the command line or the configuration is wrong
 
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { packageFile } from '../config/package-file.ts';
@@ -273,6 +274,19 @@ function programOf(exitWith: (code: number) => void): Command {
   ).action(async (what: string, { limit }, self: Command) =>
     (await views()).explain(sourceOf(self), what, limit, outputOf(self)),
   );
+
+  asking(
+    command(
+      'check',
+      'compares what shards hold with what was subscribed, row by row; exit code 0 when nothing differs, or all was mended',
+    )
+      .argument('[what]', 'a shard or a slice; by default everything')
+      .option('--repair', 'mend what differs'),
+  ).action(async (what: string | undefined, { repair }, self: Command) => {
+    const { checkShards } = await import('./check.ts');
+    const asked = { ...sourceOf(self), what, repair: repair === true };
+    if (!(await checkShards(asked, outputOf(self), sleep))) exitWith(FAILED);
+  });
 
   withSettings(
     command(

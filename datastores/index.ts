@@ -9,7 +9,7 @@ export type { Cursor, DisownRight, EraseRight, OwnerRecord, SliceRange, Subscrip
 export { filterHash, leadingBits, parseSlice, partitionOf } from '../state/keys.ts';
 export type { SubscriptionOptions } from '../state/subscription-options.ts';
 export { compareUtf8 } from '../state/utf8.ts';
-export { lastAt, mergeRows, writeResult } from './merge.ts';
+export { isSameRow, lastAt, mergeRows, writeResult } from './merge.ts';
 export { OwnerIndex } from './owner-index.ts';
 export { cursorAt, placeAt, RowDigest, rowBytes, subscriberOf } from './rows.ts';
 export type { Answer, Count, LocalShardStore, Page, RangeDigest, ShardStore, WriteResult } from './shard-store.ts';

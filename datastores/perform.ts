@@ -14,12 +14,14 @@
 //   P7. A slice is copied from a store that says it owns the slice, and compared with no other. One that has come in the place
 //       of another knows nothing of the slice, and no row of it would differ from an empty target.
 //   P8. A write with `away` that fails gives the outcome `unwritten`, with its rows: its stage keeps them.
+//   P9. A check, and what it asks to be mended, has an outcome in any case: it says what stood against it. Nothing waits.
 
 import { AppError } from '../schemas/errors.ts';
 import type { MoveId, ShardId, SliceKey } from '../schemas/ids.ts';
 import type { StoreKind } from '../schemas/records.ts';
 import type { Effect, Outcome, SubscriptionRow } from '../state/effects.ts';
 import { isWithin } from '../state/keys.ts';
+import { compareStretch, mendRows } from './check.ts';
 import { lost } from './identity.ts';
 import { holdsExactly } from './live-rows.ts';
 import { writeResult } from './merge.ts';
@@ -242,6 +244,19 @@ function performOne(
           return { kind: 'erased', move, shard, rows, done: rows < limit, refused: erased === undefined };
         },
       );
+    case 'check':
+      return checked(stores, settings, effect);
+    case 'mend': {
+      const { check, shard, differences, stray } = effect;
+      const mended = { kind: 'mended', check, shard } as const;
+      return orAway(
+        async () => ({
+          ...mended,
+          away: await stores.on(shard, (store) => mendRows(store, differences, stray, settings.partitions)),
+        }),
+        (away) => ({ ...mended, away }),
+      );
+    }
     case 'count':
       return unlessAway(async () => {
         const { shard, range, from, limit } = effect;
@@ -293,6 +308,35 @@ async function copy(
   let bytes = 0;
   for (const row of page.rows) bytes += rowBytes(row);
   return { kind: 'copied', move, rows: page.rows.length, bytes, cursor: page.cursor ?? cursor, done: page.done };
+}
+
+function checked(
+  stores: Stores,
+  settings: PerformSettings,
+  effect: Extract<Effect, { kind: 'check' }>,
+): Promise<Outcome> {
+  const { check, shard, range, after } = effect;
+  const about = { kind: 'checked', check, shard, slice: range.slice } as const;
+  return orAway(
+    async () => {
+      const compared = await stores.on(shard, async (store) => {
+        if (effect.owned && after === undefined) await checkOwner(store, range.slice, settings.partitions);
+        return compareStretch(store, effect);
+      });
+      return { ...about, ...compared, done: compared.upTo === undefined, away: '' };
+    },
+    (away) => ({ ...about, equal: 0, differences: [], upTo: after, done: false, away }),
+  );
+}
+
+/** P8. */
+async function orAway(work: () => Promise<Outcome>, away: (reason: string) => Outcome): Promise<Outcome> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return away(`${error.code}: ${error.message}`);
+  }
 }
 
 /** P6. */

@@ -22,6 +22,7 @@
 //   D8. A row whose most specific owner record is `moved` changes nothing, and is counted as stale: whoever writes it does not
 //       know yet that the slice is elsewhere, and the rows that are left behind would never be looked for again, or be found
 //       beside those of another part of a spread topic.
+//   D9. A row is forgotten, without a tombstone, only as it was seen: what has been written there since is not undone.
 
 import type { Epoch, EventTime, ShardId } from '../schemas/ids.ts';
 import type { StoreKind } from '../schemas/records.ts';
@@ -78,6 +79,8 @@ export interface ShardStore {
   /** Which instance it is (D7); '' for a store that was opened as nobody's. */
   readonly instanceId: string;
   write(rows: readonly SubscriptionRow[]): Promise<WriteResult>;
+  /** Forgets those of these rows that are there just as given (D8), whatever they say; how many. */
+  forget(rows: readonly SubscriptionRow[]): Promise<number>;
   own(owner: OwnerRecord): Promise<boolean>;
   /** Forgets the record of the slice; false when it is another one than `right` says (D5). Without a record: true. */
   disown(slice: OwnerRecord['slice'], right: DisownRight): Promise<boolean>;

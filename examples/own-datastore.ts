@@ -19,6 +19,7 @@ import {
   type EraseRight,
   type EventTime,
   filterHash,
+  isSameRow,
   type LocalShardStore,
   lastAt,
   leadingBits,
@@ -83,6 +84,18 @@ class MemoryStore implements LocalShardStore {
       if (merged.is === 'foreign') foreign += 1;
     }
     return writeResult(rows.length, stale, foreign);
+  }
+
+  async forget(rows: readonly SubscriptionRow[]): Promise<number> {
+    const memory = this.#opened();
+    let forgotten = 0;
+    for (const row of rows) {
+      const known = memory.rows.get(cursorAt(row));
+      if (known === undefined || !isSameRow(known, row)) continue; // D8: somebody has written it since.
+      memory.rows.delete(cursorAt(row));
+      forgotten += 1;
+    }
+    return forgotten;
   }
 
   async own(owner: OwnerRecord): Promise<boolean> {

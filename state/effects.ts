@@ -70,6 +70,13 @@ export interface EraseRight {
   readonly turn?: number;
 }
 
+/** A row of a shard that is not what it should be: `wanted` alone is missing, `found` alone is too much. */
+export interface Difference {
+  readonly wanted?: SubscriptionRow;
+  /** As the shard has it; a tombstone where a live row is wanted. */
+  readonly found?: SubscriptionRow;
+}
+
 /** Where a bounded scan goes on; opaque to all but the store that made it. */
 export type Cursor = string;
 
@@ -160,6 +167,30 @@ export type Effect =
       readonly limit: number;
       readonly right: EraseRight;
     }
+  /**
+   * Compare the shard's live rows of the range, after `after` and up to `upTo` or the end, with what should be there. As many
+   * as `limit` rows of the shard are looked at. `owned`: the shard must say that it has the slice.
+   */
+  | {
+      readonly kind: 'check';
+      readonly check: string;
+      readonly shard: ShardId;
+      readonly range: SliceRange;
+      readonly owned: boolean;
+      readonly after: Cursor | undefined;
+      readonly upTo: Cursor | undefined;
+      readonly rows: readonly SubscriptionRow[];
+      readonly limit: number;
+    }
+  /** Make rows of the shard what they should be, those that are still as they were seen. */
+  | {
+      readonly kind: 'mend';
+      readonly check: string;
+      readonly shard: ShardId;
+      readonly differences: readonly Difference[];
+      /** The shard must say that it has none of the slices of the rows that are too many. */
+      readonly stray: boolean;
+    }
   /** Count the live ones of at most `limit` rows of a slice, from after `from`. One that cannot be done has no outcome. */
   | {
       readonly kind: 'count';
@@ -233,6 +264,22 @@ export type Outcome =
       /** Nothing was erased: the shard's record of the slice is another one, or there is none. */
       readonly refused: boolean;
     }
+  /** What a shard has that it should not have, or the other way round, up to `upTo`. */
+  | {
+      readonly kind: 'checked';
+      readonly check: string;
+      readonly shard: ShardId;
+      readonly slice: SliceKey;
+      /** Live rows that are as they should be. */
+      readonly equal: number;
+      readonly differences: readonly Difference[];
+      readonly upTo: Cursor | undefined;
+      readonly done: boolean;
+      /** Why nothing could be compared; '' when it was. */
+      readonly away: string;
+    }
+  /** `away` says why nothing, or not all of it, was done; '' when it was. */
+  | { readonly kind: 'mended'; readonly check: string; readonly shard: ShardId; readonly away: string }
   /** `rest` says where the count goes on; absent at the end of the slice. */
   | {
       readonly kind: 'counted';

@@ -112,6 +112,12 @@ export function placeOf(filter: string): FilterPlace {
   return { trie: true, inner, prefix, routingKey: prefix === '' ? ROOT_KEY : prefix.slice(0, prefix.indexOf('/')) };
 }
 
+/** Where a row lies among all: in the order of these keys by UTF-8 bytes the rows of a hash slice, pin or group stand together. */
+export function placeKey(filter: string, clientId: string, place: FilterPlace = placeOf(filter)): string {
+  if (place.trie) return `w${place.prefix}\u0000${filter}\u0000${clientId}`;
+  return `c${filterHash(filter).toString(16).padStart(8, '0')}${filter}\u0000${clientId}`;
+}
+
 /** True when the filter has a wildcard. */
 export const hasWildcard = (filter: string): boolean => firstWildcard(filter) >= 0;
 

@@ -13,7 +13,7 @@ import type {
   SubscriptionEvent,
   WildcardEvents,
 } from '../schemas/records.ts';
-import { partitionOf, placeOf } from './keys.ts';
+import { parseSlice, partitionOf, placeOf } from './keys.ts';
 import { IDENTIFIER_MAX, RETAIN_HANDLING_MAX } from './subscription-options.ts';
 import { filterProblem, isShared, topicProblem } from './topic-filter.ts';
 
@@ -193,6 +193,13 @@ export function refuseMetric(metric: Metric): Refusal | undefined {
       if (!isId(body.requestId)) return no('METRIC_INVALID', `requestId ${ID_WANTED}`);
       if (!isId(body.moveId)) return no('METRIC_INVALID', `moveId ${ID_WANTED}`);
       return body.rowsPerSecond >= 0 ? undefined : no('METRIC_INVALID', 'rowsPerSecond must be 0 or more');
+    case 'CheckRequest':
+      if (!isId(body.requestId)) return no('METRIC_INVALID', `requestId ${ID_WANTED}`);
+      if (body.shardId !== '' && !/^[\w.-]{1,128}$/.test(body.shardId))
+        return no('SHARD_INVALID', 'shardId must be 1 to 128 letters, digits, "_", "." or "-"');
+      if (body.slice !== '' && (body.shardId !== '' || tooLong(body.slice) || parseSlice(body.slice) === undefined))
+        return no('METRIC_INVALID', 'slice must be the key of a slice, and stand without shardId');
+      return undefined;
   }
 }
 

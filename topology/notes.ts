@@ -4,6 +4,7 @@ import type { Tally } from '../processors/apply/subscriptions.ts';
 import type { FitResult } from '../processors/forecast/fits.ts';
 import type { SessionTally } from '../processors/sessions/sessions.ts';
 import type {
+  CheckProgress,
   Decision,
   Forecast,
   OperationAction,
@@ -35,6 +36,7 @@ export const forecastNotes = ({ model }: Forecast): readonly Note[] => [
 
 export function progressNotes({ body }: Progress): readonly Note[] {
   if (body.kind === 'CommandRefused') return [refusalNote(body.constraint, body.reason)];
+  if (body.kind === 'CheckProgress') return checkNotes(body);
   if (body.kind !== 'SliceLeft' || body.done) return [];
   const { shardId: shard, slice, livesOn, reason } = body;
   const message = 'a move has ended without a shard that does not answer; it is told where the slice is once it does';
@@ -62,6 +64,18 @@ const OPERATIONS: Readonly<Record<OperationAction, string>> = {
   RESTORE: 'a broker that sent no heartbeats is back as it was: its sessions are connected again',
 };
 
+function checkNotes({ kind: _, state, reason, differences, ...found }: CheckProgress): readonly Note[] {
+  const { missing, extra, different, stray, mended } = found;
+  const all = missing + extra + different + stray;
+  if (state !== 'DONE' || all === 0) return [];
+  const message =
+    all > mended
+      ? 'a shard does not hold what was subscribed: have it mended with `foreshard check --repair`, and find out what else wrote to it'
+      : 'a shard did not hold what was subscribed, and was mended';
+  const line = { level: 'warn', message, facts: { ...found, first: differences[0] } } as const;
+  return [{ metric: 'foreshard_mended_rows_total', by: mended, line }];
+}
+
 export function outcomeNotes(outcome: Outcome): readonly Note[] {
   if (outcome.kind === 'written')
     return [
@@ -69,6 +83,8 @@ export function outcomeNotes(outcome: Outcome): readonly Note[] {
       { metric: 'foreshard_stale_total', by: outcome.stale },
       { metric: 'foreshard_foreign_removals_total', by: outcome.foreign ?? 0 },
     ];
+  if (outcome.kind === 'checked')
+    return [{ metric: 'foreshard_checked_rows_total', by: outcome.equal + outcome.differences.length }];
   if (outcome.kind !== 'released' || outcome.refused === '') return [];
   return [refusalNote('shard-in-use', `RetireShard of ${outcome.shard}: ${outcome.refused}`)];
 }

@@ -19,7 +19,7 @@ import type { Cursor, DisownRight, EraseRight, OwnerRecord, SliceRange, Subscrip
 import { KEY_FORMAT } from '../../state/keys.ts';
 import { seal, unseal } from '../../state/seal.ts';
 import { checkKeySpace, lacksIdentity, lost, type Opening, type StoreIdentity } from '../identity.ts';
-import { lastAt, mergeRows, writeResult } from '../merge.ts';
+import { isSameRow, lastAt, mergeRows, writeResult } from '../merge.ts';
 import { OwnerIndex } from '../owner-index.ts';
 import { cursorAt, placeAt, RowDigest, rowBytes, subscriberOf } from '../rows.ts';
 import { Serial } from '../serial.ts';
@@ -197,6 +197,21 @@ class LevelKv implements LocalShardStore {
         this.#brokerIds.set(name, id);
       }
       return writeResult(rows.length, stale, foreign);
+    });
+  }
+
+  forget(rows: readonly SubscriptionRow[]): Promise<number> {
+    return this.#changing(async () => {
+      const keys = rows.map((row) => rowKey(row.filter, row.clientId, this.#partitions));
+      const stored = await this.#stored(keys);
+      const deletes: Delete[] = [];
+      for (const [i, row] of rows.entries()) {
+        const [key, value] = [keys[i]!, stored[i]];
+        if (value === undefined || !isSameRow(decodeRow(row, opened(key, value), this.#brokers), row)) continue;
+        deletes.push({ type: 'del', key });
+      }
+      if (deletes.length > 0) await this.#database.batch(deletes, { sync: this.#sync });
+      return deletes.length;
     });
   }
 

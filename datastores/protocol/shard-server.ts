@@ -56,6 +56,7 @@ type Calls = {
 
 const CALLS: Calls = {
   write: (store, body) => store.write(body.rows.map(rowOf)),
+  forget: (store, body) => store.forget(body.rows.map(rowOf)),
   own: (store, body) => store.own(ownerOf(body.owner)),
   disown: (store, { slice, right }) => store.disown(sliceKey(slice), { state: right.state, epoch: epoch(right.epoch) }),
   owners: (store) => store.owners(),

@@ -12,7 +12,7 @@ import type { Epoch, EventTime, SliceKey } from '../../schemas/ids.ts';
 import type { Cursor, DisownRight, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
 import { groupSlice } from '../../state/keys.ts';
 import { lacksIdentity, type Opening, type StoreIdentity } from '../identity.ts';
-import { lastAt, mergeRows, writeResult } from '../merge.ts';
+import { isSameRow, lastAt, mergeRows, writeResult } from '../merge.ts';
 import { OwnerIndex } from '../owner-index.ts';
 import { cursorAt, RowDigest, type RowPlace, rowBytes } from '../rows.ts';
 import { Serial } from '../serial.ts';
@@ -122,6 +122,17 @@ class TrieStore implements LocalShardStore {
         if (merged.rows.length > 0) await this.#change({ kind: 'rows', rows: merged.rows });
       }
       return writeResult(rows.length, stale, foreign);
+    });
+  }
+
+  forget(rows: readonly SubscriptionRow[]): Promise<number> {
+    return this.#changing(async () => {
+      const same = rows.filter((row) => {
+        const known = this.#table.rowAt(row);
+        return known !== undefined && isSameRow(known, row);
+      });
+      await this.#erase(same);
+      return same.length;
     });
   }
 

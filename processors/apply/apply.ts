@@ -8,7 +8,7 @@
 
 import { assert } from '../../schemas/errors.ts';
 import type { Command, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
-import { flag, integer, type ValuesOf, valuesOf } from '../../schemas/setting.ts';
+import { fallbacksOf, flag, integer, type ValuesOf, valuesOf } from '../../schemas/setting.ts';
 import type { Outcome } from '../../state/effects.ts';
 import { placeOf } from '../../state/keys.ts';
 import {
@@ -22,6 +22,7 @@ import {
   type Tick,
 } from '../step.ts';
 import { type AwaySettings, onAwayTick, onDrained, onUnwritten, pageOfDrained, pagesOfTick } from './away.ts';
+import { CHECK_SETTINGS, type CheckSettings, onChecked, onCheckTick, onMended, pagesOfCheck } from './check.ts';
 import { aheadNoMore, type CommandSettings, carryOn, contextOf, moveOf, onCommand } from './commands.ts';
 import { isOfLeft, onLeft, onLeftTick } from './left.ts';
 import { MOVE_DEFAULTS, MOVE_SETTINGS, type Move, onOutcome, onRestart, onTick } from './move.ts';
@@ -42,7 +43,7 @@ import { type KeptRow, subscriptionKey, subscriptionTable } from './subscription
 
 export { partitionStates, type Row };
 
-export interface ApplySettings extends CommandSettings, ShardSettings, AwaySettings {
+export interface ApplySettings extends CommandSettings, ShardSettings, AwaySettings, CheckSettings {
   readonly partitions: number;
   /** Which life of the subscriptions topic this is: raised by the operator when that topic is made anew. */
   readonly incarnation: number;
@@ -52,6 +53,7 @@ export interface ApplySettings extends CommandSettings, ShardSettings, AwaySetti
 
 export const APPLY_SETTINGS = {
   ...MOVE_SETTINGS,
+  ...CHECK_SETTINGS,
   subscriptionTable: flag(
     true,
     'Keep every subscription in the compacted topic subscription-table too, from which a lost shard is filled again. Without it a shard’s store is the only copy of what it holds, and the order of a client’s sessions is not kept.',
@@ -71,8 +73,11 @@ export const APPLY_SETTINGS = {
 /** All but what the deployment decides. */
 export const APPLY_DEFAULTS: Omit<ApplySettings, 'partitions' | 'incarnation' | 'genesis'> = {
   ...MOVE_DEFAULTS,
+  ...fallbacksOf(CHECK_SETTINGS),
   subscriptionTable: true,
   spillRowsMax: 100_000,
+  tombstoneMs: 86_400_000,
+  checkPageRows: 2_000, // About 10 ms.
   provisionTriesMax: 25, // Five seconds of ticks.
   commandsKept: 4_096, // At ten commands a second, almost seven minutes.
   finishedMovesKept: 64,
@@ -82,7 +87,7 @@ export const APPLY_DEFAULTS: Omit<ApplySettings, 'partitions' | 'incarnation' | 
 /** The stage's settings, from what was configured and what the fleet is. */
 export function applySettings(
   given: ValuesOf<typeof APPLY_SETTINGS>,
-  fleet: Pick<ApplySettings, 'partitions' | 'genesis'>,
+  fleet: Pick<ApplySettings, 'partitions' | 'genesis'> & Partial<Pick<ApplySettings, 'tombstoneMs'>>,
 ): ApplySettings {
   return { ...APPLY_DEFAULTS, ...valuesOf(APPLY_SETTINGS, given), ...fleet };
 }
@@ -143,6 +148,7 @@ function needsOf(
   if (state?.kind !== 'life' || !state.awake) return NEEDS_NOTHING;
   const pages: Page[] = [];
   if (input.topic === 'clock') {
+    pages.push(...pagesOfCheck(state));
     if (state.away.size > 0) pages.push(...pagesOfTick(state, elapsedSince(state, input.value)));
     if (state.active.size > 0) pages.push(...pagesOfRebuilds(rows, state, { tick: input.value }, settings));
   } else {
@@ -229,6 +235,10 @@ function heard(
       return onUnwritten(rows, state, kept, outcome, settings);
     case 'counted':
       return counted(state, outcome);
+    case 'checked':
+      return onChecked(rows, state, outcome);
+    case 'mended':
+      return onMended(state, outcome);
     default: {
       if (isOfLeft(state, outcome.move)) return onLeft(rows, state, outcome);
       const move = moveOf(rows, outcome.move);
@@ -252,7 +262,9 @@ function ticked(
   state.wallTime = tick.wallTime;
   state.eventTime = tick.eventTime as PartitionState['eventTime'];
   state.pointerEpoch = tick.pointerEpoch;
+  const checks = onCheckTick(rows, state, elapsedMs, settings, kept); // First: it looks at what was read for it.
   const out = [
+    ...checks,
     ...askedAgain(state, elapsedMs),
     ...releasedAgain(state, elapsedMs),
     ...aheadNoMore(rows, state, settings),

@@ -18,6 +18,7 @@ import type { Effect } from '../../state/effects.ts';
 import { fenceRefusal, NOBODY } from '../../state/fence.ts';
 import { filterHash } from '../../state/keys.ts';
 import { NOTHING, type Rows, TABLE_UNREAD } from '../step.ts';
+import { askCheck } from './check.ts';
 import { arrives, leave, staying } from './left.ts';
 import {
   isRebuild,
@@ -65,7 +66,7 @@ export function onCommand(
   const refusal = fenced(rows, state, command);
   if (refusal !== undefined) return [refusal];
   remember(rows, state, command.id, { kind: 'command', offset, body: body32 }, settings);
-  return isAhead(state, command) ? held(rows, state, command, offset) : obeyed(rows, state, command, settings);
+  return isAhead(state, command) ? held(rows, state, command, offset) : obeyed(rows, state, command, offset, settings);
 }
 
 /** On each tick: what the pointer table has caught up with is carried out, what waits for too long is given up (C6). */
@@ -78,7 +79,11 @@ export function aheadNoMore(rows: Rows<Row>, state: PartitionState, settings: Co
     if (waits && state.ahead.size <= AHEAD_MAX && mayWait(rows, state, key, row)) continue;
     state.ahead.delete(key);
     rows.delete(key);
-    out.push(...(waits ? [neverPublished(rows, state, row.command)] : obeyed(rows, state, row.command, settings)));
+    out.push(
+      ...(waits
+        ? [neverPublished(rows, state, row.command)]
+        : obeyed(rows, state, row.command, row.offset ?? 0, settings)),
+    );
   }
   return out;
 }
@@ -116,7 +121,13 @@ function neverPublished(rows: Rows<Row>, state: PartitionState, { id, epoch, bod
   return tell(state, id, { kind: 'CommandRefused', commandId: id, constraint: 'epoch-not-published', term, reason });
 }
 
-function obeyed(rows: Rows<Row>, state: PartitionState, command: Command, settings: CommandSettings): readonly Out[] {
+function obeyed(
+  rows: Rows<Row>,
+  state: PartitionState,
+  command: Command,
+  offset: number,
+  settings: CommandSettings,
+): readonly Out[] {
   const { body } = command;
   switch (body.kind) {
     case 'SplitSlice':
@@ -127,6 +138,8 @@ function obeyed(rows: Rows<Row>, state: PartitionState, command: Command, settin
       return moveSlice(rows, state, command, body, settings);
     case 'SteerMove':
       return steerMove(rows, state, command, body, settings);
+    case 'CheckSlices':
+      return askCheck(rows, state, body, offset);
     default:
       return onShardCommand(rows, state, body);
   }

@@ -24,6 +24,7 @@ import { FIRST_EPOCH, firstShardOf } from '../../state/genesis.ts';
 import { groupSlice, hashSlice, partitionOf } from '../../state/keys.ts';
 import { SliceTree } from '../../state/slice-tree.ts';
 import type { Rows, Table } from '../step.ts';
+import type { Checking, CheckRow, PassRow } from './check-state.ts';
 import { isFinished, type Move, type Second, secondShardOf, TURNS } from './move.ts';
 
 /** A shard that this task provisions and reports about. */
@@ -107,7 +108,19 @@ export interface Pending {
   readonly answers: boolean;
 }
 
-export type Row = PartitionState | SliceRow | Move | ShardWork | Done | Counts | Fence | Ahead | LeftRow | SpillRow;
+export type Row =
+  | PartitionState
+  | SliceRow
+  | Move
+  | ShardWork
+  | Done
+  | Counts
+  | Fence
+  | Ahead
+  | LeftRow
+  | SpillRow
+  | CheckRow
+  | PassRow;
 
 export const LIFE = 'life';
 export const COUNTS = 'counts';
@@ -195,6 +208,13 @@ export class PartitionState {
   readonly away = new Map<ShardId, SpillRow>();
   /** When those are asked again, and which rows they are asked to write. */
   readonly asking = new Map<ShardId, Pending>();
+  /** Rows of checks that were asked for, in that order; the first one goes on in `asked`. */
+  readonly checks: string[] = [];
+  asked: Checking | undefined;
+  continuous: Checking | undefined;
+  /** By the host's clock: when checks may begin, and until when a shard that did not answer one is not asked. */
+  checksFrom: number | undefined;
+  readonly shardsAway = new Map<ShardId, number>();
   /** Slices that came, went or have another home since `storePartitionState`. */
   readonly changed = new Set<SliceKey>();
   readonly #ranges = new Map<SliceKey, SliceRange>();
@@ -296,6 +316,7 @@ export class PartitionState {
     const moves: Move[] = [];
     const commands: [id: string, offset: number][] = [];
     const ahead: typeof commands = [];
+    const checks: typeof commands = [];
     for (const [key, row] of rows.entries()) {
       if (row.kind === 'command') commands.push([key, row.offset]);
       else if (row.kind === 'slice') this.#load(row);
@@ -303,9 +324,11 @@ export class PartitionState {
       else if (row.kind === 'ahead') ahead.push([key, row.offset ?? 0]);
       else if (row.kind === 'left') this.left.set(key, NEVER_ASKED);
       else if (row.kind === 'spill') this.away.set(row.shard, row);
+      else if (row.kind === 'check') checks.push([key, row.offset]);
     }
     commands.sort((a, b) => a[1] - b[1]);
     for (const [key] of ahead.sort((a, b) => a[1] - b[1])) this.ahead.add(key);
+    for (const [key] of checks.sort((a, b) => a[1] - b[1])) this.checks.push(key);
     this.commandOrder.push(...commands.map(([key]) => key));
     this.awake = true;
     return moves.sort((a, b) => (a.id < b.id ? -1 : 1));

@@ -16,7 +16,7 @@
 import type { EventTime, Offset, Partition, ShardId } from '../../schemas/ids.ts';
 import type { SubscriptionEvent, Subscription as SubscriptionRecord } from '../../schemas/records.ts';
 import { compareVersions, type SubscriptionRow, type Version } from '../../state/effects.ts';
-import { type FilterPlace, filterHash, placeOf } from '../../state/keys.ts';
+import { placeKey } from '../../state/keys.ts';
 import { optionsOf, type SubscriptionOptions } from '../../state/subscription-options.ts';
 import { type Emit, jsonTable, type Table } from '../step.ts';
 
@@ -74,10 +74,7 @@ export const subscriptionTable: Table<KeptRow> = {
 };
 
 /** Where the row of a subscription lies (T6); `place` is that of the filter. */
-export function subscriptionKey(filter: string, clientId: string, place: FilterPlace = placeOf(filter)): string {
-  if (place.trie) return `w${place.prefix}\u0000${filter}\u0000${clientId}`;
-  return `c${filterHash(filter).toString(16).padStart(8, '0')}${filter}\u0000${clientId}`;
-}
+export const subscriptionKey = placeKey;
 
 /** The filter and client of a key. */
 export function subscriptionAt(key: string): { readonly filter: string; readonly clientId: string } {

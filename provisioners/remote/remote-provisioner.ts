@@ -172,6 +172,12 @@ class RemoteStore implements ShardStore {
     return writeResult(rows.length, stale, foreign);
   }
 
+  async forget(rows: readonly SubscriptionRow[]): Promise<number> {
+    let forgotten = 0;
+    for (const some of requestsOf(rows)) forgotten += await this.#call<number>('forget', { rows: some.map(wireRow) });
+    return forgotten;
+  }
+
   own(owner: OwnerRecord): Promise<boolean> {
     return this.#call('own', { owner });
   }

@@ -163,6 +163,20 @@ export const METRICS: Readonly<Record<string, Declared>> = {
     help: 'Moves that ended without one of their shards, which did not answer.',
     labels: ['shard'],
   },
+  foreshard_checked_rows_total: {
+    kind: 'counter',
+    help: 'Rows of shards that were compared with the table of subscriptions.',
+  },
+  foreshard_mended_rows_total: { kind: 'counter', help: 'Rows of shards that differed, and were mended by a check.' },
+  foreshard_check_age_seconds: {
+    kind: 'gauge',
+    help: 'How long ago the last whole pass of the continuous check ended, in the partition of this process where that is longest.',
+  },
+  foreshard_check_differences: {
+    kind: 'gauge',
+    help: 'What the last pass of the continuous check found: rows that are missing, extra, different or stray (in the wrong shard), and slices unchecked.',
+    labels: ['kind'],
+  },
   foreshard_snapshot_failures_total: {
     kind: 'counter',
     help: 'Snapshots of trie shards that could not be written to the disk.',

@@ -338,6 +338,7 @@ const ROWS: Record<SettingName, Row> = {
   rebuildRowsPerSecond: { value: 9, at: (s) => s.stages.apply.rebuildRowsPerSecond },
   rebuildAfterMs: { value: 7, at: (s) => s.stages.plan.rebuildAfterMs },
   copyRowsPerSecond: { value: 9, at: (s) => s.stages.apply.copyRowsPerSecond },
+  checkRowsPerSecond: { value: 11, at: (s) => s.stages.apply.checkRowsPerSecond },
 };
 
 const quiet = new Output(false, { out: new Writable({ write: (_chunk, _encoding, done) => done() }) });

@@ -826,6 +826,37 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
       });
     });
 
+    describe('D8: rows are forgotten as they were seen', () => {
+      const seen = row(first, 'c1', 7);
+      for (const { name, stored, given, goes } of [
+        { name: 'a live row', stored: [seen], given: seen, goes: true },
+        { name: 'a tombstone', stored: [{ ...seen, gone: true }], given: { ...seen, gone: true }, goes: true },
+        { name: 'a row that was written since', stored: [seen, row(first, 'c1', 8)], given: seen, goes: false },
+        {
+          name: 'a row that was removed since',
+          stored: [seen, row(first, 'c1', 8, { gone: true })],
+          given: seen,
+          goes: false,
+        },
+        { name: 'a row of another broker', stored: [row(first, 'c1', 7, { brokerId: 'x' })], given: seen, goes: false },
+        { name: 'a row with other options', stored: [{ ...seen, ...optionsAt(0) }], given: seen, goes: false },
+        { name: 'no row', stored: [], given: seen, goes: false },
+      ])
+        test(`${name}: ${goes ? 'it goes, and an older one can be written' : 'nothing happens'}`, async () => {
+          const home = await freshHome();
+          const store = await opened(home);
+          for (const each of stored) await store.write([each]);
+          await store.write([row(second, 'c1', 7)]);
+          const before = await all(store);
+          expect(await store.forget([given, row(second, 'another', 7)])).toBe(goes ? 1 : 0);
+          await store.close();
+          const again = await opened(home);
+          const left = before.filter((each) => !goes || each.filter !== first);
+          expect(sorted(await all(again))).toEqual(sorted(left));
+          if (goes) expect(await again.write([row(first, 'c1', 1)])).toEqual({ applied: 1, stale: 0 });
+        });
+    });
+
     test('tombstones older than a time are forgotten, and nothing else', async () => {
       const store = await fresh();
       await store.write([

@@ -481,12 +481,12 @@ test('the schema behind each local id is the one it always was', () => {
   expect(digests).toMatchInlineSnapshot(`
     {
       "ClientEvents 28": "98c156934cb5",
-      "Command 40": "0f498e382b02",
+      "Command 50": "b8cb2fbc2dfe",
       "Decision 15": "76d9c91b4c34",
       "Forecast 17": "2559d244d31a",
-      "Metric 30": "79812128887b",
+      "Metric 52": "77ece6c8a639",
       "PointerRecord 20": "237318ac177c",
-      "Progress 22": "90512b91a2f1",
+      "Progress 51": "d5cbc68279c9",
       "RateWindow 4": "9129c14e7ad0",
       "SessionOperation 29": "5f648228ea52",
       "SessionRecord 27": "58571cdeee44",

@@ -1,7 +1,7 @@
 // Views with one of everything, for tests of the API: what is asked is recorded, and any answer can be replaced.
 
 import type { SessionOperationView } from '../../api/session-operations.ts';
-import type { LetterView, PlanAnswering, PlanView, Steering, Views } from '../../api/views.ts';
+import type { CheckView, LetterView, PlanAnswering, PlanView, Steering, Views } from '../../api/views.ts';
 import { UNSAID } from '../../processors/plan/stage/turn.ts';
 import { epoch, eventTime, moveId, planId, seriesId, shardId, sliceKey } from '../../schemas/ids.ts';
 import type { Decision, Forecast, Metric } from '../../schemas/records.ts';
@@ -53,6 +53,22 @@ const PLAN: PlanView = {
   dollarsPerHour: 0.1,
   dollarsOnce: 0.01,
   promisedDollars: 50,
+};
+
+export const CHECK: CheckView = {
+  ...{ checkId: 'check-1', at: 0, shardId: '', slice: '', repair: false, state: 'RUNNING' },
+  ...{
+    partitions: 2,
+    partitionsHeard: 2,
+    partitionsDone: 1,
+    slices: 4,
+    slicesDone: 2,
+    rows: 100,
+    missing: 1,
+    extra: 0,
+    different: 0,
+  },
+  ...{ stray: 0, mended: 0, unchecked: 0, dropped: 0, differences: [], reasons: [] },
 };
 
 export const KEEP: Decision = {
@@ -128,6 +144,11 @@ export function fakeViews(changes: Partial<Views> = {}): FakeViews {
       steered.push(steering);
       return { kind: 'here', answer: steering.moveId === moveId('move-000001') ? 'request-2' : undefined };
     },
+    async requestCheck(check) {
+      asked.push(`check ${JSON.stringify(check)}`);
+      return check.requestId ?? 'request-4';
+    },
+    checks: async () => ({ kind: 'here', answer: [CHECK] }),
     plans: async () => ({ kind: 'here', answer: [PLAN] }),
     async answerPlan(answer) {
       answered.push(answer);

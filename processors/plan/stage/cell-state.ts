@@ -15,6 +15,8 @@ type RowOf<K extends Kind> = Extract<Row, { kind: K }>;
 const CELL = 'cell';
 const keyOf = (kind: Kind, id: string): string => `${kind}/${id}`; // B1
 
+const partId = (checkId: string, partition: number): string => `${checkId}/${partition}`;
+
 /** What the rows of these kinds are called, in themselves. */
 const ID_OF = {
   shard: ({ id }: RowOf<'shard'>): string => id,
@@ -24,6 +26,8 @@ const ID_OF = {
   promise: ({ shard }: RowOf<'promise'>): string => shard,
   proposal: ({ id }: RowOf<'proposal'>): string => id,
   gone: ({ key }: RowOf<'gone'>): string => key,
+  check: ({ id }: RowOf<'check'>): string => id,
+  checkPart: ({ checkId, partition }: RowOf<'checkPart'>): string => partId(checkId, partition),
 };
 type Named = keyof typeof ID_OF;
 
@@ -230,6 +234,32 @@ export class Proposals extends NamedRepository<'proposal'> {
   }
 }
 
+const CHECKS_KEPT = 16;
+
+export class Checks extends NamedRepository<'check'> {
+  readonly #cell: CellRow;
+  readonly #parts: NamedRepository<'checkPart'>;
+
+  constructor(rows: Rows<Row>, cell: CellRow, parts: NamedRepository<'checkPart'>) {
+    super(rows, 'check');
+    this.#cell = cell;
+    this.#parts = parts;
+  }
+
+  /** Changes the cell's row: keep it. */
+  add(row: RowOf<'check'>): void {
+    this.put(row);
+    const kept = [...(this.#cell.checks ?? []), row.id];
+    while (kept.length > CHECKS_KEPT) this.#forget(kept.shift()!);
+    this.#cell.checks = kept;
+  }
+
+  #forget(id: string): void {
+    for (const partition of this.get(id)?.partitions ?? []) this.#parts.delete(partId(id, partition));
+    this.delete(id);
+  }
+}
+
 /** What is done with each row of some kinds. */
 export type Visit = { readonly [K in Kind]?: (row: RowOf<K>, id: string) => void };
 
@@ -249,6 +279,9 @@ export class CellState {
   readonly said: Repository<'said'>;
   /** Keys of the pointer table. */
   readonly gone: NamedRepository<'gone'>;
+  readonly checks: Checks;
+  /** What partitions told of them. */
+  readonly checkParts: NamedRepository<'checkPart'>;
   /** Whether the planner has said something since the rows were loaded (turn.ts U3). */
   hasSpoken = false;
   /** When lost shards were last looked at, by wall time; not kept. */
@@ -269,6 +302,8 @@ export class CellState {
     this.proposals = new Proposals(rows, cell);
     this.said = new Repository(rows, 'said');
     this.gone = new NamedRepository(rows, 'gone');
+    this.checkParts = new NamedRepository(rows, 'checkPart');
+    this.checks = new Checks(rows, cell, this.checkParts);
   }
 
   /** Keeps the changes of the cell's own row; to be called after any. */
@@ -297,4 +332,6 @@ export const readerOf = (rows: PlanRows) => ({
   series: new RowReader(rows, 'series'),
   surges: new RowReader(rows, 'surge'),
   proposals: new RowReader(rows, 'proposal'),
+  checks: new RowReader(rows, 'check'),
+  checkParts: new RowReader(rows, 'checkPart'),
 });

@@ -6,6 +6,7 @@
 //   cell-time.ts   event time
 //   cell-state.ts  the rows, as repositories
 //   moves.ts       the life of a move
+//   checks.ts      checks that people ask for
 //   shards.ts      genesis, shards, splits and merges
 //   rebuilds.ts    shards that have lost their data
 //   round.ts       one planning round: snapshot -> plan -> commands (plan.ts and what it imports are pure)
@@ -33,6 +34,7 @@ import { CONSTRAINTS } from '../constraints/constraints.ts';
 import type { PlanSettings } from '../settings.ts';
 import { CellState, cellOf } from './cell-state.ts';
 import { watchTime } from './cell-time.ts';
+import { takeCheckProgress, takeCheckRequest } from './checks.ts';
 import { takeForecast, takeRates } from './intake.ts';
 import { takeMoveProgress, takeMoveRequest, watchMoves } from './moves.ts';
 import { rebuildShards } from './rebuilds.ts';
@@ -133,6 +135,9 @@ function onMetric(turn: Turn, { body }: Metric): void {
       return;
     case 'MoveRequest':
       takeMoveRequest(turn, body);
+      return;
+    case 'CheckRequest':
+      takeCheckRequest(turn, body);
   }
 }
 
@@ -155,5 +160,8 @@ function onProgress(turn: Turn, { body }: Progress): void {
       return;
     case 'CommandRefused':
       takeRefusal(turn, body);
+      return;
+    case 'CheckProgress':
+      takeCheckProgress(turn, body);
   }
 }

@@ -11,7 +11,7 @@ import {
   type SliceKey,
   shardId,
 } from '../../../schemas/ids.ts';
-import type { MoveState, ShardChange, StoreKind } from '../../../schemas/records.ts';
+import type { CheckProgress, MoveState, ShardChange, StoreKind } from '../../../schemas/records.ts';
 import { jsonTable, type Rows } from '../../step.ts';
 import type { Learned } from '../demand/coefficients.ts';
 import type { LookupWork } from '../demand/lookup-work.ts';
@@ -63,6 +63,8 @@ export interface CellRow {
   /** Plans that were proposed to a person, oldest first; absent before the first. */
   proposals?: PlanId[];
   nextPlan?: number;
+  /** Checks that can be looked at, oldest first; absent before the first. */
+  checks?: string[];
   ignored: { forecasts: number; progress: number; pointers: number; requests: number; commands?: number };
 }
 
@@ -297,6 +299,26 @@ export interface ProposalRow {
   readonly promisedDollars: number;
 }
 
+/** A check of the shards that a person asked for (checks.ts). */
+export interface CheckRow {
+  readonly kind: 'check';
+  readonly id: string;
+  readonly at: EventTime;
+  /** '' for all. */
+  readonly shard: string;
+  readonly slice: string;
+  readonly repair: boolean;
+  /** Those that were told to. */
+  readonly partitions: readonly number[];
+  /** Why not; '' when it goes on. */
+  readonly refusal: string;
+}
+
+/** What one partition told last of a check. */
+export interface CheckPartRow extends Omit<CheckProgress, 'kind'> {
+  readonly kind: 'checkPart';
+}
+
 export type Row =
   | CellRow
   | SeriesRow
@@ -309,7 +331,9 @@ export type Row =
   | SaidRow
   | GoneRow
   | PromiseRow
-  | ProposalRow;
+  | ProposalRow
+  | CheckRow
+  | CheckPartRow;
 
 export const cells = jsonTable<Row>('cells');
 

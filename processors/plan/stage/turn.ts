@@ -70,6 +70,11 @@ export class Turn {
     return this.#command(shard, partitionOf(shard, this.settings.partitions), body, reason, this.cell.epoch);
   }
 
+  /** Sends a command that is about more than one slice to the task of a partition. */
+  commandPartition(key: string, partition: number, body: Command['body'], reason: string): string {
+    return this.#command(key, partition, body, reason, this.cell.epoch);
+  }
+
   /** Publishes one change of the pointer table (U1); returns its epoch. */
   publish(entries: readonly Unpublished[]): Epoch {
     const { gone } = this.state;

@@ -44,6 +44,8 @@ describe('who may do what', () => {
       ask: { url: '/sessions/operations/lose-5-00000001', payload: { action: 'CANCEL' } },
       statuses: [401, 401, 403, 202],
     },
+    'GET /checks': { ask: { url: '/checks' }, statuses: [401, 401, 200, 200] },
+    'POST /checks': { ask: { url: '/checks', payload: { repair: true } }, statuses: [401, 401, 403, 202] },
     'GET /decisions': { ask: { url: '/decisions' }, statuses: [401, 401, 200, 200] },
     'GET /dead-letters': { ask: { url: '/dead-letters' }, statuses: [401, 401, 200, 200] },
     'GET /': { ask: { url: '/' }, statuses: [200, 200, 200, 200] },

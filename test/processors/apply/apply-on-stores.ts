@@ -3,13 +3,22 @@
 
 import { effectsOver, type PerformSettings } from '../../../datastores/perform.ts';
 import type { Answer, Provisioner } from '../../../datastores/shard-store.ts';
-import { APPLY_DEFAULTS, type ApplySettings, carryOut, partitionStates } from '../../../processors/apply/apply.ts';
+import {
+  APPLY_DEFAULTS,
+  type ApplySettings,
+  carryOut,
+  partitionStates,
+  subscriptionsOnDisk,
+} from '../../../processors/apply/apply.ts';
+import { subscriptionTable } from '../../../processors/apply/subscriptions.ts';
 import type { Rows } from '../../../processors/step.ts';
+import { DiskTable } from '../../../runtime/disk-table.ts';
 import { RowTable } from '../../../runtime/row-table.ts';
 import { epoch, eventTime, moveId, type ShardId, shardId, sliceKey } from '../../../schemas/ids.ts';
 import type { Command, MoveProgress, Progress, SubscriptionEvent } from '../../../schemas/records.ts';
 import type { Effect } from '../../../state/effects.ts';
 import { isTrieFilter, placeOf } from '../../../state/keys.ts';
+import { memoryFolder } from '../../../state/memory-store.ts';
 import { localShards } from '../../support/shards.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
 
@@ -22,8 +31,12 @@ const DEFAULTS: ApplySettings = {
 
 export class ApplyOnStores {
   readonly told: Progress['body'][] = [];
+  /** Keys of the table's topic as they were written, or removed. */
+  readonly tabled: (readonly [key: string, isThere: boolean])[] = [];
   readonly shards: Provisioner;
-  readonly #rows = new RowTable(partitionStates as never);
+  /** The table of subscriptions, where it is kept. */
+  readonly kept: DiskTable | undefined;
+  #rows = new RowTable(partitionStates as never);
   readonly #settings: ApplySettings;
   readonly #effects: ReturnType<typeof effectsOver>;
   readonly #remove: () => Promise<void>;
@@ -35,9 +48,11 @@ export class ApplyOnStores {
     shards: Provisioner,
     used: Provisioner,
     settings: Partial<ApplySettings & PerformSettings>,
+    kept: DiskTable | undefined,
     remove: () => Promise<void>,
   ) {
     this.shards = shards;
+    this.kept = kept;
     this.#settings = { ...DEFAULTS, ...settings };
     const kindOf = (type: string) => (type === 'trie' ? ('TRIE' as const) : ('KEY_VALUE' as const));
     this.#effects = effectsOver(used, { rowsPerWrite: 100, partitions: 1, kindOf, ...settings });
@@ -48,10 +63,13 @@ export class ApplyOnStores {
   static async start(
     settings: Partial<ApplySettings & PerformSettings> = {},
     through: (shards: Provisioner) => Provisioner = (shards) => shards,
+    keepsTable = false,
   ): Promise<ApplyOnStores> {
     const folder = await tempFolder();
     const shards = localShards(folder.path, 1);
-    const task = new ApplyOnStores(shards, through(shards), settings, () => folder.remove());
+    const kept = keepsTable ? new DiskTable(subscriptionTable as never) : undefined;
+    kept?.open(await memoryFolder().open('work-0'));
+    const task = new ApplyOnStores(shards, through(shards), settings, kept, () => folder.remove());
     await task.tick();
     return task;
   }
@@ -61,21 +79,39 @@ export class ApplyOnStores {
     await this.#remove();
   }
 
-  async feed(topic: string, value: unknown, offset = this.#offset++): Promise<void> {
+  feed(topic: string, value: unknown, offset = this.#offset++): Promise<void> {
+    return this.batch([{ topic, offset, value }]);
+  }
+
+  /** Inputs whose effects are performed together, after the last of them. */
+  async batch(inputs: readonly object[]): Promise<void> {
     const step = carryOut(this.#settings);
     let effects: Effect[] = [];
-    const take = (input: object): void => {
-      for (const emit of step(this.#rows as Rows<never>, { partition: 0, key: '', ...input } as never)) {
+    const take = async (given: object): Promise<void> => {
+      const input = { partition: 0, key: '', ...given } as never;
+      const rows = this.#rows as Rows<never>;
+      await this.kept?.read([subscriptionsOnDisk(this.#settings).needs(rows, input)]);
+      for (const emit of step(rows, input, this.kept as never)) {
         if (emit.topic === 'effects') effects.push(emit.value as Effect);
-        else this.told.push((emit.value as Progress).body);
+        else if (emit.topic === 'progress') this.told.push((emit.value as Progress).body);
+        else if (emit.topic === 'subscription-table') this.tabled.push([emit.key, emit.value !== null]);
       }
     };
-    take({ topic, offset, value });
+    for (const input of inputs) await take(input);
     while (effects.length > 0) {
       const asked = effects;
       effects = [];
-      for (const outcome of await this.#effects.perform(asked)) take({ topic: 'outcomes', offset: 0, value: outcome });
+      for (const outcome of await this.#effects.perform(asked))
+        await take({ topic: 'outcomes', offset: 0, value: outcome });
     }
+  }
+
+  /** The process ends after its last commit, and another one goes on. */
+  restart(): void {
+    const rows = new RowTable(partitionStates as never);
+    for (const [key, row] of this.#rows.entries())
+      rows.set(key, partitionStates.decode(partitionStates.encode(row as never)));
+    this.#rows = rows;
   }
 
   /** An event by its own way: trie events come re-keyed. */
@@ -85,18 +121,32 @@ export class ApplyOnStores {
     clientId: string,
     brokerId: string,
   ): Promise<void> {
-    const offset = this.#offset++;
-    const event = { action, topicFilter, clientId, brokerId, qos: 1, timestamp: eventTime(1_000 + offset) };
-    if (!isTrieFilter(topicFilter)) return this.feed('subscriptions', event, offset);
-    const firstLevel = placeOf(topicFilter).routingKey;
-    return this.feed('wildcard-subscriptions', { firstLevel, events: [{ ...event, offset, incarnation: -1 }] }, offset);
+    await this.batch([this.inputOf(action, topicFilter, clientId, brokerId)]);
   }
 
-  async tick(times = 1): Promise<void> {
-    for (let i = 0; i < times; i++) {
-      this.#wallMs += 1_000;
-      await this.feed('clock', { eventTime: 0, wallTime: this.#wallMs }, 0);
-    }
+  inputOf(
+    action: SubscriptionEvent['action'],
+    topicFilter: string,
+    clientId: string,
+    brokerId: string,
+    more: Partial<SubscriptionEvent> = {},
+  ): object {
+    const offset = this.#offset++;
+    const timestamp = eventTime(1_000 + offset);
+    const event = { action, topicFilter, clientId, brokerId, qos: 1, timestamp, ...more };
+    if (!isTrieFilter(topicFilter)) return { topic: 'subscriptions', offset, value: event };
+    const firstLevel = placeOf(topicFilter).routingKey;
+    const value = { firstLevel, events: [{ ...event, offset, incarnation: -1 }] };
+    return { topic: 'wildcard-subscriptions', offset, value };
+  }
+
+  async tick(times = 1, eventTime = 0): Promise<void> {
+    for (let i = 0; i < times; i++) await this.batch([this.tickInput(eventTime)]);
+  }
+
+  tickInput(eventTime = 0): object {
+    this.#wallMs += 1_000;
+    return { topic: 'clock', offset: 0, value: { eventTime, wallTime: this.#wallMs } };
   }
 
   async command(body: Command['body'], at: number): Promise<void> {

@@ -144,6 +144,9 @@ export class MemoryShards {
         const entries = rows.filter((row) => !row.gone).length;
         return { kind: 'counted', slice: effect.range.slice, entries, bytes: entries * 50 };
       }
+      case 'check':
+      case 'mend':
+        return { kind: 'mended', check: effect.check, shard: effect.shard, away: 'no check asks here' };
     }
   }
 

@@ -1,0 +1,424 @@
+// Check: what shards have, held against the table of subscriptions, row by row: all the time and slowly, and at once when
+// somebody asks for it. What differs is counted, listed, and mended when that was asked for.
+//
+//   V1. A page of the table is read and compared in one order with the writes of the events before and after it: what those
+//       before have changed is in both, what those after change is in neither. So an equal pair never looks different.
+//   V2. But a run before this one may have written what it did not commit. So nothing is looked at for a while after a start,
+//       until that has been read again; and a difference counts when it is there, the same, at a second look.
+//   V3. A slice that moves, or whose shard does not answer, is left out, and counted as that. A shard that does not answer is
+//       not asked again for a while: the partition waits for each question.
+//   V4. What is mended was looked at in a commit before: a task that has lost its partition, and does not know yet, has seen
+//       nothing that its successor wrote. Rows are forgotten as they were seen (datastores/check.ts X3), and what was mended
+//       is looked at a third time.
+//   V5. A row of the partition in a shard where its slice is not, nor comes, nor is about to be erased, is stray.
+//   V6. The continuous check drops from the table what has ended long ago; nothing else does. It is one pass after the
+//       other, at the stated rate, and waits while another one goes on.
+//   V7. A check that was asked for goes on after a restart, from its beginning. The same one twice is one.
+
+import type { ShardId, SliceKey } from '../../schemas/ids.ts';
+import type { CheckProgress, CheckSlices, DifferenceKind } from '../../schemas/records.ts';
+import { integer } from '../../schemas/setting.ts';
+import type { Difference, Outcome, SubscriptionRow } from '../../state/effects.ts';
+import { groupSlice, hashSlice, isTrieSlice, isWithin } from '../../state/keys.ts';
+import { NOTHING, type Page, type Rows } from '../step.ts';
+import type { Checking, CheckRow, Findings, Leg } from './check-state.ts';
+import { effect, type Kept, type Out, tell } from './out.ts';
+import type { PartitionState, Row } from './partition-state.ts';
+import { isSpilled, recordOf, subscriptionAt } from './subscriptions.ts';
+import { cursorOf, pageOf, rowIn } from './table-pages.ts';
+
+export interface CheckSettings {
+  /** Of the continuous check, in each partition; 0: there is none. */
+  readonly checkRowsPerSecond: number;
+  /** Of a check that was asked for. */
+  readonly copyRowsPerSecond: number;
+  readonly tombstoneMs: number;
+  /** Rows of one comparison: bounds how long a commit waits for it. */
+  readonly checkPageRows: number;
+}
+
+export const CHECK_SETTINGS = {
+  checkRowsPerSecond: integer(
+    500,
+    { min: 0, max: 1_000_000, unit: 'rows/s' },
+    'How fast each partition’s shards are compared with the table of subscriptions, all the time. 0 turns that off; then subscriptions that ended are never dropped from the table.',
+  ),
+};
+
+const NO_FINDINGS: Findings = {
+  ...{ rows: 0, missing: 0, extra: 0, different: 0, stray: 0, mended: 0, unchecked: 0, dropped: 0 },
+};
+
+export const PASS = 'pass';
+export const checkRow = (id: string): string => `check/${id}`;
+export const CONTINUOUS = 'continuous';
+
+/** A look costs at least as much as so many rows: of a thousand empty slices there are not a thousand looks a second. */
+const LOOK_ROWS = 100;
+/** Far more than it takes to read again what one commit holds (V2). */
+const SETTLING_MS = 10_000;
+/** A question that is not answered takes ten seconds: a thirtieth of the time (V3). */
+const AWAY_MS = 300_000;
+/** A small table is not looked at over and over. */
+const PASS_MS_MIN = 60_000;
+const REPORT_MS = 1_000;
+const LISTED_MAX = 50;
+const TEXT_MAX = 200;
+
+/** What of the table a tick will look at. */
+export function pagesOfCheck(state: PartitionState): readonly Page[] {
+  const page = active(state)?.page;
+  return page === undefined ? NOTHING : [page];
+}
+
+/** Somebody asks for a check of all, of what a shard has, or of a slice. */
+export function askCheck(
+  rows: Rows<Row>,
+  state: PartitionState,
+  { kind: _, checkId: id, shardId: shard, ...asked }: CheckSlices,
+  offset: number,
+): readonly Out[] {
+  const key = checkRow(id);
+  if (rows.get(key) !== undefined) return NOTHING;
+  rows.set(key, { kind: 'check', id, offset, shard, ...asked });
+  state.checks.push(key);
+  return NOTHING;
+}
+
+export function onCheckTick(
+  rows: Rows<Row>,
+  state: PartitionState,
+  elapsedMs: number,
+  settings: CheckSettings,
+  kept: Kept,
+): readonly Out[] {
+  const wallTime = state.wallTime!;
+  state.checksFrom ??= wallTime + SETTLING_MS;
+  if (wallTime < state.checksFrom) return NOTHING; // V2
+  if (kept === undefined || !state.tableIsWhole) return refused(rows, state, kept);
+  const known = active(state);
+  const checking = known ?? begun(rows, state, settings);
+  if (checking === undefined) return NOTHING;
+  const rate = checking.id === CONTINUOUS ? settings.checkRowsPerSecond : settings.copyRowsPerSecond;
+  checking.budgetRows = Math.min(1, checking.budgetRows + (rate * Math.max(0, elapsedMs)) / 1_000);
+  checking.sinceReportMs += elapsedMs;
+  if (checking.at === checking.legs.length) return ended(rows, state, checking);
+  const out = known === undefined ? [] : looked(rows, state, checking, settings, kept);
+  if (checking.id === CONTINUOUS || (known !== undefined && checking.sinceReportMs < REPORT_MS)) return out;
+  checking.sinceReportMs = 0;
+  return [...out, report(state, checking, 'RUNNING')];
+}
+
+export function onChecked(
+  rows: Rows<Row>,
+  state: PartitionState,
+  outcome: Extract<Outcome, { readonly kind: 'checked' }>,
+): readonly Out[] {
+  const checking = awaiting(state, outcome.check);
+  if (checking === undefined) return NOTHING;
+  if (outcome.away !== '') {
+    state.shardsAway.set(outcome.shard, state.wallTime! + AWAY_MS);
+    passedOver(checking, `${outcome.slice} on ${outcome.shard}: ${outcome.away}`);
+    return NOTHING;
+  }
+  const { strayAt } = checking.legs[checking.at]!;
+  const found =
+    strayAt === undefined
+      ? outcome.differences
+      : outcome.differences.filter((each) => isStray(rows, state, strayAt, each));
+  checking.budgetRows -= Math.max(LOOK_ROWS, outcome.equal + outcome.differences.length);
+  checking.upTo = outcome.upTo;
+  const seen = new Set(checking.suspects.map(nameOf));
+  const again = found.filter((each) => seen.has(nameOf(each)));
+  switch (checking.phase) {
+    case 'look':
+      if (found.length === 0) goOn(checking, outcome.equal);
+      else turnTo(checking, 'confirm', found);
+      return NOTHING;
+    case 'confirm':
+      if (again.length > 0 && checking.repair) turnTo(checking, 'mend', again);
+      else {
+        counted(checking, outcome.shard, again, () => false);
+        goOn(checking, outcome.equal + again.length);
+      }
+      return NOTHING;
+    default: {
+      const places = new Set(found.map(placeName));
+      counted(checking, outcome.shard, checking.suspects, (each) => !places.has(placeName(each)));
+      goOn(checking, outcome.equal);
+      return NOTHING;
+    }
+  }
+}
+
+export function onMended(
+  state: PartitionState,
+  { check, shard, away }: Extract<Outcome, { readonly kind: 'mended' }>,
+): readonly Out[] {
+  const checking = awaiting(state, check);
+  if (checking === undefined) return NOTHING;
+  if (away === '') turnTo(checking, 'verify', checking.suspects);
+  else {
+    checking.reason = `not mended on ${shard}: ${away}`;
+    counted(checking, shard, checking.suspects, () => false);
+    goOn(checking, checking.suspects.length);
+  }
+  return NOTHING;
+}
+
+// ---- private -------------------------------------------------------------------------------------------------------
+
+/** V6. */
+const active = ({ asked, checks, continuous }: PartitionState): Checking | undefined =>
+  asked ?? (checks.length === 0 ? continuous : undefined);
+
+function awaiting({ asked, continuous }: PartitionState, id: string): Checking | undefined {
+  const checking = asked?.id === id ? asked : continuous?.id === id ? continuous : undefined;
+  if (checking?.isAwaited !== true) return undefined;
+  checking.isAwaited = false;
+  return checking;
+}
+
+/** Without a whole table there is nothing to compare with. */
+function refused(rows: Rows<Row>, state: PartitionState, kept: Kept): readonly Out[] {
+  const why = kept === undefined ? 'is not kept' : 'does not have every event of this partition';
+  return state.checks.splice(0).map((key) => {
+    const row = rows.get(key);
+    rows.delete(key);
+    const id = row?.kind === 'check' ? row.id : '';
+    return report(
+      state,
+      {
+        ...newChecking({ id, repair: false, beganWallMs: 0, pageRows: 0, legs: [] }),
+        reason: `the table of subscriptions ${why}`,
+      },
+      'REFUSED',
+    );
+  });
+}
+
+function begun(rows: Rows<Row>, state: PartitionState, settings: CheckSettings): Checking | undefined {
+  const wallTime = state.wallTime!;
+  const about = { beganWallMs: wallTime, pageRows: settings.checkPageRows };
+  const asked = state.checks[0] === undefined ? undefined : rows.get(state.checks[0]);
+  if (asked?.kind === 'check') {
+    const { id, repair } = asked;
+    state.asked = newChecking({ id, repair, ...about, legs: legsOf(state, asked) });
+    return state.asked;
+  }
+  if (settings.checkRowsPerSecond === 0) return undefined;
+  const last = rows.get(PASS);
+  if (last?.kind === 'pass' && Math.abs(wallTime - last.beganWallMs) < PASS_MS_MIN) return undefined;
+  const all = { shard: '', slice: '', concreteShards: shardsOf(state, false), trieShards: shardsOf(state, true) };
+  state.continuous = newChecking({ id: CONTINUOUS, repair: false, ...about, legs: legsOf(state, all) });
+  return state.continuous;
+}
+
+function newChecking(about: Pick<Checking, 'id' | 'repair' | 'beganWallMs' | 'pageRows' | 'legs'>): Checking {
+  const checking: Checking = {
+    ...{ ...about, at: 0, after: undefined, page: undefined, phase: 'look', isAwaited: false },
+    ...{
+      suspects: [],
+      upTo: undefined,
+      budgetRows: 0,
+      sinceReportMs: 0,
+      findings: NO_FINDINGS,
+      listed: [],
+      reason: '',
+    },
+  };
+  checking.page = pageNext(checking);
+  return checking;
+}
+
+function legsOf(
+  { homes, partition }: PartitionState,
+  asked: Pick<CheckRow, 'shard' | 'slice' | 'concreteShards' | 'trieShards'>,
+): Leg[] {
+  const legs: Leg[] = [];
+  for (const [slice, { shard }] of homes)
+    if ((asked.shard === '' || asked.shard === shard) && (asked.slice === '' || asked.slice === slice))
+      legs.push({ slice });
+  for (const strayAt of asked.concreteShards) legs.push({ slice: hashSlice(partition), strayAt });
+  for (const strayAt of asked.trieShards) legs.push({ slice: groupSlice(partition), strayAt });
+  return legs;
+}
+
+function shardsOf({ homes }: PartitionState, trie: boolean): ShardId[] {
+  const shards = new Set<ShardId>();
+  for (const [slice, { shard }] of homes) if (isTrieSlice(slice) === trie) shards.add(shard);
+  return [...shards];
+}
+
+/** The next look at a leg, where it can be had now. */
+function looked(
+  rows: Rows<Row>,
+  state: PartitionState,
+  checking: Checking,
+  settings: CheckSettings,
+  kept: NonNullable<Kept>,
+): readonly Out[] {
+  if (checking.isAwaited || checking.budgetRows <= 0) return NOTHING;
+  const { slice, strayAt } = checking.legs[checking.at]!;
+  const shard = strayAt ?? state.homes.get(slice)?.shard;
+  const obstacle = shard === undefined ? 'it was split or merged' : obstacleAt(state, slice, strayAt, shard);
+  if (shard === undefined || obstacle !== undefined) {
+    passedOver(checking, `${slice}: ${obstacle}`);
+    return NOTHING;
+  }
+  const { id: check, page, after } = checking;
+  if (checking.phase === 'mend') {
+    const stray = strayAt !== undefined;
+    const differences = stray
+      ? checking.suspects.filter((each) => isStray(rows, state, shard, each))
+      : checking.suspects;
+    checking.isAwaited = true;
+    return [effect({ kind: 'mend', check, shard, differences, stray })];
+  }
+  checking.isAwaited = true;
+  const look = { kind: 'check', check, shard, after, limit: settings.checkPageRows } as const;
+  if (page === undefined)
+    return [effect({ ...look, range: { slice, except: [] }, owned: false, upTo: undefined, rows: [] })];
+  const { rows: there, done, last } = kept.page(page);
+  const out: Out[] = [];
+  const live: SubscriptionRow[] = [];
+  const oldest = Math.min(state.eventTime, state.wallTime!) - settings.tombstoneMs;
+  for (const [key, row] of there) {
+    if (!isSpilled(row) && row.removed === true && row.at < oldest) out.push(dropped(key));
+    else {
+      const wanted = rowIn(state, slice, key, row);
+      if (wanted !== undefined) live.push(wanted);
+    }
+  }
+  const upTo = done ? undefined : cursorOf(last!);
+  out.push(effect({ ...look, range: state.rangeOf(slice), owned: true, upTo, rows: live }));
+  return out;
+
+  /** V6. */
+  function dropped(key: string): Out {
+    kept!.delete(key);
+    checking.findings = { ...checking.findings, dropped: checking.findings.dropped + 1 };
+    const { filter, clientId } = subscriptionAt(key);
+    return recordOf(state.partition, filter, clientId, undefined);
+  }
+}
+
+/** V3. */
+function obstacleAt(
+  state: PartitionState,
+  slice: SliceKey,
+  strayAt: ShardId | undefined,
+  shard: ShardId,
+): string | undefined {
+  if (strayAt === undefined && state.homeOf(slice).moving !== undefined) return 'it is moving';
+  if (state.away.has(shard)) return `${shard} has yet to write what waits for it`;
+  if (state.unready.has(shard)) return `${shard} is not ready`;
+  if ((state.shardsAway.get(shard) ?? 0) > state.wallTime!) return `${shard} has not answered lately`;
+  state.shardsAway.delete(shard);
+  return undefined;
+}
+
+/** V5. */
+function isStray(rows: Rows<Row>, state: PartitionState, shard: ShardId, { found }: Difference): boolean {
+  const slice = found === undefined ? undefined : state.tree.sliceOf(found.filter, found.clientId);
+  const home = slice === undefined ? undefined : state.homes.get(slice);
+  if (slice === undefined || home === undefined) return false;
+  if (home.shard === shard || home.moving !== undefined) return false;
+  for (const key of state.left.keys()) {
+    const left = rows.get(key);
+    if (left?.kind === 'left' && left.shard === shard && isWithin(slice, left.owner.slice, state.partitions))
+      return false;
+  }
+  return true;
+}
+
+/** The same rows are looked at again, or mended, at the next tick. */
+function turnTo(checking: Checking, phase: Checking['phase'], suspects: readonly Difference[]): void {
+  checking.phase = phase;
+  checking.suspects = suspects;
+}
+
+/** What lies behind comes next. */
+function goOn(checking: Checking, rows: number): void {
+  checking.findings = { ...checking.findings, rows: checking.findings.rows + rows };
+  checking.after = checking.upTo;
+  if (checking.after === undefined) checking.at += 1;
+  turnTo(checking, 'look', []);
+  checking.page = pageNext(checking);
+}
+
+function passedOver(checking: Checking, reason: string): void {
+  checking.findings = { ...checking.findings, unchecked: checking.findings.unchecked + 1 };
+  checking.reason = reason;
+  checking.upTo = undefined;
+  goOn(checking, 0);
+}
+
+function pageNext({ legs, at, after, pageRows }: Checking): Page | undefined {
+  const leg = legs[at];
+  return leg === undefined || leg.strayAt !== undefined ? undefined : pageOf(leg.slice, after, pageRows);
+}
+
+function counted(
+  checking: Checking,
+  shardId: ShardId,
+  differences: readonly Difference[],
+  isMended: (difference: Difference) => boolean,
+): void {
+  const { slice, strayAt } = checking.legs[checking.at]!;
+  const findings = { ...checking.findings };
+  for (const difference of differences) {
+    const kind = kindOf(difference, strayAt !== undefined);
+    findings[COUNTED[kind]] += 1;
+    const mended = isMended(difference);
+    if (mended) findings.mended += 1;
+    if (checking.listed.length >= LISTED_MAX) continue;
+    const { filter, clientId } = (difference.wanted ?? difference.found)!;
+    const place = { topicFilter: filter.slice(0, TEXT_MAX), clientId: clientId.slice(0, TEXT_MAX) };
+    checking.listed.push({ kind, slice: slice, shardId, ...place, mended });
+  }
+  checking.findings = findings;
+}
+
+const COUNTED = { MISSING: 'missing', EXTRA: 'extra', DIFFERENT: 'different', STRAY: 'stray' } as const;
+
+function kindOf({ wanted, found }: Difference, isStrayRow: boolean): DifferenceKind {
+  if (wanted === undefined) return isStrayRow ? 'STRAY' : 'EXTRA';
+  return found === undefined || found.gone ? 'MISSING' : 'DIFFERENT';
+}
+
+function placeName({ wanted, found }: Difference): string {
+  const { filter, clientId } = (wanted ?? found)!;
+  return `${filter}\u0000${clientId}`;
+}
+
+/** V2: the same difference. */
+function nameOf(difference: Difference): string {
+  const { wanted, found } = difference;
+  return `${placeName(difference)} ${JSON.stringify([wanted?.version, found?.version, found?.gone])}`;
+}
+
+function ended(rows: Rows<Row>, state: PartitionState, checking: Checking): readonly Out[] {
+  if (checking.id !== CONTINUOUS) {
+    rows.delete(state.checks.shift()!);
+    state.asked = undefined;
+    return [report(state, checking, 'DONE')];
+  }
+  const before = rows.get(PASS);
+  const { beganWallMs, findings } = checking;
+  rows.set(PASS, { kind: 'pass', beganWallMs, endedWallMs: state.wallTime!, findings });
+  state.continuous = undefined;
+  const isNews = differencesIn(findings) > 0 || (before?.kind === 'pass' && differencesIn(before.findings) > 0);
+  return isNews ? [report(state, checking, 'DONE')] : NOTHING;
+}
+
+export const differencesIn = ({ missing, extra, different, stray, mended }: Findings): number =>
+  missing + extra + different + stray - mended;
+
+function report(state: PartitionState, checking: Checking, is: CheckProgress['state']): Out {
+  const { id, legs, at, findings, listed, reason } = checking;
+  return tell(state, id, {
+    ...{ kind: 'CheckProgress', checkId: id, partition: state.partition, state: is, ...findings },
+    ...{ slices: legs.length, slicesDone: at, differences: is === 'DONE' ? listed : [], reason },
+  });
+}

@@ -1,0 +1,54 @@
+// Table pages: the rows of one slice in the table of subscriptions, a stretch at a time. A slice is one stretch of keys (T6 of
+// subscriptions.ts). What was carved out of it lies within and is left out.
+
+import type { SliceKey } from '../../schemas/ids.ts';
+import type { Cursor, SubscriptionRow } from '../../state/effects.ts';
+import { filterHash, parseSlice, placeOf } from '../../state/keys.ts';
+import type { Page } from '../step.ts';
+import type { PartitionState } from './partition-state.ts';
+import { isSpilled, type KeptRow, subscriptionAt, subscriptionKey } from './subscriptions.ts';
+
+/** What to read of the table, after that place. */
+export function pageOf(slice: SliceKey, after: Cursor | undefined, limit: number): Page {
+  const stretch = stretchOf(slice);
+  if (after === undefined) return { ...stretch, limit };
+  const nul = after.indexOf('\u0000');
+  return { ...stretch, after: subscriptionKey(after.slice(0, nul), after.slice(nul + 1)), limit };
+}
+
+function stretchOf(key: SliceKey): Omit<Page, 'limit'> {
+  const slice = parseSlice(key)!;
+  switch (slice.kind) {
+    case 'group':
+      return { prefix: `w${slice.prefix}` };
+    case 'hash': {
+      const first = slice.bits === '' ? 0 : Number.parseInt(slice.bits.padEnd(32, '0'), 2);
+      const end = first + 2 ** (32 - slice.bits.length);
+      const from = { prefix: 'c', after: `c${hex(first)}` }; // No filter is empty: all keys of that hash come after.
+      return end === 2 ** 32 ? from : { ...from, below: `c${hex(end)}` };
+    }
+    default:
+      return { prefix: `c${hex(filterHash(slice.filter))}${slice.filter}\u0000` };
+  }
+}
+
+/** The row as stores have it, if it is of the slice and live. */
+export function rowIn(state: PartitionState, slice: SliceKey, key: string, row: KeptRow): SubscriptionRow | undefined {
+  if (isSpilled(row) || row.removed === true) return undefined;
+  const { filter, clientId } = subscriptionAt(key);
+  const place = placeOf(filter);
+  const held = place.trie
+    ? state.tree.groupOf(state.partition, place.prefix)
+    : state.tree.concreteSliceOf(filter, state.partition, clientId);
+  if (held !== slice) return undefined;
+  const { brokerId, qos, options, version, at } = row;
+  return { filter, clientId, brokerId, qos, ...(options === undefined ? {} : { options }), version, gone: false, at };
+}
+
+/** The place of a key. */
+export function cursorOf(key: string): Cursor {
+  const { filter, clientId } = subscriptionAt(key);
+  return `${filter}\u0000${clientId}`;
+}
+
+const hex = (hash: number): string => hash.toString(16).padStart(8, '0');
