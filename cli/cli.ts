@@ -289,6 +289,30 @@ function programOf(exitWith: (code: number) => void): Command {
   });
 
   withSettings(
+    command('export', 'writes the live subscriptions of a fleet to a file; not while an embedded process runs')
+      .argument('[file]', 'by default standard output, as JSON lines')
+      .addOption(new Option('--format <format>', 'of the file').choices(['json', 'avro']).default('json')),
+  ).action(async (file: string | undefined, { format }, self: Command) => {
+    if (file === undefined && format === 'avro') self.error('--format avro needs a file');
+    const { exportSubscriptions } = await import('./export.ts');
+    await exportSubscriptions({ file, format }, configFrom(self).config, outputOf(self));
+  });
+  withSettings(
+    command(
+      'import',
+      'subscribes what a file or another cluster holds; may be repeated; exit code 1 when something was refused; not while an embedded process runs',
+    )
+      .argument('<file|brokers>', 'as `export` writes it, or the bootstrap servers of another Kafka')
+      .option('--from <n>', 'first line or record; by default where a run has broken off', wholeNumber(1))
+      .option('--source-prefix <prefix>', 'prefix of the other cluster’s topics; by default as here')
+      .option('--source-registry-url <url>', 'the other cluster’s schema registry; by default as here'),
+  ).action(async (source: string, { from, sourcePrefix, sourceRegistryUrl }, self: Command) => {
+    const { importSubscriptions } = await import('./import.ts');
+    const asked = { source, from, sourcePrefix, sourceRegistryUrl };
+    if (!(await importSubscriptions(asked, configFrom(self).config, outputOf(self)))) exitWith(FAILED);
+  });
+
+  withSettings(
     command(
       'accept-loss',
       'after INPUT_TRUNCATED, with every instance stopped: continue without the records that are gone; prints which shards to check',
