@@ -63,6 +63,8 @@ export interface RunningViews extends Views {
   pointerEpoch(): number | undefined;
   /** The instance that the pointer table names for a shard, as far as it has been read. */
   instanceOf(shard: ShardId): string | undefined;
+  /** Whether a pointer names the shard; true while that is not known. */
+  isNamed(shard: ShardId): boolean;
   close(): Promise<void>;
 }
 
@@ -212,6 +214,7 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
 
     pointerEpoch: () => (pointersRead.caughtUp ? table.epoch : undefined),
     instanceOf: (shard) => table.shard(shard)?.instanceId,
+    isNamed: (shard) => !pointersRead.caughtUp || [...table.pointers()].some(({ shards }) => shards.includes(shard)),
 
     async close() {
       // Not awaited: while the log is away the reading has not begun, and closing the log ends it.

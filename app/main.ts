@@ -46,7 +46,7 @@ import { embeddedCodec } from '../schemas/avro-codec.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { registryCodec, subjectOf } from '../schemas/edge/registry-codec.ts';
 import { AppError } from '../schemas/errors.ts';
-import { eventTime } from '../schemas/ids.ts';
+import { eventTime, type ShardId } from '../schemas/ids.ts';
 import { levelFolder } from '../state/edge/level-store.ts';
 import { rocksdbFolder } from '../state/edge/rocksdb-store.ts';
 import { type KeySpace, keySpaceOf } from '../state/keys.ts';
@@ -144,7 +144,8 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
       simulated || workerThreads === 0 ? inlineFitter : workerPool({ threads: workerThreads, answerMs: FIT_ANSWER_MS });
     closers.push(() => fitter.close());
     let reading: RunningViews | undefined;
-    const lostShards = new LostShards({ log, codec, logger, meter: telemetry.meter });
+    const isNamed = (shard: ShardId): boolean => reading?.isNamed(shard) ?? true;
+    const lostShards = new LostShards({ log, codec, logger, meter: telemetry.meter, isNamed });
     const running = await run(
       topology,
       {
@@ -186,6 +187,7 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
       settings: settings.rates,
       metricsText: () => {
         reportGauges(running, fitter, telemetry.meter, clock.now());
+        lostShards.report();
         return telemetry.text();
       },
       // In simulated time every store answers, and asking would let time pass.

@@ -5,6 +5,8 @@
 //       log has it.
 //   X2. After a start, a shard that is present is reported too: the planner may know of a loss that has been repaired
 //       meanwhile.
+//   X3. What a lost shard held is rebuilt on another. Once no pointer names the lost one it holds nobody up: /readyz and the
+//       gauge tell of it no longer, although no effect on it will ever say that it is back.
 
 import type { ShardWatch } from '../datastores/perform.ts';
 import type { Codec } from '../schemas/codec.ts';
@@ -19,6 +21,8 @@ export interface LostShardsParts {
   readonly codec: Pick<Codec, 'encode'>;
   readonly logger: Logger;
   readonly meter: Meter;
+  /** Whether the pointer table names the shard, as far as this process has read it; absent where nobody reads it. */
+  readonly isNamed?: (shard: ShardId) => boolean;
 }
 
 interface Heard {
@@ -56,14 +60,22 @@ export class LostShards implements ShardWatch {
     this.#tell(shard);
   }
 
-  /** What an operator has to see to, a sentence for each shard. */
+  /** What an operator has to see to, a sentence for each shard (X3). */
   reasons(): string[] {
-    return [...this.#heard].flatMap(([shard, { state, reason }]) => (state === 'LOST' ? [`${shard}: ${reason}`] : []));
+    const { isNamed = () => true } = this.#parts;
+    return [...this.#heard].flatMap(([shard, { state, reason }]) =>
+      state === 'LOST' && isNamed(shard) ? [`${shard}: ${reason}`] : [],
+    );
+  }
+
+  /** Sets the gauge, which falls with a change of the pointer table alone (X3). */
+  report(): void {
+    this.#parts.meter.set('foreshard_shards_lost', this.reasons().length);
   }
 
   #hear(shard: ShardId, heard: Heard): void {
     this.#heard.set(shard, heard);
-    this.#parts.meter.set('foreshard_shards_lost', this.reasons().length);
+    this.report();
   }
 
   /** X1. */

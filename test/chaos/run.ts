@@ -104,8 +104,9 @@ async function raise(fleet: ChaosFleet): Promise<void> {
     misled(fleet);
     if (standing.length === 0) continue;
     failures.push(`${last.name} (${struck.what}): not alive again within ${seconds(boundMs)}: ${standing.join('; ')}`);
-    const late = await fleet.recovered(FINAL_PATIENCE_MS); // Late, or never?
     print(`        STOOD STILL: ${standing.join('; ')}`);
+    if (ending.signal.aborted) return;
+    const late = await fleet.recovered(FINAL_PATIENCE_MS); // Late, or never?
     print(`        ${late.standing.length === 0 ? `alive ${seconds(late.ms)} later` : 'and still does'}`);
     if (late.standing.length > 0) return;
   }

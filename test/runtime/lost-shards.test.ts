@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { LostShards } from '../../runtime/lost-shards.ts';
 import type { OutRecord } from '../../runtime/ports.ts';
+import type { Meter } from '../../runtime/telemetry.ts';
 import { jsonCodec } from '../../schemas/codec.ts';
 import { shardId } from '../../schemas/ids.ts';
 import { CountingMeter } from '../support/drive.ts';
@@ -11,7 +12,9 @@ describe('a shard whose data is gone', () => {
   const logged: string[] = [];
   const told: string[] = [];
   let isAway = false;
-  let meter: CountingMeter;
+  let isNamed = true;
+  let gauge: number | undefined;
+  let meter: Meter;
   let shards: LostShards;
   const append = async (records: readonly OutRecord[]): Promise<void> => {
     if (isAway) throw new Error('the log is away');
@@ -26,9 +29,14 @@ describe('a shard whose data is gone', () => {
     logged.length = 0;
     told.length = 0;
     isAway = false;
-    meter = new CountingMeter();
+    isNamed = true;
+    meter = Object.assign(new CountingMeter(), {
+      set(_name: string, value: number) {
+        gauge = value;
+      },
+    });
     const logger = { debug: note('debug'), info: note('info'), warn: note('warn'), error: note('error') };
-    shards = new LostShards({ log: { append }, codec: jsonCodec, logger, meter });
+    shards = new LostShards({ log: { append }, codec: jsonCodec, logger, meter, isNamed: () => isNamed });
   });
   const passed = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -47,6 +55,18 @@ describe('a shard whose data is gone', () => {
     expect(told.slice(1)).toEqual(['progress shard-0001 FOUND']);
     expect(logged).toHaveLength(2);
     expect(shards.reasons()).toEqual([]);
+  });
+
+  test('holds nobody up once no pointer names it: what it held is elsewhere', () => {
+    shards.lost(SHARD, 'it is empty');
+    expect(shards.reasons()).toHaveLength(1);
+    isNamed = false;
+    shards.report();
+    expect(shards.reasons()).toEqual([]);
+    expect(gauge).toBe(0);
+    isNamed = true;
+    shards.report();
+    expect(gauge).toBe(1);
   });
 
   test('is told until the log has it', async () => {
