@@ -52,7 +52,12 @@ describe('protocol', () => {
   });
 
   for (const { name, series, stepSeconds, says } of [
-    { name: 'another series', series: { other: hours(24) }, stepSeconds: 21_600, says: 'no series rate, but other' },
+    {
+      name: 'another series',
+      series: { other: hours(24) },
+      stepSeconds: 21_600,
+      says: 'no series rate; its series are other',
+    },
     { name: 'a row too few', series: { rate: hours(23) }, stepSeconds: 21_600, says: 'has 23 rows, not 24' },
     { name: 'another step', series: { rate: hours(24) }, stepSeconds: 60, says: 'a step of 60 s, not 21600 s' },
   ])
