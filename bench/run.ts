@@ -15,6 +15,7 @@ const BENCHES: Readonly<Record<string, () => Promise<readonly Measurement[]>>> =
   'forecast-million': async () => (await import('./forecast-million.ts')).forecastMillion(),
   plan: async () => (await import('./plan.ts')).planning(),
   'shard-stores': async () => (await import('./shard-stores.ts')).shardStores(),
+  'subscription-table': async () => (await import('./subscription-table.ts')).subscriptionTableCost(),
 };
 
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
