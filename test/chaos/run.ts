@@ -44,10 +44,11 @@ if (!(minutes > 0 && boundMs > 0 && Number.isInteger(seed)))
 
 const random = randomFrom(seed);
 const ending = new AbortController();
-process.on('SIGINT', () => {
-  print('\nending in order; the summary follows');
-  ending.abort();
-});
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+  process.on(signal, () => {
+    if (!ending.signal.aborted) print('\nending in order; the summary follows');
+    ending.abort();
+  });
 process.on('unhandledRejection', (error) => {
   failures.push(`a part of the harness broke off: ${error instanceof Error ? error.stack : String(error)}`);
   ending.abort();
