@@ -8,6 +8,7 @@ const BENCHES: Readonly<Record<string, () => Promise<readonly Measurement[]>>> =
   'ingest-embedded': async () => (await import('./ingest.ts')).ingestEmbedded(),
   restore: async () => (await import('./restore.ts')).restore(),
   memory: async () => (await import('./memory.ts')).memory(),
+  sessions: async () => (await import('./sessions.ts')).sessions(),
   'topic-match': async () => (await import('./topic-match.ts')).topicMatch(),
   'pointer-resolve': async () => (await import('./pointer-resolve.ts')).pointerResolve(),
   rates: async () => (await import('./rates-step.ts')).ratesStep(),

@@ -34,7 +34,7 @@ import type { SessionSettings } from './settings.ts';
 export type Out = Emit<'subscriptions', SubscriptionEvent> | Emit<'session-operations', SessionOperation>;
 
 /** Sessions of one page. */
-export const SCAN_ROWS_MAX = 128;
+export const SCAN_ROWS_MAX = 1_024;
 /** A heartbeat is worth a write when the broker had been silent for this share of the time. */
 const HEARD_SHARE = 8;
 /** How long a lost broker is known: what comes back later is new. */

@@ -82,7 +82,7 @@ const IGNORED = [{ topic: 'tallies', key: '', value: { what: 'ignored' } }] as c
 
 /** At one tick; five ticks a second. */
 const DUE_ROWS_MAX = 512;
-const WORKERS_MAX = 256;
+const WORKERS_MAX = 1_024;
 /** Subscriptions of a client that are gone through at once. */
 const PAGE_ROWS_MAX = 64;
 /** Events that a second of quiet saves up for. */
@@ -248,9 +248,10 @@ function ticked(rows: Memory, agenda: Agenda, disk: Disk, tick: Tick, settings: 
   out.push(...goThrough(place));
   const operation = operationAtHand(rows);
   if (operation !== undefined && agenda.scanned.length > 0)
-    carryOut(place, operation, (client, session, id) =>
-      changeSession(place, client, clientIn(disk, client), session, id),
-    );
+    carryOut(place, operation, (client, session, id) => {
+      changeSession(place, client, clientIn(disk, client), session, id);
+      if (work === undefined) agenda.working.push({ client, after: '' }); // Nothing else waits: it is at hand at once.
+    });
   agenda.scanned = [];
   if (times !== undefined) takeTimes(place, times);
   if (work !== undefined && agenda.working.length === 0) takeWork(place, work);
