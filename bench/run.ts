@@ -15,6 +15,7 @@ const BENCHES: Readonly<Record<string, () => Promise<readonly Measurement[]>>> =
   forecast: async () => (await import('./forecast.ts')).forecast(),
   'forecast-million': async () => (await import('./forecast-million.ts')).forecastMillion(),
   plan: async () => (await import('./plan.ts')).planning(),
+  rebuild: async () => (await import('./rebuild.ts')).rebuild(),
   'shard-stores': async () => (await import('./shard-stores.ts')).shardStores(),
   'subscription-table': async () => (await import('./subscription-table.ts')).subscriptionTableCost(),
 };

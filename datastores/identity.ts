@@ -27,7 +27,7 @@ export function lacksIdentity(
 ): boolean {
   if (found === undefined) {
     if (as === 'new' || (as === 'earlier' && holdsRecords)) return true;
-    throw lost(identity.instanceId, 'its store is empty');
+    throw gone(identity.instanceId, 'its store is empty');
   }
   if (found.instanceId !== identity.instanceId)
     throw lost(identity.instanceId, `the store there is ${found.instanceId}, another instance`);
@@ -53,6 +53,14 @@ export const lost = (instanceId: string, why: string): AppError =>
     `the data of ${instanceId === '' ? 'the shard' : instanceId} is lost: ${why}. Put its folder back from a copy or a snapshot of the disk; nothing is read from it or written to it until then`,
     { instanceId },
   );
+
+/** Lost, and nothing is left that could be put right: only the place where it was. */
+export const gone = (instanceId: string, why: string): AppError => {
+  const { code, message, facts } = lost(instanceId, why);
+  return new AppError(code, message, { ...facts, isGone: true });
+};
+
+export const isGone = ({ code, facts }: AppError): boolean => code === 'SHARD_LOST' && facts.isGone === true;
 
 const spaceText = ({ partitions, keyFormat, fleet }: KeySpace): string =>
   `${partitions} partitions${keyFormat === 1 ? '' : ` and key format ${keyFormat}`}${fleet === undefined ? '' : ` and topics ${fleet}*`}`;

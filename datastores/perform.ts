@@ -30,7 +30,8 @@ import type { Provisioner, ShardStore } from './shard-store.ts';
 
 /** Hears of shards that are lost, and of those that are there (P5). Called for each effect: it keeps what it has heard. */
 export interface ShardWatch {
-  lost(shard: ShardId, reason: string): void;
+  /** `isForeign`: a store is there, and it is another fleet's. */
+  lost(shard: ShardId, reason: string, isForeign: boolean): void;
   /** `afterStart`: it was asked for because somebody who started anew knows it, so what was heard before may be old. */
   found(shard: ShardId, afterStart: boolean): void;
 }
@@ -49,6 +50,7 @@ export interface PerformSettings {
 
 const NOBODY: ShardWatch = { lost() {}, found() {} };
 const LOSSES: ReadonlySet<string> = new Set(['SHARD_LOST', 'FLEET_MISMATCH', 'SHARD_UNKNOWN']);
+const isForeign = ({ code }: AppError): boolean => code === 'FLEET_MISMATCH';
 
 type Write = Extract<Effect, { kind: 'write' }>;
 type Other = Exclude<Effect, { kind: 'write' }>;
@@ -105,7 +107,7 @@ class Stores {
       return result;
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
-      if (LOSSES.has(error.code)) this.#watch.lost(shard, error.message);
+      if (LOSSES.has(error.code)) this.#watch.lost(shard, error.message, isForeign(error));
       throw new AppError(error.code, error.message, { ...error.facts, shard }, error);
     }
   }
@@ -276,12 +278,13 @@ async function provision(
     const known = create ? undefined : instanceId;
     const provisioned = await provisioner.ensure(shard, datastoreType, resize, known);
     if (provisioned.state === 'ready') watch.found(shard, !create);
-    if (provisioned.state === 'lost') watch.lost(shard, provisioned.reason);
-    return { kind: 'provisioned', shard, datastoreType, ...provisioned };
+    if (provisioned.state === 'lost') watch.lost(shard, provisioned.reason, provisioned.isForeign === true);
+    const { isForeign: _, ...outcome } = provisioned;
+    return { kind: 'provisioned', shard, datastoreType, ...outcome };
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     const isLost = !create && error.code !== 'STORE_UNAVAILABLE'; // P3
-    if (isLost) watch.lost(shard, error.message);
+    if (isLost) watch.lost(shard, error.message, isForeign(error));
     return {
       kind: 'provisioned',
       shard,

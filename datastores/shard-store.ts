@@ -151,4 +151,6 @@ export interface Provisioned {
   /** `http://host:port` of a shard server, or '' for a store inside this process. */
   readonly address: string;
   readonly reason: string;
+  /** Of `lost`: a store is there, and it is another fleet's. */
+  readonly isForeign?: boolean;
 }

@@ -28,6 +28,7 @@ export interface LostShardsParts {
 interface Heard {
   readonly state: 'LOST' | 'FOUND';
   readonly reason: string;
+  readonly isForeign: boolean;
   told: 'no' | 'under way' | 'yes';
 }
 
@@ -40,13 +41,13 @@ export class LostShards implements ShardWatch {
     parts.meter.set('foreshard_shards_lost', 0);
   }
 
-  lost(shard: ShardId, reason: string): void {
+  lost(shard: ShardId, reason: string, isForeign = false): void {
     const before = this.#heard.get(shard);
     if (before?.state !== 'LOST') {
-      this.#hear(shard, { state: 'LOST', reason, told: 'no' });
+      this.#hear(shard, { state: 'LOST', reason, isForeign, told: 'no' });
       this.#parts.logger.error(
         { shard, reason },
-        'a shard has lost its data or belongs to another fleet; its partitions wait: the reason says what to do',
+        'a shard has lost its data or belongs to another fleet: the reason says what is wrong',
       );
     }
     this.#tell(shard);
@@ -55,7 +56,7 @@ export class LostShards implements ShardWatch {
   found(shard: ShardId, afterStart: boolean): void {
     const before = this.#heard.get(shard);
     if (before === undefined ? !afterStart : before.state === 'FOUND' && before.told === 'yes') return;
-    if (before?.state !== 'FOUND') this.#hear(shard, { state: 'FOUND', reason: '', told: 'no' });
+    if (before?.state !== 'FOUND') this.#hear(shard, { state: 'FOUND', reason: '', isForeign: false, told: 'no' });
     if (before?.state === 'LOST') this.#parts.logger.info({ shard }, 'a lost shard is back');
     this.#tell(shard);
   }
@@ -83,7 +84,7 @@ export class LostShards implements ShardWatch {
     const heard = this.#heard.get(shard)!;
     if (heard.told !== 'no') return;
     heard.told = 'under way';
-    const { state, reason } = heard;
+    const { state, reason, isForeign } = heard;
     const value: Progress = {
       at: eventTime(0),
       body: {
@@ -95,6 +96,7 @@ export class LostShards implements ShardWatch {
         address: '',
         tookMs: 0,
         reason,
+        ...(isForeign && { foreign: true }),
       },
     };
     const record = {

@@ -18,7 +18,7 @@ import type { Epoch, EventTime, SliceKey } from '../../schemas/ids.ts';
 import type { Cursor, DisownRight, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
 import { KEY_FORMAT } from '../../state/keys.ts';
 import { seal, unseal } from '../../state/seal.ts';
-import { checkKeySpace, lacksIdentity, lost, type Opening, type StoreIdentity } from '../identity.ts';
+import { checkKeySpace, gone, lacksIdentity, type Opening, type StoreIdentity } from '../identity.ts';
 import { isSameRow, lastAt, mergeRows, writeResult } from '../merge.ts';
 import { OwnerIndex } from '../owner-index.ts';
 import { cursorAt, placeAt, RowDigest, rowBytes, subscriberOf } from '../rows.ts';
@@ -107,7 +107,7 @@ const READ_AHEAD_BYTES = 256 * 1024;
 export async function openLevelKv(folder: string, settings: LevelKvSettings): Promise<LocalShardStore> {
   const { opening, keptBy } = settings;
   if (opening !== undefined && opening.as !== 'new' && !(keptBy?.isThere ?? (await isDatabase(folder))))
-    throw lost(opening.identity.instanceId, 'its store is empty');
+    throw gone(opening.identity.instanceId, 'its store is empty');
   const database = keptBy?.database ?? (await levelIn(folder, settings.cacheBytes ?? CACHE_BYTES));
   return reported(async () => {
     await database.open();

@@ -139,6 +139,7 @@ export const ANSWERS = {
     storeKind,
     instanceId: Type.String(),
     reason: Type.String(),
+    isForeign: Type.Optional(Type.Boolean()),
   }),
   find: Type.Object({ kind: storeKind, instanceId: Type.Optional(Type.String()) }),
   release: Type.Object({ resident: Type.Optional(Type.String()) }),

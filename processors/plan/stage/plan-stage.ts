@@ -48,6 +48,7 @@ import {
   takeSliceLeft,
   takeSliceProgress,
   takeStoreMetrics,
+  takeTableProgress,
   watchShards,
 } from './shards.ts';
 import { Turn } from './turn.ts';
@@ -151,6 +152,9 @@ function onProgress(turn: Turn, { body }: Progress): void {
       return;
     case 'SliceLeft':
       takeSliceLeft(turn, body);
+      return;
+    case 'TableProgress':
+      takeTableProgress(turn, body);
       return;
     case 'SliceProgress':
       takeSliceProgress(turn, body);

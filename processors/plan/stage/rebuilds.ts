@@ -7,11 +7,14 @@
 //       everything that comes after. It waits for the caps on moves alone (FORESHARD_MOVES_MAX), and goes before other moves.
 //   R3. A shard that is heard of again before its rebuild has begun is as it was. Of one whose rebuild has begun, what has
 //       been begun goes on.
+//       A shard that is another fleet's has lost nothing: the settings are wrong, and a person puts them right.
 //   R4. What fails is tried again after a pause: the rebuild of a slice, the request for a shard, the release of the lost one.
+//   R5. What the table of subscriptions does not have whole is not rebuilt from it. It waits for its shard, as where there is
+//       no table.
 
 import type { ShardId } from '../../../schemas/ids.ts';
 import { peakOf } from '../demand/demand.ts';
-import { isOpen, startMove } from './moves.ts';
+import { canRebuild, isOpen, startMove } from './moves.ts';
 import type { ShardRow, SliceRow } from './rows.ts';
 import { startRetire, startShard } from './shards.ts';
 import { snapshotOf } from './snapshot.ts';
@@ -42,7 +45,9 @@ export function rebuildShards(turn: Turn, wallTime: number): void {
       continue;
     }
     if (slices.length === 0) giveBack(turn, lost, wallTime);
-    const free = slices.filter((slice) => slice.busyWith === '' && isPast(slice.rebuiltWallTime, wallTime));
+    const free = slices
+      .filter((slice) => slice.busyWith === '' && isPast(slice.rebuiltWallTime, wallTime))
+      .filter((slice) => isCovered(turn, lost, slice));
     if (free.length === 0) continue;
     const target = replacementOf(turn, lost, wallTime);
     if (target?.state === 'READY') waiting.push(...free.map((slice) => ({ slice, lost, target })));
@@ -62,9 +67,17 @@ export function rebuildShards(turn: Turn, wallTime: number): void {
   }
 }
 
+/** R5. */
+function isCovered(turn: Turn, lost: LostShard, { slice }: SliceRow): boolean {
+  if (canRebuild(turn, slice)) return true;
+  const reason = `${slice} is not rebuilt, and waits for ${lost.id} to come back: the table of subscriptions was not kept from the first event on in its partition, so it does not have every subscription.`;
+  turn.refuse(slice, 'table', reason);
+  return false;
+}
+
 /** R3. */
 function isDue(turn: Turn, shard: LostShard, wallTime: number): boolean {
-  if (shard.state !== 'READY') return false;
+  if (shard.state !== 'READY' || shard.foreign) return false;
   if (shard.lostWallTime === undefined) {
     shard.lostWallTime = wallTime;
     turn.shards.put(shard);

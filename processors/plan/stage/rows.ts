@@ -46,6 +46,8 @@ export interface CellRow {
   closedMoves: MoveId[];
   /** Shards that were requested or told to retire, and have not answered yet. */
   openShards: ShardId[];
+  /** Partitions whose table of subscriptions is whole; absent before the first. */
+  wholeTables?: number[];
   /** Shards that have lost their data, in the order in which that was heard; absent before the first. */
   lostShards?: ShardId[];
   brokers: string[];
@@ -136,6 +138,8 @@ export interface ShardRow {
   roomyPlans: number;
   /** Why its store is lost; absent while it is not. */
   lost?: string;
+  /** It is another fleet's: nothing is to be rebuilt. */
+  foreign?: true;
   /** When that was heard, by wall time; absent before the next tick. */
   lostWallTime?: number;
   /** A lost shard is rebuilt on this one. */

@@ -17,6 +17,7 @@ import type {
   SliceLeft,
   SliceProgress,
   StoreKind,
+  TableProgress,
 } from '../../../schemas/records.ts';
 import { FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD, firstPlacement } from '../../../state/genesis.ts';
 import type { Rows } from '../../step.ts';
@@ -25,7 +26,7 @@ import { typeNamed } from '../cluster/catalog.ts';
 import { measuredLookupWork } from '../demand/lookup-work.ts';
 import type { PlanSettings } from '../settings.ts';
 import { CellState } from './cell-state.ts';
-import { abort, endReplica, freeSlice, giveUp, switchWhenFree } from './moves.ts';
+import { abort, canRebuild, endReplica, freeSlice, giveUp, switchWhenFree } from './moves.ts';
 import { type CellRow, type ChangeRow, type Row, type ShardRow, type SliceRow, shardNumbered } from './rows.ts';
 import { type DecisionDraft, pointerEntry, shardEntry, type Turn } from './turn.ts';
 
@@ -129,7 +130,7 @@ export function takeShardProgress(turn: Turn, progress: ShardProgress): void {
       shardFailed(turn, shard, progress.reason || 'no reason was given');
       return;
     case 'LOST':
-      shardLost(turn, shard, progress.reason || 'no reason was given');
+      shardLost(turn, shard, progress);
       return;
     case 'FOUND':
       shardFound(turn, shard);
@@ -174,6 +175,14 @@ export function takeSliceLeft(turn: Turn, { shardId: id, slice, livesOn, done, r
     ? `${id} is back: it has learned that ${slice} is now on ${livesOn}, and no longer holds any row of it.`
     : `${id} does not answer, so ${slice} is served by ${livesOn} and no longer waits for it (${reason || 'no reason was given'}).`;
   turn.decide({ kind: 'KEEP', subject: id, reason: what });
+}
+
+export function takeTableProgress(turn: Turn, { partition, whole }: TableProgress): void {
+  const { cell, settings } = turn;
+  if (!(partition >= 0 && partition < settings.partitions)) return;
+  const others = (cell.wholeTables ?? []).filter((other) => other !== partition);
+  cell.wholeTables = whole ? [...others, partition] : others;
+  turn.keepCell();
 }
 
 export function takeSliceEntries(turn: Turn, { slice: key, entries, bytes }: SliceEntries): void {
@@ -309,15 +318,19 @@ function shardFailed(turn: Turn, shard: ShardRow, reason: string): void {
 }
 
 /** C5 */
-function shardLost(turn: Turn, shard: ShardRow, reason: string): void {
+function shardLost(turn: Turn, shard: ShardRow, progress: ShardProgress): void {
   const { shards, settings } = turn;
   const isNews = shard.lost === undefined;
+  const reason = progress.reason || 'no reason was given';
   shard.lost = reason;
+  if (progress.foreign === true) shard.foreign = true;
+  else delete shard.foreign;
   shards.put(shard);
   if (!isNews) return;
   shards.lose(shard.id);
   turn.keepCell();
-  const then = settings.rebuilds
+  const isRebuilt = settings.rebuilds && !shard.foreign;
+  const then = isRebuilt
     ? `it is rebuilt from the table of subscriptions if it is not back within ${settings.rebuildAfterMs / 1000} s`
     : 'nothing is moved from it or to it until it is back';
   turn.decide({ kind: 'KEEP', subject: shard.id, reason: `${shard.id} has lost its data: ${then} (${reason}).` });
@@ -325,7 +338,8 @@ function shardLost(turn: Turn, shard: ShardRow, reason: string): void {
     if (move.from !== shard.id && move.to !== shard.id) continue;
     const why = `${shard.id} has lost its data`;
     const isSourceLost = shards.get(move.from)?.lost !== undefined;
-    if (move.state !== 'SHARED') (isSourceLost && !settings.rebuilds ? giveUp : abort)(turn, move, why);
+    const isTheOnlyOne = isSourceLost && !(isRebuilt && canRebuild(turn, move.slice));
+    if (move.state !== 'SHARED') (isTheOnlyOne ? giveUp : abort)(turn, move, why);
     else if (move.to === shard.id) endReplica(turn, move, `The replica of ${move.slice} is removed: ${why}.`, {});
   }
 }
@@ -334,6 +348,7 @@ function shardFound(turn: Turn, shard: ShardRow): void {
   if (shard.lost === undefined) return;
   delete shard.lost;
   delete shard.lostWallTime;
+  delete shard.foreign;
   turn.shards.put(shard);
   turn.shards.found(shard.id);
   turn.keepCell();

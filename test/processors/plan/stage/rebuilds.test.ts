@@ -15,10 +15,16 @@ const [CONCRETE, TRIE, THIRD, FOURTH] = ['shard-0001', 'shard-0002', 'shard-0003
 ];
 
 class Cell extends StageByHand {
-  say(shard: ShardId, state: 'LOST' | 'FOUND'): void {
+  say(shard: ShardId, state: 'LOST' | 'FOUND', foreign = false): void {
     const reason = state === 'LOST' ? 'its store is empty' : '';
     const nothing = { datastoreType: '', instanceId: '', address: '', tookMs: 0 };
-    this.progress({ kind: 'ShardProgress', shardId: shard, state, reason, ...nothing });
+    this.progress({ kind: 'ShardProgress', shardId: shard, state, reason, foreign, ...nothing });
+  }
+
+  /** Apply has said of which partitions the table of subscriptions is whole. */
+  tables(whole: readonly number[]): void {
+    for (const partition of [0, 1, 2, 3])
+      this.progress({ kind: 'TableProgress', partition, whole: whole.includes(partition) });
   }
 
   /** Commands, each in a few words. */
@@ -67,6 +73,7 @@ class Cell extends StageByHand {
 
 function cellWith(settings: Partial<PlanSettings> = {}, rates: readonly number[] = [10, 40, 20, 30]): Cell {
   const cell = new Cell(settings).genesis();
+  cell.tables([0, 1, 2, 3]);
   for (const [partition, rate] of rates.entries())
     cell.send({ topic: 'forecasts', value: forecast(`c/${partition}/`, 'PUBLISHES', T0, [rate], [rate], rate) });
   return cell;
@@ -106,6 +113,28 @@ describe('a shard that has lost its data', () => {
     cell.say(CONCRETE, 'FOUND');
     cell.pass(60_000);
     expect(cell.asked).toEqual([]);
+  });
+
+  test('is not rebuilt when it is another fleet’s: nothing is lost then', () => {
+    const cell = cellWith();
+    cell.say(CONCRETE, 'LOST', true);
+    cell.pass(60_000);
+    expect(cell.asked).toEqual([]);
+    cell.say(CONCRETE, 'LOST');
+    cell.pass(7_000);
+    expect(cell.asked).toEqual(['allocate shard-0003 kv']);
+  });
+
+  test('waits with what the table of subscriptions does not have whole', () => {
+    const cell = cellWith();
+    cell.tables([2]);
+    cell.say(CONCRETE, 'LOST');
+    cell.pass(7_000);
+    cell.shardReady(THIRD, 'kv');
+    cell.pass(60_000);
+    expect(cell.rebuilds.map(({ slice }) => slice)).toEqual(['c/2/']);
+    const refused = cell.decisions.filter(({ constraint }) => constraint === 'table');
+    expect(refused.map(({ subject }) => subject).sort()).toEqual(['c/0/', 'c/1/', 'c/3/']);
   });
 
   test('of several, whatever they are, the slices with the highest load come first', () => {
@@ -217,6 +246,15 @@ describe('a move whose shard is lost', () => {
         if (lost === CONCRETE) expect(cell.asked.at(-1)).toBe('allocate shard-0004 kv');
         else expect(cell.asked.at(-1)).toBe('retire shard-0003'); // Nothing lives there.
       });
+
+  test('keeps its copy where it may be the only one', () => {
+    const { cell, move } = moving();
+    cell.tables([]);
+    cell.tell(move, 'COPYING');
+    cell.say(CONCRETE, 'LOST');
+    cell.pass(60_000);
+    expect(cell.asked.at(-1)).toContain('move');
+  });
 
   test('a target that is lost after the switch is rebuilt as a shard of its own', () => {
     const { cell, move } = moving();
