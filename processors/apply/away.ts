@@ -4,7 +4,8 @@
 //   A1. A position is committed when each event before it is in its shard or in the spill: the spill is part of the state
 //       that is restored with the position, so nothing is lost by it. It counts as applied only once it is drained.
 //   A2. The spill of a shard holds the last row of each subscription: a later one says all that the earlier ones did
-//       (subscriptions.ts T5). It is drained in any order, beside newer writes: versions decide.
+//       (subscriptions.ts T5). A removal of which the table knew no subscription does not: it waits beside, one for each broker.
+//       All are drained in any order, beside newer writes: versions decide.
 //   A3. The spill is bounded. Beyond the bound a write waits for its shard, and the partition with it; but not for a shard
 //       that has lost its data, which will be filled again from the table: its rows are dropped, and counted.
 //   A4. A shard is asked again after a pause that doubles, since a question may cost the time of a call without an answer.
@@ -154,8 +155,11 @@ const pageAfter = (shard: ShardId, after: string | undefined): Page => ({
   ...{ prefix: `${SPILL}${shard}\u0000`, after, limit: DRAINED_ROWS },
 });
 
-const keyOf = (shard: ShardId, { filter, clientId }: SubscriptionRow): string =>
-  `${SPILL}${shard}\u0000${subscriptionKey(filter, clientId)}`;
+/** A2. */
+function keyOf(shard: ShardId, { filter, clientId, brokerId, gone, since }: SubscriptionRow): string {
+  const key = `${SPILL}${shard}\u0000${subscriptionKey(filter, clientId)}`;
+  return gone && since === undefined ? `${key}\u0000${brokerId}` : key;
+}
 
 const isDue = (asking: Pending | undefined, elapsedMs: number): boolean =>
   asking === undefined || (asking.keys === undefined && asking.waitMs <= elapsedMs);

@@ -498,14 +498,15 @@ export class Oracle {
       if (!text.startsWith(SPILLED)) continue;
       const nul = text.indexOf('\u0000');
       const shard = text.slice(SPILLED.length, nul);
-      const { filter, clientId } = subscriptionAt(text.slice(nul + 1));
+      const { filter, clientId: rest } = subscriptionAt(text.slice(nul + 1));
+      const [clientId = '', broker = ''] = rest.split('\u0000'); // Of a removal that waits beside (away.ts A2).
       const key = this.#keyOf(filter, clientId);
       if (value == null) {
-        key.waitsFor.delete(shard);
+        key.waitsFor.delete(`${shard} ${broker}`);
         if (key.waitsFor.size === 0) key.floor = undefined;
       } else {
         key.floor ??= key.due;
-        key.waitsFor.add(shard);
+        key.waitsFor.add(`${shard} ${broker}`);
       }
     }
   }

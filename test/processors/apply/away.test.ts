@@ -56,9 +56,17 @@ describe('what waits for a shard', () => {
   test('what comes while the shard is being given what waited is not forgotten with it', () => {
     wait(row(1));
     expect(writesIn(asked())).toMatchObject([{ shard: FIRST, offsets: [1] }]);
-    wait(row(2, true)); // Before the shard has answered.
+    wait({ ...row(2, true), since: { incarnation: 0, offset: 1 } }); // Before the shard has answered.
     written();
     expect(writesIn(asked())).toMatchObject([{ shard: FIRST, offsets: [2] }]);
+    written();
+    expect(kept.keys).toEqual([]);
+  });
+
+  test('a removal that says nothing of a subscription does not take the place of one that ends it', () => {
+    wait({ ...row(2, true), since: { incarnation: 0, offset: 1 } });
+    wait({ ...row(3, true), brokerId: 'former' });
+    expect(writesIn(asked())).toMatchObject([{ shard: FIRST, offsets: [2, 3] }]);
     written();
     expect(kept.keys).toEqual([]);
   });
