@@ -40,7 +40,7 @@ const HEARD_SHARE = 8;
 /** How long a lost broker is known: what comes back later is new. */
 const BROKER_KEPT_MS = 7 * 24 * 3_600_000;
 const OPERATION_KEPT_MS = 24 * 3_600_000;
-/** Of one partition; brokers beyond are not watched. */
+/** Of one partition, with the operations that are kept; brokers beyond are not watched. */
 const BROKERS_MAX = 10_000;
 /** How often an operation tells how far it is. */
 const TELL_MS = 1_000;
@@ -55,7 +55,7 @@ export function takeHeartbeat(
   const now = agenda.eventTime;
   const startedAt = beat.startedAt ?? 0;
   if (known?.kind !== 'broker') {
-    if (brokersIn(rows).length < BROKERS_MAX)
+    if (rows.size < BROKERS_MAX)
       rows.set(key, {
         kind: 'broker',
         brokerId: beat.brokerId,
