@@ -13,7 +13,8 @@ import type { Effect, Outcome, SubscriptionRow } from '../../state/effects.ts';
 import { groupSlice } from '../../state/keys.ts';
 import type { Stage } from '../../topology/graph.ts';
 import { isMatch } from './mqtt-rules.ts';
-import type { Mutation, World } from './world.ts';
+import type { Breach } from './oracle.ts';
+import { type Case, type Mutation, simulate, type World } from './world.ts';
 
 type Emits = ReturnType<Stage['step']>;
 type Step = Stage['step'];
@@ -344,6 +345,18 @@ export const MUTANTS: readonly Mutation[] = [
     effects: (effects) => ({ perform: (asked, waitedMs) => effects.perform(asked, waitedMs).catch(() => []) }),
   },
 ];
+
+/**
+ * What is broken by the bug alone: a case that breaks without it, with the same faults, finds nothing. No bug here is about
+ * shards that lose their data, and what such a loss breaks would pass for what the bug does.
+ */
+export async function breachBy(of: Case, mutant: Mutation): Promise<Breach | undefined> {
+  const given: Case = { ...of, without: [...(of.without ?? []), 'shard emptied'] };
+  const { breach } = await simulate(given, mutant);
+  if (breach === undefined) return undefined;
+  const control = await simulate({ ...given, with: [...(given.with ?? []), ...(mutant.with ?? [])] });
+  return control.breach === undefined ? breach : undefined;
+}
 
 export const mutantNamed = (name: string): Mutation => {
   const mutant = MUTANTS.find((each) => each.name === name);
