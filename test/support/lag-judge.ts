@@ -15,7 +15,9 @@ interface Place {
 }
 
 interface Look {
-  readonly at: number;
+  /** What it saw was so at some time in between: long, where Kafka was away meanwhile. */
+  readonly began: number;
+  readonly ended: number;
   readonly places: ReadonlyMap<string, Place>;
 }
 
@@ -60,7 +62,7 @@ export class LagJudge {
       const { applicationId, topicPrefix } = this.#deployment.config;
       const { groups } = await this.#admin.listGroups();
       const ours = groups.filter(({ groupId }) => groupId.startsWith(`${applicationId}-`));
-      const at = performance.now();
+      const began = performance.now();
       const committed = new Map<string, { readonly group: string; readonly offset: number }[]>();
       for (const { groupId } of ours)
         for (const { topic, partitions } of await this.#admin.fetchOffsets({ groupId }))
@@ -77,7 +79,7 @@ export class LagJudge {
               committed: offset,
               end: Number(high),
             });
-      this.#looks.push({ at, places });
+      this.#looks.push({ began, ended: performance.now(), places });
       return true;
     } catch {
       return false;
@@ -104,9 +106,9 @@ export class LagJudge {
     const untrue: string[] = [];
     let judged = 0;
     for (const { at, by, place, records } of this.#told) {
-      const last = this.#looks.findLast((look) => look.at <= at)?.at ?? 0;
-      const before = this.#looks.findLast((look) => look.at <= last - TOLD_WITHIN_MS)?.places.get(place);
-      const after = this.#looks.find((look) => look.at >= at)?.places.get(place);
+      const last = this.#looks.findLast((look) => look.ended <= at)?.began ?? 0;
+      const before = this.#looks.findLast((look) => look.ended <= last - TOLD_WITHIN_MS)?.places.get(place);
+      const after = this.#looks.find((look) => look.began >= at)?.places.get(place);
       if (before === undefined || after === undefined) continue;
       judged++;
       const least = Math.max(0, before.end - after.committed);
