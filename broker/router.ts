@@ -1,6 +1,8 @@
 // Router: where a SUBSCRIBE is kept, and who a PUBLISH goes to.
 //
 //   R1. The answer to a PUBLISH is the union of all shards of its route, each subscriber once per filter.
+//       Of a topic spread by client a shard answers with all that it has: of that counts what belongs to the parts it is asked
+//       for. Another part may be on its way to it, or left behind there.
 //   R2. A store that says `moved` is believed: the table is waited for and the whole route asked again, at most
 //       `hopsMax` times; then POINTER_STALE, never a partial answer.
 //   R3. Replicas are asked in turn. When one is not there, or has lost its data, the other answers for it.
@@ -9,7 +11,7 @@ import type { Answer, ShardStore, Subscriber } from '../datastores/shard-store.t
 import { AppError } from '../schemas/errors.ts';
 import { type Epoch, epoch, type ShardId } from '../schemas/ids.ts';
 import type { ShardEntry } from '../schemas/records.ts';
-import { isTrieSlice } from '../state/keys.ts';
+import { filterHash, isTrieSlice, parseSlice } from '../state/keys.ts';
 import type { Pointer, PointerTable, RouteTarget } from '../state/pointer-table.ts';
 import type { PointerReader } from './pointer-reader.ts';
 
@@ -106,7 +108,7 @@ export class Router {
         groups.length < pointers.length ? store.lookup([topic], asker) : [],
         groups.length > 0 ? store.match(groups.map(({ slice }) => ({ topic, slice, epoch: asker }))) : [],
       ]);
-      return [...exact, ...matched];
+      return [...exact.map((answer) => ofParts(answer, pointers)), ...matched];
     } catch (error) {
       if (error instanceof AppError && error.code === 'SHARD_UNKNOWN') return [{ kind: 'moved', epoch: asker }];
       throw error;
@@ -121,6 +123,21 @@ const replicaOf = ({ shard, pointers }: RouteTarget): ShardId | undefined =>
   pointers[0]?.shards.find(
     (other) => other !== shard && pointers.every(({ mode, shards }) => mode === 'REPLICAS' && shards.includes(other)),
   );
+
+/** R1. */
+function ofParts(answer: Answer, pointers: readonly Pointer[]): Answer {
+  if (answer.kind === 'moved') return answer;
+  const parts = pointers.flatMap(({ slice }) => {
+    const parsed = parseSlice(slice);
+    return parsed?.kind === 'spread' ? [parsed] : [];
+  });
+  if (parts.length === 0) return answer;
+  const isAsked = ({ clientId }: Subscriber): boolean => {
+    const hash = filterHash(clientId);
+    return parts.some(({ of, index }) => hash % of === index);
+  };
+  return { kind: 'found', subscribers: answer.subscribers.filter(isAsked) };
+}
 
 function union(answers: readonly Answer[]): Subscriber[] {
   const lists = answers.flatMap((answer) => (answer.kind === 'found' ? [answer.subscribers] : []));

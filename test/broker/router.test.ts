@@ -3,7 +3,7 @@ import { ROUTER_DEFAULTS, Router, type ShardReader } from '../../broker/router.t
 import type { Answer, Subscriber } from '../../datastores/shard-store.ts';
 import { AppError } from '../../schemas/errors.ts';
 import { epoch } from '../../schemas/ids.ts';
-import { partitionOf } from '../../state/keys.ts';
+import { filterHash, partitionOf, spreadSlice } from '../../state/keys.ts';
 import { PointerTable } from '../../state/pointer-table.ts';
 import { firstSlices } from '../../state/slice-tree.ts';
 import { FakeTopic, PARTITIONS, pointer, shard } from './fakes.ts';
@@ -167,5 +167,22 @@ describe('router: PUBLISH', () => {
       },
     });
     await expect(world.router.subscribersOf('a/b')).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+  });
+
+  test('of a spread topic a shard answers for the parts it is asked for alone, whatever else it has', async () => {
+    const world = new World();
+    const clients = ['c1', 'c2', 'c3', 'c4', 'c5', 'c6'];
+    const isFirst = (client: string): boolean => filterHash(client) % 2 === 0;
+    expect(new Set(clients.map(isFirst)).size).toBe(2);
+    world.topic.change(shard('s3'), pointer(spreadSlice('a', 0, 2), ['s1']), pointer(spreadSlice('a', 1, 2), ['s3']));
+    world.read();
+    const all = (qos: number) => found(...clients.map((client) => ({ ...subscriber('a', client), qos })));
+    world.stores.set('s1', { lookup: async () => [all(1)] });
+    world.stores.set('s2', { match: async (queries) => queries.map(() => found()) });
+    world.stores.set('s3', { lookup: async () => [all(2)] }); // It is being given the other part, or has left it.
+    const answer = await world.router.subscribersOf('a');
+    expect(answer.map(({ clientId, qos }) => [clientId, qos]).sort()).toEqual(
+      clients.map((client) => [client, isFirst(client) ? 1 : 2]),
+    );
   });
 });
