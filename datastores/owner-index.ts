@@ -16,6 +16,8 @@
 //       since, and nobody could tell it.
 //   O7. Records within a range that is erased are forgotten with it (D5): no record outlives the slice it is about once
 //       the slice around it arrives again.
+//       A range that is erased leaves out what is here, or coming, by a later word than the caller's (shard-store.ts D5): a part of it has
+//       come back since.
 //   O8. A row is not taken where the most specific record that covers it is `moved` (shard-store.ts D8): it comes late, and nobody who asks
 //       here would be told of it. Of a spread topic that is the record of its client's part: the parts that are here would
 //       answer with the rows of all.
@@ -107,6 +109,15 @@ export class OwnerIndex {
       if (!except.some((left) => isWithin(key, left, this.partitions))) found.push(key);
     }
     return found;
+  }
+
+  /** What of the range goes when it is erased by this right (O7). */
+  erasable(range: SliceRange, { epoch: at }: EraseRight): SliceRange {
+    const later = this.within(range).filter((key) => {
+      const { state, epoch: known } = this.#records.get(key)!;
+      return state !== 'moved' && known > at;
+    });
+    return later.length === 0 ? range : { ...range, except: [...range.except, ...later] };
   }
 
   put(owner: OwnerRecord): void {

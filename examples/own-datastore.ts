@@ -112,9 +112,10 @@ class MemoryStore implements LocalShardStore {
     return true;
   }
 
-  async erase(range: SliceRange, limit: number, right: EraseRight): Promise<number | undefined> {
+  async erase(asked: SliceRange, limit: number, right: EraseRight): Promise<number | undefined> {
     const { owners, rows } = this.#opened();
-    if (!owners.allowsErase(range.slice, right)) return undefined; // D5
+    if (!owners.allowsErase(asked.slice, right)) return undefined; // D5
+    const range = owners.erasable(asked, right);
     const gone = this.#rowsOf(range).slice(0, limit);
     for (const row of gone) rows.delete(cursorAt(row));
     for (const slice of owners.within(range)) owners.delete(slice);

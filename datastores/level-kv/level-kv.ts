@@ -279,9 +279,10 @@ class LevelKv implements LocalShardStore {
     });
   }
 
-  erase(range: SliceRange, limit: number, right: EraseRight): Promise<number | undefined> {
+  erase(asked: SliceRange, limit: number, right: EraseRight): Promise<number | undefined> {
     return this.#changing(async () => {
-      if (!this.#owners.allowsErase(range.slice, right)) return undefined;
+      if (!this.#owners.allowsErase(asked.slice, right)) return undefined;
+      const range = this.#owners.erasable(asked, right);
       const deletes: Delete[] = [];
       for await (const entries of this.#entries(range, undefined, undefined, limit)) {
         for (const [key] of entries) if (deletes.length < limit) deletes.push({ type: 'del', key });

@@ -190,9 +190,10 @@ class TrieStore implements LocalShardStore {
     return digest.result();
   }
 
-  erase(range: SliceRange, limit: number, right: EraseRight): Promise<number | undefined> {
+  erase(asked: SliceRange, limit: number, right: EraseRight): Promise<number | undefined> {
     return this.#changing(async () => {
-      if (!this.#owners.allowsErase(range.slice, right)) return undefined;
+      if (!this.#owners.allowsErase(asked.slice, right)) return undefined;
+      const range = this.#owners.erasable(asked, right);
       for (const slice of this.#owners.within(range)) await this.#change({ kind: 'disown', slice });
       const { rows } = this.#table.page(range, undefined, undefined, limit);
       await this.#erase(rows);

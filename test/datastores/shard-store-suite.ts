@@ -80,6 +80,26 @@ export async function erased(store: ShardStore, range: SliceRange, limit: number
   return (await store.erase(range, limit, right))!;
 }
 
+/** A slice, a part of it, and a filter in either. */
+const CARVED = {
+  KEY_VALUE: {
+    partition: partitionOf('a', PARTITIONS),
+    whole: hashSlice(partitionOf('a', PARTITIONS)),
+    part: pinSlice('a'),
+    inPart: 'a',
+    beside: Array.from({ length: 50 }, (_, i) => `x${i}`).find(
+      (filter) => partitionOf(filter, PARTITIONS) === partitionOf('a', PARTITIONS),
+    )!,
+  },
+  TRIE: {
+    partition: partitionOf('a', PARTITIONS),
+    whole: groupSlice(partitionOf('a', PARTITIONS), 'a/'),
+    part: groupSlice(partitionOf('a', PARTITIONS), 'a/b/'),
+    inPart: 'a/b/#',
+    beside: 'a/#',
+  },
+} as const;
+
 const CONCRETE = [
   'a',
   'a/b',
@@ -771,6 +791,21 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
           expect(await store.erase(range, 10, said)).toBe(takes ? 1 : undefined);
           expect(await all(store)).toHaveLength(takes ? 0 : 1);
         });
+
+      test('D5: a late erase of a slice leaves a part of it that has come back since', async () => {
+        const store = await opened(await freshHome());
+        const { partition, whole, part, inPart, beside } = CARVED[options.kind];
+        const range = { slice: whole, except: [] };
+        const right = { state: 'moved', epoch: epoch(5), turn: 1 } as const;
+        expect(partitionOf(placeOf(inPart).routingKey, PARTITIONS)).toBe(partition);
+        await store.write([row(beside, 'c', 1)]);
+        await store.own({ ...owned(whole, 5, 'moved'), turn: 1 });
+        await store.own(owned(part, 6, 'receiving'));
+        await store.write([row(inPart, 'c', 2)]);
+        expect(await store.erase(range, 10, right)).toBe(1);
+        expect((await all(store)).map(({ filter }) => filter)).toEqual([inPart]);
+        expect((await store.owners()).map(({ slice }) => slice)).toContain(part);
+      });
 
       test('D5: records of what was carved out go with the rows, those of what still is stay', async () => {
         const store = await fresh();
