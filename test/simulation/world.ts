@@ -157,6 +157,8 @@ export class World {
   #settledMs = 0;
   readonly #skew: Chance;
   readonly #words = new Map<string, { readonly epoch: number; readonly turn: number }>();
+  /** Slices that are moved from the table of subscriptions. */
+  readonly #rebuilt = new Set<SliceKey>();
   readonly #published = new Map<number, number>();
   readonly #beats = new Map<string, { readonly at: number; readonly position: number }>();
 
@@ -765,6 +767,10 @@ export class World {
     if (value === null) return;
     const { body, epoch } = this.codec.decode('Command', value) as Command;
     this.count(`command ${body.kind === 'SteerMove' ? body.action : body.kind}`);
+    if (body.kind === 'MoveSlice') {
+      if (body.source === 'TABLE') this.#rebuilt.add(body.slice);
+      else this.#rebuilt.delete(body.slice);
+    }
     if (body.kind !== 'SteerMove' || body.action !== 'RETIRE') return;
     const table = this.oracle.tables.get(epoch);
     const publishedAt = this.#published.get(epoch);
@@ -810,6 +816,7 @@ export class World {
     for (const row of source.rows) {
       const other = there.get(`${row.filter}\u0000${row.clientId}`);
       there.delete(`${row.filter}\u0000${row.clientId}`);
+      if (other === undefined && row.gone && this.#rebuilt.has(slice)) continue; // The table has no tombstones.
       if (other === undefined) differs(row, 'is missing');
       else if (
         other.gone !== row.gone ||
