@@ -1,8 +1,9 @@
-// Evaluation: one closed step of one series: what each model says of the steps ahead, what each weighs, and what they come
-// to together. It is made when the step has closed, or when somebody asks about a series of which another has closed
-// since, and it is over with the next one: all evaluations of a forecaster work in one `Workspace`.
+// Evaluation: the forecast of one series after one closed step: what each model forecasts for the steps ahead, its
+// weights, and the combined forecast. It is made when the step has closed, or when somebody asks about a series after
+// another series was evaluated. The next evaluation ends it: all evaluations of a forecaster share one `Workspace`.
 //
-//   V1. A model is asked once about a step ahead, whoever wants to know; weights are worked out once for each distance.
+//   V1. Each model is asked at most once about a step ahead, whoever wants to know; weights are computed once for each
+//       distance.
 
 import { LOG_MAX } from '../../state/log-ring.ts';
 import { type Calibration, LEVELS, offsetAt } from './combine/calibration.ts';
@@ -13,13 +14,13 @@ import { RATE_MAX } from './history/history.ts';
 import { type Model, NO_PARAMETERS } from './model.ts';
 import { GARBAGE_AGE, GARBAGE_COUNT, type SeriesMemory, type StateViews } from './series-memory.ts';
 
-/** Who speaks: the same for all series of a forecaster. */
+/** The models and what combines them: the same for all series of a forecaster. */
 export interface Ensemble {
   readonly grid: Grid;
   readonly models: readonly Model[];
-  /** By model, what it works in. */
+  /** By model, its scratch space (`Model.room`). */
   readonly rooms: readonly unknown[];
-  /** Number of the model that speaks when rates run away; -1 without one. */
+  /** Number of the model that replaces the others when rates run away upwards; -1 without one. */
   readonly ramp: number;
   readonly ramps: RampDetector;
   readonly combination: Combination;
@@ -28,19 +29,22 @@ export interface Ensemble {
   readonly places: readonly Place[];
 }
 
-/** Half as much again as the most lately seen, and more while the series is young and has shown little. */
+/**
+ * Quantiles end at 1.25 times the highest rate lately seen; the limit is looser while the series is young and has shown
+ * little.
+ */
 const HEADROOM = Math.log(1.25);
 const YOUNG_HEADROOM = 1;
 const LEVEL_COUNT = LEVELS.length;
 
-/** Where evaluations work, one after the other. */
+/** Arrays that evaluations work in, one evaluation after the other. */
 export class Workspace {
-  /** By model, the logs said so far, of the steps ahead in `columns`. */
+  /** By model, its forecasts so far, as logs, for the steps ahead in `columns`. */
   said: Float64Array[];
   answer: Float64Array;
-  /** Steps ahead that the models have been asked about, and where in `said` their answers are. */
+  /** The steps ahead that the models have been asked about, and the index of each in `said`. */
   readonly columns = new Map<number, number>();
-  /** By model: a number when it spoke, else NaN. */
+  /** By model: a number when it gave a forecast, else NaN. */
   readonly spoken: Float64Array;
   /** By distance, the models' weights. */
   readonly weights: readonly Float64Array[];
@@ -70,7 +74,7 @@ export class Evaluation {
   readonly #age: number;
   readonly #ensemble: Ensemble;
   readonly #work: Workspace;
-  /** The models that spoke last, and the distances at which their weights are known: a bit for each. */
+  /** Bit sets: the models that gave a forecast last, and the distances whose weights are computed. */
   #spoke = 0;
   #weighed = 0;
 
@@ -83,12 +87,12 @@ export class Evaluation {
     work.columns.clear();
   }
 
-  /** False when it is of another series, or of a step that is no longer the last. */
+  /** False when this evaluation is of another series, or of a step that is no longer the last. */
   isOf(memory: SeriesMemory): boolean {
     return this.memory === memory && this.#age === memory.history.age;
   }
 
-  /** By model, the logs said, in the order in which steps ahead were first asked for. */
+  /** By model, its forecasts as logs, in the order in which steps ahead were first asked for. */
   get said(): readonly Float64Array[] {
     return this.#work.said;
   }
@@ -110,7 +114,7 @@ export class Evaluation {
     }
   }
 
-  /** The combined forecast's logs for `ahead`; valid until the next call. */
+  /** Logs of the combined forecast for the steps `ahead`; valid until the next call. */
   combined(ahead: readonly number[]): Float64Array {
     this.#ask(ahead);
     const { models, ramp, ramps } = this.#ensemble;
@@ -139,14 +143,17 @@ export class Evaluation {
     return combined;
   }
 
-  /** Share of each model at each distance; valid until the next evaluation. */
+  /** Weight of each model at each distance; valid until the next evaluation. */
   weights(): readonly Float64Array[] {
     const { distances } = this.#ensemble.grid;
     if (this.#work.columns.size === 0) this.#ask(distances);
     return distances.map((_, d) => this.#weightsAt(d));
   }
 
-  /** Asks every model for what it has not said yet of `ahead` (V1); NaN from those not ready (forecaster.ts F2). */
+  /**
+   * Asks every model for those steps of `ahead` that it was not asked about yet (V1); NaN from models that are not
+   * ready (forecaster.ts F2).
+   */
   #ask(ahead: readonly number[]): void {
     const { models, rooms } = this.#ensemble;
     const { history, parameters } = this.memory;
@@ -183,8 +190,8 @@ export class Evaluation {
   }
 
   /**
-   * A model has returned NaN or infinity: the fallback's forecast, or the typical log, replaces its answers from column
-   * `first` on.
+   * Resets model `m`, which has returned NaN or infinity, and replaces its answers from column `first` on by the
+   * fallback's forecast, or by the typical log where the fallback has none.
    */
   #beginAnew(m: number, first: number): void {
     const { history, parameters } = this.memory;
@@ -200,7 +207,7 @@ export class Evaluation {
       said[at] = m > 0 && fallback[at]! >= 0 ? fallback[at]! : history.typical;
   }
 
-  /** The weights at distance number `d` of the models that spoke last (V1). */
+  /** The weights at distance number `d` of the models that gave a forecast last (V1). */
   #weightsAt(d: number): Float64Array {
     const weights = this.#work.weights[d]!;
     if ((this.#weighed & (1 << d)) !== 0) return weights;

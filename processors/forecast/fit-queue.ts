@@ -1,8 +1,8 @@
-// Fit queue: which series of a task are fitted next. Fits are costly, so that there is a budget of them for each minute of
-// event time; the busiest series come first. A series that has to wait takes over what was fitted to one of the same shape
-// of day (QB5000: Ma et al., SIGMOD 2018), and is fitted itself when its turn comes round.
+// Fit queue: decides which series of a task are fitted next. Fits are costly, so there is a budget of them for each
+// minute of event time, and the busiest series come first. A series that has to wait takes over the parameters that
+// were fitted to a series with a similar shape of day (QB5000: Ma et al., SIGMOD 2018), and is fitted itself later.
 //
-//   Q1. At most `fitsPerMinute` are asked for in a minute, and at most that many in a burst after a quiet time.
+//   Q1. At most `fitsPerMinute` fits are asked for in a minute; after a quiet time, at most that many at once.
 //   Q2. A series is not asked for again before its answer has come, or `ANSWER_STEPS` have passed.
 //   Q3. Bounded: `CANDIDATES_MAX` wait, `CLUSTERS_MAX` shapes are remembered. Nothing here is stored: after a restart the
 //       series that are due offer themselves again.
@@ -12,7 +12,7 @@ import type { Parameters } from './model.ts';
 
 export interface Candidate {
   readonly key: string;
-  /** Events per second: what a better forecast is worth. */
+  /** Its priority: events per second. The busier a series, the more a better forecast is worth. */
   readonly value: number;
   /** Event time, in steps. */
   readonly step: number;
@@ -25,10 +25,10 @@ interface Cluster {
 
 const CANDIDATES_MAX = 256;
 const CLUSTERS_MAX = 64;
-/** A fit that has not come back after an hour never will. */
+/** Steps (an hour) after which an answer is no longer expected. */
 const ANSWER_STEPS = 60;
 const SHAPE_PARTS = 24;
-/** Likeness of two days, from -1 to 1, from which one fit serves both. QB5000 clusters from 0.8 on. */
+/** Cosine likeness of two days' shapes, -1 to 1, from which one fit serves both. QB5000 clusters from 0.8 on. */
 const LIKENESS_MIN = 0.9;
 
 export class FitQueue {
@@ -48,7 +48,10 @@ export class FitQueue {
     return this.#waiting.size;
   }
 
-  /** False when there is no place for it: the least valuable one gives way. */
+  /**
+   * Adds a candidate. When the queue is full, the one with the lowest value is dropped. False when the candidate itself
+   * is not taken.
+   */
   offer(candidate: Candidate): boolean {
     const since = this.#asked.get(candidate.key);
     if (since !== undefined && candidate.step - since < ANSWER_STEPS) return false; // Q2
@@ -60,7 +63,7 @@ export class FitQueue {
     return least !== candidate;
   }
 
-  /** Takes out those whose turn it is at `minute`, the most valuable first. */
+  /** Removes and returns the candidates to fit at `minute`, the most valuable first. */
   next(minute: number): readonly Candidate[] {
     if (this.#refilledAt >= 0)
       this.#tokens = Math.min(this.#fitsPerMinute, this.#tokens + (minute - this.#refilledAt) * this.#fitsPerMinute);
@@ -78,7 +81,9 @@ export class FitQueue {
     return chosen;
   }
 
-  /** Those that still wait, to be served from a cluster; they are no longer candidates. */
+  /**
+   * Removes and returns the candidates that are still waiting, so that they can be served from a similar series' fit.
+   */
   rest(): readonly Candidate[] {
     const rest = [...this.#waiting.values()];
     this.#waiting.clear();
@@ -89,7 +94,7 @@ export class FitQueue {
     this.#asked.delete(key);
   }
 
-  /** Remembers what was fitted to this history for those like it. */
+  /** Remembers what was fitted to this history, for series with a similar day. */
   learn(history: History, parameters: readonly Parameters[]): void {
     const shape = shapeOf(history);
     if (shape === undefined) return;
@@ -99,7 +104,7 @@ export class FitQueue {
     if (this.#clusters.length > CLUSTERS_MAX) this.#clusters.shift();
   }
 
-  /** What was fitted to the series most like this one; `undefined` when none is like it. */
+  /** What was fitted to the series with the most similar day; `undefined` when none is similar enough. */
   kindred(history: History): readonly Parameters[] | undefined {
     const shape = shapeOf(history);
     if (shape === undefined) return undefined;
@@ -115,13 +120,16 @@ export class FitQueue {
   }
 }
 
-/** The last day in parts, as unit vector around its mean; `undefined` before a day has passed, and for a day without shape. */
+/**
+ * Shape of the last day: means of its parts, less their mean, scaled to length 1. `undefined` before a day has passed,
+ * and for a flat day.
+ */
 function shapeOf(history: History): Float32Array | undefined {
   const { season } = history.grid;
   if (history.end - history.begin < season) return undefined;
   const shape = new Float32Array(SHAPE_PARTS);
   const part = season / SHAPE_PARTS;
-  // From midnight of the step count on, so that shapes of different hours can be compared.
+  // Rotated so that the shape begins at a multiple of the season: shapes taken at different hours can be compared.
   const today = Math.floor(history.end / season) * season;
   for (let i = 0; i < SHAPE_PARTS; i++) {
     let from = today + Math.round(i * part);

@@ -1,5 +1,5 @@
-// Fits: what is asked of a fitting thread and what it answers, as plain values that can be sent to one. A fit is a pure
-// function of a history; it may come back some steps late, or never.
+// Fits: the request to a fitting thread and its answer, as plain values that can be sent between threads. A fit is a
+// pure function of a history; its answer may come some steps late, or never.
 
 import { BinaryReader, BinaryWriter } from '../../state/binary.ts';
 import { type Grid, MINUTE_GRID } from './grid.ts';
@@ -9,13 +9,13 @@ import { MODELS } from './models/models.ts';
 
 export interface FitRequest {
   readonly series: string;
-  /** By the order of SIGNALS. */
+  /** Index in SIGNALS. */
   readonly signal: number;
   /** Names of the models to fit. */
   readonly models: readonly string[];
   readonly shape: HistoryShape;
   readonly history: Uint8Array;
-  /** The history's regime: what comes back from one that is over is dropped. */
+  /** The history's regime: an answer that was fitted to an earlier regime is dropped. */
   readonly regime: number;
 }
 
@@ -23,9 +23,9 @@ export interface FitResult {
   readonly series: string;
   readonly signal: number;
   readonly regime: number;
-  /** `undefined`: there was nothing to learn, or the fit failed. */
+  /** `parameters` is `undefined` when there was nothing to learn, or the fit failed. */
   readonly fits: readonly { readonly model: string; readonly parameters: Parameters | undefined }[];
-  /** Why nothing was fitted; '' when all went well. */
+  /** Why nothing was fitted; '' when nothing failed. */
   readonly failure: string;
 }
 
@@ -35,7 +35,7 @@ export function fitRequest(history: History, asked: Pick<FitRequest, 'series' | 
   return { ...asked, shape: history.shape, history: new Uint8Array(to.bytes()), regime: history.regime };
 }
 
-/** Fits the models asked for; throws nothing. */
+/** Fits the models asked for. Never throws: a failure is in the result. */
 export function fitModels(request: FitRequest, grid: Grid = MINUTE_GRID): FitResult {
   const { series, signal, regime, models } = request;
   try {
@@ -52,7 +52,7 @@ export function failedFit({ series, signal, regime, models }: FitRequest, failur
   return { series, signal, regime, fits, failure };
 }
 
-/** A library may answer with anything: only finite numbers become parameters. */
+/** A fit with a number that is not finite counts as no fit: a library may return anything. */
 function soundFit(name: string, history: History): Parameters | undefined {
   const parameters = MODELS.find((model) => model.name === name)?.fit(history);
   return parameters?.every(Number.isFinite) ? parameters : undefined;

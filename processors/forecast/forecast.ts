@@ -1,22 +1,24 @@
 // Forecast: turns each series' windows into steps of a minute, and each closed step into quantiles of the coming hour and,
 // hour by hour, of the day.
 //
-//   F1. A step closes once: when the task's event time has passed its end and the grace, or when a window two steps on
-//       comes. A later window of it is counted in `lateWindows` and changes nothing.
-//   F2. A missing window is a zero, for up to `zeroStepsMax` steps at once; a longer silence, which is one of the process and
-//       not of the series (ticks close the steps of a running one), is a gap.
+//   F1. A step closes once: when the task's event time has passed its end and the grace, or when a window two steps
+//       later comes. A window that comes after its step has closed is counted in `lateWindows` and changes nothing.
+//   F2. A missing window is a zero, for up to `zeroStepsMax` steps in a row. A longer silence is a gap: ticks close the
+//       steps of a running series, so such a silence means that the process was down.
 //   F3. A forecast made at a step depends on nothing after it.
-//   F4. Time is what the windows say. A tick may run ahead of them by what is near at most (watermark.ts W1): a wrong clock
-//       closes nothing. A
-//       series that lies more than a step behind closes by its own windows while they come in: when a log is caught up
-//       with, its source may be behind the others, and has more to tell.
-//   F5. Bounded: at most `seriesMax` series, `seriesPerTick` forecasts for a tick; a series silent for `forgetSteps` is
-//       forgotten, and its forecasts are removed.
+//   F4. Event time comes from the windows. A tick may run ahead of them by at most `nearMs` (watermark.ts W1), so that
+//       a wrong clock closes no step. A series that lies more than one step behind is closed by its own windows while
+//       they come in: while a backlog is read, its source may be behind the others, and more of its windows are still
+//       to come.
+//   F5. Bounded: at most `seriesMax` series and `seriesPerTick` forecasts for a tick; a series that is silent for
+//       `forgetSteps` is forgotten, and its forecasts are removed.
 //   F6. A NaN or infinity from a model is replaced, counted, and reported in `distrust`.
-//   F7. A step closes by the time of the tick before: windows of one process that prove a time together may be committed
-//       one after the other, and when time leaps (a replay, a log caught up with) the grace does not cover that.
-//   F8. Costly fits are asked for, the busiest series first and within a budget (fit-queue.ts), and taken when they come
-//       back. Without any answer forecasts go on with what was fitted before, or with the models that need no fit.
+//   F7. A step closes by the event time of the tick before the current one: windows of one process that carry the same
+//       event time may be committed one after the other, and when event time leaps (a replay, a backlog) the grace does
+//       not cover that.
+//   F8. Costly fits are asked for, the busiest series first and within a budget (fit-queue.ts); the answers are taken
+//       when they come. Until then forecasts go on with the parameters fitted before, or with the models that need no
+//       fit.
 
 import { AppError } from '../../schemas/errors.ts';
 import type { EventTime, SeriesId } from '../../schemas/ids.ts';
@@ -35,17 +37,17 @@ import { PastRow, SeriesRow, SIGNALS } from './series-row.ts';
 import type { ForecastSettings } from './settings.ts';
 import { FAR_STEP_STEPS, type Signal } from './signal.ts';
 
-/** The task's event time, as a row of its own. */
+/** The task's event time: one row of its own in the table. */
 interface TimeRow {
   readonly kind: 'time';
-  /** By the ends of windows. */
+  /** Event time, by the ends of the windows read. */
   readonly watermark: Watermark;
-  /** The latest time a step may close by. */
+  /** The latest event time by which a step may close. */
   time: number;
   // Not stored:
-  /** `time` at the last tick: what this time had proved then has been committed and read by now. */
+  /** `time` at the last tick: every window up to then has been committed and read by now (F7). */
   heard: number;
-  /** Series of the task; -1 until they have been counted. */
+  /** How many series the task has; -1 until they have been counted. */
   seriesCount: number;
   readonly queue: FitQueue;
   readonly warmStart: WarmStart;
@@ -80,7 +82,7 @@ interface Context {
   readonly brain: Forecaster;
 }
 
-/** A series row as it was stored; it becomes one when its past is at hand too. */
+/** A series row as it was stored. It becomes a `SeriesRow` when its past row has been read too. */
 interface StoredRow {
   readonly kind: 'stored';
   readonly bytes: Buffer;
@@ -90,13 +92,13 @@ const FORMAT = 2;
 const TIME = 0;
 const SERIES = 1;
 const PAST = 2;
-/** No series has this name. */
+/** Key of the time row. No series has an empty name. */
 const TIME_KEY = '';
-/** No topic has this character. */
+/** Suffix of a past row's key. No topic contains this character. */
 const PAST_SUFFIX = '\u0000past';
 /** Ticks (about five a second) without a window after which a series counts as idle: two seconds, as in the rates stage. */
 const IDLE_TICKS = 10;
-/** Steps after which a series can teach a new one of its prefix. */
+/** Age in steps from which a new series of the same prefix may start from this one's state. */
 const ELDER_STEPS = 240;
 const STEP_MS = MINUTE_GRID.stepMs;
 
@@ -134,7 +136,7 @@ function onWindow(rows: Rows<Row>, window: RateWindow, context: Context): readon
   if (row === undefined) return NOTHING; // F5
   rows.set(window.series, row);
   const out: Out[] = [];
-  // F4: this series followed a clock that has been taken back.
+  // F4: this series followed an event time that has been taken back.
   if (row.openStep * STEP_MS > time.time + settings.watermark.nearMs) row.jump(step);
   if (step < row.openStep) {
     row.lateWindows++; // F1
@@ -173,7 +175,7 @@ function onTick(rows: Rows<Row>, tick: Tick, context: Context): readonly Out[] {
   return out;
 }
 
-/** F8: takes what a fit has brought. */
+/** F8: takes the answer of a fit. */
 function onFitted(rows: Rows<Row>, result: FitResult, context: Context): readonly Out[] {
   const time = timeOf(rows, context.settings);
   time.queue.answered(fitKey(result.series as SeriesId, result.signal));
@@ -189,20 +191,20 @@ function onFitted(rows: Rows<Row>, result: FitResult, context: Context): readonl
   return NOTHING;
 }
 
-/** A row of the table, whole; `undefined` when there is none. */
+/** The series' row, read whole from its stored parts; `undefined` when there is none. */
 function seriesOf(rows: Rows<Row>, series: string, { brain }: Context): SeriesRow | undefined {
   const row = rows.get(series);
   if (row === undefined || row.kind !== 'stored') return row as SeriesRow | undefined;
   const past = (rows.get(series + PAST_SUFFIX) as PastRow | undefined) ?? new PastRow();
   const from = new BinaryReader(row.bytes);
-  from.count(); // The format, and
-  from.count(); // the kind, are known.
+  from.count(); // The format and
+  from.count(); // the kind have been read already.
   const whole = SeriesRow.read(from, brain, past);
   rows.set(series, whole);
   return whole;
 }
 
-/** A new series, which begins with its first whole step: a part of one would look like a ramp. */
+/** A new series. It begins with its first whole step: a partly counted one would look like a ramp. */
 function begun(rows: Rows<Row>, time: TimeRow, window: RateWindow, context: Context): SeriesRow | undefined {
   if (time.seriesCount < 0) {
     time.seriesCount = 0;
@@ -225,7 +227,7 @@ function forget(rows: Rows<Row>, time: TimeRow, row: SeriesRow, out: Out[]): voi
   for (const signal of SIGNALS) out.push({ topic: 'forecasts', key: `${row.series}|${signal}`, value: null });
 }
 
-/** Closes the steps before `next`, and tells the forecast after the last of them. */
+/** Closes the steps before `next`, and emits the forecast made after the last of them. */
 function closeUpTo(rows: Rows<Row>, row: SeriesRow, next: number, context: Context, out: Out[]): 'gap' | undefined {
   const { settings } = context;
   for (let open = 0; open < 2 && row.openStep < next; open++) row.closeStep();
@@ -238,7 +240,7 @@ function closeUpTo(rows: Rows<Row>, row: SeriesRow, next: number, context: Conte
   write(rows, row);
   const time = timeOf(rows, settings);
   offer(rows, time, row, context);
-  // While catching up, forecasts of the past help nobody.
+  // While a backlog is read, forecasts of the past help nobody.
   if (time.time - row.openStep * STEP_MS > 3 * STEP_MS + settings.graceMs) return undefined;
   const silent = row.silentSteps;
   if (silent > settings.idleSteps && silent % settings.idleSteps !== 0) return undefined;
@@ -250,13 +252,13 @@ function closeUpTo(rows: Rows<Row>, row: SeriesRow, next: number, context: Conte
   return undefined;
 }
 
-/** Marks what of a series has to be written: its past too when that is due, or when it has changed. */
+/** Marks the rows of a series that must be written: the past row too when it is due or has changed. */
 function write(rows: Rows<Row>, row: SeriesRow, hasPastChanged = false): void {
   rows.set(row.series, row);
   if (row.past.isDue() || hasPastChanged) rows.set(row.series + PAST_SUFFIX, row.past);
 }
 
-/** Offers a series to the fit queue when a fit of it is due, and as a senior when it is old enough. */
+/** Offers a series to the fit queue when a fit of it is due, and for warm starts when it is old enough. */
 function offer(rows: Rows<Row>, time: TimeRow, row: SeriesRow, { settings, brain }: Context): void {
   for (const [index, signal] of row.signals.entries()) {
     if (signal === undefined || signal.mean < settings.fitPerSecondMin) continue;
@@ -268,7 +270,7 @@ function offer(rows: Rows<Row>, time: TimeRow, row: SeriesRow, { settings, brain
     time.warmStart.add(row.series, (series) => rows.get(series) !== undefined);
 }
 
-/** F8. */
+/** F8: asks for the fits that are next in the queue, and serves waiting series from similar ones. */
 function askForFits(rows: Rows<Row>, time: TimeRow, context: Context, out: Out[]): void {
   const { brain } = context;
   if (time.queue.waitingCount === 0) return;
@@ -353,13 +355,13 @@ function writeTime(to: BinaryWriter, { watermark, time }: TimeRow): void {
   to.double(watermark.time).double(time).count(Math.abs(watermark.dissent)).double(watermark.dissentTime);
 }
 
-/** An earlier release wrote no `dissentTime`: how many are behind is then counted from the start. */
+/** Reads the time row. An earlier release wrote no `dissentTime`: the count of series behind then starts anew. */
 function readTime(from: BinaryReader, settings: ForecastSettings): TimeRow {
   const row = freshTime(settings);
   const { watermark } = row;
   watermark.time = from.double();
   row.time = from.double();
-  watermark.dissent = -from.count(); // None are ahead: those are believed at once.
+  watermark.dissent = -from.count(); // No series is ahead: event time ahead is believed at once.
   watermark.votes = watermark.time < 0 ? 0 : 1;
   if (!from.isAtEnd) watermark.dissentTime = from.double();
   return row;

@@ -1,13 +1,14 @@
-// Forecaster: closes the steps of a series and forecasts it, by all models together. There is one for all series of a grid;
-// what it knows of one of them lies in that series' memory, a few flat arrays that are stored as they are.
+// Forecaster: closes the steps of a series and forecasts it with all models together. There is one for all series of a
+// grid; what it knows of a series lies in that series' memory, a few flat arrays that are stored as they are.
 //
 //   F1. A forecast made at a step depends on nothing after it.
-//   F2. Garbage (not a number, infinite) never leaves a model's forecast: the fallback takes its place, it is counted, and
-//       the model begins anew.
-//   F3. Whatever the rates and the models are, quantiles ascend, are finite and not negative, and stay within HEADROOM
-//       above what was lately seen or is foreseen.
-//   F4. When rates run away upwards, the model that sees ramps speaks for the others (ramp-detector.ts).
-//   F5. Where a new regime begins, what was before is forgotten, and so are the fits that have seen it; new ones are due.
+//   F2. NaN or infinity from a model never reaches a forecast: the fallback's forecast replaces it, it is counted, and
+//       the model's state is reset.
+//   F3. Whatever the rates and the models are, quantiles ascend, are finite and not negative, and are at most HEADROOM
+//       above what was seen lately or is forecast.
+//   F4. When rates run away upwards, the model that follows ramps replaces the others (ramp-detector.ts).
+//   F5. When a new regime begins, the history before it is forgotten, and so are the fits that used it; new fits are
+//       due.
 
 import type { BinaryReader, BinaryWriter } from '../../state/binary.ts';
 import { Calibration, LEVELS } from './combine/calibration.ts';
@@ -23,16 +24,19 @@ import { SeasonalMemo } from './history/seasonal-memo.ts';
 import { type Model, NO_PARAMETERS, type Parameters } from './model.ts';
 import { GARBAGE_AGE, GARBAGE_COUNT, type SeriesMemory, StateLayout, type StateViews } from './series-memory.ts';
 
-/** The models of a forecaster, the fallback first; `ramp` names the one that speaks when rates run away. */
+/**
+ * The models of a forecaster, the fallback first; `ramp` names the model that replaces the others when rates run away
+ * upwards.
+ */
 export interface ModelSet {
   readonly models: readonly Model[];
   readonly ramp: string;
 }
 
-/** Steps that a model reads again when it begins anew. */
+/** Number of recent steps that a model reads again after its state was reset. */
 const REPLAYED_STEPS = 60;
 const LEVEL_COUNT = LEVELS.length;
-/** Steps after which a series is fitted for the first time. */
+/** Age in steps at which a series is fitted for the first time. */
 const FIRST_FIT_AGE = 60;
 
 export class Forecaster {
@@ -52,7 +56,7 @@ export class Forecaster {
   readonly #seasonals = new SeasonalMemo();
   readonly #interpolationFor = new WeakMap<readonly number[], InterpolationGrid>();
   readonly #work: Workspace;
-  /** Of the step and the series asked about last. */
+  /** Evaluation of the last closed step of the series asked about last. */
   #evaluation: Evaluation | undefined;
   // Scratch, overwritten by every call.
   readonly #logs: Float64Array;
@@ -100,7 +104,10 @@ export class Forecaster {
     };
   }
 
-  /** Closes a step with its rate; whatever is not a rate is cut to one. Steps come in order; one left out begins a gap. */
+  /**
+   * Closes a step with its rate; a value that is not a rate is clipped to one. Steps come in order; one that is left
+   * out begins a gap.
+   */
   close(memory: SeriesMemory, step: number, given: number): void {
     const rate = given > 0 ? Math.min(given, RATE_MAX) : 0; // NaN too.
     const { history } = memory;
@@ -121,13 +128,15 @@ export class Forecaster {
     this.#issue(this.#evaluation);
   }
 
-  /** Closes a step and fits at once what is due: where nobody waits for it. */
+  /** Closes a step and at once makes the fits that are due: for callers that do not use fitting threads. */
   learn(memory: SeriesMemory, step: number, given: number): void {
     this.close(memory, step, given);
     this.fit(memory, this.fitsDue(memory));
   }
 
-  /** Numbers of the models whose fit is due: young series fit at growing ages, old ones each `fitEvery` steps. */
+  /**
+   * Numbers of the models whose fit is due: young series are fitted at growing ages, old ones every `fitEvery` steps.
+   */
   fitsDue(memory: SeriesMemory): readonly number[] {
     const { age } = memory.history;
     const { fittedAt } = this.#viewsOf(memory);
@@ -137,14 +146,14 @@ export class Forecaster {
     });
   }
 
-  /** Fits these models here and now, and takes what comes of it. */
+  /** Fits these models now, in this thread, and takes the parameters. */
   fit(memory: SeriesMemory, models: readonly number[]): void {
     for (const m of models) this.take(memory, m, this.models[m]!.fit(memory.history));
   }
 
   /**
-   * Takes a model's parameters, as a fit gave them; without any, those from before stay. `regime` is that of the history
-   * which was fitted: what comes back late from another one is dropped (F5).
+   * Takes a model's parameters from a fit; `undefined` keeps the present ones. `regime` is that of the history that was
+   * fitted: parameters that come late, from another regime, are dropped (F5).
    */
   take(memory: SeriesMemory, m: number, parameters: Parameters | undefined, regime = memory.history.regime): void {
     if (regime !== memory.history.regime) return;
@@ -154,8 +163,9 @@ export class Forecaster {
   }
 
   /**
-   * Writes the quantiles of the steps `ahead` of the last closed one, ascending, into `into`: `LEVEL_COUNT` for each, in
-   * rates. Beyond one slot they lie on straight lines between slots, where slots are longer than a step. Valid after `close`.
+   * Writes the quantiles of the steps `ahead` of the last closed one, ascending, into `into`: `LEVEL_COUNT` for each,
+   * in events per second. Beyond one slot they are interpolated linearly between slots, where slots are longer than a
+   * step. Valid after `close`.
    */
   quantiles(memory: SeriesMemory, ahead: readonly number[], into: Float64Array): void {
     const { interpolation, at, share } = this.#interpolationOf(ahead);
@@ -173,7 +183,7 @@ export class Forecaster {
     }
   }
 
-  /** Share of each model in the forecast at each distance; valid until the next call. */
+  /** Weight of each model at each distance; valid until the next call. */
   shares(memory: SeriesMemory): readonly Float64Array[] {
     return this.#evaluationOf(memory).weights();
   }
@@ -184,24 +194,27 @@ export class Forecaster {
     return this.models[this.#combination.lead(evaluation.state.combination, d, evaluation.weights()[d]!)]!.name;
   }
 
-  /** Share of lately judged steps at or below their 0.95 quantile at distance number `d`; NaN while unknown. */
+  /** Share of recently judged steps at or below their 0.95 quantile at distance number `d`; NaN while unknown. */
   coverage(memory: SeriesMemory, d: number): number {
     return this.#calibration.coverage(this.#viewsOf(memory).calibration, d);
   }
 
-  /** Mean absolute error of the combination at distance number `d` lately, in rates; NaN while unknown. */
+  /** Recent mean absolute error of the combination at distance number `d`, in rates; NaN while unknown. */
   meanError(memory: SeriesMemory, d: number): number {
     return this.#combination.meanError(this.#viewsOf(memory).combination, d);
   }
 
-  /** How many forecasts of models were NaN or infinite so far, and how many steps ago the last one was. */
+  /** How many forecasts of models were NaN or infinite so far, and the number of steps since the last one. */
   garbage(memory: SeriesMemory): { readonly count: number; readonly age: number } {
     const { garbage } = this.#viewsOf(memory);
     const age = garbage[GARBAGE_AGE]!;
     return { count: garbage[GARBAGE_COUNT]!, age: age === 0 ? Number.POSITIVE_INFINITY : age - 1 };
   }
 
-  /** Begins a young series where a kindred one stands: what that has learned of its models and errors is believed a little. */
+  /**
+   * Starts a new series from a similar one's state: what that learned about its models and errors is kept with little
+   * weight.
+   */
   inherit(memory: SeriesMemory, from: SeriesMemory): void {
     const { combination, calibration } = this.#layout.viewsOf(memory.state);
     const learned = this.#layout.viewsOf(from.state);
@@ -220,7 +233,7 @@ export class Forecaster {
     to.count(memory.waiting.length).numbers(memory.waiting);
   }
 
-  /** Of other models only the history is taken over. */
+  /** Reads what `writeTail` wrote. When it was written with other models, only the history is taken over. */
   readTail(memory: SeriesMemory, from: BinaryReader): void {
     this.#evaluation = undefined;
     memory.history.readTail(from);
@@ -232,14 +245,14 @@ export class Forecaster {
     memory.waiting.set(waiting);
   }
 
-  /** Writes what is large and changes seldom: the whole history, and what was fitted. */
+  /** Writes what is large and changes seldom: the whole history, and the fitted parameters. */
   writePast(memory: SeriesMemory, to: BinaryWriter): void {
     memory.history.write(to);
     to.text(this.#names).count(memory.parameters.length);
     for (const parameters of memory.parameters) to.count(parameters.length).numbers(parameters);
   }
 
-  /** A memory that `readTail` has to complete. */
+  /** Reads a memory from its past; `readTail` completes it. */
   readPast(from: BinaryReader): SeriesMemory {
     const history = History.read(from, this.grid, this.shape, this.#seasonals);
     const isOurs = from.text() === this.#names;
@@ -248,7 +261,7 @@ export class Forecaster {
     return { ...memory, history, parameters: isOurs ? parameters : memory.parameters };
   }
 
-  /** The evaluation of a series' last closed step: the one at hand, or a new one. */
+  /** The evaluation of a series' last closed step: the present one, or a new one. */
   #evaluationOf(memory: SeriesMemory): Evaluation {
     if (this.#evaluation?.isOf(memory)) return this.#evaluation;
     this.#evaluation = new Evaluation(this.#ensemble, this.#work, memory, this.#layout.viewsOf(memory.state));
@@ -268,7 +281,7 @@ export class Forecaster {
     return interpolation;
   }
 
-  /** Judges the forecasts of the step that closes now, one distance after the other. */
+  /** Judges the pending forecasts of the step that is closing, one distance after the other. */
   #judge(memory: SeriesMemory, state: StateViews, step: number, rate: number): void {
     const { history, waiting } = memory;
     const { ramp, combination, calibration } = this.#ensemble;
@@ -292,7 +305,7 @@ export class Forecaster {
       this.models[m]!.update(history, state.models[m]!, parameters[m]!, step);
   }
 
-  /** Puts the forecasts of the distances whose turn it is where they wait. */
+  /** Stores the new forecasts of the distances that are due as pending. */
   #issue(evaluation: Evaluation): void {
     const { history, waiting } = evaluation.memory;
     const combined = evaluation.combined(this.#pending.dueAt(history.step));
@@ -310,7 +323,10 @@ export class Forecaster {
     }
   }
 
-  /** The history's unit has changed: what waits is told in the new one, and the models read the last steps again. */
+  /**
+   * After the history's unit has changed: converts the pending forecasts, and lets the models read the last steps
+   * again.
+   */
   #retell(memory: SeriesMemory, state: StateViews, before: number): void {
     const { history, waiting } = memory;
     this.#pending.map(waiting, (log) => history.logOf(before * Math.expm1(log)));

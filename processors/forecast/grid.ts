@@ -1,5 +1,5 @@
 // Grid: the steps that a series is counted in, its seasons, and the distances at which forecasts are made and judged.
-// Models know steps alone, so that the same models forecast minutes in the running system and whatever a trace is in.
+// Models know only steps: the same models forecast minutes in the running system, and a trace in whatever steps it has.
 
 export interface Grid {
   readonly stepMs: number;
@@ -7,9 +7,9 @@ export interface Grid {
   readonly season: number;
   /** Steps of the long season: a week. */
   readonly longSeason: number;
-  /** Steps of one slot: what lies further back than the recent steps is known by slots. Divides the season. */
+  /** Steps of one slot: the older part of the history is kept by slots. Divides the season. */
   readonly slotSteps: number;
-  /** Steps ahead at which models are fitted, weighed and calibrated; between them everything is interpolated. */
+  /** Steps ahead at which models are fitted, weighted and calibrated; between them values are interpolated. */
   readonly distances: readonly number[];
 }
 
@@ -17,7 +17,7 @@ const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
 /** Long enough to smooth a minute's noise, short enough to keep the shape of a day. */
 const SLOT_MS = 5 * MINUTE_MS;
-/** Each distance is four times the one before: errors grow with the distance, slower and slower. */
+/** Each distance is four times the one before: errors grow with the distance, but ever more slowly. */
 const DISTANCE_RATIO = 4;
 
 /** The grid of a series with a step of `stepMs`, forecast up to `horizonSteps` ahead. */
@@ -36,26 +36,31 @@ export function gridOf(shape: {
   while (season % slotSteps !== 0) slotSteps--;
   const distances: number[] = [];
   for (let ahead = 1; ahead < horizonSteps; ahead *= DISTANCE_RATIO) distances.push(Math.round(ahead));
-  // The last rung is the horizon; one just below it would be judged twice for nothing.
+  // The last distance is the horizon; another one just below it would only cost time.
   if (distances.length > 1 && distances.at(-1)! * 1.25 > horizonSteps) distances.pop();
   distances.push(horizonSteps);
   return { stepMs, season, longSeason, slotSteps, distances };
 }
 
-/** Of the running system: minutes, an hour ahead step by step, and a day ahead in hours. */
+/** Grid of the running system: a step is a minute; an hour ahead by minutes, and a day ahead by hours. */
 export const NEAR_STEPS = 60;
 export const MINUTE_GRID: Grid = {
   ...gridOf({ stepMs: MINUTE_MS, horizonSteps: 1440 }),
   distances: [1, 4, 16, NEAR_STEPS, 240, 1440],
 };
 
-/** Between which distances a step lies: `share` of the way, in logarithms, from the one at `near` to the next. */
+/**
+ * Where a step lies between two distances: `share` of the way, in logarithms, from distance number `near` to the next.
+ */
 export interface Place {
   readonly near: number;
   readonly share: number;
 }
 
-/** The place of each step up to the last distance, `places[ahead - 1]`; those beyond it are at it. */
+/**
+ * The place of each step ahead up to the last distance, `places[ahead - 1]`; steps beyond it have the last distance's
+ * place.
+ */
 export function placesOf({ distances }: Grid): readonly Place[] {
   const places: Place[] = [];
   let near = 0;

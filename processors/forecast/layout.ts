@@ -1,13 +1,13 @@
-// Layout: which part of a flat array of numbers lies where. Parts lie one after the other, in the order in which they are
-// named; where each begins follows from the sizes of those before it, and no other code works out an offset. Such arrays
-// are stored as they are: the order and the sizes belong to the stored rows.
+// Layout: which part of a flat array of numbers lies where. Parts lie one after the other, in the order in which they
+// are named; their offsets follow from the sizes, and no other code computes an offset. Such arrays are stored as they
+// are, so the order and the sizes are part of the stored format.
 
 export interface Layout<Part extends string> {
   /** Length of the array. */
   readonly size: number;
   /** Where each part begins. */
   readonly at: Readonly<Record<Part, number>>;
-  /** A part of such an array, as a view: what is written to it is written to the array. */
+  /** A view of one part of such an array: what is written to the view is written to the array. */
   view(array: Float32Array, part: Part): Float32Array;
 }
 

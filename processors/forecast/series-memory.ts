@@ -1,5 +1,5 @@
-// Series memory: all that is known of one signal of a series: its history, and what everybody has learned of it. That is one
-// flat array, stored as it is; whoever learns sees his own part of it, as a view.
+// Series memory: all that is known of one signal of a series: its history, and what was learned from it. The latter is
+// one flat array, stored as it is; each part of the forecaster sees its own part of the array, as a view.
 
 import type { History } from './history/history.ts';
 import { type Layout, layoutOf } from './layout.ts';
@@ -9,9 +9,9 @@ export interface SeriesMemory {
   readonly history: History;
   /** What the models, the combination and the calibration have learned (`StateLayout`). */
   readonly state: Float32Array;
-  /** Forecasts that wait for their step (pending-forecasts.ts). */
+  /** Forecasts whose step has not closed yet (pending-forecasts.ts). */
   readonly waiting: Uint16Array;
-  /** By model; replaced as a whole when a fit comes back. */
+  /** By model; replaced as a whole when the answer of a fit comes. */
   readonly parameters: Parameters[];
 }
 
@@ -24,13 +24,13 @@ export interface StateViews {
   readonly ramp: State;
   /** At `GARBAGE_COUNT` and `GARBAGE_AGE`. */
   readonly garbage: State;
-  /** By model, the age at which it was last fitted. */
+  /** By model, the age in steps at which it was last fitted. */
   readonly fittedAt: State;
 }
 
-/** Forecasts of models that were NaN or infinite so far. */
+/** Index: how many forecasts of models were NaN or infinite so far. */
 export const GARBAGE_COUNT = 0;
-/** Steps since the last of them, plus one; 0: never. */
+/** Index: steps since the last of them, plus one; 0: never. */
 export const GARBAGE_AGE = 1;
 
 /** Numbers of each part of a state. */
@@ -41,7 +41,7 @@ export interface StateSizes {
   readonly ramp: number;
 }
 
-/** One for all series of a forecaster. */
+/** Where each part of the state lies. There is one for all series of a forecaster. */
 export class StateLayout {
   readonly #models: Layout<string>;
   readonly #modelParts: readonly (string | undefined)[];
@@ -68,7 +68,7 @@ export class StateLayout {
     const parts = this.#parts;
     const models = this.#models;
     return {
-      // They lie at the beginning, so that no view of all of them is needed.
+      // They lie at the beginning of the array, so no view of all of them is needed.
       models: this.#modelParts.map((part) => (part === undefined ? NO_STATE : models.view(state, part))),
       combination: parts.view(state, 'combination'),
       calibration: parts.view(state, 'calibration'),

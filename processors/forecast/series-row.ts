@@ -1,7 +1,8 @@
-// Series row: one series in the forecast stage: the steps that are still open, and each signal. It is stored as two rows:
-// what changes with every step (some 3 KB for a signal), and the past (some 20 KB), which is written anew only now and then.
+// Series row: one series in the forecast stage: the steps that are still open, and each signal. It is stored as two
+// rows: one that changes with every step (some 3 KB for a signal), and the past row (some 20 KB), which is rewritten
+// only now and then.
 //
-//   S1. The past as it was written last and the row written with it or after it are the whole series.
+//   S1. The past row as last written, and the series row written with it or later, are together the whole series.
 
 import type { SeriesId } from '../../schemas/ids.ts';
 import type { RateWindow, Signal as SignalName } from '../../schemas/records.ts';
@@ -13,13 +14,13 @@ import { Signal } from './signal.ts';
 
 export const SIGNALS: readonly SignalName[] = ['SUBSCRIPTIONS', 'PUBLISHES'];
 
-/** Steps that the row itself may hold until the past is written anew: some 700 bytes. */
+/** Most steps that the series row holds until the past row is rewritten: some 700 bytes. */
 const TAIL_STEPS_MAX = 360;
 const STEP_SECONDS = MINUTE_GRID.stepMs / 1000;
-/** From step to step, of the counts behind the unsubscribe share: about ten steps are told. */
+/** Share of the counts behind the unsubscribe share that is kept at each step: a mean over about ten steps. */
 const RECENT_KEPT = 0.9;
 
-/** What one open step has gathered. */
+/** Counts of one open step. */
 interface OpenStep {
   events: number;
   unsubscribes: number;
@@ -31,21 +32,21 @@ interface OpenStep {
 export class SeriesRow {
   readonly kind = 'series';
   readonly series: SeriesId;
-  /** Number of the older open step; the one after it is open too. */
+  /** Number of the older of the two open steps. */
   openStep: number;
   /** Windows that came after their step had closed. */
   lateWindows = 0;
-  /** Ticks since the last window. Not stored: after a restart a series is idle a little later. */
+  /** Ticks since the last window. Not stored: after a restart a series counts as idle a little later. */
   silentTicks = 0;
-  /** By the order of SIGNALS; publishes from the first one seen on. */
+  /** In the order of SIGNALS; the publishes signal exists from the first publish on. */
   readonly signals: [Signal, Signal | undefined];
-  /** Of the last closed step. */
+  /** Clients in the last closed step. */
   distinctClients = 0;
   bytesPerSecond = 0;
-  /** Of the latest steps, the older the less. */
+  /** Subscription events of the latest steps; older ones count less. */
   #recentEvents = 0;
   #recentUnsubscribes = 0;
-  /** Written beside the row, when it is due. */
+  /** Stored as a row of its own, when it is due. */
   readonly past: PastRow;
   #older: OpenStep = emptyStep();
   #newer: OpenStep = emptyStep();
@@ -64,7 +65,7 @@ export class SeriesRow {
     past.row = this;
   }
 
-  /** The step must be one of the two open ones. */
+  /** Adds a window to `step`, which must be one of the two open ones. */
   add(step: number, window: RateWindow): void {
     this.silentTicks = 0;
     const open = step === this.openStep ? this.#older : this.#newer;
@@ -72,7 +73,7 @@ export class SeriesRow {
     open.unsubscribes += checked(window.unsubscribes);
     open.publishes += checked(window.publishes);
     open.bytes += checked(window.bytes);
-    // Clients of several windows overlap by an unknown share: the largest window is the surest bound from below.
+    // Clients of several windows overlap by an unknown share: the largest window is a lower bound.
     open.clients = Math.max(open.clients, checked(window.distinctClients));
   }
 
@@ -93,19 +94,19 @@ export class SeriesRow {
     this.openStep++;
   }
 
-  /** Goes on at a step far away; what was open is dropped, and the signals see a gap. */
+  /** Continues at a step far away: the open steps are dropped, and the signals see a gap. */
   jump(step: number): void {
     this.openStep = step;
     this.#older = emptyStep();
     this.#newer = emptyStep();
   }
 
-  /** Share of the latest subscription events that were unsubscribes; a half before the first of them. */
+  /** Share of the latest subscription events that were unsubscribes; 0.5 before the first of them. */
   get unsubscribeShare(): number {
     return this.#recentEvents > 0 ? this.#recentUnsubscribes / this.#recentEvents : 0.5;
   }
 
-  /** Closed steps in a row without an event of any signal. */
+  /** Consecutive closed steps without an event of any signal. */
   get silentSteps(): number {
     return Math.min(this.signals[0].silentSteps, this.signals[1]?.silentSteps ?? Number.POSITIVE_INFINITY);
   }
@@ -132,7 +133,7 @@ export class SeriesRow {
     if (from.count() === 2) row.signals[1] ??= new Signal(brain);
     else row.signals[1] = undefined;
     for (const signal of row.signals) signal?.readTail(from);
-    if (from.isAtEnd) return row; // Of a release that did not count unsubscribes apart.
+    if (from.isAtEnd) return row; // Written by a release that did not count unsubscribes separately.
     row.#older.unsubscribes = from.double();
     row.#newer.unsubscribes = from.double();
     row.#recentEvents = from.double();
@@ -141,10 +142,10 @@ export class SeriesRow {
   }
 }
 
-/** What of a series changes seldom: histories and fitted parameters, as the store has them or as the row holds them. */
+/** What changes seldom: histories and fitted parameters; either the stored bytes, or as the row holds them. */
 export class PastRow {
   readonly kind = 'past';
-  /** The step that it was last written at; -1 before. */
+  /** The step at which it was last written; -1 before. */
   step = -1;
   row: SeriesRow | undefined;
   #revision = 0;
@@ -154,7 +155,7 @@ export class PastRow {
     this.#stored = stored;
   }
 
-  /** True when it must be written now for the row to be whole (S1), since what it says has changed or is long ago. */
+  /** True when it must be written now (S1): because it has changed, or because it was written long ago. */
   isDue(): boolean {
     const { openStep, signals } = this.row!;
     const revision = signals.reduce((sum, signal) => sum + (signal?.memory.history.revision ?? 0), 0);
@@ -164,7 +165,7 @@ export class PastRow {
     return true;
   }
 
-  /** The memories that the stored bytes hold, to be completed by the row. */
+  /** The memories read from the stored bytes; reading the row completes them. */
   memoriesFor(brain: Forecaster) {
     if (this.#stored === undefined) return [brain.fresh(), undefined] as const;
     const from = new BinaryReader(this.#stored);
@@ -195,5 +196,5 @@ const readStep = (from: BinaryReader): OpenStep => ({
   clients: from.double(),
 });
 
-/** A count as another process wrote it: whatever is not one is cut to one. */
+/** Another process's count, clipped to a valid one. */
 const checked = (value: number): number => (value > 0 ? Math.min(value, RATE_MAX) : 0);

@@ -1,4 +1,4 @@
-// Settings of the forecast stage: what an operator may set, and every other number that it is held to.
+// Settings of the forecast stage: what an operator may set, and the other numbers that it uses.
 
 import { fallbacksOf, integer, names, text, type ValuesOf } from '../../schemas/setting.ts';
 import { singleEvents, type WatermarkRule } from '../../state/watermark.ts';
@@ -28,31 +28,31 @@ export const FORECAST_SETTINGS = {
 export interface ForecastSettings {
   /** How long a step stays open after its end (`graceAfter`). */
   readonly graceMs: number;
-  /** Of what windows tell. */
+  /** The rule of event time for the windows read. */
   readonly watermark: WatermarkRule;
   readonly zeroStepsMax: number;
   readonly seriesMax: number;
   readonly seriesPerTick: number;
   readonly forgetSteps: number;
-  /** A series silent for so many steps is told of once in as many steps. */
+  /** The forecast of a series that is silent for this many steps is published only once in as many steps. */
   readonly idleSteps: number;
   readonly trust: TrustSettings;
-  /** The models that speak together. */
+  /** The models that are combined. */
   readonly models: ModelSet;
   readonly historyHours: number;
-  /** Of one task, in event time. */
+  /** For one task, per minute of event time. */
   readonly fitsPerMinute: number;
-  /** A series with a lower mean rate is not worth a fit of its own. */
+  /** A series with a lower mean rate gets no fit of its own. */
   readonly fitPerSecondMin: number;
 }
 
-/** What the rates stage may take beyond its grace before a window can be read: two seconds of idle ticks, and commits. */
+/** After the rates stage's grace, the longest time until a window can be read: two seconds of idle ticks, and two commits. */
 const WINDOW_DELAY_MS = 8_000;
 
-/** The grace of a step whose windows close `rateGraceMs` after their end: else a late window would come after its step. */
+/** The grace of a step whose windows close `rateGraceMs` after their end: less would close steps before late windows come. */
 export const graceAfter = (rateGraceMs: number): number => rateGraceMs + WINDOW_DELAY_MS;
 
-/** The stage's settings, from what was configured and the models that were made of it. */
+/** The stage's settings, from what was configured and the models made from it. */
 export function forecastSettings(
   given: Pick<ValuesOf<typeof FORECAST_SETTINGS>, 'historyHours' | 'fitsPerMinute'>,
   models: ModelSet,
@@ -60,8 +60,8 @@ export function forecastSettings(
 ): ForecastSettings {
   return {
     graceMs: graceAfter(rateGraceMs),
-    // What is far ahead is believed at once, since its lane has proved it (rates.ts R3). So many in a row from far behind, and
-    // event time was wrong: some ten minutes of one series, or seconds of many.
+    // Event time far ahead is believed at once: the rates stage has checked it (rates.ts R3). After this many windows in a
+    // row from far behind, event time is taken to be wrong: some ten minutes of one series, or seconds of many.
     watermark: { ...singleEvents(1), behindInRow: 60 },
     zeroStepsMax: 180,
     seriesMax: 20_000,
@@ -76,7 +76,7 @@ export function forecastSettings(
   };
 }
 
-/** What holds unless the configuration says otherwise. */
+/** The settings when nothing is configured. */
 export const FORECAST_DEFAULTS: ForecastSettings = forecastSettings(
   fallbacksOf(FORECAST_SETTINGS),
   DEFAULT_MODELS,

@@ -1,7 +1,7 @@
-// Signal: one signal (subscriptions or publishes) of one series: its forecaster's memory, how well it has been foreseen
-// lately, what it is like, and whether its forecast is to be trusted.
+// Signal: one signal (subscriptions or publishes) of one series: its forecaster's memory, how accurate its recent
+// forecasts were, its patterns, and whether its forecast is to be trusted.
 //
-//   G1. A step is closed once, in order; a longer silence begins a gap, after which levels start anew and days go on.
+//   G1. A step is closed once, in order. A longer silence begins a gap: levels start anew and the days before are kept.
 //   G2. Whatever the input, every number of a forecast is finite and not negative.
 
 import type { Forecast } from '../../schemas/records.ts';
@@ -14,39 +14,39 @@ import { type Pattern, patternOf, UNKNOWN_PATTERN } from './history/patterns.ts'
 import type { SeriesMemory } from './series-memory.ts';
 
 export interface TrustSettings {
-  /** Closed steps before any forecast is trusted. */
+  /** Least number of closed steps before any forecast is trusted. */
   readonly stepsMin: number;
-  /** Largest error of one step ahead, relative to the seasonal naive forecast's. */
+  /** Largest error one step ahead, relative to that of the seasonal naive forecast. */
   readonly errorMax: number;
   /** Largest error a quarter of an hour ahead, as a share of the mean rate. */
   readonly shareMax: number;
-  /** Least share of steps that were at or below their 0.95 quantile, a quarter of an hour ahead. */
+  /** Smallest share of steps at or below their 0.95 quantile, a quarter of an hour ahead. */
   readonly coverageMin: number;
   /** For this many steps after a model returned NaN or infinity, no forecast is trusted. */
   readonly garbageSteps: number;
 }
 
-/** Mean rates move over about a day. */
+/** Gain of the mean rate: over about a day of minutes. */
 const MEAN_GAIN = 1 / 720;
 const NAIVE_GAIN = 1 / 240;
-/** What a series is like is looked at once an hour. */
+/** The patterns of a series are computed once an hour. */
 const PATTERN_EVERY_STEPS = 60;
 const NEAR = Array.from({ length: NEAR_STEPS }, (_, i) => i + 1);
-/** From the second hour on to the end of a day. */
+/** The far part of a forecast: from the second hour on to the end of a day, in steps of an hour. */
 export const FAR_STEP_STEPS = 60;
 export const FAR = Array.from({ length: 23 }, (_, i) => (i + 2) * FAR_STEP_STEPS);
 const AHEAD = [...NEAR, ...FAR];
-/** A quarter of an hour ahead, as a number of a distance of the minute grid. */
+/** A quarter of an hour ahead, as a distance number of the minute grid. */
 const QUARTER = 2;
 
 export class Signal {
   readonly memory: SeriesMemory;
-  /** Closed steps in a row without an event. */
+  /** Consecutive closed steps without an event. */
   silentSteps = 0;
-  /** Mean rate over about a day. */
+  /** Mean rate over about a day, per second. */
   mean = 0;
   pattern: Pattern = UNKNOWN_PATTERN;
-  /** Recent error of the seasonal naive forecast; NaN while there was no day before. */
+  /** Recent error of the seasonal naive forecast; NaN while there is no day before. */
   #naiveError = Number.NaN;
   readonly #brain: Forecaster;
 
@@ -55,7 +55,7 @@ export class Signal {
     this.memory = memory;
   }
 
-  /** Closes a step with its rate per second; whatever is not a rate is cut to one. */
+  /** Closes a step with its rate per second; a value that is not a rate is clipped to one. */
   close(step: number, perSecond: number): void {
     const { history } = this.memory;
     const dayBefore = step - history.grid.season;
@@ -74,7 +74,7 @@ export class Signal {
     if (history.age % PATTERN_EVERY_STEPS === 0) this.pattern = patternOf(history);
   }
 
-  /** Quantiles of the coming steps, step by step, and of the hours after them. Valid after `close`. */
+  /** Quantiles of the steps of the coming hour, and of the hours after it. Valid after `close`. */
   quantiles(): { readonly near: number[]; readonly far: number[] } {
     const all = new Float64Array(AHEAD.length * LEVELS.length);
     this.#brain.quantiles(this.memory, AHEAD, all);
@@ -82,7 +82,7 @@ export class Signal {
     return { near: Array.from(all.subarray(0, nearCount)), far: Array.from(all.subarray(nearCount)) };
   }
 
-  /** The model that leads one step ahead, and the share of each there. */
+  /** The model that leads one step ahead, and the weight of each model there. */
   opinion(): { readonly leader: string; readonly weights: Record<string, number> } {
     const leader = this.#brain.leader(this.memory, 0);
     const shares = this.#brain.shares(this.memory)[0]!;
@@ -91,20 +91,20 @@ export class Signal {
     return { leader, weights };
   }
 
-  /** MASE of one step ahead; -1 while unknown. */
+  /** MASE (mean absolute error divided by the seasonal naive forecast's) one step ahead; -1 while unknown. */
   recentError(): number {
     const error = this.#brain.meanError(this.memory, 0);
     if (Number.isNaN(error) || Number.isNaN(this.#naiveError)) return -1;
     return this.#naiveError > 0 ? Math.min(error / this.#naiveError, RATE_MAX) : error > 0 ? RATE_MAX : 0;
   }
 
-  /** Share of lately seen steps at or below their 0.95 quantile, a quarter of an hour ahead; -1 while unknown. */
+  /** Share of recent steps at or below their 0.95 quantile, a quarter of an hour ahead; -1 while unknown. */
   coverage(): number {
     const coverage = this.#brain.coverage(this.memory, QUARTER);
     return Number.isNaN(coverage) ? -1 : coverage;
   }
 
-  /** Why the forecast is not trusted; '' when it is. */
+  /** Why the forecast is not trusted; '' when it is trusted. */
   distrust(trust: TrustSettings): Forecast['distrust'] {
     const { history } = this.memory;
     if (history.seen < trust.stepsMin) return `only ${history.seen} of ${trust.stepsMin} steps seen`;

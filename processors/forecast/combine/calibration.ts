@@ -1,8 +1,10 @@
-// Calibration: quantiles from the errors that a series' forecasts have really made, at each distance. Errors are kept in
-// logarithms, since rates grow and fall by factors, and near ones in units of how restless the series has been lately.
-// Each quantile of them is followed online, up by its level when the error was above it and down by the rest when below:
-// the conformal quantile tracker of Angelopoulos, Candes and Tibshirani (2023) with the decaying steps of Angelopoulos,
-// Barber and Bates (2024). Whatever the errors are, their long-run share below the quantile comes to its level.
+// Calibration: turns the combined forecast into quantiles, using the errors that the series' forecasts made before, for
+// each distance separately. Errors are differences of logarithms, because rates grow and fall by factors. For short
+// distances they are divided by how restless the series has been lately. Each quantile offset is updated online: when
+// an error lies above it, it rises in proportion to its level; otherwise it falls in proportion to one minus its level.
+// This is the conformal quantile tracker of Angelopoulos, Candes and Tibshirani (2023) with the decaying steps of
+// Angelopoulos, Barber and Bates (2024). Whatever the errors are, their long-run share below the quantile converges to
+// its level.
 //
 //   C1. Quantiles ascend with their level and are finite.
 //   C2. The same errors in the same order give the same quantiles.
@@ -12,41 +14,44 @@ import { layoutOf } from '../layout.ts';
 
 export const LEVELS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99] as const;
 export const MEDIAN = LEVELS.indexOf(0.5);
-/** The quantile by which intervals are judged. */
+/** The quantile at which coverage is measured. */
 const UPPER = LEVELS.indexOf(0.95);
 
-/** Quantiles of a normal error in units of its mean absolute size, believed before any error was seen. */
+/** Quantiles of a normal error in units of its mean absolute size: the prior, before any error was seen. */
 const NORMAL = [-1.606, -1.055, -0.657, -0.317, 0, 0.317, 0.657, 1.055, 1.606, 2.062, 2.916];
-/** Mean absolute error believed before any was seen: at one step, and more with the distance's fourth root. Arbitrary. */
+/** Prior mean absolute error one step ahead; it grows with the fourth root of the distance. Arbitrary. */
 const PRIOR_SPREAD = 0.15;
-/** What is believed before any error was seen weighs as much as so many errors. */
+/** The prior weighs as much as this many observed errors. */
 const PRIOR_WEIGHT = 8;
-/** Steps of a tail are larger: what moves it comes seldom. */
+/** Factor on the update step of each quantile: larger in the tails, where errors that move the quantile are rare. */
 const REACH = [2, 1.3, 1, 1, 1, 1, 1, 1.3, 2, 4, 10];
-/** The last few hundred judged errors count. */
+/** Smallest update gain: about the last few hundred judged errors count. */
 const GAIN_MIN = 0.008;
 const SPREAD_GAIN_MIN = 0.01;
-/** Coverage is told of the last few hundred judged errors. */
+/** Gain of the coverage's running mean: about the last few hundred judged errors count. */
 const COVERED_GAIN = 0.005;
-/** Lately, and as always, in steps. */
+/** Gains of the recent and of the usual mean error one step ahead, whose ratio is the restlessness. */
 const FAST_GAIN = 0.1;
 const SLOW_GAIN = 0.004;
-/** Power of the restlessness in the spread one step ahead; at twice the distance 0.7 of it. */
+/**
+ * Power of the restlessness by which the spread one step ahead is scaled; the power is multiplied by 0.7 at each
+ * doubling of the distance.
+ */
 const RESTLESS_POWER = 0.5;
 const RESTLESS_KEPT = 0.7;
 const RESTLESS_MAX = 5;
-/** A tracker that never misses would shrink to nothing; rates are not that certain. */
+/** Smallest spread: without it, a tracker that never misses would shrink to nothing; rates are not that certain. */
 const SPREAD_MIN = 0.002;
-/** e^12: 160,000 times the forecast. */
+/** Largest error, in logarithms: e^12 is 160,000 times the forecast. */
 const LOG_ERROR_MAX = 12;
 
-/** How restless the series is, then what is known of the errors at each distance. */
+/** State: the two mean errors behind the restlessness and how many errors were seen; then a block for each distance. */
 const HEAD = layoutOf({ fast: 1, slow: 1, seen: 1 });
 const ROW = layoutOf({ quantiles: LEVELS.length, spread: 1, count: 1, covered: 1 });
 const { fast: FAST, slow: SLOW, seen: SEEN } = HEAD.at;
 const { spread: SPREAD, count: COUNT, covered: COVERED } = ROW.at;
 
-/** One for all series of a grid: each series' part of its state has `size` numbers. */
+/** There is one for all series of a grid; the caller passes each series' state, an array of `size` numbers. */
 export class Calibration {
   readonly size: number;
   readonly #distances: readonly number[];
@@ -71,7 +76,10 @@ export class Calibration {
     }
   }
 
-  /** The forecast for distance `d`, made when the series was `restless`, missed by `error`: seen less foreseen, in logs. */
+  /**
+   * Learns from one error: the forecast for distance number `d` was made at restlessness `restless`; `error` is the
+   * observed log less the forecast log.
+   */
   learn(state: Float32Array, d: number, error: number, restless: number): void {
     const from = rowOf(d);
     const miss = clamped(error) / restless ** this.#powers[d]!;
@@ -86,7 +94,7 @@ export class Calibration {
     state[from + COUNT] = count + 1;
   }
 
-  /** Follows how restless the series is, by the size of its errors one step ahead. */
+  /** Updates the restlessness from an error one step ahead. */
   follow(state: Float32Array, error: number): void {
     const size = Math.min(Math.abs(error), LOG_ERROR_MAX);
     const seen = ++state[SEEN]!;
@@ -94,13 +102,13 @@ export class Calibration {
     state[SLOW]! += Math.max(SLOW_GAIN, 1 / seen) * (size - state[SLOW]!);
   }
 
-  /** Errors lately over errors as always: 1 when nothing is unusual. */
+  /** Recent mean error divided by the usual one: 1 when nothing is unusual. */
   restless(state: Float32Array): number {
     const ratio = (state[FAST]! + SPREAD_MIN) / (state[SLOW]! + SPREAD_MIN);
     return Math.min(Math.max(ratio, 1 / RESTLESS_MAX), RESTLESS_MAX);
   }
 
-  /** How far the quantiles lie from the forecast, in logs: `LEVELS.length` for each distance, ascending (C1). */
+  /** Offsets of the quantiles from the forecast, in logs: `LEVELS.length` for each distance, ascending (C1). */
   offsetsOf(state: Float32Array): Float64Array {
     const restless = this.restless(state);
     const offsets = this.#offsets;
@@ -108,7 +116,7 @@ export class Calibration {
       const from = rowOf(d);
       const scale = Math.max(state[from + SPREAD]!, SPREAD_MIN) * restless ** this.#powers[d]!;
       const first = d * LEVELS.length;
-      // They nearly always ascend already: each is let sink to its place.
+      // Insertion sort: the offsets are nearly always in order already.
       for (let l = 0; l < LEVELS.length; l++) {
         const offset = clamped(state[from + l]! * scale);
         let place = first + l;
@@ -119,20 +127,23 @@ export class Calibration {
     return offsets;
   }
 
-  /** Share of lately judged errors at or below the 0.95 quantile; NaN before the first. */
+  /** Share of recently judged errors at or below the 0.95 quantile; NaN before the first. */
   coverage(state: Float32Array, d: number): number {
     const from = rowOf(d);
     return state[from + COUNT]! > 0 ? state[from + COVERED]! : Number.NaN;
   }
 
-  /** What was learned counts as of a few errors: for a series that begins where another one stands. */
+  /**
+   * Lowers the weight of what was learned to that of a few errors: for a new series that starts from another one's
+   * state.
+   */
   forget(state: Float32Array): void {
     state.fill(0, 0, HEAD.size);
     for (let d = 0; d < this.#distances.length; d++)
       state[rowOf(d) + COUNT] = Math.min(state[rowOf(d) + COUNT]!, PRIOR_WEIGHT);
   }
 
-  /** Mean absolute error in logs at a distance, as it usually is. */
+  /** Usual mean absolute error at a distance, in logs. */
   spread(state: Float32Array, d: number): number {
     return state[rowOf(d) + SPREAD]!;
   }

@@ -1,18 +1,20 @@
-// Combination: how much each model is believed, at each distance, by the forecasts it made for this series. Three things
-// multiply: what experience with many series says; how small the model's own recent errors are (Bates and Granger, 1969);
-// and what it adds to the others, learned by the exponentiated gradient of the combined forecast's error (Kivinen and
-// Warmuth, 1997): a model gains when moving towards it would have helped, not by being right alone. In that gradient a
-// forecast that was short costs more than one that was long: a shard too few hurts more than one too many. What it leans
-// the combination upwards by, calibration takes out of the median again.
+// Combination: the weight of each model at each distance, from the forecasts it made for this series. A weight is the
+// product of three factors: a prior from experience with many series; the size of the model's own recent errors (Bates
+// and Granger, 1969); and what the model adds to the others, learned by the exponentiated gradient of the combined
+// forecast's error (Kivinen and Warmuth, 1997): a model gains weight when more of it would have reduced the combined
+// error, not by being right alone. In that gradient a forecast that was too low costs more than one that was too high,
+// because one shard too few does more harm than one too many. The upward bias that this gives the combination is
+// removed from the median by calibration.
 //
-//   E1. A forecast is judged by the step it spoke of, once, when that step has closed.
-//   E2. Weights are shares of one over the models that spoke. What was learned fades, towards experience.
-//   E3. The leader at a distance, by which the forecast is named, gives way only to a model that is a tenth heavier.
+//   E1. A forecast is judged once: when the step that it forecast has closed.
+//   E2. The weights of the models that gave a forecast sum to one. What was learned fades towards the prior.
+//   E3. The forecast is named after the leader at a distance. The leader changes only when another model is a tenth
+//       heavier.
 
 import type { Grid } from '../grid.ts';
 import { type Layout, layoutOf } from '../layout.ts';
 
-/** Shares of belief one step ahead, and 64 or more ahead: from the traces of the backtest. Others have `UNKNOWN`. */
+/** Prior weights one step ahead, and 64 or more ahead: from the traces of the backtest. Other models have `UNKNOWN`. */
 const EXPERIENCE: Readonly<Record<string, readonly [near: number, far: number]>> = {
   level: [0.03, 0.01],
   'seasonal-naive-day': [0.01, 0.02],
@@ -24,40 +26,49 @@ const EXPERIENCE: Readonly<Record<string, readonly [near: number, far: number]>>
   spar: [0.1, 0.1],
 };
 const UNKNOWN = [0.02, 0.02] as const;
-/** Before there is a day to compare with, a ramp is all that can be foreseen far ahead. */
+/** Prior while there is no day to compare with: then only a ramp can be foreseen far ahead. */
 const YOUNG: typeof EXPERIENCE = { ...EXPERIENCE, 'damped-trend': [0.1, 0.1] };
 const DAY_MODEL = 'seasonal-naive-day';
 const FAR_STEPS = 64;
 
-/** Belief goes with this power of a model's recent error; with less of it while few forecasts were judged. */
+/**
+ * A weight is proportional to this power of one over the model's recent error; to a smaller power while few forecasts
+ * were judged.
+ */
 const ERROR_POWER = 3;
 const ERROR_POWER_FROM = 30;
-/** The last ten or so judged forecasts make a model's recent error; one wild step counts for so many usual ones. */
+/**
+ * A model's recent error is a mean over about ten judged forecasts; a single error counts for at most this many usual
+ * ones.
+ */
 const MODEL_ERROR_GAIN = 0.1;
 const MODEL_ERROR_CLIP = 4;
 const LOG_ERROR_MIN = 1e-4;
-/** Being short by something costs so many times what being long by it does. */
+/** A forecast that was too low costs this many times what one that was too high by the same amount does. */
 const SHORT_COST = 1.5;
-/** Moves of what is learned, and its fading, by each judged forecast. */
+/** Step size of the gradient, and share by which what was learned fades, at each judged forecast. */
 const LEARNING = 0.01;
 const FADING = 0.001;
-/** One forecast's pull, in usual errors. */
+/** Largest error of one forecast in the gradient, in usual errors. */
 const PULL_MAX = 2;
-/** The usual error of the combination is that of the last fifty or so; one wild step counts for so many of it. */
+/**
+ * The usual error of the combination is a mean over about fifty forecasts; a single error counts for at most this many
+ * usual ones.
+ */
 const USUAL_GAIN = 0.02;
 const USUAL_CLIP = 4;
-/** The mean error that is told is that of the last fifty or so, as they were. */
+/** The reported mean error is a mean over about fifty forecasts, unclipped. */
 const ERROR_GAIN = 0.02;
 const LEADER_BONUS = 1.1;
 
 export class Combination {
   readonly size: number;
   readonly #count: number;
-  /** Of each distance: for each model what the gradient has taught, and its recent error in logs; then one number each. */
+  /** For each distance: for each model its learned log weight and its recent error in logs; then single numbers. */
   readonly #row: Layout<'taught' | 'errors' | 'usual' | 'judged' | 'leader' | 'error'>;
   readonly #priors: readonly Float64Array[];
   readonly #youngPriors: readonly Float64Array[];
-  /** The model that is silent while there is no day to compare with; -1 without one. */
+  /** The model that gives no forecast while there is no day to compare with; -1 without one. */
   readonly #dayModel: number;
   readonly #scratch: Float64Array;
 
@@ -72,7 +83,10 @@ export class Combination {
     this.#dayModel = models.findIndex(({ name }) => name === DAY_MODEL);
   }
 
-  /** Writes each model's weight at distance `d`; those whose `logs` are NaN have none. False when no model spoke. */
+  /**
+   * Writes each model's weight at distance number `d`; a model whose `logs` entry is NaN gets none. False when no model
+   * gave a forecast.
+   */
   weigh(state: Float32Array, d: number, logs: Float64Array, into: Float64Array): boolean {
     const { at, size } = this.#row;
     const from = d * size;
@@ -99,8 +113,8 @@ export class Combination {
   }
 
   /**
-   * Learns from forecasts of the step that has now closed with `rate`: `logs` of them by model, in the history's `unit`.
-   * Returns what they combine to, NaN when no model spoke.
+   * Learns from the forecasts of the step that has just closed with `rate`; `logs` are the models' forecasts, in the
+   * history's `unit`. Returns the combined log, NaN when no model gave a forecast.
    */
   learn(state: Float32Array, d: number, logs: Float64Array, rate: number, unit: number): number {
     const weights = this.#scratch;
@@ -138,14 +152,14 @@ export class Combination {
     return best;
   }
 
-  /** Mean absolute error of the combination at distance `d` lately, in rates; NaN before the first. */
+  /** Recent mean absolute error of the combination at distance number `d`, in rates; NaN before the first. */
   meanError(state: Float32Array, d: number): number {
     const { at, size } = this.#row;
     const from = d * size;
     return state[from + at.judged]! > 0 ? state[from + at.error]! : Number.NaN;
   }
 
-  /** Errors are forgotten, what the gradient has taught stays: for a series that begins where another one stands. */
+  /** Forgets the errors and keeps the learned weights: for a new series that starts from another one's state. */
   forget(state: Float32Array): void {
     const { at, size } = this.#row;
     for (let from = 0; from < this.size; from += size) {
@@ -155,7 +169,7 @@ export class Combination {
     }
   }
 
-  /** A model that was silent is taken to be as wrong as the others together. */
+  /** A model that gave no forecast is charged with the combined forecast's error. */
   #learnErrors(state: Float32Array, from: number, logs: Float64Array, log: number, combined: number): void {
     const { at } = this.#row;
     const gain = Math.max(MODEL_ERROR_GAIN, 1 / state[from + at.judged]!);
@@ -168,7 +182,7 @@ export class Combination {
   }
 }
 
-/** Logarithms of the shares at each distance, by model. */
+/** Logarithms of the prior weights at each distance, by model. */
 function priorsOf(
   grid: Grid,
   models: readonly { readonly name: string }[],

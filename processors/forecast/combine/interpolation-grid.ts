@@ -1,18 +1,25 @@
-// Interpolation grid: the steps ahead that are really forecast when slots are longer than a step; those between lie on straight lines.
+// Interpolation grid: the steps ahead that the models are asked about when slots are longer than a step. Forecasts for
+// the steps between them are interpolated linearly.
 
-/** From so many slots ahead on, every second slot is a grid point. */
+/** From this many slots ahead on, only every second slot is a grid point. */
 const COARSE_FROM_SLOTS = 4;
 const COARSE_SLOTS = 2;
 
 export interface InterpolationGrid {
   /** Steps ahead, ascending. */
   readonly interpolation: readonly number[];
-  /** For each step asked for, the grid point at or below it, and how far it is to the next one, 0 to 1. */
+  /**
+   * For each step asked for: the index of the grid point at or below it, and how far it is towards the next one, 0 to
+   * 1.
+   */
   readonly at: readonly number[];
   readonly share: readonly number[];
 }
 
-/** Every step of the first slot, then whole slots, then pairs of them around those asked for; all steps without slots. */
+/**
+ * Grid points: every step of the first slot, then whole slots, then pairs of slots around the steps asked for. All
+ * steps when a slot is one step.
+ */
 export function interpolationGridOf(ahead: readonly number[], slotSteps: number): InterpolationGrid {
   const spanAt = (steps: number): number => {
     if (slotSteps === 1 || steps <= slotSteps) return 1;

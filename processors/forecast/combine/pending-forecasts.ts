@@ -1,7 +1,7 @@
-// Pending forecasts: forecasts that wait for the step that they speak of, as log codes: for each distance a few, each model's and then
-// the combined one. Far ahead not every forecast waits to be judged, but eight of them evenly spread.
+// Pending forecasts: forecasts whose step has not closed yet, as log codes. For each distance a few are kept: each
+// model's, then the combined one. Far ahead not every forecast is kept for judging, but eight, evenly spread.
 //
-//   T1. What waits for a step is taken once; a step that never comes is overwritten.
+//   T1. The forecasts of a step are taken once; those of a step that never comes are overwritten.
 
 import { codeOf, logOf } from '../../../state/log-ring.ts';
 
@@ -10,14 +10,14 @@ const HOLE = codeOf(Number.NaN);
 
 interface Turn {
   readonly ahead: number;
-  /** Steps between two forecasts that wait. */
+  /** Steps between two forecasts that are kept. */
   readonly every: number;
   readonly places: number;
-  /** Where they begin. */
+  /** Where this distance's part of the array begins. */
   readonly at: number;
 }
 
-/** One for all series of a grid: each series' part is an array of `size` codes. */
+/** There is one for all series of a grid; each series' part is an array of `size` codes. */
 export class PendingForecasts {
   readonly size: number;
   readonly #turns: readonly Turn[];
@@ -44,7 +44,10 @@ export class PendingForecasts {
     waiting.fill(HOLE);
   }
 
-  /** Takes what distance number `d` expected of `step`: each model's log into `logs`; returns the combined one, NaN for none. */
+  /**
+   * Takes the forecasts that distance number `d` made of `step`: each model's log into `logs`; returns the combined
+   * one, NaN for none.
+   */
   take(waiting: Uint16Array, d: number, step: number, logs: Float64Array): number {
     const turn = this.#turns[d]!;
     if (step % turn.every !== 0) return Number.NaN;
@@ -56,14 +59,14 @@ export class PendingForecasts {
     return combined;
   }
 
-  /** The distances at which a forecast made at `step` is to wait, ascending; valid until the next call. */
+  /** Numbers of the distances whose forecast made at `step` is to be kept, ascending; valid until the next call. */
   dueAt(step: number): readonly number[] {
     this.#due.length = 0;
     for (const { ahead, every } of this.#turns) if ((step + ahead) % every === 0) this.#due.push(ahead);
     return this.#due;
   }
 
-  /** Puts what was said at `step` for `dueAt(step)`. */
+  /** Stores the forecasts made at `step` for the distances `dueAt(step)`: `said` by model, and the combined ones. */
   put(waiting: Uint16Array, step: number, said: readonly Float64Array[], combined: Float64Array): void {
     let i = 0;
     for (const turn of this.#turns) {
@@ -75,7 +78,7 @@ export class PendingForecasts {
     }
   }
 
-  /** Tells everything that waits anew, as when the unit of the logs changes. */
+  /** Converts every pending forecast, as when the unit of the logs changes. */
   map(waiting: Uint16Array, change: (log: number) => number): void {
     for (let i = 0; i < waiting.length; i++) if (waiting[i] !== HOLE) waiting[i] = codeOf(change(logOf(waiting[i]!)));
   }
@@ -85,7 +88,7 @@ export class PendingForecasts {
   }
 }
 
-/** A divisor of the distance, so that its steps come round in turn. */
+/** The spacing of kept forecasts: a divisor of the distance, so that array places are reused in turn. */
 function everyOf(ahead: number): number {
   let every = Math.max(1, Math.floor(ahead / TURNS));
   while (ahead % every !== 0) every--;

@@ -1,14 +1,17 @@
-// Ramp detector: when rates run away upwards, step after step and farther than errors usually reach (a one-sided cumulative sum;
-// Page, 1954), the model that sees ramps speaks for the others, which were chosen in quieter times.
+// Ramp detector: when rates run away upwards, step after step and farther than errors usually reach (a one-sided
+// cumulative sum; Page, 1954), the forecast of the ramp's model replaces the combination of the others, whose weights
+// were learned in quieter times.
 //
-//   U1. It speaks as far as it has been nearer to the last few steps than they.
-//   U2. Surprises are those to the others together. By its own the ramp's model would fall silent once it is right.
+//   U1. The ramp's model gets as much of the forecast as its errors over the last few steps were smaller than the
+//       others'.
+//   U2. Only errors of the others' combination count as surprises. If the ramp model's own errors counted, it would
+//       switch itself off once it is right.
 
 import { layoutOf } from '../layout.ts';
 
 /**
- * A surprise counts from three usual errors on, and for five at most, so that one wild step is no ramp but two in a row
- * begin one; the sum fades within a few steps.
+ * An error counts as a surprise from three usual errors on, and for at most five: one wild step alone does not begin a
+ * ramp, two in a row do. The sum fades within a few steps.
  */
 const SURPRISE_USUAL = 3;
 const SURPRISE_MAX = 5;
@@ -16,15 +19,18 @@ const USUAL_MIN = 0.01;
 const KEPT = 0.8;
 const FROM = SURPRISE_MAX;
 const FULL = 9;
-/** So far ahead a ramp is over, or nobody knows: its word fades until here, and in long steps until the twelfth. */
+/**
+ * A ramp rarely lasts longer: the ramp model's share fades to zero at this distance, or at twelve steps where steps are
+ * long.
+ */
 const REACH_MS = 90 * 60_000;
 const REACH_STEPS_MIN = 12;
 const LATE_GAIN = 0.3;
-/** The ramp's model speaks alone when the others err so many times as much. */
+/** The ramp's model replaces the others fully when their errors are this many times its own. */
 const RAMP_BETTER = 1.25;
 const ERROR_MIN = 1e-6;
 
-/** The sum of surprises, and absolute log errors one step ahead over the last few steps, the others' and the ramp's. */
+/** State: the sum of surprises, and recent absolute log errors one step ahead of the others and of the ramp's model. */
 const STATE = layoutOf({ sum: 1, othersError: 1, rampError: 1 });
 const { sum: SUM, othersError: OTHERS_ERROR, rampError: RAMP_ERROR } = STATE.at;
 
@@ -36,7 +42,10 @@ export class RampDetector {
     this.#reachSteps = Math.max(REACH_STEPS_MIN, REACH_MS / stepMs);
   }
 
-  /** Learns from the step that closed at `log`: `others` and `ramp` were expected (NaN: nothing was), errors are usually `usual`. */
+  /**
+   * Learns from the step that closed at `log`: `others` and `ramp` had forecast it (NaN: no forecast); `usual` is the
+   * usual error.
+   */
   learn(state: Float32Array, log: number, others: number, ramp: number, usual: number): void {
     const surprise = (log - others) / Math.max(usual, USUAL_MIN);
     const counted = surprise < SURPRISE_USUAL ? -SURPRISE_MAX : Math.min(surprise, SURPRISE_MAX);
@@ -46,12 +55,12 @@ export class RampDetector {
     state[RAMP_ERROR]! += LATE_GAIN * (Math.abs(log - ramp) - state[RAMP_ERROR]!);
   }
 
-  /** After a gap nothing runs. */
+  /** Ends any ramp: after a gap. */
   end(state: Float32Array): void {
     state[SUM] = 0;
   }
 
-  /** 0 when the ramp's model is not to speak for the others, 1 when it alone is to. */
+  /** Share of the ramp's model in the forecast one step ahead: 0 to 1. */
   belief(state: Float32Array): number {
     const sum = state[SUM]!;
     if (sum <= FROM) return 0;
@@ -60,7 +69,7 @@ export class RampDetector {
     return nearer * Math.min(1, (sum - FROM) / (FULL - FROM));
   }
 
-  /** How much of the belief is left so far ahead. */
+  /** Share of the belief that is left at this many steps ahead. */
   kept(ahead: number): number {
     return Math.max(0, 1 - ahead / this.#reachSteps);
   }

@@ -1,5 +1,5 @@
-// Flat history: a history laid out in plain arrays with running sums, for fits that read every step of it many times.
-// What it reads is what the history itself reads, as far back as the history goes.
+// Flat history: a history copied into plain arrays with running sums, for fits that read every step of it many times.
+// It returns the same values as the history itself, as far back as the history goes.
 
 import type { History } from './history.ts';
 import type { LogReader } from './log-reader.ts';
@@ -7,7 +7,7 @@ import type { LogReader } from './log-reader.ts';
 export class FlatHistory implements LogReader {
   readonly begin: number;
   readonly end: number;
-  /** The first step that is known as it was, not by its slot. */
+  /** The first step that is held by itself, not only as part of a slot. */
   readonly nearBegin: number;
   readonly #nears: Float64Array;
   readonly #fars: Float64Array;

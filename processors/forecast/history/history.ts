@@ -1,14 +1,15 @@
-// History: what is remembered of one series and signal, in a bounded number of bytes: the recent steps one by one, and a
-// longer past by slots, both as logarithms of the rate (state/log-ring.ts). Models read it; it never holds a value newer
-// than the last closed step, so no model can look ahead.
+// History: what is remembered of one series and signal, in a bounded number of bytes: the recent steps one by one, and
+// a longer past by slots, both as logarithms of the rate (state/log-ring.ts). Models read it; it never holds a value
+// newer than the last closed step, so no model can look ahead.
 //
-//   Y1. A step is put once, in order. A few steps left out are bridged by a straight line between logarithms; a longer
-//       silence is a gap: what is recent is forgotten, the days before stay, since tomorrow is like yesterday across a
-//       gap too. The caller puts a zero where nothing happened.
+//   Y1. A step is put once, in order. A few missing steps are interpolated linearly between logarithms. A longer
+//       silence is a gap: the recent steps are forgotten, and the days before are kept, since tomorrow resembles
+//       yesterday across a gap too. The caller puts a zero where nothing happened.
 //   Y2. Every rate is finite and within 0 .. RATE_MAX.
-//   Y3. What lies before a cut is as if it had never been: a regime that is over teaches nothing (regime.ts).
-//   Y4. The unit follows the rates: a third of their median (of those above zero where most are not), but at least a
-//       twentieth of their mean. When it has moved far, everything held is told in the new unit, and `units` counts it.
+//   Y3. After a cut, nothing before it is read: a regime that is over must not be learned from (regime.ts).
+//   Y4. The unit follows the rates: a third of their median (of the rates above zero when most are zero), but at least
+//       a twentieth of their mean. When it has changed by a factor of UNIT_RATIO, everything held is converted to the
+//       new unit, and `units` is incremented.
 
 import type { BinaryReader, BinaryWriter } from '../../../state/binary.ts';
 import { LOG_MAX, LogRing } from '../../../state/log-ring.ts';
@@ -16,9 +17,12 @@ import type { Grid } from '../grid.ts';
 import type { LogReader } from './log-reader.ts';
 import { SeasonalMemo } from './seasonal-memo.ts';
 
-/** Events per second, or whatever a trace counts; anything above is a broken counter, and squares of it still fit a double. */
+/**
+ * Events per second, or whatever a trace counts. Anything above is a broken counter; the square of this still fits a
+ * double.
+ */
 export const RATE_MAX = 1e12;
-/** Steps left out that are bridged. */
+/** Most missing steps that are interpolated. */
 export const BRIDGE_STEPS_MAX = 10;
 
 export interface HistoryShape {
@@ -28,47 +32,53 @@ export interface HistoryShape {
 }
 
 const NEAR_SEASONS = 3;
-/** More than a month of slots of five minutes: nothing of a trace is forgotten that a model looks at. */
+/** More than a month of slots of five minutes: everything in a trace that a model reads is kept. */
 const TRACE_SLOTS = 12_000;
 const HOUR_MS = 3_600_000;
 
-/** Three days step by step, of which fits look at the last two, and so many hours by slots. */
+/** Three days step by step, of which fits read the last two, and the given hours by slots. */
 export const shapeOfHours = (grid: Grid, hours: number): HistoryShape => ({
   nearSteps: NEAR_SEASONS * grid.season,
   farSlots: Math.ceil((hours * HOUR_MS) / (grid.stepMs * grid.slotSteps)),
 });
 
-/** For a trace, which is gone over once. */
+/** For a trace, which is read through once. */
 export const shapeOfTrace = (grid: Grid): HistoryShape => ({
   nearSteps: NEAR_SEASONS * grid.season,
   farSlots: TRACE_SLOTS,
 });
 
-/** As little as the models without a fit need: an hour in minutes and one season by slots. */
+/** The least that the models without a fit need: an hour in minutes, and one season by slots. */
 export const COMPACT: HistoryShape = { nearSteps: 64, farSlots: 300 };
 
-/** Shares of median and mean that make the unit; arbitrary within a factor of three (bench: accuracy hardly moves). */
+/**
+ * Shares of the median and the mean that make the unit; arbitrary within a factor of three (the benchmark's accuracy
+ * hardly changes).
+ */
 const MEDIAN_SHARE = 0.3;
 const MEAN_SHARE = 0.05;
 const UNIT_MIN = 1e-9;
-/** Until anything was seen: one event a minute. */
+/** Unit until anything was seen: one event a minute. */
 const UNIT_FIRST = 1 / 60;
-/** Means over so many slots or more are read from the slots: five times cheaper, and they say the same. */
+/** Means over at least this many slots are read from the slots: five times cheaper, with the same result. */
 const FAR_SLOTS_FROM = 4;
-/** The limit lies above all but so many of the logs held, by half as much again as that is above their median. */
+/** The limit: this quantile of the logs held, and half of its distance to the median on top. */
 const USUAL_SHARE = 0.995;
 const LIMIT_REACH = 0.5;
-/** The unit is told anew when it would be so many times larger or smaller. */
+/** Everything is converted to a new unit when that would be this many times larger or smaller. */
 const UNIT_RATIO = 2;
-/** Steps after which a young history looks for its unit; later once a season. */
+/** Ages in steps at which a young history updates its unit; an older one does so once a season. */
 const UNIT_AT: ReadonlySet<number> = new Set([1, 4, 15, 60, 240]);
-/** The highest log fades by a factor of e in a long season: a crowd of last month no longer says what is possible. */
+/** Most past seasons whose counterparts of a slot are averaged. */
 const LEVELS_AVERAGED = 5;
 
 export class History implements LogReader {
   readonly grid: Grid;
   readonly shape: HistoryShape;
-  /** Means over so many steps or more are read from the slots, and from those alone that are over at the end of the span. */
+  /**
+   * Means over at least this many steps are read from the slots, and only from slots that are over at the end of the
+   * span.
+   */
   readonly wideSteps: number;
   /** Number of the last closed step, -1 before the first. */
   step = -1;
@@ -76,15 +86,18 @@ export class History implements LogReader {
   seen = 0;
   /** Steps put in all. */
   age = 0;
-  /** Rates are told as log(1 + rate / unit). */
+  /** Rates are held as log(1 + rate / unit). */
   unit = UNIT_FIRST;
-  /** Changes of the unit so far. */
+  /** How often the unit has changed. */
   units = 0;
-  /** Changes so far of what was held already. */
+  /** How often values that were held already have changed. */
   revision = 0;
-  /** The highest log lately: fades over a long season. */
+  /** The highest log lately: it fades over a long season. */
   peak = 0;
-  /** No log of the past counts for more than this in a mean or as a counterpart: a burst does not come again by the clock. */
+  /**
+   * No past log counts for more than this in a mean or as a counterpart: a burst does not repeat at the same time of
+   * day.
+   */
   limit = LOG_MAX;
   /** Mean log over about a season. */
   typical = 0;
@@ -99,7 +112,7 @@ export class History implements LogReader {
 
   readonly #seasonals: SeasonalMemo;
 
-  /** Histories that are read one after the other share what `seasonals` remembers. */
+  /** Histories that are read one after the other can share one memo. */
   constructor(grid: Grid, shape: HistoryShape, seasonals = new SeasonalMemo()) {
     this.#seasonals = seasonals;
     this.grid = grid;
@@ -119,17 +132,17 @@ export class History implements LogReader {
     return this.#lastRate;
   }
 
-  /** Whole seasons of the past that are held, at most. */
+  /** Number of whole past seasons that are held, at most. */
   get seasons(): number {
     return Math.floor(((this.#slots.newest - this.#slots.oldest + 1) * this.grid.slotSteps) / this.grid.season);
   }
 
-  /** The first step that is held at all. */
+  /** The first step that is held, by itself or in a slot. */
   get begin(): number {
     return this.#slots.newest < 0 ? this.end : this.#slots.oldest * this.grid.slotSteps;
   }
 
-  /** The first step that is held as it was. */
+  /** The first step that is held by itself. */
   get nearBegin(): number {
     return this.#steps === undefined ? this.begin : this.#steps.newest < 0 ? this.end : this.#steps.oldest;
   }
@@ -190,7 +203,7 @@ export class History implements LogReader {
       const log = this.#held(at);
       if (!Number.isNaN(log)) return Math.min(log, this.limit);
     }
-    // Older than all that is held: the first day that there is stands for those before it.
+    // Older than all that is held: the first day that is held stands for the days before it.
     const later = step < this.begin ? this.#held(step + season) : Number.NaN;
     return Number.isNaN(later) ? this.typical : Math.min(later, this.limit);
   }
@@ -207,18 +220,21 @@ export class History implements LogReader {
     return Number.isNaN(mean) ? this.far(from) : mean;
   }
 
-  /** Log of a slot's mean rate, as it was; NaN for a hole and for the slot that is not over. */
+  /** Log of a slot's mean rate; NaN for a hole and for the slot that is not over. */
   slot(number: number): number {
     return this.#slots.at(number);
   }
 
-  /** As `far`, but from the slots alone. */
+  /** Like `far`, but from the slots alone. */
   slotFar(step: number): number {
     const log = this.#slots.at(Math.floor(step / this.grid.slotSteps));
     return Number.isNaN(log) ? this.far(step) : Math.min(log, this.limit);
   }
 
-  /** The mean log of the seasons before at this step's place, smoothed over three slots; the typical log without one. */
+  /**
+   * The mean log of this step's counterparts in the seasons before, smoothed over three slots; the typical log when
+   * there is none.
+   */
   seasonal(step: number): number {
     const slot = Math.floor(step / this.grid.slotSteps);
     const memo = this.#seasonals;
@@ -231,7 +247,7 @@ export class History implements LogReader {
     return mean;
   }
 
-  /** All of it, and what `read` makes a history of. */
+  /** Writes the whole history, for `read`. */
   write(to: BinaryWriter): void {
     this.#writeNumbers(to);
     this.#steps?.write(to);
@@ -246,7 +262,10 @@ export class History implements LogReader {
     return history;
   }
 
-  /** What has come since `step`: as long as `revision` is what it was then, that and what was written then are all of it. */
+  /**
+   * Writes what has come since `step`. While `revision` is unchanged, this and what was written at `step` are the whole
+   * history.
+   */
   writeTail(to: BinaryWriter, step: number): void {
     this.#writeNumbers(to);
     this.#steps?.writeTail(to, step);
@@ -338,7 +357,7 @@ export class History implements LogReader {
     this.#slotSum = this.#slotCount = 0;
   }
 
-  /** Y4. */
+  /** Updates the unit (Y4). */
   #followUnit(): void {
     const ring = this.#slots.newest < 0 ? this.#steps! : this.#slots;
     const logs: number[] = [];
@@ -355,7 +374,7 @@ export class History implements LogReader {
     const middle = zeros > sorted.length >> 1 ? (zeros + sorted.length) >> 1 : sorted.length >> 1;
     const wanted = Math.max(MEDIAN_SHARE * this.rateOf(sorted[middle]!), (MEAN_SHARE * sum) / sorted.length, UNIT_MIN);
     const median = sorted[sorted.length >> 1]!;
-    const usual = Math.max(median, sorted[Math.floor(USUAL_SHARE * (sorted.length - 1))]!); // Of two, the median is above.
+    const usual = Math.max(median, sorted[Math.floor(USUAL_SHARE * (sorted.length - 1))]!); // With only two logs, the median is the higher one.
     this.limit = usual + LIMIT_REACH * (usual - median);
     if (this.units > 0 && wanted < this.unit * UNIT_RATIO && wanted > this.unit / UNIT_RATIO) return;
     const before = this.unit;

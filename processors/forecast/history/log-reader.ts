@@ -1,6 +1,6 @@
-// Log reader: what models read of a series: logarithms of its rates, by step. `near` is a recent step as it was; `far` is
-// what a step of the past says about its counterpart to come: a burst in it counts for no more than the series' limit, since
-// bursts do not come again by the clock. Both are filled: a hole takes the season before it, or what is typical.
+// Log reader: what models read of a series: logarithms of its rates, by step. `near` is a recent step by itself; `far`
+// is what a past step contributes to the forecast of its counterpart: at most the series' limit, since bursts do not
+// repeat at the same time of day. Neither has holes: a hole takes the value of a season before, or the typical one.
 //
 //   R1. Nothing at or after `end` is ever read.
 

@@ -1,10 +1,11 @@
-// Patterns: what a series is like, in words and figures that an operator knows: how bursty it is, with what seasons, how
-// steadily it grows or falls. For people and the Prediction Cache: no forecast depends on it. It reads the whole history,
-// in a millisecond or two for two weeks of slots, and so belongs to once in so many steps, not to each.
+// Patterns: what a series is like, in words and figures for operators: how bursty it is, which seasons it has, how
+// steadily it grows or falls. It is shown to people and in the Prediction Cache; no forecast depends on it. It reads
+// the whole history, which takes a millisecond or two for two weeks of slots, so it runs once in many steps, not in
+// each.
 //
-//   P1. Every figure is finite; of a series too short for a word, the word is UNKNOWN.
+//   P1. Every figure is finite. The label of a series that is too short is UNKNOWN.
 //   P2. A burst is what neither a season nor a trend explains: a peak that comes every hour is a season.
-//   P3. Of independent events, however rare, none is a burst.
+//   P3. Independent events, however rare, are never called bursts.
 
 import type { Pattern as Label } from '../../../schemas/records.ts';
 import type { History } from './history.ts';
@@ -12,16 +13,16 @@ import { periodicityOf, SAME_SHARE, type Season } from './periodicity.ts';
 
 export interface Pattern {
   readonly label: Label;
-  /** Index of dispersion of the counts per step lately: variance over mean; 1 for independent events. */
+  /** Index of dispersion of the recent counts per step: variance over mean; 1 for independent events. */
   readonly dispersion: number;
   readonly peakToMean: number;
   /** In steps, the shortest first. */
   readonly seasons: readonly Season[];
   /** Change of the rate over one season, as a share of its mean. */
   readonly trendPerSeason: number;
-  /** How far the trend is from none, in standard deviations. */
+  /** How many standard deviations the trend is from zero. */
   readonly trendSignificance: number;
-  /** Steps since the present regime began (regime.ts); 0 without a change. */
+  /** Steps since the present regime began (regime.ts); 0 when it never changed. */
   readonly changedSteps: number;
 }
 
@@ -35,24 +36,24 @@ export const UNKNOWN_PATTERN: Pattern = {
   changedSteps: 0,
 };
 
-/** Steps below which nothing is said. */
+/** With fewer steps the label is UNKNOWN. */
 const STEPS_MIN = 30;
-/** Steps and slots that are read at most: short seasons show within hours, and a week twice in two weeks. */
+/** At most this many steps and slots are read: short seasons show within hours, and a week shows twice in two weeks. */
 const STEPS_READ = 1_024;
 const SLOTS_READ = 4_096;
-/** The hours of a day: what reports at fixed minutes does so every hour. */
+/** An hour is a known season: clients that report at fixed minutes do so every hour. */
 const HOURS = 24;
-/** Slots from which they tell the trend, not the steps. */
+/** From this many slots on the trend is computed from slots, not from steps. */
 const SLOTS_MIN = 48;
-/** A peak of five times what was to be expected, or errors as large as the mean, is a burst... */
+/** A peak of five times the expected rate, or errors as large as the mean, is a burst... */
 const BURST_RATIO = 5;
 const BURST_VARIATION = 1;
-/** ...unless the events may as well be independent: theirs is a dispersion of one. */
+/** ...unless the events may be independent, which would have a dispersion of one. */
 const BURST_DISPERSION_MIN = 2;
-/** Blocks whose means make the trend. */
+/** Number of blocks whose means give the trend. */
 const TREND_BLOCKS = 32;
 const TREND_DEVIATIONS_MIN = 3;
-/** Change over all that is read, as a share of the mean, from which it is a trend. */
+/** Least change over all that is read, as a share of the mean, that counts as a trend. */
 const TREND_SHARE_MIN = 0.25;
 
 export function patternOf(history: History): Pattern {
@@ -65,7 +66,7 @@ export function patternOf(history: History): Pattern {
   const mean = Math.max(...views.map((view) => view.mean));
   if (!(mean > 0)) return { ...UNKNOWN_PATTERN, label: 'CONSISTENT', changedSteps };
   const trend = trendOf(history, coarse.rates.length >= SLOTS_MIN ? coarse : views[0]!);
-  // Steps and slots see the same seasons, slots less precisely.
+  // Steps and slots show the same seasons, slots less precisely.
   const seasons = [...(fine[0]?.seasons ?? [])];
   for (const season of coarse.seasons)
     if (!seasons.some(({ steps }) => Math.abs(season.steps - steps) < SAME_SHARE * steps)) seasons.push(season);
@@ -89,13 +90,13 @@ export function patternOf(history: History): Pattern {
 interface View {
   readonly logs: Float64Array;
   readonly rates: Float64Array;
-  /** What was to be expected of each: its season's mean, on the line through all. */
+  /** What was expected of each: the mean of its season, plus the straight line through all values. */
   readonly expected: Float64Array;
-  /** Logs that the seasons add. */
+  /** The seasons' part of each log. */
   readonly shape: Float64Array;
   readonly mean: number;
   readonly peak: number;
-  /** In steps, as `seasons` are. */
+  /** Width of one value in steps; `seasons` are in steps too. */
   readonly width: number;
   readonly seasons: readonly Season[];
 }
@@ -126,7 +127,7 @@ function stepsOf(history: History): Float64Array {
   return logs;
 }
 
-/** Logs of the newest slots that are over; holes are what was there a season before. */
+/** Logs of the newest slots that are over; a hole takes the value of a season before. */
 function slotsOf(history: History): Float64Array {
   const { slotSteps } = history.grid;
   const end = Math.floor(history.end / slotSteps);
@@ -167,9 +168,9 @@ interface Trend {
 }
 
 /**
- * The slope of Theil (1950) and Sen (1968) through the means of blocks without their seasons, and how far the rank
- * correlation with time (Mann, 1945; Kendall) is from none, its variance corrected for what neighbouring blocks have in
- * common (Hamed and Rao, 1998; ours takes their lag-one correlation alone).
+ * The slope of Theil (1950) and Sen (1968) through the means of blocks without their seasons, and the significance of
+ * the rank correlation with time (Mann, 1945; Kendall), with its variance corrected for the correlation of neighbouring
+ * blocks (Hamed and Rao, 1998; ours uses the lag-one correlation alone).
  */
 function trendOf(history: History, { logs, shape, width }: View): Trend {
   const blocks = Math.min(TREND_BLOCKS, logs.length);
@@ -204,7 +205,7 @@ function medianOf(values: readonly number[]): number {
   return Float64Array.from(values).sort()[values.length >> 1] ?? 0;
 }
 
-/** Correlation of neighbours. */
+/** Lag-one autocorrelation. */
 function lagOne(values: readonly number[]): number {
   let products = 0;
   let squares = 0;

@@ -1,11 +1,12 @@
-// Periodicity: the seasons of a series, found as AUTOPERIOD does (Vlachos, Yu and Castelli, 2005): the spectrum proposes,
-// the autocorrelation confirms. Seasons known beforehand, those of the clock, need no proposal and are confirmed alike.
+// Periodicity: the seasons of a series, found as in AUTOPERIOD (Vlachos, Yu and Castelli, 2005): the spectrum proposes
+// periods and the autocorrelation confirms them. Known seasons, those of the clock, need no proposal and are confirmed
+// the same way.
 //
-//   S1. The spectrum's null is red noise: values are freed of their lag-one correlation first, as in Schulz and Mudelsee
-//       (2002), and a peak then has to pass Fisher's g test (1929), the largest first (Whittle, 1952).
-//   S2. Confirmed is what repeats in its movements, not in its level: a random walk has a level that looks like anything.
-//   S3. The shortest season comes first, and its shape is taken out before a longer one is looked for: a day that repeats
-//       is no week. A harmonic of something longer is not a season.
+//   S1. The null hypothesis of the spectrum is red noise: the lag-one correlation is removed first, as in Schulz and
+//       Mudelsee (2002), and a peak then has to pass Fisher's g test (1929), the largest first (Whittle, 1952).
+//   S2. A season is confirmed when the movements repeat, not the level: the level of a random walk resembles anything.
+//   S3. The shortest season is found first, and its shape is removed before a longer one is looked for: a day that
+//       repeats is not reported as a week. A harmonic of a longer season is not a season.
 
 export interface Season {
   /** Length, in values. */
@@ -14,42 +15,42 @@ export interface Season {
   readonly correlation: number;
 }
 
-/** Lengths within so much of each other are one season: the spectrum of a few cycles sees no finer. */
+/** Lengths within this share of each other are one season: a spectrum of a few cycles is no more precise. */
 export const SAME_SHARE = 0.06;
 
 export interface Periodicity {
   /** The shortest first. */
   readonly seasons: readonly Season[];
-  /** For each value, what of it the seasons explain, and what neither they nor a straight line do. */
+  /** For each value, the part that the seasons explain, and the part that neither they nor a straight line explain. */
   readonly shape: Float64Array;
   readonly rest: Float64Array;
 }
 
-/** Below four values a cycle is noise; a season must be seen twice when known, thrice when not. */
+/** A cycle of fewer than four values is noise. A known season must be seen twice, an unknown one three times. */
 const PERIOD_MIN = 4;
 const CYCLES_MIN_KNOWN = 2;
 const CYCLES_MIN = 3;
-/** Chance that noise alone has such a peak somewhere in its spectrum. */
+/** Probability that noise alone has such a peak somewhere in its spectrum. */
 const PEAK_CHANCE_MAX = 0.01;
 const PEAKS_MAX = 8;
-/** A cycle that does not fit the values whole has lesser peaks so many cycles beside its own. */
+/** A period that does not divide the length has side peaks within this many cycles of its own. */
 const SIDE_CYCLES = 2.5;
-/** Correlation and size of movements, in logs, below which a season is of no use to anybody. */
+/** A season with a lower correlation, or with smaller movements in logs, is of no use. */
 const CORRELATION_MIN = 0.35;
 const MOVE_MIN = 0.005;
-/** How far above chance the correlation has to be, in deviations; farther for a length that was searched for. */
+/** How many standard deviations above chance the correlation must be; more for a period that was searched for. */
 const DEVIATIONS_KNOWN = 3;
 const DEVIATIONS = 4.5;
-/** Movements compared: the more cycles, the coarser they may be, and the less noise they hold. */
+/** Movements compared in one cycle: with more cycles the blocks may be coarser, and then hold less noise. */
 const MOVES = 60;
 const MOVES_OF_CYCLE_MIN = 8;
-/** More are not compared: correlations hardly change. */
+/** At most this many movements are compared; with more the correlation hardly changes. */
 const MOVES_MAX = 1_000;
-/** So many movements tell the usual one. */
+/** The usual movement is taken from this many. */
 const SAMPLED = 256;
-/** One movement counts for so many usual ones: two bursts are no season. */
+/** One movement counts for at most this many usual ones: two bursts are no season. */
 const CLIP = 4.5;
-/** A season is a harmonic of one so many times as long when that one repeats better by so much. */
+/** A season is a harmonic of one that is this many times as long when the longer one repeats better by this margin. */
 const MULTIPLES = [2, 3, 4] as const;
 const HARMONIC_MARGIN = 0.07;
 
@@ -92,14 +93,14 @@ function detrended(values: Float64Array): Float64Array {
   return values.map((value, i) => value - mean - slope * (i - middle));
 }
 
-/** Lengths worth a look, ascending: the known ones, and those of the spectrum that are not among them. */
+/** Periods to try, ascending: the known ones, and those of the spectrum that are not among them. */
 function candidatesOf(values: Float64Array, known: readonly number[]): number[] {
   const found = known.filter((period) => period >= PERIOD_MIN && period * CYCLES_MIN_KNOWN <= values.length);
   for (const peak of peaksOf(values)) {
     const whole = known.find(
       (period) => isSame(peak * Math.round(period / peak), period) && period <= MULTIPLES.at(-1)! * peak,
     );
-    // A share of a known length is exactly that, so that what is its harmonic is seen to be.
+    // A peak near a whole fraction of a known length is set to that fraction, so that it is recognised as a harmonic.
     const period = whole === undefined ? peak : Math.round(whole / Math.round(whole / peak));
     if (!found.some((other) => isSame(period, other) || isSide(period, other, values.length))) found.push(period);
   }
@@ -111,7 +112,7 @@ const isSide = (period: number, other: number, count: number): boolean =>
 
 const isSame = (period: number, other: number): boolean => Math.abs(period - other) < SAME_SHARE * other;
 
-/** S1. The strongest first. */
+/** Periods of the significant peaks, the strongest first (S1). */
 function peaksOf(values: Float64Array): number[] {
   const count = values.length;
   if (count < CYCLES_MIN * PERIOD_MIN) return [];
@@ -149,7 +150,7 @@ function whitened(values: Float64Array): Float64Array {
   return values.map((value, i) => (i === 0 ? 0 : value - kept * values[i - 1]!));
 }
 
-/** The lag between two where values are most like themselves; long lags are tried in strides. 0 for none. */
+/** The lag between `from` and `to` with the highest autocorrelation; long lags are tried in strides. 0 for none. */
 function bestLag(values: Float64Array, from: number, to: number): number {
   const stride = Math.max(1, Math.floor(from / 64));
   let best = 0;
@@ -175,7 +176,10 @@ const blockOf = (period: number, count: number): number => {
   return Math.max(1, Math.floor(period / ofCycle));
 };
 
-/** S2: how well the movements between blocks repeat one period later, and how well those of noise would. */
+/**
+ * S2: the correlation of the movements between blocks with those one period later, and the standard deviation it would
+ * have in noise.
+ */
 function repeats(sums: Float64Array, period: number, block: number): { correlation: number; deviation: number } {
   const length = sums.length - 1 - period;
   const stride = Math.max(block, Math.ceil(length / MOVES_MAX));
@@ -201,12 +205,14 @@ function repeats(sums: Float64Array, period: number, block: number): { correlati
   }
   const square = Math.sqrt(squaresEarlier * squaresLater);
   if (!(square > MOVE_MIN ** 2 * moves)) return { correlation: 0, deviation: 1 };
-  // A few large movements among many small ones are worth no more than a few.
+  // A few large movements among many small ones count as no more samples than there are large ones.
   const worth = Math.min(moves, (3 * squaresEarlier ** 2) / fourths);
   return { correlation: products / square, deviation: 1 / Math.sqrt(worth) };
 }
 
-/** From one block to the next, less the share that the change over the whole period around has in it: growth is no season. */
+/**
+ * The movement from one block to the next, less its share of the change over the period around it: growth is no season.
+ */
 function moveAt(sums: Float64Array, at: number, period: number, block: number): number {
   const last = sums.length - 1 - block;
   const from = Math.min(Math.max(0, at + block - (period >> 1)), last - period);
@@ -219,11 +225,11 @@ function clipOf(moves: Float64Array): number {
   const sizes = new Float64Array(Math.ceil(moves.length / stride));
   for (let i = 0; i < sizes.length; i++) sizes[i] = Math.abs(moves[i * stride]!);
   const usual = sizes.sort()[sizes.length >> 1] ?? 0;
-  // Where most movements are none, the few there are count as they are.
+  // When most movements are zero there is no usual one: the others are not clipped.
   return usual > 0 ? CLIP * usual : Number.POSITIVE_INFINITY;
 }
 
-/** Moves the mean cycle from `rest` to `shape`. */
+/** Subtracts the mean cycle from `rest` and adds it to `shape`. */
 function takeOut(rest: Float64Array, period: number, shape: Float64Array): void {
   for (let phase = 0; phase < period; phase++) {
     let sum = 0;

@@ -1,53 +1,60 @@
-// Regime: since when a series has been what it is now. A host that was moved, a job that stopped for good, a customer three
-// times as large: what came before teaches the models the wrong thing, and counterparts from a week ago mislead.
+// Regime: since when a series has behaved as it does now. After a host was moved, a job has stopped for good, or a
+// customer has grown to three times the size, the history before the change teaches the models the wrong thing, and
+// counterparts from a week ago mislead.
 //
-//   R1. Days are compared as distributions of their slots' logs, by the distance of Wasserstein (the mean of what lies
+//   R1. Days are compared as distributions of their slots' logs, by the Wasserstein distance (the mean distance
 //       between their quantiles): neither the hour at which something happened nor one burst matters.
-//   R2. A regime is new when each of its days is far from every day before, far beyond what those usually are from the
-//       nearest of each other, and what the new ones are among themselves (the two-sample idea of Szekely and Rizzo, 2004,
-//       with the least distance in the place of the mean). So a weekend after weekends is nothing new, and neither is one
-//       more day of steady growth.
-//   R3. It takes days, so that a flash crowd, a holiday or a long weekend is none; but a single one when nearly all of its
-//       slots have risen far above those of the same time on every day before: waiting would be dear.
+//   R2. A regime is new when each of its days is far from every day before: much farther than the earlier days usually
+//       are from their nearest neighbour, and than the new days are from each other (the two-sample idea of Szekely and
+//       Rizzo, 2004, with the least distance in place of the mean). So a weekend after weekends is nothing new, and
+//       neither is one more day of steady growth.
+//   R3. It takes several days, so that a flash crowd, a holiday or a long weekend is not taken for a new regime. One
+//       day is enough when nearly all of its slots have risen far above those of the same time on every day before:
+//       waiting would be costly.
 
 import type { History } from './history.ts';
 
-/** Days of a new regime when it is seen: a crowd of a long weekend is over by then. */
+/** Days of a new regime before it is recognised: a long weekend is over by then. */
 const NEW_DAYS_MIN = 4;
 const NEW_DAYS_MAX = 6;
-/** Days before it: fewer may not have seen a weekend. */
+/** Days needed before it: fewer may not contain a weekend. */
 const OLD_DAYS_MIN = 5;
 const OLD_DAYS_MAX = 21;
 /**
- * How far it is away at least: in logs, in distances among its own days, and in usual distances among those before. Where
- * days are used to be unlike each other, models are used to following, and what they remember is worth more than a cut.
+ * Least distance of a new regime: in logs, in distances among its own days, and in usual distances among the days
+ * before. Where days usually differ from each other the models already follow changes, and their history is worth more
+ * than a cut.
  */
 const AWAY_MIN = 0.25;
 const AWAY_UNLIKE = 3;
 const AWAY_USUAL = 10;
-/** Of the distances of older days to their nearest: what happens once in five days is usual. */
+/**
+ * The usual distance of older days: this quantile of their distances to the nearest one; what happens once in five days
+ * is usual.
+ */
 const USUAL_SHARE = 0.8;
 const QUANTILES = 16;
-/** A day with fewer of its slots tells nothing. */
+/** A day with a smaller share of its slots known is not used. */
 const KNOWN_MIN = 0.75;
-/** Risen: nine of ten slots by a factor of at least 1.65. */
+/** A rise, in logs: nine of ten slots by a factor of at least 1.65. */
 const RISE_MIN = 0.5;
 const RISEN_SHARE = 0.9;
-/** Days before it: from one or two nothing is usual yet. */
+/** Days needed before a rise: one or two do not tell what is usual. */
 const RISEN_FROM_MIN = 3;
-/** Looks in a day: one of them sees a change between two whole days, nearly. */
+/** Looks in a day: with eight, one of them falls near the boundary between two whole days. */
 const LOOKS = 8;
-/** Places in a day at which a change that was seen may have been. */
+/** Number of places in a day at which the time of a change is searched. */
 const EDGES_IN_DAY = 48;
 
 /** Steps between two looks. */
 export const lookEvery = (season: number): number => Math.max(1, Math.floor(season / LOOKS));
 
-/** The step at which the present regime began; `undefined` when that is as old as the history. */
+/** The step at which the present regime began; `undefined` when no change is found in the history. */
 export function regimeBegin(history: History): number | undefined {
   const { season, slotSteps } = history.grid;
   const end = history.end - (history.end % slotSteps);
-  // A whole day, though its first hours may be old: with less the seasonal models would fall silent.
+  // A whole day is kept, though its first hours may be of the old regime: with less the seasonal models could not
+  // forecast.
   if (hasRisen(history)) return end - season;
   const recent = daysOf(history, NEW_DAYS_MAX + 1);
   for (let days = NEW_DAYS_MIN; days < recent.length; days++) {
@@ -58,7 +65,7 @@ export function regimeBegin(history: History): number | undefined {
   return undefined;
 }
 
-/** R3: the last day against each of the week before. */
+/** R3: compares the last day with each of the week before. */
 function hasRisen(history: History): boolean {
   const { season, longSeason, slotSteps } = history.grid;
   const slots = season / slotSteps;
@@ -74,7 +81,7 @@ function hasRisen(history: History): boolean {
   return true;
 }
 
-/** Where within half a day of `step` the day before and the day after are the least like each other. */
+/** The place within half a day of `step` where the day before and the day after differ most. */
 function edgeNear(history: History, step: number): number {
   const { season, slotSteps } = history.grid;
   const stride = Math.max(1, Math.floor(season / EDGES_IN_DAY / slotSteps)) * slotSteps;
@@ -91,7 +98,7 @@ function edgeNear(history: History, step: number): number {
   return best;
 }
 
-/** Quantiles of each of the last days, the newest first, up to one that is not known. */
+/** Quantiles of each of the last days, the newest first, up to the first day that is not known. */
 function daysOf(history: History, count: number): Float64Array[] {
   const { season, slotSteps } = history.grid;
   const end = history.end - (history.end % slotSteps);
@@ -104,7 +111,7 @@ function daysOf(history: History, count: number): Float64Array[] {
   return days;
 }
 
-/** Quantiles of the logs of the day that begins at `step`; `undefined` while too much of it is not known. */
+/** Quantiles of the logs of the day that begins at `step`; `undefined` when too few of its slots are known. */
 function quantilesOf(history: History, step: number): Float64Array | undefined {
   if (step < history.begin) return undefined;
   const { season, slotSteps } = history.grid;
@@ -122,7 +129,7 @@ function quantilesOf(history: History, step: number): Float64Array | undefined {
   return quantiles;
 }
 
-/** R2. */
+/** R2: whether the recent days are a new regime. */
 function isApart(recent: readonly Float64Array[], old: readonly Float64Array[]): boolean {
   if (old.length < OLD_DAYS_MIN) return false;
   const away = Math.min(...recent.map((day) => nearestOf(day, old)));
@@ -133,7 +140,7 @@ function isApart(recent: readonly Float64Array[], old: readonly Float64Array[]):
   return away >= Math.max(AWAY_MIN, AWAY_UNLIKE * unlike, AWAY_USUAL * usual);
 }
 
-/** Distance to the nearest of `others` but itself. */
+/** Distance to the nearest of `others`, itself excluded. */
 function nearestOf(day: Float64Array, others: readonly Float64Array[]): number {
   let least = Number.POSITIVE_INFINITY;
   for (const other of others) if (other !== day) least = Math.min(least, distance(day, other));

@@ -1,7 +1,8 @@
-// Seasonal memo: what a history's past says of the slots asked for lately: the models of a series ask for the same ones, one
-// after the other. It remembers for one history at a time, as that stands; a forecaster has one for all of its series.
+// Seasonal memo: a cache of `History`'s seasonal means by slot: the models of a series ask for the same slots one after
+// the other. It holds the values of one history at a time, in its present state; a forecaster has one memo for all of
+// its series.
 
-/** Slots remembered; one goes where another of the same remainder was. */
+/** Number of slots held; a slot replaces another one with the same remainder. */
 const KEPT = 64;
 
 export class SeasonalMemo {
@@ -12,7 +13,7 @@ export class SeasonalMemo {
   readonly #slots = new Float64Array(KEPT);
   readonly #logs = new Float64Array(KEPT);
 
-  /** Forgets everything when it was of another history, or of this one before something in it changed. */
+  /** Forgets everything when the values are of another history, or of an earlier state of this one. */
   begin(history: object, newest: number, revision: number, limit: number): void {
     const isOf = this.#history === history && this.#newest === newest;
     if (isOf && this.#revision === revision && this.#limit === limit) return;
@@ -23,7 +24,7 @@ export class SeasonalMemo {
     this.#slots.fill(-1);
   }
 
-  /** The log of a slot; NaN when it is not known. */
+  /** The log of a slot; NaN when it is not held. */
   of(slot: number): number {
     return this.#slots[slot % KEPT] === slot ? this.#logs[slot % KEPT]! : Number.NaN;
   }

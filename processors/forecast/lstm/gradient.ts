@@ -1,5 +1,5 @@
-// Gradient: the network's loss over a window of one series, and what each weight does to it, by back-propagation through
-// time (Werbos, 1990), cut at the window's beginning (Williams and Peng, 1990).
+// Gradient: the network's loss over a window of one series and its gradient by each weight, by back-propagation through
+// time (Werbos, 1990), truncated at the window's beginning (Williams and Peng, 1990).
 
 import {
   DENSE,
@@ -16,17 +16,20 @@ import {
 } from './network.ts';
 import { EXAMPLE, EXAMPLE_EVERY, MISS, type TrainingSeries, WEIGHT } from './training-series.ts';
 
-/** An error below this share of a usual one counts by its square (Huber, 1964; the smooth form of Charbonnier et al., 1994). */
+/**
+ * Errors below this share of a usual one count by their square (Huber, 1964; the smooth form of Charbonnier et al.,
+ * 1994).
+ */
 const SMOOTH = 0.1;
 
-/** Loss and absolute error, in usual errors of the base, summed over so many examples. */
+/** Loss and absolute error, in usual errors of the base forecast, each summed over `count` examples. */
 export interface Losses {
   loss: number;
   error: number;
   count: number;
 }
 
-/** One for each caller: the arrays that a window is worked in. */
+/** Scratch arrays for one window; each caller has one. */
 export class Workspace {
   readonly steps: number;
   readonly memory: Float64Array;
@@ -49,8 +52,9 @@ export class Workspace {
 }
 
 /**
- * Goes over the steps from `from` on, up to the workspace's length, with `memory` as it was before them; leaves in it what
- * it is after them. Adds to `losses`, over what came before step `until`, and to `gradient` where one is given.
+ * Runs the network over the steps from `from` on, up to the workspace's length. `memory` is the memory before these
+ * steps, and afterwards the memory after them. Adds the errors of the examples before step `until` to `losses`, and
+ * their gradient to `gradient` where one is given.
  */
 export function goOver(
   weights: Float64Array,
@@ -92,7 +96,7 @@ export function goOver(
   }
 }
 
-/** The examples of one step, the `i`th of the window. */
+/** Adds the losses of the examples made at the `i`th step of the window. */
 function judge(
   weights: Float64Array,
   series: TrainingSeries,

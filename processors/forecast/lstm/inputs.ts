@@ -1,14 +1,18 @@
-// Inputs: what the cell reads of each closed step. Differences of logarithms, told in the series' own spread, so that one
-// network serves a series of any rate; beside them how rough and how regular the series is, and how long its steps are.
-// Time of day is no input of its own: whose noon it is differs from series to series, and the usual day tells it.
+// Inputs: what the cell reads of each closed step. They are differences of logarithms divided by the series' own
+// spread, so that one network serves a series of any rate; further inputs tell how rough and how regular the series is,
+// and how long its steps are. The time of day is not an input: noon means something else in each series. The usual day
+// carries that information.
 //
 //   X1. Every input is finite and within -CLIP .. CLIP.
-//   X2. What a series is too young for is 0.
+//   X2. An input that the series is too young for is 0.
 
 import type { Grid } from '../grid.ts';
 import type { Standing } from './standing.ts';
 
-/** Running means of a series: spread, roughness, distance to yesterday and to last week, and the steps they have seen. */
+/**
+ * Number of running means of a series: spread, roughness, distance to yesterday and to last week, and the steps
+ * counted.
+ */
 export const SUMS = 5;
 export const SPREAD = 0;
 const ROUGHNESS = 1;
@@ -16,14 +20,14 @@ const DAILY = 2;
 const WEEKLY = 3;
 export const SEEN = 4;
 
-/** In spreads: what is further off counts as this far. */
+/** In spreads: larger inputs are clipped to this. */
 const CLIP = 4;
-/** Logs; a series that moves less is steady. */
+/** In logs: a series with a smaller spread counts as having this one. */
 export const SPREAD_MIN = 0.05;
-/** A season of five-minute steps is in the middle of what there is. */
+/** Five-minute steps in a day: the middle of the range of seasons, where this input is 0. */
 const SEASON_MIDDLE = 288;
 
-/** Lets the running means follow a step, and writes its inputs. */
+/** Updates the running means with a step, and writes the step's inputs. */
 export function writeInputs(standing: Standing, grid: Grid, sums: Float64Array, into: Float64Array): void {
   const { now, last, lately, longer, day, usual, dayAgo, weekAgo, hasDay, hasWeek } = standing;
   sums[SEEN]! += 1;

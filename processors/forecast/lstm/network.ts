@@ -1,22 +1,25 @@
-// Network: the sizes and the arithmetic of the global recurrent model. An LSTM cell (Hochreiter and Schmidhuber, 1997, with
-// the forget gate of Gers, Schmidhuber and Cummins, 2000) reads one row of inputs for each closed step. From what it
-// remembers a dense layer says, for a distance, by how much each term of the forecast counts (terms.ts).
+// Network: the sizes and the arithmetic of the global recurrent model. An LSTM cell (Hochreiter and Schmidhuber, 1997,
+// with the forget gate of Gers, Schmidhuber and Cummins, 2000) reads one row of inputs for each closed step. From the
+// cell's memory a dense layer computes, for a distance, the coefficient of each term of the forecast (terms.ts).
 //
 //   N1. All weights lie in one flat array: gates, dense layer, output layer; each row ends with its bias.
-//   N2. With a zero output layer every coefficient is zero: the forecast is its base.
+//   N2. With a zero output layer every coefficient is zero, and the forecast is its base.
 //
 // Hot path: plain loops over double arrays, written in place.
 
-/** What it reads of each step (inputs.ts), and what its coefficients are for (terms.ts). */
+/** Number of inputs of each step (inputs.ts) and number of coefficients (terms.ts). */
 export const INPUTS = 16;
 export const TERMS = 12;
 export const HIDDEN = 24;
 /** Hidden and cell vector of a series, one behind the other. */
 export const MEMORY = 2 * HIDDEN;
-/** Input, forget, candidate and output gate of each cell, four rows that are worked together. */
+/**
+ * Rows of the gates: input, forget, candidate and output gate of each cell, four neighbouring rows that are computed
+ * together.
+ */
 export const GATES = 4 * HIDDEN;
 export const DENSE = 20;
-/** What the dense layer knows of a distance. */
+/** Number of values that describe a distance to the dense layer. */
 export const PLACE = 3;
 
 const GATE_ROW = INPUTS + HIDDEN + 1;
@@ -24,15 +27,15 @@ export const DENSE_AT = GATES * GATE_ROW;
 const DENSE_ROW = HIDDEN + INPUTS + PLACE + 1;
 export const OUT_AT = DENSE_AT + DENSE * DENSE_ROW;
 const OUT_ROW = DENSE + 1;
-/** Numbers in all. */
+/** Number of weights in all. */
 export const WEIGHTS = OUT_AT + TERMS * OUT_ROW;
 
-/** A forget gate that is open at first lets a cell remember before it has learned to (Gers et al., 2000). */
+/** Initial bias of the forget gates: an open gate lets a cell remember before it has learned to (Gers et al., 2000). */
 const FORGET_BIAS = 1;
-/** Steps at which the place of a distance is about one. */
+/** A distance of this many steps is described by a value of about one. */
 const PLACE_STEPS = 64;
 
-/** Weights to begin with: small and random, the output layer zero (N2). */
+/** Initial weights: small and random; the output layer is zero (N2). */
 export function freshWeights(random: () => number): Float64Array {
   const weights = new Float64Array(WEIGHTS);
   const fill = (from: number, rows: number, row: number): void => {
@@ -46,19 +49,22 @@ export function freshWeights(random: () => number): Float64Array {
   return weights;
 }
 
-/** Takes every coefficient for a share of what it is: 0 leaves the base alone. */
+/** Multiplies every coefficient by `share`: 0 leaves only the base. */
 export function shrinkCoefficients(weights: Float32Array, share: number): void {
   for (let i = OUT_AT; i < WEIGHTS; i++) weights[i]! *= share;
 }
 
-/** Writes what the dense layer knows of a distance. */
+/** Writes the values that describe a distance to the dense layer. */
 export function writePlace(ahead: number, season: number, into: Float64Array): void {
   into[0] = Math.log(ahead) / Math.log(PLACE_STEPS);
   into[1] = Math.log(ahead / season) / Math.log(PLACE_STEPS);
   into[2] = 1 / ahead;
 }
 
-/** One step of the cell: from the memory at `before` to the one at `after`, which may be the same place. Keeps the gates. */
+/**
+ * One step of the cell: from the memory at `before` to the one at `after`, which may be the same place. Keeps the
+ * gates' values.
+ */
 export function remember(
   weights: Float64Array,
   inputs: Float64Array,
@@ -105,7 +111,7 @@ export function remember(
   }
 }
 
-/** The dense layer's sums over memory and inputs: the same for every distance. */
+/** The part of the dense layer's sums that comes from memory and inputs: the same for every distance. */
 export function writeContext(
   weights: Float64Array,
   inputs: Float64Array,
@@ -123,7 +129,7 @@ export function writeContext(
   }
 }
 
-/** The coefficients of the terms at a distance; keeps the dense layer. */
+/** Writes the coefficients of the terms at a distance; keeps the dense layer's values. */
 export function writeCoefficients(
   weights: Float64Array,
   context: Float64Array,
@@ -147,8 +153,8 @@ export function writeCoefficients(
 }
 
 /**
- * Backwards through `writeCoefficients` and `writeContext`: adds to the weights' `gradient`, and to the one of the hidden
- * vector, what `coefficientSlopes` of one distance make of them.
+ * Back-propagates through `writeCoefficients` and `writeContext`: given the slopes of the coefficients of one distance,
+ * adds to the gradient of the weights and to that of the hidden vector.
  */
 export function decodeBackwards(
   weights: Float64Array,
@@ -184,8 +190,8 @@ export function decodeBackwards(
 }
 
 /**
- * Backwards through `remember`: takes the slopes of the memory after it (hidden, then cell), adds to the weights' `gradient`
- * and leaves the slopes of the memory before it in their place.
+ * Back-propagates through `remember`: takes the slopes of the memory after it (hidden, then cell), adds to the gradient
+ * of the weights, and replaces the slopes by those of the memory before it.
  */
 export function rememberBackwards(
   weights: Float64Array,

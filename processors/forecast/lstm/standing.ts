@@ -1,11 +1,12 @@
-// Standing: where a series stands at a step, as far as its history tells: the newest logs, means of the last ones, and the
-// same places on the days before. All spans are told in seasons, so that steps of a minute and of an hour read alike.
+// Standing: the recent values of a series at a step, as its history has them: the newest logs, means of the last ones,
+// and the same times on the days before. All spans are in seasons, so that steps of a minute and of an hour are read
+// alike.
 
 import type { History } from '../history/history.ts';
 
 export interface Standing {
   step: number;
-  /** A season before the step is held; else what is read there is the mean of the last steps. */
+  /** True when a season before the step is held; otherwise the mean of the last steps is used in its place. */
   hasDay: boolean;
   hasWeek: boolean;
   now: number;
@@ -15,21 +16,23 @@ export interface Standing {
   /** Mean of the last season, and of the one before it. */
   day: number;
   dayBefore: number;
-  /** The usual day (mean of the seasons before) at this step, and the last few steps a day and a week ago. */
+  /**
+   * The usual day (mean of the seasons before) at this step, and the mean of the last few steps a day and a week ago.
+   */
   usual: number;
   dayAgo: number;
   weekAgo: number;
   /** The longer mean a day ago. */
   dayAgoLonger: number;
-  /** Steps of an hour, where it has a beat: what reports at fixed minutes does so every hour. Else 0. */
+  /** Steps in an hour, when an hour has a beat (clients that report at fixed minutes do so every hour); otherwise 0. */
   hour: number;
-  /** Mean of the last BEATS hours. */
+  /** Mean of the last `BEATS` hours. */
   hours: number;
 }
 
-/** Hours whose mean is the beat. */
+/** Hours over which the beat is averaged. */
 export const BEATS = 4;
-/** With fewer steps an hour has no beat. */
+/** With fewer steps in an hour, no beat is computed. */
 const HOUR_STEPS_MIN = 4;
 
 export const emptyStanding = (): Standing => ({
@@ -81,5 +84,5 @@ export function readStanding(history: History, step: number, into: Standing): vo
   into.weekAgo = into.hasWeek ? history.farMean(end - longSeason - few, end - longSeason) : into.dayAgo;
 }
 
-/** An hour, by two to six steps. */
+/** A twenty-fourth of a season, but two to six steps. */
 const fewOf = (season: number): number => Math.max(2, Math.min(6, Math.round(season / 24)));

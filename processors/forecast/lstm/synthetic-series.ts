@@ -1,8 +1,8 @@
 // Synthetic series: rates that look like those of topics, for training without real traces. Each is a curve in
-// logarithms (a day and a week, moods that last minutes to days, bursts, crowds, shifts, growth) that is counted or
-// measured.
+// logarithms (a day and a week, moods that last minutes to days, bursts, crowds, shifts, growth), turned into counts or
+// measurements with noise.
 //
-//   S1. The same random numbers make the same series. Nothing is taken from a recorded trace.
+//   S1. The same random numbers give the same series. Nothing is taken from a recorded trace.
 
 import { type Grid, gridOf } from '../grid.ts';
 
@@ -16,15 +16,15 @@ type Range = readonly [min: number, max: number];
 
 /** How a family behaves. Heights and deviations are in logarithms. */
 interface Family {
-  /** Mean of a step before all else, as its logarithm. */
+  /** Logarithm of the mean rate of a step, before anything else is added. */
   readonly level: Range;
   readonly isCounted: boolean;
   readonly dayWave: Range;
-  /** How much less happens on the two days of the weekend. */
+  /** How much lower the two days of the weekend are. */
   readonly weekend: Range;
-  /** Deviation of one step on its own. */
+  /** Deviation of each step by itself. */
   readonly noise: Range;
-  /** Deviation of moods that last some steps, and of those that last hours to days. */
+  /** Deviation of moods that last a few steps, and of moods that last hours to days. */
   readonly mood: Range;
   readonly drift: Range;
   readonly burstsPerDay: Range;
@@ -32,7 +32,7 @@ interface Family {
   readonly crowdsPerWeek: Range;
   readonly shiftsPerWeek: Range;
   readonly growthPerWeek: Range;
-  /** Height of what reports at fixed minutes of the hour. */
+  /** Height of the events that come at fixed minutes of the hour. */
   readonly beat: Range;
 }
 
@@ -97,11 +97,11 @@ interface Shape {
   readonly stepMinutes: number;
   readonly days: number;
   readonly horizons: readonly number[];
-  /** Of ten series so many have this shape. */
+  /** How many of ten series have this shape. */
   readonly share: number;
 }
 
-/** Steps of minutes to an hour, each long enough for a week before and some weeks after. */
+/** Steps of minutes to an hour; each series is long enough for a week of history and some weeks after it. */
 const SHAPES: readonly Shape[] = [
   { stepMinutes: 1, days: 11, horizons: [240, 1440], share: 2 },
   { stepMinutes: 5, days: 18, horizons: [60, 288], share: 4 },
@@ -112,16 +112,16 @@ const SHAPE_OF = SHAPES.flatMap((shape) => Array.from({ length: shape.share }, (
 
 const MINUTES_OF_DAY = 1_440;
 const HARMONICS = 8;
-/** Beyond this a count is drawn as a normal variable: nobody sees the difference. */
+/** Above this mean a count is drawn as a normal variable: the difference does not matter. */
 const POISSON_MAX = 40;
-/** Of a thousand measured steps so many are wild: a hiccup of whoever measures. */
+/** Share of measured steps that are outliers, like hiccups of the measuring process. */
 const WILD_SHARE = 0.004;
 const WILD_TIMES = 6;
 
-/** The families, in the order in which `madeSeries` goes round them. */
+/** The families, in the order in which `syntheticSeries` takes turns. */
 export const FAMILY_NAMES: readonly string[] = Object.keys(FAMILIES);
 
-/** The `number`th series; families and steps come round in turn. */
+/** The `number`th series; families and step lengths take turns. */
 export function syntheticSeries(number: number, random: () => number): SyntheticSeries {
   const name = FAMILY_NAMES[number % FAMILY_NAMES.length]!;
   const shape = SHAPE_OF[(number + Math.floor(number / FAMILY_NAMES.length)) % SHAPE_OF.length]!;
@@ -144,7 +144,8 @@ function ratesOf(family: Family, { stepMinutes, days }: Shape, random: () => num
   addBursts(curve, days * within(family.burstsPerDay), within(family.burstHeight), 60 / stepMinutes, random);
   addCrowds(curve, (days / 7) * within(family.crowdsPerWeek), 60 / stepMinutes, random);
   addBeat(curve, within(family.beat), 60 / stepMinutes, random);
-  // A longer step evens out more; less than independent noise would, since much of it is not.
+  // A longer step averages out more noise, but less than independent noise would be, since much of it is not
+  // independent.
   const noise = within(family.noise) * Math.min(1, (5 / stepMinutes) ** 0.3);
   return curve.map((log) => {
     const wild = !family.isCounted && random() < WILD_SHARE ? WILD_TIMES : 1;
@@ -153,7 +154,7 @@ function ratesOf(family: Family, { stepMinutes, days }: Shape, random: () => num
   });
 }
 
-/** A day of a few waves, each day a little its own, and a weekend that is partly another day. */
+/** Days made of a few waves, each day slightly different, and weekends that are partly a different day. */
 function addDays(curve: Float64Array, daySteps: number, height: number, weekend: number, random: () => number): void {
   const working = waveOf(daySteps, height, random);
   const other = waveOf(daySteps, height, random);
@@ -187,7 +188,7 @@ function waveOf(daySteps: number, height: number, random: () => number): Float64
   return wave;
 }
 
-/** A deviation that wanders and comes back (Ornstein and Uhlenbeck, 1930), within about `steps`. */
+/** An Ornstein-Uhlenbeck process (1930): a deviation that wanders and returns to zero within about `steps`. */
 function addMood(curve: Float64Array, steps: number, deviation: number, random: () => number): void {
   const kept = Math.exp(-1 / steps);
   const pushed = deviation * Math.sqrt(1 - kept * kept);
@@ -205,7 +206,7 @@ function addShifts(curve: Float64Array, count: number, random: () => number): vo
   }
 }
 
-/** Up at once, or within some steps, and slowly down. */
+/** Bursts: a rise at once or within a few steps, then a slow fall. */
 function addBursts(curve: Float64Array, count: number, height: number, hour: number, random: () => number): void {
   for (let n = countOf(count, random); n > 0; n--) {
     const from = Math.floor(random() * curve.length);
@@ -217,7 +218,7 @@ function addBursts(curve: Float64Array, count: number, height: number, hour: num
   }
 }
 
-/** A ramp, a plateau of some hours, a ramp down. */
+/** Crowds: a rise, a plateau of some hours, a fall. */
 function addCrowds(curve: Float64Array, count: number, hour: number, random: () => number): void {
   for (let n = countOf(count, random); n > 0; n--) {
     const from = Math.floor(random() * curve.length);
@@ -230,14 +231,14 @@ function addCrowds(curve: Float64Array, count: number, hour: number, random: () 
   }
 }
 
-/** The same minutes of each hour. */
+/** A beat: a height at the same minutes of each hour. */
 function addBeat(curve: Float64Array, height: number, hour: number, random: () => number): void {
   if (height === 0 || hour < 4) return;
   const beats = Float64Array.from({ length: hour }, () => (random() < 0.25 ? height * (0.5 + random()) : 0));
   for (let t = 0; t < curve.length; t++) curve[t]! += beats[t % hour]!;
 }
 
-/** A Poisson variable (Knuth, 1969), or the normal one near it. */
+/** A Poisson variable (Knuth, 1969); above POISSON_MAX, its normal approximation. */
 function countOf(mean: number, random: () => number): number {
   if (mean > POISSON_MAX) return Math.max(0, Math.round(mean + Math.sqrt(mean) * normal(random)));
   const limit = Math.exp(-mean);

@@ -1,19 +1,23 @@
-// Terms: what a forecast is made of. Its base is a rule that needs no learning: the usual day, moved by how far the series
-// is off it now, fading as the distance grows. To it each term, a difference of logarithms, is added as often as the network
-// says. The network speaks of a distance, the terms of one step: so it is asked at a few distances and its coefficients are
-// mixed between them, while every step keeps its own counterparts on the days before. (A network that gives the coefficients
-// of a plain model: Smyl, 2020; Rangapuram et al., 2018.)
+// Terms: the parts that a forecast is the sum of. Its base is a rule that needs no learning: the usual day, shifted by
+// the series' present distance from it, which fades with the distance ahead. The network gives a coefficient for each
+// term, a difference of logarithms, which is added to the base. The coefficients belong to a distance and the terms to
+// one step: so the network is asked at a few distances and its coefficients are interpolated between them, while every
+// step has its own counterparts on the days before. (A network that gives the coefficients of a simple model: Smyl,
+// 2020; Rangapuram et al., 2018.)
 
 import type { History } from '../history/history.ts';
 import { BEATS, type Standing } from './standing.ts';
 
-/** Shares of the usual day, yesterday and a week ago in the base; as in the direct regression. */
+/** Weights of yesterday and a week ago in the base, beside the usual day; as in the direct regression. */
 const DAY_BASE = { yesterday: 0.4, week: 0 };
 const WEEK_BASE = { yesterday: 0.2, week: 0.4 };
-/** How far the series is off its usual day fades by half in an eighth of a day. */
+/** The present distance from the usual day fades by half in this fraction of a day. */
 const FADES_IN_SEASON = 8;
 
-/** Writes the terms of the step `ahead` of where the series stands; returns the base. `spread` is the bias' unit. */
+/**
+ * Writes the terms of the forecast `ahead` steps from the standing; returns the base. `spread` is the unit of the bias
+ * term.
+ */
 export function writeTerms(
   history: History,
   standing: Standing,
@@ -56,13 +60,15 @@ export function writeTerms(
     standing.usual +
     shares.yesterday * (standing.dayAgo - standing.usual) +
     shares.week * (standing.weekAgo - standing.usual);
-  // One step ahead this very step says most; further ahead the mean of a few.
+  // One step ahead the last step itself says most; further ahead the mean of a few steps does.
   const nearness = Math.min(1, 1.5 / (ahead + 0.5));
   const stands = nearness * now + (1 - nearness) * lately;
   return shape + 0.5 ** (ahead / Math.max(3, season / FADES_IN_SEASON)) * (stands - shapeNow);
 }
 
-/** How far the target's minute of the hour was off the whole hours, over the last few. */
+/**
+ * How far the target's minute of the hour was above or below the mean of its hour, averaged over the last few hours.
+ */
 function beatOf(history: History, { step, hour, hours }: Standing, ahead: number): number {
   if (hour === 0) return 0;
   let beat = 0;

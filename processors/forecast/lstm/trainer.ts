@@ -1,30 +1,31 @@
-// Trainer: one network learned across many series (global, or cross-series, learning: Salinas et al., 2020; Smyl, 2020;
+// Trainer: trains one network on many series (global, or cross-series, learning: Salinas et al., 2020; Smyl, 2020;
 // Montero-Manso and Hyndman, 2021), by Adam (Kingma and Ba, 2015) with clipped gradients (Pascanu et al., 2013).
 //
 //   T1. Pure: the same series, options and random numbers give the same weights.
-//   T2. The last fifth of each series is for validation alone, and of enough series every eighth as a whole. No example
-//       that is learned from reaches into it.
-//   T3. What comes out is the best by validation; the weights that it began with are among the candidates. Of it a share
-//       is kept (`trust`), as a forecast and a simple rule together do better abroad than either (Bates and Granger, 1969).
+//   T2. The last fifth of each series is used for validation only, and when there are enough series, every eighth as a
+//       whole. No training example reaches into it.
+//   T3. The result is the best weights by validation; the initial weights are among the candidates. Their coefficients
+//       are scaled by `trust`: on other series, a mean of a forecast and a simple rule does better than either (Bates
+//       and Granger, 1969).
 
 import { goOver, type Losses, Workspace } from './gradient.ts';
 import { freshWeights, MEMORY, shrinkCoefficients, WEIGHTS } from './network.ts';
 import type { TrainingSeries } from './training-series.ts';
 
 export interface TrainingOptions {
-  /** Rounds at most. */
+  /** Most rounds. */
   readonly rounds: number;
   /** Updates in a round; by default UPDATES_IN_ROUND. */
   readonly updates?: number;
   /** Weights to begin with; by default fresh ones. */
   readonly from?: Float32Array;
-  /** The first and largest step size. */
+  /** The first and largest learning rate. */
   readonly rate?: number;
-  /** The share of what was learned that is kept; the rest is the base. Below 1 where other series than these are to be forecast. */
+  /** The share of the learned coefficients that is kept. Below 1 when other series than these are to be forecast. */
   readonly trust?: number;
 }
 
-/** Errors in usual errors of the base, the rule that needs no learning: 1 is as good as it, less is better. */
+/** Errors in usual errors of the base, the rule that needs no learning: 1 is as good as the base, less is better. */
 export interface TrainingProgress {
   readonly round: number;
   readonly rounds: number;
@@ -42,12 +43,12 @@ export interface Trained {
 
 export const UPDATES_IN_ROUND = 100;
 const RATE = 0.004;
-/** The step size sinks to this share of the first one, along half a cosine (Loshchilov and Hutter, 2017). */
+/** The learning rate falls to this share of the first one, along half a cosine (Loshchilov and Hutter, 2017). */
 const RATE_LAST = 0.03;
-/** Places that an update learns from at once, and steps in each. */
+/** Number of places in the series that one update learns from, and of steps at each. */
 const LANES = 16;
 const WINDOW = 48;
-/** Steps after which a lane goes elsewhere: another series, another day. */
+/** Steps after which a lane jumps to another series and day. */
 const RUN = 20 * WINDOW;
 const NORM_MAX = 0.5;
 const ADAM_MEAN = 0.9;
@@ -55,11 +56,14 @@ const ADAM_SQUARE = 0.999;
 const ADAM_SMALL = 1e-8;
 const VALIDATION_SHARE = 0.2;
 const HELD_OUT_EVERY = 8;
-/** Steps before the validated ones, to fill the memory. */
+/** Steps read before the validated ones, to fill the memory. */
 const VALIDATION_WARM = 128;
-/** Windows of validation in all, shared out among the series: few series are looked at for long, many only at first. */
+/**
+ * Windows of validation in all, divided among the series: with few series each is validated over a long time, with many
+ * only at its beginning.
+ */
 const VALIDATION_WINDOWS = 500;
-/** Rounds without a better one after which it ends. */
+/** Training ends after this many rounds without an improvement. */
 const PATIENCE = 40;
 
 interface Lane {
@@ -69,7 +73,7 @@ interface Lane {
   readonly memory: Float64Array;
 }
 
-/** Yields after each round; returns what was learned. */
+/** Yields the progress after each round; returns the best weights. */
 export function* train(
   allSeries: readonly TrainingSeries[],
   options: TrainingOptions,
@@ -115,7 +119,7 @@ export function* train(
   return { weights: best, before, after: validationError(Float64Array.from(best), allSeries), rounds: round };
 }
 
-/** First step of the validated share. */
+/** First step of the part for validation. */
 const splitOf = (series: TrainingSeries): number => Math.floor(series.steps * (1 - VALIDATION_SHARE));
 
 function laneOver(allSeries: readonly TrainingSeries[], random: () => number): Lane {
@@ -124,7 +128,7 @@ function laneOver(allSeries: readonly TrainingSeries[], random: () => number): L
   return lane;
 }
 
-/** To another place, chosen at random; a series is chosen as often as any other, however long. */
+/** Moves a lane to another place, chosen at random; every series is equally likely, however long. */
 function send(lane: Lane, allSeries: readonly TrainingSeries[], random: () => number): void {
   lane.series = allSeries[Math.floor(random() * allSeries.length)]!;
   const split = splitOf(lane.series);
@@ -158,7 +162,7 @@ function descend(
   let square = 0;
   for (let i = 0; i < gradient.length; i++) square += gradient[i]! * gradient[i]!;
   const norm = Math.sqrt(square) / count;
-  if (!Number.isFinite(norm)) return; // A window of nonsense teaches nothing.
+  if (!Number.isFinite(norm)) return; // A window with an infinite gradient is skipped.
   const scale = (norm > NORM_MAX ? NORM_MAX / norm : 1) / count;
   adam.updates++;
   const meanShare = 1 - ADAM_MEAN ** adam.updates;
@@ -172,7 +176,7 @@ function descend(
   }
 }
 
-/** Mean error over windows of the last share of the series, the same windows each time. */
+/** Mean error over windows of the validation part of the series, the same windows each time. */
 function validationError(weights: Float64Array, allSeries: readonly TrainingSeries[]): number {
   const work = new Workspace(WINDOW);
   const unheard: Losses = { loss: 0, error: 0, count: 0 };

@@ -1,9 +1,10 @@
-// Training series: one series as the network learns from it: the inputs of each step, and examples: at every few steps, for each
-// distance of its grid, the terms and the base of the forecast that could be made then, and what came.
+// Training series: one series prepared for training: the inputs of each step, and examples. At every few steps, for
+// each distance of the grid, an example holds the terms and the base of the forecast that could be made then, and the
+// base's error.
 //
-//   L1. Inputs, terms and base of a step are read from a history that ends there, by the very functions that forecast.
-//   L2. An error is told in the base's own usual error at that distance over the whole series, so that every series and
-//       distance counts alike, and for more in the busy hours, where a shard too few hurts.
+//   L1. Inputs, terms and base of a step are read from a history that ends there, by the same functions that forecast.
+//   L2. An error is divided by the base's usual error at that distance over the whole series, so that every series and
+//       distance has the same weight; busy hours have more, because there one shard too few does harm.
 
 import type { Grid } from '../grid.ts';
 import { History, RATE_MAX, shapeOfTrace } from '../history/history.ts';
@@ -20,27 +21,29 @@ export interface RateSeries {
 export interface TrainingSeries {
   readonly grid: Grid;
   readonly steps: number;
-  /** `INPUTS` of each step. */
+  /** `INPUTS` numbers for each step. */
   readonly inputs: Float32Array;
-  /** Of each example step and distance: terms, what the base missed, the weight of the error; weight 0: nothing came. */
+  /**
+   * For each example step and distance: the terms, the base's error, the weight of the error; weight 0: no observation.
+   */
   readonly examples: Float32Array;
-  /** What the network is told of each distance. */
+  /** The values that describe each distance to the network. */
   readonly places: readonly Float64Array[];
 }
 
-/** Steps from one to the next that examples are made at: neighbours say nearly the same. */
+/** Steps between examples: neighbouring ones are nearly the same. */
 export const EXAMPLE_EVERY = 4;
-/** One example: its terms, the base's miss, the weight. */
+/** Numbers of one example: its terms, the base's error, the weight. */
 export const EXAMPLE = TERMS + 2;
 export const MISS = TERMS;
 export const WEIGHT = TERMS + 1;
 
-/** Steps before the first example: running means need some. */
+/** Steps before the first example: the running means need some. */
 const WARM_STEPS = 16;
-/** A step counts by its rate beside the mean, within these. */
+/** Bounds of a step's weight, which is its rate divided by the mean. */
 const BUSY_MIN = 0.2;
 const BUSY_MAX = 3;
-/** Logs: below this a base is as good as exact. */
+/** In logs: a smaller usual error of the base counts as this. */
 const USUAL_MISS_MIN = 0.01;
 
 export function trainingSeriesOf({ grid, rates }: RateSeries): TrainingSeries {
@@ -83,7 +86,7 @@ export function trainingSeriesOf({ grid, rates }: RateSeries): TrainingSeries {
   return { grid, steps, inputs, examples, places };
 }
 
-/** L2. */
+/** Divides the errors at distance number `d` by their usual size (L2). */
 function tellInUsualMisses(examples: Float32Array, d: number, distances: number): void {
   let sum = 0;
   let count = 0;

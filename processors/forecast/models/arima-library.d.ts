@@ -1,4 +1,4 @@
-// The part of arima 0.2.8 that we use, and one thing that its own types leave out: the series lies in the open.
+// The part of arima 0.2.8 that we use, and a field that its own types leave out: the bytes of the series.
 
 declare module 'arima' {
   interface Orders {
@@ -15,12 +15,12 @@ declare module 'arima' {
   class ARIMA {
     /** `method` 0 is exact maximum likelihood, 1 conditional sum of squares, 2 that of Box and Jenkins. */
     constructor(options: Orders & { readonly method: number; readonly verbose: false });
-    /** The bytes of the series, as doubles, that `predict` goes on from; as many as were fitted. */
+    /** The bytes of the series, as doubles, that `predict` continues; it must stay as long as the fitted one. */
     ts: Uint8Array;
     /** Throws when the series is too short. */
     train(series: number[]): this;
     predict(steps: number): [expected: number[], variances: number[]];
-    /** Gives back the memory, which the garbage collector does not see. */
+    /** Frees the compiled code's memory, which the garbage collector does not see. */
     destroy(): void;
   }
 

@@ -1,15 +1,15 @@
-// ARIMA and SARIMA (Box and Jenkins, 1970) of logarithms, fitted by the `arima` library. What it is the process of is part
-// of the choice: the log itself, with a seasonal part where a day has few enough steps to fit one; what the log is
-// beside the days before; or beside the same step of the week before, which is a seasonal difference of any length. Of a
-// few orders the one wins that forecasts a tail best which it has not seen (Hyndman and Khandakar, 2008, choose by AICc;
-// a tail also judges what is made of the fit here).
+// ARIMA and SARIMA (Box and Jenkins, 1970) of logarithms, fitted by the `arima` library. Which series the process
+// models is part of the choice: the log itself, with a seasonal part where a day has few enough steps to fit one; the
+// log less the mean of the days before; or the log less the same step of the week before, which is a seasonal
+// difference of any length. Among a few orders, the one with the smallest error over a held-out tail wins (Hyndman and
+// Khandakar, 2008, choose by AICc; a tail also judges the recursion that we make of the fit).
 //
-// The library keeps its coefficients to itself, but all that it says is linear in the series. What it expects after zeros
-// and a one are the weights psi of the process' moving average; those of its auto-regression, pi, follow by dividing power
-// series, pi(B) = 1 - 1 / psi(B). They are all that is kept: a forecast is a recursion over the last values, as far back
-// as there are weights.
+// The library does not expose its coefficients, but its forecasts are linear in the series. Its forecast after zeros
+// and a one gives the weights psi of the moving average; the weights pi of the auto-regression follow by dividing power
+// series, pi(B) = 1 - 1 / psi(B). Only the weights pi are kept: a forecast is a recursion over as many of the last
+// values as there are weights.
 //
-//   A1. No weights are kept that let a deviation grow beyond PSI_MAX times itself.
+//   A1. Weights that let a deviation grow beyond PSI_MAX times itself are not kept.
 //   A2. A forecast is at most RISE_MAX above the highest log lately seen.
 
 import ARIMA from 'arima';
@@ -29,40 +29,43 @@ const ORDERS: readonly Orders[] = [
   { p: 2, d: 1, q: 1 },
   { p: 2, d: 0, q: 1 },
 ];
-/** Of the log itself. */
+/** Order of a process of the log itself. */
 const SEASONAL_ORDER: Orders = { p: 2, d: 0, q: 0, P: 1, D: 1, Q: 0 };
-/** Steps of half an hour; longer seasons take the library minutes, and need more weights than a series should carry. */
+/**
+ * A day in steps of half an hour: for longer seasons the library takes minutes, and a series would need too many
+ * weights.
+ */
 const SEASON_MAX = 48;
-/** Fewer make no process that holds beyond them. */
+/** With fewer samples a fit does not hold outside them. */
 const SAMPLES_MIN = 120;
 const SAMPLES_MAX = 1_008;
-/** That of Box and Jenkins: a hundredth of the time that exact likelihood takes with a season, and as good. */
+/** Fitting method of Box and Jenkins: with a season, a hundredth of the time of exact likelihood, and as good. */
 const METHOD = 2;
-/** Share of the samples that an order is judged by. */
+/** Share of the samples held out to judge the orders. */
 const TAIL_SHARE = 0.2;
-/** It is judged by all steps up to two thirds of a season ahead, and no more than this. */
+/** Orders are judged by all steps up to two thirds of a season ahead, and at most this many. */
 const TAIL_AHEAD_MAX = 48;
 const TAIL_AHEAD_SEASON = 2 / 3;
-/** About so many forecasts judge it. */
+/** About this many forecasts of the tail are judged. */
 const TAIL_ORIGINS = 40;
-/** Weights of a process without a season, and how many seasons of them one with a season has. */
+/** Number of weights of a process without a season, and number of seasons of weights for one with a season. */
 const LAGS = 32;
 const LAG_SEASONS = 4;
-/** Samples to be fitted for each weight, at least. */
+/** Fewest samples for each weight. */
 const FITTED_PER_LAG = 2;
-/** A process with differences has weights that sum to one; less than so much within the lags is no such process. */
+/** Weights of a differenced process sum to one; a process whose weights within the lags sum to less is dropped. */
 const SUM_MIN = 0.5;
-/** Steps that the recursion runs ahead; what is left of a deviation by then stays. */
+/** Most steps that the recursion runs; further ahead the deviation stays as it is there. */
 const RECURSION_MAX = 64;
-/** Deviations smaller than this are rounding. */
+/** Deviations smaller than this are rounding errors. */
 const SCALE_MIN = 1e-3;
 const PSI_MAX = 3;
 const RISE_MAX = 1;
-/** What the process is beside: nothing, the mean of the seasons before, or the long season before. */
+/** What the process is relative to: nothing, the mean of the seasons before, or the long season before. */
 const ITSELF = 0;
 const SEASON = 1;
 const LONG_SEASON = 2;
-/** Parameters: what the process is beside, the intercept, then the weights, that of the newest value first. */
+/** Parameters: what the process is relative to, the intercept, then the weights, the newest value's first. */
 const BESIDE = 0;
 const INTERCEPT = 1;
 const WEIGHTS = 2;
@@ -108,7 +111,7 @@ export const arima: Model = {
   },
 };
 
-/** The last steps of the samples, which the fit has not seen, and how far ahead each forecast of them goes. */
+/** The last steps of the samples, held out of the fit, and how far ahead each forecast of them goes. */
 interface Tail {
   readonly steps: number;
   readonly ahead: number;
@@ -145,7 +148,7 @@ function parametersOf(
 ): Parameters | undefined {
   const mean = samples.reduce((sum, sample) => sum + sample, 0) / samples.length;
   const scale = samples.reduce((most, sample) => Math.max(most, Math.abs(sample - mean)), 0);
-  if (!(scale > SCALE_MIN)) return undefined; // Nothing ever happened but the season.
+  if (!(scale > SCALE_MIN)) return undefined; // Nothing but the season to fit.
   const process = processOf(
     Array.from(samples, (sample) => (sample - mean) / scale),
     orders,
@@ -164,7 +167,10 @@ function parametersOf(
   return isStable(parameters) ? parameters : undefined;
 }
 
-/** What the library fits: its constant, and psi 1, 2, ...; `undefined` when it gives up or speaks nonsense. */
+/**
+ * The library's fit: its constant, and psi 1, 2, ...; `undefined` when it throws or returns numbers that are not
+ * finite.
+ */
 function processOf(
   samples: number[],
   orders: Orders,
@@ -224,7 +230,7 @@ function tailError(parameters: Parameters, samples: Float64Array, { steps, ahead
   return sum / count;
 }
 
-/** Fills `path` from `from` on, each value from those before it. */
+/** Fills `path` from index `from` on, each value from those before it. */
 function goOn(parameters: Parameters, path: Float64Array, from: number): void {
   for (let at = from; at < path.length; at++) {
     let next = parameters[INTERCEPT]!;

@@ -1,18 +1,18 @@
-// Auto-regression of logarithms beside their season, with the coefficients of the `timeseries-analysis` library (maximum
-// entropy, that is Burg's method, 1967, whose process is stable by construction).
+// Auto-regression of logarithms relative to their season, with the coefficients of the `timeseries-analysis` library
+// (maximum entropy, that is Burg's method, 1967, whose process is stable by construction).
 //
-// The library's other estimator can be unstable and prints to the console; its forecasting functions print always. So we
-// ask it for the coefficients alone, and run the recursion here.
+// The library's other estimator can be unstable and prints to the console, and its forecasting functions always print.
+// So we take only the coefficients from it, and run the recursion here.
 
 import timeseries from 'timeseries-analysis';
 import type { History } from '../history/history.ts';
 import { type Model, stateless } from '../model.ts';
 
 const DEGREE = 12;
-/** Values below which twelve coefficients mean nothing. */
+/** With fewer values twelve coefficients mean nothing. */
 const SAMPLES_MIN = 60;
 const SAMPLES_MAX = 2_016;
-/** Steps that the recursion runs ahead; what is left of a deviation by then stays. */
+/** Most steps that the recursion runs; further ahead the deviation stays as it is there. */
 const RECURSION_MAX = 64;
 /** Parameters: the coefficients, then the mean. */
 const MEAN = DEGREE;
@@ -27,13 +27,13 @@ export const autoRegression: Model<Float64Array> = {
     if (samples.length < SAMPLES_MIN) return undefined;
     const mean = samples.reduce((sum, sample) => sum + sample, 0) / samples.length;
     const scale = samples.reduce((most, sample) => Math.max(most, Math.abs(sample - mean)), 0);
-    if (!(scale > 0)) return undefined; // Nothing ever happened but the season: the library would divide by zero.
+    if (!(scale > 0)) return undefined; // Nothing but the season to fit: the library would divide by zero.
     const data = samples.map((sample, index) => [index, (sample - mean) / scale] as const);
     const coefficients = new timeseries.main(data).ARMaxEntropy({ degree: DEGREE, data });
     if (coefficients.length !== DEGREE || !coefficients.every(Number.isFinite)) return undefined;
     return Float32Array.from([...coefficients.map((coefficient) => -coefficient), mean]);
   },
-  /** The last deviations and those to come, the oldest first. */
+  /** The last deviations, then the forecast ones, the oldest first. */
   room: () => new Float64Array(DEGREE + RECURSION_MAX),
   forecast(history, _state, parameters, ahead, into, path) {
     const mean = parameters[MEAN]!;

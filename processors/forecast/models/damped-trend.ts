@@ -1,13 +1,16 @@
-// Damped trend: a level and a slope that fades, in rates and not in their logarithms (ETS(A,Ad,N); Gardner and McKenzie,
-// 1985). It sees a ramp coming from its first minutes; the damping keeps it from extending a ramp without end.
+// Damped trend: a level and a slope that fades, in rates and not in their logarithms (ETS(A,Ad,N); Gardner and
+// McKenzie, 1985). It detects a ramp within minutes of its beginning; the damping keeps it from extending a ramp
+// without end.
 
 import { type Model, unfitted } from '../model.ts';
 import { type OfSteps, travelOf } from './damped.ts';
 
-/** Quick on purpose: steady series have other models, this one must see a ramp in its second minute. */
+/**
+ * Deliberately quick: steady series are covered by other models; this one must follow a ramp from its second minute.
+ */
 const LEVEL_GAIN = 0.6;
 const TREND_GAIN = 0.2;
-/** Slope kept per step: half of it is gone after 14 steps. */
+/** Share of the slope kept per step: half of it is gone after 14 steps. */
 const DAMPING = 0.95;
 /** State, in units of the history: level, slope, whether there was a first value. */
 const LEVEL = 0;

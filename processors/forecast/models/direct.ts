@@ -1,8 +1,9 @@
-// Direct models: linear in what is known when the forecast is made, with coefficients of their own for each distance
-// (direct multi-step forecasting), fitted by robust ridge regression. Between two distances their forecasts are mixed.
+// Direct models: linear in what is known when the forecast is made, with separate coefficients for each distance
+// (direct multi-step forecasting), fitted by robust ridge regression. Between two distances their forecasts are
+// interpolated.
 //
 //   D1. Without a fit the coefficients are zero and the forecast is its base: a rule that needs no learning.
-//   D2. A forecast is at most RISE_MAX above the highest log lately seen: a line knows no limits.
+//   D2. A forecast is at most RISE_MAX above the highest log lately seen: a linear model has no limit of its own.
 
 import type { Grid } from '../grid.ts';
 import { FlatHistory } from '../history/flat-history.ts';
@@ -18,27 +19,35 @@ interface Fixed {
   readonly count: number;
 }
 
-/** What a direct model looks at. */
+/** The columns of a direct model's regression. */
 export interface Features {
   readonly name: string;
-  /** Which of its sets of columns the steps from `begin` to `end` allow; `undefined` while they are too few for any. */
+  /**
+   * The largest set of columns that the steps from `begin` to `end` allow; `undefined` while they are too few for any.
+   */
   variantOf(grid: Grid, begin: number, end: number): number | undefined;
-  /** Steps before the newest one that a row of this variant looks at. */
+  /** How many steps before the newest one a row of this variant reads. */
   reach(grid: Grid, variant: number): number;
-  /** Columns of one row. */
+  /** Number of columns of a row. */
   width(variant: number): number;
-  /** Numbers that it works out once for all distances of a step. */
+  /** How many numbers `look` computes once for all distances of a step. */
   readonly originSize: number;
-  /** Which of those are columns that are the same at each distance: `count` of them from `from` on, and where in a row. */
+  /**
+   * The columns that are the same at each distance: `count` of them, from `from` in the origin, and their place in a
+   * row.
+   */
   fixed(variant: number): Fixed;
-  /** Works out what does not depend on the distance. */
+  /** Computes into `origin` what does not depend on the distance. */
   look(reader: LogReader, grid: Grid, variant: number, step: number, origin: Float64Array): void;
-  /** Steps after which half is left of how far the series is off its usual shape; without it, nothing of that fades. */
+  /**
+   * Steps after which half of the series' distance from its usual shape is left; when absent, the distance does not
+   * fade.
+   */
   halfLife?(grid: Grid): number;
   /**
-   * Writes the other columns of the row of the forecast made at `step` for `ahead` steps later, given what `look` has found
-   * there, and the share `kept` of what halves every `halfLife` steps; returns the base that is forecast without any
-   * coefficient.
+   * Writes the other columns of the row of the forecast made at `step` for `ahead` steps later, given the `origin` that
+   * `look` computed there and the share `kept` that is left of the distance from the usual shape. Returns the base,
+   * which is the forecast without any coefficient.
    */
   write(
     reader: LogReader,
@@ -53,26 +62,26 @@ export interface Features {
   fitEvery(grid: Grid): number;
 }
 
-/** Rows of one fit at most: more make it slower, hardly better. */
+/** Most rows of one fit: more make it slower and hardly better. */
 const ROWS_MAX = 1_000;
-/** Rows further back than this, in seasons of at least 288 steps, are not looked at. */
+/** Rows further back than this many seasons of at least 288 steps are not used. */
 const ROWS_SEASONS = 28;
 const ROWS_STEPS_MIN = 8_064;
-/** Fewer rows than this for each column fit nothing but noise. */
+/** With fewer rows for each column than this, a fit learns only noise. */
 const ROWS_PER_COLUMN = 2;
-/** Held towards zero by this much, and by more further ahead, where there is less to be known. */
+/** Ridge penalty, and its growth with the distance: further ahead there is less to learn. */
 const SHRINK = 0.05;
 const SHRINK_GROWS = 0.5;
 const RISE_MAX = 1;
 
-/** What forecasts work in: a step is closed and then forecast, mostly one right after the other. */
+/** Scratch space of forecasts: a step is closed and then forecast, mostly one right after the other. */
 export interface Room {
   readonly row: Float64Array;
   readonly origin: Float64Array;
-  /** By distance, what the fixed columns and the intercept come to; NaN until it is asked for. */
+  /** By distance, the sum of the fixed columns times their coefficients, and the intercept; NaN until it is needed. */
   readonly fixedValues: Float64Array;
   readonly fading: OfSteps;
-  /** What `origin` and `fixedValues` are of. */
+  /** The history, step, variant and parameters that `origin` and `fixedValues` were computed for. */
   looked: { history: History; step: number; variant: number; parameters: Parameters } | undefined;
 }
 
@@ -94,7 +103,7 @@ export function direct(features: Features): Model<Room> {
       const { grid, step } = history;
       const { row, origin, fixedValues, fading } = room;
       const possible = features.variantOf(grid, history.begin, history.end)!;
-      // A fit from before a gap may look at more than is left.
+      // Parameters fitted before a gap may need more history than is left.
       const isFitted = parameters.length > 0 && parameters[0]! <= possible;
       const variant = isFitted ? parameters[0]! : possible;
       const { distances } = grid;
@@ -156,7 +165,7 @@ function fittedVariant(features: Features, flat: FlatHistory, grid: Grid, varian
     const possible = flat.end - ahead - oldest;
     if (possible < ROWS_PER_COLUMN * width) {
       if (d === 0) return undefined;
-      // Too far ahead for what is held: the distance before speaks for it.
+      // Too little history for this distance: it takes the coefficients of the distance before.
       parameters.copyWithin(1 + d * (width + 1), 1 + (d - 1) * (width + 1), 1 + d * (width + 1));
       continue;
     }

@@ -1,6 +1,7 @@
-// Holt-Winters, additive in logarithms with a damped trend (ETS(A,Ad,A); Holt, 1957; Winters, 1960): level and slope around
-// the mean of the days before. The season is read from the history and not learned from one-step errors as in the textbook:
-// with a season of 1,440 steps and a quick level the level would take all of every error, and the season learn nothing.
+// Holt-Winters, additive in logarithms with a damped trend (ETS(A,Ad,A); Holt, 1957; Winters, 1960): level and slope
+// relative to the mean of the days before. The season is read from the history and not learned from one-step errors as
+// in the textbook: with a season of 1,440 steps and a quick level, the level would absorb every error and the season
+// would learn nothing.
 
 import { type Model, unfitted } from '../model.ts';
 import { fadingOf, type OfSteps, travelOf } from './damped.ts';
@@ -8,9 +9,12 @@ import { fadingOf, type OfSteps, travelOf } from './damped.ts';
 const LEVEL_GAIN = 0.5;
 const TREND_GAIN = 0.05;
 const DAMPING = 0.9;
-/** The level's distance to the season halves in a twelfth of it: a quiet morning says little about the night. */
+/**
+ * The level's distance from the season halves in this fraction of a season: a quiet morning says little about the
+ * night.
+ */
 const RETURNS_IN_SEASON = 12;
-/** State: level and slope beside the season, whether there was a first value. */
+/** State: level and slope relative to the season, whether there was a first value. */
 const LEVEL = 0;
 const TREND = 1;
 const STARTED = 2;

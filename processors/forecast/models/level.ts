@@ -1,5 +1,5 @@
 // Level: an exponentially weighted mean, held constant (Brown, 1956). Four gains run side by side and the one with the
-// least recent error speaks: 1 is the naive forecast, 0.04 a steady mean. The fallback for every other model.
+// least recent error is used: 1 is the naive forecast, 0.04 a steady mean. The fallback for every other model.
 
 import { type Model, unfitted } from '../model.ts';
 

@@ -1,6 +1,6 @@
-// Global LSTM: one recurrent network for all series, trained beforehand across many (lstm/trainer.ts) and the same for each.
-// It reads every closed step, remembers in a few vectors what kind of series this is and what is going on, and says for a
-// distance how much each counterpart on the days before counts.
+// Global LSTM: one recurrent network, trained beforehand on many series (lstm/trainer.ts) and used for all of them. It
+// reads every closed step, remembers in a few vectors what kind of series this is and what is happening in it, and
+// gives the weight of each counterpart on the days before, for each distance.
 //
 //   K1. With untrained weights the forecast is its base: a rule that needs no learning.
 //   K2. A forecast is at most RISE_MAX above the highest log lately seen.
@@ -27,7 +27,7 @@ import { emptyStanding, readStanding } from '../lstm/standing.ts';
 import { writeTerms } from '../lstm/terms.ts';
 import { type Model, type State, unfitted } from '../model.ts';
 
-/** Trained numbers, all of the network's in one array. */
+/** The network's trained weights, in one array. */
 export const LSTM_NAME = 'lstm';
 
 export type LstmWeights = Float32Array;
@@ -37,7 +37,7 @@ const RISE_MAX = 1;
 const INPUTS_AT = MEMORY;
 const SUMS_AT = INPUTS_AT + INPUTS;
 const STATE = SUMS_AT + SUMS;
-/** Steps it must have read before it speaks. */
+/** Steps it must have read before it forecasts. */
 const READY_STEPS = 8;
 
 /** Why these cannot be the network's weights; `undefined` when they can. */
@@ -61,9 +61,11 @@ export function lstmOf(trained: LstmWeights): Model {
   const place = new Float64Array(PLACE);
   const terms = new Float64Array(TERMS);
   const standing = emptyStanding();
-  /** Whose standing it is: a step is closed and then forecast, mostly one right after the other. */
+  /**
+   * The history that the standing was read from: a step is closed and then forecast, mostly one right after the other.
+   */
   let looked: History | undefined;
-  /** Of the grid last asked for; mostly there is one. */
+  /** The grid used last; mostly there is only one. */
   let grid: Grid | undefined;
   let places: readonly Place[] = [];
   let coefficients = new Float64Array(0);

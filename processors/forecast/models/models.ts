@@ -1,5 +1,5 @@
-// The models that there are, and those that speak together by default. A new model is a file beside these and a name here;
-// the order of the default ones is part of the stored rows, so that a new one goes to the end.
+// The models that exist, and those that are used by default. A new model is a file beside these and a name here;
+// the order of the default ones is part of the stored rows, so a new default model goes to the end.
 
 import { AppError } from '../../../schemas/errors.ts';
 import type { ModelSet } from '../forecaster.ts';
@@ -28,7 +28,7 @@ export const MODELS: readonly Model[] = [
   arima,
 ];
 
-/** Of those above, and of the global LSTM, which is made with its weights (lstm.ts). */
+/** Names of the models above, and of the global LSTM, which is made with its weights (lstm.ts). */
 export const MODEL_NAMES: readonly string[] = [...MODELS.map(({ name }) => name), LSTM_NAME];
 
 export const DEFAULT_MODELS: ModelSet = {
@@ -36,15 +36,15 @@ export const DEFAULT_MODELS: ModelSet = {
   ramp: dampedTrend.name,
 };
 
-/** Those that need no fit: for a million series. */
+/** The models that need no fit: for a million series. */
 export const CHEAP_MODELS: ModelSet = {
   models: [level, seasonalNaiveDay, dampedTrend, holtWinters, theta],
   ramp: dampedTrend.name,
 };
 
 /**
- * The models of these names, after the fallback, which always speaks. `lstm` makes the model of that name, which needs its
- * weights. Throws CONFIG_INVALID for a name that there is not.
+ * The models of these names, after the fallback, which is always included. `lstm` makes the model of that name, which
+ * needs its weights. Throws CONFIG_INVALID for an unknown name.
  */
 export function modelSetOf(names: readonly string[], lstm: () => Model): ModelSet {
   const models = names.map((name) => {

@@ -1,29 +1,33 @@
-// Direct regression on lags and the calendar: where the series stands beside the day and week before, how it moved lately,
-// and how it moved from this time of day to the one asked for on the days before. All columns are differences of
-// logarithms, so that coefficients mean the same for every series whatever its rate, and the shrinkage holds the forecast
-// towards its base: the usual shape of the day, moved by how far the series is off it now, fading as the distance grows.
+// Direct regression on lags and the calendar: the present distance from the day and the week before, the recent
+// movement, and the movement from this time of day to the target's on the days before. All columns are differences of
+// logarithms, so that coefficients mean the same for every series whatever its rate. The ridge penalty holds the
+// forecast towards its base: the usual shape of the day, shifted by the series' present distance from it, which fades
+// with the distance ahead.
 
 import type { Grid } from '../grid.ts';
 import type { LogReader } from '../history/log-reader.ts';
 import { direct, type Features } from './direct.ts';
 
-/** Variants: what a day of history allows, and what a week allows. */
+/** Variants: the columns that a day of history allows, and those that a week allows. */
 const DAY = 0;
 const WEEK = 1;
 const DAY_ORIGIN_WIDTH = 14;
 const WEEK_ORIGIN_WIDTH = DAY_ORIGIN_WIDTH + 4;
 const DAY_WIDTH = DAY_ORIGIN_WIDTH + 9;
 const WEEK_WIDTH = WEEK_ORIGIN_WIDTH + 13;
-/** Days whose mean is the usual shape of a day. */
+/** Number of days whose mean is the usual shape of a day. */
 const SHAPE_DAYS = [2, 5] as const;
-/** Shares of the usual day, yesterday and a week ago in the base. */
+/** Weights of the usual day, yesterday and a week ago in the base. */
 const DAY_BASE = { usual: 0.6, yesterday: 0.4, week: 0 };
 const WEEK_BASE = { usual: 0.4, yesterday: 0.2, week: 0.4 };
-/** How far the series is off its usual day fades by half in an eighth of a day. */
+/** The present distance from the usual day fades by half in this fraction of a day. */
 const FADES_IN_SEASON = 8;
-/** Steps of a mean that does not depend on the season. */
+/** Steps of a mean whose length does not depend on the season. */
 const LONGER = 12;
-/** At the origin: what columns of a distance are made of, then the columns that are the same at each. */
+/**
+ * In the origin: the values from which a distance's columns are made, then the columns that are the same at each
+ * distance.
+ */
 const NOW = 0;
 const LATELY = 1;
 const DAY_MEAN = 2;
@@ -34,7 +38,7 @@ const HOURS = 6;
 const COLUMNS = 7;
 const ORIGIN_SIZE = COLUMNS + WEEK_ORIGIN_WIDTH;
 const HOUR_STEPS_MIN = 4;
-/** Hours whose mean is the beat. */
+/** Number of hours over which the beat is averaged. */
 const BEATS = 6;
 
 const features: Features = {
@@ -161,7 +165,7 @@ function write(
   into[i++] = yesterdayClose - yesterdayWide;
   into[i++] = usual - usualWide;
   into[i++] = yesterdayClose - usual;
-  // The beat of the hour: what reports at fixed minutes does so every hour.
+  // The beat of the hour: clients that report at fixed minutes do so every hour.
   const hour = season / 24;
   into[i] = 0;
   into[i + 1] = 0;
@@ -188,7 +192,7 @@ function write(
     shape += shares.week * lastWeekClose;
     shapeNow += shares.week * weekAgo;
   }
-  // One step ahead this very step says most; further ahead the mean of a few.
+  // One step ahead the last step itself says most; further ahead the mean of a few steps does.
   const nearness = Math.min(1, 1.5 / (ahead + 0.5));
   const stands = nearness * origin[NOW]! + (1 - nearness) * origin[LATELY]!;
   return shape + kept * (stands - shapeNow);

@@ -1,9 +1,10 @@
-// Robust ridge regression: coefficients that a few wild rows do not move. Columns are brought to mean 0 and spread 1, each
-// coefficient is held towards 0 by `shrink` (Hoerl and Kennard, 1970), and rows that miss by more than `HUBER` times the
-// median miss count in inverse proportion (Huber, 1964, by iteratively reweighted least squares).
+// Robust ridge regression: coefficients that a few outlying rows do not move. Columns are scaled to mean 0 and spread
+// 1, each coefficient is held towards 0 by `shrink` (Hoerl and Kennard, 1970), and rows whose residual is more than
+// `HUBER` times the median one are weighted in inverse proportion to it (Huber, 1964, by iteratively reweighted least
+// squares).
 //
-//   L1. Same rows, same coefficients. A column that never varies has the coefficient 0.
-//   L2. Every coefficient is finite, whatever the rows are, as long as they are finite themselves.
+//   L1. The same rows give the same coefficients. A column that never varies has the coefficient 0.
+//   L2. Every coefficient is finite if the rows are.
 
 export interface Rows {
   /** `count` rows of `width` columns, one after the other. */
@@ -13,7 +14,7 @@ export interface Rows {
   readonly width: number;
 }
 
-/** Twice the median miss: of normal misses one in six is above it. */
+/** In median residuals: of normal residuals one in six is above it. */
 const HUBER = 2;
 const ROUNDS = 4;
 const SPREAD_MIN = 1e-7;
@@ -110,7 +111,7 @@ function leastSquares(
   return { coefficients, intercept };
 }
 
-/** Cholesky's method, in the lower half of `matrix`, which is overwritten. */
+/** Solves by Cholesky's method, in the lower half of `matrix`, which is overwritten. */
 function solved(matrix: Float64Array, right: Float64Array, width: number): Float64Array {
   for (let j = 0; j < width; j++) {
     let pivot = matrix[j * width + j]!;

@@ -1,4 +1,5 @@
-// Seasonal naive: what was seen a season before, a day or a week. The forecasts that every other one has to beat.
+// Seasonal naive: the value of a season before, a day or a week. The reference forecasts that every other model has to
+// beat.
 
 import type { Grid } from '../grid.ts';
 import { type Model, stateless, unfitted } from '../model.ts';

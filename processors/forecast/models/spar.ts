@@ -1,11 +1,12 @@
-// SPAR, sparse periodic auto-regression (Taft et al., P-Store, SIGMOD 2018): the same time on the days before, and how far
-// the last steps were off it. y(t + k) = sum of a_i y(t + k - iT) + sum of b_j (y(t - j) - mean over i of y(t - j - iT)).
-// P-Store takes seven days and thirty minutes; ours takes the days that are held, and fits by robust ridge regression.
+// SPAR, sparse periodic auto-regression (Taft et al., P-Store, SIGMOD 2018): the same time on the days before, and the
+// distance of the last steps from it. y(t + k) = sum of a_i y(t + k - iT) + sum of b_j (y(t - j) - mean over i of y(t -
+// j - iT)). P-Store takes seven days and thirty minutes; ours takes the days that are held, and fits by robust ridge
+// regression.
 
 import { direct, type Features } from './direct.ts';
 
 const RECENT = 12;
-/** Days of each variant. */
+/** Number of days that each variant reads. */
 const DAYS = [1, 3, 7] as const;
 
 const features: Features = {

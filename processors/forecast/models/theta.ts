@@ -1,12 +1,12 @@
 // Theta (Assimakopoulos and Nikolopoulos, 2000), in the form that Hyndman and Billah (2003) gave it: simple exponential
-// smoothing with a drift of half the slope of a straight line through the series. The line is fitted to logarithms beside
-// their season by least squares with fading memory, so that a step costs the same whatever came before.
+// smoothing with a drift of half the slope of a straight line through the series. The line is fitted to logarithms
+// relative to their season by least squares with fading memory, so that a step costs the same whatever came before.
 
 import type { History } from '../history/history.ts';
 import { type Model, unfitted } from '../model.ts';
 
 const LEVEL_GAIN = 0.5;
-/** Memory of the line, in seasons. */
+/** Length of the line's fading memory, in seasons. */
 const LINE_SEASONS = 2;
 /** State: level; sums of weight, age, age squared, log, log times age; whether there was a first value. */
 const LEVEL = 0;
@@ -36,7 +36,7 @@ export const theta: Model = {
   },
   forecast(history, state, _parameters, ahead, into) {
     const spread = state[WEIGHT]! * state[AGE_SQUARE]! - state[AGE]! ** 2;
-    // Age grows backwards, so a rising series has its larger logs at the lower ages.
+    // Age counts backwards: a rising series has its larger logs at the lower ages.
     const slope = spread > 0 ? -(state[WEIGHT]! * state[PRODUCT]! - state[AGE]! * state[LOG]!) / spread : 0;
     for (let i = 0; i < ahead.length; i++)
       into[i] =

@@ -5,7 +5,7 @@ declare module 'timeseries-analysis' {
 
   class TimeSeries {
     constructor(data: readonly Point[]);
-    /** Burg's coefficients c: x[t] is expected at -(c[0] x[t-1] + c[1] x[t-2] + ...). */
+    /** Burg's coefficients c: x[t] is expected to be -(c[0] x[t-1] + c[1] x[t-2] + ...). */
     ARMaxEntropy(options: { readonly degree: number; readonly data: readonly Point[] }): number[];
   }
 

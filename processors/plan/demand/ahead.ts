@@ -1,10 +1,10 @@
 // Ahead: the total forecast load of all slices of one kind of store, by slots of time: buckets up to the horizon, hours
-// beyond.
+// beyond it.
 //
-//   A1. Within the horizon, load is at least the measured rate unless the forecast has foreseen that rate; without a
-//       trusted forecast it is the measured rate at every slot. A slot counts as the mean of its steps (as E3 and E4,
-//       demand.ts).
-//   A2. Spreads of series add up as those of slices do (F1, utilisation-forecast.ts).
+//   A1. Within the horizon the load is at least the measured rate, unless the forecast foresaw that rate. Without a
+//       trusted forecast it is the measured rate at every slot. A slot counts as the mean of its steps (as in demand.ts
+//       E3 and E4).
+//   A2. Spreads of series add up as those of slices do (utilisation-forecast.ts F1).
 
 import type { EventTime } from '../../../schemas/ids.ts';
 import type { StoreKind } from '../../../schemas/records.ts';
@@ -42,7 +42,10 @@ export const emptyTotal = (settings: PlanSettings): TotalLoad => {
   return { now: 0, median: new Float64Array(slots), spreads: [spreads(), spreads()] };
 };
 
-/** In operations; `reaches` says how much work a look-up takes. A heavy topic is in its leaf and counts there. */
+/**
+ * Loads in operations per second; `reaches` gives the work of a look-up. A heavy topic counts in its leaf, which
+ * contains it.
+ */
 export function totalLoads(
   facts: Iterable<SeriesFacts>,
   costs: Costs,
@@ -60,7 +63,7 @@ export function totalLoads(
     const total = totals[kind];
     const { perEvent } = eventCost(costs[kind], fact);
     add(total, subscriptions, surge?.subscriptionsPerSecond ?? 0, perEvent, settings, now);
-    // The partition that every PUBLISH asks gets the look-ups of its groups too.
+    // The partition that every PUBLISH asks also gets the look-ups of its groups.
     if (slice.kind === 'group' && slice.prefix !== '' && slice.partition === asksAll) continue;
     add(total, publishes, surge?.publishesPerSecond ?? 0, lookupCost(costs[kind], reaches[kind]), settings, now);
   }
@@ -137,7 +140,7 @@ function add(
   }
 }
 
-/** The mean of the forecast's steps within a time, of the near ones where they reach, else of the far ones. */
+/** The mean of the forecast's steps within a time: of the near steps where they reach, else of the far ones. */
 function meanWithin(
   forecast: SeriesForecast | undefined,
   level: 'median' | 'upper' | 'top',

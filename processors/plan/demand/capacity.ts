@@ -8,7 +8,7 @@ import type { ClusterShard } from '../cluster/cluster-shard.ts';
 import { overloadDollars } from '../costs/cost.ts';
 import { riskAt, type UtilisationForecast } from './utilisation-forecast.ts';
 
-/** A shard that is, or is forecast to be, above safe capacity. */
+/** A shortage: a shard is above safe capacity, or is forecast to be. */
 export interface Trouble {
   /** When capacity is crossed; now for a measured overload. */
   readonly crossingAt: EventTime;
@@ -16,13 +16,13 @@ export interface Trouble {
   readonly peakPerSecond: number;
   /** Safe capacity. */
   readonly capacityPerSecond: number;
-  /** The same for the dimension in short supply, where it rises and falls with the load. */
+  /** Safe capacity in the dimension that is short, where that dimension rises and falls with the load. */
   readonly capacity: number;
   /** Share of the shard that must go, in `dimension`. */
   readonly excess: number;
   readonly dimension: UtilisationForecast['dimension'];
   readonly utilisation: number;
-  /** What doing nothing would cost over the horizon, as expected. */
+  /** Expected cost, over the horizon, of doing nothing. */
   readonly overloadDollars: number;
 }
 
@@ -52,8 +52,8 @@ export function troubleOf(cluster: ClusterModel, shard: ClusterShard): Trouble |
 }
 
 /**
- * What the shortage is expected to cost until an action has taken effect: the sum over buckets, weighed by their risk
- * of overload.
+ * The expected cost of the shortage until an action has taken effect: the sum over buckets, each weighted by its
+ * probability of overload.
  */
 export function expectedOverloadDollars(
   cluster: ClusterModel,
@@ -73,7 +73,7 @@ export function expectedOverloadDollars(
   return overloadDollars(overloadedMs, cluster.settings);
 }
 
-/** Shards short of capacity, as measured or by the forecast alone, worst first. */
+/** Shards with a shortage, either measured or only forecast, the worst first. */
 export function troubledShards(cluster: ClusterModel, measured: boolean): ClusterShard[] {
   return [...cluster.shards.values()]
     .map((shard) => ({ shard, trouble: troubleOf(cluster, shard) }))

@@ -1,14 +1,13 @@
-// Coefficients: what look-ups, subscribes, unsubscribes and stored entries cost a store, learned from what stores measure
-// beside what they were asked for: one estimate (estimate.ts) for each kind of store and each resource, in operations of
-// the catalogue. What entries take of memory is in footprint.ts.
-//
+// Coefficients: what look-ups, subscribes, unsubscribes and stored entries cost a store. They are learned by comparing
+// the resources that stores used with the operations that they were asked for: one estimate (estimate.ts) for each kind
+// of store and each resource, in operations of the catalogue. The memory of entries is in footprint.ts.
 //   K1. The cost of a look-up depends on its work (lookup-work.ts): the places that it visits, and the subscriptions
 //       that it finds in a trie.
 //   K2. Nothing is learned from a store while a move or a resize disturbs it, nor for a while after: copying loads it
 //       with work that no subscriber asked for.
-//   K3. An operation counts with its cost in the scarcer resource, so that a shard planned by it is short of neither.
-//   K4. A store at its limit only shows that more is asked of it than it can do; it is not taken as proof that
-//       operations are cheap.
+//   K3. An operation is charged its cost in the scarcer resource, so that a shard planned by it is short of neither.
+//   K4. A store at its limit shows only that more is asked of it than it can do; its measurements are not taken as
+//       proof that operations are cheap.
 
 import type { StoreKind } from '../../../schemas/records.ts';
 import { type Catalog, typesOfKind } from '../cluster/catalog.ts';
@@ -20,7 +19,7 @@ import { type LookupWork, usualLookupWork } from './lookup-work.ts';
 export interface OperationCosts {
   /** For each place that a look-up visits: a key, or a node of a trie. */
   readonly visit: number;
-  /** Of each subscription that a look-up finds in a trie. */
+  /** For each subscription that a look-up finds in a trie. */
   readonly match: number;
   readonly subscribe: number;
   readonly unsubscribe: number;
@@ -34,18 +33,18 @@ export type Costs = Readonly<Record<StoreKind, OperationCosts>>;
 export interface Learned {
   cpu?: Estimate;
   iops?: Estimate;
-  /** Of the footprint (footprint.ts). */
+  /** Estimate of the footprint (footprint.ts). */
   memory?: Estimate;
 }
 
-/** The load of a store, and how much of its resources that took. */
+/** The operations that a store was asked for, and the share of its resources that was used. */
 export interface CostSample {
   readonly lookupsPerSecond: number;
   readonly reach: LookupWork;
   readonly subscribesPerSecond: number;
   readonly unsubscribesPerSecond: number;
   readonly entries: number;
-  /** Of an instance: operations per second at full load. */
+  /** Capacity of the instance: operations per second at full load. */
   readonly operationsPerSecond: number;
   readonly shares: Readonly<Record<'cpu' | 'iops', number | undefined>>;
 }
@@ -54,7 +53,7 @@ export interface CostSample {
 export const lookupCost = ({ visit, match }: OperationCosts, { nodes, matches }: LookupWork): number =>
   visit * nodes + match * matches;
 
-/** What is known before anything is measured. */
+/** The costs before anything is measured. */
 export function priorCosts(kind: StoreKind, settings: CostCoefficients): OperationCosts {
   const lookup = kind === 'TRIE' ? settings.operationsPerWildcardLookup : settings.operationsPerConcreteLookup;
   return {
@@ -66,7 +65,7 @@ export function priorCosts(kind: StoreKind, settings: CostCoefficients): Operati
   };
 }
 
-/** What operations cost, by everything learned so far (K3). */
+/** The costs by everything learned so far (K3). */
 export function costsOf(kind: StoreKind, learned: Learned, settings: CostCoefficients): OperationCosts {
   const known = [learned.cpu, learned.iops].filter(isOfNow);
   if (known.length === 0) return priorCosts(kind, settings);
@@ -103,7 +102,7 @@ export function learn(
   }
 }
 
-/** State of an earlier release had other coefficients; learning starts again. */
+/** False for an estimate of an earlier release, which had other coefficients: learning then starts again. */
 const isOfNow = (estimate: Estimate | undefined): estimate is Estimate => estimate?.coefficients.length === SIZE;
 const SIZE = 5;
 
@@ -114,9 +113,9 @@ const MOST_FACTOR = 8;
 const ENTRIES_SHARE_MAX = 0.5;
 /** A subscription that is found is only passed on: about a tenth of the cost of visiting a place. */
 const MATCH_DEVIATION = 0.1;
-/** Above this it is not a share; a little above 1 is a rounding error. */
+/** A larger measurement is not a share; a little above 1 is a rounding error. */
 const SHARE_MAX = 1.5;
-/** From this utilisation on a store may be asked for more than its figures show (K4). */
+/** From this utilisation on, a store may be asked for more than it can do (K4). */
 const FULL = 0.95;
 
 /** In the order of `OperationCosts`. */

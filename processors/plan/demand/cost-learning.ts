@@ -11,7 +11,7 @@ import { type Costs, costsOf, learn, lookupCost } from './coefficients.ts';
 import { type Footprint, footprintOf, type Holding, learnMemory } from './footprint.ts';
 import type { LookupWork } from './lookup-work.ts';
 
-/** What operations cost, by everything that the cell has learned. */
+/** The costs of operations, by everything that the cell has learned. */
 export const costsOfCell = (
   cell: Pick<CellRow, 'learned'>,
   { coefficients }: Pick<PlanSettings, 'coefficients'>,
@@ -20,15 +20,15 @@ export const costsOfCell = (
   TRIE: costsOf('TRIE', cell.learned.TRIE, coefficients),
 });
 
-/** How much memory entries take, by everything that the cell has learned. */
+/** The memory of entries, by everything that the cell has learned. */
 export const footprintsOfCell = ({ learned }: Pick<CellRow, 'learned'>): Record<StoreKind, Footprint> => ({
   KEY_VALUE: footprintOf(learned.KEY_VALUE),
   TRIE: footprintOf(learned.TRIE),
 });
 
 /**
- * Learns from the shards that were measured since the last plan and not disturbed meanwhile. `reaches` are those that
- * the loads of the snapshot were made with.
+ * Learns from the shards that were measured since the last plan and not disturbed since. `reaches` must be the values
+ * that the snapshot's loads were computed with.
  */
 export function learnCosts(turn: Turn, { shards, slices }: Snapshot, reaches: ReadonlyMap<ShardId, LookupWork>): void {
   const { cell, settings } = turn;
@@ -64,7 +64,7 @@ interface Asked extends Holding {
   readonly now: number;
 }
 
-/** What shards hold, and their present load in operations. */
+/** The entries of each shard, and its present load in operations. */
 function askedOf(slices: Snapshot['slices']): Map<ShardId, Asked> {
   const asked = new Map<ShardId, Asked>();
   for (const { shard, load, entries, bytes } of slices) {
@@ -83,7 +83,7 @@ function askedOf(slices: Snapshot['slices']): Map<ShardId, Asked> {
 /** A store's measurement is a mean over some time, so it still includes a copy this long after the copy has ended. */
 const SETTLED_MS = 120_000;
 
-/** Shards that a move is from or to, or was a short while ago (coefficients.ts K2). */
+/** Shards that are the source or target of a move, or were until a short while ago (coefficients.ts K2). */
 function disturbedShards({ moves, now }: Turn): Set<ShardId> {
   const disturbed = new Set<ShardId>();
   for (const move of [...moves.open(), ...moves.closed()]) {

@@ -1,7 +1,7 @@
-// Demand: what each slice asks of the shard it is on, from the forecasts of the series inside it.
+// Demand: the load that each slice puts on its shard, from the forecasts of the series inside it.
 //
 //   E1. The load of a slice is the sum of the leaf series inside it; a slice deeper than a leaf has its share of the leaf.
-//   E2. A heavy topic counts where it is: out of its leaf, and into the slice that holds it, pinned or not.
+//   E2. A heavy topic is subtracted from its leaf and added to the slice that holds it, pinned or not.
 //   E3. A forecast may be below the measured rate only if it foresaw that rate. When its upper quantile for now is
 //       below the measured rate, it did not foresee the present load and cannot know when it ends; the planned load is
 //       then at least the measured rate over the whole horizon. Without a trusted forecast the planned load is the
@@ -33,7 +33,10 @@ import type { SeriesForecast } from '../stage/rows.ts';
 import { type Costs, lookupCost, type OperationCosts } from './coefficients.ts';
 import { type LookupWork, usualLookupWork } from './lookup-work.ts';
 
-/** An amount over the horizon: `median[k]` and `spread[k]` (upper quantile less median) for bucket k, and as measured now. */
+/**
+ * An amount over the horizon: `median[k]` and `spread[k]` (upper quantile less median) of bucket k; `now` is the
+ * measured amount.
+ */
 export interface Flow {
   now: number;
   readonly median: Float32Array;
@@ -42,16 +45,22 @@ export interface Flow {
 
 /** Operations per second over the horizon, and the clients and bytes that come with them (E5). */
 export interface Load extends Flow, Record<Flowing, Flow | undefined> {
-  /** The look-ups and the unsubscribes in `now`; the rest, less what entries cost, are subscribes. */
+  /**
+   * The parts of `now` that are look-ups and unsubscribes; the rest, less the background work of stored entries, are
+   * subscribes.
+   */
   lookups: number;
   unsubscribes: number;
 }
 
-/** What is known of one series: forecasts of its two signals, and the latest measured rate above them. */
+/**
+ * What is known of one series: forecasts of its two signals, and the latest measured rates when they are above the
+ * forecasts.
+ */
 export interface SeriesFacts {
   readonly series: string;
   readonly subscriptions: SeriesForecast | undefined;
-  /** Of the events that `subscriptions` foresees; absent while nobody has counted them apart. */
+  /** Share of unsubscribes among the events of `subscriptions`; absent while they have not been counted separately. */
   readonly unsubscribeShare?: number | undefined;
   /** Clients for each event per second. */
   readonly clientsPerRate?: number | undefined;
@@ -60,16 +69,16 @@ export interface SeriesFacts {
   readonly surge: Surge | undefined;
 }
 
-/** Rates as they are counted now. */
+/** Rates measured now. */
 export interface Surge {
   /** Subscribes and unsubscribes. */
   readonly subscriptionsPerSecond: number;
-  /** Absent while nobody has counted them apart. */
+  /** Absent while unsubscribes have not been counted separately. */
   readonly unsubscribesPerSecond?: number | undefined;
   readonly publishesPerSecond: number;
 }
 
-/** A heavy topic in a hash range, and its load, for pinning. */
+/** A heavy topic in a hash range, with its load: a candidate for pinning. */
 export interface HeavyTopic {
   readonly filter: string;
   readonly slice: SliceKey;
@@ -77,8 +86,8 @@ export interface HeavyTopic {
 }
 
 /**
- * A heavy group that is not a slice of its own yet, with its writes: its look-ups stay where they were when it is
- * carved.
+ * A heavy group that is not a slice of its own yet, with its writes. Its look-ups stay with the partition when the
+ * group is carved out.
  */
 export interface HeavyGroup {
   readonly key: SliceKey;
@@ -138,7 +147,7 @@ export function emptyLoads(count: number, steps: number, followed: readonly Flow
   return loads;
 }
 
-/** target += source x factor, never below zero; clients come with the writes and bytes with the look-ups in it (E5). */
+/** target += source x factor, never below zero. Clients go with the writes and bytes with the look-ups (E5). */
 export function addLoad(
   target: Load,
   source: Load,
@@ -190,7 +199,7 @@ export function scaledLoad(load: Load, factor: number, clientsFactor = factor, b
   return scaled;
 }
 
-/** The highest planned load of one slice over the horizon, with the bucket it falls in. */
+/** The highest planned load of one slice over the horizon, and its bucket. */
 export function peakOf(load: Flow): { readonly perSecond: number; readonly step: number } {
   let step = 0;
   let perSecond = load.now;
@@ -210,7 +219,7 @@ export const peakOfFlow = (load: Load, flowing: Flowing): number => {
   return flow === undefined ? 0 : peakOf(flow).perSecond;
 };
 
-/** A slice and its load; `reach` is the work of look-ups in its trie, where the trie has reported it. */
+/** A slice with its present entries; `reach` is the work of look-ups in its trie, where the trie has reported it. */
 export interface AskedSlice {
   readonly slice: SliceKey;
   readonly entries: number;
@@ -220,7 +229,7 @@ export interface AskedSlice {
 /** Each unsubscribe follows a subscribe: in the long run they are half of all events. */
 export const USUAL_UNSUBSCRIBE_SHARE = 0.5;
 
-/** What a subscribe or unsubscribe event costs on average, by the share of each. */
+/** The average cost of a subscription event, by the share of unsubscribes. */
 export function eventCost(costs: OperationCosts, fact: SeriesFacts): EventCost {
   const share = unsubscribeShareOf(fact);
   const unsubscribe = costs.unsubscribe * share;
@@ -296,7 +305,7 @@ export function demandOf(
   return { loads, heavyTopics, heavyGroups, distrust };
 }
 
-/** Clients to the writes, and bytes to the look-ups (E5). */
+/** Adds clients in proportion to the writes, and bytes in proportion to the look-ups (E5). */
 function addFlows(
   writes: Load,
   lookups: Load,
@@ -316,7 +325,7 @@ function addFlows(
   }
 }
 
-/** What stored entries cost by themselves; no forecast changes that. */
+/** Adds the background work of stored entries, which no forecast changes. */
 function addStanding(load: Load, perSecond: number): void {
   load.now += perSecond;
   for (let k = 0; k < load.median.length; k++) load.median[k]! += perSecond;
@@ -327,7 +336,7 @@ function distrustOf({ subscriptions, publishes }: SeriesFacts): string {
   return publishes !== undefined && !publishes.trusted ? publishes.distrust : '';
 }
 
-/** Whether the forecast foresaw the measured rate, and so may be believed about its end (E3). */
+/** Whether the forecast foresaw the measured rate; only then is it believed about the rate's end (E3). */
 export function isInSight(
   { madeAt, stepMs, upper }: SeriesForecast,
   now: EventTime,
@@ -337,7 +346,7 @@ export function isInSight(
   return step >= 0 && upper[step]! >= measuredPerSecond;
 }
 
-/** The buckets of one forecast, in operations, clients or bytes (E3, E4). */
+/** Adds one forecast to the buckets, in operations, clients or bytes (E3, E4). */
 function fill(
   load: Flow,
   forecast: SeriesForecast | undefined,
@@ -374,7 +383,7 @@ function fill(
   }
 }
 
-/** Takes heavy topics out of their leaves and puts them into the slices that hold them (E2). */
+/** Moves heavy topics from their leaves to the slices that hold them (E2). */
 function spreadTopics(
   topics: readonly { filter: string; writes: Load; lookups: Load }[],
   leaves: readonly { partition: number; bits: string; load: Load }[],
@@ -414,7 +423,7 @@ function spreadTopics(
   return heavy;
 }
 
-/** Leaves go to the one slice around them, or in even shares to the deeper slices inside them (E1). */
+/** Gives each leaf's load to the one slice around it, or in even shares to the slices inside it (E1). */
 function spreadLeaves(
   leaves: readonly { partition: number; bits: string; load: Load }[],
   tree: SliceTree,
@@ -448,7 +457,7 @@ function ancestorOf(leaf: { partition: number; bits: string }, tree: SliceTree):
   return undefined;
 }
 
-/** The run of a sorted list whose bits begin with `prefix`. */
+/** The part of a sorted list whose bits begin with `prefix`. */
 function within<Slice extends { bits: string }>(sorted: readonly Slice[], prefix: string): Slice[] {
   let low = 0;
   let high = sorted.length;
@@ -463,11 +472,12 @@ function within<Slice extends { bits: string }>(sorted: readonly Slice[], prefix
 }
 
 /**
- * Each trie event is in one series: that of its first level when it is heavy, else the rest of its partition. Writes go
- * to the group that holds them. A PUBLISH asks every group along its levels, so the look-ups of a first level count in
- * its own group and in the partition's too; the partition of filters without a literal first level has them all in its
- * rest. Carving a group out therefore takes its writes away from the partition, not its look-ups. A look-up costs the
- * trie that it is asked in: `reachFactorOf` says how much more than a usual one.
+ * Each trie event is in one series: that of its first level when it is heavy, else the rest of its partition. Writes
+ * are charged to the group that holds them. A PUBLISH asks every group along its levels, so the look-ups of a first
+ * level are charged both to its own group and to the partition's trie. The partition of filters without a literal first
+ * level has all look-ups in its rest. Carving a group out therefore moves its writes away from the partition, but not
+ * its look-ups. The cost of a look-up depends on the trie that is asked: `reachFactorOf` gives the factor relative to a
+ * usual one.
  */
 function spreadGroups(
   groups: ReadonlyMap<string, { partition: number; prefix: string; writes: Load; lookups: Load }>,
@@ -490,7 +500,7 @@ function spreadGroups(
       if (prefix !== '') heavy.push({ key: series as SliceKey, slice: rootKey, load: writes });
       continue;
     }
-    // Groups deeper than any series have their share of the first level, by entries.
+    // Groups below a first level have no series of their own: each gets a share of the first level's by its entries.
     const total = under.reduce((sum, each) => sum + each.entries + 1, 0);
     for (const { slice, entries } of under) {
       const asked = slice === series ? 1 : (entries + 1) / total;
@@ -501,7 +511,7 @@ function spreadGroups(
   return heavy;
 }
 
-/** Carved groups by their first level, which is the series around them. */
+/** Carved groups by their first level, whose series contains them. */
 function carvedUnder(
   slices: readonly { readonly slice: SliceKey; readonly entries: number }[],
 ): Map<string, { slice: SliceKey; entries: number }[]> {

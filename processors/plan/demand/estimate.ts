@@ -1,11 +1,11 @@
-// Estimate: coefficients of a sum, learned from what the sum was measured to be. A Kalman filter whose coefficients walk at
-// random (Ljung and Söderström, Theory and Practice of Recursive Identification, 1983).
+// Estimate: learns the coefficients of a sum from measurements of the sum: a Kalman filter whose coefficients follow a
+// random walk (Ljung and Söderström, Theory and Practice of Recursive Identification, 1983).
 //
-//   R1. A coefficient begins at its prior and stays within stated bounds, whatever is measured.
-//   R2. One measurement changes little: a residual is cut off at three deviations, and its noise is raised until it
+//   R1. A coefficient starts at its prior and stays within its bounds, whatever is measured.
+//   R2. One measurement changes little: a residual is clipped at three deviations, and its noise is raised until it
 //       moves no coefficient by more than a tenth of that coefficient's first deviation.
-//   R3. Amounts that always occur together are learned as one sum: how the sum divides between their coefficients is
-//       not guessed but follows from their amounts and deviations.
+//   R3. Amounts that always occur together are learned as one sum; the sum is divided between their coefficients by
+//       their amounts and deviations.
 
 /** The state of an estimate: coefficients, and how uncertain they are. */
 export interface Estimate {
@@ -14,18 +14,18 @@ export interface Estimate {
   covariance: number[];
 }
 
-/** Of one coefficient. */
+/** Bounds and prior of one coefficient. */
 export interface Bounds {
   readonly prior: number;
   readonly least: number;
   readonly most: number;
-  /** How far off the prior may be: one standard deviation. 0: it is known exactly. */
+  /** Standard deviation of the prior; 0: it is known exactly. */
   readonly deviation: number;
 }
 
 /**
- * Deviation of a measured share from one minute to the next; generous, since rates and shares are not of exactly the
- * same seconds.
+ * Deviation of a measured share from one minute to the next; generous, since rates and shares are not measured over
+ * exactly the same seconds.
  */
 const NOISE = 0.05;
 /**
@@ -37,7 +37,7 @@ const SURPRISE_MAX = 3;
 /** Largest change by one measurement, as a share of a coefficient's first deviation. */
 const MOVE_MAX = 0.1;
 
-/** Before anything is measured. */
+/** The estimate before anything is measured. */
 export function freshEstimate(bounds: readonly Bounds[]): Estimate {
   const size = bounds.length;
   const covariance = Array<number>(size * size).fill(0);
@@ -45,11 +45,11 @@ export function freshEstimate(bounds: readonly Bounds[]): Estimate {
   return { coefficients: bounds.map(({ prior }) => prior), covariance };
 }
 
-/** What the sum of coefficients x amounts is expected to be. */
+/** The expected sum: coefficients times amounts. */
 export const expectedOf = ({ coefficients }: Estimate, amounts: readonly number[]): number =>
   amounts.reduce((sum, amount, i) => sum + amount * coefficients[i]!, 0);
 
-/** One step of the filter: `measured` = sum of coefficients x amounts, and noise. */
+/** One update of the filter: `measured` = sum of coefficients x amounts, plus noise. */
 export function learnFrom(
   estimate: Estimate,
   amounts: readonly number[],

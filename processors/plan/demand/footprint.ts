@@ -1,10 +1,10 @@
-// Footprint: the memory that a store takes by itself, for each entry and for each byte of its rows, learned by
-// comparing the memory that stores measure with what they hold (estimate.ts). It applies where entries are kept in
-// memory; on a disk the bytes of the rows count.
+// Footprint: the memory that a store needs when empty, for each entry and for each byte of its rows, learned by
+// comparing the memory that stores measure with what they hold (estimate.ts). It applies to stores that keep entries in
+// memory; where entries are on a disk, the bytes of the rows count.
 //
 //   M1. Before anything is measured, a row is taken to need its own bytes and nothing more.
-//   M2. Nothing is learned from an instance whose memory differs from that of its type: it is not the type that was
-//       planned with.
+//   M2. Nothing is learned from an instance whose memory differs from that of its type: it is not the type that the
+//       plan assumed.
 
 import type { DatastoreType } from '../cluster/catalog.ts';
 import type { Learned } from './coefficients.ts';
@@ -19,16 +19,16 @@ export interface Footprint {
   readonly byte: number;
 }
 
-/** What an instance holds. */
+/** The entries of an instance, and their bytes. */
 export interface Holding {
   readonly entries: number;
   readonly bytes: number;
 }
 
-/** M1 */
+/** The footprint before anything is measured (M1). */
 export const BARE: Footprint = { base: 0, entry: 0, byte: 1 };
 
-/** The footprint by all that was learned. */
+/** The footprint by everything learned so far. */
 export function footprintOf({ memory }: Learned): Footprint {
   if (memory === undefined) return BARE;
   const [base, entry, byte] = memory.coefficients;
@@ -39,7 +39,7 @@ export function footprintOf({ memory }: Learned): Footprint {
 export const heldShare = (holding: Holding, type: DatastoreType, footprint: Footprint): number =>
   Math.max(holding.entries / type.entriesMax, baseShare(type, footprint) + takenShare(holding, type, footprint));
 
-/** Instances of the type that these entries fill to `limit`. */
+/** How many instances of the type these entries fill to `limit`. */
 export const instancesHolding = (holding: Holding, type: DatastoreType, footprint: Footprint, limit: number): number =>
   Math.ceil(
     Math.max(

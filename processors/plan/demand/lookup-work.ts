@@ -2,7 +2,7 @@
 // visited node in a trie), and the subscriptions that it finds (its fan-out). Tries report both in their metrics.
 //
 //   W1. The figure of a trie changes in limited steps, so that one absurd measurement changes little.
-//   W2. A trie that has reported nothing gets the average of the others; when none has reported, the value of the
+//   W2. A trie that has reported nothing gets the average of the others; when none has reported, the value in the
 //       settings.
 
 import type { ShardId } from '../../../schemas/ids.ts';
@@ -15,7 +15,7 @@ export interface LookupWork {
   readonly matches: number;
 }
 
-/** A store, with what it has reported; absent when it has reported nothing. */
+/** A store and what it has reported, which is absent when it has reported nothing. */
 export interface MeasuredStore {
   readonly id: ShardId;
   readonly storeKind: StoreKind;
@@ -28,7 +28,7 @@ export const usualLookupWork = (kind: StoreKind, settings: CostCoefficients): Lo
   matches: 0,
 });
 
-/** What a trie reports now, at most one step from its earlier figure (W1); `undefined` when it reports nothing. */
+/** What a trie reports now, limited to one step from its earlier figure (W1); `undefined` when it reports nothing. */
 export function measuredLookupWork(
   before: LookupWork | undefined,
   { nodesPerLookup, matchesPerLookup }: Pick<DatastoreMetrics, 'nodesPerLookup' | 'matchesPerLookup'>,
@@ -37,7 +37,7 @@ export function measuredLookupWork(
   if (!(nodesPerLookup > 0)) return undefined;
   const from = before ?? usualLookupWork('TRIE', settings);
   const nodes = stepped(from.nodes, nodesPerLookup, from.nodes);
-  // While the fan-out is still 0, its step is taken from the visited places.
+  // While the fan-out is still 0, its step is computed from the visited places.
   const matches =
     matchesPerLookup >= 0 ? stepped(from.matches, matchesPerLookup, Math.max(from.matches, from.nodes)) : 0;
   return { nodes, matches };
@@ -45,7 +45,7 @@ export function measuredLookupWork(
 
 /** Largest step by one measurement, as a share of the earlier figure. */
 const STEP = 0.1;
-/** Above any trie's. */
+/** More than any trie needs. */
 const LOOKUP_WORK_MAX = 1e6;
 
 const stepped = (before: number, said: number, size: number): number =>

@@ -1,20 +1,25 @@
-// Risk: how probable it is that a load is above some number, from a few of its quantiles. Between them -log(risk) is straight
-// over the logarithm of the load; beyond the last one it goes on as between the last two: the tail of a Pareto
-// distribution, as loads with flash crowds have it (Crovella and Bestavros, 1997).
+// Risk: the probability that a load exceeds a given value, computed from a few quantiles of the load.
+//
+//   Q1. Between two quantiles, -log(probability) is linear in the logarithm of the load. Above the highest quantile the
+//       line continues with the slope between the last two. That is the tail of a Pareto distribution, which loads with
+//       flash crowds have (Crovella and Bestavros, 1997).
 
-/** The least distance of the last two quantiles, in logarithms: no load is known better than that. */
+/** Smallest distance between the logarithms of the last two quantiles: no load is known more precisely. */
 const TAIL_MIN = 0.02;
 
 export class Risk {
   readonly #few: number;
-  /** -log(risk) of no load, which is 0, and of each quantile. */
+  /** -log(probability of a higher load) at zero load, where it is 0, and at each quantile. */
   readonly #exponents: Float64Array;
-  /** The logarithms of the loads at them. */
+  /** The logarithms of zero load and of the quantiles. */
   readonly #logs: Float64Array;
-  /** How fast `exponents` grow with `logs` beyond the last. */
+  /** Slope of `exponents` over `logs` above the last quantile. */
   readonly #tail: number;
 
-  /** Levels and quantiles ascend, levels from above 0 to below 1; loads below `few` are as good as none. */
+  /**
+   * `quantiles` are the loads at `levels`. Both ascend, with levels above 0 and below 1. Loads below `few`, in the unit
+   * of the quantiles, count as nearly zero.
+   */
   constructor(levels: readonly number[], quantiles: Float64Array, few: number) {
     this.#few = few;
     this.#exponents = Float64Array.of(0, ...levels.map((level) => -Math.log(1 - level)));
@@ -25,7 +30,7 @@ export class Risk {
     this.#tail = (exponents[last]! - exponents[last - 1]!) / Math.max(TAIL_MIN, logs[last]! - logs[last - 1]!);
   }
 
-  /** The probability of a load above `load`. */
+  /** The probability that the load is above `load`. */
   above(load: number): number {
     const logs = this.#logs;
     const exponents = this.#exponents;
@@ -37,7 +42,7 @@ export class Risk {
     return Math.exp(-exponents[l]! - slope * (log - logs[l]!));
   }
 
-  /** The load that is exceeded with the probability `risk`, from above 0 to 1. */
+  /** The load that is exceeded with probability `risk`, which is above 0 and at most 1. */
   loadAt(risk: number): number {
     const logs = this.#logs;
     const exponents = this.#exponents;

@@ -1,23 +1,25 @@
 // Utilisation forecast: how full a shard gets over the horizon, with its present slices and with one more.
 //
 //   F1. The load of a shard in a bucket is sum(median) + sqrt((1-r) sum(spread^2) + r sum(spread)^2), with r the
-//       correlation of forecast errors: spreads neither simply add up nor cancel out. It never falls when a slice comes.
-//   F2. A forecast between and beyond its median and its upper quantile is log-logistic (Fisk, 1961): the risk of a load
-//       above c is 1 / (1 + (c/median)^s), with s as the upper quantile says. Its tail is that of loads with flash crowds.
+//       correlation of forecast errors: spreads neither simply add up nor cancel out. It never falls when a slice is
+//       added.
+//   F2. The load in a bucket has a log-logistic distribution (Fisk, 1961) through its median and its upper quantile:
+//       the probability of a load above c is 1 / (1 + (c/median)^s), with s from the upper quantile. It has the heavy
+//       tail of loads with flash crowds.
 
 import { type DatastoreType, FLOWING, type Flowing, limitOf } from '../cluster/catalog.ts';
 import type { PlanSettings } from '../settings.ts';
 import type { Flow, Load } from './demand.ts';
 import { baseShare, type Footprint, takenShare } from './footprint.ts';
 
-/** The sum of the flows of several slices over the horizon (F1). */
+/** The sum of several slices' flows over the horizon (F1). */
 export interface FlowSum {
   readonly median: Float64Array;
   readonly spread: Float64Array;
   readonly spreadSquares: Float64Array;
 }
 
-/** The present amount of the flow included. */
+/** A sum that includes the present amount. */
 export interface TimedSum extends FlowSum {
   now: number;
 }
@@ -30,11 +32,11 @@ export interface ShardLoad extends FlowSum {
   nowPerSecond: number;
   entries: number;
   bytes: number;
-  /** How many times busier its store is than its load explains. */
+  /** Measured load of the shard's store, divided by the load that its slices explain. */
   calibration: number;
 }
 
-/** What one more slice adds. */
+/** The load of one more slice. */
 export interface SliceLoad {
   readonly load: Load;
   readonly entries: number;
@@ -92,7 +94,7 @@ export const emptySum = (steps: number): FlowSum => ({
   spreadSquares: new Float64Array(steps),
 });
 
-/** Adds a flow to a sum, or takes it off. */
+/** Adds a flow to a sum, or subtracts it. */
 export function addTo({ median, spread, spreadSquares }: FlowSum, flow: Flow, sign: 1 | -1): void {
   for (let k = 0; k < median.length; k++) {
     const own = flow.spread[k]!;
@@ -102,7 +104,10 @@ export function addTo({ median, spread, spreadSquares }: FlowSum, flow: Flow, si
   }
 }
 
-/** How high a flow gets, and when it first is above what is safe of a limit; `calibration` multiplies it. */
+/**
+ * The highest amount of a flow, and the first bucket in which it is above the safe part of a limit; `calibration`
+ * multiplies the flow.
+ */
 function courseOf(
   sum: FlowSum,
   now: number,
@@ -126,7 +131,7 @@ function courseOf(
   return { peak, peakStep, crossingStep };
 }
 
-/** A lower bound of the utilisation with the slice, from the peak bucket alone. */
+/** A lower bound of the utilisation with the slice added, computed from the peak bucket alone. */
 export function utilisationAtLeast(
   shard: Readonly<ShardLoad>,
   utilisation: UtilisationForecast,
@@ -137,7 +142,10 @@ export function utilisationAtLeast(
   return Math.max(utilisation.utilisation, perSecond / shard.type.operationsPerSecond);
 }
 
-/** The probability that the shard is above safe capacity in a bucket (F2), of operations or of what comes with them. */
+/**
+ * The probability that a shard is above safe capacity in a bucket (F2), in operations or in the clients or bytes that
+ * come with them.
+ */
 export function riskAt(
   shard: Readonly<ShardLoad>,
   step: number,
@@ -156,7 +164,7 @@ export function riskAt(
   return 1 / (1 + (safe / median) ** steepness);
 }
 
-/** The least distance of median and upper quantile, in logarithms: no load is known better than that. */
+/** Smallest distance between the logarithms of median and upper quantile: no load is known more precisely. */
 const SPREAD_MIN = 0.02;
 /** Amounts below this (operations/s, clients, bytes/s) count as none, so that a median of 0 still has a risk. */
 const FEW = 1;
