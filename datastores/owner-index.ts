@@ -17,17 +17,30 @@
 //   O7. Records within a range that is erased are forgotten with it (D5): no record outlives the slice it is about once
 //       the slice around it arrives again.
 //       A range that is erased leaves out what is here, or coming, by a later word than the caller's (shard-store.ts D5): a part of it has
-//       come back since.
+//       come back since, or the topic in another division.
 //   O8. A row is not taken where the most specific record that covers it is `moved` (shard-store.ts D8): it comes late, and nobody who asks
 //       here would be told of it. Of a spread topic that is the record of its client's part: the parts that are here would
 //       answer with the rows of all.
+//   O9. A topic that was spread, came together elsewhere and came back in other parts has records of both divisions, and of the
+//       whole once those parts come together here: the later word counts. The record of the whole takes along those of
+//       parts from before it: that of the hash slice that holds the topic then need not be later.
 //
 // An asker's epoch is that of its whole pointer table, so whoever knows of a move asks elsewhere, and is not sent on because
 // of it when it asks for what stayed.
 
 import { type Epoch, epoch, type SliceKey } from '../schemas/ids.ts';
 import type { DisownRight, EraseRight, OwnerRecord, SliceRange } from '../state/effects.ts';
-import { filterHash, groupSlice, isWithin, parseSlice, partitionOf, placeOf, ROOT_KEY } from '../state/keys.ts';
+import {
+  filterHash,
+  groupSlice,
+  isOtherDivision,
+  isWithin,
+  parseSlice,
+  partitionOf,
+  pinSlice,
+  placeOf,
+  ROOT_KEY,
+} from '../state/keys.ts';
 import { SliceTree } from '../state/slice-tree.ts';
 import { compareUtf8 } from '../state/utf8.ts';
 
@@ -84,8 +97,9 @@ export class OwnerIndex {
       return record !== undefined && this.#stateOf(record) !== 'moved';
     };
     if (place.trie) return isHere(this.#slices.groupOf(partition, place.prefix));
-    const parts = this.#spreads.get(filter);
-    if (parts === undefined) return isHere(this.#slices.concreteSliceOf(filter, partition, ''));
+    const around = this.#slices.concreteSliceOf(filter, partition, '');
+    const parts = this.#partsOf(filter, around);
+    if (parts === undefined) return isHere(around);
     for (const part of parts) if (isHere(part)) return true;
     return false;
   }
@@ -95,10 +109,9 @@ export class OwnerIndex {
     if (this.#left === 0) return false;
     const place = placeOf(filter);
     const partition = partitionOf(place.routingKey, this.partitions);
-    const key = place.trie
-      ? this.#slices.groupOf(partition, place.prefix)
-      : (this.#partOf(filter, clientId) ?? this.#slices.concreteSliceOf(filter, partition, ''));
-    return key !== undefined && this.#records.get(key)!.state === 'moved';
+    if (place.trie) return this.#hasMoved(this.#slices.groupOf(partition, place.prefix));
+    const around = this.#slices.concreteSliceOf(filter, partition, '');
+    return this.#hasMoved(this.#partOf(filter, clientId, around) ?? around);
   }
 
   /** O7. */
@@ -113,11 +126,20 @@ export class OwnerIndex {
 
   /** What of the range goes when it is erased by this right (O7). */
   erasable(range: SliceRange, { epoch: at }: EraseRight): SliceRange {
-    const later = this.within(range).filter((key) => {
+    const divided = [...this.#records.keys()].filter((key) => isOtherDivision(key, range.slice));
+    const later = [...this.within(range), ...divided].filter((key) => {
       const { state, epoch: known } = this.#records.get(key)!;
       return state !== 'moved' && known > at;
     });
     return later.length === 0 ? range : { ...range, except: [...range.except, ...later] };
+  }
+
+  /** The records that are forgotten with that of the slice: of parts from before it was whole here (O9). */
+  forgottenWith(slice: SliceKey): SliceKey[] {
+    const known = this.#records.get(slice);
+    const whole = parseSlice(slice);
+    if (known === undefined || whole?.kind !== 'pin') return [];
+    return [...(this.#spreads.get(whole.filter) ?? [])].filter((part) => this.#epochOf(part) < known.epoch);
   }
 
   put(owner: OwnerRecord): void {
@@ -157,7 +179,7 @@ export class OwnerIndex {
     const partition = partitionOf(place.routingKey, this.partitions);
     if (place.trie) return this.#movedBy(this.#slices.groupOf(partition, place.prefix), asker);
     const around = this.#slices.concreteSliceOf(filter, partition, '');
-    const parts = this.#spreads.get(filter);
+    const parts = this.#partsOf(filter, around);
     return parts === undefined ? this.#movedBy(around, asker) : this.#movedByParts(parts, around, asker);
   }
 
@@ -199,16 +221,32 @@ export class OwnerIndex {
     };
   }
 
-  /** The part of a spread topic that has the client, where there is a record of it. */
-  #partOf(filter: string, clientId: string): SliceKey | undefined {
+  /** The records of a topic's parts; `undefined` when there are none, or it has been whole here since (O9). */
+  #partsOf(filter: string, around: SliceKey | undefined): ReadonlySet<SliceKey> | undefined {
+    const parts = this.#spreads.get(filter);
+    if (parts === undefined || around !== pinSlice(filter)) return parts;
+    for (const part of parts) if (this.#epochOf(part) >= this.#epochOf(around)) return parts;
+    return undefined;
+  }
+
+  /** The part of a spread topic that has the client, where there is a record of it that counts (O9). */
+  #partOf(filter: string, clientId: string, around: SliceKey | undefined): SliceKey | undefined {
     let found: SliceKey | undefined;
     for (const key of this.#spreads.get(filter) ?? []) {
       const part = parseSlice(key);
       if (part?.kind !== 'spread' || filterHash(clientId) % part.of !== part.index) continue;
-      // It was spread in another way once: what is here by now counts.
-      if (found === undefined || this.#records.get(found)!.epoch < this.#records.get(key)!.epoch) found = key;
+      if (found === undefined || this.#epochOf(found) < this.#epochOf(key)) found = key;
     }
-    return found;
+    const isWhole = found !== undefined && around === pinSlice(filter) && this.#epochOf(found) < this.#epochOf(around);
+    return isWhole ? undefined : found;
+  }
+
+  #hasMoved(key: SliceKey | undefined): boolean {
+    return key !== undefined && this.#records.get(key)!.state === 'moved';
+  }
+
+  #epochOf(key: SliceKey): Epoch {
+    return this.#records.get(key)!.epoch;
   }
 
   /** O2 and O5 for the record that decides. */

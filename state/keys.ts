@@ -193,6 +193,15 @@ export function isWithin(key: SliceKey, outer: SliceKey, partitions: number): bo
   );
 }
 
+/** True when `key` is another division of the topic that `part` is a part of: all of it, or a part by another number of parts. */
+export function isOtherDivision(key: SliceKey, part: SliceKey): boolean {
+  const ours = parseSlice(part);
+  const theirs = parseSlice(key);
+  if (ours?.kind !== 'spread') return false;
+  if (theirs?.kind === 'pin') return theirs.filter === ours.filter;
+  return theirs?.kind === 'spread' && theirs.filter === ours.filter && theirs.of !== ours.of;
+}
+
 /** True for slices whose filters live in a trie. */
 export const isTrieSlice = (key: SliceKey): boolean => key.charCodeAt(0) === 0x77; // 'w'
 

@@ -228,8 +228,10 @@ class LevelKv implements LocalShardStore {
   disown(slice: SliceKey, right: DisownRight): Promise<boolean> {
     return this.#changing(async () => {
       if (!this.#owners.allowsDisown(slice, right)) return false;
-      await this.#database.del(ownerKey(slice), { sync: this.#sync });
-      this.#owners.delete(slice);
+      const forgotten = [slice, ...this.#owners.forgottenWith(slice)];
+      const deletes = forgotten.map((key): Delete => ({ type: 'del', key: ownerKey(key) }));
+      await this.#database.batch(deletes, { sync: this.#sync });
+      for (const key of forgotten) this.#owners.delete(key);
       return true;
     });
   }

@@ -247,6 +247,7 @@ function mergeSlices(rows: Rows<Row>, state: PartitionState, command: Command, {
   const { shard } = homes[0]!;
   const epoch = latest([command.epoch, ...homes.map((home) => home.epoch)]);
   const out: Out[] = [];
+  arrives(rows, state, into, shard);
   if (slices.includes(into)) {
     state.rehome(into, shard, epoch); // Readers from before the merge are older than what is merged.
     state.countAnew(into);

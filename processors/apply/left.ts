@@ -5,14 +5,15 @@
 //       later turn is not undone, and ends it.
 //   F2. Nothing waits for the shard. It is asked again after a pause that doubles, since each question may cost the time of
 //       a call that is not answered: one word at first, and the rest once it has answered.
-//   F3. A move that brings the slice back to that shard, or one around it, empties it itself (M2 of move.ts): it ends it. Of
-//       a slice within it that is there, or coming, nothing is erased.
+//   F3. A move that brings the slice back to that shard, or one around it, empties it itself (M2 of move.ts): it ends it. So does
+//       a merge there, which all that it is made of has come back for. Of a slice within it that is there, or coming, nothing
+//       is erased, nor of a part of its topic in another division.
 //   F4. What lies within the slice and stays at the shard gets its own record before: with `moved` alone it would be found
 //       nowhere.
 
 import type { MoveId, ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { Outcome, SliceRange } from '../../state/effects.ts';
-import { isWithin } from '../../state/keys.ts';
+import { isOtherDivision, isWithin } from '../../state/keys.ts';
 import { NOTHING, type Rows } from '../step.ts';
 import type { Left } from './move.ts';
 import { effect, type Out, tell } from './out.ts';
@@ -87,7 +88,7 @@ export function staying(state: PartitionState, slice: SliceKey, from: ShardId, m
   return out;
 }
 
-/** A move brings the slice to the shard (F3). */
+/** The slice comes to the shard, or comes together there (F3). */
 export function arrives(rows: Rows<Row>, state: PartitionState, slice: SliceKey, to: ShardId): void {
   for (const key of state.left.keys()) {
     const row = rows.get(key);
@@ -122,7 +123,8 @@ function wordsOf(state: PartitionState, key: string, { shard, owner }: LeftRow):
 function rangeOf(rows: Rows<Row>, state: PartitionState, { shard, owner }: LeftRow): SliceRange {
   const except = new Set<SliceKey>();
   for (const [slice, home] of state.homes) {
-    if (slice === owner.slice || !isWithin(slice, owner.slice, state.partitions)) continue;
+    const isPartOf = isWithin(slice, owner.slice, state.partitions) || isOtherDivision(slice, owner.slice);
+    if (slice === owner.slice || !isPartOf) continue;
     const move = home.moving === undefined ? undefined : rows.get(moveRow(home.moving));
     const comes = move?.kind === 'move' && move.to === shard;
     if (home.shard === shard || home.second?.shard === shard || comes) except.add(slice);

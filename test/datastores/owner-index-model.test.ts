@@ -39,6 +39,7 @@ const SPLITS: readonly (readonly [SliceKey, readonly SliceKey[]])[] = (
     ['c/0/0', ['c/0/0', 't/a/b']],
     ['c/0/1', ['c/0/1', 't/a/b']],
     ['t/a/b', ['s/0of2/a/b', 's/1of2/a/b']],
+    ['t/a/b', ['s/0of3/a/b', 's/1of3/a/b', 's/2of3/a/b']],
   ] as const
 ).map(([slice, into]) => [sliceKey(slice), into.map(sliceKey)]);
 
@@ -297,7 +298,7 @@ class World {
         return { kind: 'owned', move, shard, slice: owner.slice, state: owner.state };
       }
       case 'disown':
-        this.#shard(effect.shard).owners.delete(effect.slice);
+        this.#forget(effect.shard, effect.slice);
         return undefined;
       case 'write':
         for (const row of effect.rows) put(this.#shard(effect.shard), row);
@@ -315,9 +316,10 @@ class World {
         const { move, shard, range, limit, right } = effect;
         const { rows, owners } = this.#shard(shard);
         const refused = !owners.allowsErase(range.slice, right);
-        const page = refused ? [] : this.#page(shard, { range, cursor: undefined, limit }).rows;
+        const erasable = owners.erasable(range, right);
+        const page = refused ? [] : this.#page(shard, { range: erasable, cursor: undefined, limit }).rows;
         for (const row of page) rows.delete(keyOf(row));
-        if (!refused && this.#forgets) for (const slice of owners.within(range)) owners.delete(slice);
+        if (!refused && this.#forgets) for (const slice of owners.within(erasable)) owners.delete(slice);
         return { kind: 'erased', move, shard, rows: page.length, done: page.length < limit, refused };
       }
       case 'count':
@@ -325,6 +327,12 @@ class World {
       case 'release':
         return { kind: 'released', shard: effect.shard, refused: '' };
     }
+  }
+
+  #forget(shard: ShardId, slice: SliceKey): void {
+    const { owners } = this.#shard(shard);
+    const within = this.#forgets ? owners.forgottenWith(slice) : [];
+    for (const key of [slice, ...within]) owners.delete(key);
   }
 
   #page(

@@ -18,6 +18,7 @@ import {
   pinSlice,
   placeOf,
   spreadSlice,
+  spreadSlices,
 } from '../../state/keys.ts';
 import { packOptions, type SubscriptionOptions } from '../../state/subscription-options.ts';
 import { matches } from '../../state/topic-filter.ts';
@@ -940,6 +941,67 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
         const store = await fresh();
         await expect(store.match([{ topic: 'a', slice: wholes[0]!, epoch: epoch(1) }])).rejects.toMatchObject({
           code: 'REQUEST_INVALID',
+        });
+      });
+
+      describe('O9: a topic whose former parts have left, and which has come back in another division', () => {
+        const rows = ['c0', 'c1', 'c2', 'c3'].map((client, i) => row('a', client, i));
+        const around = hashSlice(partitionOf('a', PARTITIONS));
+        const [former, other] = [spreadSlice('a', 0, 2), spreadSlice('a', 1, 2)];
+
+        async function left(): Promise<ShardStore> {
+          const store = await opened(await freshHome());
+          await store.own(owned(around, 1));
+          await store.own(owned(former, 4));
+          await store.own(owned(former, 5, 'moved'));
+          await store.own(owned(other, 5, 'moved'));
+          return store;
+        }
+
+        async function expectAllFound(store: ShardStore): Promise<void> {
+          expect(await store.write(rows)).toEqual({ applied: 4, stale: 0 });
+          expect((await store.lookup(['a'], epoch(12)))[0]).toMatchObject({
+            kind: 'found',
+            subscribers: { length: 4 },
+          });
+          const whole = { slice: around, except: [] };
+          expect(await store.digest(whole, undefined, undefined)).toMatchObject({ rows: 4, hidden: 0 });
+        }
+
+        test('is found when it is whole', async () => {
+          const store = await left();
+          await store.own(owned(pinSlice('a'), 9));
+          await expectAllFound(store);
+        });
+
+        test('is found when it is part of a hash slice again', async () => {
+          const store = await left();
+          await store.own(owned(pinSlice('a'), 9));
+          await store.disown(pinSlice('a'), { state: 'owned', epoch: epoch(9) });
+          await expectAllFound(store);
+          expect((await store.owners()).map(({ slice }) => slice)).toEqual([around]);
+        });
+
+        test('is found when it has other parts', async () => {
+          const store = await left();
+          for (const part of spreadSlices('a', 3)) await store.own(owned(part, 9));
+          await expectAllFound(store);
+        });
+
+        for (const slices of [[pinSlice('a')], spreadSlices('a', 3)])
+          test(`keeps its rows in ${slices} when a former part is erased late`, async () => {
+            const store = await left();
+            for (const slice of slices) await store.own(owned(slice, 9));
+            await store.write(rows);
+            expect(await store.erase({ slice: former, except: [] }, 10, { state: 'moved', epoch: epoch(5) })).toBe(0);
+            expect(await all(store)).toHaveLength(4);
+          });
+
+        test('takes the rows of a part that comes where the hash slice has moved later than the topic was spread', async () => {
+          const store = await opened(await freshHome());
+          await store.own(owned(around, 5, 'moved'));
+          for (const part of spreadSlices('a', 2)) await store.own(owned(part, 2, 'receiving'));
+          expect(await store.write(rows)).toEqual({ applied: 4, stale: 0 });
         });
       });
 

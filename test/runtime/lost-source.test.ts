@@ -7,9 +7,9 @@ import type { Provisioner, ShardStore } from '../../datastores/shard-store.ts';
 import { APPLY_DEFAULTS, carryOut, partitionStates } from '../../processors/apply/apply.ts';
 import type { Move } from '../../processors/apply/move.ts';
 import { AppError, type ErrorCode } from '../../schemas/errors.ts';
-import { epoch, eventTime, moveId, type ShardId, shardId, sliceKey } from '../../schemas/ids.ts';
+import { epoch, eventTime, moveId, type ShardId, type SliceKey, shardId, sliceKey } from '../../schemas/ids.ts';
 import type { Command, MoveProgress, Progress, SliceLeft, SteerAction } from '../../schemas/records.ts';
-import { pinSlice } from '../../state/keys.ts';
+import { pinSlice, spreadSlices } from '../../state/keys.ts';
 import { memoryFolder } from '../../state/memory-store.ts';
 import { defineTopology, stage } from '../../topology/graph.ts';
 import {
@@ -110,6 +110,11 @@ class World {
     await this.run.send(subscriptions, topicFilter, { action: 'SUBSCRIBE', topicFilter, clientId, ...fields });
   }
 
+  async unsubscribe(clientId: string, topicFilter: string): Promise<void> {
+    const fields = { brokerId: 'b', qos: 0, timestamp: eventTime(2) };
+    await this.run.send(subscriptions, topicFilter, { action: 'UNSUBSCRIBE', topicFilter, clientId, ...fields });
+  }
+
   /** A topic that becomes a slice of its own, and stays where it is. */
   async carve(): Promise<void> {
     await this.subscribe('visitor', 'door');
@@ -130,6 +135,22 @@ class World {
 
   async steer(action: SteerAction): Promise<void> {
     await this.command(NEW, { kind: 'SteerMove', moveId: MOVE, slice: SLICE, action, rowsPerSecond: 0 });
+  }
+
+  /** A whole move. `fate`: of its source, from the time on that it has been told how long it may answer. */
+  async move(id: string, slice: SliceKey, from: ShardId, to: ShardId, at: number, fate?: 'is lost at its end') {
+    const move = moveId(id);
+    const steer = (action: SteerAction) =>
+      this.command(at, { kind: 'SteerMove', moveId: move, slice, action, rowsPerSecond: 0 });
+    await this.command(at - 1, { kind: 'MoveSlice', moveId: move, slice, from, to, rowsPerSecond: 0 });
+    await this.pass(10);
+    await steer('SWITCH');
+    await this.pass(1);
+    if (fate !== undefined) this.away.set(from, 'STORE_UNAVAILABLE');
+    await steer('RETIRE');
+    await this.pass(fate === undefined ? 5 : 600); // It is asked again after minutes by then.
+    this.away.clear();
+    expect(this.last).toMatchObject({ moveId: move, state: 'RETIRED' });
   }
 
   async pass(seconds: number): Promise<void> {
@@ -335,6 +356,42 @@ describe('a source that is lost after the switch', () => {
     await world.command(NEW + 1, steer);
     await world.pass(400);
     expect(await world.ask(FROM, NEW + 1)).toEqual([...SIX, 'client-6']);
+  });
+});
+
+describe('a part of a topic whose source was given up, and to which the topic comes back in other parts', () => {
+  const [former, parts] = [spreadSlices('door', 2), spreadSlices('door', 3)];
+  const CLIENTS = Array.from({ length: 12 }, (_, i) => `visitor-${i}`).sort();
+  const answered = (): Promise<readonly string[] | 'moved'> => world.ask(FROM, 30, 'door');
+
+  /** One part stays where it was: what the source has not been told is of a part that no longer is a slice. */
+  beforeEach(async () => {
+    await world.carve();
+    for (const client of CLIENTS) await world.subscribe(client, 'door');
+    await world.unsubscribe('visitor', 'door');
+    await world.command(2, { kind: 'SplitSlice', slice: PIN, into: former });
+    await world.move('away-0', former[0]!, FROM, TO, 5, 'is lost at its end');
+    await world.move('away-1', former[1]!, FROM, TO, 6);
+    await world.command(6, { kind: 'MergeSlices', slices: former, into: PIN });
+    await world.command(7, { kind: 'SplitSlice', slice: PIN, into: parts });
+  });
+
+  test('its rows there stay when the source is told of the part and emptied', async () => {
+    for (const [i, part] of parts.entries()) await world.move(`back-${i}`, part, TO, FROM, 10 + i);
+    expect(world.left.at(-1)).toMatchObject({ shardId: FROM, done: false });
+    expect(await answered()).toEqual(CLIENTS);
+    await world.pass(300);
+    expect(world.left.at(-1)).toMatchObject({ shardId: FROM, done: true });
+    expect(await answered()).toEqual(CLIENTS);
+  });
+
+  test('nor are they lost once those parts have come together', async () => {
+    for (const [i, part] of parts.entries()) await world.move(`back-${i}`, part, TO, FROM, 10 + i);
+    await world.command(20, { kind: 'MergeSlices', slices: parts, into: PIN });
+    await world.command(21, { kind: 'MergeSlices', slices: [SLICE, PIN], into: SLICE });
+    expect(await answered()).toEqual(CLIENTS);
+    await world.pass(300);
+    expect(await answered()).toEqual(CLIENTS);
   });
 });
 
