@@ -1,12 +1,14 @@
-// Event producer: what a broker tells the fleet: subscription events, the sessions of its clients if it likes, how much is
-// published to each topic, and that it is alive and how far it has read the pointer table.
+// Event producer: what a broker reports to the fleet: subscription events, optionally the sessions of its clients, how
+// much is published to each topic, and heartbeats, which say that it is alive and how far it has read the pointer
+// table.
 //
-//   V1. Events are appended in the order they were given: one append is under way at a time, the next takes all that came
-//       meanwhile. A promise resolves when its event is durable. Sessions go the same way: what a client says comes after
-//       its connection.
-//   V2. An append that failed is repeated: an event twice is harmless, an event lost is not. When the queue is full or the
-//       log stays away, the caller is told with LOG_UNAVAILABLE.
-//   V3. Measurements are shed before subscriptions: they are not repeated, and topics beyond a limit are not counted.
+//   V1. Events are appended in the order they were given. One append is under way at a time; the next one takes all
+//       events that came meanwhile. A promise resolves when its event is durable. Sessions share the queue: what a
+//       client subscribes to is appended after its connection.
+//   V2. An append that failed is repeated: an event that is appended twice is harmless, a lost one is not. When the
+//       queue is full or the log stays unavailable, the caller gets LOG_UNAVAILABLE.
+//   V3. Measurements are dropped before subscriptions: their append is not repeated, and topics beyond a limit are not
+//       counted.
 
 import type { Clock, Log, OutRecord } from '../runtime/ports.ts';
 import type { Codec } from '../schemas/codec.ts';
@@ -22,18 +24,21 @@ import {
   subscriptions as subscriptionsTopic,
 } from '../topology/topics.ts';
 
-/** What a broker may say of a subscription besides its QoS; what is left out is at its default. */
+/** What a broker may say of a subscription besides its QoS; what is left out has its default. */
 export interface SubscriptionDetails extends Partial<SubscriptionOptions> {
-  /** Which connection of the client it came by, for a broker that tells of its sessions. */
+  /** The connection of the client that the subscription came by; for a broker that reports its sessions. */
   readonly sessionEpoch?: number;
 }
 
-/** What CONNECT says of a session. MQTT 3.1.1: a clean session starts clean and expires at once, any other never. */
+/**
+ * What CONNECT says of a session. MQTT 3.1.1: a clean session has a clean start and expires at once, any other never
+ * expires.
+ */
 export interface Connection {
   /** Which connection of the client this is (`newSessionEpoch`). */
   readonly sessionEpoch: number;
   readonly cleanStart: boolean;
-  /** 0: with the connection; NEVER_SECONDS: never. */
+  /** Seconds after the connection closes; 0: when it closes; NEVER_SECONDS: never. */
   readonly sessionExpirySeconds: number;
 }
 
@@ -50,16 +55,16 @@ export interface EventProducerPorts {
 
 export interface EventProducerSettings {
   readonly brokerId: string;
-  /** Partitions of the subscriptions topic; the metrics topic has as many. */
+  /** Number of partitions of the subscriptions topic; the metrics topic has as many. */
   readonly partitions: number;
   readonly heartbeatMs: number;
   readonly trafficWindowMs: number;
-  /** Events that may wait for the log. */
+  /** Most events that may wait for the log. */
   readonly queueMax: number;
   readonly batchMax: number;
-  /** Topics counted in one window; what is published to others is counted in `shed`. */
+  /** Most topics counted in one window; publishes to others are counted in `shed`. */
   readonly topicsMax: number;
-  /** How often one append is tried, with a pause of `retryMs` times the number of tries. */
+  /** How often an append is tried, with a pause of `retryMs` times the number of tries so far. */
   readonly triesMax: number;
   readonly retryMs: number;
 }
@@ -99,7 +104,7 @@ export class EventProducer {
   readonly #startedAt: EventTime;
   #lastEpoch = 0;
 
-  /** Begins to send heartbeats and traffic. */
+  /** Starts sending heartbeats and traffic. */
   constructor(ports: EventProducerPorts, settings: EventProducerSettings) {
     this.#ports = ports;
     this.#settings = settings;
@@ -109,7 +114,10 @@ export class EventProducer {
     this.#stopTicking = ports.clock.every(tickMs, () => this.#tick());
   }
 
-  /** Resolves when the subscription is durable in the log. Rejects with the refusal's code when it is not valid. */
+  /**
+   * Resolves when the subscription is durable in the log. Rejects with the error code of the reason when it is not
+   * valid.
+   */
   subscribe(topicFilter: string, clientId: string, qos: number, details: SubscriptionDetails = {}): Promise<void> {
     return this.#event('SUBSCRIBE', topicFilter, clientId, qos, details);
   }
@@ -124,21 +132,23 @@ export class EventProducer {
   }
 
   /**
-   * A number for a connection, above every one that this producer has given: the time in milliseconds. A fleet whose clocks
-   * are far apart takes numbers from a counter that its brokers share.
+   * A number for a new connection, greater than every one that this producer has given: the time in milliseconds. A
+   * fleet whose clocks are far apart takes the numbers from a counter that its brokers share.
    */
   newSessionEpoch(): number {
     this.#lastEpoch = Math.max(this.#lastEpoch + 1, Math.floor(this.#ports.clock.now()));
     return this.#lastEpoch;
   }
 
-  /** A client has connected: to be told before what it subscribes to, which carries the same epoch. */
+  /** A client has connected. Call it before `subscribe` for that connection, with the same epoch. */
   connected(clientId: string, connection: Connection): Promise<void> {
     const { cleanStart, sessionExpirySeconds, sessionEpoch } = connection;
     return this.#session({ kind: 'Connected', ...this.#of(clientId), cleanStart, sessionExpirySeconds, sessionEpoch });
   }
 
-  /** Its connection is closed, by whomever. `sessionExpirySeconds`: as DISCONNECT has changed it. */
+  /**
+   * The connection has closed, whoever closed it. `sessionExpirySeconds`: the new value, if DISCONNECT has changed it.
+   */
   disconnected(
     clientId: string,
     {
@@ -149,12 +159,12 @@ export class EventProducer {
     return this.#session({ kind: 'Disconnected', ...this.#of(clientId), sessionExpirySeconds, sessionEpoch });
   }
 
-  /** The broker has ended the session by itself. */
+  /** The broker has ended the session itself. */
   ended(clientId: string, { sessionEpoch }: { readonly sessionEpoch: number }): Promise<void> {
     return this.#session({ kind: 'Ended', ...this.#of(clientId), sessionEpoch });
   }
 
-  /** Counts one PUBLISH; told once a window. */
+  /** Counts one PUBLISH; the counts are sent once a window. */
   published(topic: string, sizeBytes: number): void {
     const counted = this.#traffic.get(topic);
     if (counted !== undefined) {
@@ -165,7 +175,7 @@ export class EventProducer {
     else this.#shed += 1; // V3
   }
 
-  /** Publishes that were not counted, and measurements that were not sent. */
+  /** Number of publishes that were not counted, and of measurements that were not sent. */
   get shed(): number {
     return this.#shed;
   }
@@ -175,7 +185,7 @@ export class EventProducer {
     return this.#queue.length;
   }
 
-  /** Sends what is waiting and the last window; idempotent. */
+  /** Sends what is waiting, and the last window; idempotent. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -235,7 +245,7 @@ export class EventProducer {
 
   /** Sends until the queue is empty (V1). */
   async #send(): Promise<void> {
-    await Promise.resolve(); // What is given in the same turn goes in one append.
+    await Promise.resolve(); // Events given in the same turn of the event loop go into one append.
     while (this.#queue.length > 0) {
       const batch = this.#queue.splice(0, this.#settings.batchMax);
       try {

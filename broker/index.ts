@@ -1,5 +1,5 @@
-// Foreshard for brokers: embed this, give it a log and the stores, and it tells where each subscription is, who a PUBLISH
-// goes to, and reports what the broker's clients do.
+// Foreshard for brokers: embed this and give it a log and the stores. It tells where each subscription is kept and who
+// receives a PUBLISH, and it reports what the broker's clients do.
 
 import type { Clock, Log } from '../runtime/ports.ts';
 import type { Codec } from '../schemas/codec.ts';
@@ -48,7 +48,7 @@ export interface BrokerClient {
   close(): Promise<void>;
 }
 
-/** Joins the fleet as one broker. Resolves when the pointer table is whole, so that the first look-up is right. */
+/** Joins the fleet as one broker. Resolves when the pointer table is complete, so that the first look-up is right. */
 export async function joinFleet(ports: BrokerPorts, settings: BrokerSettings): Promise<BrokerClient> {
   const { log, codec, clock, storeOf } = ports;
   const pointers = await PointerReader.open({ log, codec, clock }, settings);

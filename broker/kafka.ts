@@ -1,5 +1,5 @@
-// Ports on Kafka: what `joinFleet` takes, for a broker of a fleet that runs on Kafka with a schema registry and shard
-// servers. A file apart from index.ts: who has ports of its own loads no Kafka client.
+// Ports on Kafka: what `joinFleet` needs, for a broker of a fleet that runs on Kafka with a schema registry and shard
+// servers. A file apart from index.ts, so that a broker with ports of its own loads no Kafka client.
 
 import { type KafkaLogOptions, kafkaLog } from '../log/kafka/kafka-log.ts';
 import { remoteProvisioner } from '../provisioners/remote/remote-provisioner.ts';
@@ -12,15 +12,18 @@ import { metrics, pointers, sessions, subscriptions } from '../topology/topics.t
 import type { BrokerPorts } from './index.ts';
 
 export interface KafkaPortsOptions extends Pick<KafkaLogOptions, 'brokers' | 'topicPrefix' | 'ssl' | 'sasl'> {
-  /** The registry's address, with its path where it has one. */
+  /** The registry's URL, with its path if it has one. */
   readonly registryUrl: string;
   readonly registryAuth?: RegistryCodecOptions['auth'];
   /** Partitions of the subscriptions topic. */
   readonly partitions: number;
-  /** `http://host:port` of each shard server; without any the broker can report and resolve, and ask nobody. */
+  /**
+   * `http://host:port` of each shard server. Without any, the broker can report and resolve, but not look up
+   * subscribers.
+   */
   readonly shardServers?: readonly string[];
   readonly shardServerToken?: string;
-  /** Told what the Kafka client has to say; silent by default. */
+  /** Gets the Kafka client's log lines; silent by default. */
   readonly logger?: KafkaLogOptions['logger'];
 }
 
@@ -28,7 +31,7 @@ export interface KafkaPorts extends BrokerPorts {
   close(): Promise<void>;
 }
 
-/** Throws REGISTRY_UNAVAILABLE, or SCHEMA_UNKNOWN where Foreshard has not registered its schemas yet. */
+/** Throws REGISTRY_UNAVAILABLE, or SCHEMA_UNKNOWN when Foreshard has not registered its schemas yet. */
 export async function kafkaPorts(options: KafkaPortsOptions): Promise<KafkaPorts> {
   const { registryUrl, registryAuth, partitions, shardServers = [], shardServerToken, logger, ...kafka } = options;
   const prefix = kafka.topicPrefix ?? 'foreshard.';
@@ -37,7 +40,7 @@ export async function kafkaPorts(options: KafkaPortsOptions): Promise<KafkaPorts
     subjects: [subscriptions, sessions, metrics, pointers].map((topic) =>
       subjectOf(prefix, { ...topic, record: topic.record as RecordName }),
     ),
-    register: false, // A broker reads and writes what Foreshard has registered.
+    register: false, // A broker uses the schemas that Foreshard has registered.
     ...(registryAuth === undefined ? {} : { auth: registryAuth }),
   });
   const shards =

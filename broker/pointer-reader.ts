@@ -1,13 +1,14 @@
 // Pointer reader: follows the pointer topic and keeps its table, for a broker or anything else that must know where
 // subscriptions are.
 //
-//   B1. `ready` resolves by position: when everything that was in the topic at the start is in the table, never by time.
-//   B2. A snapshot only saves work: records below its position are not decoded again. One that is ahead of the topic is
-//       of another life of it, and is dropped.
-//   B3. A record that cannot be read is counted and passed over; it stops nobody.
-//   B4. While the schema registry cannot be asked, the table stays as it is, and grows on by itself afterwards.
-//   B5. Where the log of the topic is another one than was read, the table is made anew beside the one that is in use, which
-//       is replaced when the new one is whole.
+//   B1. `ready` resolves by position, never by time: when everything that was in the topic at the start is in the
+//       table.
+//   B2. A snapshot only saves work: records below its position are not decoded again. A snapshot whose position is
+//       beyond the topic's end comes from an earlier topic of the same name, and is dropped.
+//   B3. A record that cannot be read is counted and skipped; reading goes on.
+//   B4. While the schema registry is unavailable the table stays as it is; reading continues by itself afterwards.
+//   B5. When the topic's log is not the one that was read before, a new table is built beside the one in use, which
+//       is replaced when the new one is complete.
 
 import type { Batch, Clock, Follower, Log } from '../runtime/ports.ts';
 import { preparePatiently } from '../runtime/registry-patience.ts';
@@ -27,9 +28,9 @@ export interface PointerReaderPorts {
 export interface PointerReaderSettings {
   /** Partitions of the subscriptions topic. */
   readonly partitions: number;
-  /** A table kept from an earlier run. */
+  /** A table saved by an earlier run. */
   readonly snapshot?: PointerSnapshot;
-  /** Told of each record that no planner can have written (pointer-table.ts W1). */
+  /** Called for each record that no planner can have written (pointer-table.ts W1). */
   readonly onRefusal?: (refusal: PointerRefusal, key: string) => void;
 }
 
@@ -38,7 +39,7 @@ export class PointerReader {
   readonly #settings: PointerReaderSettings;
   readonly #listeners = new Set<(epoch: Epoch) => void>();
   #table: PointerTable;
-  /** Until it is whole (B5). */
+  /** The new table, until it is complete (B5). */
   #anew: PointerTable | undefined;
   #follower: Follower | undefined;
   #isReady = false;
@@ -51,7 +52,7 @@ export class PointerReader {
     this.#settings.onRefusal?.(refusal, key);
   };
 
-  /** Resolves once the table is whole (B1); rejects when following fails before that. */
+  /** Resolves once the table is complete (B1); rejects when following fails before that. */
   readonly ready: Promise<void>;
 
   private constructor(ports: PointerReaderPorts, settings: PointerReaderSettings, following: Promise<Follower>) {
@@ -61,7 +62,7 @@ export class PointerReader {
     const isUsable = snapshot?.format === 1 && snapshot.partitions === partitions;
     this.#table = isUsable ? PointerTable.restore(snapshot, this.#refuse) : new PointerTable(partitions, this.#refuse);
     this.ready = this.#begin(following);
-    this.ready.catch(() => {}); // Whoever needs the table awaits `ready`; nobody is obliged to.
+    this.ready.catch(() => {}); // Callers that need the table await `ready`; when none does, its rejection must not be unhandled.
   }
 
   /** Begins to follow. Throws what `Log.follow` throws. */
@@ -78,7 +79,7 @@ export class PointerReader {
     return reader;
   }
 
-  /** The table as of now. Ask for it again after a wait: a topic made anew replaces it. */
+  /** The current table. Ask for it again after a wait: when the topic is created anew, another table replaces it. */
   get table(): PointerTable {
     return this.#table;
   }
@@ -121,7 +122,7 @@ export class PointerReader {
   async #begin(following: Promise<Follower>): Promise<void> {
     const follower = await following;
     await follower.caughtUp;
-    if (this.#isFirst) this.#restart(); // Not a record: a snapshot is of another life of the topic (B2).
+    if (this.#isFirst) this.#restart(); // No record of the topic has come: a snapshot is of an earlier topic (B2).
     this.#reached(this.#next, this.#next);
     this.#isReady = true;
   }

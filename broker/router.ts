@@ -1,11 +1,12 @@
-// Router: where a SUBSCRIBE is kept, and who a PUBLISH goes to.
+// Router: where a SUBSCRIBE is kept, and who receives a PUBLISH.
 //
-//   R1. The answer to a PUBLISH is the union of all shards of its route, each subscriber once per filter.
-//       Of a topic spread by client a shard answers with all that it has: of that counts what belongs to the parts it is asked
-//       for. Another part may be on its way to it, or left behind there.
-//   R2. A store that says `moved` is believed: the table is waited for and the whole route asked again, at most
-//       `hopsMax` times; then POINTER_STALE, never a partial answer.
-//   R3. Replicas are asked in turn. When one is not there, or has lost its data, the other answers for it.
+//   R1. The answer to a PUBLISH is the union of the answers of all shards of its route, each subscriber once per
+//       filter. When a topic is spread by client, a shard answers with everything it holds of the topic; only the parts
+//       that the shard was asked for count. Another part may be on its way to this shard, or may have been left behind
+//       there.
+//   R2. When a store answers `moved`, the router waits for a newer table and asks the whole route again, at most
+//       `hopsMax` times; then it throws POINTER_STALE. It never returns a partial answer.
+//   R3. Replicas are asked in turn. When one is unavailable or has lost its data, the other is asked instead.
 
 import type { Answer, ShardStore, Subscriber } from '../datastores/shard-store.ts';
 import { AppError } from '../schemas/errors.ts';
@@ -15,14 +16,14 @@ import { filterHash, isTrieSlice, parseSlice } from '../state/keys.ts';
 import type { Pointer, PointerTable, RouteTarget } from '../state/pointer-table.ts';
 import type { PointerReader } from './pointer-reader.ts';
 
-/** What a router asks a shard: the reading half of a store. */
+/** What a router needs of a shard: the reading half of a store. */
 export type ShardReader = Pick<ShardStore, 'lookup' | 'match'>;
 
 export interface RouterPorts {
   readonly pointers: Pick<PointerReader, 'table' | 'newerThan'>;
   /**
-   * The store behind a shard's entry: the instance that it names and no other. Throws SHARD_UNKNOWN when it is not there
-   * (any more), SHARD_LOST when its data is not.
+   * The store of the very instance that the shard's entry names. Throws SHARD_UNKNOWN when that instance does not exist
+   * or is gone, SHARD_LOST when its data is lost.
    */
   readonly storeOf: (shard: ShardEntry) => Promise<ShardReader>;
 }
@@ -35,8 +36,8 @@ export interface RouterSettings {
 }
 
 export const ROUTER_DEFAULTS: RouterSettings = {
-  hopsMax: 2, // A slice moves once in the time of a look-up; twice when the broker lags behind as well.
-  waitMs: 2_000, // A pointer is with every broker within a second.
+  hopsMax: 2, // A slice moves at most once during a look-up; twice when the broker lags behind as well.
+  waitMs: 2_000, // A pointer change reaches every broker within a second.
 };
 
 export interface FilterPlacement {
@@ -55,7 +56,10 @@ export class Router {
     this.#settings = settings;
   }
 
-  /** Where this client's subscription of this valid filter is kept. Throws POINTER_STALE when the table does not know. */
+  /**
+   * Where this client's subscription of this valid filter is kept. Throws POINTER_STALE when no slice of the table
+   * covers it.
+   */
   homeOf(filter: string, clientId: string): FilterPlacement {
     const { table } = this.#ports.pointers;
     const pointer = table.resolve(filter, clientId);
@@ -63,7 +67,9 @@ export class Router {
     return { pointer, shards: pointer.shards.map((shard) => table.shard(shard)) };
   }
 
-  /** Everybody whose filter matches a PUBLISH to this valid topic (R1). Throws POINTER_STALE or STORE_UNAVAILABLE. */
+  /**
+   * All subscribers whose filter matches a PUBLISH to this valid topic (R1). Throws POINTER_STALE or STORE_UNAVAILABLE.
+   */
   async subscribersOf(topic: string): Promise<readonly Subscriber[]> {
     const { pointers } = this.#ports;
     const turn = this.#turn++;
@@ -77,7 +83,7 @@ export class Router {
       if (moved.length === 0) return union(answers);
       if (hop === this.#settings.hopsMax)
         throw stale(table, { topic, hops: hop }, 'a shard still says that a slice has moved');
-      // The epoch of the move, when it is newer than ours, is what the table must reach.
+      // The table must reach the epoch of the move, where that is newer than ours.
       const at = Math.max(asker, ...moved.map((answer) => answer.epoch - 1));
       await pointers.newerThan(epoch(at), this.#settings.waitMs);
     }
@@ -118,13 +124,13 @@ export class Router {
 
 const AWAY: ReadonlySet<string> = new Set(['STORE_UNAVAILABLE', 'SHARD_LOST']);
 
-/** Another shard that holds everything that this one is asked for. */
+/** Another shard that holds everything that this one is asked for; `undefined` for none. */
 const replicaOf = ({ shard, pointers }: RouteTarget): ShardId | undefined =>
   pointers[0]?.shards.find(
     (other) => other !== shard && pointers.every(({ mode, shards }) => mode === 'REPLICAS' && shards.includes(other)),
   );
 
-/** R1. */
+/** The part of a shard's answer that belongs to the slices it was asked for (R1). */
 function ofParts(answer: Answer, pointers: readonly Pointer[]): Answer {
   if (answer.kind === 'moved') return answer;
   const parts = pointers.flatMap(({ slice }) => {

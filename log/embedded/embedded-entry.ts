@@ -1,5 +1,6 @@
-// Entries of the embedded log: many records of one partition as one value, as Kafka keeps record batches. Writing and
-// reading them is the hot path of the embedded runtime: one Buffer for each entry, no object for a record until it is read.
+// Entries of the embedded log: many records of one partition stored as one value, as Kafka stores record batches.
+// Writing and reading them is the hot path of the embedded runtime: one Buffer for each entry, and no object for a
+// record until it is read.
 //
 //   key    'e' · topic id (2 bytes) · partition (2) · last offset (6, big-endian): a seek to an offset finds its entry
 //   value  CRC-32 over key and rest (4) · version (1) · first offset (6) · first record's time (6) · latest time (6) ·
@@ -8,7 +9,7 @@
 //          numbers as varints
 //
 //   F1. An entry covers the offsets from `first` to `last`; the next entry of the partition begins at `last` + 1.
-//   F2. What does not decode whole is refused, never returned in part.
+//   F2. An entry that cannot be decoded as a whole is refused, never returned in part.
 
 import { crc32 } from 'node:zlib';
 import type { RawRecord } from '../../runtime/ports.ts';
@@ -16,7 +17,10 @@ import type { Offset, Partition } from '../../schemas/ids.ts';
 import { sealInPlace, unseal } from '../../state/seal.ts';
 import type { NewRecord } from '../local/log-storage.ts';
 
-/** About how large an entry gets: large enough that LevelDB's cost for each key vanishes, small enough to hand on whole. */
+/**
+ * Approximate size of an entry: large enough to make LevelDB's cost per key negligible, small enough to be read as a
+ * whole.
+ */
 export const ENTRY_BYTES_MAX = 256 * 1024;
 
 export interface Entry {
@@ -55,7 +59,7 @@ export class EntryWriter {
   #bytes = Buffer.allocUnsafe(2 * ENTRY_BYTES_MAX);
   #at = HEADER_BYTES;
   #count = 0;
-  #next: Offset = 0; // The offset a record has that needs no gap.
+  #next: Offset = 0; // The offset of the next record if there is no gap.
   #firstTime = 0;
   #latestTime = 0;
 
@@ -113,7 +117,7 @@ export class EntryWriter {
     this.#count++;
   }
 
-  /** The entry's value, sealed under its key. */
+  /** The entry's value, with its checksum over the key and the value. */
   finish(key: Buffer): Buffer {
     this.#bytes[SEAL_BYTES] = VERSION;
     this.#bytes.writeUIntLE(this.#firstTime, 11, 6);
@@ -172,7 +176,7 @@ export class EntryWriter {
   }
 }
 
-/** What an entry says of itself, without its records; `undefined` when it cannot be trusted (F2). */
+/** The header of an entry, without its records; `undefined` when the entry is damaged (F2). */
 export function entryHeader(
   key: Buffer,
   sealed: Buffer,
@@ -187,7 +191,7 @@ export function entryHeader(
   };
 }
 
-/** The entry, its records with keys and values that share its bytes; `undefined` when it cannot be trusted (F2). */
+/** The entry; its records' keys and values share its bytes. `undefined` when the entry is damaged (F2). */
 export function readEntry(key: Buffer, sealed: Buffer): Entry | undefined {
   const header = entryHeader(key, sealed);
   if (header === undefined) return undefined;

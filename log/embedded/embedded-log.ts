@@ -1,9 +1,9 @@
-// Embedded log: the Log port in this process, over one LevelDB folder, for a fleet that has no Kafka. Order, atomic commits,
-// fencing and compaction are those of Kafka; there is one process, and the log itself is the durable copy of everything.
+// Embedded log: the Log port within this process, over one LevelDB folder, for a fleet without Kafka. Order, atomic commits,
+// fencing and compaction work as in Kafka. There is only one process, and the log is the durable copy of everything.
 //
-//   With `sync` (the default) an append or commit resolves after an fsync; those that wait together share one. Without it
-//   a crash of the process loses nothing, and a power failure may cost the last seconds or, where the disk wrote out of
-//   order, leave a log that refuses to open. The local stores beside it never need to sync: the changelog is here.
+//   With `sync` (the default) an append or commit resolves after an fsync; writes that wait together share one. Without `sync`
+//   a crash of the process loses nothing, but a power failure may lose the last seconds or, when the disk wrote out of
+//   order, leave a log that cannot be opened. The local stores beside it never need to sync: their changelog is in this log.
 
 import { mkdirSync } from 'node:fs';
 import { AppError } from '../../schemas/errors.ts';
@@ -11,14 +11,14 @@ import { LocalLog } from '../local/local-log.ts';
 import { EmbeddedStorage } from './embedded-storage.ts';
 
 export interface EmbeddedLogOptions {
-  /** The folder, made when missing. */
+  /** The folder; created when it does not exist. */
   readonly dir: string;
   readonly app: string;
-  /** Of each topic that has `all` partitions; the number of tasks of a group that does not gather. */
+  /** Number of partitions of each topic that has `all`; also the number of tasks of a group that does not gather. */
   readonly partitions: number;
   readonly sync?: boolean;
   readonly now?: () => number;
-  /** How often clean-up looks for something to do; 0 leaves it to `clean`. */
+  /** How often clean-up runs; 0: only when `clean` is called. */
   readonly cleanEveryMs?: number;
   /** How long compaction keeps removals: longer than any reader's absence. */
   readonly tombstoneMs?: number;
@@ -57,7 +57,7 @@ export class EmbeddedLog extends LocalLog {
     }
   }
 
-  /** Removes what is past its time and compacts what is dirty enough; runs by itself every `cleanEveryMs`. */
+  /** Removes records past their time and compacts partitions with enough new bytes; also runs every `cleanEveryMs`. */
   clean(): Promise<void> {
     return this.#storage.clean();
   }
@@ -73,7 +73,10 @@ export class EmbeddedLog extends LocalLog {
   }
 }
 
-/** Opens the log. Throws LOG_UNAVAILABLE when another process has it, STORE_CORRUPT or STORE_FORMAT when it cannot be read. */
+/**
+ * Opens the log. Throws LOG_UNAVAILABLE when another process has opened it, STORE_CORRUPT or STORE_FORMAT when it
+ * cannot be read.
+ */
 export async function embeddedLog(options: EmbeddedLogOptions): Promise<EmbeddedLog> {
   const whole = { ...DEFAULTS, ...options };
   try {

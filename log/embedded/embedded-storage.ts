@@ -1,11 +1,14 @@
 // Embedded storage: the entries of the embedded log in one LevelDB folder.
 //
-//   V1. A write is one LevelDB batch; with `sync` it is on the disk (fsync of LevelDB's own log) before it resolves.
-//   V2. The entries of a partition cover its offsets without a gap from `start` to `end`; clean-up keeps it so, in the same
-//       batch that removes. A gap, a bad checksum or a write that LevelDB lost is an error, never fewer records.
-//   V3. Clean-up by time never removes what a group has still to read, as long as the group has ever committed here.
-//   V4. Compaction keeps the last record of each key at its offset. A removal is kept for `tombstoneMs` of time in which
-//       the log was open, so that no reader that was away with the process misses it.
+//   V1. A write is one LevelDB batch; with `sync` it is on the disk (fsync of LevelDB's own log) before the call
+//       resolves.
+//   V2. The entries of a partition cover its offsets from `start` to `end` without a gap; clean-up keeps this true
+//       within the same batch that removes records. A gap, a bad checksum or a write that LevelDB lost is an error;
+//       records are never silently missing.
+//   V3. Clean-up by time never removes a record that a group has still to read, for every group that has committed here
+//       once.
+//   V4. Compaction keeps the last record of each key, at its offset. A removal is kept for `tombstoneMs` of the time in
+//       which the log is open, so that no reader misses it that was down with the process.
 //   V5. Clean-up works in steps of bounded size, between writes.
 //
 // LevelDB locks its folder, so a second process is refused.
@@ -27,19 +30,19 @@ export interface EmbeddedStorageOptions {
   readonly tombstoneMs: number;
   /** A compacted partition is cleaned when this share of its bytes was written since the last time... */
   readonly dirtyRatio: number;
-  /** ...and these are at least so many: small partitions are not worth a pass. */
+  /** ...and it has at least this many such bytes: small partitions are not worth a pass. */
   readonly dirtyBytesMin: number;
 }
 
-/** LevelDB's default of 4 MiB would make it sort and merge all the time; two of these can be in memory. */
+/** With LevelDB's default of 4 MiB it would sort and merge all the time. Two such buffers can be in memory. */
 const WRITE_BUFFER_BYTES = 32 * 1024 * 1024;
 const FORMAT_VERSION = 1;
 const FORMAT_KEY = Buffer.from('f');
 const HEAD_KEY = Buffer.from('h');
-/** About what one read returns, and what one step of clean-up looks at. */
+/** Approximate size of one read, and of one step of clean-up. */
 const READ_BYTES = 512 * 1024;
 const READ_ENTRIES_MAX = 2_000;
-/** Distinct keys that one pass of compaction holds in memory; the rest waits for the next pass. */
+/** Most distinct keys that one pass of compaction holds in memory; the rest waits for the next pass. */
 const COMPACTED_KEYS_MAX = 500_000;
 
 type Operation = { type: 'put'; key: Buffer; value: Buffer } | { type: 'del'; key: Buffer };
@@ -50,14 +53,14 @@ interface Part {
   readonly partition: Partition;
   start: Offset;
   end: Offset;
-  /** Compaction has seen all before this offset. */
+  /** Compaction has processed all offsets before this one. */
   cleaned: Offset;
   /** Bytes of entries before and after `cleaned`. */
   cleanBytes: number;
   dirtyBytes: number;
 }
 
-/** What is kept of a partition beside its entries. */
+/** What is stored of a partition beside its entries. */
 interface Bounds {
   readonly start: Offset;
   readonly end: Offset;
@@ -65,7 +68,7 @@ interface Bounds {
   readonly cleanBytes: number;
 }
 
-/** Level's types say what it can do everywhere; in Node it is a ClassicLevel, which can also tell sizes. */
+/** The types of `level` cover what all platforms have; in Node it is a ClassicLevel, which can also tell sizes. */
 type Database = Level<Buffer, Buffer> & { approximateSize(start: Buffer, end: Buffer): Promise<number> };
 
 export class EmbeddedStorage implements LogStorage {
@@ -73,7 +76,7 @@ export class EmbeddedStorage implements LogStorage {
   readonly #db: Database;
   readonly #journal: WriteJournal;
   readonly #topics = new Map<string, Part[]>();
-  readonly #positions = new Map<string, Map<string, Offset>>(); // Place, then group.
+  readonly #positions = new Map<string, Map<string, Offset>>(); // By place, then by group.
   readonly #openedAt: number;
   readonly #writer = new EntryWriter();
   #batches: Promise<unknown> = Promise.resolve();
@@ -85,7 +88,7 @@ export class EmbeddedStorage implements LogStorage {
     const db = new Level<Buffer, Buffer>(options.dir, {
       keyEncoding: 'buffer',
       valueEncoding: 'buffer',
-      compression: false, // Entries are small Avro records; two cores have better things to do.
+      compression: false, // Entries are small Avro records; compressing them is not worth the CPU time.
       writeBufferSize: WRITE_BUFFER_BYTES,
     }) as Database;
     try {
@@ -109,7 +112,7 @@ export class EmbeddedStorage implements LogStorage {
         throw corrupt(options.dir, 'writes are missing');
       const storage = new EmbeddedStorage(options, db, new WriteJournal(WRITE_BUFFER_BYTES, named?.newest ?? 0));
       await storage.#load();
-      // Opening has brought all writes out of LevelDB's own log, so the old numbers have nothing left to prove.
+      // Opening has replayed LevelDB's own log, so the old batch numbers are no longer needed.
       await storage.#batch([
         ...found.map((number): Operation => ({ type: 'del', key: journalKey(number) })),
         sealed(FORMAT_KEY, Buffer.from([FORMAT_VERSION])),
@@ -181,7 +184,7 @@ export class EmbeddedStorage implements LogStorage {
     const part = this.#part(topic, partition);
     const found = await this.#entries(part, from, READ_BYTES);
     let records: readonly RawRecord[] = [];
-    let next = Math.max(from, part.start); // Clean-up may have come first.
+    let next = Math.max(from, part.start); // Clean-up may have removed records at `from` meanwhile.
     for (const [key, value] of found) {
       const entry = readEntry(key, value);
       if (entry === undefined || entry.first > next) throw this.#damaged(part, next);
@@ -206,12 +209,12 @@ export class EmbeddedStorage implements LogStorage {
     await this.#db.close();
   }
 
-  /** Cleans what is due: records past their time, and compacted partitions that are dirty enough. */
+  /** Cleans what is due: records past their time, and compacted partitions with enough new bytes. */
   clean(): Promise<void> {
     return this.#cleanOnce((part) => this.#isDirty(part));
   }
 
-  /** Compacts a topic now, dirty enough or not. */
+  /** Compacts a topic now, due or not. */
   compact(topic: string): Promise<void> {
     return this.#cleanOnce((part) => part.topic.name === topic);
   }
@@ -259,7 +262,10 @@ export class EmbeddedStorage implements LogStorage {
     }
   }
 
-  /** One pass over a partition: learns the last offset of each key written since the last pass, then drops all before. */
+  /**
+   * One pass over a partition: learns the last offset of each key written since the last pass, then removes all earlier
+   * records of these keys.
+   */
   async #compact(part: Part): Promise<void> {
     const lasts = new Map<string, Offset>();
     const end = part.end;
@@ -269,7 +275,7 @@ export class EmbeddedStorage implements LogStorage {
       for (const [key, value] of await this.#entries(part, until, READ_BYTES)) {
         const entry = readEntry(key, value);
         if (entry === undefined || entry.first > until) throw this.#damaged(part, until);
-        if (entry.first >= end) break; // Written since.
+        if (entry.first >= end) break; // Written since the pass began.
         for (const record of entry.records)
           if (record.key !== null) lasts.set(record.key.toString('latin1'), record.offset);
         until = entry.last + 1;
@@ -288,10 +294,10 @@ export class EmbeddedStorage implements LogStorage {
     await this.#batch([boundsOf({ ...part, cleaned: until, cleanBytes: keptBytes })]);
     part.cleaned = until;
     part.cleanBytes = keptBytes;
-    part.dirtyBytes = Math.max(0, part.dirtyBytes - learntBytes); // After opening it is LevelDB's estimate.
+    part.dirtyBytes = Math.max(0, part.dirtyBytes - learntBytes); // After opening, `dirtyBytes` is LevelDB's estimate.
   }
 
-  /** Replaces a run of entries by one that covers the same offsets (V2), so small ones grow together. */
+  /** Replaces a run of entries by one entry that covers the same offsets (V2), so that small entries are merged. */
   async #compactStep(
     part: Part,
     from: Offset,
@@ -327,7 +333,7 @@ export class EmbeddedStorage implements LogStorage {
 
   // ---- LevelDB -----------------------------------------------------------------------------------------------------
 
-  /** Entries that hold `from` or later offsets; about so many bytes of them. */
+  /** Entries that hold the offsets from `from` on, about `bytes` of them. */
   async #entries(part: Part, from: Offset, bytes: number): Promise<[Buffer, Buffer][]> {
     const iterator = this.#db.iterator({
       gte: entryKey(part.topicId, part.partition, from),
@@ -341,7 +347,7 @@ export class EmbeddedStorage implements LogStorage {
     }
   }
 
-  /** One batch after the other, so that their numbers lie in LevelDB's log in order. */
+  /** Runs one batch after the other, so that their numbers are in order in LevelDB's log. */
   #batch(operations: readonly Operation[]): Promise<void> {
     const batch = this.#batches.then(async () => {
       let bytes = 0;

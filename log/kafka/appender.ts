@@ -1,11 +1,11 @@
-// Appender: writes outside any task, through one idempotent producer (KIP-98). What is asked for while a request is on its
-// way goes out together with the next.
+// Appender: writes outside any task, through one idempotent producer (KIP-98). Calls that come while a request is under
+// way are sent together in the next request.
 //
-//   P1. Each partition gets its records in the order of the calls, once, however often a request has to be sent again.
-//   P2. A call resolves when all replicas in sync have its records; it rejects with LOG_UNAVAILABLE when that could not be
-//       learnt in time, and then any of its records may be there or not. Time begins with the call, so that it waits no
-//       longer for others that wait before it.
-//   P3. What waits is bounded: a call beyond that is refused, with nothing of it written.
+//   P1. Each partition gets its records once, in the order of the calls, however often a request has to be sent again.
+//   P2. A call resolves when all in-sync replicas have its records. It rejects with LOG_UNAVAILABLE when that is not
+//       confirmed within a time limit; then any of its records may have been written or not. The limit counts from the
+//       call, so that a call does not wait longer because of others before it.
+//   P3. The queue is bounded: a call that would exceed it is refused, and none of it is written.
 
 import { AppError } from '../../schemas/errors.ts';
 import { backoffMs, type Health, pauseFor, type RawCluster, refresh } from './client.ts';
@@ -17,7 +17,7 @@ import { failOn, nextSequence, type PartitionRecords, type Placed, roundsOf } fr
 interface Call {
   readonly records: readonly Placed[];
   readonly bytes: number;
-  /** `performance.now()` */
+  /** On the clock of `performance.now()`, in milliseconds. */
   readonly deadline: number;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
@@ -31,19 +31,19 @@ interface Prepared {
 
 export interface AppenderSettings {
   readonly batchBytesMax: number;
-  /** How much of what waits is sent together. */
+  /** Most bytes sent together. */
   readonly requestBytesMax: number;
-  /** How much may wait. */
+  /** Most bytes that may wait. */
   readonly waitingBytesMax: number;
   readonly patienceMs: number;
 }
 
-/** Kafka says these when it has written nothing and may do so a moment later. */
+/** Error codes of Kafka with which nothing was written, and the same request may succeed a moment later. */
 const AGAIN: ReadonlySet<number> = new Set([
   ERROR.unknownTopicOrPartition,
   ERROR.leaderNotAvailable,
   ERROR.notLeader,
-  7, // Timed out: sent again under the same sequence, so written once.
+  7, // Timed out: sent again with the same sequence number, so written once.
   19, // Not enough replicas.
   20,
   56, // Storage error: the partition moves to another replica.
@@ -83,7 +83,7 @@ export class Appender {
     });
   }
 
-  /** Gives up what still waits. */
+  /** Gives up the calls that are still waiting. */
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#sending;
@@ -106,12 +106,12 @@ export class Appender {
           await this.#sendRound(round, deadline);
         for (const call of calls) call.resolve();
       } catch (error) {
-        this.#producerId = -1; // The sequences are no longer known: a new producer starts from 0.
+        this.#producerId = -1; // The sequence numbers are no longer known: a new producer starts from 0.
         for (const call of calls) call.reject(error);
       }
       this.#waitingBytes -= bytes;
     }
-    this.#sending = undefined; // In the turn that saw nothing waiting: a call from now on starts the next.
+    this.#sending = undefined; // In the same turn that saw an empty queue: a call from now on starts the next request.
   }
 
   async #sendRound(round: readonly PartitionRecords[], deadline: number): Promise<void> {
@@ -165,7 +165,7 @@ export class Appender {
     return { topic, partition, batch: encodeBatch(records, producer, Date.now()) };
   }
 
-  /** Resolves with those that have to be sent again, unchanged (P1). */
+  /** Resolves with the requests that have to be sent again, unchanged (P1). */
   async #send(prepared: readonly Prepared[]): Promise<Prepared[]> {
     const byLeader = new Map<string, Prepared[]>();
     const again = new Set(prepared);

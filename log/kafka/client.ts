@@ -1,7 +1,7 @@
-// Client: the one place that knows how kafkajs 2.2.4 looks inside. Its public consumer and producer hide what a task
+// Client: the one file that depends on the inside of kafkajs 2.2.4. Its public consumer and producer hide what a task
 // needs (positions over transaction markers, assignment data, one transaction of known outcome), but its connections,
 // cluster metadata and protocol requests are sound: those are used here, through what kafkajs hands to an assigner. The
-// version is pinned in package.json; test/system/kafka-log.test.ts fails if another one looks different.
+// version is pinned in package.json; test/system/kafka-log.test.ts fails when another version differs.
 
 import { connect, isIP, type Socket } from 'node:net';
 import { setTimeout as timer } from 'node:timers/promises';
@@ -19,7 +19,7 @@ export interface ConnectionSettings {
   readonly logger: Logger;
 }
 
-/** A request of our own on one of kafkajs's connections. */
+/** A request of our own that is sent on a connection of kafkajs. */
 export interface RawRequest<Answer> {
   readonly request: {
     readonly apiKey: number;
@@ -39,7 +39,7 @@ export interface MemberState {
   readonly memberMetadata: Buffer;
 }
 
-/** What kafkajs's broker can do and its types do not say. */
+/** Methods of kafkajs's broker that its types leave out. */
 export interface RawBroker {
   readonly nodeId: string | number;
   readonly connectionPool: {
@@ -102,7 +102,7 @@ export interface RawCluster extends Omit<Cluster, 'findBroker' | 'findGroupCoord
 
 export const TRANSACTION_COORDINATOR = 1;
 
-/** Longer than a broker's own waits; a broker that stops answering is noticed after this. */
+/** Longer than a broker's own waits; a broker that stops answering is noticed after this time. */
 const REQUEST_TIMEOUT_MS = 20_000;
 
 export function kafkaClient(settings: ConnectionSettings): Kafka {
@@ -120,7 +120,7 @@ export function kafkaClient(settings: ConnectionSettings): Kafka {
   });
 }
 
-/** One that can be reached, whichever. */
+/** Any broker that can be reached. */
 export async function anyBroker(cluster: RawCluster): Promise<RawBroker> {
   try {
     return await cluster.brokerPool.findConnectedBroker();
@@ -131,7 +131,10 @@ export async function anyBroker(cluster: RawCluster): Promise<RawBroker> {
 
 const KEEP_ALIVE_MS = 60_000;
 
-/** As kafkajs opens its sockets, but small requests do not wait for the answers to others (Nagle). */
+/**
+ * Like kafkajs's own socket factory, but without Nagle's algorithm: small requests do not wait for answers to earlier
+ * ones.
+ */
 function openSocket({ host, port, ssl, onConnect }: ISocketFactoryArgs): Socket {
   const servername = isIP(host) === 0 ? { servername: host } : {};
   const socket = ssl
@@ -139,11 +142,11 @@ function openSocket({ host, port, ssl, onConnect }: ISocketFactoryArgs): Socket 
     : connect({ host, port }, onConnect);
   socket.setNoDelay(true);
   socket.setKeepAlive(true, KEEP_ALIVE_MS);
-  socket.setMaxListeners(0); // kafkajs adds one each time it gives up a socket that never opened, and then drops both.
+  socket.setMaxListeners(0); // kafkajs adds a listener each time it gives up a socket that never opened, and later drops all.
   return socket;
 }
 
-/** Connections and metadata of their own; reads are of committed records. */
+/** A cluster object with connections and metadata of its own; it reads committed records only. */
 export function openCluster(kafka: Kafka): RawCluster {
   let found: RawCluster | undefined;
   kafka.consumer({
@@ -166,8 +169,8 @@ export function openCluster(kafka: Kafka): RawCluster {
 }
 
 /**
- * kafkajs calls each failed try an error; nearly all of them are tried again, here or by the caller, who reports what is
- * final. So its lines are for whoever looks for them.
+ * kafkajs logs each failed try as an error, but nearly all of them are tried again, here or by the caller, who reports
+ * final failures. So its lines are logged as debug output.
  */
 function logEntry(logger: Logger, entry: { namespace: string; level: number; log: { message: string } }): void {
   const { message, ...facts } = entry.log as { message: string } & Record<string, unknown>;
@@ -176,14 +179,14 @@ function logEntry(logger: Logger, entry: { namespace: string; level: number; log
   logger.debug({ ...facts, namespace: entry.namespace, severity: logLevel[entry.level] }, `kafkajs: ${message}`);
 }
 
-/** Forgets broken connections and stale leaders after a failure. Never throws: the next try finds out by itself. */
+/** After a failure, forgets broken connections and stale leaders. Never throws: the next try will fail by itself. */
 export async function refresh(cluster: RawCluster, error: unknown): Promise<void> {
   try {
     for (const { name, host, port } of causesOf(error))
       if (name === 'KafkaJSConnectionClosedError' && host !== undefined && port !== undefined)
-        cluster.removeBroker({ host, port }); // Fails by itself once no broker is left.
+        cluster.removeBroker({ host, port }); // Throws once no broker is left.
   } catch {
-    // Forgotten already.
+    // Removed already.
   }
   try {
     if (!cluster.isConnected()) await cluster.connect();
@@ -196,20 +199,22 @@ export async function refresh(cluster: RawCluster, error: unknown): Promise<void
 const BACKOFF_FIRST_MS = 100;
 const BACKOFF_LAST_MS = 5_000;
 
-/** How long to wait before try number `attempt`: doubling, with jitter, so that a fleet does not return in step. */
+/**
+ * Pause before try number `attempt`, in milliseconds: doubling, with jitter, so that instances do not retry in step.
+ */
 export const backoffMs = (attempt: number): number =>
   Math.min(BACKOFF_LAST_MS, BACKOFF_FIRST_MS * 2 ** Math.min(attempt, 10)) * (0.5 + Math.random() / 2);
 
-/** Resolves after the time, or at once when the signal aborts. */
+/** Resolves after `ms`, or at once when the signal aborts. */
 export async function pauseFor(ms: number, signal?: AbortSignal): Promise<void> {
   try {
     await timer(ms, undefined, signal === undefined ? {} : { signal });
   } catch {
-    // Aborted: the caller looks at the signal.
+    // Aborted: the caller checks the signal.
   }
 }
 
-/** What is wrong right now, by who found it; empty when all is well. What went wrong for good is told once. */
+/** What is wrong right now, by reporter; empty when all is well. Permanent losses are reported once, as alarms. */
 export class Health {
   readonly #troubles = new Map<string, string>();
   readonly #logger: Logger;
@@ -220,7 +225,7 @@ export class Health {
     this.#meter = meter;
   }
 
-  /** Something that a person has to know of: a line in the log, and a count of that topic. */
+  /** Reports something that an operator must know: a line in the log, and a counter for that topic. */
   alarm(failure: AppError, topic: string): void {
     this.#logger.error({ code: failure.code, ...failure.facts }, failure.message);
     if (failure.code === 'INPUT_TRUNCATED') this.#meter?.add('foreshard_input_truncated_total', 1, { topic });
@@ -235,7 +240,7 @@ export class Health {
     this.#troubles.set(part, reason);
   }
 
-  /** The first trouble. */
+  /** The first trouble reported; `undefined` when all is well. */
   reason(): string | undefined {
     for (const [part, reason] of this.#troubles) return `${part}: ${reason}`;
     return undefined;

@@ -1,17 +1,18 @@
-// Compression: what Kafka's producers compress their batches with, undone. Pure; whatever comes in, what comes out is bounded.
+// Compression: decompresses the batches of Kafka's producers. Pure; the output is bounded whatever the input is.
 //
-//   Z1. Bytes that are not what they say, or that grow beyond `bytesMax`, come out as `undefined`; never as a part, never as
-//       an exception, and never after more work than `bytesMax` bytes take.
+//   Z1. Bytes that are malformed, or that grow beyond `bytesMax`, give `undefined`; never a part of the output, never
+//       an exception, and never more work than `bytesMax` bytes take.
 //
-// gzip is Node's own. zstd and snappy are small libraries of plain JavaScript. LZ4's frame format is read here, as its
-// specification has it (github.com/lz4/lz4/doc, v1.6.2 and block format): no library of npm does so without a compiler and
-// within bounds. Checksums inside frames are not looked at: the batch's own covers the same bytes (record-batch.ts B5).
+// gzip is Node's own. zstd and snappy are small libraries in plain JavaScript. LZ4's frame format is read here, by its
+// specification (github.com/lz4/lz4/doc, v1.6.2 and block format): no npm library reads it without a native compiler
+// and within bounds. Checksums inside frames are not verified: the batch's own covers the same bytes (record-batch.ts
+// B5).
 
 import { gunzipSync } from 'node:zlib';
 import { Decompress as ZstdStream } from 'fzstd';
 import snappy from 'snappyjs';
 
-/** By the number in a batch's attributes. */
+/** By the codec number in a batch's attributes. */
 const CODECS: readonly (((bytes: Buffer, bytesMax: number) => Buffer) | undefined)[] = [
   undefined,
   (bytes, bytesMax) => gunzipSync(bytes, { maxOutputLength: bytesMax }),
@@ -32,7 +33,7 @@ class Unreadable extends Error {}
 
 // ---- snappy ---------------------------------------------------------------------------------------------------------
 
-/** How Java's producers frame snappy: this, two version numbers, then blocks with their lengths. */
+/** Frame of Java's snappy producers: this magic, two version numbers, then blocks with their lengths. */
 const XERIAL_MAGIC = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00]);
 const XERIAL_HEADER_BYTES = 16;
 
@@ -54,10 +55,10 @@ function unsnap(bytes: Buffer, bytesMax: number): Buffer {
 
 // ---- zstd -----------------------------------------------------------------------------------------------------------
 
-/** Producers write blocks of 128 KiB and one frame. Arbitrary beyond that: each frame costs memory for its window. */
+/** Producers write one frame of blocks of 128 KiB. The bound is arbitrary: each frame costs memory for its window. */
 const ZSTD_BLOCKS_MAX = 4_096;
 
-/** A block is 2 MiB at most, whatever is said, so the bound is overrun by no more than that. */
+/** A block is at most 2 MiB, so `bytesMax` is exceeded by no more than that. */
 function unzstd(bytes: Buffer, bytesMax: number): Buffer {
   const parts: Uint8Array[] = [];
   let size = 0;
@@ -106,10 +107,10 @@ function unlz4(bytes: Buffer, bytesMax: number): Buffer {
   return out.written;
 }
 
-/** Matches may reach back over block borders, not over the frame's start. */
+/** Matches may reach back across block borders, but not before the start of the frame. */
 function unlz4Block(bytes: Buffer, from: number, end: number, out: Growing, frameStart: number): void {
   let at = from;
-  /** A length that a nibble of 15 says goes on in bytes, the last of which is not 255. */
+  /** A length: a nibble of 15 continues in further bytes, up to the first that is not 255. */
   const lengthOf = (nibble: number): number => {
     let length = nibble;
     if (nibble === 15)
@@ -154,7 +155,7 @@ class Growing {
     this.size += from.copy(this.#bytes, this.size, start, end);
   }
 
-  /** Appends `count` bytes that begin `distance` before the end; the two may overlap, and then they repeat. */
+  /** Appends `count` bytes copied from `distance` before the end; when the two overlap, the bytes repeat. */
   repeat(distance: number, count: number): void {
     this.#makeRoom(count);
     const bytes = this.#bytes;

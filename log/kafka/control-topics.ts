@@ -1,6 +1,6 @@
-// Control topics: who may write to the topics that Foreshard acts on. Checked once at the start and reported to the
-// operator; the check never ends a start. While Foreshard itself lacks a right there, it waits: running with half of
-// the rights would do more harm than not running.
+// Control topics: who may write to the topics that Foreshard acts on. This is checked once at the start and reported to
+// the operator; the check never stops the start. While Foreshard itself lacks a right on these topics, it waits:
+// running with half of the rights would do more harm than not running.
 
 import kafkajs, { type Admin, type Kafka } from 'kafkajs';
 import type { Logger } from '../../runtime/telemetry.ts';
@@ -11,10 +11,10 @@ import { describeTopics, ERROR } from './requests.ts';
 
 const { AclOperationTypes, AclPermissionTypes, AclResourceTypes, ResourcePatternTypes } = kafkajs;
 
-/** Whoever writes to these commands Foreshard, as far as their readers believe it. */
+/** Whoever may write to these topics can command Foreshard, within what the readers of the records check. */
 export const CONTROL_TOPICS: ReadonlySet<string> = new Set(['commands', 'pointer-table', 'progress']);
 
-/** Throws LOG_UNAVAILABLE, naming what is missing, unless we may read and write all of these topics. */
+/** Throws LOG_UNAVAILABLE, which names the missing rights, unless we may read and write all of these topics. */
 export async function requireRights(cluster: RawCluster, topics: readonly string[]): Promise<void> {
   if (topics.length === 0) return;
   if (!cluster.isConnected()) await cluster.connect();
@@ -69,7 +69,7 @@ export async function tellWritersBy(
   }
 }
 
-/** Principals that an ACL lets write to the topic; superusers are not among them. */
+/** Principals that ACLs allow to write to the topic; superusers are not included. */
 async function writersOf(admin: Pick<Admin, 'describeAcls'>, topic: string): Promise<readonly string[]> {
   const { resources } = await admin.describeAcls({
     resourceType: AclResourceTypes.TOPIC,

@@ -1,24 +1,27 @@
-// Failures: everything that goes wrong with Kafka, judged in one place.
+// Failures: every failure of Kafka is classified here.
 //
-//   E1. What kafkajs throws, whatever it is, leaves as an AppError: its connections fail in more ways than its types tell, and
-//       none of them is a bug of ours.
-//   E2. A failure is final only where waiting cannot mend it; with any other the one who asked waits and asks again.
+//   E1. Whatever kafkajs throws becomes an AppError: its connections fail in more ways than its types say, and
+//       none of these failures is a bug of ours.
+//   E2. A failure is final only when waiting cannot mend it; after any other failure the caller waits and tries again.
 
 import { AppError } from '../../schemas/errors.ts';
 
-/** What a failure means for the one who asked. */
+/** What a failure means for the caller. */
 export type Trouble =
-  /** Another producer has this transactional id. */
+  /** Another producer has taken this transactional id over. */
   | 'fenced'
-  /** The group has gone on without us. */
+  /** The group has continued without us. */
   | 'expelled'
-  /** The group is being formed again. */
+  /** The group is rebalancing. */
   | 'rebalancing'
-  /** The broker is not (yet) the one to ask: leader or coordinator moved, or is loading. */
+  /** The wrong broker was asked: the leader or coordinator has moved, or is still loading. */
   | 'moved'
   /** The transaction before this one is still being completed. */
   | 'busy'
-  /** It may or may not have been done: the connection ended, the time ran out, or what we do not know. */
+  /**
+   * The request may or may not have been carried out: the connection ended, the time ran out, or the error is not known
+   * here.
+   */
   | 'unknown';
 
 const TROUBLES: Readonly<Record<string, Trouble>> = {
@@ -45,10 +48,16 @@ export function troubleOf(error: unknown): Trouble {
   return 'unknown';
 }
 
-/** `again`: what asked waits and asks again. `fenced`: another has the task. `final`: waiting mends nothing (E2). */
+/**
+ * `again`: the caller waits and tries again. `fenced`: another instance has the task. `final`: waiting does not help
+ * (E2).
+ */
 export type Fate = 'again' | 'fenced' | 'final';
 
-/** Data that is gone, topics that are made otherwise than they must be, credentials that Kafka refuses, records it never takes. */
+/**
+ * Data that is gone, topics with the wrong configuration, credentials that Kafka refuses, records that Kafka never
+ * accepts.
+ */
 const FINAL: ReadonlySet<AppError['code']> = new Set([
   'INPUT_TRUNCATED',
   'TOPIC_MISCONFIGURED',
@@ -62,20 +71,20 @@ export function fateOf(error: unknown): Fate {
   return FINAL.has(error.code) ? 'final' : 'again';
 }
 
-/** E1. The failure itself stays as the cause. */
+/** E1: the failure as an AppError, with the original as its cause. */
 export function logFailure(error: unknown): AppError {
   if (error instanceof AppError) return error;
   return new AppError('LOG_UNAVAILABLE', `Kafka: ${reasonOf(error)}`, {}, error);
 }
 
-/** Whether a partition's leader has answered with this failure: sending the same again gets the same answer. */
+/** True when a partition's leader answered with this failure: the same request would get the same answer. */
 export const isAnswer = (error: unknown): boolean => error instanceof AppError && error.facts.errorCode !== undefined;
 
-/** Whether Kafka refuses who we say we are. */
+/** True when Kafka refuses our credentials. */
 export const isRefused = (error: unknown): boolean =>
   [...causesOf(error)].some((each) => each.name === 'KafkaJSSASLAuthenticationError');
 
-/** The broker's name of the failure, for the operator. */
+/** Kafka's name of the failure, for the operator. */
 export function reasonOf(error: unknown): string {
   for (const each of causesOf(error)) if (each.type !== undefined) return `${each.type}: ${each.message ?? ''}`;
   return error instanceof Error ? error.message : String(error);
@@ -88,13 +97,13 @@ export interface KafkaError {
   readonly cause?: KafkaError;
   readonly host?: string;
   readonly port?: number;
-  /** Of an aggregate: one for each topic. */
+  /** In an aggregate: one for each topic. */
   readonly errors?: readonly { readonly type?: string; readonly topic?: string; readonly message?: string }[];
 }
 
 const CAUSES_MAX = 8;
 
-/** The failure and what caused it, outermost first. */
+/** The failure and its causes, outermost first. */
 export function* causesOf(error: unknown): Generator<KafkaError> {
   let each = error as KafkaError | undefined | null;
   for (let depth = 0; typeof each === 'object' && each !== null && depth < CAUSES_MAX; depth++) {
@@ -103,7 +112,7 @@ export function* causesOf(error: unknown): Generator<KafkaError> {
   }
 }
 
-/** The same object, whose failures are ours (E1); so are those of the brokers that its calls resolve with. */
+/** A proxy of the object whose failures are AppErrors (E1); so are those of the brokers that its calls resolve with. */
 export function guarded<Target extends object>(target: Target): Target {
   return new Proxy(target, {
     get(object, name) {
@@ -126,7 +135,7 @@ export function guarded<Target extends object>(target: Target): Target {
 
 const guardedBrokers = new WeakMap<object, object>();
 
-/** A broker is the same one each time it is found. */
+/** Wraps a broker in the same proxy each time it is returned. */
 function guardedAnswer(answer: unknown): unknown {
   if (typeof answer !== 'object' || answer === null || !('connectionPool' in answer)) return answer;
   const known = guardedBrokers.get(answer) ?? guarded(answer);

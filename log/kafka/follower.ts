@@ -1,5 +1,5 @@
-// Follower: reads a topic outside any group. Caught up by position, not by a last record: transaction markers, compaction
-// and empty partitions leave nothing to be seen at the end.
+// Follower: reads a topic outside any group. Whether it has caught up is decided by position, not by the last record
+// seen: transaction markers, compaction and empty partitions may leave no record at the end.
 
 import type { Batch, Follower } from '../../runtime/ports.ts';
 import type { Logger } from '../../runtime/telemetry.ts';
@@ -21,7 +21,7 @@ export interface Following {
   readonly topic: string;
 }
 
-/** Resolves when it is known where the topic ends, so when following has begun. */
+/** Resolves when the end of the topic is known, which is when following begins. */
 export async function follow(following: Following): Promise<Follower> {
   const { cluster, places, from, take, settings, health, logger } = following;
   const name = `following ${following.topic}`;
@@ -39,7 +39,7 @@ export async function follow(following: Following): Promise<Follower> {
     catchUp = resolve;
     giveUp = reject;
   });
-  caughtUp.catch(() => {}); // Whoever awaits it sees the error; nobody awaiting is not an unhandled rejection.
+  caughtUp.catch(() => {}); // Callers may await it or not; without this, its rejection would be unhandled when none does.
   if (behind.size === 0) catchUp();
   const reachUp = (partition: number, next: Offset): void => {
     if (next < (behind.get(partition) ?? 0)) return;
@@ -55,7 +55,8 @@ export async function follow(following: Following): Promise<Follower> {
       reachUp(batch.partition, batch.nextOffset);
     },
     lost: ({ topic, partition, offset }, { start, end, next }) => {
-      // Retention overtook a slow reader, or the log is another one: a table is complete again from its start on.
+      // Retention overtook a slow reader, or the log is another one: reading from the start makes a table complete
+      // again.
       const what = `partition ${partition} of topic ${topic}, which is followed, lost records: it is read from its start`;
       health.alarm(
         new AppError('INPUT_TRUNCATED', what, { topic, partition, offset, start, end, next }),

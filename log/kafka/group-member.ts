@@ -1,8 +1,8 @@
-// Group member: one instance's place in a Kafka consumer group, by the classic protocol (join, sync, heartbeat, leave).
-// It deals in tasks and leaves reading to others; heartbeats go on whatever its tasks do.
+// Group member: one instance's membership in a Kafka consumer group, by the classic protocol (join, sync, heartbeat,
+// leave). It receives tasks; others do the reading. Heartbeats continue whatever its tasks do.
 //
 //   M1. `assigned` and `expelled` are called one after another, in the order of the group's generations.
-//   M2. While Kafka cannot be reached the member keeps its tasks: whoever gets them meanwhile fences them.
+//   M2. While Kafka cannot be reached the member keeps its tasks: an instance that gets them meanwhile fences this one.
 
 import kafkajs from 'kafkajs';
 import type { Logger } from '../../runtime/telemetry.ts';
@@ -23,29 +23,32 @@ export interface GroupSettings {
   readonly groupId: string;
   readonly taskCount: number;
   readonly address: string;
-  /** Topics in Kafka that the group consumes, and which of their partitions belong to a task: for lag tools. */
+  /** Topics in Kafka that the group consumes, and the task of each of their partitions: for tools that show lag. */
   readonly topics: readonly string[];
   readonly partitionsOf: (task: Partition) => Readonly<Record<string, Partition[]>>;
-  /** A member that is silent for so long is out. */
+  /** A member that sends no heartbeat for this long is expelled. */
   readonly sessionTimeoutMs: number;
   readonly heartbeatMs: number;
-  /** How long the others wait for a member to join again. */
+  /** How long the other members wait for one to join again. */
   readonly rebalanceTimeoutMs: number;
 }
 
 export interface GroupEvents {
-  /** What this member works on, and has worked on before, as of now. */
+  /** The tasks that this member works on now, and those whose state it holds. */
   claims(): { readonly owned: readonly Partition[]; readonly held: readonly Partition[] };
-  /** The tasks to work on from now on; the others' addresses by task. */
+  /** The tasks to work on from now on, and the address of each task's instance. */
   assigned(tasks: readonly Partition[], addresses: readonly string[]): void;
-  /** The group went on without us: others may have our tasks. */
+  /** The group has continued without us: others may have our tasks. */
   expelled(): void;
 }
 
-// Node does not see this name of the CommonJS module by itself.
+// A CommonJS module: Node does not find this name as an export.
 const { AssignerProtocol } = kafkajs;
 
-/** All members of a group speak the same; a change of meaning takes another name, and then both are offered. */
+/**
+ * All members of a group use the same protocol; a change of its meaning needs a new name, and then both names are
+ * offered.
+ */
 const PROTOCOL = 'foreshard-tasks-1';
 const CONSUMER_PROTOCOL_VERSION = 0;
 
@@ -87,12 +90,15 @@ export class GroupMember {
     await this.#leave();
   }
 
-  /** Asks for a new assignment: something that had to be given up has been. */
+  /** Asks for a new assignment: a task that had to be given up has ended. */
   rejoin(): void {
     this.#rejoin.abort();
   }
 
-  /** Whether the group still counts us in; when not, we are about to be expelled. Rejects when it cannot be asked. */
+  /**
+   * Whether the group still counts us as a member; if not, `expelled` will follow. Rejects when the group cannot be
+   * asked.
+   */
   async confirm(): Promise<boolean> {
     try {
       await this.#heartbeat();
@@ -165,7 +171,7 @@ export class GroupMember {
     });
   }
 
-  /** Heartbeats until the group has to be joined again. */
+  /** Sends heartbeats until the group has to be joined again. */
   async #beat(signal: AbortSignal): Promise<void> {
     for (let attempt = 0; !signal.aborted; ) {
       const rejoin = this.#rejoin.signal;

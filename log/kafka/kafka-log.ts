@@ -1,11 +1,13 @@
-// Kafka log: the Log port over Apache Kafka 2.5 or later. One consumer group for each group of stages, one transactional
-// id for each task, one compacted changelog for each group. The parts are under kafka/, and are one edge with this file.
+// Kafka log: the Log port over Apache Kafka 2.5 or later. One consumer group for each group of stages, one
+// transactional id for each task, one compacted changelog for each group. Its parts are the other files of this folder.
 //
-//   F1. What a task reads, keeps and writes lies in one transaction of its own transactional id; who takes the task over
-//       takes that id over first, so two owners never both commit (task-session.ts, transaction.ts).
-//   F2. A task's positions are those of its changelog; the offsets in the consumer group are for lag tools.
-//   F3. Topics are never created by writing to them: `prepare` makes them, and refuses those that are made otherwise.
-//   F4. While Kafka cannot be reached nothing ends: everything waits, tries again, and `health` says why.
+//   F1. What a task reads, keeps and writes is committed in one transaction of the task's own transactional id. An
+//       instance that takes the task over first takes over that id, so two owners never both commit (task-session.ts,
+//       transaction.ts).
+//   F2. A task's positions are those in its changelog; the offsets in the consumer group are for tools that show lag.
+//   F3. Topics are never created by writing to them: `prepare` creates them, and refuses topics with a wrong
+//       configuration.
+//   F4. While Kafka cannot be reached nothing stops: every call waits and tries again, and `health` gives the reason.
 
 import type { KafkaConfig } from 'kafkajs';
 import {
@@ -38,49 +40,52 @@ import { type PhysicalTopic, prepareTopics, removalsKeptMs } from './topic-admin
 
 export interface KafkaLogOptions {
   readonly brokers: readonly string[];
-  /** Names the consumer groups, transactional ids and changelogs; two fleets on one Kafka take two names. */
+  /** Part of the names of consumer groups, transactional ids and changelogs: two fleets on one Kafka need two names. */
   readonly app: string;
   readonly logger: Logger;
-  /** Counts what is alarmed about. */
+  /** Counts alarms. */
   readonly meter?: Pick<Meter, 'add'>;
-  /** Before every topic's name but the changelogs'; default `foreshard.`. */
+  /** Prefix of every topic's name except the changelogs'; default `foreshard.`. */
   readonly topicPrefix?: string;
   readonly clientId?: string;
   readonly ssl?: KafkaConfig['ssl'];
   readonly sasl?: KafkaConfig['sasl'];
-  /** For topics that are created; -1, the default, leaves it to the cluster. */
+  /** For topics that are created; -1, the default, uses the cluster's default. */
   readonly replicationFactor?: number;
-  /** Off: topics that are missing are refused by name. Default on. */
+  /** When false, missing topics are an error that names them. Default true. */
   readonly createTopics?: boolean;
-  /** How long a compacted topic that is created keeps the mark of a removed key; default seven days. */
+  /** For compacted topics that are created: how long the tombstone of a removed key is kept. Default seven days. */
   readonly deleteRetentionMs?: number;
-  /** Tasks whose state is on this host's disk, so that they come back to it. */
+  /** Tasks whose state is on this host's disk: they are preferably assigned to it again. */
   readonly heldTasks?: (group: string) => readonly Partition[];
-  /** An instance that is silent for so long loses its tasks. At least Kafka's group.min.session.timeout.ms (6 s). */
+  /**
+   * An instance that sends no heartbeat for this long loses its tasks. At least Kafka's group.min.session.timeout.ms (6
+   * s).
+   */
   readonly sessionTimeoutMs?: number;
   readonly heartbeatMs?: number;
-  /** A transaction that its owner has left open blocks readers for at most this long. */
+  /** A transaction that its owner left open blocks readers for at most this long. */
   readonly transactionTimeoutMs?: number;
-  /** The largest record that topics created here take. */
+  /** The largest record that topics created here accept. */
   readonly messageBytesMax?: number;
 }
 
 const SESSION_TIMEOUT_MS = 15_000;
-/** So a rebalance is noticed within a second. */
+/** A rebalance is noticed within this time. */
 const HEARTBEAT_MS = 1_000;
 const REBALANCE_TIMEOUT_MS = 30_000;
 const TRANSACTION_TIMEOUT_MS = 30_000;
 const MESSAGE_BYTES_MAX = 8 * 1024 * 1024;
 const DELETE_RETENTION_MS = 7 * 86_400_000;
-/** Below the 1 MiB that topics of others accept. */
+/** Below the 1 MiB that topics created by others usually accept. */
 const BATCH_BYTES_MAX = 900_000;
 const REQUEST_BYTES_MAX = 4 * 1024 * 1024;
-/** What many who append may have on their way together while Kafka is away. */
+/** Most bytes that all appends together may have waiting while Kafka is unreachable. */
 const WAITING_BYTES_MAX = 64 * 1024 * 1024;
 const APPEND_PATIENCE_MS = 120_000;
 const CLOSE_DEADLINE_MS = 10_000;
 
-/** Large fetches for throughput; short waits, so that a task which has just caught up is not held up. */
+/** Large fetches for throughput; short waits, so that a task that has just caught up is not delayed. */
 const READING: ReadingSettings = {
   maxWaitMs: 100,
   maxBytes: 16 * 1024 * 1024,
@@ -89,7 +94,7 @@ const READING: ReadingSettings = {
   recordsMax: 5_000,
 };
 
-/** Opens the log. Does not wait for Kafka: what needs it does (F4). */
+/** Opens the log. Does not wait for Kafka: the calls that need it do (F4). */
 export async function kafkaLog(options: KafkaLogOptions): Promise<Log> {
   return new KafkaLog(options);
 }
@@ -104,7 +109,7 @@ class KafkaLog implements Log {
   readonly #followers = new Set<Follower>();
   #appender: Appender | undefined;
   #metadata: RawCluster | undefined;
-  /** Kafka has let us in before: what it says of our credentials since then is its own trouble, and may pass. */
+  /** True once Kafka has accepted our credentials: a refusal after that may be a passing trouble of Kafka. */
   #accepted = false;
 
   constructor(options: KafkaLogOptions) {
@@ -257,7 +262,7 @@ class KafkaLog implements Log {
     await this.#metadata?.disconnect();
   }
 
-  /** Over the connections for metadata: those of members wait for their groups. */
+  /** Uses the connections for metadata: those of members wait for their groups. */
   async #standings(
     groupId: string,
     taskCount: number,
@@ -276,7 +281,7 @@ class KafkaLog implements Log {
     }
   }
 
-  /** Changelogs bear the app's name already. */
+  /** Names of changelogs already contain the app's name. */
   #physicalOf(name: string): string {
     const isChangelog = name.startsWith(`${this.#options.app}-`) && name.endsWith('-changelog');
     return isChangelog ? name : `${this.#prefix}${name}`;
@@ -298,7 +303,7 @@ class KafkaLog implements Log {
     await this.#whenReachable('topics', undefined, () => prepareTopics(this.#kafka, topics, settings));
   }
 
-  /** By the topics' names without prefix. */
+  /** By the topics' names without the prefix. */
   async #partitionCounts(names: readonly string[]): Promise<Map<string, number>> {
     this.#metadata ??= openCluster(this.#kafka);
     const cluster = this.#metadata;
@@ -315,7 +320,7 @@ class KafkaLog implements Log {
     });
   }
 
-  /** Tries until it works, or the log is closed (F4). */
+  /** Retries until it succeeds, or the log is closed (F4). */
   async #whenReachable<Result>(
     part: string,
     cluster: RawCluster | undefined,
@@ -349,7 +354,7 @@ class KafkaLog implements Log {
   }
 }
 
-/** A task for each partition of the group's topics, which have to agree (graph.ts, G3). */
+/** Number of tasks of a group: the number of partitions of its topics, which must agree (graph.ts G3). */
 function taskCountOf(group: GroupSpec, counts: ReadonlyMap<string, number>): number {
   if (group.gathers) return 1;
   const shared = group.topics.filter((each) => each.partitions === 'all');

@@ -1,29 +1,35 @@
-// Leader epochs: whether the log is still the one that was read (KIP-101, KIP-320). Each batch bears the epoch of the leader
-// that wrote it. A leader that lacks records which were read (an unclean election, a disk that lost its last writes) has a
-// later epoch, and fills their offsets with others; it can tell where what earlier epochs wrote ends in its log.
+// Leader epochs: detect whether a partition's log is still the one that was read (KIP-101, KIP-320). Each batch carries
+// the epoch of the leader that wrote it. A leader that lacks records which were read (after an unclean election, or
+// when a disk lost its last writes) has a later epoch and gives their offsets to other records. It can tell where the
+// records of earlier epochs end in its log.
 //
-//   Q1. One epoch's leader gives each offset once: a batch of the epoch that was read last follows what was read.
-//   Q2. A batch of another epoch does so if the log's leader has all of the epoch that was read last, up to the position.
-//   Q3. Who is asked has to lead under the epoch that Kafka names for the partition, or one who was leader once would tell of a
-//       log that nobody reads any more.
-//   Q4. The epoch lies with the offsets that a group commits. It counts for the very offset that it was committed with; where
-//       it is not known (an earlier release, offsets set by hand) nothing is compared.
-// Not told apart: a topic that was created anew and has grown past the position under an epoch of the same number.
+//   Q1. Within one epoch the leader gives each offset once: a batch of the epoch that was read last follows what was
+//       read.
+//   Q2. A batch of another epoch follows what was read if the leader's log contains all of the epoch that was read
+//       last, up to the position.
+//   Q3. The broker that is asked must lead under the epoch that Kafka names for the partition. Otherwise a former
+//       leader would describe a log that nobody reads any more.
+//   Q4. The epoch is stored with the offsets that a group commits. It is valid only for the offset that it was
+//       committed with; where it is not known (an earlier release, offsets set by hand) nothing is compared.
+// Not detected: a topic that was created anew and has grown past the position under an epoch of the same number.
 
 import { AppError } from '../../schemas/errors.ts';
 import type { Offset } from '../../schemas/ids.ts';
 import type { RawCluster } from './client.ts';
 import { endOfEpoch, type FetchFrom, NO_EPOCH } from './requests.ts';
 
-/** Where reading goes on, after what was written under `leaderEpoch`. */
+/** A position to read from, and the leader epoch of the records before it. */
 export interface ReadPosition extends Omit<FetchFrom, 'currentLeaderEpoch'> {
-  /** NO_EPOCH where nothing is known of who wrote what lies before it. */
+  /** Epoch of the records before the position; NO_EPOCH when not known. */
   readonly leaderEpoch: number;
-  /** As in a fetch; absent: under any. */
+  /** As in a fetch; when absent, any leader is asked. */
   readonly currentLeaderEpoch?: number;
 }
 
-/** Up to where the log is the one that was read, at most the position; 0 when its leader knows nothing of that epoch. */
+/**
+ * The offset up to which the log is the one that was read, at most the position; 0 when its leader does not know the
+ * epoch.
+ */
 export async function sharedUpTo(
   cluster: RawCluster,
   { topic, partition, offset, leaderEpoch, currentLeaderEpoch = NO_EPOCH }: ReadPosition,
@@ -36,7 +42,9 @@ export async function sharedUpTo(
   return found.leaderEpoch === leaderEpoch ? Math.min(offset, found.endOffset) : 0; // Q2
 }
 
-/** Where to go on from a position that the log does not follow, which holds `start` to `end`; `undefined` when it does. */
+/**
+ * Where to continue when the log, which holds `start` to `end`, is not the one that was read; `undefined` when it is.
+ */
 export async function goesOnAt(
   cluster: RawCluster,
   position: ReadPosition,
@@ -48,9 +56,9 @@ export async function goesOnAt(
   return shared < position.offset ? Math.max(start, shared) : undefined;
 }
 
-/** Under which epochs the records of each input were written, from the last commit on. */
+/** The epochs under which the records of each input were written, from the last commit on. */
 export class LeaderEpochs {
-  /** For each `topic/partition`: from the record at `from` on it is `epoch`; ascending. */
+  /** By `topic/partition`: records from `from` on have this `epoch`; ascending. */
   readonly #spans = new Map<string, { readonly from: Offset; readonly epoch: number }[]>();
 
   /** Reading begins, or begins again, at a position. */
@@ -58,14 +66,14 @@ export class LeaderEpochs {
     this.#spans.set(place, [{ from: offset - 1, epoch: leaderEpoch }]);
   }
 
-  /** What was read from `from` on was written under this epoch. */
+  /** Records from `from` on were written under this epoch. */
   read(place: string, from: Offset, epoch: number): void {
     const spans = this.#spans.get(place) ?? [];
     if (spans.at(-1)?.epoch !== epoch) spans.push({ from, epoch });
     this.#spans.set(place, spans);
   }
 
-  /** The epoch of the last record before `offset`, which is committed now: what was before it is forgotten. */
+  /** The epoch of the last record before `offset`, which is being committed; earlier spans are forgotten. */
   commit(place: string, offset: Offset): number {
     const spans = this.#spans.get(place);
     if (spans === undefined) return NO_EPOCH;
@@ -75,7 +83,7 @@ export class LeaderEpochs {
   }
 }
 
-/** What is kept with a committed offset; `null`, nothing, when it is not known. */
+/** The text stored with a committed offset; `null` when the epoch is not known. */
 export const textOfEpoch = (epoch: number): string | null => (epoch === NO_EPOCH ? null : `leader epoch ${epoch}`);
 
 export function epochIn(text: string | null): number {

@@ -1,9 +1,9 @@
-// Loss: a person's consent that a group continues without records that are gone. It is stored with the group's
+// Loss: an operator's consent that a group continues without records that are lost. It is stored with the group's
 // committed offsets in Kafka, which every instance can read and nobody writes while the group is stopped.
 //
 //   O1. The consent is for one loss: it names the lost position, and is valid for no other.
-//   O2. It is used once: the next commit of the task writes its own offsets over it.
-//   O3. It keeps the epoch that lay there, by which the next start finds the loss again.
+//   O2. It is used once: the next commit of the task overwrites it with its own offsets.
+//   O3. It keeps the leader epoch that was stored there, by which the next start finds the loss again.
 
 import { AppError } from '../../schemas/errors.ts';
 import type { Offset } from '../../schemas/ids.ts';
@@ -14,17 +14,17 @@ import type { Place, Position } from './reading.ts';
 
 const WORD = 'foreshard: loss accepted at ';
 
-/** Whether a person has accepted that the group lost what followed the position, by what is committed with it. */
+/** Whether an operator has accepted the loss of what followed the position, by the metadata committed with it. */
 export const acceptedLoss = ({ offset, metadata }: Pick<Committed, 'offset' | 'metadata'>): boolean =>
   metadata?.split('; ')[0] === `${WORD}${offset}`; // O1
 
 export interface Committed extends Position {
   readonly metadata: string | null;
-  /** Under which what lies before the position was written. */
+  /** The leader epoch of the records before the position. */
   readonly leaderEpoch: number;
 }
 
-/** Where a group stands; at -1 where it has committed nothing. */
+/** The committed offsets of a group; -1 where it has committed nothing. */
 export async function committedIn(
   cluster: RawCluster,
   groupId: string,
@@ -47,7 +47,9 @@ export async function committedIn(
   );
 }
 
-/** Of these places, those whose records the group has lost, with where it stood and where it goes on; the word is given for each. */
+/**
+ * Finds which of these places have lost records, with the old and the new position, and stores the consent for each.
+ */
 export async function acceptLosses(
   cluster: RawCluster,
   groupId: string,
@@ -71,7 +73,7 @@ export async function acceptLosses(
     partitions: [{ partition, offset: String(offset), metadata }],
   }));
   try {
-    // As nobody's member: Kafka takes it while the group has none.
+    // Not as a member: Kafka accepts such a commit while the group has no members.
     await coordinator.offsetCommit({ groupId, groupGenerationId: -1, memberId: '', topics });
   } catch (error) {
     if (troubleOf(error) !== 'expelled' && troubleOf(error) !== 'rebalancing') throw error;

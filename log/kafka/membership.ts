@@ -1,8 +1,9 @@
-// Membership: this instance's tasks in one group. What the group says is wanted; what lives here is made to follow it.
+// Membership: this instance's tasks in one group. The group's assignment is the wanted state; the running tasks are
+// made to match it.
 //
-//   G1. A task that stays goes on undisturbed through any number of rebalances.
-//   G2. A task that leaves is lost in order first, and only then does the group hear that it is free.
-//   G3. A task that comes back while it is still leaving starts again after that.
+//   G1. A task that stays is not disturbed by any number of rebalances.
+//   G2. A task that leaves is ended in order first, and only then does the group learn that it is free.
+//   G3. A task that comes back while it is still leaving starts again when it has left.
 
 import type { Membership, Standing } from '../../runtime/ports.ts';
 import type { Logger } from '../../runtime/telemetry.ts';
@@ -29,7 +30,7 @@ export class KafkaMembership implements Membership, GroupEvents {
   constructor(parts: {
     readonly cluster: RawCluster;
     readonly group: GroupSettings;
-    /** Tasks whose state is on this host from before. */
+    /** Tasks whose state is on this host from an earlier run. */
     readonly held: readonly Partition[];
     readonly lifeOf: (partition: Partition, membership: KafkaMembership) => TaskSession;
     readonly standings: () => Promise<readonly Standing[]>;
@@ -43,7 +44,7 @@ export class KafkaMembership implements Membership, GroupEvents {
     this.done = new Promise((resolve, reject) => {
       this.#finish = { resolve, reject };
     });
-    this.done.catch(() => {}); // Whoever awaits it sees the error; nobody awaiting is not an unhandled rejection.
+    this.done.catch(() => {}); // Callers may await it or not; without this, its rejection would be unhandled when none does.
     this.#member = new GroupMember(parts.cluster, parts.group, this, parts.health, parts.logger);
     this.#membered = this.#member.run(this.#leavingGroup.signal);
     this.#membered.catch((error) => this.fail(error));
@@ -60,7 +61,7 @@ export class KafkaMembership implements Membership, GroupEvents {
     return this.#leaving;
   }
 
-  /** Ends the membership with an error: its tasks are dropped, the others take them over. */
+  /** Ends the membership with an error: its tasks are dropped, and other instances take them over. */
   fail(error: unknown): void {
     this.#finish?.reject(error);
     this.#wanted = new Set();
@@ -89,10 +90,10 @@ export class KafkaMembership implements Membership, GroupEvents {
     this.#follow(false);
   }
 
-  /** Starts what is wanted and not here, stops what is here and not wanted. */
+  /** Starts the tasks that are wanted and not running, and stops those that are running and not wanted. */
   #follow(orderly: boolean): void {
     for (const partition of this.#wanted) {
-      if (this.#lives.has(partition)) continue; // G1; or it still leaves, and comes again after that (G3).
+      if (this.#lives.has(partition)) continue; // G1; or it is still leaving, and starts again after that (G3).
       const life = this.#lifeOf(partition, this);
       this.#lives.set(partition, life);
       this.#held.add(partition);
@@ -121,7 +122,7 @@ export class KafkaMembership implements Membership, GroupEvents {
     await Promise.race([Promise.allSettled(lives.map((life) => life.stop(true))), deadline]);
     this.#leavingGroup.abort();
     await Promise.race([Promise.allSettled([this.#membered]), deadline]);
-    for (const life of lives) void life.stop(false); // Those that the deadline has overtaken commit nothing more.
+    for (const life of lives) void life.stop(false); // Tasks that have not ended by the deadline commit nothing more.
     late.abort();
     this.#lives.clear();
     await this.#cluster.disconnect();

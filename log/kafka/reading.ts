@@ -1,13 +1,13 @@
-// Reading: fetches partitions from where one stands and hands over what is committed, one batch at a time. Tasks,
-// restores and followers all read this way, outside Kafka's own consumer, because a position has to move over transaction
-// markers and emptied batches too, and because nobody but us may decide where reading goes on after a loss of records.
+// Reading: fetches partitions from a position and hands over committed records, one batch at a time. Tasks, restores
+// and followers all read this way, without Kafka's own consumer, because a position has to advance over transaction
+// markers and emptied batches too, and because only we may decide where reading continues after a loss of records.
 //
 //   D1. Positions only grow, by what was handed over; a batch is handed over once, in the order of its partition.
-//   D2. Fetching goes on while a batch is being taken, until `queueBytesMax` wait; then it rests.
-//   D3. An offset that the log no longer (or not yet) has is never skipped in silence, nor is a log read on that is another
-//       than was read so far (leader-epochs.ts): `lost` decides.
-//   D4. A batch that is damaged is fetched again, for as long as it takes: it may be whole on the way the next time, or at
-//       another leader. Other partitions go on meanwhile. After a few tries health tells of it, until it is whole.
+//   D2. Fetching continues while a batch is being processed, until `queueBytesMax` are waiting; then it pauses.
+//   D3. An offset that the log no longer has (or does not have yet) is never skipped silently, and a log that is not
+//       the one read so far (leader-epochs.ts) is not read on: `lost` decides where to continue.
+//   D4. A damaged batch is fetched again until it is intact: it may have been damaged on the way, or be intact at
+//       another leader. Other partitions continue meanwhile. After a few tries health reports it, until it is intact.
 
 import type { Batch } from '../../runtime/ports.ts';
 import { AppError } from '../../schemas/errors.ts';
@@ -28,52 +28,54 @@ export interface Position extends Place {
 }
 
 export interface ReadBatch extends Batch {
-  /** Of the leader that wrote what lies before `nextOffset`; NO_EPOCH where that is not known. */
+  /** Leader epoch of the records before `nextOffset`; NO_EPOCH when not known. */
   readonly leaderEpoch: number;
 }
 
-/** What the log has where it does not go on from a position. */
+/** The offsets that the log has, when it does not continue from a position. */
 export interface Kept {
   readonly start: Offset;
   readonly end: Offset;
-  /** The first record there is that was not read: behind the position if the log is another one from there on. */
+  /** The first record that was not read: behind the position when the log is another one from there on. */
   readonly next: Offset;
 }
 
-/** A position while it is read. */
+/** The state of reading one partition. */
 interface Fetching extends Place {
   offset: Offset;
-  /** Of what was read last. */
+  /** Leader epoch of the records read last. */
   leaderEpoch: number;
-  /** Of the leader that is asked now. */
+  /** Epoch of the leader that is asked now. */
   currentLeaderEpoch: number;
-  /** Where it went back to, until a batch has told of it. */
+  /** The offset that reading went back to, until a batch has reported it. */
   restartsAt: Offset | undefined;
-  /** How often the batch here was found damaged, one time after the other (D4). */
+  /** How many times in a row the batch here was found damaged (D4). */
   damaged: number;
-  /** Not to be fetched before; `performance.now()`. */
+  /** Not fetched before this time, on the clock of `performance.now()`. */
   restsUntil: number;
 }
 
 export interface Reading {
   readonly cluster: RawCluster;
-  /** With the epoch of what was read before; absent: nothing is known of it, or nothing was read. */
+  /** Positions to read from. `leaderEpoch`: of the records before; absent when not known, or when nothing was read. */
   readonly from: readonly (Position & { readonly leaderEpoch?: number })[];
-  /** Takes a batch, of the topic's name in Kafka; the next one of any partition comes after it resolves. */
+  /**
+   * Processes a batch, with the topic's name in Kafka; the next batch, of whichever partition, comes after it resolves.
+   */
   readonly take: (batch: ReadBatch) => Promise<void>;
-  /** Where to go on when the log does not follow what was read up to `position`; throws to stop reading. */
+  /** Where to continue when the log does not follow what was read up to `position`; throws to stop reading. */
   readonly lost: (position: ReadPosition, kept: Kept) => Offset | Promise<Offset>;
   readonly signal: AbortSignal;
   readonly health: Health;
-  /** Who reads, in health reports. */
+  /** Name of the reader in health reports. */
   readonly name: string;
   readonly settings: ReadingSettings;
 }
 
 export interface ReadingSettings extends FetchSettings {
-  /** Fetched and not yet taken. */
+  /** Most bytes fetched and not yet processed. */
   readonly queueBytesMax: number;
-  /** A batch is handed over in parts of at most this many records, so that its taker can commit in between. */
+  /** A batch is handed over in parts of at most this many records, so that the receiver can commit in between. */
   readonly recordsMax: number;
 }
 
@@ -82,13 +84,13 @@ interface Waiting {
   readonly sizeBytes: number;
 }
 
-/** In place of a leader's number. */
+/** In place of a leader's number: no leader. */
 const NOBODY = -1;
-/** So many tries are damage on the way; then it lies in the log. */
+/** Up to this many tries the damage may have happened on the way; after that it is in the log. */
 const DAMAGED_ALARM = 3;
-/** How often it is looked at whether a partition that rests is due. */
+/** How often a paused partition is checked. */
 const REST_MS = 50;
-/** More than what is ever fetched at once, if nobody compresses 10:1 and better. Bounds what such a one costs. */
+/** Most bytes held after decompression: reached only when batches are compressed 10:1 or better. */
 const HELD_BYTES_MAX = 128 * 1024 * 1024;
 
 /** Reads until the signal aborts; rejects with what `take` or `lost` threw. */
@@ -96,7 +98,10 @@ export async function read(reading: Reading): Promise<void> {
   await new Reader(reading).run();
 }
 
-/** The offsets after the last committed record, or of the first record kept. Rejects when Kafka cannot be asked. */
+/**
+ * The offset after the last committed record, or of the first record kept, of each partition. Rejects when Kafka cannot
+ * be asked.
+ */
 export async function offsetsOf(
   cluster: RawCluster,
   places: readonly Place[],
@@ -125,10 +130,10 @@ export async function offsetsOf(
 
 class Reader {
   readonly #reading: Reading;
-  /** Where to fetch next: ahead of what was taken, by what waits in the queue. */
+  /** Where to fetch next: ahead of what was processed, by what waits in the queue. */
   readonly #positions: readonly Fetching[];
   readonly #queue: Waiting[] = [];
-  /** Ends reading, from outside or by a failure. */
+  /** Stops reading, from outside or after a failure. */
   readonly #stop = new AbortController();
   #queueBytes = 0;
   #wakeTaker = (): void => {};
@@ -156,7 +161,7 @@ class Reader {
     };
     signal.addEventListener('abort', stop, { once: true });
     try {
-      // Whichever loop ends takes the other along.
+      // When one loop ends, the other one is stopped too.
       const ends = await Promise.allSettled([this.#fetchAll().finally(stop), this.#takeAll().finally(stop)]);
       for (const end of ends) if (end.status === 'rejected') throw end.reason;
     } finally {
@@ -166,7 +171,7 @@ class Reader {
     }
   }
 
-  /** A loop for each leader; formed again when one of them fails, as it does when leaders move. */
+  /** Runs one loop for each leader; starts them anew when one fails, as happens when leaders move. */
   async #fetchAll(): Promise<void> {
     const { cluster, health, name } = this.#reading;
     for (let attempt = 0; !this.#stop.signal.aborted; attempt++) {
@@ -192,7 +197,7 @@ class Reader {
     }
   }
 
-  /** Asked with the leaders' epochs, which kafkajs does not ask for. */
+  /** Asks for the leaders with their epochs, which kafkajs does not do. */
   async #byLeader(topics: readonly string[]): Promise<Map<string, Fetching[]>> {
     const told = await describeTopics(await anyBroker(this.#reading.cluster), topics);
     const byLeader = new Map<string, Fetching[]>();
@@ -230,10 +235,10 @@ class Reader {
       const nothing = answers.every((each) => each.records.length === 0);
       for (const answer of answers) {
         const position = positions.find((each) => each.topic === answer.topic && each.partition === answer.partition);
-        if (this.#queueBytes >= HELD_BYTES_MAX) break; // What is left is fetched again.
+        if (this.#queueBytes >= HELD_BYTES_MAX) break; // The rest is fetched again.
         if (position !== undefined) await this.#accept(answer, position, nothing);
       }
-      positions.push(positions.shift()!); // Another partition is the first to fill the next answer.
+      positions.push(positions.shift()!); // Rotated, so that another partition comes first in the next answer.
     }
   }
 
@@ -253,7 +258,7 @@ class Reader {
     if (!(await this.#isTheSameLog(position, leaderEpoch))) return this.#decideLoss(position);
     if (isCorrupt && nextOffset === position.offset) return this.#restAt(position); // D4
     if (position.damaged > 0) this.#mended(position);
-    // Below the end, and yet nothing to read: compaction has left a gap there, with no batch behind it.
+    // Below the end, and yet nothing to read: compaction has removed everything up to the end.
     if (nothing && answer.stableOffset > nextOffset) {
       nextOffset = answer.stableOffset;
       leaderEpoch = undefined;
@@ -301,7 +306,7 @@ class Reader {
     return `${this.#reading.name} of ${topic}/${partition}`;
   }
 
-  /** Whether what was written under this epoch, and comes next, follows what was read. */
+  /** Whether the next records, written under this epoch, follow what was read. */
   async #isTheSameLog(position: Fetching, leaderEpoch: number | undefined): Promise<boolean> {
     if (leaderEpoch === undefined || leaderEpoch === position.leaderEpoch || position.leaderEpoch === NO_EPOCH)
       return true;
@@ -348,7 +353,7 @@ function* partsOf(batch: ReadBatch, recordsMax: number): Generator<ReadBatch> {
   for (let at = 0; at < records.length; at += recordsMax) {
     const last = at + recordsMax >= records.length;
     const nextOffset = last ? batch.nextOffset : records[at + recordsMax - 1]!.offset + 1;
-    const restart = at > 0 || restartsAt === undefined ? {} : { restartsAt }; // Told once.
+    const restart = at > 0 || restartsAt === undefined ? {} : { restartsAt }; // Reported once.
     yield { ...rest, ...restart, records: records.slice(at, at + recordsMax), nextOffset };
   }
 }

@@ -1,16 +1,16 @@
-// Record batches: Kafka's format of records on the wire (magic 2, KIP-98), read and written. kafkajs has both, but it
-// decodes each record through several objects and 64-bit strings, and forgets batches that compaction has emptied, whose
-// offsets a reader needs to know how far it has come. Pure, and written for speed: test/log/kafka holds it to
+// Record batches: Kafka's record format on the wire (magic 2, KIP-98), read and written. kafkajs can do both, but it
+// decodes each record through several objects and 64-bit strings, and drops batches that compaction has emptied, whose
+// offsets a reader needs to know how far it has come. Pure, and written for speed: test/log/kafka compares it with
 // kafkajs's own codec.
 //
 //   B1. Offsets, timestamps and producer ids are plain numbers: they stay below 2^53.
 //   B2. `nextOffset` covers control records, aborted records and batches emptied by compaction.
-//   B3. Keys and values are views of the response's bytes, valid as long as anybody holds them.
-//   B4. A compressed batch that does not come out, or as more than is sane, comes out as one record of its compressed bytes,
-//       which nobody can decode: it is dead-lettered like any other, and its partition goes on.
+//   B3. Keys and values are views of the response's bytes, which stay in memory as long as anybody holds a view.
+//   B4. A compressed batch that cannot be decompressed, or that is too large when decompressed, becomes one record of
+//       its compressed bytes, which nobody can decode: it is dead-lettered like any other, and its partition continues.
 //   B5. Nothing is read of a batch whose checksum (CRC-32C) does not match, nor of what follows it.
-//   B6. One call decompresses a bounded number of bytes; where it stops, `nextOffset` says where to go on.
-//   B7. One call gives what was written under one leader epoch, and stops likewise where another begins.
+//   B6. One call decompresses a bounded number of bytes; where it stops, `nextOffset` says where to continue.
+//   B7. One call returns records of one leader epoch; where another begins it stops in the same way.
 
 import { crc32c } from '@node-rs/crc32';
 import type { OutRecord, RawRecord } from '../../runtime/ports.ts';
@@ -25,11 +25,11 @@ export interface AbortedTransaction {
 
 export interface DecodedRecords {
   readonly records: RawRecord[];
-  /** Where to go on; the offset asked for when there was not one whole batch. */
+  /** Where to continue; the offset asked for when there was not one complete batch. */
   readonly nextOffset: Offset;
-  /** The batch at `nextOffset` is not what its writer has sealed (B5). */
+  /** True when the batch at `nextOffset` is damaged (B5). */
   readonly isCorrupt: boolean;
-  /** Of the leader that wrote all of it (B7); `undefined` when there was not one whole batch. */
+  /** Epoch of the leader that wrote all of these records (B7); `undefined` when there was not one complete batch. */
   readonly leaderEpoch: number | undefined;
 }
 
@@ -50,7 +50,7 @@ export interface ProducerState {
 const HEADER_BYTES = 61;
 const LEADER_EPOCH_AT = 12;
 const CRC_AT = 17;
-/** The checksum is over everything from here on: what the leader fills in lies before it. */
+/** The checksum covers everything from here on: the fields that the leader fills in lie before it. */
 const ATTRIBUTES_AT = 21;
 /** The offset and length fields before the counted part of a batch. */
 const PREFIX_BYTES = 12;
@@ -59,12 +59,15 @@ const LOG_APPEND_TIME = 0x08;
 const TRANSACTIONAL = 0x10;
 const CONTROL = 0x20;
 const NO_KEY = Buffer.alloc(0);
-/** Producers fill batches of some KiB to a few MiB. A batch is no larger when decompressed, unless somebody means harm. */
+/** Producers fill batches of some KiB to a few MiB. A batch that is larger when decompressed is taken for an attack. */
 const DECOMPRESSED_BYTES_MAX = 64 * 1024 * 1024;
-/** At 8 bytes, the smallest record, a batch of the largest size that topics take by default holds fewer. */
+/** At 8 bytes, the smallest record, a batch of the largest size that topics accept by default has fewer records. */
 const BATCH_RECORDS_MAX = 1_000_000;
 
-/** The committed records from `from` on. Brokers tell aborted transactions in the order of their ends, not their beginnings. */
+/**
+ * The committed records from `from` on. Brokers list aborted transactions in the order of their ends, not their
+ * beginnings.
+ */
 export function decodeRecords(bytes: Buffer, from: Offset, told: readonly AbortedTransaction[]): DecodedRecords {
   const aborted = told.toSorted((a, b) => a.firstOffset - b.firstOffset);
   const records: RawRecord[] = [];
@@ -76,7 +79,7 @@ export function decodeRecords(bytes: Buffer, from: Offset, told: readonly Aborte
   for (let at = 0; at + HEADER_BYTES <= bytes.length; ) {
     const length = bytes.readInt32BE(at + 8);
     const end = at + PREFIX_BYTES + length;
-    if (end > bytes.length) break; // The answer's size limit cut it off; the next fetch brings it whole.
+    if (end > bytes.length) break; // Cut off by the response's size limit; the next fetch returns it complete.
     const magic = bytes[at + 16]!;
     if (magic !== 2)
       throw new AppError(
@@ -111,7 +114,7 @@ export function decodeRecords(bytes: Buffer, from: Offset, told: readonly Aborte
   return { records, nextOffset, isCorrupt: false, leaderEpoch };
 }
 
-/** Returns how many bytes were decompressed. */
+/** Adds a batch's records to `into`; returns how many bytes were decompressed. */
 function decodeBatch(
   bytes: Buffer,
   at: number,
@@ -245,7 +248,7 @@ export function encodeBatch(records: readonly WireRecord[], producer: ProducerSt
   return bytes;
 }
 
-/** How many bytes a record takes in a batch at most; its position costs at most five. */
+/** Most bytes that a record takes in a batch; its position takes at most five. */
 export const recordSizeMax = (record: WireRecord): number => recordBytes(record, 0x7fffffff).total;
 
 function recordBytes(record: WireRecord, index: number): { readonly body: number; readonly total: number } {

@@ -1,6 +1,6 @@
-// Requests: those that we send ourselves (Fetch 11, Produce 7, Metadata 8, OffsetForLeaderEpoch 3: spoken by every broker since
-// 2.3), so that records are decoded and encoded by record-batch.ts, every partition's outcome is seen, and so is what
-// kafkajs does not ask for.
+// Requests: those that we build ourselves (Fetch 11, Produce 7, Metadata 8, OffsetForLeaderEpoch 3: supported by every
+// broker since 2.3), so that records are decoded and encoded by record-batch.ts, every partition's outcome is seen, and
+// so is what kafkajs does not ask for.
 
 import { AppError } from '../../schemas/errors.ts';
 import type { Offset, Partition } from '../../schemas/ids.ts';
@@ -12,12 +12,12 @@ export interface FetchFrom {
   readonly topic: string;
   readonly partition: Partition;
   readonly offset: Offset;
-  /** Who is asked has to lead under this epoch; NO_EPOCH: under any. */
+  /** The broker asked must lead under this epoch; NO_EPOCH: under any. */
   readonly currentLeaderEpoch: number;
 }
 
 export interface FetchSettings {
-  /** How long a broker holds the answer while there is nothing to read. */
+  /** How long a broker holds back the answer while there is nothing to read. */
   readonly maxWaitMs: number;
   readonly maxBytes: number;
   readonly maxBytesPerPartition: number;
@@ -26,9 +26,9 @@ export interface FetchSettings {
 export interface Fetched {
   readonly topic: string;
   readonly partition: Partition;
-  /** Kafka's error code; 0 is none. */
+  /** Kafka's error code; 0: no error. */
   readonly errorCode: number;
-  /** The end of what is committed. */
+  /** The end of the committed records. */
   readonly stableOffset: Offset;
   readonly startOffset: Offset;
   readonly aborted: readonly AbortedTransaction[];
@@ -64,13 +64,13 @@ export const ERROR = {
   producerFenced: 90,
 } as const;
 
-/** Of a leader: not known. */
+/** A leader epoch that is not known. */
 export const NO_EPOCH = -1;
 
 const CONSUMER = -1;
 const READ_COMMITTED = 1;
 const ACKS_OF_ALL = -1;
-/** Bounds an answer whose broker has gone. */
+/** How long to wait for an answer beyond `maxWaitMs`, in case the broker is gone. */
 const FETCH_GRACE_MS = 10_000;
 const PRODUCE_TIMEOUT_MS = 15_000;
 
@@ -132,17 +132,17 @@ export interface ToldTopic {
     readonly leader: number;
     readonly leaderEpoch: number;
   }[];
-  /** What we may do with it: bit n for the operation of Kafka's number n; `undefined` when the broker does not tell (KIP-430). */
+  /** Allowed operations: bit n for Kafka's operation number n; `undefined` when the broker does not tell (KIP-430). */
   readonly operations: number | undefined;
 }
 
-/** Of topics that are there. */
+/** Describes the topics that exist. */
 export function describeTopics(broker: RawBroker, topics: readonly string[]): Promise<ToldTopic[]> {
   const writer = new Writer();
   writer.list(topics, (topic) => writer.string(topic));
   writer.int8(0); // Topics are not created.
   writer.int8(0);
-  writer.int8(1); // With what we may do.
+  writer.int8(1); // With the allowed operations.
   return send(broker, 3, 8, 'Metadata', writer, decodeTopics);
 }
 
@@ -164,7 +164,7 @@ function decodeTopics(bytes: Buffer): ToldTopic[] {
     const topic = reader.string();
     reader.int8(); // Whether it is Kafka's own.
     const partitions = reader.list(() => {
-      reader.int16(); // Of a partition without leader, which says so itself.
+      reader.int16(); // Error code of the partition; one without leader says so itself.
       const [partition, leader, leaderEpoch] = [reader.int32(), reader.int32(), reader.int32()];
       for (let replicas = 0; replicas < 3; replicas++) reader.list(() => reader.int32()); // All, in sync, offline.
       return { partition, leader, leaderEpoch };
@@ -179,7 +179,10 @@ function decodeTopics(bytes: Buffer): ToldTopic[] {
   });
 }
 
-/** Where what was written up to `leaderEpoch` ends in the leader's log, by the latest epoch up to that one that it knows (OffsetForLeaderEpoch 3). */
+/**
+ * Where the records of `leaderEpoch`, or of the latest earlier epoch that the leader knows, end in the leader's log
+ * (OffsetForLeaderEpoch 3).
+ */
 export async function endOfEpoch(
   broker: RawBroker,
   of: Omit<FetchFrom, 'offset'> & { readonly leaderEpoch: number },
@@ -270,7 +273,7 @@ function send<Answer>(
     ...(requestTimeout === undefined ? {} : { requestTimeout }),
   };
   return broker.connectionPool.send(request).catch(async (error: { name?: string }) => {
-    // As kafkajs does for its own requests: what is left of a closed connection cannot be used.
+    // As kafkajs does for its own requests: a connection that was closed by the other side cannot be used.
     if (error.name === 'KafkaJSConnectionClosedError') await broker.disconnect();
     throw logFailure(error);
   });

@@ -1,5 +1,5 @@
 declare module 'snappyjs' {
-  /** Throws when the bytes are no snappy, or say that they are more than `bytesMax`. */
+  /** Throws when the bytes are not snappy, or declare more than `bytesMax`. */
   function uncompress(compressed: Buffer, bytesMax: number): Buffer;
   const snappy: { uncompress: typeof uncompress };
   export default snappy;

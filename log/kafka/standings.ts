@@ -1,5 +1,5 @@
-// Standings: where a group stands in the partitions that it consumes, by the offsets that its tasks have committed in their
-// transactions (F2 of kafka-log.ts) and the ends of the partitions, both asked of Kafka.
+// Standings: how far a group has read the partitions that it consumes: the offsets that its tasks committed in their
+// transactions (kafka-log.ts F2) and the ends of the partitions, both read from Kafka.
 
 import type { Standing } from '../../runtime/ports.ts';
 import { AppError } from '../../schemas/errors.ts';
@@ -8,19 +8,19 @@ import type { RawCluster } from './client.ts';
 import { committedIn } from './loss.ts';
 import { offsetsOf, type Place } from './reading.ts';
 
-/** A partition, by its name in Kafka, with the topic's name that the runner knows and its task. */
+/** A partition by its name in Kafka, with the runner's name of the topic and the task. */
 export interface Input extends Place {
   readonly name: string;
   readonly task: Partition;
 }
 
-/** Rejects with LOG_UNAVAILABLE when Kafka does not tell all of it. */
+/** Rejects with LOG_UNAVAILABLE when Kafka does not return all of it. */
 export async function standingsOf(
   cluster: RawCluster,
   groupId: string,
   inputs: readonly Input[],
 ): Promise<readonly Standing[]> {
-  // Positions before ends: what is consumed meanwhile shows as lag for a moment, never the other way about.
+  // Positions before ends: what is consumed in between shows as lag for a moment; a negative lag is never shown.
   const committed = byPlace(await committedIn(cluster, groupId, inputs));
   const fresh = inputs.filter((each) => (committed.get(placeOf(each)) ?? -1) < 0);
   const starts = byPlace(fresh.length === 0 ? [] : await offsetsOf(cluster, fresh, 'start'));

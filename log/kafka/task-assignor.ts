@@ -1,29 +1,30 @@
-// Task assignor: who works on which task. A pure function of what the members say; the group's leader computes it.
+// Task assignor: which member works on which task. A pure function of what the members report; the group's leader
+// computes it.
 //
 //   A1. Every task has exactly one member, and members differ by at most one task.
-//   A2. A task stays with the member that has it, as far as A1 allows; else it goes to one that holds its state from
-//       before; else to whoever has least.
-//   A3. The same members give the same plan, whatever order they come in.
-//   A4. A task that changes hands is first taken from its owner, who then commits what it has and joins again; only then
-//       is it given to the other (cooperative rebalancing, KIP-429). Fencing makes the rude way safe too; this one repeats
-//       no work.
+//   A2. A task stays with the member that has it, as far as A1 allows. Otherwise it goes to a member that holds its
+//       state from before, or else to the one with the fewest tasks.
+//   A3. The same members give the same assignment, in whatever order they come.
+//   A4. A task that changes hands is first revoked from its owner, who then commits what it has and joins again; only
+//       then is the task given to the other (cooperative rebalancing, KIP-429). Fencing makes an immediate handover
+//       safe too, but this way no work is repeated.
 
 import type { Partition } from '../../schemas/ids.ts';
 
 export interface Member {
   readonly id: string;
-  /** Where it answers queries; '' when it does not. */
+  /** Address at which it answers queries; '' when it does not. */
   readonly address: string;
   /** Tasks that it works on now. */
   readonly owned: readonly Partition[];
-  /** Tasks whose state it holds from before. */
+  /** Tasks whose state it holds from an earlier time. */
   readonly held: readonly Partition[];
 }
 
 export interface TaskPlan {
-  /** For each member the tasks to work on now; a task that has to leave its owner first is in nobody's list (A4). */
+  /** By member, the tasks to work on now; a task that must leave its owner first is in no list (A4). */
   readonly tasks: ReadonlyMap<string, readonly Partition[]>;
-  /** For each task the address of whoever can answer for it. */
+  /** By task, the address of the member that can answer for it. */
   readonly addresses: readonly string[];
 }
 
@@ -43,7 +44,10 @@ export function assignTasks(taskCount: number, members: readonly Member[]): Task
   return { tasks, addresses };
 }
 
-/** Who works on a task now. When two say so, the one that lost it does not know yet: either will do, fencing decides. */
+/**
+ * The present owner of each task. When two members claim it, one has lost it and does not know yet: either is taken,
+ * and fencing decides.
+ */
 function ownersOf(taskCount: number, members: readonly Member[]): (Member | undefined)[] {
   const owners: (Member | undefined)[] = new Array(taskCount).fill(undefined);
   for (const member of members) for (const task of member.owned) if (task < taskCount) owners[task] ??= member;
@@ -81,7 +85,10 @@ function targetsOf(
   return targets;
 }
 
-/** How many tasks each may have (A1): the odd ones go to those that have, then hold, most, so that least has to move. */
+/**
+ * How many tasks each member may have (A1): the remainder goes to the members that own, then hold, most, so that the
+ * fewest tasks move.
+ */
 function roomOf(
   taskCount: number,
   members: readonly Member[],

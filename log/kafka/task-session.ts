@@ -1,17 +1,20 @@
-// Task life: one task of one group on this instance, from being given to being taken. In rounds:
+// Task session: one task of one group on this instance, from its assignment to its end. It works in rounds:
 //
-//     open the transactional id -> gained (restores) -> read inputs -> lost        a failed commit starts the next round
+//     open the transactional id -> gained (restores) -> read inputs -> lost        a failed commit starts the next
+//     round
 //
-//   L1. Nothing of a round is restored before its transactional id is ours: an earlier owner's commit is in the
-//       changelog by then, or never will be.
+//   L1. Nothing of a round is restored before its transactional id is ours: by then an earlier owner's commit either is
+//       in the changelog, or never will be.
 //   L2. The handler's calls never overlap: one loop makes them all.
 //   L3. After `lost` has resolved, or a commit has failed, that round's TaskLog commits nothing more.
-//   L4. Who was fenced asks the group before it takes the task again, so that a zombie does not fence its successor.
-//   L5. Where records of an input are gone before they were read, or its log is another than was read, the task ends; of a
-//       lossy input, or with a person's word for that very loss, it goes on with the first one that was not read, and tells.
-//       Not where offsets are versions of what is stored, and would be given a second time: that takes a new incarnation.
-//   L6. What lies with the group's offset of an input, its epoch and a person's word, is written over only once it has been
-//       made use of: not before it is read, nor while the task still stands at what was lost.
+//   L4. After being fenced, an instance asks the group before it takes the task again, so that a zombie does not fence
+//       its successor.
+//   L5. When records of an input are gone before they were read, or its log is not the one that was read, the task
+//       ends. For a lossy input, or with an operator's consent to this very loss, it continues with the first record
+//       that was not read, and reports it. It does not continue where offsets are the versions of stored rows and would
+//       be given a second time: that needs a new incarnation.
+//   L6. The epoch and the consent that are stored with the group's offset of an input are overwritten only once they
+//       have been used: not before the input is read, and not while the task's position is still that of the loss.
 
 import type { Commit, OutRecord, TaskHandler, TaskLog } from '../../runtime/ports.ts';
 import type { Logger } from '../../runtime/telemetry.ts';
@@ -35,7 +38,7 @@ import type { WireRecord } from './record-batch.ts';
 import { NO_EPOCH } from './requests.ts';
 import { type Placed, Transaction } from './transaction.ts';
 
-/** A partition that a task consumes; `name` is the topic's as the handler knows it. */
+/** A partition that a task consumes; `name` is the handler's name of the topic. */
 export interface Input extends Place {
   readonly name: string;
   readonly lossy: boolean;
@@ -49,7 +52,7 @@ export interface TaskPlan {
   readonly partition: Partition;
   readonly changelog: Place;
   readonly removalsKeptMs: number;
-  /** What it consumes, by the names that the handler knows. */
+  /** The inputs, by the handler's names. */
   readonly inputs: readonly Input[];
   readonly transactionalId: string;
   readonly physicalOf: (topic: string) => string;
@@ -62,13 +65,13 @@ export interface TaskSettings {
 }
 
 export interface TaskEnds {
-  /** Whether the group still counts this instance in (L4). */
+  /** Whether the group still counts this instance as a member (L4). */
   confirm(): Promise<boolean>;
-  /** The task cannot go on, and neither can the membership. */
+  /** The task cannot continue, and neither can the membership. */
   fatal(error: unknown): void;
 }
 
-/** A round that lasted so long was a good one: trouble after it is new trouble. */
+/** After a round that lasted this long, a failure counts as new and retries start again from the shortest pause. */
 const GOOD_ROUND_MS = 10_000;
 
 export class TaskSession {
@@ -82,7 +85,7 @@ export class TaskSession {
   readonly #stop = new AbortController();
   #orderly = false;
   #round: OwnedTask | undefined;
-  /** Inputs whose loss, where this round goes on, a person has accepted. */
+  /** Inputs whose loss at this round's position an operator has accepted. */
   #accepted: ReadonlySet<string> = new Set();
   #life: Promise<void> | undefined;
 
@@ -112,7 +115,10 @@ export class TaskSession {
     this.#life ??= this.#live();
   }
 
-  /** Resolves when the task is lost and its connections are closed. Not orderly: what is not committed is dropped. */
+  /**
+   * Resolves when the task has ended and its connections are closed. When not orderly, what is not committed is
+   * dropped.
+   */
   async stop(orderly: boolean): Promise<void> {
     if (!this.stopping) this.#orderly = orderly;
     else if (!orderly) this.#orderly = false;
@@ -202,7 +208,7 @@ export class TaskSession {
     });
   }
 
-  /** Where each input goes on, and under which leader what was read of it last was written. */
+  /** The position of each input, with the leader epoch of what was read last. */
   async #positionsOf(cluster: RawCluster, inputs: Readonly<Record<string, Offset>>): Promise<ReadPosition[]> {
     const known = this.#plan.inputs.filter((each) => inputs[placeOf(each)] !== undefined);
     const fresh = this.#plan.inputs.filter((each) => inputs[placeOf(each)] === undefined);
@@ -220,14 +226,14 @@ export class TaskSession {
     ];
   }
 
-  /** Where records were measurements, or a person has said so, reading goes on without them (L5). */
+  /** Continues without the lost records when they were measurements, or when an operator has consented (L5). */
   #goOnAfterLoss(position: ReadPosition, { start, end, next }: Kept): Offset {
     const { topic, partition, offset } = position;
     const { name, lossy, versions } = this.#plan.inputs.find((each) => isAt(each, position))!;
     const isAnother = next < offset;
     const facts = { topic, partition, offset, start, end, next };
     const what = isAnother
-      ? `partition ${partition} of topic ${topic} was consumed up to offset ${offset}, but is no longer the log that was read: it is so up to ${next}, and now holds ${start} to ${end}. A broker lost what it had written, or the topic was created anew`
+      ? `partition ${partition} of topic ${topic} was consumed up to offset ${offset}, but its log is no longer the one that was read: the two agree up to offset ${next}, and it now holds ${start} to ${end}. A broker lost what it had written, or the topic was created anew`
       : `partition ${partition} of topic ${topic} was consumed up to offset ${offset}, but now holds ${start} to ${end}: records are gone that were not read`;
     if (isAnother && versions)
       throw new AppError(
@@ -278,9 +284,9 @@ class OwnedTask implements TaskLog {
   /** The changelog's end as far as this round knows it. */
   #next: Offset = 0;
   readonly #epochs = new LeaderEpochs();
-  /** Up to where each input was read, by `topic/partition` as Kafka names them. */
+  /** How far each input was read, by `topic/partition` in Kafka's names. */
   readonly #read = new Map<string, Offset>();
-  /** Where the task stands at an input until it has taken what comes after a loss (L6). */
+  /** The task's position at an input until it has processed something after a loss (L6). */
   readonly #lostAt = new Map<string, Offset>();
   #last: Promise<unknown> = Promise.resolve();
 
@@ -307,7 +313,7 @@ class OwnedTask implements TaskLog {
     this.#ended = true;
   }
 
-  /** The inputs are read from here; where a loss has been accepted, it may yet be met. */
+  /** The inputs are read from these positions; an accepted loss may still be met there. */
   begins(positions: readonly ReadPosition[], accepted: ReadonlySet<string>): void {
     for (const position of positions) {
       const place = kafkaPlaceOf(position);

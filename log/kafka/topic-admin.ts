@@ -1,5 +1,5 @@
-// Topic admin: creates topics that are missing and checks those that are there. What an operator has set otherwise is
-// refused where it would break a promise (partitions, clean-up), and left alone elsewhere.
+// Topic admin: creates missing topics and checks existing ones. A configuration by the operator is refused where it
+// would break a promise (partitions, clean-up), and accepted elsewhere.
 
 import kafkajs, { type Kafka } from 'kafkajs';
 import { AppError } from '../../schemas/errors.ts';
@@ -13,21 +13,21 @@ export interface PhysicalTopic {
 }
 
 export interface TopicSettings {
-  /** Off: topics that are missing are named, and made by somebody else. */
+  /** When false, missing topics are only named in an error; somebody else creates them. */
   readonly create: boolean;
   /** -1: the cluster's default. */
   readonly replicationFactor: number;
   readonly messageBytesMax: number;
-  /** How long a compacted topic keeps the mark of a removed key: a reader that was away longer starts from nothing. */
+  /** How long a compacted topic keeps tombstones: a reader that was away longer has to start from nothing. */
   readonly deleteRetentionMs: number;
-  /** Told of a topic that was made otherwise, where that is the operator's choice. */
+  /** Called for a topic whose configuration differs where that is the operator's choice. */
   readonly differs: (topic: string, advice: string) => void;
 }
 
-/** Compaction leaves the segment being written alone, so readers of a table read at most so much of its past. */
+/** Compaction leaves the segment being written alone, so readers of a table read at most this much of its past. */
 const COMPACTED_SEGMENT_MS = 6 * 3_600_000;
 const MIN_CLEANABLE_RATIO = 0.1;
-/** What Kafka keeps the mark of a removed key for where a topic does not say. */
+/** How long Kafka keeps tombstones when a topic does not say. */
 const KAFKAS_RETENTION_MS = 86_400_000;
 
 export async function prepareTopics(
@@ -54,7 +54,7 @@ export async function prepareTopics(
   }
 }
 
-/** What somebody else has to create. */
+/** The error that names the topics somebody else has to create. */
 function missingTopics(missing: readonly PhysicalTopic[], settings: TopicSettings): AppError {
   const wanted = missing.map((each) => {
     const { topic, numPartitions, configEntries } = creationOf(each, settings);
@@ -67,7 +67,7 @@ function missingTopics(missing: readonly PhysicalTopic[], settings: TopicSetting
   );
 }
 
-/** How long a compacted topic keeps removals, as it is set now. */
+/** How long a compacted topic keeps tombstones, by its present configuration. */
 export async function removalsKeptMs(kafka: Kafka, topic: string): Promise<number> {
   const admin = guarded(kafka.admin());
   await admin.connect();
@@ -102,14 +102,16 @@ function creationOf({ topic, partitions, cleanup, retentionMs }: PhysicalTopic, 
   };
 }
 
-/** Refusals that trying again does not cure become a message for the operator; the rest is for the caller to retry. */
+/**
+ * Refusals that retrying does not cure become an error for the operator; others are returned for the caller to retry.
+ */
 function creationFailure(error: unknown, missing: readonly PhysicalTopic[], settings: TopicSettings): unknown {
   const causes = [...causesOf(error)].flatMap(({ errors }) => errors ?? []);
   const real = causes.find((each) => each.type !== 'TOPIC_ALREADY_EXISTS');
   const type = real?.type ?? '';
   const topic = real?.topic ?? missing[0]!.topic;
   if (type === 'INVALID_REPLICATION_FACTOR')
-    // Without the cause: this says more than Kafka does.
+    // Without the cause: this message says more than Kafka's.
     return new AppError('LOG_UNAVAILABLE', tooFewBrokers(topic, settings), { topic, type });
   if (
     ![
@@ -130,11 +132,11 @@ function creationFailure(error: unknown, missing: readonly PhysicalTopic[], sett
   );
 }
 
-/** They may be on their way: a cluster that starts has a broker at first, and others later. */
+/** Brokers may still be joining: a cluster starts with one broker, and others follow. */
 const tooFewBrokers = (topic: string, { replicationFactor }: TopicSettings): string =>
   `topic ${topic} cannot be created yet: ${replicationFactor === -1 ? 'as many copies as Kafka makes by default' : `${replicationFactor} copies`} take as many brokers, and there are fewer. Start them, or set FORESHARD_REPLICATION_FACTOR to at most their number (1 for a Kafka of one broker)`;
 
-/** The setting that helps, where there is one. */
+/** Advice on a setting, where one helps. */
 function adviceOn(type: string): string {
   if (type.endsWith('_AUTHORIZATION_FAILED'))
     return '; let this user create topics, or create them beforehand and set FORESHARD_CREATE_TOPICS=false';

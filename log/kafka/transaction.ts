@@ -1,10 +1,11 @@
-// Transaction: one task's transactional producer. Its steps are sent one by one, so that the outcome of each is known:
+// Transaction: one task's transactional producer. Its requests are sent one by one, so that the outcome of each is
+// known:
 //
 //   X1. `open` fences every earlier owner of the task and completes or aborts what it left open.
-//   X2. Nothing is tried again except where the broker said that it did nothing. After any other failure the transaction
-//       is over: not committed when the failure came before its end was asked for, unknown when it came with that.
-//   X3. A failed transaction is never used again: the owner opens a new one. Nothing of it is on its way by then, and what
-//       is written bears the epoch that its own commit began with, never that of the next.
+//   X2. Nothing is retried except where the broker said that it did nothing. After any other failure the transaction is
+//       over: not committed when the failure came before its end was requested, unknown when it came with that request.
+//   X3. A failed transaction is never used again: the owner opens a new one. By then none of its requests is under way,
+//       and records carry the producer epoch with which their own commit began, never a later one.
 
 import { AppError } from '../../schemas/errors.ts';
 import type { Offset } from '../../schemas/ids.ts';
@@ -19,7 +20,7 @@ export interface Placed {
   readonly record: WireRecord;
 }
 
-/** A position to be committed, with what is kept beside it. */
+/** A position to commit, with the metadata stored beside it. */
 export interface Consumed {
   readonly topic: string;
   readonly partition: number;
@@ -31,17 +32,17 @@ export interface Written extends Produced {
   readonly count: number;
 }
 
-/** What was taken over with one `open`: a later one fences it. */
+/** What one `open` has taken over; a later `open` fences it. */
 interface Session {
   readonly producerId: number;
   readonly producerEpoch: number;
   readonly sequences: Map<string, number>;
 }
 
-/** After a commit Kafka writes its markers and refuses the next transaction for a few ms meanwhile. */
+/** After a commit Kafka writes its markers, and refuses the next transaction for a few milliseconds. */
 const BUSY_PAUSE_MS = 1;
 const BUSY_PAUSE_MAX_MS = 8;
-/** Longer than a coordinator takes to load; a pending transaction of a dead owner is aborted at once by `open`. */
+/** Longer than a coordinator takes to load; an open transaction of a dead owner is aborted at once by `open`. */
 const BUSY_PATIENCE_MS = 30_000;
 
 export class Transaction {
@@ -64,7 +65,7 @@ export class Transaction {
     this.#batchBytesMax = settings.batchBytesMax;
   }
 
-  /** Takes the id over (X1). */
+  /** Takes over the transactional id (X1). */
   async open(): Promise<void> {
     if (!this.#cluster.isConnected()) await this.#cluster.connect();
     const { producerId, producerEpoch } = await this.#whileBusy(async () =>
@@ -77,8 +78,8 @@ export class Transaction {
   }
 
   /**
-   * Commits records and consumed offsets together. Resolves with where each batch came to lie, in order. Throws
-   * TASK_FENCED, LOG_UNAVAILABLE (nothing remains of it), COMMIT_UNKNOWN, or VALUE_TOO_LARGE.
+   * Commits records and consumed offsets together. Resolves with where each batch was written, in order. Throws
+   * TASK_FENCED, LOG_UNAVAILABLE (nothing of it was committed), COMMIT_UNKNOWN, or VALUE_TOO_LARGE.
    */
   async commit(
     records: readonly Placed[],
@@ -154,7 +155,7 @@ export class Transaction {
     return written;
   }
 
-  /** For lag tools, and to know the log again by: a task starts from the positions in its changelog. */
+  /** These offsets are for lag tools and to recognise the log; a task starts from the positions in its changelog. */
   async #commitOffsets(groupId: string, offsets: readonly Consumed[], session: Session): Promise<void> {
     if (offsets.length === 0) return;
     await this.#whileBusy(async () =>
@@ -197,7 +198,7 @@ export class Transaction {
     this.#groupCoordinator = undefined;
   }
 
-  /** Tries again while the broker says that it has done nothing yet (X2). */
+  /** Retries while the broker says that it has done nothing yet (X2). */
   async #whileBusy<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
     const deadline = performance.now() + BUSY_PATIENCE_MS;
     for (let pauseMs = BUSY_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, BUSY_PAUSE_MAX_MS)) {
@@ -227,7 +228,7 @@ export class Transaction {
   }
 }
 
-/** Rejects with the first failure, and not before all have ended (X3). */
+/** Resolves when all have; rejects with the first failure, but only after all have ended (X3). */
 async function allOrNone<const Work extends readonly Promise<unknown>[]>(work: Work) {
   await Promise.allSettled(work);
   return Promise.all(work);

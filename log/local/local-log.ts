@@ -1,11 +1,11 @@
-// Local log: the Log port within one process, over anything that keeps entries (LogStorage): groups, delivery, followers,
-// commits and fencing. embedded/embedded-log.ts puts it on LevelDB, test/support/memory-log.ts on arrays. No I/O, no timers.
+// Local log: the Log port within one process, over any LogStorage: groups, delivery, followers, commits and fencing.
+// embedded/embedded-log.ts puts it on LevelDB, test/support/memory-log.ts on arrays. No I/O, no timers.
 //
 //   L1. Records become visible in all partitions of a write at once, after the storage holds all of them.
 //   L2. Writes that wait together are written together (group commit), in the order they were made.
-//   L3. A task's calls run one after the other; a reader holds at most one batch in hand and one that is being read.
+//   L3. A task's calls run one after the other; a reader has at most one batch in processing and one being read.
 //   L4. A task has one owner: a newer `join` of its group, an unknown commit or a fence ends all its later commits.
-//   L5. After a failed write nothing is written any more: what the storage holds is unknown until it is opened anew.
+//   L5. After a failed write nothing more is written: what the storage holds is unknown until it is opened again.
 
 import {
   type Batch,
@@ -28,14 +28,14 @@ import { LocalFollower, type Part } from './local-reading.ts';
 import type { Append, Extent, LogStorage, NewRecord, Position } from './log-storage.ts';
 
 export interface LocalLogOptions extends MemberOptions {
-  /** Of each topic that has `all` partitions; the number of tasks of a group that does not gather. */
+  /** Number of partitions of each topic that has `all`; also the number of tasks of a group that does not gather. */
   readonly partitions: number;
   readonly now: () => number;
 }
 
-/** Writes that go into one group commit: bounds the memory of a batch, not the throughput. */
+/** Most records in one group commit: bounds the memory of a batch, not the throughput. */
 const RECORDS_PER_WRITE_MAX = 100_000;
-/** How long `close` waits for the groups that are still there. */
+/** How long `close` waits for the groups that still have members. */
 const CLOSE_MS = 10_000;
 
 interface Topic {
@@ -127,12 +127,12 @@ export class LocalLog implements Log, GroupLog {
     return this.#closing;
   }
 
-  /** Ends the owner of a task as another process would: its next commit is refused. */
+  /** Fences the owner of a task, as another process would: its next commit is refused. */
   fence(group: string, partition: Partition): void {
     this.#members.get(group)?.fence(partition);
   }
 
-  /** True when nothing waits to be written, delivered or taken. */
+  /** True when nothing waits to be written, delivered or processed. */
   get idle(): boolean {
     if (this.#queue.length > 0 || this.#writing !== undefined) return false;
     return [...this.#members.values(), ...this.#followers].every((each) => each.idle);
@@ -143,7 +143,7 @@ export class LocalLog implements Log, GroupLog {
     while (!this.idle) await new Promise<void>((resolve) => this.#activity.add(resolve));
   }
 
-  /** Tells those who wait for the log to be idle to look again. */
+  /** Something has changed: callers of `whenIdle` check again. */
   stirred(): void {
     const waiting = [...this.#activity];
     this.#activity.clear();
@@ -214,7 +214,7 @@ export class LocalLog implements Log, GroupLog {
   /** One group commit (L2). */
   async #writeSome(): Promise<void> {
     const writes: Write[] = [];
-    const ends: Offset[] = []; // For each write, where its changelog goes on.
+    const ends: Offset[] = []; // For each write, the next offset of its changelog.
     const touched: Part[] = [];
     const positions: Position[] = [];
     const add = (part: Part, record: NewRecord): void => {

@@ -1,5 +1,5 @@
-// Local member: the one member of a group of a local log, with all of the group's tasks. It gives each task its batches one
-// after the other, and after a failed commit gives the task anew (L3 and L4 of local-log.ts).
+// Local member: the only member of a group of a local log; it has all of the group's tasks. It hands each task its
+// batches one after the other, and assigns a task again after a failed commit (local-log.ts L3 and L4).
 
 import {
   type Batch,
@@ -23,7 +23,7 @@ export interface MemberOptions {
   readonly removalsKeptMs?: number;
   /** Calls `fire` after `ms`, unless the returned function is called first. */
   readonly after: (ms: number, fire: () => void) => () => void;
-  /** Tests put themselves between a task and the log here. */
+  /** Tests intercept commits here. */
   readonly commit?: (perform: () => Promise<Offset>) => Promise<Offset>;
   readonly deliver?: (batch: Batch, hand: (batch: Batch) => Promise<void>) => Promise<void>;
 }
@@ -33,17 +33,17 @@ export interface GroupLog extends ReadLog {
   readonly options: MemberOptions;
   /** Why nothing is written any more. */
   readonly failure: AppError | undefined;
-  /** Throws TOPIC_MISCONFIGURED when there is none. */
+  /** Throws TOPIC_MISCONFIGURED when there is no such partition. */
   part(topic: string, partition: Partition): Part;
   partsOf(topic: string): readonly Part[];
   shapeOf(topic: string): TopicShape;
   /** Resolves with the next offset of the task's changelog once all is durable and visible. */
   write(task: OwnedTask | undefined, commit: Commit): Promise<Offset>;
-  /** The member has left, and no longer stands for its group. */
+  /** The member has left its group. */
   left(member: Member): void;
 }
 
-/** A task in the hands of one owner. */
+/** A task as one owner has it. */
 export class OwnedTask implements TaskLog {
   readonly group: string;
   readonly partition: Partition;
@@ -53,7 +53,7 @@ export class OwnedTask implements TaskLog {
   readonly #told: { committed(inputs: Commit['inputs']): void; broken(): void };
   #fencedBy: string | undefined;
 
-  /** `told`: of the positions of each commit, and of the one after which there are no more. */
+  /** `told` is called with the positions of each commit, and of the one after which there are no more. */
   constructor(
     log: GroupLog,
     group: string,
@@ -123,7 +123,7 @@ export class OwnedTask implements TaskLog {
   }
 }
 
-/** Errors of a commit after which a task starts again, or is somebody else's. */
+/** True for errors of a commit after which a task starts again, or belongs to another owner. */
 function isLoss(error: unknown): boolean {
   return (
     error instanceof AppError &&
@@ -139,7 +139,7 @@ interface Life {
   ended: boolean;
 }
 
-/** The one member of a group: it has all of the group's tasks. */
+/** The only member of a group: it has all of the group's tasks. */
 export class Member implements Membership {
   readonly group: GroupSpec;
   readonly done: Promise<void>;
@@ -167,7 +167,7 @@ export class Member implements Membership {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    this.done.catch(() => {}); // Whoever awaits it sees the error.
+    this.done.catch(() => {}); // Callers may await it or not; without this, its rejection would be unhandled when none does.
   }
 
   get idle(): boolean {
@@ -209,7 +209,7 @@ export class Member implements Membership {
     this.#lives[partition]?.task?.fence('has another owner');
   }
 
-  /** Another member of the group takes all tasks (L4). */
+  /** Another member of the group takes over all tasks (L4). */
   supersede(): void {
     const reason = `was taken over by a newer member of group ${this.group.name}`;
     for (const { task } of this.#lives) task?.fence(reason);
@@ -229,7 +229,7 @@ export class Member implements Membership {
     }
   }
 
-  /** One task, from gain to loss, again and again until the member stops. */
+  /** Runs one task, from gain to loss, again and again until the member stops. */
   async #live(partition: Partition): Promise<void> {
     const life = this.#lives[partition]!;
     try {
@@ -258,7 +258,7 @@ export class Member implements Membership {
     try {
       const inputs = await this.#handler.gained(task);
       if (this.#stopping !== undefined || task.fenced) return;
-      life.committed = { ...inputs }; // The task goes on with its own.
+      life.committed = { ...inputs }; // The task continues with a copy of its own.
       life.cursor = new Cursor(this.#log, this.#readsOf(task.partition, inputs));
       life.busy = false;
       await pump(life.cursor, async (batch) => {
@@ -296,7 +296,7 @@ export class Member implements Membership {
     });
   }
 
-  /** What a task consumes. */
+  /** The partitions that a task consumes. */
   #partsOf(task: Partition): readonly Part[] {
     return this.group.topics.flatMap(({ name, partitions }) => {
       if (this.group.gathers) return this.#log.partsOf(name);

@@ -1,5 +1,5 @@
-// Local reading: how a local log's records reach whoever reads them: a cursor over partitions, and followers outside any
-// group. L3 of local-log.ts is kept here: at most one batch in hand and one that is being read.
+// Local reading: how a local log's records reach their readers: a cursor over partitions, and followers outside any
+// group. It keeps local-log.ts L3: at most one batch in processing and one being read.
 
 import type { Batch, Follower, RawRecord } from '../../runtime/ports.ts';
 import { AppError } from '../../schemas/errors.ts';
@@ -12,7 +12,7 @@ export interface Part {
   readonly partition: Partition;
   readonly place: string;
   end: Offset;
-  /** What the current write appends. */
+  /** The records that the current write appends. */
   pending: NewRecord[];
   readonly wakers: Set<() => void>;
 }
@@ -25,7 +25,7 @@ export interface ReadLog {
     end: Offset,
   ): Promise<{ readonly records: readonly RawRecord[]; readonly next: Offset }>;
   startOf(part: Part): Offset;
-  /** Tells those who wait for the log to be idle to look again. */
+  /** Something has changed: those who wait for the log to be idle check again. */
   stirred(): void;
   /** Ends all writing, and every group and follower. */
   fail(cause: unknown): AppError;
@@ -50,7 +50,7 @@ export class Cursor {
     return this.#sleeping !== undefined && this.#reads.every(({ part, next }) => next >= part.end);
   }
 
-  /** The next batch, perhaps of no records where all are gone; `undefined` after `stop`. One call at a time. */
+  /** The next batch, which has no records when all of them are gone; `undefined` after `stop`. One call at a time. */
   async next(): Promise<Batch | undefined> {
     for (;;) {
       if (this.#stopped) return undefined;
@@ -93,14 +93,14 @@ export class Cursor {
   }
 }
 
-/** Hands batches on until the cursor is stopped, reading one ahead (L3). */
+/** Hands batches over until the cursor is stopped, reading one ahead (L3). */
 export async function pump(cursor: Cursor, hand: (batch: Batch) => Promise<void>): Promise<void> {
   let upcoming = cursor.next();
   for (;;) {
     const batch = await upcoming;
     if (batch === undefined) return;
     upcoming = cursor.next();
-    upcoming.catch(() => {}); // Seen where it is awaited; but `hand` may throw first.
+    upcoming.catch(() => {}); // Its rejection is seen where it is awaited, unless `hand` throws first.
     await hand(batch);
   }
 }
@@ -111,7 +111,7 @@ export class LocalFollower implements Follower {
   readonly #cursor: Cursor;
   readonly #take: (batch: Batch) => Promise<void>;
   readonly #ended: () => void;
-  readonly #behind = new Map<Partition, Offset>(); // Partitions not caught up, with the offset to reach.
+  readonly #behind = new Map<Partition, Offset>(); // Partitions that have not caught up, with the offset to reach.
   #reached!: () => void;
   #missed!: (error: unknown) => void;
   #running: Promise<void> = Promise.resolve();
@@ -135,7 +135,7 @@ export class LocalFollower implements Follower {
       this.#reached = resolve;
       this.#missed = reject;
     });
-    this.caughtUp.catch(() => {}); // Nobody need await it.
+    this.caughtUp.catch(() => {}); // Callers may await it or not.
   }
 
   get idle(): boolean {
@@ -146,7 +146,7 @@ export class LocalFollower implements Follower {
     if (this.#behind.size === 0) this.#reached();
     this.#running = pump(this.#cursor, (batch) => this.#hand(batch)).catch((error) => {
       this.fail(error);
-      this.#log.fail(error); // A taker that throws is a bug, and a follower has nobody else to tell.
+      this.#log.fail(error); // A receiver that throws is a bug, and a follower has nobody else to report it to.
     });
   }
 
@@ -158,7 +158,7 @@ export class LocalFollower implements Follower {
   async close(): Promise<void> {
     this.#end();
     this.#missed(new AppError('STOPPED', 'the follower was closed before it had caught up'));
-    // Called by the taker itself, it would wait for its own end.
+    // When the receiver itself calls this, waiting here would be waiting for itself.
     if (!this.#handing) await this.#running;
   }
 

@@ -1,17 +1,17 @@
-// Log storage: what keeps the entries of a local log, and what is kept. embedded/embedded-storage.ts is one on LevelDB,
-// test/support/memory-log.ts one on arrays.
+// Log storage: the contract of what stores the entries of a local log. embedded/embedded-storage.ts implements it on
+// LevelDB, test/support/memory-log.ts on arrays.
 
 import type { OutRecord, RawRecord, TopicShape } from '../../runtime/ports.ts';
 import type { Offset, Partition } from '../../schemas/ids.ts';
 
-/** What is to be kept of one record. An absent value is a removal. */
+/** One record to be stored. An absent value is a removal. */
 export interface NewRecord {
   readonly key: Buffer | string | null;
   readonly value: Buffer | null | undefined;
   readonly headers?: OutRecord['headers'];
 }
 
-/** Records of one partition, to lie at `base`, `base + 1` and so on. */
+/** Records of one partition, with the offsets `base`, `base + 1` and so on. */
 export interface Append {
   readonly topic: string;
   readonly partition: Partition;
@@ -27,19 +27,19 @@ export interface Position {
   readonly next: Offset;
 }
 
-/** Where a partition begins and ends: offsets in [start, end), some of which may be gone. */
+/** The range of a partition's offsets, [start, end); records within it may be missing. */
 export interface Extent {
   readonly start: Offset;
   readonly end: Offset;
 }
 
-/** Keeps the entries of a local log. One writer; reads run beside the writes. */
+/** Stores the entries of a local log. One writer; reads run beside the writes. */
 export interface LogStorage {
   /** What it holds: every topic with its partitions' extents. */
   topics(): readonly { readonly shape: TopicShape; readonly extents: readonly Extent[] }[];
   /** Durable when it resolves. */
   create(shape: TopicShape): Promise<void>;
-  /** Everything or nothing, durable when it resolves. Rejects when it cannot say which. */
+  /** Writes everything or nothing; durable when it resolves. Rejects when it is not known which. */
   write(appends: readonly Append[], positions: readonly Position[], timestamp: number): Promise<void>;
   /** Records in [from, end), ascending, a bounded number; `next` says how far they reach. Holes are skipped. */
   read(
