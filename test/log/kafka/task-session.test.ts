@@ -134,7 +134,7 @@ describe('a task whose input is no longer the log that was read', () => {
     expect(taker.failure).toMatchObject({
       code: 'INPUT_TRUNCATED',
       message: expect.stringMatching(
-        /no longer the log that was read: it is so up to 2.*To go on at 2: foreshard accept-loss/,
+        /no longer the one that was read: the two agree up to offset 2.*To go on at 2: foreshard accept-loss/,
       ),
       facts: { topic: 'in', partition: 0, offset: 4, start: 0, end: 5, next: 2 },
     });
