@@ -1,6 +1,6 @@
-// Avro: the bytes of records, shared by the codec with fixed ids (this file: the embedded runtime and the tests) and the
-// one with a schema registry (edge/registry-codec.ts). A value is Confluent's header (a 0 byte and a 32-bit schema id)
-// and the Avro binary of one record.
+// Avro: the bytes of records. Two codecs share this file: the one with fixed ids (below; for the embedded runtime and
+// the tests) and the one with a schema registry (edge/registry-codec.ts). A value is Confluent's header (a 0 byte and a
+// 32-bit schema id), followed by the Avro binary of one record.
 //
 //   A1. Bytes are checked against the schema they were written with before anything is built (avro-walk.ts), then read
 //       into our schema: a missing field takes its default, an extra one is dropped.
@@ -20,8 +20,8 @@ const SCHEMA_ID_MAX = 0x7fff_ffff;
 export const RECORD_NAMES = Object.keys(SCHEMAS) as readonly RecordName[];
 
 /**
- * Ids of our own schemas where there is no registry. An id names one schema for ever: a changed schema gets the next
- * free number, and the old one stays in `LOCAL_HISTORY`, or data of an older release could not be read.
+ * Ids of our own schemas, for use without a registry. An id names one schema for ever: a changed schema gets the next
+ * free number, and the old schema stays in `LOCAL_HISTORY`; otherwise data of an older release could not be read.
  */
 export const LOCAL_SCHEMA_IDS: Readonly<Record<RecordName, number>> = {
   SubscriptionEvent: 25,
@@ -39,12 +39,14 @@ export const LOCAL_SCHEMA_IDS: Readonly<Record<RecordName, number>> = {
   SessionOperation: 29,
 };
 
-/** What a SUBSCRIBE says by MQTT 5 besides its QoS, and the session that it came in. */
+/**
+ * Fields of a subscription event that were added after the first release: the options of MQTT 5, and the session epoch.
+ */
 const OPTIONS = ['noLocal', 'retainAsPublished', 'retainHandling', 'subscriptionIdentifier', 'sessionEpoch'];
 
 /**
- * Schemas of earlier releases, told by the fields that have been added since. What was added at the end of a union or an
- * enumeration can stay: no data of theirs has it.
+ * Schemas of earlier releases: the present ones without the fields that were added since. Additions at the end of a
+ * union or an enumeration can stay: data of earlier releases does not contain them.
  */
 const LOCAL_HISTORY: readonly { readonly id: number; readonly record: RecordName; readonly schema: unknown }[] = [
   { id: 1, record: 'SubscriptionEvent', schema: without('SubscriptionEvent', [...OPTIONS, 'bySession']) },
@@ -82,7 +84,7 @@ const LOCAL_HISTORY: readonly { readonly id: number; readonly record: RecordName
 export type Decode = (bytes: Buffer) => unknown;
 export type Encode = (value: unknown) => Buffer;
 
-/** Avro with fixed ids. `prepare` has nothing to do: an id is known or it never will be. */
+/** Avro with fixed ids. `prepare` does nothing: an id is known from the start, or never. */
 export function embeddedCodec(): Codec {
   const encoders = new Map<RecordName, Encode>();
   const decoders = new Map<RecordName, Map<number, Decode>>();

@@ -1,12 +1,15 @@
 // Walk: checks Avro bytes against the schema they were written with, before anything is built from them. The decoder
 // behind it (avsc) trusts lengths: it turns invalid UTF-8 into U+FFFD and allocates what an array's count asks for.
 //
-//   W1. Every length is covered by bytes that are there, and a whole value may take STEPS_PER_BYTE items and fields for
-//       each of its bytes and STEPS_FREE besides: work and memory are bounded by its size, also where items have no bytes.
-//   W2. Every string is valid UTF-8 (RFC 3629: no overlong form, no surrogate, nothing above U+10FFFF). Two filters that
-//       differ in bytes thus never become the same text.
-//   W3. Enum and union indexes are in range, booleans are 0 or 1, numbers are within the range that is read exactly.
-//   W4. A block of items is as long as it says: whoever skips it by its size comes out where this check did.
+//   W1. Every length must be covered by existing bytes, and a whole value may contain at most STEPS_PER_BYTE items and
+//       fields for each of its bytes, plus STEPS_FREE: work and memory are bounded by its size, also where items have
+//       no bytes.
+//   W2. Every string is valid UTF-8 (RFC 3629: no overlong form, no surrogate, nothing above U+10FFFF). Two filters
+//       that differ in bytes thus never become the same text.
+//   W3. Enum and union indexes are in range, booleans are 0 or 1, numbers are within the range that can be read
+//       exactly.
+//   W4. A block of items is as long as its size field says: a decoder that skips it by its size continues where this
+//       check did.
 //
 // Hot path: one Walker is reused, and each type is a closure made once.
 
@@ -17,9 +20,14 @@ export type Walk = (walker: Walker) => void;
 
 /** Deep enough for any real record; a recursive or a deeply nested schema cannot exhaust the stack. */
 const DEPTH_MAX = 64;
-/** Below this avsc 5.7.9 reads and writes another number, even one of the other sign. No field of ours goes there. */
+/**
+ * Below this value avsc 5.7.9 reads and writes a different number, even one of the other sign. No field of ours gets
+ * there.
+ */
 const LONG_MIN = 1 - 2 ** 52;
-/** A field or an item of a real value has a byte or more; nulls that another writer's schema adds are few beside them. */
+/**
+ * A field or an item of a real value has a byte or more; nulls that another writer's schema adds are few in comparison.
+ */
 const STEPS_PER_BYTE = 8;
 const STEPS_FREE = 4_096;
 
@@ -28,12 +36,12 @@ export function walkOf(schema: unknown): Walk {
   return compile(schema, '', new Map());
 }
 
-/** Where a check has come to in the bytes of one value. */
+/** The position of a check in the bytes of one value. */
 export class Walker {
   bytes: Uint8Array = new Uint8Array(0);
   at = 0;
   depth = 0;
-  /** Items and fields met so far. */
+  /** Items and fields counted so far. */
   steps = 0;
   #stepsMax = 0;
 
@@ -48,7 +56,7 @@ export class Walker {
     if (this.at !== bytes.length) malformed(`${bytes.length - this.at} bytes are left after the value`, this.at);
   }
 
-  /** Counts items or fields before they are looked at (W1). */
+  /** Counts items or fields before they are checked (W1). */
   spend(steps: number): void {
     this.steps += steps;
     if (this.steps > this.#stepsMax) malformed('it has too many items for its size', this.at);
@@ -63,7 +71,7 @@ export class Walker {
     this.at += sizeBytes;
   }
 
-  /** A zig-zag varint of at most `bytesMax` bytes; exact between LONG_MIN and 2^53, beyond them in sign and size alone. */
+  /** A zig-zag varint of at most `bytesMax` bytes; exact between LONG_MIN and 2^53, outside only approximate. */
   varint(bytesMax: number): number {
     const bytes = this.bytes;
     let at = this.at;
@@ -84,7 +92,7 @@ export class Walker {
     return negative ? -(sum + 1) / 2 : sum / 2;
   }
 
-  /** A length: not negative, and that many bytes are there. */
+  /** A length: not negative, and at most the number of bytes left. */
   length(): number {
     const length = this.varint(10);
     if (length < 0 || length > this.bytes.length - this.at) malformed('a length goes beyond the value', this.at);
@@ -218,7 +226,7 @@ function index(walker: Walker, size: number, what: string): number {
   return value;
 }
 
-/** Names the type before its inside is compiled, so that it may refer to itself. */
+/** Registers the type's name before its contents are compiled, so that it may refer to itself. */
 function declare(
   complex: Complex,
   namespace: string,

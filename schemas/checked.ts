@@ -1,8 +1,8 @@
-// Checked: JSON from outside, against a schema of what it must be. What is wrong is told in words, with the path of the
-// field: `types[0].kind must be KEY_VALUE or TRIE`. For files and answers that are read once: it does not compile schemas.
+// Checked: JSON from outside, checked against a schema. A problem is described in words, with the path of the field:
+// `types[0].kind must be KEY_VALUE or TRIE`. For files and answers that are read once: it does not compile schemas.
 //
-//   V1. Of several problems a field that is not known comes first: it is mostly one that is missing, misspelt.
-//   V2. Where there should be an object and is none, its first field is missing.
+//   V1. Of several problems an unknown field is reported first: it is usually a missing one, misspelt.
+//   V2. Where an object is expected and something else is found, its first required field is reported as missing.
 
 import type { Static, TSchema } from 'typebox';
 import { Errors } from 'typebox/value';
@@ -10,11 +10,11 @@ import { Errors } from 'typebox/value';
 export interface Problem {
   /** `types[0].name`; '' for the value itself. */
   readonly path: string;
-  /** To be read after the path: `is missing`, `must be a list`. */
+  /** Text that follows the path: `is missing`, `must be a list`. */
   readonly text: string;
 }
 
-/** The value, when it is what the schema says; else throws what `refuse` makes of its first problem. */
+/** The value, when it matches the schema; otherwise throws the error that `refuse` makes of the first problem. */
 export function checked<Schema extends TSchema>(
   schema: Schema,
   value: unknown,
@@ -32,7 +32,7 @@ interface Found {
   readonly params: { readonly requiredProperties?: string[]; readonly additionalProperties?: string[] };
 }
 
-/** What words are made of; `must` says it for its schema, whatever is wrong. */
+/** The parts of a schema that problems are described with; `must`, where a schema has it, is used whatever is wrong. */
 interface Words {
   readonly must?: string;
   readonly type?: string;
@@ -80,7 +80,7 @@ function textOf(keyword: string, words: Words): string {
   return `must be ${TYPES[words.type ?? ''] ?? 'something else'}${range}`;
 }
 
-/** The schema that a problem is about; of one that has alternatives, that one. */
+/** The schema that a problem is about; for a problem within alternatives, the schema that has them. */
 function wordsAt(schema: TSchema, schemaPath: string): Words {
   let at: unknown = schema;
   for (const step of schemaPath.split('/').slice(1)) {

@@ -1,12 +1,11 @@
-// The closed list of error codes. An operator meets these in logs, dead letters, HTTP answers and metrics; a code is
-// never renamed. Each says what happened and what to do next: docs/errors.md is made of it.
-
+// The closed list of error codes. Operators see them in logs, dead letters, HTTP answers and metrics; a code is
+// never renamed. Each says what happened and what to do next; docs/errors.md is generated from this list.
 interface ErrorHelp {
   readonly happened: string;
   readonly action: string;
 }
 
-/** Every code, by where it is met. */
+/** Every code, by where it occurs. */
 export const ERROR_CODES = {
   /** The record goes to `dead-letters` under this code, and its partition goes on. */
   record: {
@@ -93,7 +92,7 @@ export const ERROR_CODES = {
     },
   },
 
-  /** A setting or a file that a person gave. The message names the field or the line. */
+  /** A setting or a file that an operator provided. The message names the field or the line. */
   given: {
     CONFIG_INVALID: { happened: 'A setting is wrong, or two contradict each other.', action: 'Fix the setting.' },
     CATALOG_INVALID: { happened: 'A field of the catalogue is wrong.', action: 'Fix the catalogue.' },
@@ -194,7 +193,7 @@ export class AppError extends Error {
   }
 }
 
-/** An expected "no" to one record: a value, not an exception. */
+/** An expected refusal of one record: a value, not an exception. */
 export interface Refusal {
   readonly code: ErrorCode;
   /** One sentence for an operator; names the field and the value's kind, never a secret. */

@@ -1,4 +1,4 @@
-// Ids and units: the words of the domain as types, so that one cannot be taken for another.
+// Ids and units: the words of the domain as types, so that one cannot be mistaken for another.
 
 declare const brand: unique symbol;
 type Branded<Base, Name extends string> = Base & { readonly [brand]: Name };
@@ -14,16 +14,16 @@ export type SeriesId = Branded<string, 'SeriesId'>;
 
 /** One move of one slice; unique for ever. */
 export type MoveId = Branded<string, 'MoveId'>;
-/** A plan that was put before a person, for example `plan-000001`. */
+/** A plan that was proposed for approval, for example `plan-000001`. */
 export type PlanId = Branded<string, 'PlanId'>;
 
-/** Version of the pointer table: grows by one with each change of it, so it also grows for each slice. Below 2^53. */
+/** Version of the pointer table: grows by one with each change of it, and so also grows for each slice. Below 2^53. */
 export type Epoch = Branded<number, 'Epoch'>;
 
-/** Event time: milliseconds since the Unix epoch, UTC. Wall-clock time never enters a step but through the clock topic. */
+/** Event time: milliseconds since the Unix epoch, UTC. Wall-clock time enters a step only through the clock topic. */
 export type EventTime = Branded<number, 'EventTime'>;
 
-/** Position of a record in its partition, below 2^53 (an edge refuses more). */
+/** Position of a record in its partition, below 2^53 (larger ones are refused where they enter). */
 export type Offset = number;
 
 /** A partition's number; also the number of the task that works on it. */

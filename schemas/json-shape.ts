@@ -1,8 +1,8 @@
-// JSON shapes: checks that a parsed JSON value has the fields and types of a record's Avro schema, so that JSON promises
-// what Avro does (codec.ts). Each type is a closure made once.
+// JSON shapes: checks that a parsed JSON value has the fields and types of a record's Avro schema, so that the JSON
+// codec promises the same as Avro (codec.ts). Each type is a closure made once.
 //
-//   J1. Total: any value gets an answer, of any depth; only the depth of the schema is walked.
-//   J2. A missing field takes its default, in place. A field that the schema does not have is kept and never looked at.
+//   J1. Total: every value gets an answer, however deeply it is nested; only the depth of the schema is walked.
+//   J2. A missing field takes its default, in place. A field that the schema does not have is kept and not checked.
 
 /** What is wrong with the value, in an operator's words, or `undefined`. */
 export type Shape = (value: unknown) => string | undefined;

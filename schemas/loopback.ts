@@ -1,5 +1,5 @@
-// Loopback: which host names and addresses only this machine reaches. Whatever listens without a token binds to these
-// alone, so there is one answer for all of it.
+// Loopback: which host names and addresses can be reached from this machine only. Servers without a token bind to these
+// only; this is the one place that decides it.
 
 const OCTET = '(25[0-5]|2[0-4]\\d|1?\\d?\\d)';
 const LOOPBACK_V4 = new RegExp(`^127(\\.${OCTET}){3}$`);

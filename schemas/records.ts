@@ -18,7 +18,7 @@ export interface ClientEvent {
   readonly timestamp: EventTime;
 }
 
-/** Subscription events of one client that belong to sessions, in the order of their source partition; one record for each micro-batch of ingest. */
+/** Subscription events of one client that belong to its session, in the order of their source partition; one record for each batch of ingest. */
 export interface ClientEvents {
   readonly clientId: string;
   readonly events: readonly (ClientEvent)[];
@@ -41,7 +41,7 @@ export interface RetireShard {
   readonly shardId: ShardId;
 }
 
-/** `slice` gives way to `into`, on the same shard. A slice named on both sides stays, smaller (a pin or a deeper wildcard group is carved out of it). */
+/** `slice` is replaced by the slices `into`, on the same shard. When `slice` is also in `into`, it stays and becomes smaller: a pin or a deeper wildcard group is carved out of it. */
 export interface SplitSlice {
   readonly kind: 'SplitSlice';
   readonly slice: SliceKey;
@@ -65,7 +65,7 @@ export interface MoveSlice {
   readonly to: ShardId;
   /** Copy throttle; 0 means the configured rate. */
   readonly rowsPerSecond: number;
-  /** TABLE: `from` has lost its data, and the target is filled from the table of subscriptions. */
+  /** TABLE: `from` has lost its data, and the target is filled from the subscription table. */
   readonly source?: MoveSource | undefined;
 }
 
@@ -80,21 +80,21 @@ export interface SteerMove {
   readonly rowsPerSecond: number;
 }
 
-/** Compare what shards have with the table of subscriptions, and mend it if asked to. */
+/** Compare the rows of shards with the subscription table, and correct them if asked to. */
 export interface CheckSlices {
   readonly kind: 'CheckSlices';
   readonly checkId: string;
-  /** The slices there; empty for those of all shards. */
+  /** Check the slices of this shard; empty for all shards. */
   readonly shardId: string;
-  /** That slice alone; empty for all. */
+  /** Check this slice only; empty for all slices. */
   readonly slice: string;
   readonly repair: boolean;
-  /** Where rows are looked for that should be elsewhere. */
+  /** Shards to be searched for rows that should be elsewhere. */
   readonly concreteShards: readonly (ShardId)[];
   readonly trieShards: readonly (ShardId)[];
 }
 
-/** The planner tells the apply stage what to do. The same id twice has one effect. */
+/** A command of the planner to the apply stage. A command that comes twice, with the same id, has one effect. */
 export interface Command {
   readonly id: string;
   readonly epoch: Epoch;
@@ -102,7 +102,7 @@ export interface Command {
   /** Event time by which the effect is wanted. */
   readonly deadline: EventTime;
   readonly body: AllocateShard | ResizeShard | RetireShard | SplitSlice | MergeSlices | MoveSlice | SteerMove | CheckSlices;
-  /** Of the planner that sent it: grows each time that the planner's task is taken over. 0: an earlier release, or somebody else. */
+  /** Term of the planner that sent the command: grows each time the planner's task is taken over. 0: sent by an earlier release, or not by a planner. */
   readonly term: number;
   /** The instance that ran the planner. */
   readonly planner: string;
@@ -121,16 +121,16 @@ export interface ShardChange {
   readonly shardId: ShardId;
   /** Empty when the shard is new. */
   readonly typeBefore: string;
-  /** Empty when the shard goes. */
+  /** Empty when the shard is removed. */
   readonly typeAfter: string;
   readonly slicesBefore: number;
   readonly slicesAfter: number;
-  /** How full it gets within the horizon by the planned-for quantile; 1 is full. */
+  /** Highest utilisation within the horizon at the planned-for quantile; 1 is full. */
   readonly fullBefore: number;
   readonly fullAfter: number;
 }
 
-/** One decision or refusal of the planner, with what it knew. */
+/** One decision or refusal of the planner, with the figures it was based on. */
 export interface Decision {
   readonly id: string;
   readonly at: EventTime;
@@ -139,7 +139,7 @@ export interface Decision {
   readonly subject: string;
   /** One sentence for an operator. */
   readonly reason: string;
-  /** For a refusal: the constraint that bound. Empty otherwise. */
+  /** For a refusal: the constraint that the action did not pass. Empty otherwise. */
   readonly constraint: string;
   readonly requestId: string;
   readonly commandIds: readonly (string)[];
@@ -153,13 +153,13 @@ export interface Decision {
   /** Change of running cost if carried out. */
   readonly dollarsPerHour: number;
   readonly alternatives: readonly (Alternative)[];
-  /** What carrying it out costs once: provisioning and copying. */
+  /** One-time cost of carrying it out: provisioning and copying. */
   readonly dollarsOnce: number;
-  /** What it is to save within the horizon; -1 when nothing was promised. */
+  /** Savings expected within the horizon; -1 when none were stated. */
   readonly promisedDollars: number;
-  /** For a review: what was saved in the end, beside promisedDollars; -1 otherwise. */
+  /** For a review: the savings that were realised, to compare with promisedDollars; -1 otherwise. */
   readonly realisedDollars: number;
-  /** Until when a proposed plan may be approved, or an approval holds; 0 when not applicable. */
+  /** Until when a proposed plan may be approved, or an approval is valid; 0 when not applicable. */
   readonly expiresAt: EventTime;
   /** The actions of a proposed plan, in order. */
   readonly steps: readonly (string)[];
@@ -182,12 +182,12 @@ export interface Forecast {
   readonly levels: readonly (number)[];
   /** Events per second, step-major: quantiles[step * levels.length + level]. */
   readonly quantiles: readonly (number)[];
-  /** The last step's measured rate. */
+  /** Measured rate of the last step, events per second. */
   readonly currentPerSecond: number;
   readonly model: string;
   /** Share of each model in the forecast. */
   readonly weights: Readonly<Record<string, number>>;
-  /** Recent mean absolute error of one step ahead over that of the seasonal naive forecast (MASE); -1 while unknown. */
+  /** Recent mean absolute error one step ahead, divided by that of the seasonal naive forecast (MASE); -1 while unknown. */
   readonly recentError: number;
   /** Index of dispersion of the counts: variance over mean. */
   readonly dispersion: number;
@@ -195,19 +195,19 @@ export interface Forecast {
   /** 0 when no season was found. */
   readonly seasonMs: number;
   readonly pattern: Pattern;
-  /** False when the accuracy gate says to plan from measurements alone. */
+  /** False when the forecast is not accurate enough, and the planner uses measurements only; `distrust` says why. */
   readonly trusted: boolean;
-  /** Why it is not trusted; empty when it is. */
+  /** Why the forecast is not trusted; empty when it is. */
   readonly distrust: string;
   readonly distinctClients: number;
   readonly bytesPerSecond: number;
   /** Step of farQuantiles; 0 when there are none. */
   readonly farStepMs: number;
-  /** Further ahead than quantiles, events per second, step-major: the k-th ones, from 0 on, are of the step that ends at madeAt + (k+2)*farStepMs. */
+  /** The steps after those of `quantiles`, in events per second, step-major. Step k, counted from 0, ends at madeAt + (k+2)*farStepMs. */
   readonly farQuantiles: readonly (number)[];
-  /** Share of lately seen steps at or below their 0.95 quantile of fifteen minutes before; -1 while unknown. */
+  /** Share of recent steps at or below the 0.95 quantile that was forecast fifteen minutes before; -1 while unknown. */
   readonly coverage: number;
-  /** Age of the series: steps seen in all. */
+  /** Age of the series: number of steps seen in all. */
   readonly stepsSeen: number;
   /** SUBSCRIPTIONS: share of the latest events that were unsubscribes. */
   readonly unsubscribeShare: number;
@@ -229,7 +229,7 @@ export interface DatastoreMetrics {
   readonly kind: 'DatastoreMetrics';
   readonly shardId: ShardId;
   readonly instanceId: string;
-  /** 0..1 */
+  /** CPU utilisation, 0..1. */
   readonly cpu: number;
   readonly memoryBytes: number;
   readonly memoryLimitBytes: number;
@@ -238,9 +238,9 @@ export interface DatastoreMetrics {
   readonly entries: number;
   readonly lookupP99Ms: number;
   readonly timestamp: EventTime;
-  /** Nodes of a trie that one look-up visits, on average; -1 when it does not say. */
+  /** Average number of trie nodes that one look-up visits; -1 when not reported. */
   readonly nodesPerLookup: number;
-  /** Subscriptions that one look-up finds in a trie, on average: its fan-out; -1 when it does not say. */
+  /** Average number of subscriptions that one look-up finds in a trie (its fan-out); -1 when not reported. */
   readonly matchesPerLookup: number;
 }
 
@@ -250,11 +250,11 @@ export interface BrokerHeartbeat {
   readonly brokerId: string;
   readonly pointerOffset: number;
   readonly timestamp: EventTime;
-  /** Since when this process of the broker runs: a later one has none of its connections. 0 where it does not say. */
+  /** When this process of the broker was started. A process that was started later has none of its connections. 0 when not reported. */
   readonly startedAt?: EventTime | undefined;
 }
 
-/** A person or program asks the planner to judge one topic now. The answer is a Decision with this request's id. */
+/** A request to the planner to judge one topic now. The answer is a Decision with this request's id. */
 export interface PlanRequest {
   readonly kind: 'PlanRequest';
   readonly requestId: string;
@@ -264,7 +264,7 @@ export interface PlanRequest {
 
 export type MoveRequestAction = 'ABORT' | 'PAUSE' | 'RESUME' | 'THROTTLE';
 
-/** A person steers a move. Idempotent: the same requestId twice has one effect. */
+/** An operator steers a move. Idempotent: the same requestId twice has one effect. */
 export interface MoveRequest {
   readonly kind: 'MoveRequest';
   readonly requestId: string;
@@ -276,7 +276,7 @@ export interface MoveRequest {
 
 export type PlanVerdict = 'APPROVE' | 'REJECT';
 
-/** A person approves a proposed plan, or rejects it. Idempotent: the same requestId twice has one effect. */
+/** An operator approves or rejects a proposed plan. Idempotent: the same requestId twice has one effect. */
 export interface PlanAnswer {
   readonly kind: 'PlanAnswer';
   readonly requestId: string;
@@ -285,29 +285,29 @@ export interface PlanAnswer {
   readonly timestamp: EventTime;
 }
 
-/** A person has shards compared with the table of subscriptions. Idempotent: the same requestId twice has one effect. */
+/** An operator asks for shards to be compared with the subscription table. Idempotent: the same requestId twice has one effect. */
 export interface CheckRequest {
   readonly kind: 'CheckRequest';
   readonly requestId: string;
-  /** What is there; empty for all shards. */
+  /** Check the slices of this shard; empty for all shards. */
   readonly shardId: string;
-  /** That slice alone; empty for all. */
+  /** Check this slice only; empty for all slices. */
   readonly slice: string;
   readonly repair: boolean;
   readonly timestamp: EventTime;
 }
 
-/** What the fleet measures: traffic of a topic, load of a datastore instance, or how far a broker has read the pointer table. */
+/** A measurement of the fleet (traffic of a topic, load of a datastore instance, how far a broker has read the pointer table), or a request of an operator. */
 export interface Metric {
   readonly body: TopicTraffic | DatastoreMetrics | BrokerHeartbeat | PlanRequest | MoveRequest | PlanAnswer | CheckRequest;
 }
 
 export interface Change {
-  /** Of the whole table: grows by one with each change. */
+  /** Epoch of the whole table: grows by one with each change. */
   readonly epoch: Epoch;
   readonly index: number;
   readonly count: number;
-  /** Of the planner that wrote it: grows each time that the planner's task is taken over. 0: an earlier release, or somebody else. */
+  /** Term of the planner that wrote the record: grows each time the planner's task is taken over. 0: written by an earlier release, or not by a planner. */
   readonly term: number;
   /** The instance that ran the planner. */
   readonly planner: string;
@@ -340,7 +340,7 @@ export interface ShardEntry {
   readonly epoch: Epoch;
 }
 
-/** One entry of the pointer table. A reader applies a change when it holds all `count` entries of it, never sooner. */
+/** One entry of the pointer table. A reader applies a change when it has read all `count` entries of it, not before. */
 export interface PointerRecord {
   readonly change: Change;
   readonly body: PointerEntry | ShardEntry;
@@ -373,15 +373,15 @@ export interface ShardProgress {
   readonly datastoreType: string;
   readonly state: ShardProgressState;
   readonly instanceId: string;
-  /** Where readers ask; empty for a store inside this process. */
+  /** Address at which readers query the shard; empty for a store inside this process. */
   readonly address: string;
   readonly tookMs: number;
   readonly reason: string;
-  /** LOST: a store is there, and it is another fleet's. Settings are wrong, and no data is gone. */
+  /** With the state LOST: a store exists, but it belongs to another fleet. The settings are wrong; no data is lost. */
   readonly foreign?: boolean | undefined;
 }
 
-/** A split or merge has been carried out; or refused, with the reason. */
+/** A split or merge has been carried out, or refused with a reason. */
 export interface SliceProgress {
   readonly kind: 'SliceProgress';
   readonly commandId: string;
@@ -389,7 +389,7 @@ export interface SliceProgress {
   readonly reason: string;
 }
 
-/** How many live rows a slice holds, reported when it changes by a stated share. */
+/** Number of live rows of a slice, reported when it has changed by a stated share. */
 export interface SliceEntries {
   readonly kind: 'SliceEntries';
   readonly slice: SliceKey;
@@ -397,18 +397,18 @@ export interface SliceEntries {
   readonly bytes: number;
 }
 
-/** A command that its writer had no right to, or that speaks against what is known. Nothing was changed. */
+/** A command was refused: its writer had no right to send it, or it contradicts what the task knows. Nothing was changed. */
 export interface CommandRefused {
   readonly kind: 'CommandRefused';
   readonly commandId: string;
-  /** One word of a closed list. */
+  /** The reason, as one word of a closed list. */
   readonly constraint: string;
-  /** The highest that the task knows. */
+  /** The highest term that the task knows. */
   readonly term: number;
   readonly reason: string;
 }
 
-/** A move has ended without one of its shards, which did not answer. It is told where the slice is once it does, and what it holds of it is erased: then `done`. */
+/** A move has ended without one of its shards, which did not answer. Once that shard answers, it is told where the slice is now, and its rows of the slice are erased; then `done` is true. */
 export interface SliceLeft {
   readonly kind: 'SliceLeft';
   readonly shardId: ShardId;
@@ -426,41 +426,41 @@ export interface ListedDifference {
   readonly kind: DifferenceKind;
   readonly slice: SliceKey;
   readonly shardId: ShardId;
-  /** Its beginning. */
+  /** The beginning of it, when it is long. */
   readonly topicFilter: string;
-  /** Its beginning. */
+  /** The beginning of it, when it is long. */
   readonly clientId: string;
   readonly mended: boolean;
 }
 
-/** How far one partition's part of a check is, and what it has found. */
+/** Progress and findings of a check, for one partition. */
 export interface CheckProgress {
   readonly kind: 'CheckProgress';
   readonly checkId: string;
   readonly partition: number;
   readonly state: CheckState;
-  /** To be looked at, with the searches for stray rows. */
+  /** Number of slices to check, plus searches for stray rows. */
   readonly slices: number;
   readonly slicesDone: number;
-  /** Compared. */
+  /** Rows compared. */
   readonly rows: number;
   readonly missing: number;
   readonly extra: number;
   readonly different: number;
-  /** In a shard where their slice is not. */
+  /** Rows in a shard that does not have their slice. */
   readonly stray: number;
-  /** Of these, those that are gone. */
+  /** How many of these differences were corrected. */
   readonly mended: number;
-  /** Slices that could not be compared; `reason` tells why of the last one. */
+  /** Slices that could not be compared; `reason` says why, for the last one. */
   readonly unchecked: number;
-  /** Long-ended subscriptions that the table no longer has. */
+  /** Subscriptions that ended long ago and are no longer in the subscription table. */
   readonly dropped: number;
-  /** The first ones. */
+  /** The first differences found. */
   readonly differences: readonly (ListedDifference)[];
   readonly reason: string;
 }
 
-/** Whether the table of subscriptions has every subscription of a partition, so that a lost shard can be rebuilt from it. */
+/** Whether the subscription table has every subscription of a partition, so that a lost shard can be rebuilt from it. */
 export interface TableProgress {
   readonly kind: 'TableProgress';
   readonly partition: number;
@@ -473,7 +473,7 @@ export interface Progress {
   readonly body: MoveProgress | ShardProgress | SliceProgress | SliceEntries | CommandRefused | SliceLeft | CheckProgress | TableProgress;
 }
 
-/** What one source partition saw of one series in one closed window. Windows of one series from several partitions add up. */
+/** Counts of one series in one source partition, for one closed window. Windows of the same series from several partitions add up. */
 export interface RateWindow {
   readonly series: SeriesId;
   /** The partition that counted it. */
@@ -486,7 +486,7 @@ export interface RateWindow {
   readonly bytes: number;
   /** Estimate (HyperLogLog) of the clients behind the subscription events. */
   readonly distinctClients: number;
-  /** Events that came after their window had closed; counted here, in no rate. */
+  /** Events that came after their window had closed; they are counted here and in no rate. */
   readonly lateEvents: number;
 }
 
@@ -494,13 +494,13 @@ export type OperationAction = 'LOSE' | 'DISCONNECT' | 'RESTORE';
 
 export interface OperationStart {
   readonly kind: 'OperationStart';
-  /** LOSE: the broker is silent. DISCONNECT: it has been started again. RESTORE: it was silent, and is back as it was. */
+  /** LOSE: the broker is silent. DISCONNECT: it was restarted and has lost its connections. RESTORE: it was silent, and is back with its connections. */
   readonly action: OperationAction;
-  /** Sessions that were connected later, by the broker's clock, are left alone. */
+  /** Sessions that were connected after this time, by the broker's clock, are not affected. */
   readonly before: EventTime;
 }
 
-/** What is not done yet is left as it is. */
+/** The operation stops: sessions not processed yet are left as they are. */
 export interface OperationStop {
   readonly kind: 'OperationStop';
   readonly reason: string;
@@ -510,23 +510,23 @@ export type OperationProgressAction = 'LOSE' | 'DISCONNECT' | 'RESTORE';
 
 export type OperationState = 'RUNNING' | 'DONE' | 'STOPPED';
 
-/** What one partition has done. */
+/** Progress of the operation in one partition. */
 export interface OperationProgress {
   readonly kind: 'OperationProgress';
   readonly partition: number;
   readonly action: OperationProgressAction;
   readonly state: OperationState;
-  /** Sessions that were found. */
+  /** Sessions found. */
   readonly sessions: number;
-  /** Those of them that have ended with it. */
+  /** Sessions that this operation has ended. */
   readonly ended: number;
-  /** SUBSCRIBEs and UNSUBSCRIBEs that came of it. */
+  /** SUBSCRIBE and UNSUBSCRIBE events that it has caused. */
   readonly events: number;
   readonly startedAt: EventTime;
   readonly reason: string;
 }
 
-/** Something that befalls all sessions of one broker: told to each partition by the task that watches the broker, and what each partition has done of it. */
+/** An operation on all sessions of one broker. The task that watches the broker sends it to each partition, and each partition reports its progress. */
 export interface SessionOperation {
   readonly operationId: string;
   readonly brokerId: string;
@@ -539,25 +539,25 @@ export interface Connected {
   readonly kind: 'Connected';
   readonly clientId: string;
   readonly brokerId: string;
-  /** MQTT 5, 3.1.2.4: whatever session there was has ended. MQTT 3.1.1: the clean session flag. */
+  /** MQTT 5, 3.1.2.4: true when an earlier session has ended. MQTT 3.1.1: the clean session flag. */
   readonly cleanStart: boolean;
-  /** MQTT 5, 3.1.2.11.2: 0 ends the session with the connection, 4294967295 (0xFFFFFFFF) never. MQTT 3.1.1: 0 of a clean session, else never. */
+  /** MQTT 5, 3.1.2.11.2: 0 ends the session with the connection, 4294967295 (0xFFFFFFFF) never. MQTT 3.1.1: 0 for a clean session, else 4294967295. */
   readonly sessionExpirySeconds: number;
-  /** Which connection of the client this is: grows with each, whatever the broker; at least 1. */
+  /** Number of this connection of the client: greater than that of every earlier one, at whichever broker; at least 1. */
   readonly sessionEpoch: number;
 }
 
-/** That connection is closed; the session goes on until it expires. */
+/** The connection has closed; the session continues until it expires. */
 export interface Disconnected {
   readonly kind: 'Disconnected';
   readonly clientId: string;
   readonly brokerId: string;
-  /** When DISCONNECT changed it (MQTT 5, 3.14.2.2.2); -1: as it was. */
+  /** The new value, when DISCONNECT changed it (MQTT 5, 3.14.2.2.2); -1: unchanged. */
   readonly sessionExpirySeconds: number;
   readonly sessionEpoch: number;
 }
 
-/** The session has ended, with its subscriptions: taken away by a person, or by a rule of the broker's own. */
+/** The session and its subscriptions have ended: removed by an operator, or by a rule of the broker. */
 export interface Ended {
   readonly kind: 'Ended';
   readonly clientId: string;
@@ -565,7 +565,7 @@ export interface Ended {
   readonly sessionEpoch: number;
 }
 
-/** What a broker tells of the session of one client. Keyed by the client id. */
+/** A change of one client's session, reported by a broker. Keyed by the client id. */
 export interface SessionRecord {
   readonly body: Connected | Disconnected | Ended;
   readonly timestamp: EventTime;
@@ -580,21 +580,21 @@ export interface SubscriptionEvent {
   readonly brokerId: string;
   readonly qos: number;
   readonly timestamp: EventTime;
-  /** MQTT 5, 3.8.3.1: what the client publishes itself is not sent to it. */
+  /** MQTT 5, 3.8.3.1: messages that the client publishes itself are not sent to it. */
   readonly noLocal?: boolean | undefined;
   /** MQTT 5, 3.8.3.1: messages keep their RETAIN flag. */
   readonly retainAsPublished?: boolean | undefined;
-  /** MQTT 5, 3.8.3.1: retained messages are sent at SUBSCRIBE always (0), if the subscription is new (1), never (2). */
+  /** MQTT 5, 3.8.3.1: at SUBSCRIBE retained messages are sent always (0), only for a new subscription (1), or never (2). */
   readonly retainHandling?: number | undefined;
   /** MQTT 5, 3.8.2.1.2: 1 to 268,435,455; 0 for none. */
   readonly subscriptionIdentifier?: number | undefined;
-  /** Which connection of the client it came by: grows with each, whatever the broker. 0 where the broker tells of no sessions. */
+  /** Number of the client's connection that the event came by: greater than that of every earlier one, at whichever broker. 0 when the broker does not report sessions. */
   readonly sessionEpoch?: number | undefined;
-  /** Written by Foreshard, since a session has ended or is at another broker now. No broker writes it. */
+  /** True when Foreshard wrote the event, because a session has ended or has moved to another broker. Brokers never set it. */
   readonly bySession?: boolean | undefined;
 }
 
-/** What a client is subscribed to: the outcome of all events of one topic filter and client. The key is the filter, NUL, and the client id. */
+/** The state of one client's subscription to one topic filter: the result of all events so far. The key is the filter, NUL, and the client id. */
 export interface Subscription {
   readonly topicFilter: string;
   readonly clientId: string;
@@ -606,14 +606,14 @@ export interface Subscription {
   readonly retainHandling: number;
   /** 0: none. */
   readonly subscriptionIdentifier: number;
-  /** 0: the broker sends no session records. */
+  /** 0: the broker does not report sessions. */
   readonly sessionEpoch: number;
-  /** Which making of the subscriptions topic the offset is of. */
+  /** The incarnation of the subscriptions topic that the offset belongs to. */
   readonly incarnation: number;
-  /** Of the last event that changed it, in the subscriptions topic. */
+  /** Offset, in the subscriptions topic, of the last event that changed the subscription. */
   readonly offset: number;
   readonly timestamp: EventTime;
-  /** The subscription has ended; remembered for a time, so that a late event of an earlier session does not bring it back. */
+  /** True when the subscription has ended. It is remembered for a time, so that a late event of an earlier session does not bring it back. */
   readonly removed: boolean;
 }
 
@@ -628,21 +628,21 @@ export interface WildcardEvent {
   readonly timestamp: EventTime;
   /** Offset in the subscriptions topic. One filter has one source partition, so offsets order its events. */
   readonly offset: number;
-  /** Which life of the subscriptions topic the offset is of; -1 where an earlier release did not say. */
+  /** The incarnation of the subscriptions topic that the offset belongs to; -1 in records of an earlier release, which did not have this field. */
   readonly incarnation: number;
-  /** MQTT 5, 3.8.3.1: what the client publishes itself is not sent to it. */
+  /** MQTT 5, 3.8.3.1: messages that the client publishes itself are not sent to it. */
   readonly noLocal?: boolean | undefined;
   /** MQTT 5, 3.8.3.1: messages keep their RETAIN flag. */
   readonly retainAsPublished?: boolean | undefined;
-  /** MQTT 5, 3.8.3.1: retained messages are sent at SUBSCRIBE always (0), if the subscription is new (1), never (2). */
+  /** MQTT 5, 3.8.3.1: at SUBSCRIBE retained messages are sent always (0), only for a new subscription (1), or never (2). */
   readonly retainHandling?: number | undefined;
   /** MQTT 5, 3.8.2.1.2: 1 to 268,435,455; 0 for none. */
   readonly subscriptionIdentifier?: number | undefined;
-  /** Which connection of the client it came by: grows with each, whatever the broker. 0 where the broker tells of no sessions. */
+  /** Number of the client's connection that the event came by: greater than that of every earlier one, at whichever broker. 0 when the broker does not report sessions. */
   readonly sessionEpoch?: number | undefined;
 }
 
-/** Wildcard subscription events that share their first level, in the order of their source partition; one record for each micro-batch of ingest. */
+/** Wildcard subscription events that share their first level, in the order of their source partition; one record for each batch of ingest. */
 export interface WildcardEvents {
   /** The first level when it is literal; '+' or '#' otherwise. */
   readonly firstLevel: string;
@@ -651,19 +651,19 @@ export interface WildcardEvents {
 
 /** The Avro schema of each record that is a topic’s value. */
 export const SCHEMAS = {
-  ClientEvents: {"type":"record","name":"ClientEvents","namespace":"psm","doc":"Subscription events of one client that belong to sessions, in the order of their source partition; one record for each micro-batch of ingest.","fields":[{"name":"clientId","type":"string"},{"name":"events","type":{"type":"array","items":{"type":"record","name":"ClientEvent","fields":[{"name":"action","type":{"type":"enum","name":"ClientAction","symbols":["SUBSCRIBE","UNSUBSCRIBE"]}},{"name":"topicFilter","type":"string"},{"name":"brokerId","type":"string"},{"name":"qos","type":"int","default":0},{"name":"noLocal","type":"boolean","default":false,"optional":true},{"name":"retainAsPublished","type":"boolean","default":false,"optional":true},{"name":"retainHandling","type":"int","default":0,"optional":true},{"name":"subscriptionIdentifier","type":"int","default":0,"optional":true},{"name":"sessionEpoch","type":"long"},{"name":"bySession","type":"boolean","default":false,"optional":true},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}}]}}}]},
-  Command: {"type":"record","name":"Command","namespace":"psm","doc":"The planner tells the apply stage what to do. The same id twice has one effect.","fields":[{"name":"id","type":"string"},{"name":"epoch","type":"long","brand":"Epoch"},{"name":"reason","type":"string"},{"name":"deadline","type":{"type":"long","logicalType":"timestamp-millis"},"doc":"Event time by which the effect is wanted."},{"name":"body","type":[{"type":"record","name":"AllocateShard","fields":[{"name":"shardId","type":"string","brand":"ShardId"},{"name":"datastoreType","type":"string"}]},{"type":"record","name":"ResizeShard","fields":[{"name":"shardId","type":"string","brand":"ShardId"},{"name":"datastoreType","type":"string"}]},{"type":"record","name":"RetireShard","fields":[{"name":"shardId","type":"string","brand":"ShardId"}]},{"type":"record","name":"SplitSlice","doc":"`slice` gives way to `into`, on the same shard. A slice named on both sides stays, smaller (a pin or a deeper wildcard group is carved out of it).","fields":[{"name":"slice","type":"string","brand":"SliceKey"},{"name":"into","type":{"type":"array","items":{"type":"string","brand":"SliceKey"}}}]},{"type":"record","name":"MergeSlices","doc":"`slices`, all on one shard, become `into`.","fields":[{"name":"slices","type":{"type":"array","items":{"type":"string","brand":"SliceKey"}}},{"name":"into","type":"string","brand":"SliceKey"}]},{"type":"record","name":"MoveSlice","fields":[{"name":"moveId","type":"string","brand":"MoveId"},{"name":"slice","type":"string","brand":"SliceKey"},{"name":"from","type":"string","brand":"ShardId"},{"name":"to","type":"string","brand":"ShardId"},{"name":"rowsPerSecond","type":"int","doc":"Copy throttle; 0 means the configured rate."},{"name":"source","type":{"type":"enum","name":"MoveSource","symbols":["SHARD","TABLE"]},"default":"SHARD","optional":true,"doc":"TABLE: `from` has lost its data, and the target is filled from the table of subscriptions."}]},{"type":"record","name":"SteerMove","doc":"SWITCH: the pointer with this command's epoch is published in the same transaction. RETIRE: every reader has passed the switch.","fields":[{"name":"moveId","type":"string","brand":"MoveId"},{"name":"slice","type":"string","brand":"SliceKey"},{"name":"action","type":{"type":"enum","name":"SteerAction","symbols":["SWITCH","RETIRE","ABORT","PAUSE","RESUME","THROTTLE","SHARE","UNSHARE"]}},{"name":"rowsPerSecond","type":"int","default":0}]},{"type":"record","name":"CheckSlices","doc":"Compare what shards have with the table of subscriptions, and mend it if asked to.","fields":[{"name":"checkId","type":"string"},{"name":"shardId","type":"string","doc":"The slices there; empty for those of all shards."},{"name":"slice","type":"string","doc":"That slice alone; empty for all."},{"name":"repair","type":"boolean"},{"name":"concreteShards","type":{"type":"array","items":{"type":"string","brand":"ShardId"}},"doc":"Where rows are looked for that should be elsewhere."},{"name":"trieShards","type":{"type":"array","items":{"type":"string","brand":"ShardId"}}}]}]},{"name":"term","type":"long","default":0,"doc":"Of the planner that sent it: grows each time that the planner's task is taken over. 0: an earlier release, or somebody else."},{"name":"planner","type":"string","default":"","doc":"The instance that ran the planner."}]},
-  Decision: {"type":"record","name":"Decision","namespace":"psm","doc":"One decision or refusal of the planner, with what it knew.","fields":[{"name":"id","type":"string"},{"name":"at","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"kind","type":{"type":"enum","name":"DecisionKind","symbols":["START","ALLOCATE","RESIZE","RETIRE","SPLIT","MERGE","MOVE","SWITCH","FINISH","ABORT","REFUSE","KEEP","PROPOSE","APPROVE","REJECT","EXPIRE","REVIEW","REPLICATE","UNREPLICATE"]}},{"name":"subject","type":"string","doc":"A slice key, shard id, move id or plan id."},{"name":"reason","type":"string","doc":"One sentence for an operator."},{"name":"constraint","type":"string","doc":"For a refusal: the constraint that bound. Empty otherwise."},{"name":"requestId","type":"string","default":""},{"name":"commandIds","type":{"type":"array","items":"string"}},{"name":"forecastPerSecond","type":"double","doc":"The planned-for rate (upper quantile) at its peak within the lead time; -1 when no forecast was used."},{"name":"capacityPerSecond","type":"double","doc":"-1 when not applicable."},{"name":"crossingAt","type":{"type":"long","logicalType":"timestamp-millis"},"doc":"When the forecast crosses capacity; 0 when it does not."},{"name":"leadTimeMs","type":"long"},{"name":"dollarsPerHour","type":"double","doc":"Change of running cost if carried out."},{"name":"alternatives","type":{"type":"array","items":{"type":"record","name":"Alternative","fields":[{"name":"what","type":"string"},{"name":"dollars","type":"double"},{"name":"whyNot","type":"string"}]}}},{"name":"dollarsOnce","type":"double","default":0,"doc":"What carrying it out costs once: provisioning and copying."},{"name":"promisedDollars","type":"double","default":-1,"doc":"What it is to save within the horizon; -1 when nothing was promised."},{"name":"realisedDollars","type":"double","default":-1,"doc":"For a review: what was saved in the end, beside promisedDollars; -1 otherwise."},{"name":"expiresAt","type":{"type":"long","logicalType":"timestamp-millis"},"default":0,"doc":"Until when a proposed plan may be approved, or an approval holds; 0 when not applicable."},{"name":"steps","type":{"type":"array","items":"string"},"default":[],"doc":"The actions of a proposed plan, in order."},{"name":"changes","type":{"type":"array","items":{"type":"record","name":"ShardChange","doc":"One shard before and after a proposed plan.","fields":[{"name":"shardId","type":"string","brand":"ShardId"},{"name":"typeBefore","type":"string","doc":"Empty when the shard is new."},{"name":"typeAfter","type":"string","doc":"Empty when the shard goes."},{"name":"slicesBefore","type":"int"},{"name":"slicesAfter","type":"int"},{"name":"fullBefore","type":"double","doc":"How full it gets within the horizon by the planned-for quantile; 1 is full."},{"name":"fullAfter","type":"double"}]}},"default":[]}]},
-  Forecast: {"type":"record","name":"Forecast","namespace":"psm","doc":"The Prediction Cache's entry for one series and signal: quantiles of the rate for each coming step.","fields":[{"name":"series","type":"string","brand":"SeriesId"},{"name":"signal","type":{"type":"enum","name":"Signal","symbols":["SUBSCRIPTIONS","PUBLISHES"]},"doc":"SUBSCRIPTIONS: subscribe and unsubscribe events. PUBLISHES: look-ups by topic."},{"name":"madeAt","type":{"type":"long","logicalType":"timestamp-millis"},"doc":"Event time: the end of the last step seen. Step k covers madeAt + k*stepMs .. madeAt + (k+1)*stepMs."},{"name":"stepMs","type":"int"},{"name":"levels","type":{"type":"array","items":"double"},"doc":"Quantile levels, ascending, 0..1."},{"name":"quantiles","type":{"type":"array","items":"float"},"doc":"Events per second, step-major: quantiles[step * levels.length + level]."},{"name":"currentPerSecond","type":"double","doc":"The last step's measured rate."},{"name":"model","type":"string"},{"name":"weights","type":{"type":"map","values":"double"},"doc":"Share of each model in the forecast."},{"name":"recentError","type":"double","doc":"Recent mean absolute error of one step ahead over that of the seasonal naive forecast (MASE); -1 while unknown."},{"name":"dispersion","type":"double","doc":"Index of dispersion of the counts: variance over mean."},{"name":"peakToMean","type":"double"},{"name":"seasonMs","type":"long","doc":"0 when no season was found."},{"name":"pattern","type":{"type":"enum","name":"Pattern","symbols":["UNKNOWN","BURSTY","CONSISTENT","PERIODIC","TRENDING","MIXED"]}},{"name":"trusted","type":"boolean","doc":"False when the accuracy gate says to plan from measurements alone."},{"name":"distrust","type":"string","doc":"Why it is not trusted; empty when it is."},{"name":"distinctClients","type":"double"},{"name":"bytesPerSecond","type":"double"},{"name":"farStepMs","type":"int","default":0,"doc":"Step of farQuantiles; 0 when there are none."},{"name":"farQuantiles","type":{"type":"array","items":"float"},"default":[],"doc":"Further ahead than quantiles, events per second, step-major: the k-th ones, from 0 on, are of the step that ends at madeAt + (k+2)*farStepMs."},{"name":"coverage","type":"double","default":-1,"doc":"Share of lately seen steps at or below their 0.95 quantile of fifteen minutes before; -1 while unknown."},{"name":"stepsSeen","type":"long","default":0,"doc":"Age of the series: steps seen in all."},{"name":"unsubscribeShare","type":"double","default":0.5,"doc":"SUBSCRIPTIONS: share of the latest events that were unsubscribes."}]},
-  Metric: {"type":"record","name":"Metric","namespace":"psm","doc":"What the fleet measures: traffic of a topic, load of a datastore instance, or how far a broker has read the pointer table.","fields":[{"name":"body","type":[{"type":"record","name":"TopicTraffic","doc":"Publishes to one topic through one broker in one window. Keyed by the topic.","fields":[{"name":"brokerId","type":"string"},{"name":"topic","type":"string"},{"name":"publishes","type":"long"},{"name":"bytes","type":"long"},{"name":"windowStart","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"windowMs","type":"int"}]},{"type":"record","name":"DatastoreMetrics","doc":"Load of the datastore instance that serves one shard. Keyed by the shard id.","fields":[{"name":"shardId","type":"string","brand":"ShardId"},{"name":"instanceId","type":"string"},{"name":"cpu","type":"double","doc":"0..1"},{"name":"memoryBytes","type":"long"},{"name":"memoryLimitBytes","type":"long"},{"name":"iops","type":"double"},{"name":"iopsLimit","type":"double"},{"name":"entries","type":"long"},{"name":"lookupP99Ms","type":"double"},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"nodesPerLookup","type":"double","default":-1,"doc":"Nodes of a trie that one look-up visits, on average; -1 when it does not say."},{"name":"matchesPerLookup","type":"double","default":-1,"doc":"Subscriptions that one look-up finds in a trie, on average: its fan-out; -1 when it does not say."}]},{"type":"record","name":"BrokerHeartbeat","doc":"A broker is alive and has applied every pointer-table record below pointerOffset. Keyed by the broker id.","fields":[{"name":"brokerId","type":"string"},{"name":"pointerOffset","type":"long"},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"startedAt","type":{"type":"long","logicalType":"timestamp-millis"},"default":0,"optional":true,"doc":"Since when this process of the broker runs: a later one has none of its connections. 0 where it does not say."}]},{"type":"record","name":"PlanRequest","doc":"A person or program asks the planner to judge one topic now. The answer is a Decision with this request's id.","fields":[{"name":"requestId","type":"string"},{"name":"topic","type":"string"},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}}]},{"type":"record","name":"MoveRequest","doc":"A person steers a move. Idempotent: the same requestId twice has one effect.","fields":[{"name":"requestId","type":"string"},{"name":"moveId","type":"string","brand":"MoveId"},{"name":"action","type":{"type":"enum","name":"MoveRequestAction","symbols":["ABORT","PAUSE","RESUME","THROTTLE"]}},{"name":"rowsPerSecond","type":"int","default":0},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}}]},{"type":"record","name":"PlanAnswer","doc":"A person approves a proposed plan, or rejects it. Idempotent: the same requestId twice has one effect.","fields":[{"name":"requestId","type":"string"},{"name":"planId","type":"string","brand":"PlanId"},{"name":"answer","type":{"type":"enum","name":"PlanVerdict","symbols":["APPROVE","REJECT"]}},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}}]},{"type":"record","name":"CheckRequest","doc":"A person has shards compared with the table of subscriptions. Idempotent: the same requestId twice has one effect.","fields":[{"name":"requestId","type":"string"},{"name":"shardId","type":"string","doc":"What is there; empty for all shards."},{"name":"slice","type":"string","doc":"That slice alone; empty for all."},{"name":"repair","type":"boolean"},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}}]}]}]},
-  PointerRecord: {"type":"record","name":"PointerRecord","namespace":"psm","doc":"One entry of the pointer table. A reader applies a change when it holds all `count` entries of it, never sooner.","fields":[{"name":"change","type":{"type":"record","name":"Change","fields":[{"name":"epoch","type":"long","brand":"Epoch","doc":"Of the whole table: grows by one with each change."},{"name":"index","type":"int"},{"name":"count","type":"int"},{"name":"term","type":"long","default":0,"doc":"Of the planner that wrote it: grows each time that the planner's task is taken over. 0: an earlier release, or somebody else."},{"name":"planner","type":"string","default":"","doc":"The instance that ran the planner."}]}},{"name":"body","type":[{"type":"record","name":"PointerEntry","fields":[{"name":"slice","type":"string","brand":"SliceKey"},{"name":"mode","type":{"type":"enum","name":"PointerMode","symbols":["SINGLE","SPREAD","REPLICAS","GONE"]},"doc":"GONE: the slice was split or merged away; its filters have other owners in the same change."},{"name":"shards","type":{"type":"array","items":{"type":"string","brand":"ShardId"}}},{"name":"epoch","type":"long","brand":"Epoch","doc":"The change that gave the slice these shards."}]},{"type":"record","name":"ShardEntry","fields":[{"name":"shardId","type":"string","brand":"ShardId"},{"name":"storeKind","type":{"type":"enum","name":"StoreKind","symbols":["KEY_VALUE","TRIE"]}},{"name":"datastoreType","type":"string"},{"name":"instanceId","type":"string"},{"name":"address","type":"string"},{"name":"state","type":{"type":"enum","name":"ShardState","symbols":["READY","DRAINING","GONE"]}},{"name":"epoch","type":"long","brand":"Epoch"}]}]}]},
-  Progress: {"type":"record","name":"Progress","namespace":"psm","doc":"What the apply stage reports back to the planner.","fields":[{"name":"at","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"body","type":[{"type":"record","name":"MoveProgress","fields":[{"name":"moveId","type":"string","brand":"MoveId"},{"name":"slice","type":"string","brand":"SliceKey"},{"name":"from","type":"string","brand":"ShardId"},{"name":"to","type":"string","brand":"ShardId"},{"name":"state","type":{"type":"enum","name":"MoveState","symbols":["PLANNED","PROVISIONING","COPYING","VERIFYING","VERIFIED","SWITCHED","DRAINING","RETIRED","ABORTED","SHARED"]}},{"name":"paused","type":"boolean"},{"name":"rowsCopied","type":"long"},{"name":"bytesCopied","type":"long"},{"name":"rowsVerified","type":"long"},{"name":"rowsErased","type":"long"},{"name":"etaMs","type":"long","doc":"-1 while unknown."},{"name":"reason","type":"string"}]},{"type":"record","name":"ShardProgress","fields":[{"name":"shardId","type":"string","brand":"ShardId"},{"name":"datastoreType","type":"string"},{"name":"state","type":{"type":"enum","name":"ShardProgressState","symbols":["PROVISIONING","READY","RESIZED","RELEASED","FAILED","LOST","FOUND"]}},{"name":"instanceId","type":"string"},{"name":"address","type":"string","doc":"Where readers ask; empty for a store inside this process."},{"name":"tookMs","type":"long"},{"name":"reason","type":"string"},{"name":"foreign","type":"boolean","default":false,"optional":true,"doc":"LOST: a store is there, and it is another fleet's. Settings are wrong, and no data is gone."}]},{"type":"record","name":"SliceProgress","doc":"A split or merge has been carried out; or refused, with the reason.","fields":[{"name":"commandId","type":"string"},{"name":"done","type":"boolean"},{"name":"reason","type":"string"}]},{"type":"record","name":"SliceEntries","doc":"How many live rows a slice holds, reported when it changes by a stated share.","fields":[{"name":"slice","type":"string","brand":"SliceKey"},{"name":"entries","type":"long"},{"name":"bytes","type":"long"}]},{"type":"record","name":"CommandRefused","doc":"A command that its writer had no right to, or that speaks against what is known. Nothing was changed.","fields":[{"name":"commandId","type":"string"},{"name":"constraint","type":"string","doc":"One word of a closed list."},{"name":"term","type":"long","doc":"The highest that the task knows."},{"name":"reason","type":"string"}]},{"type":"record","name":"SliceLeft","doc":"A move has ended without one of its shards, which did not answer. It is told where the slice is once it does, and what it holds of it is erased: then `done`.","fields":[{"name":"shardId","type":"string","brand":"ShardId"},{"name":"slice","type":"string","brand":"SliceKey"},{"name":"livesOn","type":"string","brand":"ShardId"},{"name":"done","type":"boolean"},{"name":"reason","type":"string"}]},{"type":"record","name":"CheckProgress","doc":"How far one partition's part of a check is, and what it has found.","fields":[{"name":"checkId","type":"string"},{"name":"partition","type":"int"},{"name":"state","type":{"type":"enum","name":"CheckState","symbols":["RUNNING","DONE","REFUSED"]}},{"name":"slices","type":"int","doc":"To be looked at, with the searches for stray rows."},{"name":"slicesDone","type":"int"},{"name":"rows","type":"long","doc":"Compared."},{"name":"missing","type":"long"},{"name":"extra","type":"long"},{"name":"different","type":"long"},{"name":"stray","type":"long","doc":"In a shard where their slice is not."},{"name":"mended","type":"long","doc":"Of these, those that are gone."},{"name":"unchecked","type":"long","doc":"Slices that could not be compared; `reason` tells why of the last one."},{"name":"dropped","type":"long","doc":"Long-ended subscriptions that the table no longer has."},{"name":"differences","type":{"type":"array","items":{"type":"record","name":"ListedDifference","fields":[{"name":"kind","type":{"type":"enum","name":"DifferenceKind","symbols":["MISSING","EXTRA","DIFFERENT","STRAY"]}},{"name":"slice","type":"string","brand":"SliceKey"},{"name":"shardId","type":"string","brand":"ShardId"},{"name":"topicFilter","type":"string","doc":"Its beginning."},{"name":"clientId","type":"string","doc":"Its beginning."},{"name":"mended","type":"boolean"}]}},"doc":"The first ones."},{"name":"reason","type":"string"}]},{"type":"record","name":"TableProgress","doc":"Whether the table of subscriptions has every subscription of a partition, so that a lost shard can be rebuilt from it.","fields":[{"name":"partition","type":"int"},{"name":"whole","type":"boolean"}]}]}]},
-  RateWindow: {"type":"record","name":"RateWindow","namespace":"psm","doc":"What one source partition saw of one series in one closed window. Windows of one series from several partitions add up.","fields":[{"name":"series","type":"string","brand":"SeriesId"},{"name":"source","type":"int","doc":"The partition that counted it."},{"name":"windowStart","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"windowMs","type":"int"},{"name":"subscribes","type":"long"},{"name":"unsubscribes","type":"long"},{"name":"publishes","type":"long"},{"name":"bytes","type":"long"},{"name":"distinctClients","type":"double","doc":"Estimate (HyperLogLog) of the clients behind the subscription events."},{"name":"lateEvents","type":"long","doc":"Events that came after their window had closed; counted here, in no rate."}]},
-  SessionOperation: {"type":"record","name":"SessionOperation","namespace":"psm","doc":"Something that befalls all sessions of one broker: told to each partition by the task that watches the broker, and what each partition has done of it.","fields":[{"name":"operationId","type":"string"},{"name":"brokerId","type":"string"},{"name":"at","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"body","type":[{"type":"record","name":"OperationStart","fields":[{"name":"action","type":{"type":"enum","name":"OperationAction","symbols":["LOSE","DISCONNECT","RESTORE"]},"doc":"LOSE: the broker is silent. DISCONNECT: it has been started again. RESTORE: it was silent, and is back as it was."},{"name":"before","type":{"type":"long","logicalType":"timestamp-millis"},"doc":"Sessions that were connected later, by the broker's clock, are left alone."}]},{"type":"record","name":"OperationStop","doc":"What is not done yet is left as it is.","fields":[{"name":"reason","type":"string"}]},{"type":"record","name":"OperationProgress","doc":"What one partition has done.","fields":[{"name":"partition","type":"int"},{"name":"action","type":{"type":"enum","name":"OperationProgressAction","symbols":["LOSE","DISCONNECT","RESTORE"]}},{"name":"state","type":{"type":"enum","name":"OperationState","symbols":["RUNNING","DONE","STOPPED"]}},{"name":"sessions","type":"long","doc":"Sessions that were found."},{"name":"ended","type":"long","doc":"Those of them that have ended with it."},{"name":"events","type":"long","doc":"SUBSCRIBEs and UNSUBSCRIBEs that came of it."},{"name":"startedAt","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"reason","type":"string"}]}]}]},
-  SessionRecord: {"type":"record","name":"SessionRecord","namespace":"psm","doc":"What a broker tells of the session of one client. Keyed by the client id.","fields":[{"name":"body","type":[{"type":"record","name":"Connected","doc":"The client has connected.","fields":[{"name":"clientId","type":"string"},{"name":"brokerId","type":"string"},{"name":"cleanStart","type":"boolean","doc":"MQTT 5, 3.1.2.4: whatever session there was has ended. MQTT 3.1.1: the clean session flag."},{"name":"sessionExpirySeconds","type":"long","doc":"MQTT 5, 3.1.2.11.2: 0 ends the session with the connection, 4294967295 (0xFFFFFFFF) never. MQTT 3.1.1: 0 of a clean session, else never."},{"name":"sessionEpoch","type":"long","doc":"Which connection of the client this is: grows with each, whatever the broker; at least 1."}]},{"type":"record","name":"Disconnected","doc":"That connection is closed; the session goes on until it expires.","fields":[{"name":"clientId","type":"string"},{"name":"brokerId","type":"string"},{"name":"sessionExpirySeconds","type":"long","default":-1,"doc":"When DISCONNECT changed it (MQTT 5, 3.14.2.2.2); -1: as it was."},{"name":"sessionEpoch","type":"long"}]},{"type":"record","name":"Ended","doc":"The session has ended, with its subscriptions: taken away by a person, or by a rule of the broker's own.","fields":[{"name":"clientId","type":"string"},{"name":"brokerId","type":"string"},{"name":"sessionEpoch","type":"long"}]}]},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}}]},
-  SubscriptionEvent: {"type":"record","name":"SubscriptionEvent","namespace":"psm","fields":[{"name":"action","type":{"type":"enum","name":"Action","symbols":["SUBSCRIBE","UNSUBSCRIBE"]}},{"name":"topicFilter","type":"string"},{"name":"clientId","type":"string"},{"name":"brokerId","type":"string"},{"name":"qos","type":"int","default":0},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"noLocal","type":"boolean","default":false,"optional":true,"doc":"MQTT 5, 3.8.3.1: what the client publishes itself is not sent to it."},{"name":"retainAsPublished","type":"boolean","default":false,"optional":true,"doc":"MQTT 5, 3.8.3.1: messages keep their RETAIN flag."},{"name":"retainHandling","type":"int","default":0,"optional":true,"doc":"MQTT 5, 3.8.3.1: retained messages are sent at SUBSCRIBE always (0), if the subscription is new (1), never (2)."},{"name":"subscriptionIdentifier","type":"int","default":0,"optional":true,"doc":"MQTT 5, 3.8.2.1.2: 1 to 268,435,455; 0 for none."},{"name":"sessionEpoch","type":"long","default":0,"optional":true,"doc":"Which connection of the client it came by: grows with each, whatever the broker. 0 where the broker tells of no sessions."},{"name":"bySession","type":"boolean","default":false,"optional":true,"doc":"Written by Foreshard, since a session has ended or is at another broker now. No broker writes it."}]},
-  Subscription: {"type":"record","name":"Subscription","namespace":"psm","doc":"What a client is subscribed to: the outcome of all events of one topic filter and client. The key is the filter, NUL, and the client id.","fields":[{"name":"topicFilter","type":"string"},{"name":"clientId","type":"string"},{"name":"brokerId","type":"string","doc":"The broker that holds the subscription."},{"name":"qos","type":"int","default":0},{"name":"noLocal","type":"boolean","default":false},{"name":"retainAsPublished","type":"boolean","default":false},{"name":"retainHandling","type":"int","default":0},{"name":"subscriptionIdentifier","type":"int","default":0,"doc":"0: none."},{"name":"sessionEpoch","type":"long","default":0,"doc":"0: the broker sends no session records."},{"name":"incarnation","type":"int","doc":"Which making of the subscriptions topic the offset is of."},{"name":"offset","type":"long","doc":"Of the last event that changed it, in the subscriptions topic."},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"removed","type":"boolean","default":false,"doc":"The subscription has ended; remembered for a time, so that a late event of an earlier session does not bring it back."}]},
-  WildcardEvents: {"type":"record","name":"WildcardEvents","namespace":"psm","doc":"Wildcard subscription events that share their first level, in the order of their source partition; one record for each micro-batch of ingest.","fields":[{"name":"firstLevel","type":"string","doc":"The first level when it is literal; '+' or '#' otherwise."},{"name":"events","type":{"type":"array","items":{"type":"record","name":"WildcardEvent","fields":[{"name":"action","type":{"type":"enum","name":"WildcardAction","symbols":["SUBSCRIBE","UNSUBSCRIBE"]}},{"name":"topicFilter","type":"string"},{"name":"clientId","type":"string"},{"name":"brokerId","type":"string"},{"name":"qos","type":"int","default":0},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"offset","type":"long","doc":"Offset in the subscriptions topic. One filter has one source partition, so offsets order its events."},{"name":"incarnation","type":"int","default":-1,"doc":"Which life of the subscriptions topic the offset is of; -1 where an earlier release did not say."},{"name":"noLocal","type":"boolean","default":false,"optional":true,"doc":"MQTT 5, 3.8.3.1: what the client publishes itself is not sent to it."},{"name":"retainAsPublished","type":"boolean","default":false,"optional":true,"doc":"MQTT 5, 3.8.3.1: messages keep their RETAIN flag."},{"name":"retainHandling","type":"int","default":0,"optional":true,"doc":"MQTT 5, 3.8.3.1: retained messages are sent at SUBSCRIBE always (0), if the subscription is new (1), never (2)."},{"name":"subscriptionIdentifier","type":"int","default":0,"optional":true,"doc":"MQTT 5, 3.8.2.1.2: 1 to 268,435,455; 0 for none."},{"name":"sessionEpoch","type":"long","default":0,"optional":true,"doc":"Which connection of the client it came by: grows with each, whatever the broker. 0 where the broker tells of no sessions."}]}}}]},
+  ClientEvents: {"type":"record","name":"ClientEvents","namespace":"psm","doc":"Subscription events of one client that belong to its session, in the order of their source partition; one record for each batch of ingest.","fields":[{"name":"clientId","type":"string"},{"name":"events","type":{"type":"array","items":{"type":"record","name":"ClientEvent","fields":[{"name":"action","type":{"type":"enum","name":"ClientAction","symbols":["SUBSCRIBE","UNSUBSCRIBE"]}},{"name":"topicFilter","type":"string"},{"name":"brokerId","type":"string"},{"name":"qos","type":"int","default":0},{"name":"noLocal","type":"boolean","default":false,"optional":true},{"name":"retainAsPublished","type":"boolean","default":false,"optional":true},{"name":"retainHandling","type":"int","default":0,"optional":true},{"name":"subscriptionIdentifier","type":"int","default":0,"optional":true},{"name":"sessionEpoch","type":"long"},{"name":"bySession","type":"boolean","default":false,"optional":true},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}}]}}}]},
+  Command: {"type":"record","name":"Command","namespace":"psm","doc":"A command of the planner to the apply stage. A command that comes twice, with the same id, has one effect.","fields":[{"name":"id","type":"string"},{"name":"epoch","type":"long","brand":"Epoch"},{"name":"reason","type":"string"},{"name":"deadline","type":{"type":"long","logicalType":"timestamp-millis"},"doc":"Event time by which the effect is wanted."},{"name":"body","type":[{"type":"record","name":"AllocateShard","fields":[{"name":"shardId","type":"string","brand":"ShardId"},{"name":"datastoreType","type":"string"}]},{"type":"record","name":"ResizeShard","fields":[{"name":"shardId","type":"string","brand":"ShardId"},{"name":"datastoreType","type":"string"}]},{"type":"record","name":"RetireShard","fields":[{"name":"shardId","type":"string","brand":"ShardId"}]},{"type":"record","name":"SplitSlice","doc":"`slice` is replaced by the slices `into`, on the same shard. When `slice` is also in `into`, it stays and becomes smaller: a pin or a deeper wildcard group is carved out of it.","fields":[{"name":"slice","type":"string","brand":"SliceKey"},{"name":"into","type":{"type":"array","items":{"type":"string","brand":"SliceKey"}}}]},{"type":"record","name":"MergeSlices","doc":"`slices`, all on one shard, become `into`.","fields":[{"name":"slices","type":{"type":"array","items":{"type":"string","brand":"SliceKey"}}},{"name":"into","type":"string","brand":"SliceKey"}]},{"type":"record","name":"MoveSlice","fields":[{"name":"moveId","type":"string","brand":"MoveId"},{"name":"slice","type":"string","brand":"SliceKey"},{"name":"from","type":"string","brand":"ShardId"},{"name":"to","type":"string","brand":"ShardId"},{"name":"rowsPerSecond","type":"int","doc":"Copy throttle; 0 means the configured rate."},{"name":"source","type":{"type":"enum","name":"MoveSource","symbols":["SHARD","TABLE"]},"default":"SHARD","optional":true,"doc":"TABLE: `from` has lost its data, and the target is filled from the subscription table."}]},{"type":"record","name":"SteerMove","doc":"SWITCH: the pointer with this command's epoch is published in the same transaction. RETIRE: every reader has passed the switch.","fields":[{"name":"moveId","type":"string","brand":"MoveId"},{"name":"slice","type":"string","brand":"SliceKey"},{"name":"action","type":{"type":"enum","name":"SteerAction","symbols":["SWITCH","RETIRE","ABORT","PAUSE","RESUME","THROTTLE","SHARE","UNSHARE"]}},{"name":"rowsPerSecond","type":"int","default":0}]},{"type":"record","name":"CheckSlices","doc":"Compare the rows of shards with the subscription table, and correct them if asked to.","fields":[{"name":"checkId","type":"string"},{"name":"shardId","type":"string","doc":"Check the slices of this shard; empty for all shards."},{"name":"slice","type":"string","doc":"Check this slice only; empty for all slices."},{"name":"repair","type":"boolean"},{"name":"concreteShards","type":{"type":"array","items":{"type":"string","brand":"ShardId"}},"doc":"Shards to be searched for rows that should be elsewhere."},{"name":"trieShards","type":{"type":"array","items":{"type":"string","brand":"ShardId"}}}]}]},{"name":"term","type":"long","default":0,"doc":"Term of the planner that sent the command: grows each time the planner's task is taken over. 0: sent by an earlier release, or not by a planner."},{"name":"planner","type":"string","default":"","doc":"The instance that ran the planner."}]},
+  Decision: {"type":"record","name":"Decision","namespace":"psm","doc":"One decision or refusal of the planner, with the figures it was based on.","fields":[{"name":"id","type":"string"},{"name":"at","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"kind","type":{"type":"enum","name":"DecisionKind","symbols":["START","ALLOCATE","RESIZE","RETIRE","SPLIT","MERGE","MOVE","SWITCH","FINISH","ABORT","REFUSE","KEEP","PROPOSE","APPROVE","REJECT","EXPIRE","REVIEW","REPLICATE","UNREPLICATE"]}},{"name":"subject","type":"string","doc":"A slice key, shard id, move id or plan id."},{"name":"reason","type":"string","doc":"One sentence for an operator."},{"name":"constraint","type":"string","doc":"For a refusal: the constraint that the action did not pass. Empty otherwise."},{"name":"requestId","type":"string","default":""},{"name":"commandIds","type":{"type":"array","items":"string"}},{"name":"forecastPerSecond","type":"double","doc":"The planned-for rate (upper quantile) at its peak within the lead time; -1 when no forecast was used."},{"name":"capacityPerSecond","type":"double","doc":"-1 when not applicable."},{"name":"crossingAt","type":{"type":"long","logicalType":"timestamp-millis"},"doc":"When the forecast crosses capacity; 0 when it does not."},{"name":"leadTimeMs","type":"long"},{"name":"dollarsPerHour","type":"double","doc":"Change of running cost if carried out."},{"name":"alternatives","type":{"type":"array","items":{"type":"record","name":"Alternative","fields":[{"name":"what","type":"string"},{"name":"dollars","type":"double"},{"name":"whyNot","type":"string"}]}}},{"name":"dollarsOnce","type":"double","default":0,"doc":"One-time cost of carrying it out: provisioning and copying."},{"name":"promisedDollars","type":"double","default":-1,"doc":"Savings expected within the horizon; -1 when none were stated."},{"name":"realisedDollars","type":"double","default":-1,"doc":"For a review: the savings that were realised, to compare with promisedDollars; -1 otherwise."},{"name":"expiresAt","type":{"type":"long","logicalType":"timestamp-millis"},"default":0,"doc":"Until when a proposed plan may be approved, or an approval is valid; 0 when not applicable."},{"name":"steps","type":{"type":"array","items":"string"},"default":[],"doc":"The actions of a proposed plan, in order."},{"name":"changes","type":{"type":"array","items":{"type":"record","name":"ShardChange","doc":"One shard before and after a proposed plan.","fields":[{"name":"shardId","type":"string","brand":"ShardId"},{"name":"typeBefore","type":"string","doc":"Empty when the shard is new."},{"name":"typeAfter","type":"string","doc":"Empty when the shard is removed."},{"name":"slicesBefore","type":"int"},{"name":"slicesAfter","type":"int"},{"name":"fullBefore","type":"double","doc":"Highest utilisation within the horizon at the planned-for quantile; 1 is full."},{"name":"fullAfter","type":"double"}]}},"default":[]}]},
+  Forecast: {"type":"record","name":"Forecast","namespace":"psm","doc":"The Prediction Cache's entry for one series and signal: quantiles of the rate for each coming step.","fields":[{"name":"series","type":"string","brand":"SeriesId"},{"name":"signal","type":{"type":"enum","name":"Signal","symbols":["SUBSCRIPTIONS","PUBLISHES"]},"doc":"SUBSCRIPTIONS: subscribe and unsubscribe events. PUBLISHES: look-ups by topic."},{"name":"madeAt","type":{"type":"long","logicalType":"timestamp-millis"},"doc":"Event time: the end of the last step seen. Step k covers madeAt + k*stepMs .. madeAt + (k+1)*stepMs."},{"name":"stepMs","type":"int"},{"name":"levels","type":{"type":"array","items":"double"},"doc":"Quantile levels, ascending, 0..1."},{"name":"quantiles","type":{"type":"array","items":"float"},"doc":"Events per second, step-major: quantiles[step * levels.length + level]."},{"name":"currentPerSecond","type":"double","doc":"Measured rate of the last step, events per second."},{"name":"model","type":"string"},{"name":"weights","type":{"type":"map","values":"double"},"doc":"Share of each model in the forecast."},{"name":"recentError","type":"double","doc":"Recent mean absolute error one step ahead, divided by that of the seasonal naive forecast (MASE); -1 while unknown."},{"name":"dispersion","type":"double","doc":"Index of dispersion of the counts: variance over mean."},{"name":"peakToMean","type":"double"},{"name":"seasonMs","type":"long","doc":"0 when no season was found."},{"name":"pattern","type":{"type":"enum","name":"Pattern","symbols":["UNKNOWN","BURSTY","CONSISTENT","PERIODIC","TRENDING","MIXED"]}},{"name":"trusted","type":"boolean","doc":"False when the forecast is not accurate enough, and the planner uses measurements only; `distrust` says why."},{"name":"distrust","type":"string","doc":"Why the forecast is not trusted; empty when it is."},{"name":"distinctClients","type":"double"},{"name":"bytesPerSecond","type":"double"},{"name":"farStepMs","type":"int","default":0,"doc":"Step of farQuantiles; 0 when there are none."},{"name":"farQuantiles","type":{"type":"array","items":"float"},"default":[],"doc":"The steps after those of `quantiles`, in events per second, step-major. Step k, counted from 0, ends at madeAt + (k+2)*farStepMs."},{"name":"coverage","type":"double","default":-1,"doc":"Share of recent steps at or below the 0.95 quantile that was forecast fifteen minutes before; -1 while unknown."},{"name":"stepsSeen","type":"long","default":0,"doc":"Age of the series: number of steps seen in all."},{"name":"unsubscribeShare","type":"double","default":0.5,"doc":"SUBSCRIPTIONS: share of the latest events that were unsubscribes."}]},
+  Metric: {"type":"record","name":"Metric","namespace":"psm","doc":"A measurement of the fleet (traffic of a topic, load of a datastore instance, how far a broker has read the pointer table), or a request of an operator.","fields":[{"name":"body","type":[{"type":"record","name":"TopicTraffic","doc":"Publishes to one topic through one broker in one window. Keyed by the topic.","fields":[{"name":"brokerId","type":"string"},{"name":"topic","type":"string"},{"name":"publishes","type":"long"},{"name":"bytes","type":"long"},{"name":"windowStart","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"windowMs","type":"int"}]},{"type":"record","name":"DatastoreMetrics","doc":"Load of the datastore instance that serves one shard. Keyed by the shard id.","fields":[{"name":"shardId","type":"string","brand":"ShardId"},{"name":"instanceId","type":"string"},{"name":"cpu","type":"double","doc":"CPU utilisation, 0..1."},{"name":"memoryBytes","type":"long"},{"name":"memoryLimitBytes","type":"long"},{"name":"iops","type":"double"},{"name":"iopsLimit","type":"double"},{"name":"entries","type":"long"},{"name":"lookupP99Ms","type":"double"},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"nodesPerLookup","type":"double","default":-1,"doc":"Average number of trie nodes that one look-up visits; -1 when not reported."},{"name":"matchesPerLookup","type":"double","default":-1,"doc":"Average number of subscriptions that one look-up finds in a trie (its fan-out); -1 when not reported."}]},{"type":"record","name":"BrokerHeartbeat","doc":"A broker is alive and has applied every pointer-table record below pointerOffset. Keyed by the broker id.","fields":[{"name":"brokerId","type":"string"},{"name":"pointerOffset","type":"long"},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"startedAt","type":{"type":"long","logicalType":"timestamp-millis"},"default":0,"optional":true,"doc":"When this process of the broker was started. A process that was started later has none of its connections. 0 when not reported."}]},{"type":"record","name":"PlanRequest","doc":"A request to the planner to judge one topic now. The answer is a Decision with this request's id.","fields":[{"name":"requestId","type":"string"},{"name":"topic","type":"string"},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}}]},{"type":"record","name":"MoveRequest","doc":"An operator steers a move. Idempotent: the same requestId twice has one effect.","fields":[{"name":"requestId","type":"string"},{"name":"moveId","type":"string","brand":"MoveId"},{"name":"action","type":{"type":"enum","name":"MoveRequestAction","symbols":["ABORT","PAUSE","RESUME","THROTTLE"]}},{"name":"rowsPerSecond","type":"int","default":0},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}}]},{"type":"record","name":"PlanAnswer","doc":"An operator approves or rejects a proposed plan. Idempotent: the same requestId twice has one effect.","fields":[{"name":"requestId","type":"string"},{"name":"planId","type":"string","brand":"PlanId"},{"name":"answer","type":{"type":"enum","name":"PlanVerdict","symbols":["APPROVE","REJECT"]}},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}}]},{"type":"record","name":"CheckRequest","doc":"An operator asks for shards to be compared with the subscription table. Idempotent: the same requestId twice has one effect.","fields":[{"name":"requestId","type":"string"},{"name":"shardId","type":"string","doc":"Check the slices of this shard; empty for all shards."},{"name":"slice","type":"string","doc":"Check this slice only; empty for all slices."},{"name":"repair","type":"boolean"},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}}]}]}]},
+  PointerRecord: {"type":"record","name":"PointerRecord","namespace":"psm","doc":"One entry of the pointer table. A reader applies a change when it has read all `count` entries of it, not before.","fields":[{"name":"change","type":{"type":"record","name":"Change","fields":[{"name":"epoch","type":"long","brand":"Epoch","doc":"Epoch of the whole table: grows by one with each change."},{"name":"index","type":"int"},{"name":"count","type":"int"},{"name":"term","type":"long","default":0,"doc":"Term of the planner that wrote the record: grows each time the planner's task is taken over. 0: written by an earlier release, or not by a planner."},{"name":"planner","type":"string","default":"","doc":"The instance that ran the planner."}]}},{"name":"body","type":[{"type":"record","name":"PointerEntry","fields":[{"name":"slice","type":"string","brand":"SliceKey"},{"name":"mode","type":{"type":"enum","name":"PointerMode","symbols":["SINGLE","SPREAD","REPLICAS","GONE"]},"doc":"GONE: the slice was split or merged away; its filters have other owners in the same change."},{"name":"shards","type":{"type":"array","items":{"type":"string","brand":"ShardId"}}},{"name":"epoch","type":"long","brand":"Epoch","doc":"The change that gave the slice these shards."}]},{"type":"record","name":"ShardEntry","fields":[{"name":"shardId","type":"string","brand":"ShardId"},{"name":"storeKind","type":{"type":"enum","name":"StoreKind","symbols":["KEY_VALUE","TRIE"]}},{"name":"datastoreType","type":"string"},{"name":"instanceId","type":"string"},{"name":"address","type":"string"},{"name":"state","type":{"type":"enum","name":"ShardState","symbols":["READY","DRAINING","GONE"]}},{"name":"epoch","type":"long","brand":"Epoch"}]}]}]},
+  Progress: {"type":"record","name":"Progress","namespace":"psm","doc":"What the apply stage reports back to the planner.","fields":[{"name":"at","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"body","type":[{"type":"record","name":"MoveProgress","fields":[{"name":"moveId","type":"string","brand":"MoveId"},{"name":"slice","type":"string","brand":"SliceKey"},{"name":"from","type":"string","brand":"ShardId"},{"name":"to","type":"string","brand":"ShardId"},{"name":"state","type":{"type":"enum","name":"MoveState","symbols":["PLANNED","PROVISIONING","COPYING","VERIFYING","VERIFIED","SWITCHED","DRAINING","RETIRED","ABORTED","SHARED"]}},{"name":"paused","type":"boolean"},{"name":"rowsCopied","type":"long"},{"name":"bytesCopied","type":"long"},{"name":"rowsVerified","type":"long"},{"name":"rowsErased","type":"long"},{"name":"etaMs","type":"long","doc":"-1 while unknown."},{"name":"reason","type":"string"}]},{"type":"record","name":"ShardProgress","fields":[{"name":"shardId","type":"string","brand":"ShardId"},{"name":"datastoreType","type":"string"},{"name":"state","type":{"type":"enum","name":"ShardProgressState","symbols":["PROVISIONING","READY","RESIZED","RELEASED","FAILED","LOST","FOUND"]}},{"name":"instanceId","type":"string"},{"name":"address","type":"string","doc":"Address at which readers query the shard; empty for a store inside this process."},{"name":"tookMs","type":"long"},{"name":"reason","type":"string"},{"name":"foreign","type":"boolean","default":false,"optional":true,"doc":"With the state LOST: a store exists, but it belongs to another fleet. The settings are wrong; no data is lost."}]},{"type":"record","name":"SliceProgress","doc":"A split or merge has been carried out, or refused with a reason.","fields":[{"name":"commandId","type":"string"},{"name":"done","type":"boolean"},{"name":"reason","type":"string"}]},{"type":"record","name":"SliceEntries","doc":"Number of live rows of a slice, reported when it has changed by a stated share.","fields":[{"name":"slice","type":"string","brand":"SliceKey"},{"name":"entries","type":"long"},{"name":"bytes","type":"long"}]},{"type":"record","name":"CommandRefused","doc":"A command was refused: its writer had no right to send it, or it contradicts what the task knows. Nothing was changed.","fields":[{"name":"commandId","type":"string"},{"name":"constraint","type":"string","doc":"The reason, as one word of a closed list."},{"name":"term","type":"long","doc":"The highest term that the task knows."},{"name":"reason","type":"string"}]},{"type":"record","name":"SliceLeft","doc":"A move has ended without one of its shards, which did not answer. Once that shard answers, it is told where the slice is now, and its rows of the slice are erased; then `done` is true.","fields":[{"name":"shardId","type":"string","brand":"ShardId"},{"name":"slice","type":"string","brand":"SliceKey"},{"name":"livesOn","type":"string","brand":"ShardId"},{"name":"done","type":"boolean"},{"name":"reason","type":"string"}]},{"type":"record","name":"CheckProgress","doc":"Progress and findings of a check, for one partition.","fields":[{"name":"checkId","type":"string"},{"name":"partition","type":"int"},{"name":"state","type":{"type":"enum","name":"CheckState","symbols":["RUNNING","DONE","REFUSED"]}},{"name":"slices","type":"int","doc":"Number of slices to check, plus searches for stray rows."},{"name":"slicesDone","type":"int"},{"name":"rows","type":"long","doc":"Rows compared."},{"name":"missing","type":"long"},{"name":"extra","type":"long"},{"name":"different","type":"long"},{"name":"stray","type":"long","doc":"Rows in a shard that does not have their slice."},{"name":"mended","type":"long","doc":"How many of these differences were corrected."},{"name":"unchecked","type":"long","doc":"Slices that could not be compared; `reason` says why, for the last one."},{"name":"dropped","type":"long","doc":"Subscriptions that ended long ago and are no longer in the subscription table."},{"name":"differences","type":{"type":"array","items":{"type":"record","name":"ListedDifference","fields":[{"name":"kind","type":{"type":"enum","name":"DifferenceKind","symbols":["MISSING","EXTRA","DIFFERENT","STRAY"]}},{"name":"slice","type":"string","brand":"SliceKey"},{"name":"shardId","type":"string","brand":"ShardId"},{"name":"topicFilter","type":"string","doc":"The beginning of it, when it is long."},{"name":"clientId","type":"string","doc":"The beginning of it, when it is long."},{"name":"mended","type":"boolean"}]}},"doc":"The first differences found."},{"name":"reason","type":"string"}]},{"type":"record","name":"TableProgress","doc":"Whether the subscription table has every subscription of a partition, so that a lost shard can be rebuilt from it.","fields":[{"name":"partition","type":"int"},{"name":"whole","type":"boolean"}]}]}]},
+  RateWindow: {"type":"record","name":"RateWindow","namespace":"psm","doc":"Counts of one series in one source partition, for one closed window. Windows of the same series from several partitions add up.","fields":[{"name":"series","type":"string","brand":"SeriesId"},{"name":"source","type":"int","doc":"The partition that counted it."},{"name":"windowStart","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"windowMs","type":"int"},{"name":"subscribes","type":"long"},{"name":"unsubscribes","type":"long"},{"name":"publishes","type":"long"},{"name":"bytes","type":"long"},{"name":"distinctClients","type":"double","doc":"Estimate (HyperLogLog) of the clients behind the subscription events."},{"name":"lateEvents","type":"long","doc":"Events that came after their window had closed; they are counted here and in no rate."}]},
+  SessionOperation: {"type":"record","name":"SessionOperation","namespace":"psm","doc":"An operation on all sessions of one broker. The task that watches the broker sends it to each partition, and each partition reports its progress.","fields":[{"name":"operationId","type":"string"},{"name":"brokerId","type":"string"},{"name":"at","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"body","type":[{"type":"record","name":"OperationStart","fields":[{"name":"action","type":{"type":"enum","name":"OperationAction","symbols":["LOSE","DISCONNECT","RESTORE"]},"doc":"LOSE: the broker is silent. DISCONNECT: it was restarted and has lost its connections. RESTORE: it was silent, and is back with its connections."},{"name":"before","type":{"type":"long","logicalType":"timestamp-millis"},"doc":"Sessions that were connected after this time, by the broker's clock, are not affected."}]},{"type":"record","name":"OperationStop","doc":"The operation stops: sessions not processed yet are left as they are.","fields":[{"name":"reason","type":"string"}]},{"type":"record","name":"OperationProgress","doc":"Progress of the operation in one partition.","fields":[{"name":"partition","type":"int"},{"name":"action","type":{"type":"enum","name":"OperationProgressAction","symbols":["LOSE","DISCONNECT","RESTORE"]}},{"name":"state","type":{"type":"enum","name":"OperationState","symbols":["RUNNING","DONE","STOPPED"]}},{"name":"sessions","type":"long","doc":"Sessions found."},{"name":"ended","type":"long","doc":"Sessions that this operation has ended."},{"name":"events","type":"long","doc":"SUBSCRIBE and UNSUBSCRIBE events that it has caused."},{"name":"startedAt","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"reason","type":"string"}]}]}]},
+  SessionRecord: {"type":"record","name":"SessionRecord","namespace":"psm","doc":"A change of one client's session, reported by a broker. Keyed by the client id.","fields":[{"name":"body","type":[{"type":"record","name":"Connected","doc":"The client has connected.","fields":[{"name":"clientId","type":"string"},{"name":"brokerId","type":"string"},{"name":"cleanStart","type":"boolean","doc":"MQTT 5, 3.1.2.4: true when an earlier session has ended. MQTT 3.1.1: the clean session flag."},{"name":"sessionExpirySeconds","type":"long","doc":"MQTT 5, 3.1.2.11.2: 0 ends the session with the connection, 4294967295 (0xFFFFFFFF) never. MQTT 3.1.1: 0 for a clean session, else 4294967295."},{"name":"sessionEpoch","type":"long","doc":"Number of this connection of the client: greater than that of every earlier one, at whichever broker; at least 1."}]},{"type":"record","name":"Disconnected","doc":"The connection has closed; the session continues until it expires.","fields":[{"name":"clientId","type":"string"},{"name":"brokerId","type":"string"},{"name":"sessionExpirySeconds","type":"long","default":-1,"doc":"The new value, when DISCONNECT changed it (MQTT 5, 3.14.2.2.2); -1: unchanged."},{"name":"sessionEpoch","type":"long"}]},{"type":"record","name":"Ended","doc":"The session and its subscriptions have ended: removed by an operator, or by a rule of the broker.","fields":[{"name":"clientId","type":"string"},{"name":"brokerId","type":"string"},{"name":"sessionEpoch","type":"long"}]}]},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}}]},
+  SubscriptionEvent: {"type":"record","name":"SubscriptionEvent","namespace":"psm","fields":[{"name":"action","type":{"type":"enum","name":"Action","symbols":["SUBSCRIBE","UNSUBSCRIBE"]}},{"name":"topicFilter","type":"string"},{"name":"clientId","type":"string"},{"name":"brokerId","type":"string"},{"name":"qos","type":"int","default":0},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"noLocal","type":"boolean","default":false,"optional":true,"doc":"MQTT 5, 3.8.3.1: messages that the client publishes itself are not sent to it."},{"name":"retainAsPublished","type":"boolean","default":false,"optional":true,"doc":"MQTT 5, 3.8.3.1: messages keep their RETAIN flag."},{"name":"retainHandling","type":"int","default":0,"optional":true,"doc":"MQTT 5, 3.8.3.1: at SUBSCRIBE retained messages are sent always (0), only for a new subscription (1), or never (2)."},{"name":"subscriptionIdentifier","type":"int","default":0,"optional":true,"doc":"MQTT 5, 3.8.2.1.2: 1 to 268,435,455; 0 for none."},{"name":"sessionEpoch","type":"long","default":0,"optional":true,"doc":"Number of the client's connection that the event came by: greater than that of every earlier one, at whichever broker. 0 when the broker does not report sessions."},{"name":"bySession","type":"boolean","default":false,"optional":true,"doc":"True when Foreshard wrote the event, because a session has ended or has moved to another broker. Brokers never set it."}]},
+  Subscription: {"type":"record","name":"Subscription","namespace":"psm","doc":"The state of one client's subscription to one topic filter: the result of all events so far. The key is the filter, NUL, and the client id.","fields":[{"name":"topicFilter","type":"string"},{"name":"clientId","type":"string"},{"name":"brokerId","type":"string","doc":"The broker that holds the subscription."},{"name":"qos","type":"int","default":0},{"name":"noLocal","type":"boolean","default":false},{"name":"retainAsPublished","type":"boolean","default":false},{"name":"retainHandling","type":"int","default":0},{"name":"subscriptionIdentifier","type":"int","default":0,"doc":"0: none."},{"name":"sessionEpoch","type":"long","default":0,"doc":"0: the broker does not report sessions."},{"name":"incarnation","type":"int","doc":"The incarnation of the subscriptions topic that the offset belongs to."},{"name":"offset","type":"long","doc":"Offset, in the subscriptions topic, of the last event that changed the subscription."},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"removed","type":"boolean","default":false,"doc":"True when the subscription has ended. It is remembered for a time, so that a late event of an earlier session does not bring it back."}]},
+  WildcardEvents: {"type":"record","name":"WildcardEvents","namespace":"psm","doc":"Wildcard subscription events that share their first level, in the order of their source partition; one record for each batch of ingest.","fields":[{"name":"firstLevel","type":"string","doc":"The first level when it is literal; '+' or '#' otherwise."},{"name":"events","type":{"type":"array","items":{"type":"record","name":"WildcardEvent","fields":[{"name":"action","type":{"type":"enum","name":"WildcardAction","symbols":["SUBSCRIBE","UNSUBSCRIBE"]}},{"name":"topicFilter","type":"string"},{"name":"clientId","type":"string"},{"name":"brokerId","type":"string"},{"name":"qos","type":"int","default":0},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-millis"}},{"name":"offset","type":"long","doc":"Offset in the subscriptions topic. One filter has one source partition, so offsets order its events."},{"name":"incarnation","type":"int","default":-1,"doc":"The incarnation of the subscriptions topic that the offset belongs to; -1 in records of an earlier release, which did not have this field."},{"name":"noLocal","type":"boolean","default":false,"optional":true,"doc":"MQTT 5, 3.8.3.1: messages that the client publishes itself are not sent to it."},{"name":"retainAsPublished","type":"boolean","default":false,"optional":true,"doc":"MQTT 5, 3.8.3.1: messages keep their RETAIN flag."},{"name":"retainHandling","type":"int","default":0,"optional":true,"doc":"MQTT 5, 3.8.3.1: at SUBSCRIBE retained messages are sent always (0), only for a new subscription (1), or never (2)."},{"name":"subscriptionIdentifier","type":"int","default":0,"optional":true,"doc":"MQTT 5, 3.8.2.1.2: 1 to 268,435,455; 0 for none."},{"name":"sessionEpoch","type":"long","default":0,"optional":true,"doc":"Number of the client's connection that the event came by: greater than that of every earlier one, at whichever broker. 0 when the broker does not report sessions."}]}}}]},
 } as const;
 
 export type RecordName = keyof typeof SCHEMAS;

@@ -1,7 +1,7 @@
-// Setting: one kind of value that a configuration holds, and how it is read from JSON (the type itself) or from the
-// environment and flags (its text). Each stage exports its own; config/config.ts lays them together.
+// Setting: one kind of value in the configuration, and how it is read from JSON (as the type itself) or from the
+// environment and flags (as text). Each stage exports its own settings; config/config.ts composes them.
 //
-//   S1. A value that is read is in bounds; one that is not has a problem in words.
+//   S1. A value that is read is within its bounds; otherwise there is a problem described in words.
 //   S2. A secret is never part of those words, nor printed by JSON or the console.
 
 /** A text that must not be printed. `reveal` is for the code that sends it. */
@@ -40,19 +40,19 @@ export interface Setting<Value> {
   readonly read: (given: unknown) => { readonly value: Value } | { readonly problem: string };
 }
 
-/** What settings come to when each is read. */
+/** The values of these settings. */
 export type ValuesOf<Settings extends Record<string, Setting<unknown>>> = {
   readonly [Name in keyof Settings]: Settings[Name] extends Setting<infer Value> ? Value : never;
 };
 
-/** What holds unless something is given. */
+/** The values when nothing is configured. */
 export function fallbacksOf<Settings extends Record<string, Setting<unknown>>>(settings: Settings): ValuesOf<Settings> {
   return Object.fromEntries(
     Object.entries(settings).map(([name, { fallback }]) => [name, fallback]),
   ) as ValuesOf<Settings>;
 }
 
-/** Of all values those that belong to these settings. */
+/** The subset of all values that belongs to these settings. */
 export function valuesOf<Settings extends Record<string, Setting<unknown>>>(
   settings: Settings,
   values: ValuesOf<Settings>,
@@ -125,7 +125,7 @@ export function text(fallback: string, about: string): Setting<string> {
   };
 }
 
-/** Part of a topic's or group's name: what Kafka allows in one. */
+/** Part of a topic's or group's name: characters that Kafka allows in one. */
 export function label(fallback: string, about: string, empty = false): Setting<string> {
   return {
     ...{ about, fallback, unit: '' },
@@ -136,12 +136,12 @@ export function label(fallback: string, about: string, empty = false): Setting<s
   };
 }
 
-/** host:port, any number of them. */
+/** A list of host:port. */
 export function hosts(fallback: readonly string[], about: string): Setting<readonly string[]> {
   return listed(fallback, about, isHostPort, 'must be host:port, separated by commas');
 }
 
-/** Any number of these, each once. */
+/** A list of some of these names, each at most once. */
 export function names(
   known: readonly string[],
   fallback: readonly string[],
@@ -195,7 +195,7 @@ export function isHostPort(part: unknown): boolean {
   return match !== null && Number(match[2]) >= 1 && Number(match[2]) <= 65_535;
 }
 
-/** Without control characters, so that it cannot forge a line of a log or a header. */
+/** True for a text without control characters, which cannot forge a line of a log or a header. */
 function isLine(given: string): boolean {
   for (let i = 0; i < given.length; i++) if (given.charCodeAt(i) < 0x20 || given.charCodeAt(i) === 0x7f) return false;
   return true;

@@ -1,7 +1,7 @@
-// Binary: rows as compact bytes. A writer that grows and a reader that refuses to run past the end; numbers are
-// little-endian. Typed arrays are copied whole, so a row of thousands of numbers costs a memory copy.
+// Binary: rows as compact bytes. The writer grows as needed; the reader refuses to read past the end. Numbers are
+// little-endian. Typed arrays are copied as a whole, so a row of thousands of numbers costs one memory copy.
 //
-//   B1. What is read in the order it was written is equal to what was written, NaN included.
+//   B1. Values read in the order they were written are equal to what was written, NaN included.
 
 import { AppError } from '../schemas/errors.ts';
 
@@ -15,7 +15,7 @@ export class BinaryWriter {
     this.#buffer = Buffer.allocUnsafe(sizeBytes);
   }
 
-  /** A whole number, 0 or more, below 2^53: one byte when below 128. */
+  /** A whole number from 0 to 2^53: one byte when below 128. */
   count(value: number): this {
     this.#reserve(8);
     let rest = value;
@@ -41,7 +41,7 @@ export class BinaryWriter {
     return this;
   }
 
-  /** The array's numbers without its length: the reader brings an array of the same size. */
+  /** The array's numbers without its length: the reader must know the size. */
   numbers(values: NumberArray): this {
     this.#reserve(values.byteLength);
     this.#buffer.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), this.#length);
@@ -71,7 +71,7 @@ export class BinaryReader {
     this.#buffer = bytes;
   }
 
-  /** Nothing is left to be read. */
+  /** True when nothing is left to read. */
   get isAtEnd(): boolean {
     return this.#at === this.#buffer.length;
   }

@@ -1,15 +1,18 @@
-// Effects: what the apply stage asks of datastores, and what comes of it, as plain values. The step emits effects on the
-// local `effects` topic; the runner performs them in order before it commits, and hands each outcome back on the local
-// `outcomes` topic in the same commit. So a committed offset is never ahead of a durable effect (I9), and a crash in
+// Effects: what the apply stage asks of datastores, and what comes of it, as plain values. The step emits effects on
+// the local `effects` topic. The runner performs them in order before it commits, and hands each outcome back on the
+// local `outcomes` topic in the same commit. So a committed offset is never ahead of a durable effect (I9); a crash in
 // between repeats effects, each of which is idempotent.
 
 import type { Epoch, EventTime, MoveId, Offset, ShardId, SliceKey } from '../schemas/ids.ts';
 import type { StoreKind } from '../schemas/records.ts';
 import type { SubscriptionOptions } from './subscription-options.ts';
 
-/** Orders the writes of one (filter, client). Higher incarnation first, then the offset in the subscriptions topic. */
+/**
+ * Orders the writes of one (filter, client). The higher incarnation is later; within one, the higher offset in the
+ * subscriptions topic.
+ */
 export interface Version {
-  /** Which life of the subscriptions topic: raised by the operator when that topic is made anew and offsets restart. */
+  /** Number of the subscriptions topic: the operator raises it when that topic is created anew and offsets restart. */
   readonly incarnation: number;
   readonly offset: Offset;
 }
@@ -19,7 +22,7 @@ export function compareVersions(a: Version, b: Version): number {
   return a.incarnation - b.incarnation || a.offset - b.offset;
 }
 
-/** That a broker has ended a subscription. */
+/** A broker's removal of a subscription. */
 export interface Removal {
   readonly brokerId: string;
   readonly version: Version;
@@ -27,8 +30,8 @@ export interface Removal {
 }
 
 /**
- * A subscription as a shard holds it, or what an event says of one. `gone` marks a removal: of an event, or, with `since`,
- * the tombstone that it has left. datastores/merge.ts says what becomes of two rows of one place.
+ * A subscription as a shard holds it, or as an event states it. `gone` marks a removal: an event's, or, with `since`,
+ * the tombstone that it has left. datastores/merge.ts defines how two rows of the same filter and client are merged.
  */
 export interface SubscriptionRow {
   readonly filter: string;
@@ -47,37 +50,42 @@ export interface SubscriptionRow {
   readonly others?: readonly Removal[];
 }
 
-/** What a shard is to a slice. `moved`: its rows are at another shard since `epoch`; readers older than that must refresh. */
+/**
+ * The relation of a shard to a slice. `moved`: its rows are at another shard since `epoch`; readers with an older table
+ * must refresh.
+ */
 export interface OwnerRecord {
   readonly slice: SliceKey;
   readonly state: 'owned' | 'receiving' | 'moved';
   readonly epoch: Epoch;
   /** For `moved`: where to. */
   readonly movedTo?: ShardId;
-  /** Which of several words of one epoch is later; absent for 0, as in records of an earlier release. */
+  /** Orders several records of one epoch, the highest last; absent for 0, as in records of an earlier release. */
   readonly turn?: number;
   /** For `owned`, of a slice that is at `movedTo` too: look-ups are answered until then, by the host's clock, and are `moved` after. */
   readonly until?: number;
 }
 
-/** What a shard's record of a slice says when it is forgotten: the same state, and no later epoch. */
+/** What a shard's owner record must be for it to be forgotten: the same state, and no later epoch. */
 export type DisownRight = Pick<OwnerRecord, 'state' | 'epoch'>;
 
-/** What a shard's record of a slice must still say when its rows are erased: a word from an earlier time erases nothing. */
+/**
+ * What a shard's owner record must be for the slice's rows to be erased: a request that comes late then erases nothing.
+ */
 export interface EraseRight {
   readonly state: 'receiving' | 'moved';
   readonly epoch: Epoch;
   readonly turn?: number;
 }
 
-/** A row of a shard that is not what it should be: `wanted` alone is missing, `found` alone is too much. */
+/** A row that differs in a shard: `wanted` alone is missing there, `found` alone should not be there. */
 export interface Difference {
   readonly wanted?: SubscriptionRow;
-  /** As the shard has it; a tombstone where a live row is wanted. */
+  /** The shard's row; a tombstone where a live row is wanted. */
   readonly found?: SubscriptionRow;
 }
 
-/** Where a bounded scan goes on; opaque to all but the store that made it. */
+/** Where a bounded scan continues; opaque to all but the store that made it. */
 export type Cursor = string;
 
 /** A slice as a scan needs it: the slice less those carved out of it. */
@@ -86,7 +94,10 @@ export interface SliceRange {
   readonly except: readonly SliceKey[];
 }
 
-/** Subscriptions of a slice as the table has them: all that lie after `after` and up to `upTo`, in the order of the stores. */
+/**
+ * Subscriptions of a slice as the subscription table has them: all that lie after `after` and up to `upTo`, in the
+ * stores' key order.
+ */
 export interface Passage {
   readonly rows: readonly SubscriptionRow[];
   readonly after: Cursor | undefined;

@@ -1,13 +1,14 @@
-// Fence: whose word counts. Each time that the planner's task is taken over, its term grows by one, in the transaction of
-// the first thing it says; so in any log the terms of planners that could commit never go down.
+// Fence: whose records are accepted. Each time the planner's task is taken over, its term grows by one, in the
+// transaction of its first record; so in any log the terms of planners that could commit never decrease.
 //
-//   F1. A record of a lower term comes from a planner that is no more.
-//   F2. Until the first record that names its planner, those of an earlier release count; after it none without a name.
+//   F1. A record of a lower term comes from a planner that has been replaced.
+//   F2. Until the first record that names its planner, records without a name (of an earlier release) are accepted;
+//       after it, none.
 //   F3. One term has one planner.
-//   F4. A term grows by a bounded step, so that no single record uses them up. Whoever learns that a higher one than the
-//       planner's counts tells the planner, which goes above it.
+//   F4. A term grows by a bounded step, so that no single record can use up all terms. A reader that has seen a higher
+//       term than the planner's tells the planner, which then continues above it.
 
-/** Who wrote a record; term 0 for nobody. */
+/** Who wrote a record; term 0: not stated. */
 export interface Writer {
   readonly term: number;
   readonly planner: string;
@@ -15,12 +16,14 @@ export interface Writer {
 
 export const NOBODY: Writer = { term: 0, planner: '' };
 
-/** A planner that is taken over once a second needs thirty years for it. */
+/** A planner that is taken over once a second needs thirty years to use up this step. */
 export const TERM_STEP_MAX = 1_000_000_000;
 
 export type FenceRefusal = 'no-identity' | 'old-term' | 'another-planner' | 'implausible-term';
 
-/** Why a record of `writer` does not count where `known` is the highest term that was seen; `undefined` when it does. */
+/**
+ * Why a record of `writer` is refused when `known` has the highest term seen so far; `undefined` when it is accepted.
+ */
 export function fenceRefusal(known: Writer, { term, planner }: Writer): FenceRefusal | undefined {
   if (known.term > 0 && term === 0) return 'no-identity'; // F2
   if (term < known.term) return 'old-term'; // F1

@@ -1,5 +1,5 @@
-// Genesis: the placement that every process takes for granted before the planner has said anything, so that the first
-// event has a home. Plan and apply both compute it; no message is needed.
+// Genesis: the first placement, which every process assumes before the planner has written anything, so that the first
+// event has a shard to go to. Plan and apply both compute it; no message is needed.
 
 import { type Epoch, epoch, type ShardId, type SliceKey, shardId } from '../schemas/ids.ts';
 import { isTrieSlice } from './keys.ts';
@@ -9,13 +9,13 @@ export const FIRST_EPOCH: Epoch = epoch(1);
 export const FIRST_CONCRETE_SHARD: ShardId = shardId('shard-0001');
 export const FIRST_TRIE_SHARD: ShardId = shardId('shard-0002');
 
-/** Datastore types, by their name in the catalogue, that the first two shards live on. */
+/** Datastore types of the first two shards, by their names in the catalogue. */
 export interface GenesisSettings {
   readonly concreteType: string;
   readonly trieType: string;
 }
 
-/** The shard that a first slice lives on. */
+/** The shard that a first slice is on. */
 export const firstShardOf = (slice: SliceKey): ShardId =>
   isTrieSlice(slice) ? FIRST_TRIE_SHARD : FIRST_CONCRETE_SHARD;
 

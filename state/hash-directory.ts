@@ -1,14 +1,16 @@
-// HashDirectory: values of the hash slices of each partition, found by the leading bits of a filter's hash with one read.
+// HashDirectory: maps the leading bits of a filter's hash to a value for the hash slice of its partition, with one
+// array read.
 //
-//   D1. A place of the directory holds the value of the longest slice that covers all its hashes; slices of more bits than
-//       BITS_MAX are not in it, and the places that they share with shorter ones answer `undefined`: ask elsewhere.
-//   D2. `settle` brings the directory up to date; before that it answers as it did.
+//   D1. A place of the directory holds the value of the longest slice that covers all its hashes. Slices of more bits
+//       than BITS_MAX are not in it; the places that they share with shorter ones return `undefined`, and the caller
+//       searches elsewhere.
+//   D2. Changes show only after `settle`.
 
 import type { Slice } from './keys.ts';
 
 type HashSlice = Extract<Slice, { readonly kind: 'hash' }>;
 
-/** 4,096 places a partition: far more than the slices that it is cut into, 32 KiB at most. */
+/** 4,096 places for each partition: far more than it has slices; 32 KiB at most. */
 const BITS_MAX = 12;
 
 interface Partition<Value> {
@@ -23,7 +25,7 @@ export class HashDirectory<Value> {
 
   get(partition: number, hash: number): Value | undefined {
     const found = this.#partitions[partition];
-    // A shift by 32 would be one by 0: a partition of one place has no bits to look at.
+    // A shift by 32 would be a shift by 0: a partition with one place uses no bits.
     return found?.places[found.shift === 32 ? 0 : hash >>> found.shift];
   }
 

@@ -1,5 +1,5 @@
-// Keys: how filters, partitions and slices are named and hashed. Everything here is a pure function of its arguments and
-// must never change its result: keys are in topics and stores.
+// Keys: how filters, partitions and slices are named and hashed. Everything here is a pure function of its arguments,
+// and its results must never change: keys are stored in topics and stores.
 //
 //   c/<partition>/<bits>       concrete filters of a partition whose second hash begins with <bits>
 //   t/<filter>                 one pinned concrete filter, carved out of its hash slice
@@ -15,16 +15,22 @@
 
 import type { Partition, SeriesId, SliceKey } from '../schemas/ids.ts';
 
-/** What decides where a row belongs. A fleet has one: it goes with every call and lies in every shard (datastores/identity.ts). */
+/**
+ * What decides where a row belongs. All of a fleet has the same; every call carries it and every shard stores it
+ * (datastores/identity.ts).
+ */
 export interface KeySpace {
   readonly partitions: number;
-  /** Of everything in this file: keys, hashes, and which slice holds what. */
+  /** Version of the rules in this file: keys, hashes, and which slice holds what. */
   readonly keyFormat: number;
-  /** Whose topics the rows' versions are offsets of: the prefix of their names. Absent: not said, and so any. */
+  /**
+   * The prefix of the fleet's topic names: the rows' versions are offsets of those topics. Absent: not stated, matches
+   * any.
+   */
   readonly fleet?: string;
 }
 
-/** The rules of this file, should they ever change. */
+/** Version of the rules of this file, in case they ever change. */
 export const KEY_FORMAT = 1;
 export const keySpaceOf = (partitions: number, fleet = ''): KeySpace =>
   fleet === '' ? { partitions, keyFormat: KEY_FORMAT } : { partitions, keyFormat: KEY_FORMAT, fleet };
@@ -34,7 +40,7 @@ export function partitionOf(key: string | Uint8Array, partitions: number): Parti
   return ((typeof key === 'string' ? murmur2OfText(key) : murmur2(key)) & 0x7fffffff) % partitions;
 }
 
-/** Reused for short ASCII texts, which almost all keys are: a new buffer for each would cost more than the hash. */
+/** Reused for short ASCII texts, which almost all keys are: a new buffer each time would cost more than the hash. */
 const ASCII = new Uint8Array(256);
 
 function murmur2OfText(text: string): number {
@@ -82,15 +88,15 @@ export function filterHash(text: string): number {
   return (h ^ (h >>> 16)) >>> 0;
 }
 
-/** The first `count` bits of a 32-bit hash, as the text that hash slices carry. */
+/** The first `count` bits of a 32-bit hash, as text: the form used in hash slices' keys. */
 export function leadingBits(hash: number, count: number): string {
   return count === 0 ? '' : (hash >>> (32 - count)).toString(2).padStart(count, '0');
 }
 
-/** The record key of a trie filter that has no literal first level. No literal level can be this. */
+/** The record key of a trie filter without a literal first level. No literal level can be equal to it. */
 export const ROOT_KEY = '#';
 
-/** What the rest of the system needs to know of a filter; the filter must be valid (topic-filter.ts). */
+/** What the rest of the system needs to know about a filter, which must be valid (topic-filter.ts). */
 export interface FilterPlace {
   /** True when it is kept in a trie: it has a wildcard or is shared. */
   readonly trie: boolean;
@@ -107,12 +113,14 @@ export function placeOf(filter: string): FilterPlace {
   const inner = shared ? filter.slice(filter.indexOf('/', 7) + 1) : filter;
   const wildcard = firstWildcard(inner);
   if (wildcard < 0 && !shared) return { trie: false, inner, prefix: '', routingKey: filter };
-  // Of a shared concrete filter the last level stands where a wildcard would.
+  // In a shared concrete filter the last level takes the place of the wildcard.
   const prefix = wildcard < 0 ? inner.slice(0, inner.lastIndexOf('/') + 1) : inner.slice(0, wildcard);
   return { trie: true, inner, prefix, routingKey: prefix === '' ? ROOT_KEY : prefix.slice(0, prefix.indexOf('/')) };
 }
 
-/** Where a row lies among all: in the order of these keys by UTF-8 bytes the rows of a hash slice, pin or group stand together. */
+/**
+ * A row's sort key: ordered by the UTF-8 bytes of these keys, the rows of a hash slice, pin or group are contiguous.
+ */
 export function placeKey(filter: string, clientId: string, place: FilterPlace = placeOf(filter)): string {
   if (place.trie) return `w${place.prefix}\u0000${filter}\u0000${clientId}`;
   return `c${filterHash(filter).toString(16).padStart(8, '0')}${filter}\u0000${clientId}`;
@@ -129,7 +137,7 @@ function firstWildcard(filter: string): number {
   return -1;
 }
 
-/** True when a valid filter is kept in a trie. `placeOf` tells more; this allocates nothing. */
+/** True when a valid filter is kept in a trie. Allocates nothing; `placeOf` returns more. */
 export function isTrieFilter(filter: string): boolean {
   return firstWildcard(filter) >= 0 || (filter.charCodeAt(0) === 0x24 && filter.startsWith('$share/'));
 }
@@ -145,7 +153,7 @@ export const hashSlice = (partition: Partition, bits = ''): SliceKey => `c/${par
 export const pinSlice = (filter: string): SliceKey => `t/${filter}` as SliceKey;
 export const spreadSlice = (filter: string, index: number, of: number): SliceKey =>
   `s/${index}of${of}/${filter}` as SliceKey;
-/** All parts of a filter spread over so many slices. */
+/** All parts of a filter that is spread over `of` slices. */
 export const spreadSlices = (filter: string, of: number): SliceKey[] =>
   Array.from({ length: of }, (_, index) => spreadSlice(filter, index, of));
 export const groupSlice = (partition: Partition, prefix = ''): SliceKey => `w/${partition}/${prefix}` as SliceKey;
@@ -193,7 +201,10 @@ export function isWithin(key: SliceKey, outer: SliceKey, partitions: number): bo
   );
 }
 
-/** True when `key` is another division of the topic that `part` is a part of: all of it, or a part by another number of parts. */
+/**
+ * True when `key` is the topic as a whole, or a part of it in a different number of parts, where `part` is one of its
+ * parts.
+ */
 export function isOtherDivision(key: SliceKey, part: SliceKey): boolean {
   const ours = parseSlice(part);
   const theirs = parseSlice(key);

@@ -1,12 +1,12 @@
-// Level names: the levels of filters, each distinct text known by one small number. Part of the topic trie, which
+// Level names: assigns a small number to each distinct text of a filter's level. Part of the topic trie, which
 // compares levels as numbers.
 //
-//   L1. Two texts have the same number when they are equal code unit by code unit; a hash alone never decides.
-//   L2. A name lives while something holds it (`hold`, `letGo`); then its number and its text's room are used again.
+//   L1. Two texts have the same number when they are equal code unit by code unit; the hash alone never decides.
+//   L2. A name exists while something holds it (`hold`, `letGo`); then its number and its text's space are reused.
 //
-// A mutable index with a pure face (Hot paths in the style guide): `find` changes nothing. Texts lie in one Uint16Array,
-// in blocks of whole units of 4 code units; a freed block goes to the list of its size, so room for a size that is no
-// longer asked for is kept until the index itself goes.
+// A mutable index with a pure face (Hot paths in the style guide): `find` changes nothing. Texts lie in one
+// Uint16Array, in blocks of 4 code units; a freed block goes to the list of its size, so space of a size that is no
+// longer needed is kept until the index itself is dropped.
 
 /** Level numbers begin at 1, so that 0 can say "none" in zeroed memory. */
 export const NO_LEVEL = 0;
@@ -22,7 +22,7 @@ export class LevelNames {
   #recordsUsed = 1;
   #freeRecord = 0;
   /**
-   * From hash to number: 64 tables by the hash's first bits, so that no insert waits for all names to be placed anew.
+   * From hash to number: 64 tables, chosen by the hash's first bits, so that no insert has to rehash all names at once.
    * Each is open addressing with linear probing, at most 2/3 full: pairs of hash and number.
    */
   readonly #shards: Int32Array[] = Array.from({ length: 1 << SHARD_BITS }, () => new Int32Array(2 * SHARD_SLOTS_MIN));
@@ -32,12 +32,12 @@ export class LevelNames {
   readonly #freeBlocks = new Map<number, number[]>(); // By length in blocks.
   #size = 0;
 
-  /** A secret seed keeps strangers from choosing names that share a hash. */
+  /** A secret seed prevents clients from choosing level names that collide. */
   constructor(seed = 0) {
     this.#seed = seed | 0;
   }
 
-  /** What `hashWith` begins with. */
+  /** Initial value for `hashWith`. */
   get seed(): number {
     return this.#seed;
   }
@@ -54,7 +54,10 @@ export class LevelNames {
     return this.#records.byteLength + shards + this.#text.byteLength;
   }
 
-  /** The number of the level topic[start, end), or NO_LEVEL. `hash` is `seed` carried on by `hashWith` over it. */
+  /**
+   * The number of the level topic[start, end), or NO_LEVEL. `hash` is `seed`, continued with `hashWith` over its code
+   * units.
+   */
   find(topic: string, start: number, end: number, hash: number): number {
     const mixed = mix(hash);
     const shard = this.#shards[mixed >>> (32 - SHARD_BITS)]!;
@@ -66,7 +69,7 @@ export class LevelNames {
     }
   }
 
-  /** The number of a level, made when it is new. It must be held before the next call. */
+  /** The number of a level, assigned when it is new. It must be held before the next call. */
   intern(topic: string, start: number, end: number, hash: number): number {
     const known = this.find(topic, start, end, hash);
     if (known !== NO_LEVEL) return known;
@@ -153,7 +156,7 @@ export class LevelNames {
     this.#shardSizes[number]!++;
   }
 
-  /** Takes an entry out and closes the gap (Knuth 6.4, algorithm R), so that there are no markers to clean up. */
+  /** Removes an entry and closes the gap (Knuth 6.4, algorithm R), so that no tombstones are needed. */
   #removeFromShard(level: number): void {
     const hash = this.#records[level * RECORD]!;
     const shard = this.#shards[hash >>> (32 - SHARD_BITS)]!;
@@ -162,7 +165,7 @@ export class LevelNames {
     while (shard[2 * gap + 1] !== level) gap = (gap + 1) & mask;
     for (let next = (gap + 1) & mask; shard[2 * next + 1] !== NO_LEVEL; next = (next + 1) & mask) {
       const home = shard[2 * next]! & mask;
-      if (((next - home) & mask) < ((next - gap) & mask)) continue; // Its home lies behind the gap: it stays.
+      if (((next - home) & mask) < ((next - gap) & mask)) continue; // Its home position is after the gap: it stays.
       shard[2 * gap] = shard[2 * next]!;
       shard[2 * gap + 1] = shard[2 * next + 1]!;
       gap = next;
@@ -172,10 +175,10 @@ export class LevelNames {
   }
 }
 
-/** FNV-1a over code units, so that whoever scans a topic for its slashes hashes its levels on the way. */
+/** FNV-1a over code units, so that a scan of a topic for its slashes can hash its levels on the way. */
 export const hashWith = (hash: number, code: number): number => Math.imul(hash ^ code, 0x01000193);
 
-/** The low bits choose the slot and the high ones the shard, and each must know of the other. */
+/** The low bits choose the slot and the high ones the table, so both must depend on all bits. */
 function mix(hash: number): number {
   const half = Math.imul(hash ^ (hash >>> 15), 0x85ebca6b);
   return half ^ (half >>> 13);
@@ -189,5 +192,8 @@ function put(shard: Int32Array, hash: number, level: number): void {
   shard[2 * slot + 1] = level;
 }
 
-/** Half as much again: little slack in large arrays, and each element is still copied about twice in its life. */
+/**
+ * Half as much again: little unused space in large arrays, and each element is still copied only about twice in its
+ * life.
+ */
 export const grownLength = (length: number): number => Math.ceil((length * 3) / 2 / 8) * 8;

@@ -1,10 +1,11 @@
-// Log ring: the last rates of a series, numbered for ever, as 16-bit logarithms: log(1 + rate / unit) in steps of 1/3000.
-// Rates grow and fall by factors, so that a logarithm needs the same precision at night and in a flash crowd: a rate well
-// above the unit is kept within 0.02 % of itself, in two bytes.
+// Log ring: the last rates of a series, numbered from its beginning, as 16-bit logarithms: log(1 + rate / unit) in
+// steps of 1/3000. Rates grow and fall by factors, so a logarithm has the right precision both at night and in a flash
+// crowd: a rate well above the unit is kept within 0.02 % of its value, in two bytes.
 //
-//   G1. `at(n)` is what was last put at n, within half a step, or NaN when n is a hole, older than the ring, or not put yet.
-//   G2. Numbers grow: putting at or below `newest` changes nothing but that window, and only when it is still held.
-//   G3. The ring grows with what it holds, up to `capacityMax`, and then forgets the oldest.
+//   G1. `at(n)` is what was last put at n, within half a step; NaN when n is a hole, older than the ring, or not put
+//       yet.
+//   G2. Numbers grow: putting at or below `newest` changes only that window, and only while it is still held.
+//   G3. The ring grows with its contents, up to `capacityMax`; after that the oldest are dropped.
 
 import type { BinaryReader, BinaryWriter } from './binary.ts';
 
@@ -32,7 +33,7 @@ export class LogRing {
     return Math.max(this.#first, this.newest - this.#codes.length + 1);
   }
 
-  /** A log below 0 or NaN is kept as a hole, one above LOG_MAX as LOG_MAX. */
+  /** A log below 0 or NaN is stored as a hole, one above LOG_MAX as LOG_MAX. */
   put(number: number, log: number): void {
     if (this.newest < 0) this.#first = number;
     if (number < this.oldest) return;
@@ -60,7 +61,7 @@ export class LogRing {
     return code === HOLE ? Number.NaN : code / CODES_PER_LOG;
   }
 
-  /** Mean of what is known in [from, to), each log counted as `limit` at most; NaN when nothing is known. */
+  /** Mean of the known logs in [from, to), each counted as at most `limit`; NaN when none is known. */
   mean(from: number, to: number, limit = LOG_MAX): number {
     const codes = this.#codes;
     const codeMax = limit === LOG_MAX ? HOLE - 1 : codeOf(limit);
@@ -89,7 +90,7 @@ export class LogRing {
       if (this.#codes[i] !== HOLE) this.#codes[i] = codeOf(change(this.#codes[i]! / CODES_PER_LOG));
   }
 
-  /** Forgets what lies before `number`. */
+  /** Drops everything before `number`. */
   cut(number: number): void {
     this.#first = Math.max(this.oldest, Math.min(number, this.newest + 1));
   }
@@ -106,7 +107,7 @@ export class LogRing {
       .numbers(this.#codes);
   }
 
-  /** A ring that was larger loses its oldest windows. */
+  /** Reads a ring; one that was larger loses its oldest windows. */
   read(from: BinaryReader): this {
     this.newest = from.count() - 1;
     this.#first = from.count();
@@ -119,7 +120,7 @@ export class LogRing {
     return this;
   }
 
-  /** Writes what was put from `from` on: together with a ring that holds what came before, it is this ring. */
+  /** Writes what was put from `from` on: added to a ring that holds what came before, it restores this ring. */
   writeTail(to: BinaryWriter, from: number): void {
     const begin = Math.max(from, this.newest < 0 ? 0 : this.oldest);
     const tail = new Uint16Array(Math.max(0, this.newest + 1 - begin));
@@ -144,7 +145,7 @@ export class LogRing {
     }
   }
 
-  /** Grows while windows would be forgotten that still have a place. */
+  /** Grows while windows would be dropped that still fit. */
   #makeRoomFor(number: number): void {
     const length = this.#codes.length;
     if (number - this.#first < length || length === this.capacityMax) return;

@@ -1,5 +1,5 @@
-// Memory store: the reference implementation of the Store contract. It says plainly what a store does; the engines under
-// edge/ are held to it by one suite. Rows live as long as their folder, so a store can be closed and opened again.
+// Memory store: the reference implementation of the Store contract, written to be read. The engines under edge/ are
+// tested with the same suite. Rows live as long as their folder object, so a store can be closed and opened again.
 
 import { AppError } from '../schemas/errors.ts';
 import type { Change, Mark, Store, StoreFolder } from './store.ts';

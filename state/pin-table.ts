@@ -1,9 +1,9 @@
-// PinTable: values by filter, for look-ups that have the filter's hash already: an open-addressing table with linear
-// probing. A filter that is not in it costs one read of an array of numbers, nearly always; V8's Map would hash the text
-// again, and so would every other index that is keyed by it.
+// PinTable: values by filter, for look-ups whose caller has the filter's hash already: an open-addressing table with
+// linear probing. A filter that is not in it nearly always costs one read of an array of numbers; V8's Map would hash
+// the text again, and so would every other index that is keyed by it.
 //
-//   N1. At most half of the slots are taken, so probes are short.
-//   N2. A slot's hash is 0 when the slot is free; a filter whose hash is 0 is filed under 1.
+//   N1. At most half of the slots are used, so probes are short.
+//   N2. A slot's hash is 0 when the slot is free; a filter whose hash is 0 is stored under 1.
 
 import { filterHash } from './keys.ts';
 
@@ -12,7 +12,7 @@ const SLOTS_MIN = 16;
 export class PinTable<Value> {
   #size = 0;
   #hashes = new Uint32Array(SLOTS_MIN);
-  /** Filter and value of each slot side by side: what is read together lies together. */
+  /** Filter and value of each slot, next to each other, since they are read together. */
   #slots: (string | Value | undefined)[] = new Array(2 * SLOTS_MIN).fill(undefined);
 
   get size(): number {
@@ -47,7 +47,7 @@ export class PinTable<Value> {
     let free = this.#slotOf(filter);
     if (this.#hashes[free] === 0) return;
     this.#size -= 1;
-    // What stands behind moves up into the gap, unless it would then stand before its own place.
+    // Entries after the gap move into it, unless they would then be before their home slot.
     for (let slot = (free + 1) & mask; this.#hashes[slot] !== 0; slot = (slot + 1) & mask) {
       const distance = (slot - this.#hashes[slot]!) & mask;
       if (distance < ((slot - free) & mask)) continue;
@@ -59,7 +59,7 @@ export class PinTable<Value> {
     this.#slots[2 * free + 1] = undefined;
   }
 
-  /** Where the filter is, or the free slot where it would be. */
+  /** The filter's slot, or the free slot where it would be. */
   #slotOf(filter: string): number {
     const mask = this.#hashes.length - 1;
     const wanted = filed(filter);
@@ -93,5 +93,5 @@ export class PinTable<Value> {
 
 const filed = (filter: string): number => filterHash(filter) || 1; // N2
 
-/** A copy of its own: a cut of a longer text would be compared through that text, at one more cache miss for each look-up. */
+/** A copy: comparing a substring would read the longer text it was cut from, one more cache miss for each look-up. */
 const flat = (text: string): string => Buffer.from(text, 'utf8').toString('utf8');

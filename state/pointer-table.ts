@@ -1,24 +1,32 @@
-// PointerTable: what a reader of the pointer topic knows: each slice's shards, each shard's address, at one epoch.
+// PointerTable: what a reader of the pointer topic knows: each slice's shards and each shard's address, at one epoch.
 //
 //   I4   A change whose epoch is not above the table's is ignored: repetitions and reordered records change nothing.
-//   I10  A change is applied whole. One that directly follows the table's epoch is applied with its last record; anything
-//        else (the first load, records lost to compaction, skipped epochs) is held back until the reader has reached the
-//        end of the topic, and then applied at once.
-//   I11  A compacted topic leads to the same table as the full one: of each key the last record counts, and a change of
-//        which records are missing was replaced, in these, by later ones.
-//   W1   The topic is open to whoever may write to it, so a record counts only when a planner can have written it: it names
-//        a planner that is not fenced off (fence.ts), lies under its own key, and belongs to the next change.
-//   W2   An epoch is earned by offsets: each change takes one record at least, so between two records that are read the
-//        epoch grows by at most one more than there are offsets between them that are not. Nobody is ever asked with an
-//        epoch that was not earned. The offset 0 alone, which nothing can precede, may begin with any. Terms go before
-//        epochs: a planner that goes on below the table's epoch, in a new term, says that what lies above was not its own.
-//   W3   A change that would leave a hash without owner or with two, or name a shard that is not known, is refused whole. Of
-//        a first load, or where changes were lost to compaction, those entries are that fit with no other.
-//   W4   A removal of a slice that is known means that its GONE was lost to compaction: so a change must be missing too. It
-//        is judged by the next change, which shows whether one is, or at the end of the topic. A removal of a shard that
-//        slices are on is refused.
+//   I10  A change is applied as a whole. One that directly follows the table's epoch is applied with its last record;
+//   anything
+//        else (the first load, records lost to compaction, skipped epochs) is held back until the reader has reached
+//        the end of the topic, and then applied at once.
+//   I11  A compacted topic leads to the same table as the full one: for each key the last record counts, and when
+//   records of
+//        a change are missing, later records have replaced them.
+//   W1   Anyone with write access can write to the topic, so a record is accepted only when a planner can have written
+//   it: it
+//        names a planner that is not fenced (fence.ts), has the right key, and belongs to the next change.
+//   W2   Epochs must be backed by offsets: each change takes one record at least, so between two records that are read
+//   the
+//        epoch grows by at most one more than the number of offsets between them that are missing. Stores are never
+//        asked with an epoch that was not backed in this way. Only the record at offset 0, which nothing can precede,
+//        may have any epoch. Terms take precedence over epochs: a planner that continues below the table's epoch, in a
+//        new term, thereby says that the changes above were not its own.
+//   W3   A change that would leave a hash without owner or with two, or name an unknown shard, is refused as a whole.
+//   In
+//        a first load, or when changes were lost to compaction, the entries that are refused are those that fit with no
+//        other.
+//   W4   A removal of a slice that is known means that its GONE record was lost to compaction, so a change must be
+//   missing too.
+//        The removal is judged at the next change, which shows whether one is missing, or at the end of the topic. A
+//        removal of a shard that has slices is refused.
 //
-// What is refused changes nothing and is counted; the planner reads the topic back and puts right what was damaged.
+// A refused record changes nothing and is counted; the planner reads the topic back and corrects what was damaged.
 //
 // A mutable index with a pure face: `resolve` and `route` never change it. Keys of the topic: `p:<slice>`, `s:<shard>`.
 
@@ -43,7 +51,7 @@ import { SliceTree } from './slice-tree.ts';
 /** Where a slice is. */
 export interface Pointer {
   readonly slice: SliceKey;
-  /** SPREAD: all of its shards together hold it. REPLICAS: any one of them does. */
+  /** SPREAD: all of its shards together hold it. REPLICAS: each one of them holds all of it. */
   readonly mode: Exclude<PointerMode, 'GONE'>;
   readonly shards: readonly ShardId[];
   readonly epoch: Epoch;
@@ -65,7 +73,7 @@ export interface PointerSnapshot {
   readonly position: Offset;
   readonly pointers: readonly Pointer[];
   readonly shards: readonly ShardEntry[];
-  /** Absent in one of an earlier release. */
+  /** Absent in a snapshot of an earlier release. */
   readonly writer?: Writer;
 }
 
@@ -90,27 +98,29 @@ export class PointerTable {
   readonly #pointers = new Map<SliceKey, Pointer>();
   readonly #shards = new Map<ShardId, ShardEntry>();
   readonly #tree: SliceTree;
-  // Most look-ups end in one of these two: with one hash of the filter, and one more for its partition.
+  // Most look-ups end in one of these two: they need one hash of the filter, and one more for its partition.
   readonly #pins = new PinTable<Pointer>();
   readonly #hashes = new HashDirectory<Pointer>();
   readonly #spreads = new Map<string, number>();
   #epoch: Epoch = epoch(0);
   #position: Offset = 0;
 
-  /** What was read and is not applied yet: the last record of each key, `null` for a removal. */
+  /** Records read and not applied yet: the last record of each key, `null` for a removal. */
   readonly #pending = new Map<string, PointerRecord['body'] | null>();
   #newest: { readonly epoch: Epoch; readonly count: number; readonly seen: Set<number> } | undefined;
   /** Changes are held back until the end of the topic is reached (I10). */
   #holding = true;
   #writer: Writer = NOBODY;
-  /** The offset after the last record that was read, and how many before it were not there since one was accepted (W2). */
+  /**
+   * The offset after the last record read, and how many missing offsets before it have not backed an epoch yet (W2).
+   */
   #next: Offset = 0;
   #missing = 0;
   /** Removals of slices that are known (W4). */
   readonly #removed = new Set<string>();
   readonly #onRefusal: (refusal: PointerRefusal, key: string) => void;
 
-  /** `onRefusal` is told of each record that is refused (W1). */
+  /** `onRefusal` is called for each record that is refused (W1). */
   constructor(partitions: number, onRefusal: (refusal: PointerRefusal, key: string) => void = () => {}) {
     this.partitions = partitions;
     this.#tree = new SliceTree(partitions);
@@ -129,7 +139,7 @@ export class PointerTable {
     return table;
   }
 
-  /** The epoch of the last change applied; 0 before the first. What stores are told as the asker's epoch. */
+  /** The epoch of the last change applied; 0 before the first. Sent to stores as the asker's epoch. */
   get epoch(): Epoch {
     return this.#epoch;
   }
@@ -139,12 +149,12 @@ export class PointerTable {
     return this.#position;
   }
 
-  /** Slices known. */
+  /** Number of slices known. */
   get size(): number {
     return this.#pointers.size;
   }
 
-  /** Takes one record of the topic, in the order of offsets; `null` is the removal of a key. */
+  /** Reads one record of the topic, in the order of offsets; `null` is the removal of a key. */
   apply(key: string, record: PointerRecord | null, offset: Offset): void {
     const isNew = offset >= this.#next;
     if (isNew) {
@@ -155,15 +165,15 @@ export class PointerTable {
     else {
       const refusal = this.#refusalOf(key, record, offset);
       if (refusal === undefined) this.#take(record);
-      else if (isNew) this.#onRefusal(refusal, key); // What is read again was judged before.
+      else if (isNew) this.#onRefusal(refusal, key); // A record that is read again was judged before.
     }
     if (this.#pending.size + this.#removed.size === 0) this.#position = Math.max(this.#position, offset + 1);
     else if (!this.#holding && this.#newest !== undefined && this.#isWhole()) this.#commit(offset + 1);
   }
 
   /**
-   * The reader has taken everything below `position`, and the topic ended at `end` when it did. A change is written in one
-   * transaction, so at the end none is half there: what is missing of one was replaced by later records.
+   * The reader has read everything below `position`, and the topic ended at `end` at that time. A change is written in
+   * one transaction, so none is incomplete at the end: missing records of a change were replaced by later ones.
    */
   reached(position: Offset, end: Offset): void {
     const isAtEnd = position >= end;
@@ -188,8 +198,8 @@ export class PointerTable {
   }
 
   /**
-   * The shards that together hold every subscription matching a PUBLISH to this topic, each once. Of replicas it is another
-   * one by `turn`.
+   * The shards that together hold every subscription matching a PUBLISH to this topic, each once. `turn` chooses among
+   * replicas.
    */
   route(topic: string, turn = 0): RouteTarget[] {
     const stops: { shard: ShardId; entry: ShardEntry | undefined; pointers: Pointer[] }[] = [];
@@ -204,7 +214,7 @@ export class PointerTable {
       if (pointer.mode === 'REPLICAS') replicated.push(pointer);
       else for (const shard of pointer.shards) ask(shard, pointer);
     }
-    // Of replicas the one that is asked anyway; distinct shards are the cost of a PUBLISH.
+    // Among replicas a shard that is asked anyway is chosen: the cost of a PUBLISH is the number of distinct shards.
     for (const pointer of replicated) {
       const shard =
         pointer.shards.find((each) => stops.some((stop) => stop.shard === each)) ??
@@ -226,7 +236,7 @@ export class PointerTable {
     return this.#shards.values();
   }
 
-  /** The table as a value, by key; what is held back is not in it, and comes again after `position`. */
+  /** The table as a value, by key. Changes that are held back are not in it; they come again after `position`. */
   snapshot(): PointerSnapshot {
     return {
       format: 1,
@@ -256,7 +266,7 @@ export class PointerTable {
   #take({ change, body }: PointerRecord): void {
     const before = this.#newest;
     if (before === undefined || change.epoch !== before.epoch || change.term > this.#writer.term) {
-      // An unfinished change before this one, or a change never seen: its records were replaced by ones to come.
+      // Either the change before this one is unfinished, or one was never seen: later records have replaced theirs.
       if (!this.#isWhole() || change.epoch !== (before?.epoch ?? this.#epoch) + 1) this.#holding = true;
       this.#newest = { epoch: change.epoch, count: change.count, seen: new Set() };
       for (const [key, body] of this.#pending)
@@ -269,7 +279,7 @@ export class PointerTable {
     this.#removed.delete(keyOfBody(body));
   }
 
-  /** The planner removes the key of a slice or shard only after a change called it GONE (W4). */
+  /** The planner removes the key of a slice or shard only after a change has marked it GONE (W4). */
   #remove(key: string): void {
     const pending = this.#pending.get(key);
     if (pending !== undefined && pending !== null) {
@@ -306,7 +316,7 @@ export class PointerTable {
     this.#position = Math.max(this.#position, position);
   }
 
-  /** W4. The removals that count become part of what is applied. */
+  /** W4: removals that are accepted become part of what is applied. */
   #judgeRemovals(): void {
     const hashes = new Map<Partition, string[]>();
     for (const key of this.#removed) {
@@ -346,12 +356,12 @@ export class PointerTable {
       for (let pair = overlapOf(after); pair !== undefined; pair = overlapOf(after)) {
         const [one, other] = pair;
         const younger = after.get(one)! > after.get(other)! ? one : other;
-        if (after.get(younger) === 0) break; // Both were there before.
+        if (after.get(younger) === 0) break; // Both were in the table before.
         after.delete(younger);
         refused.set(pointerKey(hashSlice(partition, younger)), 'cover');
       }
       if (this.#holding || hashGap(before) !== undefined || hashGap([...after.keys()]) === undefined) continue;
-      for (const bits of before) if (!after.has(bits)) refused.set(pointerKey(hashSlice(partition, bits)), 'cover'); // GONE, with nobody after it.
+      for (const bits of before) if (!after.has(bits)) refused.set(pointerKey(hashSlice(partition, bits)), 'cover'); // GONE, without a successor.
     }
     for (const [key, body] of this.#pending) {
       const slice = body?.kind === 'PointerEntry' && body.mode === 'GONE' ? parseSlice(body.slice) : undefined;
@@ -382,7 +392,10 @@ export class PointerTable {
     return touched;
   }
 
-  /** The hash slices of the partition once these are applied, by their bits, with the epoch of those that are pending. */
+  /**
+   * The hash slices of the partition once the pending records of these keys are applied, by their bits; with the epoch
+   * of the pending ones.
+   */
   #hashesOf(partition: Partition, keys: readonly string[]): Map<string, number> {
     const slices = new Map(this.#tree.hashSlicesOf(partition).map((slice) => [bitsOf(slice), 0]));
     for (const key of keys) {
@@ -393,7 +406,7 @@ export class PointerTable {
     return slices;
   }
 
-  /** Whether the shards of a pointer are there once what is pending is applied. */
+  /** Whether the shards of a pointer exist once what is pending is applied. */
   #hasShards(body: PointerRecord['body'] | null): boolean {
     if (body?.kind !== 'PointerEntry' || body.mode === 'GONE') return true;
     return body.shards.every((shard) => {
@@ -453,13 +466,13 @@ const bitsOf = (slice: string): string => slice.slice(slice.lastIndexOf('/') + 1
 /** Every partition has one, whatever was carved out of it. */
 const isRootGroup = (slice: Slice): boolean => slice.kind === 'group' && slice.prefix === '';
 
-/** Two slices of which one lies within the other: in order, they stand side by side. */
+/** Two slices of which one contains the other: in sort order they are neighbours. */
 function overlapOf(slices: ReadonlyMap<string, unknown>): readonly [string, string] | undefined {
   const bits = [...slices.keys()].sort();
   for (let i = 1; i < bits.length; i++) if (bits[i]!.startsWith(bits[i - 1]!)) return [bits[i - 1]!, bits[i]!];
   return undefined;
 }
 
-/** A slice that is one, and on shards unless it is gone. */
+/** True for an entry with a valid slice key, and with shards unless it is GONE. */
 const isPlace = ({ slice, mode, shards }: PointerEntry): boolean =>
   parseSlice(slice) !== undefined && (mode === 'GONE' || shards.length > 0);

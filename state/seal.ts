@@ -1,4 +1,4 @@
-// Seal: a checksum around bytes that lie on a disk, so that a flipped bit or a value under a wrong key is noticed.
+// Seal: a checksum for bytes that are stored on a disk, so that a flipped bit or a value under a wrong key is noticed.
 //
 //   E1. `unseal` returns exactly what was sealed under the same key, or `undefined`.
 

@@ -1,5 +1,5 @@
-// Sealed store: the Store contract over an ordered key-value engine that makes one batch atomic. The engines under edge/
-// differ in their calls alone; what is kept, and how damage is noticed, is here.
+// Sealed store: the Store contract over an ordered key-value engine that makes one batch atomic. The engines under
+// edge/ differ only in their calls; what is stored, and how damage is detected, is here.
 //
 //   keys    r<row key> · m the mark · f the format version · j<number> and h the write journal (write-journal.ts)
 //   values  sealed (seal.ts): a value that was changed, or lies under a wrong key, is refused
@@ -7,9 +7,9 @@
 //   Damage inside the engine's own files is found by table-sums.ts before the engine opens them.
 //
 //   Durability: a write survives the death of the process at once, as the engine hands its write-ahead log to the
-//   operating system. It survives a power failure only with `sync`, which costs an fsync for each write. The default is no
-//   sync, since the changelog is the durable copy: a lost tail is replayed from the mark, which goes back with it
-//   (store.ts S1).
+//   operating system. It survives a power failure only with `sync`, which costs an fsync for each write. The default is
+//   no sync, since the changelog is the durable copy: writes that were lost are replayed from the mark, which is lost
+//   with them (store.ts S1).
 
 import { AppError } from '../schemas/errors.ts';
 import { type Checksum, seal, unseal } from './seal.ts';
@@ -23,7 +23,7 @@ export type Operation =
 
 /** An ordered key-value engine, open. Rejects with the engine's own errors. */
 export interface Engine {
-  /** A whole write buffer and one that is being written out is the most that its write-ahead log holds. */
+  /** Its write-ahead log holds at most two of these: a full write buffer, and one that is being written out. */
   readonly writeBufferBytes: number;
   get(key: Buffer): Promise<Buffer | undefined>;
   getMany(keys: readonly Buffer[]): Promise<readonly (Buffer | undefined)[]>;
@@ -38,9 +38,9 @@ const HEAD_KEY = Buffer.from('h');
 const MARK_KEY = Buffer.from('m');
 const ROW = Buffer.from('r');
 const ZERO = Buffer.alloc(1);
-/** Removals in one batch while a store is cleared. */
+/** Removals in one batch when a store is cleared. */
 const CLEARED_PER_BATCH = 10_000;
-/** Writes between two looks at the table files: about a quarter of a minute at the usual pace of commits. */
+/** Writes between two recordings of the table files: about a quarter of a minute at the usual pace of commits. */
 const WRITES_PER_RECORD = 64;
 
 /** Opens the store in `files` with the engine that `openEngine` opens there. Throws STORE_CORRUPT, STORE_FORMAT or STORE_UNAVAILABLE. */
@@ -64,7 +64,7 @@ export async function sealedStore(
   }
 }
 
-/** Either engine opens the other's folder, and then takes rows for missing or damaged. */
+/** Either engine opens the other's folder, and would then find rows missing or damaged. */
 async function checkEngine(name: string, files: StoreFiles): Promise<void> {
   const found = engineOf(await files.list());
   if (found === undefined || found === files.engine) return;
@@ -75,7 +75,9 @@ async function checkEngine(name: string, files: StoreFiles): Promise<void> {
   );
 }
 
-/** By files that an engine makes before any other: CURRENT is in the folders of both, IDENTITY in those of RocksDB. */
+/**
+ * Recognised by files that an engine creates first: CURRENT is in the folders of both, IDENTITY in those of RocksDB.
+ */
 function engineOf(files: readonly string[]): EngineName | undefined {
   if (files.includes('IDENTITY')) return 'rocksdb';
   return files.includes('CURRENT') ? 'level' : undefined;
@@ -117,7 +119,7 @@ class SealedStore implements Store {
       throw corrupt(name, 'writes are missing from it');
     if (named === undefined && (await hasAny(engine, name))) throw corrupt(name, 'it has rows but no format');
     const store = new SealedStore(engine, name, checksum, tables, named?.newest ?? 0);
-    // Opening has written all that was in the engine's own log to tables, so the old numbers have nothing left to prove.
+    // Opening has moved everything from the engine's own log to tables, so the old numbers are no longer needed.
     await store.#batch([
       ...found.map((number): Operation => ({ type: 'del', key: journalKey(number) })),
       store.#sealed(FORMAT_KEY, Buffer.from([STORE_FORMAT_VERSION])),
@@ -150,7 +152,7 @@ class SealedStore implements Store {
     const whole = rowKey(prefix);
     const next = behind === undefined ? whole : Buffer.concat([rowKey(behind), ZERO]);
     const from = Buffer.compare(next, whole) > 0 ? next : whole;
-    const found = this.#engine.entries(from, after(whole)); // Now, since the caller is promised what is there now.
+    const found = this.#engine.entries(from, after(whole)); // Called now: the caller is promised the state as of the call.
     return this.#opened(found);
   }
 
@@ -172,7 +174,7 @@ class SealedStore implements Store {
 
   async clear(): Promise<void> {
     this.#mustBeOpen();
-    // The mark goes first: a store that was cleared in part is rebuilt from the start.
+    // The mark is removed first: a store that was cleared in part is rebuilt from the start.
     let operations: Operation[] = [{ type: 'del', key: MARK_KEY }];
     await trusted(this.#name, async () => {
       for await (const [key] of this.#engine.entries(ROW, after(ROW))) {
@@ -218,7 +220,7 @@ class SealedStore implements Store {
     }
   }
 
-  /** One after the other, so that their numbers lie in the engine's log in order. */
+  /** Runs one batch after the other, so that their numbers are in order in the engine's log. */
   #batch(operations: readonly Operation[]): Promise<void> {
     const batch = this.#writes.then(async () => {
       let bytes = 0;
@@ -255,7 +257,7 @@ class SealedStore implements Store {
   }
 }
 
-/** What an engine that cannot be read says, as an error of ours. */
+/** The failure of an engine that cannot be read, as an AppError. */
 function engineFailure(name: string, error: unknown): AppError {
   if (error instanceof AppError) return error;
   const reasons: string[] = [];

@@ -1,16 +1,17 @@
-// ShardMap: topic -> slice -> shard -> datastore instance, as a value: what the pointer table says at one epoch.
+// ShardMap: topic -> slice -> shard -> datastore instance, as a value: the contents of the pointer table at one epoch.
 //
-//   H1. `homesOf(topic)` names every shard that can hold a subscription matching the topic, each slice once.
-//   H2. `problemsOf` finds every breach of I5: a filter without owner, with two owners, or with an owner that is not there.
+//   H1. `placementsOf(topic)` names every shard that can hold a subscription matching the topic, each slice once.
+//   H2. `problemsOf` finds every breach of I5: a filter without owner, with two owners, or with an owner that does not
+//       exist.
 //
-// A new map is built for each change of the table; a reader never sees one half changed.
+// A new map is built for each change of the table; a reader never sees one that is half changed.
 
 import type { Epoch, ShardId, SliceKey } from '../schemas/ids.ts';
 import type { PointerMode, ShardState, StoreKind } from '../schemas/records.ts';
 import { isTrieSlice, parseSlice } from './keys.ts';
 import { SliceTree } from './slice-tree.ts';
 
-/** Which shards hold a slice, since which change. */
+/** The shards of a slice, and the change that placed it there. */
 export interface SlicePlacement {
   readonly slice: SliceKey;
   readonly mode: PointerMode;
@@ -53,12 +54,14 @@ export function shardMapOf(
   return { partitions, slices: bySlice, shards: byShard, tree: new SliceTree(partitions, bySlice.keys()) };
 }
 
-/** Where the subscriptions that match a PUBLISH to this topic are, the concrete slice first (H1). */
+/**
+ * The placements of all slices that hold subscriptions matching a PUBLISH to this topic, the concrete slice first (H1).
+ */
 export function placementsOf(map: ShardMap, topic: string): TopicPlacement[] {
   return map.tree.slicesForTopic(topic).map((slice) => topicHome(map, slice));
 }
 
-/** Where the subscription of this filter by this client is; `undefined` when the map has no owner for it. */
+/** The placement of this client's subscription of this filter; `undefined` when the map has no owner for it. */
 export function placementOfFilter(map: ShardMap, filter: string, clientId: string): TopicPlacement | undefined {
   const slice = map.tree.sliceOf(filter, clientId);
   return slice === undefined ? undefined : topicHome(map, slice);

@@ -1,11 +1,13 @@
-// SliceTree: the slices that one or more partitions are cut into, and which of them holds a filter.
+// SliceTree: the slices that one or more partitions are divided into, and which of them holds a filter.
 //
-//   T1. Every filter of a partition in the tree has exactly one slice (I5 of the design).
-//   T2. The most specific slice wins: a spread or pin over hash slices, the longest prefix among groups.
+//   T1. Every filter of a partition in the tree has exactly one slice (I5).
+//   T2. The most specific slice holds a filter: a spread part or pin before hash slices, the longest prefix among
+//       groups.
 //   T3. Every slice that holds a filter matching a topic is among `slicesForTopic` of that topic.
 //
-// A mutable index with a pure face: only `add` and `remove` change it, and its owner alone calls them. The owner keeps T1
-// across a change by removing and adding what `splitRefusal` or `mergeRefusal` had nothing against, in any order.
+// A mutable index with a pure face: only `add` and `remove` change it, and only its owner calls them. The owner keeps
+// T1 across a change by removing and adding the slices that `splitRefusal` or `mergeRefusal` has accepted, in any
+// order.
 
 import type { Partition, SliceKey } from '../schemas/ids.ts';
 import {
@@ -25,21 +27,21 @@ import { filterProblem } from './topic-filter.ts';
 type HashSlice = Extract<Slice, { kind: 'hash' }>;
 type GroupSlice = Extract<Slice, { kind: 'group' }>;
 
-/** What was carved out of the hash slices for one filter. */
+/** The slices carved out of the hash slices for one filter. */
 interface Carved {
   readonly hash: number;
   pin: SliceKey | undefined;
-  /** Into how many parts the filter is spread, 0 for not, and how many of these are in the tree. */
+  /** Into how many parts the filter is spread (0: not spread), and how many of these are in the tree. */
   spreadOf: number;
   spreadParts: number;
 }
 
-/** The slices of one partition, each where a look-up needs it. */
+/** The slices of one partition, indexed for look-ups. */
 interface PartitionSlices {
   /** Hash slices by how many bits they have, then by those bits as a number. */
   readonly hashes: Map<number, SliceKey>[];
   readonly carved: Map<string, Carved>;
-  /** Groups by their prefix, the partition's whole group under ''. */
+  /** Groups by their prefix; the root group of the partition is under ''. */
   readonly groups: Map<string, SliceKey>;
 }
 
@@ -114,7 +116,10 @@ export class SliceTree {
     }
   }
 
-  /** The slice that holds this valid filter's subscription of this client; `undefined` when the tree has no such partition. */
+  /**
+   * The slice of this client's subscription of this valid filter; `undefined` when the tree does not have the
+   * partition.
+   */
   sliceOf(filter: string, clientId: string): SliceKey | undefined {
     const place = placeOf(filter);
     const partition = partitionOf(place.routingKey, this.partitions);
@@ -136,7 +141,7 @@ export class SliceTree {
     const groups = this.#ofPartition.get(partition)?.groups;
     if (groups === undefined) return undefined;
     const whole = groups.get('');
-    if (whole !== undefined && groups.size === 1) return whole; // Nothing was carved out: the common case.
+    if (whole !== undefined && groups.size === 1) return whole; // Nothing is carved out: the common case.
     for (let held = prefix; held !== ''; held = parentPrefix(held)) {
       const key = groups.get(held);
       if (key !== undefined) return key;
@@ -155,7 +160,7 @@ export class SliceTree {
 
     const root = this.#ofPartition.get(this.#rootPartition)?.groups.get('');
     if (root !== undefined) found.push(root);
-    const levels = `${topic}/`; // As prefixes are written, so that the whole topic counts too: a/b/# matches a/b.
+    const levels = `${topic}/`; // In the form of prefixes, so that the whole topic counts too: a/b/# matches a/b.
     const firstEnd = levels.indexOf('/');
     const groups = this.#ofPartition.get(partitionOf(levels.slice(0, firstEnd), this.partitions))?.groups;
     if (groups === undefined) return found;
@@ -169,7 +174,7 @@ export class SliceTree {
     return found;
   }
 
-  /** The slices carved out of this one: what a scan of it must leave out. Looks at the slices of its partition alone. */
+  /** The slices carved out of this one, which a scan of it must leave out. Reads only the slices of its partition. */
   carvedOutOf(key: SliceKey): SliceKey[] {
     const slice = parseSlice(key);
     if (slice === undefined || slice.kind === 'pin' || slice.kind === 'spread') return [];
@@ -191,12 +196,12 @@ export class SliceTree {
     return found;
   }
 
-  /** The hash slices that a partition is cut into, without what was carved out of them. */
+  /** The hash slices of a partition, without what was carved out of them. */
   hashSlicesOf(partition: Partition): SliceKey[] {
     return (this.#ofPartition.get(partition)?.hashes ?? []).flatMap((slices) => [...slices.values()]);
   }
 
-  /** Why `slice` cannot give way to `into`, or `undefined` when that keeps T1. */
+  /** Why `slice` cannot be replaced by `into`; `undefined` when it can without breaking T1. */
   splitRefusal(slice: SliceKey, into: readonly SliceKey[]): string | undefined {
     if (!this.#keys.has(slice)) return `${slice} is not a slice`;
     const parsed = parseSlice(slice);
@@ -215,7 +220,7 @@ export class SliceTree {
     return `${slice} cannot be split without staying`;
   }
 
-  /** Why `slices` cannot become `into`, or `undefined` when that keeps T1. */
+  /** Why `slices` cannot be replaced by `into`; `undefined` when they can without breaking T1. */
   mergeRefusal(slices: readonly SliceKey[], into: SliceKey): string | undefined {
     for (const key of slices) if (!this.#keys.has(key)) return `${key} is not a slice`;
     const parsed = parseSlice(into);
@@ -262,7 +267,7 @@ export class SliceTree {
     }
   }
 
-  /** True for the prefix of literal levels that some filter of this partition can have. */
+  /** True for a prefix of literal levels that some filter of this partition can have. */
   #isCarvedPrefix({ partition, prefix }: GroupSlice): boolean {
     if (prefix === '' || filterProblem(`${prefix}+`) !== undefined || /[+#]/.test(prefix)) return false;
     return partitionOf(prefix.slice(0, prefix.indexOf('/')), this.partitions) === partition;
@@ -306,7 +311,7 @@ function hashSliceIn({ hashes }: PartitionSlices, hash: number): SliceKey | unde
 const bitsValue = ({ bits }: HashSlice): number => (bits === '' ? 0 : Number.parseInt(bits, 2));
 const leadingValue = (hash: number, bits: number): number => (bits === 0 ? 0 : hash >>> (32 - bits));
 
-/** `a/b/` of `a/b/c/`, '' of `a/`. Before the first level there is nothing, also when that level is empty. */
+/** `a/b/` of `a/b/c/`, '' of `a/`. There is nothing before the first level, also when that level is empty. */
 const parentPrefix = (prefix: string): string =>
   prefix.length < 2 ? '' : prefix.slice(0, prefix.lastIndexOf('/', prefix.length - 2) + 1);
 

@@ -1,7 +1,7 @@
 // Space-saving: the heaviest keys of a stream in fixed memory (Metwally, Agrawal, El Abbadi: "Efficient computation of
-// frequent and top-k elements in data streams", ICDT 2005), with the filter of Homem and Carvalho ("Finding top-k elements
-// in data streams", Information Sciences 2010): a key that is not monitored adds to a hash cell and takes a slot only once
-// its cell outweighs the lightest slot. A stream of rare keys then leaves the slots, and their keys, alone.
+// frequent and top-k elements in data streams", ICDT 2005), with the filter of Homem and Carvalho ("Finding top-k
+// elements in data streams", Information Sciences 2010): a key that is not monitored adds to a hash cell, and gets a
+// slot only once its cell outweighs the lightest slot. So a stream of rare keys does not displace the monitored ones.
 //
 //   P1. true weight <= weight(slot), and weight(slot) - error(slot) <= true weight.
 //   P2. Every key whose true weight exceeds total / capacity is monitored.
@@ -12,7 +12,7 @@
 
 import type { BinaryReader, BinaryWriter } from './binary.ts';
 
-/** A slot number for as long as its key is monitored; `NONE` when the key is not. */
+/** A slot number, valid as long as its key is monitored; `NONE` when the key is not. */
 export type Slot = number;
 export const NONE: Slot = -1;
 
@@ -20,9 +20,9 @@ const CELLS_PER_SLOT = 4;
 
 export class SpaceSaving {
   readonly capacity: number;
-  /** Weight of the whole stream, decayed as the slots are. */
+  /** Weight of the whole stream, decayed like the slots. */
   total = 0;
-  /** Called before a slot's key gives way to another. */
+  /** Called before a slot's key is replaced by another. */
   onEvict: ((slot: Slot) => void) | undefined;
 
   #used = 0;
@@ -98,12 +98,12 @@ export class SpaceSaving {
     return this.#weights[slot]!;
   }
 
-  /** How much of `weight` may belong to other keys. */
+  /** The part of `weight` that may belong to other keys. */
   error(slot: Slot): number {
     return this.#errors[slot]!;
   }
 
-  /** Multiplies every weight: recent keys then outweigh old ones. P1 and P2 go on holding for the decayed stream. */
+  /** Multiplies every weight, so that recent keys outweigh old ones. P1 and P2 then hold for the decayed stream. */
   decay(factor: number): void {
     this.total *= factor;
     for (let slot = 0; slot < this.#used; slot++) {
@@ -125,7 +125,7 @@ export class SpaceSaving {
       if (this.#cells[cell]! > 0) to.count(cell).double(this.#cells[cell]!);
   }
 
-  /** `capacity` must be the one it was written with. */
+  /** `capacity` must be the one that it was written with. */
   static read(from: BinaryReader, capacity: number): SpaceSaving {
     const sketch = new SpaceSaving(capacity);
     const used = from.count();

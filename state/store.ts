@@ -1,8 +1,9 @@
 // Store: the local, durable copy of one task's rows. One suite runs against every engine (test/state/store-suite.ts).
 //
-//   S1. `write` is atomic: after a crash the store holds a whole prefix of the writes, with the mark of the last of them.
-//   S2. What cannot be trusted (torn, flipped, of another format) is refused with STORE_CORRUPT or STORE_FORMAT, never
-//       returned. The owner then calls `clear` and rebuilds it from the changelog.
+//   S1. `write` is atomic: after a crash the store holds a complete prefix of the writes, with the mark of the last of
+//       them.
+//   S2. Contents that cannot be trusted (torn, flipped bits, another format) are refused with STORE_CORRUPT or
+//       STORE_FORMAT, never returned. The owner then calls `clear` and rebuilds the store from the changelog.
 
 import type { Offset } from '../schemas/ids.ts';
 
@@ -15,7 +16,7 @@ export interface Change {
   readonly value: Buffer | undefined;
 }
 
-/** Where a task stands: what it has consumed, and how much of its changelog the store holds. */
+/** The position of a task: what it has consumed, and how much of its changelog the store holds. */
 export interface Mark {
   /** The next changelog offset that the store does not hold. */
   readonly changelog: Offset;
@@ -23,7 +24,7 @@ export interface Mark {
   readonly inputs: Readonly<Record<string, Offset>>;
   /** The host's time of the write; absent in stores of an earlier release. */
   readonly writtenAt?: number;
-  /** Which life of the subscriptions topic its offsets are of. Absent in marks of an earlier release. */
+  /** The incarnation of the subscriptions topic that its offsets belong to. Absent in marks of an earlier release. */
   readonly incarnation?: number;
   /** How many times the task has been started. Absent in marks of an earlier release. */
   readonly starts?: number;
@@ -50,7 +51,10 @@ export interface Store {
   close(): Promise<void>;
 }
 
-/** Opens the store of one task. Throws STORE_CORRUPT or STORE_FORMAT when what is there cannot be read; `destroy` then removes it. */
+/**
+ * Opens the store of one task. Throws STORE_CORRUPT or STORE_FORMAT when the contents cannot be read; `destroy` then
+ * removes them.
+ */
 export interface StoreFolder {
   open(task: string): Promise<Store>;
   destroy(task: string): Promise<void>;

@@ -1,7 +1,7 @@
-// Subscription options: what MQTT 5 lets a SUBSCRIBE say of a topic filter besides its QoS (3.8.3.1, 3.8.2.1.2). They are
-// of no use here; the broker that delivers needs them, so rows and answers carry them.
+// Subscription options: what a SUBSCRIBE of MQTT 5 says about a topic filter besides its QoS (3.8.3.1, 3.8.2.1.2). They
+// do not affect sharding; the broker that delivers needs them, so rows and answers carry them.
 //
-//   P1. Where all are at their defaults there are none: a row without options is what it was before there were any.
+//   P1. When all have their defaults the row has no options, so it is stored as in releases before there were any.
 
 import type { SubscriptionEvent } from '../schemas/records.ts';
 
@@ -20,11 +20,11 @@ export const IDENTIFIER_MAX = 0xfff_ffff;
 
 const NO_LOCAL = 1;
 const RETAIN_AS_PUBLISHED = 2;
-/** Two bits from here. */
+/** Position of retainHandling in the packed number: two bits from here. */
 const RETAIN_HANDLING = 4;
 const IDENTIFIER = 16;
 
-/** P1. Of an event whose values were found valid. */
+/** The options of a valid event; `undefined` when all have their defaults (P1). */
 export function optionsOf(
   event: Pick<SubscriptionEvent, 'noLocal' | 'retainAsPublished' | 'retainHandling' | 'subscriptionIdentifier'>,
 ): SubscriptionOptions | undefined {
@@ -33,7 +33,7 @@ export function optionsOf(
   return { noLocal, retainAsPublished, retainHandling, subscriptionIdentifier };
 }
 
-/** All of them as one number of 32 bits; 0 for none. */
+/** All options as one 32-bit number; 0 for none. */
 export function packOptions(options: SubscriptionOptions | undefined): number {
   if (options === undefined) return 0;
   const flags = (options.noLocal ? NO_LOCAL : 0) + (options.retainAsPublished ? RETAIN_AS_PUBLISHED : 0);

@@ -1,12 +1,12 @@
-// Table sums: the checksums of a store's table files, in a file beside them. Neither LevelDB nor RocksDB checks its tables
-// as we read them: one flipped bit can turn a row into a removal, which no checksum of a value shows, and RocksDB ends the
-// process over a table that it cannot parse. Tables never change once written, so they are compared before the engine
-// opens them.
+// Table sums: checksums of a store's table files, in a file beside them. Neither LevelDB nor RocksDB verifies its
+// tables in the way we read them: one flipped bit can turn a row into a removal, which no checksum of a value shows,
+// and RocksDB aborts the process over a table that it cannot parse. Tables never change once written, so they are
+// compared before the engine opens them.
 //
-//   T1. A table whose sum is recorded and differs makes the store corrupt. One that is gone was merged into others, or is
-//       missed by the engine itself.
-//   T2. Sums are recorded after opening, now and then while writing, and after closing. Not covered is damage to a table
-//       that was written since, when the process then died.
+//   T1. A table whose recorded sum differs makes the store corrupt. A table that is missing was merged into others, or
+//       the engine itself notices that it is missing.
+//   T2. Sums are recorded after opening, now and then while writing, and after closing. Damage is not found in a table
+//       that was written after the last recording before the process died.
 
 import { AppError } from '../schemas/errors.ts';
 import { type Checksum, seal, unseal } from './seal.ts';
@@ -20,7 +20,7 @@ export interface StoreFiles {
   list(): Promise<readonly string[]>;
   /** `undefined` when there is no such file. */
   read(name: string): Promise<Buffer | undefined>;
-  /** Replaces the file whole or not at all. */
+  /** Replaces the file completely or not at all. */
   replace(name: string, bytes: Buffer): Promise<void>;
 }
 
@@ -40,7 +40,7 @@ export class TableSums {
   /** Compares every table with its recorded sum (T1). Throws STORE_CORRUPT. Call before the engine opens the folder. */
   async compare(): Promise<void> {
     const sealed = await this.#files.read(FILE);
-    if (sealed === undefined) return; // A new folder, or one of which nothing was recorded yet.
+    if (sealed === undefined) return; // A new folder, or one whose sums were not recorded yet.
     const bytes = unseal(this.#checksum, KEY, sealed);
     if (bytes === undefined) throw changed(FILE);
     const recorded = JSON.parse(bytes.toString('utf8')) as Record<string, number>;
@@ -53,7 +53,7 @@ export class TableSums {
     }
   }
 
-  /** Records the tables as they are now. */
+  /** Records the sums of the tables as they are now. */
   async record(): Promise<void> {
     const tables = new Set(await this.#tables());
     let isNew = false;
@@ -61,7 +61,7 @@ export class TableSums {
     for (const table of tables) {
       if (this.#sums.has(table)) continue;
       const bytes = await this.#files.read(table);
-      if (bytes === undefined) continue; // Merged meanwhile.
+      if (bytes === undefined) continue; // Merged into another table meanwhile.
       this.#sums.set(table, this.#checksum(bytes));
       isNew = true;
     }

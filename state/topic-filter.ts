@@ -1,9 +1,9 @@
-// Topic filters: what is valid and what matches, by MQTT 5.0 sections 1.5.4, 4.7 and 4.8.2. The plain, slow reading of
-// the spec: state/topic-trie.ts is the fast one and is tested against `matches`.
+// Topic filters: which are valid and which match, by MQTT 5.0 sections 1.5.4, 4.7 and 4.8.2. This is a plain, slow
+// implementation of the specification; state/topic-trie.ts is the fast one and is tested against `matches`.
 //
 //   F1. `filterProblem` and `topicProblem` are total: any string gets an answer. They cost one scan and no allocation.
-//   F2. Every other function takes what those two found valid, and says nothing of the rest.
-//   F3. Text is compared code unit by code unit: no normalising, no folding of case.
+//   F2. All other functions take only what those two found valid; for anything else their result is undefined.
+//   F3. Text is compared code unit by code unit: without normalising, and case-sensitive.
 //   F4. `$share/group/filter` means `filter` wherever topics or filters are compared.
 //
 // Where the spec leaves a choice: control characters (U+0001..1F, U+007F..9F) and noncharacters are accepted, because the
@@ -12,7 +12,9 @@
 
 /** MQTT 5, 1.5.4: a UTF-8 string has at most 65,535 bytes. */
 const BYTES_MAX = 65_535;
-/** As EMQX, where it is the default; deeper topics are seen by `#` filters. Levels of `$share/group/` do not count. */
+/**
+ * The default of EMQX. Deeper topics can still be received through `#` filters. Levels of `$share/group/` do not count.
+ */
 export const LEVELS_MAX = 128;
 
 const SHARE = '$share/';
@@ -46,7 +48,7 @@ export function innerFilter(filter: string): string {
   return isShared(filter) ? filter.slice(filter.indexOf('/', SHARE.length) + 1) : filter;
 }
 
-/** True when a message to the topic goes to subscribers of the filter. `$` topics are not for a leading wildcard. */
+/** True when a message to the topic goes to subscribers of the filter. A leading wildcard does not match `$` topics. */
 export function matches(filter: string, topic: string): boolean {
   const wanted = levelsOf(filter);
   const levels = topic.split('/');
@@ -84,7 +86,7 @@ export function intersect(first: string, second: string): string | undefined {
 /** True when there is a topic that both match. */
 export const overlaps = (first: string, second: string): boolean => intersect(first, second) !== undefined;
 
-/** The fewest of these filters that match the same topics as all of them do, in the order given. */
+/** The smallest subset of these filters that matches the same topics as all of them, in the order given. */
 export function union(filters: readonly string[]): string[] {
   const kept: string[] = [];
   for (const filter of filters) {
@@ -94,7 +96,7 @@ export function union(filters: readonly string[]): string[] {
   return kept;
 }
 
-/** Who asks, for the patterns of an access rule. */
+/** The client that the patterns of an access rule are applied to. */
 export interface Identity {
   readonly clientId: string;
   readonly username: string;
@@ -106,15 +108,15 @@ export function mayPublish(pattern: string, identity: Identity, topic: string): 
   return allowed !== undefined && matches(allowed, topic);
 }
 
-/** True when the access rule covers all that this client asks for; to overlap is not enough. */
+/** True when the access rule covers everything that this filter matches; an overlap is not enough. */
 export function maySubscribe(pattern: string, identity: Identity, filter: string): boolean {
   const allowed = filledIn(pattern, identity);
   return allowed !== undefined && covers(allowed, filter);
 }
 
 /**
- * The pattern with the levels %c and %u put to the client id and username, or `undefined` when one of them is empty or
- * would say more than one literal level: an id of `+`, `a/b` or a leading `$SYS` must never widen a rule.
+ * The pattern with the levels %c and %u replaced by the client id and the username; `undefined` when one of them is
+ * empty or is not exactly one literal level: an id of `+`, `a/b` or a leading `$SYS` must never widen a rule.
  */
 function filledIn(pattern: string, { clientId, username }: Identity): string | undefined {
   const levels = pattern.split('/');
@@ -144,7 +146,7 @@ function commonLevels(a: readonly string[], b: readonly string[]): string[] | un
 const isWildcard = (level: string): boolean => level === '+' || level === '#';
 const levelsOf = (filter: string): string[] => innerFilter(filter).split('/');
 
-/** The scan behind F1. Levels begin at `from`; what stands before is only checked as text. */
+/** The scan of F1. Levels begin at `from`; the text before it is only checked for valid characters. */
 function problemOf(text: string, from: number, isFilter: boolean): string | undefined {
   const length = text.length;
   if (from === length) return isFilter ? 'a topic filter must not be empty' : 'a topic must not be empty';

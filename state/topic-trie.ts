@@ -1,31 +1,31 @@
-// TopicTrie: which of up to millions of topic filters match a topic. It holds distinct filters, each under one small id;
-// who subscribed, and through which share group, is the caller's to keep by id. Filters are put in without
+// TopicTrie: finds which of up to millions of topic filters match a topic. It holds distinct filters, each under one
+// small id; the caller stores, by id, who subscribed and through which share group. Filters are inserted without
 // `$share/group/`, with wildcards or without.
 //
-//   M1. `match` gives the ids of exactly the filters for which `matches` of topic-filter.ts says true, each once.
-//   M2. An id belongs to one filter from the `insert` that gave it to the `remove` that takes it back; then it is used
-//       again. Ids are dense: all are below the largest number of filters there ever was.
-//   M3. What `remove` frees is used again by later inserts. The arrays grow and never shrink.
+//   M1. `match` returns the ids of exactly the filters for which `matches` of topic-filter.ts is true, each once.
+//   M2. An id belongs to one filter from its `insert` to its `remove`; then it is reused. Ids are dense: all are below
+//       the largest number of filters that the trie has held at a time.
+//   M3. What `remove` frees is reused by later inserts. The arrays grow and never shrink.
 //   M4. Filters are valid (filterProblem), so at most LEVELS_MAX levels deep; a topic may be any string.
 //
-// A mutable index with a pure face (Hot paths in the style guide); its oracle is `matches`, its measurement
-// bench/topic-match.ts. A topic is scanned once: each level becomes a number (level-names.ts), and the nodes that the
-// levels so far lead to (the frontier) step together. A level that no filter has can only be taken by + or #.
+// A mutable index with a pure face (Hot paths in the style guide); `matches` is its oracle, bench/topic-match.ts its
+// benchmark. A topic is scanned once: each level becomes a number (level-names.ts), and the nodes that the
+// levels so far lead to (the frontier) advance together. A level that no filter has can only be matched by + or #.
 //
-// Work of a match is bounded by the nodes it can reach: at most two for each node of the frontier and level, so
-// 2^depth, and never more than the trie has at that depth. A frontier of 65,536 nodes takes 16 levels of + or the
-// topic's own level in every combination, which is 65,536 filters.
+// The work of a match is bounded by the nodes that it can reach: each level at most doubles the frontier, so at most
+// 2^depth, and never more than the trie has at that depth. A frontier of 65,536 nodes takes 65,536 filters that have +
+// or the topic's own level, in every combination, at 16 levels.
 //
-// Growth without a long wait: nodes come in pages, level names in 64 tables, so at 1 M filters the most that one insert
-// copies is an array of some 15 MB, which takes about 15 ms and happens once in every half million filters. A node's
-// table of children is rebuilt when it doubles: for a node of 1 M children some 30 ms.
+// It grows without long pauses: nodes come in pages and level names in 64 tables, so at 1 M filters the largest copy of
+// one insert is an array of some 15 MB, which takes about 15 ms and happens once in every half million filters. A
+// node's table of children is rebuilt when it doubles: for a node of 1 M children some 30 ms.
 
 import { grownLength, hashWith, LevelNames, NO_LEVEL } from './level-names.ts';
 import { LEVELS_MAX } from './topic-filter.ts';
 
 // A node is 8 numbers at its address in `pages`; the root's address is 0, which as a child says "none".
 const PLUS = 0; // address of the child behind +
-const HASH_ID = 1; // id + 1 of the filter that goes on with #
+const HASH_ID = 1; // id + 1 of the filter that continues with #
 const OWN_ID = 2; // id + 1 of the filter that ends here
 const LEVEL = 3; // level of the first literal child, which is kept here since most nodes have no other
 const CHILD = 4; // its address
@@ -34,7 +34,7 @@ const TABLE_BITS = 6; // it has 2^bits slots
 const COUNT = 7; // how many of them are taken
 const NODE = 8;
 
-/** 1 MB: the most that is copied when nodes are added, and little to have in vain. */
+/** 1 MB: the most that is copied when nodes are added, and little to waste. */
 const PAGE_BITS = 18;
 const PAGE = 1 << PAGE_BITS;
 const IN_PAGE = PAGE - 1;
@@ -50,7 +50,7 @@ const HASH_SIGN = 0x23;
 
 export class TopicTrie {
   readonly #levels: LevelNames;
-  /** Of PAGE numbers each; of a trie that needs no second page the first is as short as may be. */
+  /** Of PAGE numbers each, except in a trie with only one page, which starts small. */
   readonly #pages: Int32Array[] = [new Int32Array(NODE * 32)];
   #nodesUsed = NODE; // The root.
   #freeNode = NONE; // Free nodes are linked through their first number.
@@ -63,12 +63,12 @@ export class TopicTrie {
   #size = 0;
   #frontier: Int32Array = new Int32Array(256);
   #nextFrontier: Int32Array = new Int32Array(256);
-  /** The nodes that the last descent went through, and the level it left each by. */
+  /** The nodes of the last descent, and the level by which each was left. */
   readonly #path = new Int32Array(LEVELS_MAX + 1);
   readonly #pathLevels = new Int32Array(LEVELS_MAX + 1);
   #depth = 0;
 
-  /** A secret seed keeps strangers from choosing level names that share a hash; it changes no result. */
+  /** A secret seed prevents clients from choosing level names that collide; it changes no result. */
   constructor(seed = 0) {
     this.#levels = new LevelNames(seed);
   }
@@ -87,8 +87,8 @@ export class TopicTrie {
   }
 
   /**
-   * Writes the ids of the filters that match to the front of `into` and returns how many; what stands behind them is of
-   * no meaning. The order is the same for the same history of inserts and removals, and otherwise arbitrary.
+   * Writes the ids of the filters that match to the front of `into` and returns how many; what is behind them has no
+   * meaning. The order is arbitrary, but the same for the same history of inserts and removals.
    */
   match(topic: string, into: number[]): number {
     const pages = this.#pages;
@@ -99,7 +99,7 @@ export class TopicTrie {
     let found = 0;
     let count = 1;
     frontier[0] = ROOT;
-    let isOpen = topic.charCodeAt(0) !== DOLLAR; // The first level is open to wildcards only when it has no leading $.
+    let isOpen = topic.charCodeAt(0) !== DOLLAR; // Wildcards match the first level only when it has no leading $.
     for (let start = 0; count > 0 && start <= length; ) {
       let end = start;
       let hash = levels.seed;
@@ -155,7 +155,7 @@ export class TopicTrie {
     return slot < 0 ? -1 : this.#get(slot, 0) - 1;
   }
 
-  /** The filter's id: the one it has, or a new one. */
+  /** The id of the filter, which is inserted when it is new. */
   insert(filter: string): number {
     const length = filter.length;
     let node = ROOT;
@@ -181,7 +181,7 @@ export class TopicTrie {
     return given;
   }
 
-  /** Takes the filter out; the id that is free now, or -1 when the filter was not there. */
+  /** Removes the filter. Returns its id, which is free now, or -1 when the filter was not in the trie. */
   remove(filter: string): number {
     const slot = this.#descend(filter);
     const id = slot < 0 ? NONE : this.#get(slot, 0);
@@ -202,7 +202,7 @@ export class TopicTrie {
     return id - 1;
   }
 
-  /** Where in the pages the id of this filter stands, or -1. Leaves its way in `path`, `pathLevels` and `depth`. */
+  /** The address of the filter's id in the pages, or -1. Leaves its path in `path`, `pathLevels` and `depth`. */
   #descend(filter: string): number {
     const length = filter.length;
     let node = ROOT;
@@ -262,7 +262,7 @@ export class TopicTrie {
     return child;
   }
 
-  /** The child behind a literal level, made when it is missing. */
+  /** The child for a literal level, created when it is missing. */
   #childOf(node: number, level: number): number {
     const known = this.#literal(node, level);
     if (known !== NONE) return known;
@@ -308,7 +308,7 @@ export class TopicTrie {
     tables[table + 2 * slot + 1] = child;
   }
 
-  /** Takes an entry out and closes the gap (Knuth 6.4, algorithm R), so that there are no markers to clean up. */
+  /** Removes an entry and closes the gap (Knuth 6.4, algorithm R), so that no tombstones are needed. */
   #closeGap(table: number, bits: number, level: number): void {
     const tables = this.#tables;
     const mask = (1 << bits) - 1;
@@ -316,7 +316,7 @@ export class TopicTrie {
     while (tables[table + 2 * gap] !== level) gap = (gap + 1) & mask;
     for (let next = (gap + 1) & mask; tables[table + 2 * next] !== NO_LEVEL; next = (next + 1) & mask) {
       const home = slotOf(tables[table + 2 * next]!, bits);
-      if (((next - home) & mask) < ((next - gap) & mask)) continue; // Its home lies behind the gap: it stays.
+      if (((next - home) & mask) < ((next - gap) & mask)) continue; // Its home position is after the gap: it stays.
       tables[table + 2 * gap] = tables[table + 2 * next]!;
       tables[table + 2 * gap + 1] = tables[table + 2 * next + 1]!;
       gap = next;
@@ -324,7 +324,7 @@ export class TopicTrie {
     tables[table + 2 * gap] = NO_LEVEL;
   }
 
-  /** Moves the node's children to a table of 2^bits slots; of 0 bits, to none. */
+  /** Moves the node's children to a table of 2^bits slots; with 0 bits, to none. */
   #resize(node: number, bits: number): void {
     const before = this.#get(node, TABLE);
     const bitsBefore = this.#get(node, TABLE_BITS);
@@ -386,7 +386,7 @@ export class TopicTrie {
   }
 }
 
-/** Where a level's search begins in a table of 2^bits slots: Fibonacci hashing (Knuth 6.4), as levels are dense numbers. */
+/** Home slot of a level in a table of 2^bits slots: Fibonacci hashing (Knuth 6.4), as levels are dense numbers. */
 const slotOf = (level: number, bits: number): number => Math.imul(level, 0x9e3779b1) >>> (32 - bits);
 
 function levelEnd(filter: string, start: number): number {

@@ -1,4 +1,4 @@
-// UTF-8: the order of texts by their bytes, in which stores and logs keep their keys.
+// UTF-8: compares texts by their UTF-8 bytes, the order in which stores and logs keep their keys.
 
 /** Compares two texts by their UTF-8 bytes without encoding them. */
 export function compareUtf8(a: string, b: string): number {
@@ -16,7 +16,7 @@ export function compareUtf8Parts(a: string, aFrom: number, aTo: number, b: strin
   return aTo - aFrom - (bTo - bFrom);
 }
 
-/** UTF-16 puts surrogates (code points above U+FFFF) below U+E000..U+FFFF; UTF-8 puts them above. */
+/** UTF-16 orders surrogates (code points above U+FFFF) below U+E000..U+FFFF; UTF-8 orders them above. */
 function codePointRank(code: number): number {
   return code < 0xd800 || code > 0xdfff ? code : code + 0x2800;
 }

@@ -1,8 +1,8 @@
-// Validation: what makes a decoded input record acceptable. A refusal is a value with a code; the runner dead-letters the
-// record with it. Nothing behind these checks looks at the same things again.
+// Validation: which decoded input records are accepted. A refusal is a value with a code; the runner dead-letters the
+// record with it. Code behind these checks does not check the same things again.
 //
 // Timestamps: any instant from 1970 to 9999 is accepted, since a wrong clock must not lose a subscription; how far a
-// timestamp may pull event time is the business of the rates stage.
+// timestamp may move event time is decided by the rates stage.
 
 import type { ErrorCode, Refusal } from '../schemas/errors.ts';
 import type {
@@ -21,7 +21,7 @@ import { filterProblem, isShared, topicProblem } from './topic-filter.ts';
 export const STRING_BYTES_MAX = 65_535;
 /** Above any real counter, and far enough below 2^53 for sums to stay exact. */
 export const COUNT_MAX = 1e15;
-/** What the planner remembers by name: each is part of a row that is written often. */
+/** Longest name that the planner stores: names are part of a row that is written often. */
 export const NAME_BYTES_MAX = 128;
 export const TIMESTAMP_MAX = 253_402_300_799_999; // 9999-12-31T23:59:59.999Z
 
@@ -36,7 +36,7 @@ export function refuseSubscription(event: SubscriptionEvent, place: Place): Refu
   return refuseEvent(event) ?? refusePlace(place);
 }
 
-/** What ingest itself sends on passes; a foreign record under another key would give a slice a second writer. */
+/** Accepts what ingest itself sends on. A foreign record under another key would give a slice a second writer. */
 export function refuseWildcards(batch: WildcardEvents, place: Place): Refusal | undefined {
   for (const event of batch.events) {
     const refusal = refuseEvent(event);
@@ -52,7 +52,7 @@ export function refuseWildcards(batch: WildcardEvents, place: Place): Refusal | 
   return refusePlace(place);
 }
 
-/** What ingest itself sends on passes; of a foreign record the client would have two keepers. */
+/** Accepts what ingest itself sends on. A foreign record under another key would give the client a second task. */
 export function refuseClientEvents({ clientId, events }: ClientEvents, place: Place): Refusal | undefined {
   if (clientId !== place.key) return no('KEY_MISMATCH', 'the record key is not the clientId of the events');
   for (const event of events) {
@@ -82,7 +82,7 @@ export function refuseSession({ body, timestamp }: SessionRecord, place: Place):
   return refusePlace(place);
 }
 
-/** It is told to each partition: its key does not say where it belongs. */
+/** A session operation is sent to each partition: its key does not decide where it belongs. */
 export function refuseOperation(
   { operationId, brokerId, at, body }: SessionOperation,
   place: Place,
@@ -118,7 +118,8 @@ function refuseOptions(event: SubscriptionEvent): Refusal | undefined {
   if (!isWhole(sessionEpoch, Number.MAX_SAFE_INTEGER))
     return no('SESSION_INVALID', 'sessionEpoch must be a whole number of 0 or more, below 2^53');
   if (sessionEpoch > 0 && event.clientId.includes(NUL)) return no('CLIENT_INVALID', NUL_IN_CLIENT);
-  // MQTT-3.8.3-4: a protocol error. A removal has no options; whatever it says, it must not be lost.
+  // MQTT-3.8.3-4: noLocal on a shared subscription is a protocol error. A removal has no options; it must not be lost
+  // for them.
   if (noLocal && event.action === 'SUBSCRIBE' && isShared(event.topicFilter))
     return no('OPTIONS_INVALID', 'noLocal must not be set on a shared subscription');
   return undefined;
@@ -211,7 +212,7 @@ const EXPIRY_SECONDS_MAX = 0xffff_ffff;
 const no = (code: ErrorCode, reason: string): Refusal => ({ code, reason });
 const isWhole = (value: number, max: number): boolean => Number.isInteger(value) && value >= 0 && value <= max;
 const isCount = (value: number): boolean => value >= 0 && value <= COUNT_MAX;
-/** As the HTTP API asks of ids: they go into decisions, commands and rows. */
+/** The same rule as the HTTP API's for ids: they go into decisions, commands and rows. */
 const isId = (text: string): boolean => /^[\w.:-]{1,128}$/.test(text);
 const ID_WANTED = 'must be 1 to 128 letters, digits, "_", ".", ":" or "-"';
 const isName = (text: string): boolean =>

@@ -1,46 +1,50 @@
-// Watermark: how far event time has come, by what is told of it. The one rule of event time; whoever keeps one (the lanes of
-// the rates stage, the forecast stage, the planner's cell, the runner) differs in its numbers alone.
+// Watermark: how far event time has come, judged by the event times reported to it. This is the only rule of event
+// time; its users (the lanes of the rates stage, the forecast stage, the planner's cell, the runner) differ only in its
+// numbers.
 //
-//   W1. It grows with what is told. What is told of a time within `nearMs` of it is believed at once.
-//   W2. What is told of a time farther away, ahead or behind, is doubted: it moves nothing until it is borne out, and what is
-//       near lays the doubt to rest. It is borne out by so many in a row that agree with each other; or by patience: nothing
-//       nearer has been told since, for so long by the host's clock.
-//   W3. Nobody stays led away: whatever was told before, what is borne out is believed, and then it goes back as well.
-//   W4. Before `votesMin` have spoken for it, the watermark is a candidate that others outvote (Boyer and Moore's majority
-//       vote), so that a wild first word does not make every later one late.
+//   W1. It advances with the times reported. A reported time within `nearMs` of it is believed at once.
+//   W2. A reported time farther away, ahead or behind, is doubted: it moves nothing until it is confirmed, and a near
+//       time ends the doubt. It is confirmed either by a stated number of far times in a row that agree with each
+//       other, or by patience: no nearer time has been reported since, for a stated time of the host's clock.
+//   W3. No error is permanent: whatever was believed before, what is confirmed is believed, and then the watermark goes
+//       back as well.
+//   W4. Until `votesMin` reports have supported it, the watermark is a candidate that others can outvote (Boyer and
+//       Moore's majority vote), so that a wrong first report does not make every later one late.
 //
-// So many in a row is for one stream of single events: a sender with a wrong clock is one among many. Where many sources are
-// merged, a batch of one source is hundreds in a row, and says no more than its first: there patience decides.
+// A number in a row is a good rule for one stream of single events: a sender with a wrong clock is one among many.
+// Where many sources are merged, a batch of one source is hundreds in a row and proves no more than its first: there
+// patience decides.
 //
-// Hot path: one for each input of each partition, told of every event. No allocation.
+// Hot path: one for each input of each partition, called for every event. No allocation.
 
 export interface WatermarkRule {
   readonly nearMs: number;
   readonly votesMin: number;
-  /** So many in a row, all farther ahead than `nearMs`, are believed. Infinity: however many, none. */
+  /** This many reports in a row farther ahead than `nearMs` are believed. Infinity: never. */
   readonly aheadInRow: number;
   readonly behindInRow: number;
-  /** Infinity: none. */
+  /** How long a doubt must stand until it is believed. Infinity: for ever. */
   readonly patienceMs: number;
-  /** It moves no less than this; whoever stores each step of it wants few. */
+  /** It moves by at least this much; a user that stores each movement wants few. */
   readonly stepMs: number;
 }
 
-/** Nothing that is right is told farther from event time than this, unless its source has been away. */
+/** A correct time is not farther from event time than this, unless its source has been away. */
 const NEAR_MS = 3_600_000;
 
-/** Of one stream of single events, which are believed when so many in a row agree. */
+/** The rule for one stream of single events: a stated number in a row that agree is believed. */
 export const singleEvents = (inRow: number): WatermarkRule => ({
   nearMs: NEAR_MS,
   votesMin: inRow,
   aheadInRow: inRow,
-  // Going back costs what is told twice, being stuck in a wrong future costs every event: it takes more agreement, no more.
+  // Going back costs repeated work, being stuck in a wrong future costs every event: so going back takes more
+  // agreement, but is possible.
   behindInRow: inRow * 10,
   patienceMs: Number.POSITIVE_INFINITY,
   stepMs: 1,
 });
 
-/** Of many sources merged: none of them leads the others away, however much it has to tell. */
+/** The rule for many merged sources: none of them can lead the others astray, however many events it has. */
 export const MERGED_SOURCES: WatermarkRule = {
   nearMs: NEAR_MS,
   votesMin: 1,
@@ -51,24 +55,24 @@ export const MERGED_SOURCES: WatermarkRule = {
 };
 
 /**
- * `near`: believed; `ahead`: believed, being borne out; `restarted`: believed in place of what was believed before, which
- * may have been later; `doubted`: not believed, nor is there a time to put in its place but the watermark's; `late`: not
+ * `near`: believed. `ahead`: believed, after confirmation. `restarted`: believed in place of the former time, which may
+ * have been later. `doubted`: not believed; the watermark stays, and no other time is known for the event. `late`: not
  * believed, and behind.
  */
 export type Verdict = 'near' | 'ahead' | 'restarted' | 'doubted' | 'late';
 
 export class Watermark {
-  /** -1 before anything was told. */
+  /** -1 before the first report. */
   time = -1;
   votes = 0;
-  /** How many in a row disagree with the time but agree with each other; negative for those behind. */
+  /** How many reports in a row disagree with `time` but agree with each other; negative for those behind. */
   dissent = 0;
-  /** The last of them. */
+  /** The last of these reports. */
   dissentTime = 0;
-  /** The host's time since when the doubt stands; 0 until the next `watch`. */
+  /** The host's time at which the doubt began; 0 until the next `watch`. */
   dissentSince = 0;
 
-  /** `expected`: where the time would be by now; by default where it is. */
+  /** Judges a reported time. `expected`: what the time should be by now; by default `time`. */
   hear(time: number, rule: WatermarkRule, expected = this.time): Verdict {
     const ahead = time - expected;
     if (this.time < 0) return this.#restart(time);
@@ -79,12 +83,14 @@ export class Watermark {
     return 'near';
   }
 
-  /** Whether a time that is not told of, but only supposed to have come, may be taken for true. */
+  /** Whether a time that was not reported, but is assumed to have come, may be accepted. */
   reaches(time: number, { nearMs }: WatermarkRule): boolean {
     return time <= this.time + nearMs;
   }
 
-  /** Looks at the host's clock, now and again: what is doubted is believed once patience is over. True when it is. */
+  /**
+   * Call now and then with the host's time: what is doubted is believed once patience is over. True when that happened.
+   */
   watch(wallTime: number, { patienceMs }: WatermarkRule): boolean {
     if (this.dissent === 0 || patienceMs === Number.POSITIVE_INFINITY) return false;
     if (this.dissentSince === 0 || wallTime < this.dissentSince) this.dissentSince = wallTime; // Or the clock was set back.

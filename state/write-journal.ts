@@ -1,9 +1,10 @@
-// Write journal: proves that a LevelDB folder holds a whole prefix of its writes. LevelDB skips what it cannot read in its
-// write-ahead log and goes on behind it, so a damaged log would lose writes in the middle without a word. Each write
-// therefore puts its number as a key of its own, beside the number of the oldest one kept.
+// Write journal: proves that a LevelDB folder holds a complete prefix of its writes. LevelDB skips what it cannot read
+// in its write-ahead log and continues after it, so a damaged log would silently lose writes in the middle. Each write
+// therefore stores its number as a key of its own, and the number of the oldest one kept.
 //
-//   W1. After any crash the numbers found are `oldest`, `oldest + 1` ... without a gap, and the last head names the last.
-//   W2. A number is dropped only when its write can no longer lie in the write-ahead log alone.
+//   W1. After any crash the numbers found are `oldest`, `oldest + 1` ... without a gap, and the last head names the
+//       last.
+//   W2. A number is removed only when its write can no longer be in the write-ahead log alone.
 
 /** The value of the head key: which numbers must be there. */
 export interface JournalHead {
@@ -25,7 +26,7 @@ export class WriteJournal {
     this.#newest = last;
   }
 
-  /** The numbers to put and to remove with a write of about so many bytes. */
+  /** The numbers to put and to remove with a write of about `bytes` bytes. */
   next(bytes: number): { readonly head: JournalHead; readonly dropped: readonly number[] } {
     this.#sizes.push(bytes);
     this.#bytes += bytes;

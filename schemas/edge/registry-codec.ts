@@ -2,11 +2,12 @@
 // (TopicNameStrategy) when the codec is made; a writer's schema is fetched by the id in a value's header, once.
 //
 //   C1. `decode` does no I/O: `prepare` has fetched what it needs.
-//   C2. An id the registry does not know is asked for again with back-off (a registry's followers lag), then remembered
-//       as unknown for a stated time, so that a flood of bad ids costs one round of questions and not one for each record.
+//   C2. An id that the registry does not know is asked for again with back-off (a registry's followers lag), then
+//       remembered as unknown for a stated time: a flood of bad ids costs one round of requests, not one for each
+//       record.
 //   C3. Memory is bounded: by the schemas that the registry holds, and by `unknownIdsMax` ids that it does not.
-//   C4. Processes that start together on an empty registry all find their schemas there: whoever comes second takes what
-//       the first one made, if it is the same.
+//   C4. Processes that start together on an empty registry all find their schemas there: the second one uses what
+//       the first one registered, if it is the same.
 
 import type { Agent } from 'node:http';
 import { COMPATIBILITY, SchemaRegistry, SchemaType } from '@kafkajs/confluent-schema-registry';
@@ -21,31 +22,31 @@ export interface RegistrySubject {
   readonly record: RecordName;
   /** `<physical topic>-value`. */
   readonly subject: string;
-  /** BACKWARD_TRANSITIVE where old values stay readable for ever, that is, for compacted topics. */
+  /** BACKWARD_TRANSITIVE for compacted topics, whose old values stay readable for ever. */
   readonly compatibility: 'BACKWARD' | 'BACKWARD_TRANSITIVE';
 }
 
 export interface RegistryCodecOptions {
-  /** Base address, with its path where the registry has one. */
+  /** Base URL, with its path if the registry has one. */
   readonly url: string;
   readonly subjects: readonly RegistrySubject[];
-  /** False in production: a schema is registered by a release step, and a missing one stops the start. */
+  /** False in production: schemas are registered by a release step, and a missing one stops the start. */
   readonly register: boolean;
   readonly auth?: { readonly username: string; readonly password: string };
-  /** For TLS with an authority of one's own, and for kept connections. */
+  /** For TLS with a certificate authority of one's own, and for kept connections. */
   readonly agent?: Agent;
   readonly requestTimeoutMs?: number;
-  /** Waits between the questions for an unknown id, or for a registry that does not answer. */
+  /** Pauses between requests for an unknown id, or to a registry that does not answer, in milliseconds. */
   readonly retryDelaysMs?: readonly number[];
   readonly unknownForMs?: number;
   readonly unknownIdsMax?: number;
   readonly now?: () => number;
   readonly sleep?: (ms: number) => Promise<void>;
-  /** 0 to 1, for jitter: a fleet does not return in step. */
+  /** 0 to 1, for jitter: instances of a fleet do not retry in step. */
   readonly random?: () => number;
 }
 
-/** The subject of a topic and how it may change. */
+/** The subject of a topic, and the compatibility it needs. */
 export function subjectOf(prefix: string, topic: SubjectTopic): RegistrySubject {
   return {
     record: topic.record,
@@ -64,12 +65,12 @@ interface SubjectTopic {
 const RETRY_DELAYS_MS = [500, 1_000, 2_000];
 const UNKNOWN_FOR_MS = 60_000;
 const REQUEST_TIMEOUT_MS = 5_000;
-/** Less than 1 MiB. An id forgotten early is asked for again, no more. */
+/** Takes less than 1 MiB. An id that is forgotten early is only asked for again. */
 const UNKNOWN_IDS_MAX = 10_000;
-/** Questions side by side. Arbitrary: enough to hide latency, few enough not to flood a registry. */
+/** Requests in parallel. Arbitrary: enough to hide latency, few enough not to flood a registry. */
 const PARALLEL = 8;
 
-/** A schema id as one record's reader sees it: how to decode, or why it cannot be. */
+/** What is known of a schema id for one record: how to decode it, or the error of why that is impossible. */
 type Reading = Decode | AppError;
 
 /**
@@ -101,7 +102,7 @@ export async function registryCodec(options: RegistryCodecOptions): Promise<Code
     readingsOf(record).set(id, decoderOf(record, SCHEMAS[record]));
   }
 
-  /** Asks for each id; returns those that the registry does not know. */
+  /** Fetches the schema of each id; returns the ids that the registry does not know. */
   async function ask(record: RecordName, ids: readonly number[]): Promise<number[]> {
     const missing: number[] = [];
     for (let at = 0; at < ids.length; at += PARALLEL) {
@@ -184,11 +185,14 @@ function idsIn(values: readonly (Buffer | null)[]): number[] {
   return [...ids];
 }
 
-/** How often a refusal is looked into once more: it may come of another process that registers the same (C4). */
+/**
+ * How often registering is tried again after a refusal, which may come from another process registering the same schema
+ * (C4).
+ */
 const CONFLICTS_MAX = 3;
 const CONFLICT_PAUSE_MS = 200;
 
-/** As `idOf`; where another process registered in the middle of it, what that one made counts, if it is the same (C4). */
+/** Like `idOf`; when another process registers at the same time, its schema is used if it is the same (C4). */
 async function agreedIdOf(
   registry: SchemaRegistry,
   subject: RegistrySubject,
@@ -234,7 +238,7 @@ async function readingOf(registry: SchemaRegistry, record: RecordName, id: numbe
   try {
     const schema = await registry.getSchema(id);
     if (!('fingerprint' in schema)) return new AppError('SCHEMA_MISMATCH', `schema ${id} is not Avro`, facts);
-    // Parsed again by our own rules: the client's types do not wrap unions as the codec needs it.
+    // Parsed again by our own rules: the client's types do not wrap unions as the codec needs them.
     return decoderOf(record, (schema as unknown as Type).schema({ exportAttrs: true }));
   } catch (cause) {
     if (cause instanceof AppError) return cause;
@@ -246,7 +250,7 @@ async function readingOf(registry: SchemaRegistry, record: RecordName, id: numbe
   }
 }
 
-/** Repeats what failed because the registry did not answer; what it did answer is passed on as it is. */
+/** Repeats a request while the registry does not answer; an answer, also a refusal, is returned as it is. */
 async function patiently<Answer>(
   question: () => Promise<Answer>,
   delays: readonly number[],

@@ -1,5 +1,5 @@
-// Level store: local stores on LevelDB, one folder for each task. With `sync` each write is on the disk when it resolves;
-// sealed-store.ts says why it need not be.
+// Level store: local stores on LevelDB, one folder for each task. With `sync` each write is on the disk when it
+// resolves; sealed-store.ts explains why it usually need not be.
 
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { type Engine, type Operation, sealedStore } from '../sealed-store.ts';
 import type { StoreFolder } from '../store.ts';
 import type { StoreFiles } from '../table-sums.ts';
 
-/** Twice LevelDB's default: a commit's rows are written over and over, and merge in memory. */
+/** Twice LevelDB's default: a commit's rows are rewritten often, and are then merged in memory. */
 const WRITE_BUFFER_BYTES = 8 * 1024 * 1024;
 
 export function levelFolder(dir: string, options: { readonly sync?: boolean } = {}): StoreFolder {
@@ -46,7 +46,7 @@ async function openEngine(dir: string, sync: boolean): Promise<Engine> {
 }
 
 function entriesOf(db: Level<Buffer, Buffer>, from: Buffer, to: Buffer): AsyncIterable<readonly [Buffer, Buffer]> {
-  // An iterator sees the store as of now, before anything else is written.
+  // An iterator reads the store as of now, before anything else is written.
   const iterator = db.iterator({ gte: from, lt: to, highWaterMarkBytes: 256 * 1024 });
   return (async function* () {
     try {

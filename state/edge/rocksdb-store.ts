@@ -1,7 +1,7 @@
-// RocksDB store: local stores on RocksDB, one folder for each task, for states that outgrow LevelDB's single compaction
-// thread. The `rocksdb-native` package is loaded when such a folder is asked for and not before, so that a platform it has
-// no build for runs everything else. It has no types: the few calls used are typed here. sealed-store.ts says why a write
-// need not be on the disk when it resolves.
+// RocksDB store: local stores on RocksDB, one folder for each task, for states that are too large for LevelDB's single
+// compaction thread. The `rocksdb-native` package is loaded only when such a folder is asked for, so that everything
+// else runs on a platform for which it has no build. It has no types: the few calls used are typed here.
+// sealed-store.ts explains why a write need not be on the disk when it resolves.
 
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -40,7 +40,7 @@ type RocksClass = new (dir: string, options: { readonly writeBufferSize: number 
 const WRITE_BUFFER_BYTES = 16 * 1024 * 1024;
 const ENTRIES_PER_READ = 1_000;
 
-/** Throws CONFIG_INVALID where RocksDB cannot be loaded. */
+/** Throws CONFIG_INVALID when RocksDB cannot be loaded on this platform. */
 export function rocksdbFolder(dir: string, load: () => unknown = requireRocks): StoreFolder {
   const RocksDB = loaded(load);
   return {
@@ -72,7 +72,7 @@ async function openEngine(RocksDB: RocksClass, dir: string): Promise<Engine> {
   await mkdir(dir, { recursive: true });
   const db = new RocksDB(dir, { writeBufferSize: WRITE_BUFFER_BYTES });
   await db.ready();
-  const reading = new Set<() => Promise<void>>(); // Ends of open iterators: the engine does not close before them.
+  const reading = new Set<() => Promise<void>>(); // How to end the open iterators: the engine cannot close before them.
   return {
     writeBufferBytes: WRITE_BUFFER_BYTES,
     get: async (key) => (await db.get(key)) ?? undefined,
