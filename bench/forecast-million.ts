@@ -1,6 +1,6 @@
-// Forecast for a million: one minute's tick for 1,000,000 series, with the models that need no fit and the smallest history,
-// on two cores: every series closes a step and gets the quantiles of the coming hour. Where memory does not last for a
-// million, it says how many it reaches in a minute.
+// Forecast for a million series: one minute's tick for 1,000,000 series, with the models that need no fit and the
+// smallest history, on two cores: every series closes a step and gets the quantiles of the coming hour. When memory is
+// not sufficient for a million series, it reports how many it reaches in a minute.
 
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { LEVELS } from '../processors/forecast/combine/calibration.ts';
@@ -18,7 +18,7 @@ const SERIES = 1_000_000;
 const THREADS = 2;
 const WARM_UP_MINUTES = 12;
 const TICK_MS = 60_000;
-/** Distinct courses of rates; a million series take them in turn. */
+/** Distinct courses of rates; the million series take turns in using them. */
 const COURSES = 64;
 
 interface Ticked {

@@ -1,7 +1,7 @@
-// Forecast: what one series and minute costs: closing the step (every model learns, the forecasts that fall due are judged)
-// and the quantiles of the coming hour. In CPU time, so that a busy machine does not matter. Fits are counted apart. The peer is AutoETS of
-// statsforecast, which fits and forecasts anew: its mean seconds in the reference scores, a file that is not part of this
-// repository: FORESHARD_TRACES names its folder.
+// Forecast: the cost of one series and minute: closing the step (every model learns, pending forecasts are judged) and
+// the quantiles of the coming hour. In CPU time, so that a busy machine does not matter. Fits are measured separately.
+// The peer is AutoETS of statsforecast, which fits and forecasts anew each time; its mean seconds are read from the
+// reference scores, a file that is not part of this repository: FORESHARD_TRACES names its folder.
 
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ import { syntheticRates } from './synthetic-rates.ts';
 const SERIES = 8;
 const DAYS = 12;
 const MEASURED_MINUTES = 500;
-/** The least of them counts: a compiler that warms up and a busy neighbour only add. */
+/** The fastest round counts: a compiler that warms up and other processes only add time. */
 const ROUNDS = 8;
 const BAR_MICROS = 50;
 const BAR_CHEAP_BYTES = 1_024;
@@ -72,7 +72,7 @@ export async function forecast(): Promise<readonly Measurement[]> {
   ];
 }
 
-/** An hour is all that cheap models are asked for. */
+/** Cheap models are only asked for an hour. */
 export const CHEAP_GRID: Grid = {
   ...MINUTE_GRID,
   distances: MINUTE_GRID.distances.filter((ahead) => ahead <= NEAR_STEPS),
@@ -123,7 +123,7 @@ function sizesOf(forecaster: Forecaster, memory: SeriesMemory) {
   return { stateBytes, bytes: stateBytes + past.bytes().length };
 }
 
-/** Mean of the reference scores' `seconds` for AutoETS, in microseconds; `null` where they are not at hand. */
+/** Mean of `seconds` for AutoETS in the reference scores, in microseconds; `null` when there are none. */
 function etsMicros(): number | null {
   const file = join(process.env.FORESHARD_TRACES ?? '', 'baselines.csv');
   if (process.env.FORESHARD_TRACES === undefined || !existsSync(file)) return null;

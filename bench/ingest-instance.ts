@@ -1,4 +1,5 @@
-// One instance of the ingest bench: a process of its own, as in production. Says when it was given its first events.
+// One instance of the ingest benchmark: a process of its own, as in production. It reports when it got its first
+// events.
 
 import { kafkaLog } from '../log/kafka/kafka-log.ts';
 import { systemClock } from '../runtime/edge/system-clock.ts';

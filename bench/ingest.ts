@@ -1,8 +1,8 @@
-// Ingest: subscription events to rates, with state and changelog, exactly once: on Kafka beside Kafka Streams on the same
-// topic in the same run, and embedded. Two instances of ours stand beside two threads of the peer. The clock starts at
-// the first event processed and stops when every input offset is committed, for both.
+// Ingest: subscription events to rates, with state and changelog, exactly once: on Kafka, compared with Kafka Streams
+// on the same topic in the same run, and embedded. Two instances of ours are compared with two threads of the peer. For
+// both, the clock starts at the first event processed and stops when every input offset is committed.
 //
-// What each keeps differs by design: the peer counts each filter in each window; Foreshard counts each leaf of a
+// What each stores differs by design: the peer counts each filter in each window; Foreshard counts each leaf of a
 // partition and its heaviest filters, which is all that the planner needs.
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -47,7 +47,7 @@ const SUBJECTS = [subscriptions, wildcards, clientEvents, metrics, rates].map((t
   subjectOf('foreshard.', { ...topic, record: topic.record! }),
 );
 
-/** The first two stages, as the whole topology has them. */
+/** The first two stages, as in the whole topology. */
 export function ingestAndRates(partitions: number): Topology {
   return defineTopology(
     [
@@ -116,7 +116,10 @@ interface Services {
   stop(): Promise<void>;
 }
 
-/** Kafka, a registry with our schemas, and the compiled instance. Throws what is missing, before anything is measured. */
+/**
+ * Kafka, a registry with our schemas, and the compiled instance. Throws, before anything is measured, when one is
+ * missing.
+ */
 async function started(): Promise<Services> {
   const tsconfig = resolve(import.meta.dirname, 'tsconfig.json');
   await runProcess('npx', ['--no-install', 'tsc', '-p', tsconfig, '--outDir', BUILT]);
@@ -140,7 +143,7 @@ async function started(): Promise<Services> {
   };
 }
 
-/** The events, by the peer where there is one, so that it can read its own keys back. */
+/** Writes the events; by the peer when there is one, so that it can read its own keys back. */
 async function fill({ brokers, registryUrl }: Services, peer: KafkaStreamsPeer | undefined): Promise<void> {
   if (peer !== undefined) {
     const schemaId = await schemaIdOf(registryUrl);
@@ -170,7 +173,7 @@ async function appendEvents(log: Pick<Log, 'append'>, codec: Codec): Promise<voi
   }
 }
 
-/** Events a second of a fresh group of instances over the whole topic. */
+/** Events per second of a fresh group of instances over the whole topic. */
 async function runInstances({ brokers, registryUrl }: Services, dir: string, round: number): Promise<number> {
   const app = `bench-${process.pid}-${round}`;
   const children = Array.from({ length: INSTANCES }, (_, index) =>
@@ -252,7 +255,10 @@ export async function ingestEmbedded(): Promise<Measurement[]> {
   }
 }
 
-/** One round on Kafka, to hold the embedded figure against; `undefined` where there is none, and the reason has been told. */
+/**
+ * One round on Kafka, to compare the embedded figure with; `undefined` when there is no Kafka, after the reason was
+ * printed.
+ */
 async function onceOnKafka(folder: string): Promise<number | undefined> {
   let services: Services;
   try {

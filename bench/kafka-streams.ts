@@ -1,4 +1,5 @@
-// The Kafka Streams peer: built from its sources beside the project, run as its own process on the same broker.
+// The Kafka Streams peer: built from its sources beside this project, and run as a process of its own on the same
+// Kafka.
 
 import { existsSync } from 'node:fs';
 import { cp, mkdir } from 'node:fs/promises';
@@ -12,7 +13,10 @@ const BUILT = join(CACHE_FOLDER, 'peers/kafka-streams');
 export interface KafkaStreamsPeer {
   /** Writes the events, Zipf over the filters, as Avro behind the Confluent header with this schema id. */
   generate(topic: string, partitions: number, events: number, filters: number, schemaId: number): Promise<void>;
-  /** Counts them per filter and 10 s window, with state and changelog; events a second from the first to the last committed. */
+  /**
+   * Counts them per filter and 10 s window, with state and changelog; returns events per second from the first to the
+   * last commit.
+   */
   rates(topic: string, events: number, threads: number, stateDir: string): Promise<number>;
 }
 

@@ -1,6 +1,6 @@
-// Memory: what is held while a million distinct topics pass: by the steps of ingest and rates alone, and by a whole
-// embedded process, log, LevelDB shards and planner included. The figure is what the live heap grew by between the first
-// tenth of the topics and the last.
+// Memory: what is held in memory while a million distinct topics pass: by the steps of ingest and rates alone, and by a
+// whole embedded process, with log, LevelDB shards and planner. The figure is the growth of the live heap between the
+// first tenth of the topics and the last.
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -30,7 +30,7 @@ export async function memory(): Promise<Measurement[]> {
   return [...stepsAlone(), await wholeProcess()];
 }
 
-/** Live bytes of this process after a forced collection. */
+/** Live bytes of this process, after a forced garbage collection. */
 function live(): number {
   setFlagsFromString('--expose-gc');
   (runInNewContext('gc') as () => void)();

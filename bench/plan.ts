@@ -1,6 +1,7 @@
-// Plan: how long one planning round takes to decide, from the rows of a cell to a plan: snapshot, demand and plan. Two made
-// cells of each size, from a seed: a calm one, where balance, merging and shrinking are looked at, and one with a few
-// shards in trouble. CPU time of one thread, since others may run on the machine; the figure is the best of some rounds.
+// Plan: how long one planning round takes, from the rows of a cell to a plan: snapshot, demand and plan. Two synthetic
+// cells of each size, from a seed: a calm one, in which balancing, merging and shrinking are considered, and one in
+// which a few shards have a shortage. CPU time of one thread, since other processes may be running; the figure is the
+// best of some rounds.
 
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -19,15 +20,15 @@ import type { Measurement } from './measurement.ts';
 
 const SIZES = [1_000, 10_000, 100_000];
 const SLICES_PER_SHARD = 100;
-/** A shard in trouble has so many times the slices of another: half as much again as is safe. */
+/** A shard in trouble has this many times the slices of another: half as much again as is safe. */
 const TROUBLE = 2;
 const TROUBLED_SHARDS = 10;
-/** The engine compiles a small cell's plan in dozens of rounds, a big one's in a few: before that its own work is measured. */
+/** Rounds until the engine has compiled the code: dozens for a small cell's plan, a few for a big one's. */
 const roundsOf = (slices: number): number => Math.max(8, Math.min(60, 300_000 / slices));
 const BAR_MS = 1_000;
 const BAR_BYTES_PER_SLICE = 2_000;
 const PARTITIONS = 64;
-/** As FORESHARD_LEAF_BITS by default. */
+/** The default of FORESHARD_LEAF_BITS. */
 const LEAF_BITS = 4;
 const SEED = 7;
 const NOW = eventTime(1_760_000_000_000);
@@ -103,7 +104,7 @@ function measure(slices: number, mood: Mood): Measured {
   return { slices, mood, cpuMs: Math.min(...times), actions, heldBytes: held - liveBytes() };
 }
 
-/** Live bytes of this process after a forced collection. */
+/** Live bytes of this process, after a forced garbage collection. */
 function liveBytes(): number {
   setFlagsFromString('--expose-gc');
   (runInNewContext('gc') as () => void)();
@@ -149,7 +150,7 @@ function madeCell(slices: number, mood: Mood): { state: CellState; settings: Pla
   return { state, settings };
 }
 
-/** So many bit strings that no other begins with, and that cover all: always the shortest is halved next. */
+/** `count` bit strings that together cover all hashes without overlap: the shortest one is halved repeatedly. */
 function cutInto(count: number): string[] {
   const cut = [''];
   for (let at = 0; cut.length - at < count; at++) cut.push(`${cut[at]}0`, `${cut[at]}1`);

@@ -1,5 +1,5 @@
-// Pointer resolve: concrete filters to slices, ours beside a plain JS Map from filter to slice. Both get their strings the
-// way a broker does, decoded from the bytes of a packet.
+// Pointer resolve: from concrete filters to slices, compared with a plain JS Map from filter to slice. Both get their
+// strings as a broker does, decoded from the bytes of a packet.
 
 import { epoch, shardId, sliceKey } from '../schemas/ids.ts';
 import { hashSlice, leadingBits, pinSlice } from '../state/keys.ts';
@@ -11,9 +11,9 @@ const PARTITIONS = 16;
 /** Bits of the hash slices: 16 partitions of 512 slices, and the groups, are 8,208 slices. */
 const BITS = 9;
 const LOOKUPS = 1_000_000;
-/** The first pass warms the compiler; of the others the best counts, since the machine may be shared. */
+/** The first pass warms up the compiler; of the others the best counts, since other processes may be running. */
 const PASSES = 5;
-/** The bar is the Map itself; a tenth is what two readings of one loop differ by on a shared machine. */
+/** The bar is the Map itself; two readings of the same loop differ by up to a tenth on a shared machine. */
 const BAR_SHARE = 0.9;
 
 export interface PointerResolveOptions {
@@ -24,7 +24,7 @@ export async function pointerResolve({ pins = 1_000_000 }: PointerResolveOptions
   const topics = Array.from({ length: pins }, (_, i) => `fleet/${i % 997}/vehicle/${i}/speed`);
   const table = PointerTable.restore(snapshotOf(topics));
   const map = new Map(topics.map((topic) => [topic, pinSlice(topic)]));
-  // A step that is prime to the number of pins visits all of them, in an order that no cache likes.
+  // A step that is coprime to the number of pins visits all of them, in an order that is bad for caches.
   const pinned = packetsOf(Array.from({ length: LOOKUPS }, (_, i) => topics[(i * 7_919) % pins]!));
   const others = packetsOf(Array.from({ length: LOOKUPS }, (_, i) => `fleet/${i % 997}/sensor/${i}/value`));
 
@@ -61,7 +61,7 @@ export async function pointerResolve({ pins = 1_000_000 }: PointerResolveOptions
   ];
 }
 
-/** Topics one after the other in one buffer, as they lie in a socket's reads. */
+/** Topics one after the other in one buffer, as they are read from a socket. */
 interface Packets {
   readonly bytes: Buffer;
   readonly ends: Uint32Array;
@@ -77,7 +77,7 @@ function packetsOf(topics: readonly string[]): Packets {
   return { bytes: Buffer.from(topics.join('')), ends };
 }
 
-/** Look-ups a second of each contender. They take turns, so that what else the machine does falls on all of them. */
+/** Look-ups per second of each contender. They take turns, so that other load on the machine affects all of them. */
 function ratesOf(contenders: readonly (readonly [Packets, (topic: string) => boolean])[]): number[] {
   const bestMs = contenders.map(() => Number.POSITIVE_INFINITY);
   for (let pass = 0; pass < PASSES; pass++) {

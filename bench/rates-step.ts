@@ -1,5 +1,5 @@
-// Rates step: how many concrete subscription events one thread counts in a second, decoded records in, windows out. The
-// peer is the plain way: one Map of window objects by series, and a Set of clients for each.
+// Rates step: how many concrete subscription events one thread counts in a second, from decoded records to windows. The
+// peer is a plain implementation: one Map of window objects by series, and a Set of clients for each.
 
 import { countRates, type Row } from '../processors/rates/rates.ts';
 import { RATES_DEFAULTS } from '../processors/rates/settings.ts';
@@ -42,7 +42,9 @@ export async function ratesStep(): Promise<readonly Measurement[]> {
   ];
 }
 
-/** 5,000 events in each second of event time; half of them over a hundred busy topics. Strings as a decoder makes them. */
+/**
+ * 5,000 events in each second of event time, half of them for a hundred busy topics. Strings are made as by a decoder.
+ */
 function eventsOfFleet(): SubscriptionEvent[] {
   let state = 42;
   const draw = (below: number): number => {

@@ -1,5 +1,6 @@
-// Rebuild: a shard of a million rows has lost its folder, and is filled again from the table of subscriptions, on this
-// machine's disk. What is measured is from the command to the last row compared equal: what is left is a pointer.
+// Rebuild: a shard of a million rows has lost its folder and is filled again from the subscription table, on this
+// machine's disk. Measured from the command until the last row was compared equal: what follows is only a pointer
+// change.
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -153,7 +154,7 @@ async function measured(kind: StoreKind): Promise<Measurement> {
   }
 }
 
-/** The move once every row has been compared; throws when it is given up. */
+/** The move, once every row has been compared; throws when the move is given up. */
 async function settled(running: Running): Promise<Move> {
   for (;;) {
     const found = running.read('work', partitionStates.name, 0, `move/${MOVE}`);

@@ -1,5 +1,5 @@
-// Restore: a process that lost its disk reads its state back from the changelog on Kafka, into LevelDB. What is measured
-// is from joining the group to all tasks ready, over the records in the changelog.
+// Restore: a process that lost its disk reads its state back from the changelog on Kafka, into LevelDB. Measured
+// from joining the group until all tasks are ready, for the records in the changelog.
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -25,7 +25,7 @@ import type { Measurement } from './measurement.ts';
 const PARTITIONS = 4;
 const ROWS = 1_000_000;
 
-/** A row for each filter: as many rows as there are keys, so that the changelog is as long as the state. */
+/** Stores a row for each filter: as many rows as there are keys, so that the changelog is as long as the state. */
 const lastClient = defineTopology(
   [
     stage('last', {
@@ -89,7 +89,7 @@ export async function restore(): Promise<Measurement[]> {
         peerFigure: null,
         ratio: null,
         bar: '2 x Kafka Streams',
-        met: false, // Not shown: this run has no Kafka Streams beside it.
+        met: false, // Not judged: there is no Kafka Streams in this run.
       },
     ];
   } finally {

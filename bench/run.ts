@@ -38,7 +38,7 @@ for (const name of names) {
 }
 process.exit(missed === 0 ? 0 : 1);
 
-/** What stands in the way of a measurement is one line, and no stack. */
+/** Runs one benchmark. When it cannot run, prints one line with the reason and no stack. */
 async function measured(name: string): Promise<readonly Measurement[]> {
   try {
     return await BENCHES[name]!();

@@ -1,6 +1,7 @@
-// Sessions: one task's stage with a million clients, two subscriptions each, over LevelDB: how many session and subscription
-// records a second it takes, how much memory it holds while clients come, and how long the death of a broker with 50,000 of
-// them takes. The steps run as a task runs them: what a batch needs is read at once, what has changed is written at once.
+// Sessions: one task's stage with a million clients, two subscriptions each, over LevelDB: how many session and
+// subscription records it takes per second, how much memory it uses while clients come, and how long it takes to handle
+// the death of a broker with 50,000 of them. The steps run as in a task: the rows that a batch needs are read together,
+// changed rows are written together.
 
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -36,7 +37,7 @@ export async function sessions(): Promise<Measurement[]> {
   disk.open(store);
   let changelog = 0;
 
-  /** A batch of inputs as a task steps it; what the stage writes comes back. */
+  /** Steps a batch of inputs as a task does; what the stage writes to its own inputs is read back. */
   const take = async (inputs: readonly In[]) => {
     const needed = inputs.map((input) => stage.onDisk.needs(rows as Rows<MemoryRow>, input));
     await disk.read(needed.filter((needs) => needs !== NEEDS_NOTHING));
@@ -143,7 +144,7 @@ const said = (client: number, at: number): ClientEvents => ({
   ),
 });
 
-/** What the stage hears again of what it has written. */
+/** The inputs that the stage reads back of what it has written. */
 function heard(out: { readonly topic: string; readonly value: unknown }): In[] {
   if (out.topic !== 'subscriptions') return [];
   const { clientId, ...event } = out.value as ClientEvent & { clientId: string };
@@ -151,7 +152,7 @@ function heard(out: { readonly topic: string; readonly value: unknown }): In[] {
   return [{ topic: 'client-subscriptions', partition: 0, offset: 0, key: clientId, value }];
 }
 
-/** Of this process after a forced collection. */
+/** Memory of this process, after a forced garbage collection. */
 function memory(): { readonly live: number; readonly rss: number } {
   setFlagsFromString('--expose-gc');
   (runInNewContext('gc') as () => void)();

@@ -1,4 +1,4 @@
-// Shard stores: rows written with their versions checked, and look-ups, on the stores of this process. The peer of a
+// Shard stores: writing rows with their versions checked, and look-ups, on the stores of this process. The peer of a
 // key-value write is LevelDB's own batch of the same puts, which checks nothing.
 
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -130,7 +130,7 @@ async function written(store: ShardStore, rows: readonly SubscriptionRow[]): Pro
 
 function concreteRows(): SubscriptionRow[] {
   return Array.from({ length: ROWS }, (_, i) => {
-    const at = (i * 7_919) % ROWS; // Keys come in no order, as clients do.
+    const at = (i * 7_919) % ROWS; // Keys come in no particular order, as from real clients.
     return rowOf(`fleet/${at % 5_000}/vehicle/v${at}/position`, `client-${at}`, i);
   });
 }

@@ -1,5 +1,5 @@
-// The table of subscriptions: what it costs each event of a whole embedded process, stores and disk included, beside the same
-// process without it. Rounds alternate; the clock starts at the first event and stops when every one is committed.
+// Subscription table: what it costs for each event of a whole embedded process, with stores and disk, compared with the
+// same process without it. Rounds alternate; the clock starts at the first event and stops when every one is committed.
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -61,7 +61,7 @@ async function eventsPerSecond(subscriptionTable: boolean): Promise<number> {
   }
 }
 
-/** Every event ends as one of these. */
+/** Counters of how events end: each event is counted in one of these. */
 const ENDS = /^foreshard_(?:applied|stale|foreign_removals|superseded)_total(?:\{[^}]*\})? (\d+)$/gm;
 
 const accountedFor = (metrics: string): number =>

@@ -1,10 +1,10 @@
-// Made rates: minutes of a series with a day and a week, noise, and now and then a burst, from a seed.
+// Synthetic rates: minutes of a series with a daily and a weekly season, noise and occasional bursts, from a seed.
 
 import { randomFrom } from '../evaluation/random.ts';
 
 const DAY = 1_440;
 
-/** Rate per second of each of `minutes` minutes. */
+/** Rate per second in each of `minutes` minutes. */
 export function syntheticRates(minutes: number, seed: number): Float64Array {
   const random = randomFrom(seed);
   const level = 10 * 1.5 ** (10 * random());

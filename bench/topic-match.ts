@@ -1,4 +1,4 @@
-// Topic match: filters put in and topics matched, ours beside qlobber, the trie of most Node MQTT brokers.
+// Topic match: inserting filters and matching topics, compared with qlobber, the trie of most Node MQTT brokers.
 
 import { createRequire } from 'node:module';
 import { getHeapStatistics } from 'node:v8';
@@ -6,13 +6,13 @@ import { TopicTrie } from '../state/topic-trie.ts';
 import { fleetTopics } from '../test/support/fleet-topics.ts';
 import type { Measurement } from './measurement.ts';
 
-/** Arbitrary, fixed so that two runs measure the same. */
+/** Arbitrary, but fixed, so that two runs measure the same. */
 const SEED = 20_260_114;
 const TOPICS = 100_000;
-/** The first pass warms the compiler; of the others the best counts, since the machine may be shared. */
+/** The first pass warms up the compiler; of the others the best counts, since other processes may be running. */
 const PASSES = 4;
 
-/** qlobber needs some 2 GB for a million filters: `node --max-old-space-size=6000` lets that be measured too. */
+/** qlobber needs some 2 GB for a million filters: run with `node --max-old-space-size=6000` to measure that too. */
 const HEAP_FOR_MILLION_BYTES = 5e9;
 
 export async function topicMatch(): Promise<Measurement[]> {
@@ -134,7 +134,10 @@ interface Qlobber {
   match(topic: string): number[];
 }
 
-/** qlobber has no types, and no rule for `$`: such topics ask a second one that holds the `$` filters alone. */
+/**
+ * qlobber has no types, and no rule for `$`: topics that begin with it ask a second one, which holds only the `$`
+ * filters.
+ */
 function qlobberMatcher(): Matcher {
   const { Qlobber } = createRequire(import.meta.url)('qlobber') as { Qlobber: new (options: object) => Qlobber };
   const options = { separator: '/', wildcard_one: '+', wildcard_some: '#', match_empty_levels: true };

@@ -1,13 +1,13 @@
-// Chart: what the pictures of the evaluations share, as parts of Vega-Lite specifications: colours, axes and how many points
-// are enough. Pure: a chart is data; `edge/svg.ts` draws it.
+// Chart: what the charts of the evaluations share, as parts of Vega-Lite specifications: colours, axes, and how many
+// points a line needs. Pure: a chart is data; `edge/svg.ts` draws it.
 //
-//   H1. However many values there are, a line has at most two points for each pixel, and the least and the greatest value of
-//       each pixel are among them.
+//   H1. However many values there are, a line has at most two points for each pixel, among them the smallest and the
+//       largest value of each pixel.
 
 import type { TopLevelSpec } from 'vega-lite';
 
 export type Chart = TopLevelSpec;
-/** What a chart is put together of: charts beside and below each other, and layers on the same axes. */
+/** The parts of a chart: charts beside and below each other, and layers on the same axes. */
 type Parts =
   | Pick<Extract<Chart, { vconcat: unknown }>, 'vconcat' | 'spacing'>
   | Pick<Extract<Chart, { concat: unknown }>, 'concat' | 'columns' | 'spacing' | 'bounds'>;
@@ -15,7 +15,10 @@ export type Part = Extract<Chart, { vconcat: unknown }>['vconcat'][number];
 export type Layers = Extract<Part, { layer: unknown }>['layer'];
 export type Encoding = NonNullable<Extract<Chart, { mark: unknown }>['encoding']>;
 
-/** The colours of Okabe and Ito (2008), told apart by colour-blind readers too, the bright ones darkened to be read on white. */
+/**
+ * The colours of Okabe and Ito (2008), which colour-blind readers can tell apart; the bright ones are darkened, for
+ * white paper.
+ */
 export const COLOURS = {
   ink: '#1b2430',
   text: '#556270',
@@ -30,7 +33,7 @@ export const COLOURS = {
   page: '#ffffff',
 } as const;
 
-/** What a colour becomes on a dark screen, where it would not be seen. */
+/** Colours that are replaced on a dark screen, where they would be hard to see. */
 export const AT_NIGHT: Readonly<Record<string, string>> = {
   [COLOURS.ink]: '#eef1f4',
   [COLOURS.text]: '#a3aebb',
@@ -41,7 +44,7 @@ export const AT_NIGHT: Readonly<Record<string, string>> = {
 };
 
 const DAY_MS = 86_400_000;
-/** Times before 1971 count from the trace's beginning: it has no clock. */
+/** Times before 1971 are relative to the trace's beginning: such a trace has no clock. */
 const CLOCK_FROM_MS = 365 * DAY_MS;
 const DATE = new Intl.DateTimeFormat('en-GB', { timeZone: 'UTC', day: 'numeric', month: 'short' });
 
@@ -54,7 +57,7 @@ const VALUE_LABEL = `format(datum.value, datum.value < 1000 ? '.3~r' : '.3~s')`;
 const LOOK: NonNullable<Chart['config']> = {
   font: "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
   view: { stroke: null },
-  mark: { aria: false }, // It would read the first point of a line to who cannot see it.
+  mark: { aria: false }, // A screen reader would read the first point of each line.
   title: {
     color: COLOURS.ink,
     subtitleColor: COLOURS.text,
@@ -69,12 +72,12 @@ const LOOK: NonNullable<Chart['config']> = {
   axisY: { domain: false, ticks: false, labelPadding: 8, labelExpr: VALUE_LABEL },
 };
 
-/** Of an axis, for what is greatest: a little above it is left free. */
+/** Length of an axis, as a multiple of the largest value: leaves a little space above it. */
 const ROOM = 1.06;
-/** Axes end here, so that they end: far above any rate, and far enough from what a number holds to be reckoned with. */
+/** Upper limit of axes: far above any rate, and far enough below the largest number to calculate with. */
 const HIGHEST = 1e300;
 
-/** Parts under one title, and lines below it. */
+/** Parts under a common title, with subtitle lines. */
 export const chart = (title: string, subtitle: string[], parts: Parts): Chart => ({
   $schema: 'https://vega.github.io/schema/vega-lite/v6.json',
   description: title,
@@ -85,7 +88,7 @@ export const chart = (title: string, subtitle: string[], parts: Parts): Chart =>
   ...parts,
 });
 
-/** Of times from and to so many milliseconds since 1970. */
+/** A time axis; `from` and `to` in milliseconds since 1970. */
 export const timeAxis = (from: number, to: number, tickCount: number): NonNullable<Encoding['x']> => ({
   field: 'at',
   type: 'temporal',
@@ -94,7 +97,7 @@ export const timeAxis = (from: number, to: number, tickCount: number): NonNullab
   axis: { tickCount },
 });
 
-/** From 0 to the greatest value; when a unit is given logarithmic, but for what is less than the unit. */
+/** An axis from 0 to the largest value; with a unit it is logarithmic above the unit. */
 export function valueAxis(greatest: number, unit?: number): NonNullable<Encoding['y']> {
   const common = { field: 'value', type: 'quantitative', title: null } as const;
   const highest = greatest > 0 ? Math.min(ROOM * greatest, HIGHEST) : 1;
@@ -120,7 +123,7 @@ interface Point {
   readonly value: number;
 }
 
-/** The line of the rows `from` .. `to` on so many pixels. H1. */
+/** The points of a line over the rows `from` .. `to`, for a width of `pixels` (H1). */
 export function outlineOf(values: Float64Array, from: number, to: number, pixels: number): Point[] {
   const perPixel = Math.max(1, Math.ceil((to - from) / pixels));
   const points: Point[] = [];

@@ -1,7 +1,7 @@
-// Fleet: a made fleet of clients whose subscribing follows a given rate, for demos, replays, benches and system tests. It
-// keeps what is live, so that it is also the model that readers are checked against.
+// Fleet: a synthetic fleet of clients whose subscribing follows a given rate, for demos, replays, benchmarks and system
+// tests. It stores the live subscriptions, so it is also the model that readers are checked against.
 //
-//   F1. Same settings, same calls: same events.
+//   F1. The same settings and calls give the same events.
 //   F2. `live` is what a linear scan over all events so far would find.
 
 import type { EventTime } from '../schemas/ids.ts';
@@ -11,7 +11,7 @@ import { randomFrom, zipf } from './random.ts';
 
 export interface FleetSettings {
   readonly seed: number;
-  /** How many distinct topic filters there are. */
+  /** Number of distinct topic filters. */
   readonly filters: number;
   /** Share of the filters that have a wildcard, 0..1. */
   readonly wildcardShare: number;
@@ -41,7 +41,7 @@ export interface LiveSubscription {
 export class Fleet {
   /** Filter -> client -> subscription. */
   readonly live = new Map<string, Map<string, LiveSubscription>>();
-  /** Those of `live` that a message to another topic can match: with a wildcard, or shared. */
+  /** The filters in `live` that can match several topics, or topics of another name: with a wildcard, or shared. */
   readonly livePatterns = new Set<string>();
   readonly settings: FleetSettings;
   readonly #random: () => number;
@@ -65,7 +65,7 @@ export class Fleet {
     return this.#filters[rank % this.#filters.length]!;
   }
 
-  /** The next event at this time: of a filter drawn by popularity, or of the one given. */
+  /** The next event, at this time: for a filter drawn by popularity, or for the given one. */
   next(timestamp: EventTime, filter = this.#filters[this.#rank()]!): SubscriptionEvent {
     const clients = this.live.get(filter);
     if (clients !== undefined && clients.size > 0 && this.#random() < this.settings.unsubscribeShare) {
@@ -92,7 +92,7 @@ export class Fleet {
     return { action: 'SUBSCRIBE', topicFilter: filter, clientId, timestamp, ...subscription };
   }
 
-  /** A topic that somebody might publish to: of a filter drawn by popularity, wildcards filled in. */
+  /** A topic for a PUBLISH: from a filter drawn by popularity, with its wildcards filled in. */
   topic(): string {
     const filter = this.#filters[this.#rank()]!;
     return filter.replace('#', 'status').replaceAll('+', `d${Math.floor(this.#random() * 1000)}`);
@@ -109,14 +109,14 @@ export class Fleet {
   }
 }
 
-/** The oldest live client: a Map keeps the order of insertion. */
+/** The client that has been live longest: a Map keeps the order of insertion. */
 function oneOf(clients: Map<string, LiveSubscription>): [string, LiveSubscription] {
   return clients.entries().next().value!;
 }
 
 const METRICS = ['temperature', 'humidity', 'pressure', 'vibration', 'state', 'alarm', 'battery', 'position'];
 
-/** Plants with lines and devices; every so often (by `wildcardShare`) a filter over many of them. */
+/** Sites with lines and devices; some filters, by `wildcardShare`, have wildcards and match several of them. */
 function filterOf(rank: number, wildcardShare: number): string {
   const site = `site-${rank % 97}`;
   const metric = METRICS[rank % METRICS.length]!;

@@ -1,11 +1,11 @@
-// Protocol file: JSON that says what is judged and how. Read strictly: whatever is wrong is told with the file and the
-// field's path, as PROTOCOL_INVALID.
+// Protocol file: JSON that says what is judged and how. Checked strictly: a problem is reported as PROTOCOL_INVALID,
+// with the file and the path of the field.
 
 import { type Static, type TSchema, Type } from 'typebox';
 import { checked } from '../schemas/checked.ts';
 import { AppError } from '../schemas/errors.ts';
 
-/** A file's content, checked against what it must be. */
+/** A file's content, checked against the schema. */
 export function readProtocol<Schema extends TSchema>(schema: Schema, text: string, file: string): Static<Schema> {
   let value: unknown;
   try {

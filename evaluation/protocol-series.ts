@@ -1,5 +1,5 @@
-// Protocol series: what every protocol says of a series, whatever it is for: where it lies, how it repeats, and from which row
-// on it is judged.
+// Protocol series: the part that all protocols have in common for a series: its file, its seasons, and the first row
+// that is judged.
 
 import { type Static, Type } from 'typebox';
 import { AppError } from '../schemas/errors.ts';
@@ -12,7 +12,7 @@ export interface ProtocolSeries {
   readonly series: string;
   readonly rows: number;
   readonly stepSeconds: number;
-  /** In steps: a day, and a week. */
+  /** A day in steps; `longSeason` is a week. */
   readonly season: number;
   readonly longSeason: number;
   /** Rows that the reference models learn from. */
@@ -21,7 +21,7 @@ export interface ProtocolSeries {
   readonly testStart: number;
 }
 
-/** How a file says it. */
+/** The fields of a series in a file. */
 export const SERIES_FIELDS = {
   n: whole,
   season: whole,
@@ -35,7 +35,7 @@ export const SERIES_FIELDS = {
 };
 const series = Type.Object(SERIES_FIELDS);
 
-/** What a file says; `refuse` is for a field of that series. Throws PROTOCOL_INVALID. */
+/** A series as a file has it; `refuse` makes the error for a field of it. Throws PROTOCOL_INVALID. */
 export function protocolSeriesOf(given: Static<typeof series>, refuse: SeriesRefusal): ProtocolSeries {
   const { file, dataset, n: rows, season } = given;
   if (/[/\\]/.test(file)) throw refuse('file', 'must be the name of a file in the folder of the traces');
@@ -54,13 +54,15 @@ export function protocolSeriesOf(given: Static<typeof series>, refuse: SeriesRef
 
 export type SeriesRefusal = (field: string, text: string) => AppError;
 
-/** Refuses a field of the series at `index` in a file. */
+/** Makes errors for fields of the series at `index` in a file. */
 export const seriesRefusal =
   (file: string, index: number): SeriesRefusal =>
   (field, text) =>
     protocolProblem(file, `series[${index}].${field}`, text);
 
-/** The values of a protocol's series. Throws PROTOCOL_INVALID when the trace is not the one that the protocol is about. */
+/**
+ * The values of a protocol's series. Throws PROTOCOL_INVALID when the trace is not the one that the protocol describes.
+ */
 export function valuesOf(trace: Trace, series: ProtocolSeries, protocolFile: string): Float64Array {
   const problem = (text: string): AppError =>
     new AppError('PROTOCOL_INVALID', `${protocolFile}: ${series.file} ${text}`, {

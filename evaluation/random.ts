@@ -1,4 +1,4 @@
-// Seeded randomness for made input: the same seed gives the same fleet on every machine. Not for secrets.
+// Seeded random numbers for synthetic input: the same seed gives the same fleet on every machine. Not for secrets.
 
 /** Uniform numbers in [0, 1), from a seed. Mulberry32 (Tommy Ettinger, public domain). */
 export function randomFrom(seed: number): () => number {
@@ -32,7 +32,7 @@ export function zipf(count: number, skew: number, random: () => number): () => n
   };
 }
 
-/** A whole number whose mean is `mean`: the whole part, and one more with the probability of the rest. */
+/** A random whole number with mean `mean`: its whole part, plus one with the probability of its fraction. */
 export function roundedAtRandom(mean: number, random: () => number): number {
   const whole = Math.floor(mean);
   return whole + (random() < mean - whole ? 1 : 0);

@@ -1,7 +1,7 @@
-// Replay: subscription events of a made fleet that follow the rates of a trace. For `foreshard replay`, benches and system
-// tests. Pure.
+// Replay: subscription events of a synthetic fleet that follow the rates of a trace. For `foreshard replay`, benchmarks
+// and system tests. Pure.
 //
-//   Y1. Exactly `events` events come out, shared over the trace in proportion to its values.
+//   Y1. Exactly `events` events come out, distributed over the trace in proportion to its values.
 //   Y2. The same trace, fleet settings and options give the same events.
 
 import { AppError } from '../schemas/errors.ts';
@@ -11,16 +11,16 @@ import type { Fleet } from './fleet.ts';
 import type { Trace } from './trace.ts';
 
 export interface ReplayOptions {
-  /** Where events come from; keeps what is live. */
+  /** The source of the events; it stores the live subscriptions. */
   readonly fleet: Fleet;
-  /** Events in all. */
+  /** Total number of events. */
   readonly events: number;
-  /** By default the first one. */
+  /** Name of the series; by default the first one. */
   readonly series?: string;
-  /** Rows [from, to) of the trace, 0 the first. */
+  /** Rows [from, to) of the trace; 0 is the first. */
   readonly from?: number;
   readonly to?: number;
-  /** When the first row is to begin; by default when it did. */
+  /** Event time at which the first row begins; by default its time in the trace. */
   readonly startAt?: EventTime;
 }
 
@@ -31,7 +31,7 @@ export interface ReplayStep {
   readonly events: readonly SubscriptionEvent[];
 }
 
-/** A step is at most as long as a rate window, so that a replay in steps has rates like those of the day itself. */
+/** Longest step: that of a rate window, so that the windows of a replay have the rates of the trace. */
 export const REPLAY_STEP_MS = 10_000;
 
 /** Throws TRACE_INVALID when the series or the rows are not in the trace, or nothing happens in them. */
@@ -43,7 +43,7 @@ export function replayEvents(trace: Trace, options: ReplayOptions): Iterable<Rep
   return stepsOf(trace, options, { from, to, values, total });
 }
 
-/** When the replayed rows begin and end, in the trace's own time. */
+/** When the replayed rows begin and end, in the trace's time. */
 export function replaySpan(
   trace: Trace,
   options: Pick<ReplayOptions, 'series' | 'from' | 'to'>,
@@ -86,7 +86,7 @@ function* stepsOf(
     for (let part = 0; part < parts; part++) {
       const isLast = row === to - 1 && part === parts - 1;
       sum += values[row]! / parts;
-      // What the trace has come to so far, less what came out: rounding never adds up (Y1).
+      // The events due so far, less those that came out: rounding errors never add up (Y1).
       const due = isLast ? wanted : Math.min(wanted, Math.floor((sum / total) * wanted + 1e-9));
       const count = due - done;
       const begin = trace.seconds[row]! * 1_000 + shiftMs + (part * rowMs) / parts;

@@ -1,5 +1,5 @@
 // Trace: a CSV of rates over time (`t,<series>[,<series>...]`, t in Unix seconds, equally spaced), parsed strictly: a
-// wrong line is named, not skipped.
+// wrong line is an error that names it.
 
 import { AppError } from '../schemas/errors.ts';
 

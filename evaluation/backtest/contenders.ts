@@ -1,7 +1,7 @@
-// Contenders: whatever is scored in a backtest, by name: the default combination, every model on its own, and the
-// references. All make their forecasts the same way, origin after origin.
+// Contenders: what is scored in a backtest, by name: the default combination, every model on its own, and the
+// references. All make their forecasts in the same way, origin after origin.
 //
-//   B1. A forecast depends on nothing at or after its origin: a reference is handed the rows before it and no others, a
+//   B1. A forecast depends on nothing at or after its origin: a reference gets only the rows before it, and a
 //       forecaster closes the rows before it one by one.
 
 import { LEVELS } from '../../processors/forecast/combine/calibration.ts';
@@ -17,13 +17,13 @@ import { REFERENCES, type Reference } from './references.ts';
 /** The name of the default combination in tables and files. */
 export const DEFAULT_CONTENDER = 'Foreshard';
 export const REFERENCE_NAMES: readonly string[] = REFERENCES.map(({ name }) => name);
-/** The combination first, then the models that speak in it or could, then what they are to beat. */
+/** The combination first, then the single models, then the references that they have to beat. */
 export const CONTENDER_NAMES: readonly string[] = [DEFAULT_CONTENDER, ...MODEL_NAMES, ...REFERENCE_NAMES];
 
 /**
- * The quantiles of the steps after each origin, up to the longest horizon: `LEVELS.length` numbers a step, one array for
- * each origin, in order. They come one by one, so that the caller can show how far it is. `lstm` makes the model of that
- * name; `own` is a model that is not among ours.
+ * The quantiles of the steps after each origin, up to the longest horizon: `LEVELS.length` numbers for each step, one
+ * array for each origin, in order. They are yielded one by one, so that the caller can show progress. `lstm` makes the
+ * model of that name; `own` is a model that is not one of ours.
  */
 export function forecastsOf(
   contender: string,
@@ -39,7 +39,10 @@ export function forecastsOf(
     : referenceOver(reference, values, series, origins);
 }
 
-/** A single model forecasts beside the fallback, as every combination has it: it is silent while it knows too little. */
+/**
+ * A single model is combined with the fallback, as every combination is: the fallback forecasts while the model is not
+ * ready.
+ */
 function modelsOf(contender: string, lstm: () => Model, own: Model | undefined): ModelSet {
   if (own !== undefined) return { models: [level, own], ramp: '' };
   if (contender === DEFAULT_CONTENDER) return DEFAULT_MODELS;

@@ -1,5 +1,5 @@
-// Picture: what was forecast and what came, as a chart. Of one series: the test quarter with a few forecasts, and three of
-// them from near; of many: one forecast each. Pure.
+// Picture: forecasts and observed values as a chart. For one series: the test quarter with a few forecasts, and three
+// of them enlarged; for several series: one forecast each. Pure.
 
 import { LEVELS, MEDIAN } from '../../processors/forecast/combine/calibration.ts';
 import {
@@ -16,7 +16,7 @@ import {
 
 export interface Pictured {
   readonly title: string;
-  /** Of the series: what its values are called. */
+  /** Name of the series' values. */
   readonly name: string;
   readonly model: string;
   readonly scores: readonly {
@@ -25,7 +25,7 @@ export interface Pictured {
     readonly wQL: number;
     readonly cover95: number;
   }[];
-  /** Of row 0, and between rows. */
+  /** Time of row 0, and time between rows. */
   readonly startSeconds: number;
   readonly stepSeconds: number;
   readonly values: Float64Array;
@@ -39,7 +39,7 @@ interface Forecast {
   readonly quantiles: Float64Array;
 }
 
-/** Part of a picture that shows the rows `from` .. `to`; sizes in pixels. */
+/** A part of a picture that shows the rows `from` .. `to`; sizes in pixels. */
 interface Panel {
   readonly title: string | { readonly text: string; readonly subtitle: string[] };
   readonly width: number;
@@ -51,20 +51,23 @@ interface Panel {
 }
 
 const WIDTH = 1_096;
-/** Between panels that stand beside each other: room for the labels of the axis. */
+/** Pixels between neighbouring panels: space for the labels of the axis. */
 const BESIDE = 54;
-/** Forecasts drawn over the whole test quarter, and those drawn from near. */
+/** Number of forecasts drawn over the whole test quarter, and of those drawn enlarged. */
 const FORECASTS_FAR = 8;
 const FORECASTS_NEAR = 3;
 /** Steps shown before a forecast, as a share of its length. */
 const BEFORE = 0.5;
-/** A series whose peak is so many times its median is drawn on a logarithmic scale: else there were a line and a spike. */
+/**
+ * A series whose peak is this many times its median is drawn on a logarithmic scale: otherwise only the peak would be
+ * visible.
+ */
 const LOG_FROM = 25;
 const LEVEL_10 = LEVELS.indexOf(0.1);
 const LEVEL_90 = LEVELS.indexOf(0.9);
 const LEVEL_95 = LEVELS.indexOf(0.95);
 
-/** Grey is what came, blue is what was foreseen. */
+/** Grey is observed, blue is forecast. */
 const ACTUAL = 'actual';
 const MEDIAN_LINE = 'median';
 const FORESEEN = [
@@ -117,7 +120,7 @@ export function seriesPicture(pictured: Pictured): Chart {
   });
 }
 
-/** Many series: the middle forecast of each. */
+/** Several series: the middle one of each series' forecasts. */
 export function overviewPicture(all: readonly Pictured[], title: string): Chart {
   const cells = all.map((pictured) => {
     const forecast = pictured.forecasts[pictured.forecasts.length >> 1]!;
@@ -132,7 +135,7 @@ export function overviewPicture(all: readonly Pictured[], title: string): Chart 
   return chart(title, [NOTE], { concat: cells, columns: 4, spacing: { column: 70, row: 108 }, bounds: 'flush' });
 }
 
-/** The actual values and the forecasts of one panel, cut to it. */
+/** The observed values and the forecasts of one panel, clipped to it. */
 function panel(pictured: Pictured, { title, width, height, from, to, forecasts, timeTicks }: Panel): Part {
   const { values, startSeconds, stepSeconds } = pictured;
   const at = (row: number): number => (startSeconds + row * stepSeconds) * 1000;
@@ -195,7 +198,10 @@ const stepsOf = ({ origin, quantiles }: Forecast): Step[] =>
     quantiles: quantiles.subarray(step * LEVELS.length, (step + 1) * LEVELS.length),
   }));
 
-/** Half of a median value, below which a logarithm tells nothing; `undefined` when the values need none. */
+/**
+ * The unit of a logarithmic scale, half of a median value, below which values are not resolved; `undefined` for a
+ * linear scale.
+ */
 function logarithmicUnit({ values, testStart }: Pictured): number | undefined {
   const sorted = values.slice(testStart).sort();
   const greatest = sorted.at(-1)!;
@@ -222,7 +228,7 @@ function apart(forecasts: readonly Forecast[], count: number): Forecast[] {
   return spread(picked, count);
 }
 
-/** At most `count` of them, from the first to the last. */
+/** At most `count` items, evenly spaced from the first to the last. */
 const spread = <T>(items: readonly T[], count: number): T[] =>
   items.length <= count
     ? [...items]

@@ -1,8 +1,8 @@
-// Protocol: which series a backtest is made over, at which rows it forecasts, how far, and by what errors are divided.
-// Read from a file that others score by too, or made on the spot for a trace of one's own, by the same rules.
+// Protocol: which series a backtest uses, at which rows it forecasts, how far, and by what errors are divided.
+// Read from a file that others also score by, or made for one's own trace by the same rules.
 //
-//   P1. An origin is the row of the first value forecast; what lies before it is all that may be known there.
-//   P2. Every origin has a season to look back to for each step ahead, and ends within the trace.
+//   P1. An origin is the row of the first value that is forecast; only what is before it may be known.
+//   P2. Every origin has a season to look back to for each step ahead, and the steps ahead end within the trace.
 
 import { type Static, Type } from 'typebox';
 import { LEVELS } from '../../processors/forecast/combine/calibration.ts';
@@ -20,9 +20,9 @@ import type { Trace } from '../trace.ts';
 
 export interface SeriesProtocol extends ProtocolSeries {
   readonly origins: readonly number[];
-  /** Three, ascending: a score at one of them is over the steps 1 .. it. */
+  /** Three, ascending: the score of a horizon is over the steps 1 .. horizon. */
   readonly horizons: readonly number[];
-  /** What errors are divided by: the mean error of the seasonal naive forecast over the training rows. */
+  /** Errors are divided by this: the mean error of the seasonal naive forecast over the training rows. */
   readonly scale: number;
 }
 
@@ -55,7 +55,7 @@ export function parseProtocol(text: string, file: string): readonly SeriesProtoc
 
 const ORIGINS = 24;
 const MIDDLE_HORIZON = 12;
-/** A day ahead, but as many steps as mean something for steps of a second or a week. */
+/** Longest horizon: a day of steps, within these bounds, which matter for steps of a second or of a week. */
 const LONG_HORIZON_MIN = 24;
 const LONG_HORIZON_MAX = 288;
 /** Share of the rows that come before the test rows. */
@@ -67,7 +67,7 @@ export function protocolFor(trace: Trace, file: string, dataset: string, name: s
   const { stepSeconds } = trace;
   const { season, longSeason } = gridOf({ stepMs: stepSeconds * 1000, horizonSteps: 1 });
   const long = Math.min(Math.max(season, LONG_HORIZON_MIN), LONG_HORIZON_MAX);
-  // Two seasons to learn from, and one to look back to from every step ahead (P2); then room for the origins.
+  // Two seasons to learn from, and one to look back to for every step ahead (P2); then space for the origins.
   const trainingMin = Math.max(2 * season, season * Math.ceil(long / season));
   const rowsMin = Math.max(Math.ceil(trainingMin / TRAINING_SHARE), 4 * (long + ORIGINS - 2) + 1);
   const rows = values.length;
@@ -88,7 +88,7 @@ export function protocolFor(trace: Trace, file: string, dataset: string, name: s
       { file, series: name },
     );
   let stride = Math.floor((rows - long - testStart) / (ORIGINS - 1));
-  while (stride > 1 && divisor(stride, season) > season / 8) stride--; // Else all origins were at a few times of the day.
+  while (stride > 1 && divisor(stride, season) > season / 8) stride--; // Otherwise the origins would fall on a few times of the day only.
   return {
     dataset,
     file,
@@ -116,5 +116,5 @@ function seriesOf(given: Static<typeof SERIES>, refuse: SeriesRefusal): SeriesPr
   return { ...base, origins, horizons, scale };
 }
 
-/** The greatest common one (Euclid). */
+/** Greatest common divisor (Euclid). */
 const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b));

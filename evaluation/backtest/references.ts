@@ -1,8 +1,9 @@
-// References: the forecasts that anybody could make without a model. They are what a forecaster must beat, and they check
-// the backtest itself: their scores under a shared protocol are known to its authors.
+// References: forecasts that need no model. A forecaster must beat them, and they verify the backtest itself: their
+// scores under a shared protocol are known to its authors.
 //
-//   N1. The point is a value of the past; the quantiles are those of a normal error, as wide as such a forecast has missed
-//       over the rows that it learns from, and wider with the root of the seasons (or steps) that it looks ahead.
+//   N1. The point forecast is a value of the past. The quantiles are those of a normal error, whose size is that of
+//       such forecasts over the rows that it learns from; it grows with the square root of the seasons (or steps)
+//       ahead.
 //   N2. A quantile may be negative here: clipping is part of the scoring.
 
 import { LEVELS } from '../../processors/forecast/combine/calibration.ts';
@@ -27,7 +28,7 @@ export const REFERENCES: readonly Reference[] = [
     forecast: (history, { season, fitWindow }, steps) => repeated(history, season, fitWindow, steps),
   },
   {
-    /** By the day while there are not two weeks yet. */
+    /** By the day while there are less than two weeks. */
     name: 'SeasonalNaiveWeek',
     forecast(history, { season, longSeason, fitWindow }, steps) {
       const period = history.length < 2 * longSeason ? season : longSeason;
@@ -36,7 +37,7 @@ export const REFERENCES: readonly Reference[] = [
   },
 ];
 
-/** The last period over and over, with the errors that this would have had over the last `window` rows. */
+/** Repeats the last period, with the errors that this would have had over the last `window` rows. */
 function repeated(history: Float64Array, period: number, window: number, steps: number): Float64Array {
   const spread = rootMeanSquare(history.subarray(Math.max(0, history.length - window)), period);
   const quantiles = new Float64Array(steps * LEVELS.length);

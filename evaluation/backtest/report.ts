@@ -1,19 +1,19 @@
-// Report: scores side by side with those of the reference models, as values and as the cells of tables.
+// Report: scores compared with those of the reference models, as values and as the cells of tables.
 //
-//   C1. The best reference of a column is the best of those that were scored on every series of it: a model that left out
-//       the hard ones is not compared.
-//   C2. Rows of one set of origins are compared with rows of the same set alone; the caller has picked them.
+//   C1. The best reference of a column is the best of those that were scored on every series of it: a model that left
+//       out difficult series is not compared.
+//   C2. Rows of one set of origins are compared only with rows of the same set; the caller selects them.
 
 import type { SeriesProtocol } from './protocol.ts';
 import { keyOf, type Measure, overallMean, type ScoreRow } from './score.ts';
 
-/** By the number of the horizon: one step, twelve, and the longest of the series. */
+/** In the order of the horizons: one step, twelve steps, and the longest horizon of the series. */
 export const HORIZON_NAMES = ['h1', 'h12', 'long'] as const;
 /** In the order of the tables. */
 const COLUMNS: readonly Measure[] = ['MASE', 'wQL', 'pinball90', 'pinball99', 'cover95'];
 const ERRORS = COLUMNS.filter((measure) => measure !== 'cover95');
 const COVER_WANTED = 0.95;
-/** Above so many times its best reference, a data set is marked. */
+/** A data set is marked when its ratio to the best reference is above this. */
 export const RATIO_MAX = 1.3;
 
 export interface Mean {
@@ -29,7 +29,7 @@ export interface Compared {
   readonly ours: number;
   readonly best: number;
   readonly reference: string;
-  /** Ours over the best: below 1 is better, but for cover95, which is best at 0.95. */
+  /** Our score divided by the best: below 1 is better, except for cover95, which is best at 0.95. */
   readonly ratio: number;
 }
 
@@ -37,7 +37,7 @@ export interface ComparedDataset extends Compared {
   readonly dataset: string;
 }
 
-/** Means over data sets (score.ts S3), model by model. */
+/** Means over data sets (score.ts S3), by model. */
 export function meansOf(
   protocol: readonly SeriesProtocol[],
   rows: readonly ScoreRow[],
@@ -55,7 +55,7 @@ export function meansOf(
   );
 }
 
-/** Ours and the best reference in every column that has one. */
+/** Our score and the best reference, for every column that has a reference. */
 export function compare(
   protocol: readonly SeriesProtocol[],
   ours: readonly ScoreRow[],
@@ -78,7 +78,7 @@ export function compare(
   );
 }
 
-/** The same for each data set on its own. */
+/** The same for each data set by itself. */
 export function compareDatasets(...[protocol, ...rest]: Parameters<typeof compare>): ComparedDataset[] {
   const datasets = [...new Set(protocol.map(({ dataset }) => dataset))];
   return datasets.flatMap((dataset) =>
@@ -89,7 +89,7 @@ export function compareDatasets(...[protocol, ...rest]: Parameters<typeof compar
   );
 }
 
-/** One line a model: every measure at every horizon. */
+/** One line for each model: every measure at every horizon. */
 export function meansTable(means: readonly Mean[]): string[][] {
   const meanOf = (model: string, measure: Mean['measure'], horizon: string): number =>
     means.find((mean) => mean.model === model && mean.measure === measure && mean.horizon === horizon)!.value;
@@ -111,7 +111,7 @@ export function meansTable(means: readonly Mean[]): string[][] {
   ];
 }
 
-/** One line a column: ours, the best reference and its name, the ratio. */
+/** One line for each column: our score, the best reference's and its name, the ratio. */
 export function comparedTable(model: string, compared: readonly Compared[]): string[][] {
   return [
     ['measure', 'horizon', model, 'best', 'ratio', 'reference'],
@@ -126,7 +126,7 @@ export function comparedTable(model: string, compared: readonly Compared[]): str
   ];
 }
 
-/** One line a data set: the ratio to its best reference in every column of errors; `!` above RATIO_MAX. */
+/** One line for each data set: the ratio to its best reference for every error measure; `!` above RATIO_MAX. */
 export function datasetTable(compared: readonly ComparedDataset[]): string[][] {
   const head = ERRORS.flatMap((measure) =>
     HORIZON_NAMES.map((horizon, place) => `${place === 0 ? `${measure} ` : ''}${horizon}`),
@@ -147,7 +147,7 @@ export function datasetTable(compared: readonly ComparedDataset[]): string[][] {
   ];
 }
 
-/** Every series that the model of `ours` stands for has a row of this reference. */
+/** True when every series that has a row in `ours` has a row of this reference. */
 function isComplete(
   protocol: readonly SeriesProtocol[],
   rows: readonly ScoreRow[],

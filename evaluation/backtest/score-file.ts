@@ -1,5 +1,5 @@
-// Score file: score rows as CSV. The columns are known by their names, so that files with others, or in another order, can be
-// read too.
+// Score file: score rows as CSV. Columns are found by name, so that files with other columns, or in another order, can
+// be read too.
 
 import { AppError } from '../../schemas/errors.ts';
 import { ORIGIN_SETS, type OriginSet } from './protocol.ts';
@@ -7,7 +7,7 @@ import { MEASURES, type ScoreRow } from './score.ts';
 
 export const SCORE_COLUMNS = ['dataset', 'series', 'model', 'set', 'horizon', ...MEASURES, 'seconds'] as const;
 
-/** As many digits as scores are compared by. */
+/** Significant digits with which scores are compared. */
 const DIGITS = 5;
 
 export function scoreFile(rows: readonly ScoreRow[]): string {

@@ -1,9 +1,9 @@
-// Score: how good forecasts were, by the measures of the protocol, and their means over series and data sets.
+// Score: how accurate forecasts were, by the measures of the protocol, and their means over series and data sets.
 //
 //   S1. Forecasts below 0 count as 0: rates are not negative.
 //   S2. The point forecast is the median.
-//   S3. Means are over the series of a data set first, then over the data sets, so that one with many series is no more
-//       than one; wQL leaves out those of LEFT_OUT_OF_WQL.
+//   S3. Means are taken over the series of each data set first, then over the data sets, so that a data set with many
+//       series has no more weight; wQL leaves out the series of LEFT_OUT_OF_WQL.
 
 import { LEVELS, MEDIAN } from '../../processors/forecast/combine/calibration.ts';
 import type { OriginSet, SeriesProtocol } from './protocol.ts';
@@ -22,7 +22,10 @@ export interface ScoreRow extends Scores {
   readonly seconds: number;
 }
 
-/** wQL is divided by the sum of the values, which there is that of a single burst: it says nothing of the forecasts. */
+/**
+ * wQL is divided by the sum of the values. For these series that is a single burst, so it says nothing about the
+ * forecasts.
+ */
 const LEFT_OUT_OF_WQL = /^aws_netin_/;
 /** wQL is the mean over the levels 0.1 .. 0.9; those above are for capacity. */
 const WQL_LEVELS = LEVELS.indexOf(0.9) + 1;
@@ -30,7 +33,7 @@ const LEVEL_90 = LEVELS.indexOf(0.9);
 const LEVEL_95 = LEVELS.indexOf(0.95);
 const LEVEL_99 = LEVELS.indexOf(0.99);
 
-/** Scores of forecasts made at the origins, over the steps 1 .. horizon. wQL is NaN where all values are 0. */
+/** Scores of the forecasts made at the origins, over the steps 1 .. horizon. wQL is NaN when all values are 0. */
 export function scoresOf(
   values: Float64Array,
   origins: readonly number[],
@@ -67,7 +70,9 @@ export function scoresOf(
   };
 }
 
-/** By data set, the mean over its series: of one measure of one model at the horizon with number `place`; without NaN. */
+/**
+ * By data set, the mean over its series of one measure of one model at horizon number `place`; NaN values are left out.
+ */
 export function datasetMeans(
   protocol: readonly SeriesProtocol[],
   rows: readonly ScoreRow[],
@@ -90,11 +95,11 @@ export function datasetMeans(
   return new Map([...byDataset].map(([dataset, values]) => [dataset, meanOf(values)]));
 }
 
-/** S3. NaN without any row. */
+/** The mean over data sets (S3); NaN without any row. */
 export const overallMean = (...of: Parameters<typeof datasetMeans>): number =>
   meanOf([...datasetMeans(...of).values()]);
 
 const meanOf = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** Of a row among those of one model. */
+/** Key of a row among the rows of one model. */
 export const keyOf = (dataset: string, series: string, horizon: number): string => `${dataset},${series},${horizon}`;

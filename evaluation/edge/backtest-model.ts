@@ -1,11 +1,11 @@
-// Backtest model: a model of somebody's own, from a module of theirs.
+// Backtest model: loads a user's own model from a module.
 
 import type { Model } from '../../processors/forecast/model.ts';
 import { AppError } from '../../schemas/errors.ts';
 
 const METHODS = ['stateSize', 'fitEvery', 'ready', 'fit', 'update', 'forecast'] as const;
 
-/** The default export of the module at this URL. Throws CONFIG_INVALID when it cannot be loaded or is no model. */
+/** The default export of the module at this URL. Throws CONFIG_INVALID when it cannot be loaded or is not a model. */
 export async function modelAt(url: string): Promise<Model> {
   let module: { readonly default?: Partial<Model> };
   try {

@@ -1,7 +1,7 @@
-// Backtest worker: makes the forecasts of a backtest, in threads or in this one. The same file is the pool and what its
-// threads run.
+// Backtest worker: makes the forecasts of a backtest, in worker threads or in the calling thread. This file is both the
+// pool and the program of its threads.
 //
-//   W1. What comes of a task does not depend on the thread that it ran in, nor on what ran beside it.
+//   W1. The result of a task does not depend on the thread that it ran in, nor on other tasks.
 
 import { parentPort, Worker, workerData } from 'node:worker_threads';
 import type { Model } from '../../processors/forecast/model.ts';
@@ -23,32 +23,32 @@ export interface BacktestTask {
 }
 
 export interface BacktestForecasts {
-  /** One array for each origin, as the contender made it. */
+  /** One array for each origin, as the contender returned it. */
   readonly quantiles: readonly Float64Array[];
-  /** Mean CPU seconds of an origin's share of everything: closing rows, fits, forecasts. */
+  /** Mean CPU seconds for each origin, including closing rows, fits and forecasts. */
   readonly secondsPerOrigin: number;
 }
 
 export interface BacktestListener {
-  /** An origin of a task is done. */
+  /** Called when an origin of a task is done. */
   origin(task: number): void;
-  /** A task is; they may come in any order. */
+  /** Called when a task is done; tasks finish in any order. */
   done(task: number, forecasts: BacktestForecasts): void;
 }
 
-/** What a thread of this pool is started with; any other thread that loads this file is none of it. */
+/** The worker data of this pool's threads; other threads that load this file do not have it. */
 interface Role {
   readonly backtest: true;
-  /** No other thread works beside it. */
+  /** True when no other thread is working. */
   readonly isAlone: boolean;
 }
 
-/** Of this thread; none in the one that the pool is in. */
+/** The role of this thread; `undefined` in the thread that runs the pool. */
 const role = (workerData as Role | null)?.backtest ? (workerData as Role) : undefined;
 
 type Message = { readonly kind: 'origin' } | { readonly kind: 'done'; readonly forecasts: BacktestForecasts };
 
-/** Runs all tasks in so many threads; 0: in this one. Resolves when all are done. */
+/** Runs all tasks in `threads` threads, or in the calling thread when it is 0. Resolves when all are done. */
 export async function runBacktest(
   tasks: readonly BacktestTask[],
   workers: number,
@@ -96,7 +96,7 @@ function runIn(thread: Worker, task: BacktestTask, origin: () => void): Promise<
     const fail = (error: Error): void => end(() => reject(error));
     const exit = (code: number): void => fail(new Error(`a backtest thread ended with code ${code}`));
     const end = (settle: () => void): void => {
-      thread.off('message', hear).off('error', fail).off('exit', exit); // Its own alone: Node listens there too.
+      thread.off('message', hear).off('error', fail).off('exit', exit); // Only our listeners: Node has its own.
       settle();
     };
     thread.on('message', hear).on('error', fail).on('exit', exit);
@@ -125,8 +125,8 @@ function* steps(
 }
 
 /**
- * CPU seconds of this thread. Where Node does not tell them (before 23.9), those of the process, if no other thread works;
- * else the time that passes, which is the same as long as every thread has a core.
+ * CPU seconds of this thread. Before Node 23.9, which cannot measure them: those of the process when no other thread is
+ * working, otherwise elapsed time, which is about the same as long as every thread has a core.
  */
 function cpuSeconds(): number {
   const { threadCpuUsage } = process as { threadCpuUsage?: typeof process.cpuUsage };

@@ -1,5 +1,5 @@
-// SVG: a chart drawn by Vega, light or dark as the reader's screen is; the same chart, the same text. The libraries are loaded with the first chart: most
-// commands draw none.
+// SVG: draws a chart with Vega, in light or dark colours as the reader's screen is. The same chart gives the same text. The
+// libraries are loaded with the first chart: most commands draw none.
 
 import { AT_NIGHT, type Chart } from '../chart.ts';
 
@@ -11,7 +11,7 @@ const STYLE = `<style>@media (prefers-color-scheme:dark){${NIGHT}}</style>`;
 export async function svgOf(chart: Chart): Promise<string> {
   const [{ compile }, { parse, resetSVGDefIds, View }] = await Promise.all([import('vega-lite'), import('vega')]);
   const view = new View(parse(compile(chart).spec), { renderer: 'none' });
-  resetSVGDefIds(); // The same chart is the same file, whatever was drawn before it.
+  resetSVGDefIds(); // The same chart gives the same file, whatever was drawn before it.
   const svg = await view.toSVG();
   view.finalize();
   return `${svg.replace(/(?<=^<svg[^>]*>)/, STYLE)}\n`;

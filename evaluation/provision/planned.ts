@@ -1,7 +1,7 @@
-// Planned: the planner's own rule for one resource (processors/plan/search/provisioning.ts), fed by the forecaster, under the names
-// of its settings. One forecast serves all of them.
+// Planned: the planner's own rule for one resource (processors/plan/search/provisioning.ts), with the forecaster's
+// forecasts, under the names of its settings. One forecast is used by all of them.
 //
-//   P1. A decision about a row sees the rows before it alone: the forecaster has closed those and no other.
+//   P1. A decision about a row uses only the rows before it: the forecaster has closed only those.
 
 import { LEVELS } from '../../processors/forecast/combine/calibration.ts';
 import { Forecaster } from '../../processors/forecast/forecaster.ts';
@@ -18,7 +18,7 @@ import {
 } from '../../processors/plan/search/provisioning.ts';
 import { type Load, needOf, type Outcome, Resource } from './resource.ts';
 
-/** What the forecaster is told of a series. */
+/** What the forecaster needs to know of a series. */
 export interface Seasons {
   readonly season: number;
   readonly longSeason: number;
@@ -28,9 +28,9 @@ export interface Seasons {
 
 export const SETTING_NAMES: readonly PlanPolicy[] = ['balanced', 'cautious'];
 
-/** Plans in a row that must agree before a shard goes. */
+/** Consecutive plans that must agree before a shard is removed. */
 const AGREEING_PLANS = 2;
-/** Outcomes by the names of the settings; yields the rows that are done, so that the caller can show how far it is. */
+/** Outcomes by the names of the settings; yields the number of rows done, so that the caller can show progress. */
 export function* planned(
   load: Load,
   { season, longSeason, horizon }: Seasons,
@@ -45,7 +45,7 @@ export function* planned(
     resource: new Resource(load),
     plans: [] as number[],
   }));
-  // A change decided now takes effect `leadRows` rows after the next one, and that is one step ahead.
+  // A change that is decided now takes effect `leadRows` rows after the next row, and the next row is one step ahead.
   const ahead = Array.from({ length: rowsNeeded(leadRows) }, (_, index) => leadRows + 1 + index);
   const quantiles = new Float64Array(ahead.length * LEVELS.length);
   let needs = 0;

@@ -1,5 +1,5 @@
-// Protocol: which series of which files are provisioned, from which row on, and with what shards. Parsed strictly: a wrong
-// field is named, not skipped. Fields that the rules of provisioning have no use for are left alone.
+// Protocol: which series of which files are provisioned, from which row on, and with what shards. Checked strictly: a
+// wrong field is an error that names it. Fields that the rules of provisioning do not use are ignored.
 
 import { type Static, Type } from 'typebox';
 import { expectAscending, positive, readProtocol, whole, wholes } from '../protocol-file.ts';
@@ -31,7 +31,7 @@ function seriesOf(given: Static<typeof SERIES>, refuse: SeriesRefusal): Provisio
   const base = protocolSeriesOf(given, refuse);
   const { rows, season, testStart } = base;
   const { horizons, shard_capacity: shardCapacity, lead_points: leadRows } = given;
-  // From the first decision on there is a season to look back to, as far ahead as policies look.
+  // From the first decision on there must be a season to look back to, as far ahead as policies look.
   const testStartMin = season * Math.ceil((2 * leadRows + 1) / season);
   if (testStart < testStartMin || testStart >= rows)
     throw refuse('test_start', `must be from ${testStartMin} to ${rows - 1}`);

@@ -1,4 +1,4 @@
-// References: the policies that anybody could run without a learned model, by the rules of the protocol.
+// References: policies that need no learned model, by the rules of the protocol.
 
 import { shardsDecided } from '../../processors/plan/search/provisioning.ts';
 import { AIMED_UTILISATION, type Load, needOf, type Outcome, provision } from './resource.ts';
@@ -21,12 +21,12 @@ export const REFERENCES: ReadonlyMap<string, ReferencePolicy> = new Map<string, 
   ['pred_snaive90', seasonalNaive],
 ]);
 
-/** The reactive policy orders above this utilisation and removes below that one. */
+/** The reactive policy orders shards above this utilisation, and removes shards below the other one. */
 export const ORDER_ABOVE = 0.8;
 export const REMOVE_BELOW = 0.4;
 /** Standard normal quantile of 0.9. */
 const Z90 = 1.28155;
-/** Rows between two looks at how far the forecast is usually off; the reference scores were made so. */
+/** Rows between two computations of the forecast's usual error; the reference scores were made with the same number. */
 const SPREAD_EVERY = 12;
 
 const constant = (load: Load, shards: number): Outcome => provision(load, () => 0, shards);
@@ -55,7 +55,7 @@ function reactive(load: Load): Outcome {
   });
 }
 
-/** Knows every row to come: serves what is needed, and pays from the lead before. */
+/** Knows all future rows: it always serves what is needed, and pays for it from the lead time before. */
 function oracle({ values, testStart, shardCapacity, leadRows }: Load): Outcome {
   const serving: number[] = [];
   for (let row = testStart; row < values.length; row++) serving.push(needOf(values[row]!, shardCapacity));

@@ -1,12 +1,12 @@
-// Resource: shards of one kind under a load, row by row, by the rules of the protocol. What is ordered serves, and what is
-// removed stops serving, `leadRows` later; every shard that serves or is ordered is paid.
+// Resource: shards of one kind under a load, row by row, by the rules of the protocol. An ordered shard serves, and a
+// removed one stops serving, `leadRows` later; every shard that serves or is ordered is paid for.
 //
 //   P1. A policy decides about a row with what was known before it.
 //   P2. Changes take effect in the order in which they were decided; at least one shard is left.
 
 import { type ShardCount, shardsDecided } from '../../processors/plan/search/provisioning.ts';
 
-/** The load of a series, what its shards carry, and from where on it is scored. */
+/** The load of a series, the capacity of its shards, and the first row that is scored. */
 export interface Load {
   /** By row. */
   readonly values: Float64Array;
@@ -19,28 +19,28 @@ export interface Load {
 export interface Outcome {
   /** By scored row. */
   readonly serving: readonly number[];
-  /** Serving, or ordered. */
+  /** Shards that serve or are ordered. */
   readonly paid: readonly number[];
 }
 
 export interface Score {
   readonly shardHours: number;
-  /** Share of rows, in per cent, with more load than the shards that served could carry. */
+  /** Share of rows, in per cent, in which the load was more than the serving shards' capacity. */
   readonly underPercent: number;
-  /** Share of the load, in per cent, beyond what the shards that served could carry. */
+  /** Share of the load, in per cent, that exceeded the serving shards' capacity. */
   readonly lostPercent: number;
   readonly hours: number;
 }
 
-/** Utilisation that every policy begins with, and that the reactive one aims for. */
+/** Utilisation that every policy starts with, and that the reactive one aims for. */
 export const AIMED_UTILISATION = 0.6;
 
-/** Shards that carry the load; at least one. */
+/** Number of shards that can carry the load; at least one. */
 export const needOf = (value: number, capacity: number): number => Math.max(1, Math.ceil(value / capacity));
 
 export class Resource {
   readonly #leadRows: number;
-  /** What takes effect in each of the next rows, by row modulo the lead. */
+  /** The change that takes effect in each of the next rows, by row modulo the lead. */
   readonly #changes: number[];
   readonly #outcomes: { serving: number[]; paid: number[] } = { serving: [], paid: [] };
   #serving: number;
@@ -53,7 +53,7 @@ export class Resource {
     this.#serving = start ?? needOf(values[testStart - 1]! / AIMED_UTILISATION, shardCapacity);
   }
 
-  /** At the start of the row that comes next. */
+  /** The shards at the start of the next row. */
   get shards(): ShardCount {
     const due = this.#changes[this.#outcomes.serving.length % this.#leadRows]!;
     return {
@@ -63,7 +63,7 @@ export class Resource {
     };
   }
 
-  /** Passes one row, at whose start so many more shards are ordered, or removed when below 0. */
+  /** Passes one row; `change` shards are ordered at its start, or removed when it is negative. */
   pass(change: number): void {
     const { serving, ordered, removing } = this.shards;
     const bounded = Math.max(change, 1 - shardsDecided(this.shards)); // P2
@@ -80,7 +80,10 @@ export class Resource {
   }
 }
 
-/** Runs a policy over the scored rows: how many more shards it orders (or removes, below 0) at the start of each. */
+/**
+ * Runs a policy over the scored rows. `decide` returns how many shards to order (or, below 0, to remove) at the start
+ * of a row.
+ */
 export function provision(load: Load, decide: (row: number, shards: ShardCount) => number, start?: number): Outcome {
   const resource = new Resource(load, start);
   for (let row = load.testStart; row < load.values.length; row++) resource.pass(decide(row, resource.shards));

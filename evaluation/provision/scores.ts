@@ -1,7 +1,7 @@
-// Scores of policies: as rows, as a CSV that others score by too, and as means.
+// Scores of policies: as rows, as CSV in a shared format, and as means.
 //
-//   S1. The CSV has the digits of the reference scores; ratios are of the hours as printed, as there.
-//   S2. A mean is over the series of a data set first, then over data sets.
+//   S1. The CSV has the digits of the reference scores; as there, ratios are computed from the printed hours.
+//   S2. A mean is taken over the series of each data set first, then over the data sets.
 
 import { AppError } from '../../schemas/errors.ts';
 import type { Score } from './resource.ts';
@@ -10,7 +10,7 @@ export interface ScoreRow extends Score {
   readonly dataset: string;
   readonly series: string;
   readonly policy: string;
-  /** Shard-hours over the oracle's. */
+  /** Shard-hours divided by the oracle's. */
   readonly vsOracle: number;
 }
 
@@ -22,7 +22,7 @@ export interface PolicyMean {
   readonly shardHours: number;
 }
 
-/** A column: its name in the file, its field, and the digits after the point that scores are compared by. */
+/** A column: its name in the file, its field, and the digits after the decimal point with which scores are compared. */
 const COLUMNS = [
   ['shard_hours', 'shardHours', 2],
   ['under_pct', 'underPercent', 3],
@@ -52,7 +52,7 @@ export function scoreFile(rows: readonly ScoreRow[]): string {
   return `${[HEADER.join(','), ...lines].join('\n')}\n`;
 }
 
-/** The rows of such a file. Throws PROTOCOL_INVALID, naming the file and the line. */
+/** Parses the rows of such a file. Throws PROTOCOL_INVALID, naming the file and the line. */
 export function parseScores(text: string, file: string): ScoreRow[] {
   const lines = text.split(/\r?\n/).filter((line) => line !== '');
   const fail = (line: number, problem: string): never => {
@@ -99,5 +99,5 @@ function groupedBy<T>(items: readonly T[], keyOf: (item: T) => string): Map<stri
 
 const rounded = (value: number, digits: number): number => Number(value.toFixed(digits));
 
-/** With a point always, as the reference scores have it. */
+/** Always with a decimal point, as in the reference scores. */
 const decimal = (value: number): string => (Number.isInteger(value) ? value.toFixed(1) : String(value));

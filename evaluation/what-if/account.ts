@@ -1,15 +1,15 @@
 // Account: what a policy costs and how well it serves, step by step, by the same rules for every policy. Pure.
 //
-//   A1. An instance is paid from when it is asked for until it is given back; while one is replaced, both are. Requests are
-//       paid to the one that serves.
-//   A2. A shard is in violation while it is asked for more than its instance does at full load. Each such second has the
-//       stated price, for each shard on its own.
+//   A1. An instance is paid for from the moment it is ordered until it is given back; while one replaces another, both
+//       are. Requests are charged to the one that serves.
+//   A2. A shard is in violation while its load is more than its instance can do at full load. Each such second has the
+//       stated price, for each shard separately.
 //   A3. Nothing before the first paid minute counts.
 
 import type { DatastoreType } from '../../processors/plan/cluster/catalog.ts';
 import { moveDollars, requestDollarsPerHour } from '../../processors/plan/costs/cost.ts';
 
-/** A shard that serves, with what it is asked for. */
+/** A shard that serves, with its load. */
 export interface ServingShard {
   readonly type: DatastoreType;
   readonly perSecond: number;
@@ -20,11 +20,11 @@ export interface Terms {
   readonly firstMinute: number;
   readonly minutes: number;
   readonly dollarsPerViolationHour: number;
-  /** Of the fleet. */
+  /** Entries of the fleet. */
   readonly entries: number;
 }
 
-/** What a policy came to. */
+/** The result of a policy. */
 export interface Score {
   readonly dollars: number;
   readonly runningDollars: number;
@@ -34,15 +34,18 @@ export interface Score {
   /** Seconds in which a shard is above its capacity, summed over shards. */
   readonly violationSeconds: number;
   readonly moves: number;
-  /** Share of all keys moved in an hour, in per cent. */
+  /** Share of all keys that move in an hour, in per cent. */
   readonly churnPercent: number;
-  /** The fullest shard's utilisation over the mean of its kind, in the median minute; of the more uneven kind. */
+  /**
+   * The fullest shard's utilisation divided by the mean of its kind, in the median minute; of the kind where it is
+   * higher.
+   */
   readonly peakToMean: number;
   readonly shardHours: number;
   readonly shardsMax: number;
 }
 
-/** Minute by minute, for the picture. */
+/** Values minute by minute, for the chart. */
 export interface Course {
   /** Paid so far. */
   readonly dollars: Float64Array;
@@ -76,7 +79,7 @@ export class Account {
     };
   }
 
-  /** An empty account by the same rules, to try something. */
+  /** A new account with the same rules, for a trial. */
   another(): Account {
     return new Account(this.#terms);
   }
@@ -92,7 +95,7 @@ export class Account {
     this.#moving += moveDollars(bytes, to);
   }
 
-  /** One step of a minute: what is paid for, and what serves. */
+  /** One step within a minute: `paid` instances are paid for, `serving` shards serve. */
   step(minute: number, paid: readonly DatastoreType[], serving: readonly ServingShard[]): void {
     this.#minute = minute;
     if (!this.#counts) return;
@@ -136,7 +139,7 @@ export class Account {
   }
 }
 
-/** The highest utilisation over the mean one, of the kind where that is more. */
+/** The highest utilisation divided by the mean, of the kind where it is higher. */
 function unevennessOf(serving: readonly ServingShard[]): number {
   let most = 1;
   for (const kind of ['KEY_VALUE', 'TRIE'] as const) {

@@ -1,8 +1,8 @@
-// Cell: the plan stage in a world without stores. What it commands is carried out in stated times, the pointer table it
-// writes is read back by a broker at once, and shards report what they are asked for. Pure: time is moved by hand. The
-// planner's tests run it too, with stores that fail and brokers that fall silent.
+// Cell: the plan stage in a simulated world without stores. Its commands are carried out in stated times, a broker
+// reads back the pointer table at once, and shards report their load. Pure: time is advanced by the caller. The
+// planner's tests use it too, with stores that fail and brokers that fall silent.
 //
-//   L1. The stage decides by its records alone; nothing here looks into its mind but for the shard map that it published.
+//   L1. The stage decides by its records alone; nothing here reads its state, except the shard map that it published.
 //   L2. A move takes the time of reading its rows twice (copying and verifying) at the stated rate.
 
 import type { DatastoreType } from '../../processors/plan/cluster/catalog.ts';
@@ -28,30 +28,30 @@ import type {
 } from '../../schemas/records.ts';
 import { keyOfBody } from '../../state/pointer-table.ts';
 
-/** How long what the planner commands takes. */
+/** How long the planner's commands take. */
 export interface Pace {
-  /** Of one move; each fills one link. */
+  /** Of one move; each move uses one link. */
   readonly rowsPerSecond: number;
   readonly bytesPerEntry: number;
-  /** Giving an instance back; a split or merge; erasing what has moved. */
+  /** Giving an instance back; a split or merge; erasing rows that have moved. */
   readonly shortMs: number;
-  /** A switch, and other turns of a move; by default they are there at the next tick. */
+  /** A switch and other steering of a move; by default done at the next tick. */
   readonly steerMs?: number;
-  /** A whole move, whatever its rows. */
+  /** A whole move, however many rows it has; overrides `rowsPerSecond`. */
   readonly moveMs?: number;
-  /** Any instance, whatever its catalogue entry says. */
+  /** Provisioning of any instance, instead of the catalogue's time. */
   readonly provisioningMs?: number;
 }
 
-/** What goes wrong in a world; by default nothing does. */
+/** Faults in the simulated world; by default there are none. */
 export interface Faults {
-  /** Asked for now, an instance of the type fails. */
+  /** True when an instance of this type that is ordered now fails. */
   isSoldOut?(type: string): boolean;
-  /** The broker's heartbeats, or what apply says of a move that is begun now, are not heard. */
+  /** True while the broker's heartbeats, or apply's reports on a move that starts now, do not arrive. */
   isSilent?(who: 'broker' | 'apply'): boolean;
 }
 
-/** What a finished command has cost. */
+/** Called with the costs of finished commands. */
 export interface Costs {
   /** An instance was asked for. */
   provisioned(type: DatastoreType): void;
@@ -64,14 +64,14 @@ export interface ShardPlacement {
   readonly type: DatastoreType;
 }
 
-/** Apply says at least so often that a copy goes on. */
+/** Apply reports at least this often that a copy is progressing. */
 const SIGN_EVERY_MS = 30_000;
 
 export class Cell {
   readonly decisions: Decision[] = [];
   readonly commands: Command[] = [];
   readonly pointers: PointerRecord[] = [];
-  /** The stage's own, for its views. */
+  /** The stage's rows, for its views. */
   readonly rows = new Map<string, Row>();
   settings: PlanSettings;
   readonly #pace: Pace;
@@ -80,14 +80,14 @@ export class Cell {
   readonly #faults: Faults;
   #step: ReturnType<typeof planWith>;
   #due: { readonly at: number; readonly act: () => void }[] = [];
-  /** Instances that are paid for, by shard; two while one is replaced. */
+  /** Instances that are paid for, by shard; two while one replaces another. */
   readonly #instances = new Map<ShardId, string[]>();
   readonly #moves = new Map<string, Extract<Command['body'], { kind: 'MoveSlice' }>>();
   #now = 0;
   #readCount = 0;
   #performed = 0;
 
-  /** `startAt`: of both clocks. */
+  /** `startAt`: initial time of both clocks. */
   constructor(
     settings: PlanSettings,
     pace: Pace,
@@ -123,7 +123,7 @@ export class Cell {
     }
   }
 
-  /** The planner begins again on the rows that it has stored, with other settings. */
+  /** Restarts the planner on its stored rows, with other settings. */
   restart(settings: Partial<PlanSettings>): void {
     this.settings = { ...this.settings, ...settings };
     for (const [key, row] of this.rows) this.rows.set(key, cells.decode(cells.encode(row)));
@@ -131,8 +131,8 @@ export class Cell {
   }
 
   /**
-   * Time is `now`: what is due happens, then what is `told`; the broker reports, the planner's clock ticks, and its commands
-   * are begun.
+   * Advances time to `now`: what is due happens, then `told` is called; the broker reports, the planner's clock ticks,
+   * and its commands are started.
    */
   tick(now: number, told: () => void = () => {}): void {
     this.#now = now;
@@ -148,7 +148,7 @@ export class Cell {
     for (; this.#performed < this.commands.length; this.#performed++) this.#perform(this.commands[this.#performed]!);
   }
 
-  /** The shards in the pointer table, and which of them each slice is on: several when it has a replica. */
+  /** The shards in the pointer table, and the shards of each slice: several when it has a replica. */
   homes(): { readonly shards: readonly ShardPlacement[]; readonly slices: ReadonlyMap<SliceKey, readonly ShardId[]> } {
     const shards = shardsOf(this.rows)
       .filter(({ state, epoch }) => state === 'READY' && epoch > 0)
@@ -229,13 +229,13 @@ export class Cell {
     this.#instances.set(shard, [...(this.#instances.get(shard) ?? []), name]);
     this.#costs.provisioned(type);
     this.#later(provisioningMs, () => {
-      if (!this.#instances.has(shard)) return; // Given back before it was there.
+      if (!this.#instances.has(shard)) return; // Given back before it was ready.
       this.#instances.set(shard, [name]);
       this.#shardProgress(shard, name, state, provisioningMs);
     });
   }
 
-  /** L2 */
+  /** Copies and verifies the rows of a move (L2). */
   #copy({ moveId, slice, to }: Extract<Command['body'], { kind: 'MoveSlice' }>): void {
     const { entries = 0, bytes = 0 } = slicesOf(this.rows).find((each) => each.slice === slice) ?? {};
     const { rowsPerSecond, moveMs = (2 * entries * 1000) / rowsPerSecond } = this.#pace;
@@ -244,7 +244,7 @@ export class Cell {
     for (let ms = SIGN_EVERY_MS; ms < moveMs; ms += SIGN_EVERY_MS)
       this.#later(ms, () => this.#moveProgress(moveId, 'COPYING'));
     this.#later(moveMs, () => {
-      if (!this.#moves.has(moveId)) return; // It was given up.
+      if (!this.#moves.has(moveId)) return; // The move was aborted meanwhile.
       const target = shardsOf(this.rows).find(({ shardId }) => shardId === to)!;
       this.#costs.moved(entries, bytes, this.#typeNamed(target.datastoreType));
       this.#moveProgress(moveId, 'VERIFIED', entries, bytes);
@@ -286,7 +286,7 @@ export class Cell {
   }
 }
 
-/** The types that a cell begins with: the cheapest that there are. */
+/** The types of the first shards: the cheapest of each kind. */
 export const genesisOf = ({ catalog }: Pick<PlanSettings, 'catalog'>): PlanSettings['genesis'] => ({
   concreteType: typesOfKind(catalog, 'KEY_VALUE')[0]!.name,
   trieType: typesOfKind(catalog, 'TRIE')[0]!.name,

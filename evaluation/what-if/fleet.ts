@@ -1,11 +1,11 @@
-// Fleet: traces as the load of a made fleet. Each series is a family of topics under one first level, whose shares of the
-// family's messages are skewed by the seed; clients subscribe to the topics, and to wildcard filters over the family.
-// Pure: the same series and seed give the same fleet.
+// Fleet: traces as the load of a synthetic fleet. Each series is a family of topics under one first level, whose shares
+// of the family's messages are skewed by the seed; clients subscribe to the topics, and to wildcard filters over the
+// family. Pure: the same series and seed give the same fleet.
 //
-//   F1. What a slice is asked for is linear in the rates of the series: its weights say how many operations a message of
+//   F1. The load of a slice is linear in the rates of the series: its weights say how many operations a message of
 //       each series costs it.
-//   F2. A PUBLISH asks the slice of its topic, the wildcard group of its first level, and that of filters that begin with
-//       a wildcard, as the router does.
+//   F2. A PUBLISH asks the slice of its topic, the wildcard group of its first level, and the one of filters that begin
+//       with a wildcard, as the router does.
 
 import type { CostCoefficients } from '../../processors/plan/settings.ts';
 import type { SeriesId, SliceKey } from '../../schemas/ids.ts';
@@ -27,12 +27,12 @@ import { type Played, quantileOf } from './minutes.ts';
 export interface FleetSettings {
   readonly seed: number;
   readonly partitions: number;
-  /** Leading bits of the leaves that are counted and forecast. */
+  /** Number of leading bits of the leaves that are counted and forecast. */
   readonly leafBits: number;
   readonly coefficients: CostCoefficients;
   /** Messages per second of all series together in their busy times. */
   readonly busyPerSecond: number;
-  /** Minutes at the beginning that nobody pays for: only they say what is usual. */
+  /** Minutes at the beginning that are not paid for: they only show what is usual. */
   readonly learnMinutes: number;
 }
 
@@ -40,11 +40,14 @@ export interface Topic {
   readonly filter: string;
   /** Number of its series. */
   readonly series: number;
-  /** Of the messages of its series. */
+  /** Share of its series' messages. */
   readonly share: number;
 }
 
-/** What the planner is told of: a leaf, a heavy topic or a wildcard group, with its share of each series' messages. */
+/**
+ * A series that the planner knows: a leaf, a heavy topic or a wildcard group, with its share of each trace series'
+ * messages.
+ */
 export interface CountedSeries {
   readonly series: SeriesId;
   readonly shares: Float64Array;
@@ -52,29 +55,29 @@ export interface CountedSeries {
   readonly eventsPerMessage: number;
 }
 
-/** What a slice holds and is asked for. */
+/** The entries and the load of a slice. */
 export interface SliceWeights {
-  /** Operations for a message of each series. */
+  /** Operations for each message of each series. */
   readonly operations: Float64Array;
-  /** Those of them that are look-ups, of which a replica takes its share. */
+  /** Those of the operations that are look-ups; a replica takes its share of them. */
   readonly lookups: Float64Array;
   readonly entries: number;
 }
 
 const TOPICS_PER_SERIES = 100;
-/** Zipf's exponent within a family, and by how much the seed sways each share. Arbitrary. */
+/** Zipf exponent within a family, and how much the seed varies each share. Arbitrary. */
 const SKEW = 0.9;
 const SWAY = 0.5;
-/** Subscriptions of each topic, and wildcard ones of each family: 90 and 10 per cent of all. */
+/** Subscriptions of each topic, and wildcard subscriptions of each family: 90 and 10 per cent of all. */
 const ENTRIES_PER_TOPIC = 900;
 const WILDCARD_ENTRIES_PER_SERIES = 10_000;
-/** Clients come and go with the messages; wildcard subscriptions are those of services, and stay. */
+/** Clients come and go in proportion to the messages; wildcard subscriptions are those of services, and stay. */
 const EVENTS_PER_MESSAGE = 1;
-/** Of the events; who goes has come. */
+/** Share of unsubscribes among the events; everyone who leaves has come before. */
 export const UNSUBSCRIBE_SHARE = 0.5;
-/** Topics that are counted and forecast on their own, the busiest ones. */
+/** Number of topics, the busiest ones, that are counted and forecast on their own. */
 const HEAVY_TOPICS = 8;
-/** The busy time of a series, as the shared protocol has it: all but a two-hundredth of the minutes are quieter. */
+/** Quantile that is the busy time of a series, as in the shared protocol: one minute in two hundred is busier. */
 const BUSY = 0.995;
 
 export class SyntheticFleet {
@@ -103,7 +106,7 @@ export class SyntheticFleet {
     return sum;
   }
 
-  /** The series that are counted, as the rates stage does. */
+  /** The series that the rates stage would count. */
   counted(): CountedSeries[] {
     const { partitions, leafBits } = this.settings;
     const bySeries = new Map<SeriesId, CountedSeries>();
@@ -126,7 +129,7 @@ export class SyntheticFleet {
     return [...bySeries.values()].sort((a, b) => (a.series < b.series ? -1 : 1));
   }
 
-  /** What each of these slices, which hold every filter, is asked for (F1, F2). */
+  /** The weights of each of these slices, which must hold every filter (F1, F2). */
   weights(slices: Iterable<SliceKey>): Map<SliceKey, SliceWeights> {
     const { partitions, coefficients } = this.settings;
     const tree = new SliceTree(partitions, slices);
@@ -151,7 +154,7 @@ export class SyntheticFleet {
       const home = partitionOf(name, partitions);
       const group = tree.groupOf(home, `${name}/`)!;
       found.get(group)!.entries += WILDCARD_ENTRIES_PER_SERIES;
-      // A group that was carved out is asked besides the one around it.
+      // A group that was carved out is asked in addition to the group around it.
       for (const key of new Set([groupSlice(root), groupSlice(home), group]))
         ask(key, series, operationsPerWildcardLookup, 0);
     }
@@ -177,7 +180,7 @@ export function meanBefore(rates: Float64Array, minutes: number): number {
   return sum / Math.max(1, minutes);
 }
 
-/** Series names as topic levels; those that come to the same are numbered. */
+/** Series names as topic levels; equal ones are numbered. */
 function firstLevels(names: readonly string[]): string[] {
   const seen = new Set<string>();
   return names.map((name) => {
@@ -189,7 +192,10 @@ function firstLevels(names: readonly string[]): string[] {
   });
 }
 
-/** Every series weighs the same in its busy times, and all of them together what the settings say in theirs. */
+/**
+ * Scales the series: all have the same weight in their busy times, and together the settings' rate in their common busy
+ * time.
+ */
 function scaled(played: readonly Played[], { learnMinutes, busyPerSecond }: FleetSettings): Float64Array[] {
   const alike = played.map(({ perMinute }) => {
     const usual = perMinute.subarray(0, learnMinutes);
@@ -205,13 +211,13 @@ function scaled(played: readonly Played[], { learnMinutes, busyPerSecond }: Flee
 function topicsOf(name: string, series: number, random: () => number): Topic[] {
   const raw = Array.from({ length: TOPICS_PER_SERIES }, (_, rank) => ({
     weight: (1 + SWAY * (2 * random() - 1)) / (rank + 1) ** SKEW,
-    // So that another seed places the topics elsewhere.
+    // So that another seed places the topics in other slices.
     filter: `${name}/${rank}-${Math.floor(random() * 0x10000).toString(16)}`,
   }));
   const sum = raw.reduce((total, { weight }) => total + weight, 0);
   return raw.map(({ filter, weight }) => ({ filter, series, share: weight / sum }));
 }
 
-/** What an event that subscribes or unsubscribes costs, on average. */
+/** The average cost of a subscribe or unsubscribe event. */
 const operationsPerEvent = ({ operationsPerSubscribe, operationsPerUnsubscribe }: CostCoefficients): number =>
   operationsPerSubscribe * (1 - UNSUBSCRIBE_SHARE) + operationsPerUnsubscribe * UNSUBSCRIBE_SHARE;

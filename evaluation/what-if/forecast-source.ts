@@ -1,7 +1,7 @@
-// Forecast source: what is told of the coming rates: by the forecaster, which has seen the past alone, or by somebody who knows the
-// future. Both speak in the records that the plan stage reads.
+// Forecast source: the forecasts of the coming rates: by the forecaster, which has seen only the past, or by an oracle
+// that knows the future. Both give the records that the plan stage reads.
 //
-//   O1. A forecast made at the end of a minute depends on nothing after it, unless it is the perfect one.
+//   O1. A forecast made at the end of a minute depends on nothing after it, except the oracle's.
 
 import { LEVELS } from '../../processors/forecast/combine/calibration.ts';
 import { Forecaster } from '../../processors/forecast/forecaster.ts';
@@ -14,9 +14,9 @@ import type { Forecast } from '../../schemas/records.ts';
 import { type CountedSeries, type SyntheticFleet, UNSUBSCRIBE_SHARE } from './fleet.ts';
 
 export interface ForecastSource {
-  /** Takes in what a minute brought. */
+  /** Takes in the rates of a minute. */
   close(minute: number): void;
-  /** What is foreseen at its end. Valid after `close`. */
+  /** The forecasts at the end of the minute. Valid after `close`. */
   forecasts(minute: number, madeAt: EventTime): Forecast[];
 }
 
@@ -26,7 +26,7 @@ export const forecasterOfMinutes = (): Forecaster => {
   return new Forecaster(MINUTE_GRID, models, shapeOfHours(MINUTE_GRID, historyHours));
 };
 
-/** The system's own forecaster, with every fit as soon as it is due. */
+/** The system's own forecaster; every fit is made as soon as it is due. */
 export class LearnedForecasts implements ForecastSource {
   readonly #fleet: SyntheticFleet;
   readonly #forecaster = forecasterOfMinutes();
@@ -60,7 +60,7 @@ export class LearnedForecasts implements ForecastSource {
   }
 }
 
-/** The rates to come, as they will be: whatever a forecaster could be, this is the best of it. */
+/** The future rates exactly: no forecaster can be better. */
 export class PerfectForecasts implements ForecastSource {
   readonly #fleet: SyntheticFleet;
   readonly #counted: readonly CountedSeries[];
@@ -97,7 +97,7 @@ interface Told {
   readonly distrust: string;
 }
 
-/** Subscriptions come and go in proportion to messages, so one forecast is that of both. */
+/** Subscriptions come and go in proportion to messages, so one forecast serves both signals. */
 function ofBothSignals({ series, eventsPerMessage }: CountedSeries, told: Told): Forecast[] {
   const publishes: Forecast = {
     ...told,
@@ -120,7 +120,7 @@ function ofBothSignals({ series, eventsPerMessage }: CountedSeries, told: Told):
   return [publishes, subscriptions];
 }
 
-/** Fields of a forecast that no plan looks at. */
+/** Fields of a forecast that the planner does not use. */
 const UNTOLD = {
   model: '',
   weights: {},

@@ -1,8 +1,9 @@
-// Ladder: how the keys of one kind of store are divided over any number of equal shards by hash alone, and what those carry.
-// It is what the reference policies know: also how uneven their own placement is, so that none is short for that reason.
+// Ladder: how the keys of one kind of store are divided over any number of equal shards by hash alone, and the capacity
+// of these shards. The reference policies use it: they also know how uneven their own placement is, so that none has a
+// shortage for that reason.
 //
 //   H1. Every shard has the same number of buckets, give or take one.
-//   H2. With one more shard, buckets move to the new one and nowhere else.
+//   H2. With one more shard, buckets move only to the new one.
 
 import type { Catalog, DatastoreType } from '../../processors/plan/cluster/catalog.ts';
 import { typesOfKind } from '../../processors/plan/cluster/catalog.ts';
@@ -12,17 +13,19 @@ import { meanBefore, type SyntheticFleet } from './fleet.ts';
 
 /** A part of the keys that is always moved as a whole. */
 export interface Bucket {
-  /** For a message of each series. */
+  /** Operations for a message of each series. */
   readonly operations: Float64Array;
   readonly entries: number;
 }
 
-/** Hash buckets of each partition: fine enough that two shards are seldom uneven for their size. */
+/** Bits of the hash buckets of each partition: fine enough that two shards rarely differ much. */
 const BUCKET_BITS = 4;
-/** A ladder ends here, or where each bucket has a shard. */
+/** Most shards of a ladder; it also ends where each bucket has its own shard. */
 const SHARDS_MAX = 64;
 
-/** The buckets of the fleet by kind. Filters of a wildcard partition are in one trie, and so in one bucket. */
+/**
+ * The buckets of the fleet by kind. The filters of a wildcard partition are in one trie, and therefore in one bucket.
+ */
 export function bucketsOf(fleet: SyntheticFleet): Record<StoreKind, Bucket[]> {
   const { partitions } = fleet.settings;
   const all = Array.from({ length: partitions }, (_, partition) => partition);
@@ -41,20 +44,20 @@ export function bucketsOf(fleet: SyntheticFleet): Record<StoreKind, Bucket[]> {
 export class Ladder {
   readonly type: DatastoreType;
   readonly buckets: readonly Bucket[];
-  /** Of all buckets together. */
+  /** Operations of all buckets together. */
   readonly operations: Float64Array;
   readonly shardsMax: number;
   readonly #placements: number[][];
   readonly #capacities: number[];
 
-  /** `usual`: messages per second of each series, by which the hottest shard is found. */
+  /** `usual`: messages per second of each series, with which the hottest shard is found. */
   constructor(buckets: readonly Bucket[], type: DatastoreType, usual: Float64Array) {
     this.type = type;
     this.buckets = buckets;
     this.shardsMax = Math.min(SHARDS_MAX, buckets.length);
     this.operations = usual.map((_, series) => buckets.reduce((sum, each) => sum + each.operations[series]!, 0));
     const asked = buckets.map(({ operations }) => weighed(operations, usual));
-    const loads = asked.some((load) => load > 0) ? asked : buckets.map(() => 1); // Nothing is known of a silent fleet.
+    const loads = asked.some((load) => load > 0) ? asked : buckets.map(() => 1); // A silent fleet has no loads to compare.
     const total = loads.reduce((sum, load) => sum + load, 0);
     this.#placements = [buckets.map(() => 0)];
     for (let n = 2; n <= this.shardsMax; n++) this.#placements.push(withOneMore(this.#placements.at(-1)!, n));
@@ -65,7 +68,7 @@ export class Ladder {
     });
   }
 
-  /** The shard of each bucket when there are `n`. */
+  /** The shard of each bucket when there are `n` shards. */
   placement(n: number): readonly number[] {
     return this.#placements[n - 1]!;
   }
@@ -75,7 +78,7 @@ export class Ladder {
     return this.#capacities[n - 1]!;
   }
 
-  /** The fewest shards that carry the load; those that carry the most when none do. */
+  /** The fewest shards that can carry the load; the number with the largest capacity when none can. */
   shardsFor(perSecond: number): number {
     const enough = this.#capacities.findIndex((capacity) => capacity >= perSecond);
     return 1 + (enough < 0 ? this.#capacities.indexOf(Math.max(...this.#capacities)) : enough);
@@ -92,7 +95,7 @@ export function laddersOf(fleet: SyntheticFleet, catalog: Catalog, kind: StoreKi
 const weighed = (weights: Float64Array, rates: Float64Array): number =>
   weights.reduce((sum, weight, series) => sum + weight * rates[series]!, 0);
 
-/** H1, H2 */
+/** Adds one shard to a placement (H1, H2). */
 function withOneMore(before: readonly number[], n: number): number[] {
   const placement = [...before];
   const counts = new Array<number>(n).fill(0);

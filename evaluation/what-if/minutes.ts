@@ -1,8 +1,8 @@
-// Minutes: a trace series minute by minute, as rates that compare with those of other series. Pure.
+// Minutes: a trace series minute by minute, as rates that can be compared with those of other series. Pure.
 //
-//   N1. A rate holds in the middle of its interval; between two middles it goes in a straight line.
+//   N1. A rate is valid in the middle of its interval; between two middles it is interpolated linearly.
 
-/** A series of a trace as it is played: its rate in each minute, up to the trace's end. */
+/** A trace series as it is replayed: its rate in each minute, up to the trace's end. */
 export interface Played {
   readonly name: string;
   readonly perMinute: Float64Array;
@@ -10,11 +10,11 @@ export interface Played {
 
 const MINUTE_SECONDS = 60;
 
-/** Whole minutes that rows of so many seconds fill. */
+/** Number of whole minutes in `rows` rows of `stepSeconds`. */
 export const minutesIn = (rows: number, stepSeconds: number): number =>
   Math.floor((rows * stepSeconds) / MINUTE_SECONDS + 1e-9);
 
-/** The last `minutes` minutes of a series with a value for each `stepSeconds` (N1). */
+/** The last `minutes` minutes of a series with one value for each `stepSeconds` (N1). */
 export function lastMinutes(values: Float64Array, stepSeconds: number, minutes: number): Float64Array {
   const stepMinutes = stepSeconds / MINUTE_SECONDS;
   const from = values.length * stepMinutes - minutes;
@@ -27,7 +27,7 @@ export function lastMinutes(values: Float64Array, stepSeconds: number, minutes: 
   });
 }
 
-/** The value that a share of all values do not exceed. */
+/** The quantile at `share`: the value that this share of all values does not exceed. */
 export function quantileOf(values: Float64Array, share: number): number {
   const sorted = values.slice().sort();
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;

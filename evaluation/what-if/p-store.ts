@@ -1,32 +1,36 @@
-// P-Store: predictive elasticity of a store with one load and one type of machine (Taft et al., SIGMOD 2018): the cheapest
-// sequence of reconfigurations under which the predicted load never exceeds the capacity there is, also while keys move.
-// The first of them is begun when its time has come. We differ where the paper measures: machines carry what the ladder says
-// (so their unevenness is known), and the load is predicted by our own forecaster, raised as there by 15 per cent.
+// P-Store: predictive elasticity for a store with one load and one type of machine (Taft et al., SIGMOD 2018): the
+// cheapest sequence of reconfigurations under which the predicted load never exceeds the capacity, also while keys
+// move. Its first change is started when its time has come. We differ where the paper measures: machines have the
+// ladder's capacities (so their unevenness is known), and the load is predicted by our own forecaster, raised by 15 per
+// cent as in the paper.
 //
 //   D1. Scale-in waits until three plans in a row have asked for it.
-//   D2. Where no sequence is safe, what the highest load needs is asked for at once.
+//   D2. When no sequence is safe, the machines that the highest load needs are ordered at once.
 
 /** The paper's allowance for errors of prediction. */
 export const INFLATION = 1.15;
 export const SCALE_IN_PLANS = 3;
 
 export interface PStoreTerms {
-  /** Of the fewest machines, 1, up to the most. */
+  /** Capacities of 1 machine, 2 machines, and so on up to the most. */
   readonly capacities: readonly number[];
   /** Whole intervals that a change from one number of machines to another takes; at least 1. */
   readonly intervals: (before: number, after: number) => number;
 }
 
-/** One sequence that ends with so many machines after some interval. */
+/** A sequence that ends with a given number of machines after some interval. */
 interface Sequence {
   readonly cost: number;
-  /** Machines after the first change that is not none, and the interval in which it begins. */
+  /**
+   * The first change: the number of machines after it, and the interval in which it begins; `undefined` when nothing
+   * changes.
+   */
   readonly first: { readonly machines: number; readonly at: number } | undefined;
 }
 
 /**
- * How many machines to change to now, by the loads predicted for the coming intervals; `machines` itself when nothing is to
- * be done yet.
+ * How many machines to change to now, given the loads predicted for the coming intervals; `machines` when no change is
+ * due yet.
  */
 export function nextMachines(loads: readonly number[], machines: number, terms: PStoreTerms): number {
   const best = cheapest(loads, machines, terms);
@@ -64,7 +68,10 @@ function cheapest(loads: readonly number[], machines: number, terms: PStoreTerms
   return best;
 }
 
-/** While keys move, capacity goes in a straight line from what was to what will be; an interval has what it begins with. */
+/**
+ * While keys move, capacity changes linearly from the old to the new value; an interval has the capacity at its
+ * beginning.
+ */
 function isSafe(
   loads: readonly number[],
   from: number,

@@ -1,4 +1,4 @@
-// Picture: what was asked of the stores, what each policy held ready for it, and what it had paid by then, as a chart. Pure.
+// Picture: the load of the stores, each policy's capacity, and each policy's costs so far, as a chart. Pure.
 
 import {
   type Chart,
@@ -16,7 +16,7 @@ import type { PolicyResult, WhatIfResult } from './run.ts';
 const WIDTH = 840;
 const HEIGHT = 270;
 const MINUTE_MS = 60_000;
-/** A policy that costs so many times the least one is drawn as far as the frame goes. */
+/** The cost axis ends at this many times the lowest cost; a dearer policy is clipped. */
 const DRAWN_FACTOR = 3;
 
 interface Look {
@@ -25,7 +25,7 @@ interface Look {
 }
 
 const SOLID = [1, 0];
-/** Blue and bold is ours; grey and dashed is what nobody can have. */
+/** Blue and bold is ours; grey and dashed is the perfect forecast, which nobody can have. */
 const LOOKS: Readonly<Record<string, Look>> = {
   foreshard: { colour: COLOURS.blue, dash: SOLID },
   perfect: { colour: COLOURS.grey, dash: [5, 3] },
@@ -83,7 +83,7 @@ const pointsOf = (values: Float64Array): { readonly at: number; readonly value: 
 const linesOf = (results: readonly PolicyResult[], what: 'capacity' | 'dollars') =>
   results.flatMap(({ policy, course }) => pointsOf(course[what]).map((point) => ({ ...point, policy })));
 
-/** A policy's line, and beside it what it came to. */
+/** A policy's line style, and its result in the legend. */
 function styleOf(results: readonly PolicyResult[]): Encoding {
   const domain = results.map(({ policy }) => policy);
   const looks = domain.map((policy) => LOOKS[policy]!);

@@ -1,7 +1,8 @@
-// Planned: the whole planner over a made fleet, minute by minute: what the forecasts tell, what is measured, what it decides.
+// Planned: the whole planner over a synthetic fleet, minute by minute: it gets forecasts and measurements, and decides.
 //
-//   P1. At the end of a minute the planner is told of that minute and of nothing after it, but by the forecasts.
-//   P2. It begins with the two shards of genesis, and has `settleMinutes` to grow before anything counts.
+//   P1. At the end of a minute the planner gets the measurements of that minute and none after it; forecasts may know
+//       more.
+//   P2. It starts with the two shards of genesis, and has `settleMinutes` to grow before anything counts.
 
 import type { Catalog } from '../../processors/plan/cluster/catalog.ts';
 import { PLAN_DEFAULTS, type PlanSettings } from '../../processors/plan/settings.ts';
@@ -18,9 +19,9 @@ export interface PlannedRun {
   readonly catalog: Catalog;
   readonly forecasts: ForecastSource;
   readonly account: Account;
-  /** Of both clocks, at minute 0. */
+  /** Time of both clocks at minute 0. */
   readonly startAt: number;
-  /** The planner begins here; before it the forecasts learn. */
+  /** The minute in which the planner starts; before it only the forecasts learn. */
   readonly settleFrom: number;
 }
 
@@ -59,7 +60,7 @@ export function* runPlanner(run: PlannedRun): Generator<number, Cell> {
   return cell;
 }
 
-/** P1 */
+/** Sends the measurements and forecasts of a minute (P1). */
 function tell({ fleet, counted, forecasts }: PlannedRun, cell: Cell, minute: number, now: EventTime): void {
   for (const value of forecasts.forecasts(minute, now)) cell.send({ topic: 'forecasts', value });
   for (const { series, shares, eventsPerMessage } of counted) {
@@ -72,7 +73,7 @@ function tell({ fleet, counted, forecasts }: PlannedRun, cell: Cell, minute: num
   }
 }
 
-/** What the shards of a cell are asked for; worked out anew when the pointer table has changed. */
+/** The load of a cell's shards; recomputed when the pointer table has changed. */
 class CellLoad {
   readonly #cell: Cell;
   readonly #fleet: SyntheticFleet;

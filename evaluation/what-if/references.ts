@@ -1,8 +1,8 @@
-// References: the policies that anybody could run instead of the planner, on shards of one type for each kind of store.
+// References: simple policies to compare the planner with, on shards of one type for each kind of store.
 //
-//   R1. What a policy decides at the end of a minute it decides by the minutes until then.
-//   R2. Each knows how uneven its placement usually is (ladder.ts), and has the planner's safe utilisation to keep to.
-//   R3. Each is on the type on which it costs the least in the end: it is given what it could not know.
+//   R1. A decision at the end of a minute uses only the minutes until then.
+//   R2. Each policy knows how uneven its placement usually is (ladder.ts), and keeps to the planner's safe utilisation.
+//   R3. Each uses the type on which it costs the least in the end: an advantage that it could not have in reality.
 
 import { LEVELS, MEDIAN } from '../../processors/forecast/combine/calibration.ts';
 import { NEAR_STEPS } from '../../processors/forecast/grid.ts';
@@ -22,18 +22,21 @@ import { SizedShards } from './sized.ts';
 /** What a policy knows of the shards of one kind. */
 export interface KindLoad {
   readonly ladder: Ladder;
-  /** Operations per second of all of them together, by minute. A policy reads no minute that it has not been told of. */
+  /** Operations per second of all of them together, by minute. A policy must not read a minute that is not over. */
   readonly perMinute: Float64Array;
   readonly learnMinutes: number;
-  /** The highest load foreseen in each of the coming intervals, at the end of a minute; asked for in order of time. */
+  /**
+   * The highest load predicted for each of the coming intervals, at the end of a minute; minutes are asked for in
+   * order.
+   */
   readonly predicted: (minute: number) => readonly number[];
 }
 
-/** One kind's shards under a policy. */
+/** The number of one kind's shards under a policy. */
 export interface Sizing {
   /** Shards at the first paid minute. */
   readonly start: number;
-  /** Shards wanted at the end of a minute, when there are so many and no change is going on (R1). */
+  /** Shards wanted at the end of a minute, when there are `shards` and no change is going on (R1). */
   readonly wanted: (minute: number, shards: number) => number;
 }
 
@@ -94,7 +97,7 @@ function* pass(
   }
 }
 
-/** The load of a kind, with a ladder of each type that it may be on. */
+/** The load of a kind, with a ladder of each type that can be used. */
 function kindLoadsOf({ fleet, catalog }: ReferenceRun, kind: StoreKind): KindLoad[] {
   const { learnMinutes } = fleet.settings;
   const ladders = laddersOf(fleet, catalog, kind);
@@ -112,20 +115,20 @@ const peakOf = (perMinute: Float64Array, minutes: number): number => {
 
 const constant = (start: number): Sizing => ({ start, wanted: () => start });
 
-/** As many as the highest minute so far needs. */
+/** As many shards as the highest minute so far needs. */
 function staticPeak({ ladder, perMinute, learnMinutes }: KindLoad): Sizing {
   return constant(ladder.shardsFor(peakOf(perMinute, learnMinutes) / safeUtilisation));
 }
 
-/** As many as the mean so far needs. */
+/** As many shards as the mean so far needs. */
 function staticMean({ ladder, perMinute, learnMinutes }: KindLoad): Sizing {
   return constant(ladder.shardsFor(meanBefore(perMinute, learnMinutes) / safeUtilisation));
 }
 
-/** Minutes in a row that must be quiet before shards are given back. */
+/** Consecutive minutes of low load before shards are given back. */
 const QUIET_MINUTES = 10;
 
-/** Orders above one utilisation and gives back below another, aiming between them. */
+/** Orders shards above one utilisation and gives them back below another, aiming between the two. */
 function reactive({ ladder, perMinute, learnMinutes }: KindLoad): Sizing {
   let quiet = 0;
   return {
@@ -161,7 +164,10 @@ function pStore({ ladder, perMinute, learnMinutes, predicted }: KindLoad): Sizin
   };
 }
 
-/** The median forecasts of a load at the end of a minute: the highest of each interval. Kept, for they are asked for again. */
+/**
+ * The median forecasts of a load at the end of a minute: the highest of each interval. Cached, since they are asked for
+ * again.
+ */
 export function predictions(perMinute: Float64Array): (minute: number) => readonly number[] {
   const forecaster = forecasterOfMinutes();
   const memory = forecaster.fresh();

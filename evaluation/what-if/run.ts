@@ -1,8 +1,8 @@
-// Run: the policies over the same fleet and the same hours, one after the other. Pure: same series, settings and seed, same
-// result.
+// Run: all policies over the same fleet and the same hours, one after the other. Pure: the same series, settings and
+// seed give the same result.
 //
-//   W1. Every policy meets the same load, catalogue, prices and pace (account.ts, pace.ts).
-//   W2. No policy but the perfect forecast knows a minute before it is over.
+//   W1. Every policy has the same load, catalogue, prices and pace (account.ts, pace.ts).
+//   W2. Only the perfect forecast knows a minute before it is over.
 
 import { type Catalog, typesOfKind } from '../../processors/plan/cluster/catalog.ts';
 import { PLAN_DEFAULTS } from '../../processors/plan/settings.ts';
@@ -15,11 +15,11 @@ import { STEP_SECONDS } from './pace.ts';
 import { runPlanner } from './planned.ts';
 import { REFERENCES, type ReferenceName, runReference } from './references.ts';
 
-/** The planner by its forecasts, the planner by a perfect one, and the references. */
+/** The planner with its own forecasts, the planner with a perfect one, and the references. */
 export const POLICIES: readonly string[] = ['foreshard', 'perfect', ...Object.keys(REFERENCES)];
 
 export interface WhatIf {
-  /** All of one length: first the minutes to learn from, then those that are paid for. */
+  /** Series of equal length: first the minutes to learn from, then those that are paid for. */
   readonly played: readonly Played[];
   readonly learnMinutes: number;
   readonly catalog: Catalog;
@@ -44,24 +44,27 @@ export interface WhatIfResult {
 
 export interface Progress {
   readonly policy: string;
-  /** Minutes of all policies together. */
+  /** Minutes done, of all policies together. */
   readonly done: number;
 }
 
-/** The planner has so long before the first paid minute to grow from its first two shards: a few rounds of its hourly cap. */
+/**
+ * The planner has this long before the first paid minute to grow from its first two shards: a few rounds of its hourly
+ * cap.
+ */
 export const SETTLE_MINUTES = 360;
 
 const PARTITIONS = 8;
 const LEAF_BITS = 2;
 /**
- * The fleet is as large as one instance lets it be: every PUBLISH asks the filters that begin with a wildcard, which are in
- * one trie; in the busy times this one fills so much of the catalogue's largest instance.
+ * The size of the fleet is limited by one instance: every PUBLISH asks the filters that begin with a wildcard, which
+ * are in one trie. In busy times this trie uses this share of the catalogue's largest instance.
  */
 const BUSY_SHARE = 0.6;
 /** A Monday. Only differences of times matter. */
 const START_AT = Date.UTC(2026, 0, 5);
 
-/** Minutes that the progress of a run goes through. */
+/** Number of minutes in a run, for its progress. */
 export const minutesOf = ({ played, policies }: Pick<WhatIf, 'played' | 'policies'>): number =>
   policies.length * (played[0]?.perMinute.length ?? 0);
 

@@ -1,16 +1,17 @@
-// Sized: equal shards of one type, as many as somebody asks for, with the keys placed by hash (ladder.ts). What the reference
-// policies run on, in the same time and at the same pace as the planner's cell. Pure: time is moved by hand.
+// Sized: a number of equal shards of one type, with the keys placed by hash (ladder.ts). The reference policies run on
+// these shards, in the same simulated time and at the same pace as the planner's cell. Pure: time is advanced by the
+// caller.
 //
-//   Z1. While a change goes on, no other begins.
-//   Z2. New shards are paid from when they are asked for; buckets come to them when they are there, one after the other on
-//       each link. A shard that goes is paid until its last bucket has left.
+//   Z1. While a change is going on, no other begins.
+//   Z2. New shards are paid for from the moment they are ordered; buckets are copied to them when they are ready, one
+//       after the other on each link. A shard that is removed is paid for until its last bucket has left.
 
 import type { DatastoreType } from '../../processors/plan/cluster/catalog.ts';
 import type { ServingShard } from './account.ts';
 import type { Costs, Pace } from './cell.ts';
 import type { Ladder } from './ladder.ts';
 
-/** Copies that go on at once. */
+/** Copies that run at the same time. */
 export interface SizedPace extends Pace {
   readonly links: number;
 }
@@ -52,7 +53,7 @@ export class SizedShards {
     return this.#copies.length > 0;
   }
 
-  /** Begins to have `shards`, from 1 to the ladder's most (Z1). */
+  /** Starts a change to `shards`, from 1 to the ladder's most (Z1). */
   order(shards: number, now: number): void {
     const ladder = this.#ladder;
     const pace = this.#pace;
@@ -71,7 +72,7 @@ export class SizedShards {
     this.#paidCount = Math.max(this.#paidCount, shards);
   }
 
-  /** Ends the copies that are due. */
+  /** Finishes the copies that are due. */
   tick(now: number): void {
     if (!this.isChanging) return;
     const ladder = this.#ladder;
