@@ -4,7 +4,7 @@
 
 import Type, { type TSchema } from 'typebox';
 import { AppError, type ErrorCode } from '../schemas/errors.ts';
-import { moveId, planId, type ShardId } from '../schemas/ids.ts';
+import { moveId, planId, type ShardId, shardId } from '../schemas/ids.ts';
 import type { Metric, MoveRequestAction, PlanVerdict, Signal } from '../schemas/records.ts';
 import { hasWildcard, parseSlice } from '../state/keys.ts';
 import { filterProblem } from '../state/topic-filter.ts';
@@ -316,6 +316,29 @@ export const ROUTES: readonly Route[] = [
       const { shardId, slice, repair = false, requestId: id } = asked;
       const checkId = await views.requestCheck({ shardId, slice, repair, requestId: id });
       return { kind: 'json', status: 202, body: { checkId } };
+    },
+  },
+  {
+    method: 'POST',
+    path: '/rebuilds',
+    role: 'admin',
+    about:
+      'Has a shard that has lost its data rebuilt from the table of subscriptions now; with `force` also one that is not known to be lost. The decision says what begins, or why nothing does (`kind` REFUSE, `constraint`). GET /moves tells how far it is.',
+    body: Type.Object(
+      {
+        shardId: Type.String({ pattern: '^[A-Za-z0-9._-]{1,128}$' }),
+        force: Type.Optional(Type.Boolean()),
+        requestId: Type.Optional(requestId),
+      },
+      STRICT,
+    ),
+    async handle(views, { body }) {
+      const asked = body as { shardId: string; force?: boolean; requestId?: string };
+      const { force = false, requestId: id } = asked;
+      const requested = await views.requestRebuild({ shardId: shardId(asked.shardId), force, requestId: id });
+      const about = { requestId: requested.requestId, shardId: asked.shardId };
+      if (requested.decision === undefined) return { kind: 'json', status: 202, body: about };
+      return ok({ ...about, decision: requested.decision });
     },
   },
   {

@@ -161,6 +161,11 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
       return requestId;
     },
 
+    async requestRebuild({ shardId, force, requestId = parts.newId() }) {
+      await send([{ kind: 'RebuildRequest', requestId, shardId, force, timestamp: eventTime(clock.now()) }]);
+      return { requestId, decision: await answerInTime(ring, clock, requestId) };
+    },
+
     checks: async () => ofPlanner(running, checksOf),
 
     async answerPlan({ planId, answer, requestId = parts.newId() }) {
@@ -345,6 +350,7 @@ function keyOf(body: Metric['body']): string {
     case 'PlanRequest':
       return body.topic;
     case 'DatastoreMetrics':
+    case 'RebuildRequest':
       return body.shardId;
     case 'BrokerHeartbeat':
       return body.brokerId;

@@ -171,6 +171,14 @@ export interface CheckAsking {
   readonly requestId: string | undefined;
 }
 
+export interface RebuildAsking {
+  readonly shardId: ShardId;
+  /** Also when it is not known to be lost. */
+  readonly force: boolean;
+  /** As for a steering. */
+  readonly requestId: string | undefined;
+}
+
 /** A check of the shards, with what it has found so far; `continuous` is the one that always goes on. */
 export type CheckView = CheckSummary;
 
@@ -207,6 +215,8 @@ export interface Views {
   steerMove(steering: Steering): Promise<Owned<string | undefined>>;
   /** Has shards compared with the table of subscriptions; the request's id, which is the check's. */
   requestCheck(check: CheckAsking): Promise<string>;
+  /** Has a lost shard rebuilt; resolves as `requestPlan` does. */
+  requestRebuild(rebuild: RebuildAsking): Promise<PlanRequested>;
   /** Newest first. */
   checks(): Promise<Owned<readonly CheckView[]>>;
   /** Newest first. */

@@ -288,6 +288,21 @@ function programOf(exitWith: (code: number) => void): Command {
     if (!(await checkShards(asked, outputOf(self), sleep))) exitWith(FAILED);
   });
 
+  asking(
+    command(
+      'rebuild',
+      'rebuilds a shard that has lost its data from what was subscribed, without waiting for it to come back; exit code 0 when that begins',
+    )
+      .argument('<shard>', 'as `foreshard shards` names it')
+      .option(
+        '--force',
+        'also one that is not known to be lost: it will not come back, or holds what cannot be mended',
+      ),
+  ).action(async (shard: string, { force }, self: Command) => {
+    const { rebuildShard } = await import('./rebuild.ts');
+    if (!(await rebuildShard({ ...sourceOf(self), shard, force: force === true }, outputOf(self)))) exitWith(FAILED);
+  });
+
   withSettings(
     command('export', 'writes the live subscriptions of a fleet to a file; not while an embedded process runs')
       .argument('[file]', 'by default standard output, as JSON lines')

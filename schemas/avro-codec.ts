@@ -26,7 +26,7 @@ export const RECORD_NAMES = Object.keys(SCHEMAS) as readonly RecordName[];
 export const LOCAL_SCHEMA_IDS: Readonly<Record<RecordName, number>> = {
   SubscriptionEvent: 25,
   WildcardEvents: 24,
-  Metric: 52,
+  Metric: 62,
   RateWindow: 4,
   Forecast: 17,
   Command: 50,
@@ -60,6 +60,7 @@ const LOCAL_HISTORY: readonly { readonly id: number; readonly record: RecordName
   { id: 13, record: 'Command', schema: without('Command', ['term', 'planner', 'source']) },
   { id: 18, record: 'Command', schema: without('Command', ['source']) },
   { id: 30, record: 'Metric', schema: SCHEMAS.Metric },
+  { id: 52, record: 'Metric', schema: SCHEMAS.Metric },
   { id: 40, record: 'Command', schema: SCHEMAS.Command },
   { id: 7, record: 'Progress', schema: without('Progress', ['foreign']) },
   { id: 14, record: 'Progress', schema: without('Progress', ['foreign']) },

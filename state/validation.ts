@@ -150,8 +150,7 @@ export function refuseMetric(metric: Metric): Refusal | undefined {
         : no('TIMESTAMP_INVALID', 'windowStart must be milliseconds since 1970');
     }
     case 'DatastoreMetrics': {
-      if (!/^[\w.-]{1,128}$/.test(body.shardId))
-        return no('SHARD_INVALID', 'shardId must be 1 to 128 letters, digits, "_", "." or "-"');
+      if (!SHARD_ID.test(body.shardId)) return no('SHARD_INVALID', SHARD_WANTED);
       const numbers = {
         cpu: body.cpu,
         memoryBytes: body.memoryBytes,
@@ -196,10 +195,13 @@ export function refuseMetric(metric: Metric): Refusal | undefined {
       return body.rowsPerSecond >= 0 ? undefined : no('METRIC_INVALID', 'rowsPerSecond must be 0 or more');
     case 'CheckRequest':
       if (!isId(body.requestId)) return no('METRIC_INVALID', `requestId ${ID_WANTED}`);
-      if (body.shardId !== '' && !/^[\w.-]{1,128}$/.test(body.shardId))
-        return no('SHARD_INVALID', 'shardId must be 1 to 128 letters, digits, "_", "." or "-"');
+      if (body.shardId !== '' && !SHARD_ID.test(body.shardId)) return no('SHARD_INVALID', SHARD_WANTED);
       if (body.slice !== '' && (body.shardId !== '' || tooLong(body.slice) || parseSlice(body.slice) === undefined))
         return no('METRIC_INVALID', 'slice must be the key of a slice, and stand without shardId');
+      return undefined;
+    case 'RebuildRequest':
+      if (!isId(body.requestId)) return no('METRIC_INVALID', `requestId ${ID_WANTED}`);
+      if (!SHARD_ID.test(body.shardId)) return no('SHARD_INVALID', SHARD_WANTED);
       return undefined;
   }
 }
@@ -214,6 +216,8 @@ const isWhole = (value: number, max: number): boolean => Number.isInteger(value)
 const isCount = (value: number): boolean => value >= 0 && value <= COUNT_MAX;
 /** The same rule as the HTTP API's for ids: they go into decisions, commands and rows. */
 const isId = (text: string): boolean => /^[\w.:-]{1,128}$/.test(text);
+const SHARD_ID = /^[\w.-]{1,128}$/;
+const SHARD_WANTED = 'shardId must be 1 to 128 letters, digits, "_", "." or "-"';
 const ID_WANTED = 'must be 1 to 128 letters, digits, "_", ".", ":" or "-"';
 const isName = (text: string): boolean =>
   text !== '' && Buffer.byteLength(text, 'utf8') <= NAME_BYTES_MAX && !/\p{Cc}/u.test(text);

@@ -484,7 +484,7 @@ test('the schema behind each local id is the one it always was', () => {
       "Command 50": "b8cb2fbc2dfe",
       "Decision 15": "76d9c91b4c34",
       "Forecast 17": "2559d244d31a",
-      "Metric 52": "77ece6c8a639",
+      "Metric 62": "99e09eec29bd",
       "PointerRecord 20": "237318ac177c",
       "Progress 60": "0a82e62b4a0f",
       "RateWindow 4": "9129c14e7ad0",

@@ -148,6 +148,10 @@ export function fakeViews(changes: Partial<Views> = {}): FakeViews {
       asked.push(`check ${JSON.stringify(check)}`);
       return check.requestId ?? 'request-4';
     },
+    async requestRebuild({ shardId, force, requestId = 'request-5' }) {
+      asked.push(`rebuild ${shardId}${force ? ' by force' : ''}`);
+      return { requestId, decision: shardId === 'slow' ? undefined : { ...KEEP, requestId, subject: shardId } };
+    },
     checks: async () => ({ kind: 'here', answer: [CHECK] }),
     plans: async () => ({ kind: 'here', answer: [PLAN] }),
     async answerPlan(answer) {

@@ -37,7 +37,7 @@ import { watchTime } from './cell-time.ts';
 import { takeCheckProgress, takeCheckRequest } from './checks.ts';
 import { takeForecast, takeRates } from './intake.ts';
 import { takeMoveProgress, takeMoveRequest, watchMoves } from './moves.ts';
-import { rebuildShards } from './rebuilds.ts';
+import { rebuildShards, takeRebuildRequest } from './rebuilds.ts';
 import { takeRefusal } from './refusals.ts';
 import { planRound, takeAnswer, takePlanRequest } from './round.ts';
 import type { Row } from './rows.ts';
@@ -139,6 +139,9 @@ function onMetric(turn: Turn, { body }: Metric): void {
       return;
     case 'CheckRequest':
       takeCheckRequest(turn, body);
+      return;
+    case 'RebuildRequest':
+      takeRebuildRequest(turn, body);
   }
 }
 

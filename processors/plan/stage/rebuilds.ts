@@ -11,12 +11,17 @@
 //   R4. What fails is tried again after a pause: the rebuild of a slice, the request for a shard, the release of the lost one.
 //   R5. What the table of subscriptions does not have whole is not rebuilt from it. It waits for its shard, as where there is
 //       no table.
+//   R6. A person may ask for a rebuild: then it is not waited for. One who says so has a shard rebuilt that is not known to be
+//       lost, since it will not come back or what it holds is wrong; nothing that is heard of it later ends that. It is no
+//       longer read from its first move on, so every slice on it must be in the table.
 
-import type { ShardId } from '../../../schemas/ids.ts';
+import type { ShardId, SliceKey } from '../../../schemas/ids.ts';
+import type { RebuildRequest } from '../../../schemas/records.ts';
+import { parseSlice, partitionOfSlice } from '../../../state/keys.ts';
 import { peakOf } from '../demand/demand.ts';
-import { canRebuild, isOpen, startMove } from './moves.ts';
+import { canRebuild, isOpen, remembered, startMove } from './moves.ts';
 import type { ShardRow, SliceRow } from './rows.ts';
-import { startRetire, startShard } from './shards.ts';
+import { loseShard, startRetire, startShard } from './shards.ts';
 import { snapshotOf } from './snapshot.ts';
 import type { Turn } from './turn.ts';
 
@@ -67,6 +72,79 @@ export function rebuildShards(turn: Turn, wallTime: number): void {
   }
 }
 
+/** R6. */
+export function takeRebuildRequest(turn: Turn, { requestId, shardId: id, force }: RebuildRequest): void {
+  if (remembered(turn, requestId)) return;
+  const slices = [...turn.slices.all()].filter(({ shard }) => shard === id).map(({ slice }) => slice);
+  const without = slices.filter((slice) => !canRebuild(turn, slice));
+  const refusal = refusalOf(turn, id, force, slices, without);
+  if (refusal !== undefined) {
+    const [constraint, reason] = refusal;
+    turn.decide({ kind: 'REFUSE', subject: id, reason, constraint, requestId });
+    return;
+  }
+  const shard = turn.shards.get(id)!;
+  shard.asked = true;
+  delete shard.triedWallTime;
+  if (shard.lost === undefined) {
+    shard.forced = true;
+    loseShard(turn, shard, 'a person has it rebuilt, whatever it holds');
+  } else turn.shards.put(shard);
+  for (const key of slices) {
+    const { rebuiltWallTime: _, ...slice } = turn.slices.get(key)!;
+    turn.slices.put(slice);
+  }
+  const rest =
+    without.length === 0
+      ? ''
+      : ` ${without.length} more wait for the shard: the table of subscriptions is not whole in ${partitionsOf(turn, without)}.`;
+  const begun = slices.length - without.length;
+  const reason = `${begun} ${begun === 1 ? 'slice of' : 'slices of'} ${id} ${begun === 1 ? 'is' : 'are'} rebuilt from the table of subscriptions, as a person requested.${rest}`;
+  turn.decide({ kind: 'KEEP', subject: id, reason, requestId });
+}
+
+/** Why a person's request is not carried out: a word, and a sentence. */
+function refusalOf(
+  turn: Turn,
+  id: ShardId,
+  force: boolean,
+  slices: readonly SliceKey[],
+  without: readonly SliceKey[],
+): readonly [constraint: string, reason: string] | undefined {
+  const { settings } = turn;
+  const shard = turn.shards.get(id);
+  if (shard === undefined) return ['shard-unknown', `There is no shard ${id}.`];
+  if (!settings.rebuilds)
+    return [
+      'table-off',
+      'There is no table of subscriptions to rebuild from: it is switched off (FORESHARD_SUBSCRIPTION_TABLE).',
+    ];
+  if (settings.mode === 'observe') return ['observe', 'Nothing is carried out in mode observe (FORESHARD_MODE).'];
+  if (shard.foreign)
+    return ['foreign', `${id} has lost nothing: the store that is there is another fleet’s (${shard.lost}).`];
+  if (shard.state !== 'READY') return ['not-ready', `${id} is ${shard.state}.`];
+  const move = [...turn.moves.open()].find(({ rebuilds, from }) => rebuilds === true && from === id);
+  if (move !== undefined) return ['rebuilding', `${id} is being rebuilt on ${move.to} already.`];
+  if (shard.lost === undefined && !force)
+    return [
+      'not-lost',
+      `${id} is not known to have lost anything. What it holds is compared with what was subscribed, and mended, by: foreshard check ${id} --repair. If it will not come back, or cannot be mended, have it rebuilt all the same with --force.`,
+    ];
+  if (slices.length === 0) return ['empty', `No slice is on ${id}: there is nothing to rebuild.`];
+  const isHeldBack = shard.lost === undefined ? without.length > 0 : without.length === slices.length;
+  if (!isHeldBack) return undefined;
+  return [
+    'table-not-whole',
+    `The table of subscriptions does not have everything that is on ${id}: it was not kept from the first event on in ${partitionsOf(turn, without)}.`,
+  ];
+}
+
+function partitionsOf({ settings }: Turn, slices: readonly SliceKey[]): string {
+  const partitions = new Set(slices.map((slice) => partitionOfSlice(parseSlice(slice)!, settings.partitions)));
+  const [first, ...others] = [...partitions].sort((a, b) => a - b);
+  return others.length === 0 ? `partition ${first}` : `partitions ${[first, ...others].join(', ')}`;
+}
+
 /** R5. */
 function isCovered(turn: Turn, lost: LostShard, { slice }: SliceRow): boolean {
   if (canRebuild(turn, slice)) return true;
@@ -82,6 +160,7 @@ function isDue(turn: Turn, shard: LostShard, wallTime: number): boolean {
     shard.lostWallTime = wallTime;
     turn.shards.put(shard);
   }
+  if (shard.asked) return true; // R6.
   return shard.replacement !== undefined || wallTime - shard.lostWallTime >= turn.settings.rebuildAfterMs;
 }
 

@@ -142,6 +142,10 @@ export interface ShardRow {
   foreign?: true;
   /** When that was heard, by wall time; absent before the next tick. */
   lostWallTime?: number;
+  /** A person asked for its rebuild: it is not waited for. */
+  asked?: true;
+  /** It was not known to be lost when a person asked for that. */
+  forced?: true;
   /** A lost shard is rebuilt on this one. */
   replacement?: ShardId;
   /** When its replacement was requested, by wall time. */

@@ -319,19 +319,24 @@ function shardFailed(turn: Turn, shard: ShardRow, reason: string): void {
 
 /** C5 */
 function shardLost(turn: Turn, shard: ShardRow, progress: ShardProgress): void {
-  const { shards, settings } = turn;
-  const isNews = shard.lost === undefined;
-  const reason = progress.reason || 'no reason was given';
-  shard.lost = reason;
   if (progress.foreign === true) shard.foreign = true;
   else delete shard.foreign;
+  loseShard(turn, shard, progress.reason || 'no reason was given');
+}
+
+/** The shard has lost its data, as far as is known (C5). */
+export function loseShard(turn: Turn, shard: ShardRow, reason: string): void {
+  const { shards, settings } = turn;
+  const isNews = shard.lost === undefined;
+  shard.lost = reason;
   shards.put(shard);
   if (!isNews) return;
   shards.lose(shard.id);
   turn.keepCell();
   const isRebuilt = settings.rebuilds && !shard.foreign;
+  const waitMs = shard.asked ? 0 : settings.rebuildAfterMs;
   const then = isRebuilt
-    ? `it is rebuilt from the table of subscriptions if it is not back within ${settings.rebuildAfterMs / 1000} s`
+    ? `it is rebuilt from the table of subscriptions if it is not back within ${waitMs / 1000} s`
     : 'nothing is moved from it or to it until it is back';
   turn.decide({ kind: 'KEEP', subject: shard.id, reason: `${shard.id} has lost its data: ${then} (${reason}).` });
   for (const move of turn.moves.open()) {
@@ -345,8 +350,9 @@ function shardLost(turn: Turn, shard: ShardRow, progress: ShardProgress): void {
 }
 
 function shardFound(turn: Turn, shard: ShardRow): void {
-  if (shard.lost === undefined) return;
+  if (shard.lost === undefined || shard.forced) return;
   delete shard.lost;
+  delete shard.asked;
   delete shard.lostWallTime;
   delete shard.foreign;
   turn.shards.put(shard);

@@ -45,6 +45,10 @@ describe('who may do what', () => {
       statuses: [401, 401, 403, 202],
     },
     'GET /checks': { ask: { url: '/checks' }, statuses: [401, 401, 200, 200] },
+    'POST /rebuilds': {
+      ask: { url: '/rebuilds', payload: { shardId: 'shard-0001' } },
+      statuses: [401, 401, 403, 200],
+    },
     'POST /checks': { ask: { url: '/checks', payload: { repair: true } }, statuses: [401, 401, 403, 202] },
     'GET /decisions': { ask: { url: '/decisions' }, statuses: [401, 401, 200, 200] },
     'GET /dead-letters': { ask: { url: '/dead-letters' }, statuses: [401, 401, 200, 200] },

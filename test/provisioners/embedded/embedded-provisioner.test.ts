@@ -149,7 +149,7 @@ describe('embedded provisioner', () => {
         for (const known of [instanceId, ''])
           expect(await provisioner.ensure(SHARD, type, false, known)).toMatchObject({
             state: 'lost',
-            reason: expect.stringContaining('Put its folder back from a copy'),
+            reason: expect.stringContaining('put its folder back from a copy'),
           });
         await expect(provisioner.store(SHARD)).rejects.toMatchObject({ code: 'SHARD_LOST' });
       };

@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import type { PlanSettings } from '../../../../processors/plan/stage/plan-stage.ts';
 import { shardsOf } from '../../../../processors/plan/stage/views.ts';
-import { type ShardId, shardId } from '../../../../schemas/ids.ts';
+import { eventTime, type ShardId, shardId } from '../../../../schemas/ids.ts';
 import type { MoveSlice, MoveState } from '../../../../schemas/records.ts';
 import { forecast, StageByHand, T0 } from '../stage-by-hand.ts';
 
@@ -54,6 +54,17 @@ class Cell extends StageByHand {
     this.progress({ kind: 'MoveProgress', moveId, slice, from, to, state, paused: false, reason, ...counts });
   }
 
+  request(shard: ShardId, { force = false, requestId = 'r1' } = {}): void {
+    const body = { kind: 'RebuildRequest', requestId, shardId: shard, force, timestamp: eventTime(T0) } as const;
+    this.send({ topic: 'metrics', value: { body } });
+  }
+
+  /** What became of a request: the constraint that stands against it, or its reason. */
+  answer(requestId = 'r1'): string {
+    const [decision] = this.decisions.filter((each) => each.requestId === requestId);
+    return decision?.kind === 'REFUSE' ? decision.constraint : (decision?.reason ?? 'nothing');
+  }
+
   /** Apply carries a rebuild out to its end. */
   finish(move: MoveSlice): void {
     this.tell(move, 'VERIFIED');
@@ -76,6 +87,12 @@ function cellWith(settings: Partial<PlanSettings> = {}, rates: readonly number[]
   cell.tables([0, 1, 2, 3]);
   for (const [partition, rate] of rates.entries())
     cell.send({ topic: 'forecasts', value: forecast(`c/${partition}/`, 'PUBLISHES', T0, [rate], [rate], rate) });
+  return cell;
+}
+
+function lostIn(cell: Cell, whole: readonly number[] = [0, 1, 2, 3]): Cell {
+  cell.tables(whole);
+  cell.say(CONCRETE, 'LOST');
   return cell;
 }
 
@@ -215,6 +232,138 @@ describe('a shard that has lost its data', () => {
     expect(releases()).toBe(1);
     cell.pass(300_000);
     expect(releases()).toBe(2);
+  });
+});
+
+describe('a rebuild that a person asks for', () => {
+  test('is begun at once, and once', () => {
+    const cell = cellWith();
+    cell.say(CONCRETE, 'LOST');
+    cell.request(CONCRETE);
+    cell.request(CONCRETE);
+    expect(cell.decisions.filter(({ requestId }) => requestId === 'r1')).toHaveLength(1);
+    expect(cell.answer()).toBe(
+      '4 slices of shard-0001 are rebuilt from the table of subscriptions, as a person requested.',
+    );
+    cell.pass(1_000);
+    expect(cell.asked).toEqual(['allocate shard-0003 kv']);
+  });
+
+  test('does not wait for the pause after one that failed', () => {
+    const cell = cellWith();
+    cell.say(CONCRETE, 'LOST');
+    cell.pass(7_000);
+    cell.shardReady(THIRD, 'kv');
+    cell.pass(1_000);
+    for (const move of cell.rebuilds.slice(0, 2)) cell.tell(move, 'ABORTED', 'the target refused');
+    cell.request(CONCRETE);
+    cell.pass(1_000);
+    expect(cell.rebuilds.length).toBeGreaterThan(2);
+  });
+
+  for (const { name, when, ask, constraint } of [
+    { name: 'there is no such shard', when: () => cellWith(), ask: THIRD, constraint: 'shard-unknown' },
+    {
+      name: 'there is no table of subscriptions',
+      when: () => lostIn(cellWith({ rebuilds: false })),
+      ask: CONCRETE,
+      constraint: 'table-off',
+    },
+    {
+      name: 'the table is not whole where the shard’s slices are',
+      when: () => lostIn(cellWith(), []),
+      ask: CONCRETE,
+      constraint: 'table-not-whole',
+    },
+    {
+      name: 'nothing is to be carried out',
+      when: () => lostIn(cellWith({ mode: 'observe' })),
+      ask: CONCRETE,
+      constraint: 'observe',
+    },
+    {
+      name: 'the store that is there is another fleet’s',
+      when: () => {
+        const cell = cellWith();
+        cell.say(CONCRETE, 'LOST', true);
+        return cell;
+      },
+      ask: CONCRETE,
+      constraint: 'foreign',
+    },
+    { name: 'the shard has its data', when: () => cellWith(), ask: CONCRETE, constraint: 'not-lost' },
+    {
+      name: 'the shard is being rebuilt',
+      when: () => {
+        const cell = lostIn(cellWith());
+        cell.pass(7_000);
+        cell.shardReady(THIRD, 'kv');
+        cell.pass(1_000);
+        return cell;
+      },
+      ask: CONCRETE,
+      constraint: 'rebuilding',
+    },
+    {
+      name: 'the shard is not there yet',
+      when: () => {
+        const cell = lostIn(cellWith());
+        cell.pass(7_000);
+        return cell;
+      },
+      ask: THIRD,
+      constraint: 'not-ready',
+    },
+    {
+      name: 'nothing is on the shard',
+      when: () => {
+        const cell = lostIn(cellWith());
+        cell.pass(7_000);
+        cell.shardReady(THIRD, 'kv');
+        cell.say(THIRD, 'LOST');
+        return cell;
+      },
+      ask: THIRD,
+      constraint: 'empty',
+    },
+  ])
+    test(`is refused when ${name}`, () => {
+      const cell = when();
+      const before = cell.asked.length;
+      cell.request(ask);
+      expect(cell.answer()).toBe(constraint);
+      expect(cell.asked.length).toBe(before);
+    });
+
+  test('says what waits because the table does not have it', () => {
+    const cell = lostIn(cellWith(), [2]);
+    cell.request(CONCRETE);
+    expect(cell.answer()).toContain('1 slice of shard-0001 is rebuilt');
+    expect(cell.answer()).toContain(
+      '3 more wait for the shard: the table of subscriptions is not whole in partitions 0, 1, 3',
+    );
+  });
+
+  test('by force rebuilds a shard that is not known to be lost, whatever is heard of it then', () => {
+    const cell = cellWith();
+    cell.request(CONCRETE, { force: true });
+    cell.pass(1_000);
+    expect(cell.asked).toEqual(['allocate shard-0003 kv']);
+    cell.say(CONCRETE, 'FOUND');
+    cell.shardReady(THIRD, 'kv');
+    cell.pass(2_000);
+    cell.finishAll();
+    expect(cell.rebuilds).toHaveLength(4);
+    expect(cell.asked.at(-1)).toBe('retire shard-0001');
+  });
+
+  test('by force takes no shard from its readers of which the table does not have everything', () => {
+    const cell = cellWith();
+    cell.tables([0, 1, 2]);
+    cell.request(CONCRETE, { force: true });
+    expect(cell.answer()).toBe('table-not-whole');
+    cell.pass(20_000);
+    expect(cell.asked).toEqual([]);
   });
 });
 

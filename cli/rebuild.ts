@@ -1,0 +1,33 @@
+// `foreshard rebuild`: has a running process rebuild a shard that has lost its data, and says what comes of that.
+
+import type { Decision } from '../schemas/records.ts';
+import type { Output } from './output.ts';
+import { ask } from './reading.ts';
+import { plain } from './text.ts';
+import type { Source } from './views.ts';
+
+export interface RebuildCommand extends Source {
+  readonly shard: string;
+  /** Also when it is not known to be lost. */
+  readonly force: boolean;
+}
+
+/** True when the rebuild begins, as far as the planner has answered. */
+export async function rebuildShard({ config, url, shard, force }: RebuildCommand, output: Output): Promise<boolean> {
+  const address = url ?? `http://127.0.0.1:${config.httpPort}`;
+  const body = { shardId: shard, force };
+  const taken = (await ask(address, '/rebuilds', config.httpAdminToken.reveal(), body)) as {
+    readonly requestId: string;
+    readonly decision?: Decision;
+  };
+  output.json(taken);
+  const { requestId, decision } = taken;
+  if (decision === undefined) {
+    output.line(`The request was passed on. What came of it: foreshard explain ${requestId}`);
+    return true;
+  }
+  output.line(plain(decision.reason));
+  if (decision.kind === 'REFUSE') return false;
+  output.line('How far it is: foreshard moves');
+  return true;
+}
