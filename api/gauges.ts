@@ -85,15 +85,18 @@ function reportSessions(running: Pick<Running, 'rows'>, meter: Meter): void {
   for (const [action, count] of operations) meter.set('foreshard_session_operations', count, { action });
 }
 
-/** The continuous check of the tasks here: the age of the oldest last pass, and what the last passes have found. */
+/** Tables that are not whole, and the continuous check of the tasks here: the age of the oldest last pass, and what the last passes have found. */
 function reportChecks(running: Pick<Running, 'rows'>, meter: Meter, now: number): void {
   const found = { missing: 0, extra: 0, different: 0, stray: 0, unchecked: 0 };
   let oldest: number | undefined;
+  let partial = 0;
   for (const [, row] of running.rows<ApplyRow>('work', 'lives')) {
+    if (row.kind === 'life' && !row.tableIsWhole) partial += 1;
     if (row.kind !== 'pass') continue;
     oldest = Math.min(oldest ?? row.endedWallMs, row.endedWallMs);
     for (const kind of Object.keys(found) as (keyof typeof found)[]) found[kind] += row.findings[kind];
   }
+  meter.set('foreshard_partial_tables', partial);
   meter.replace(
     'foreshard_check_age_seconds',
     oldest === undefined ? [] : [{ value: (now - oldest) / 1_000, labels: {} }],

@@ -14,7 +14,7 @@
 //   P7. A slice is copied from a store that says it owns the slice, and compared with no other. One that has come in the place
 //       of another knows nothing of the slice, and no row of it would differ from an empty target.
 //   P8. A write with `away` that fails gives the outcome `unwritten`, with its rows: its stage keeps them.
-//   P9. A check, and what it asks to be mended, has an outcome in any case: it says what stood against it. Nothing waits.
+//   P9. A reading, a check, and what that asks to be mended, has an outcome in any case: it says what stood against it. Nothing waits.
 
 import { AppError } from '../schemas/errors.ts';
 import type { MoveId, ShardId, SliceKey } from '../schemas/ids.ts';
@@ -246,6 +246,8 @@ function performOne(
           return { kind: 'erased', move, shard, rows, done: rows < limit, refused: erased === undefined };
         },
       );
+    case 'read':
+      return read(stores, settings, effect);
     case 'check':
       return checked(stores, settings, effect);
     case 'mend': {
@@ -313,6 +315,24 @@ async function copy(
   return { kind: 'copied', move, rows: page.rows.length, bytes, cursor: page.cursor ?? cursor, done: page.done };
 }
 
+function read(
+  stores: Stores,
+  settings: PerformSettings,
+  { shard, range, after, limit }: Extract<Effect, { kind: 'read' }>,
+): Promise<Outcome> {
+  const about = { kind: 'read', shard, slice: range.slice } as const;
+  return orAway(
+    async () => {
+      const { rows, cursor, done } = await stores.on(shard, async (store) => {
+        await checkOwner(store, range.slice, settings.partitions);
+        return store.scan(range, after, limit);
+      });
+      return { ...about, rows, upTo: done ? undefined : cursor, away: '' };
+    },
+    (away) => ({ ...about, rows: [], upTo: after, away }),
+  );
+}
+
 function checked(
   stores: Stores,
   settings: PerformSettings,
@@ -332,7 +352,7 @@ function checked(
   );
 }
 
-/** P8. */
+/** P9. */
 async function orAway(work: () => Promise<Outcome>, away: (reason: string) => Outcome): Promise<Outcome> {
   try {
     return await work();

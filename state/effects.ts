@@ -178,6 +178,14 @@ export type Effect =
       readonly limit: number;
       readonly right: EraseRight;
     }
+  /** Read at most `limit` rows of a slice that the shard must say it has, from after `after`. */
+  | {
+      readonly kind: 'read';
+      readonly shard: ShardId;
+      readonly range: SliceRange;
+      readonly after: Cursor | undefined;
+      readonly limit: number;
+    }
   /**
    * Compare the shard's live rows of the range, after `after` and up to `upTo` or the end, with what should be there. As many
    * as `limit` rows of the shard are looked at. `owned`: the shard must say that it has the slice.
@@ -287,6 +295,15 @@ export type Outcome =
       readonly upTo: Cursor | undefined;
       readonly done: boolean;
       /** Why nothing could be compared; '' when it was. */
+      readonly away: string;
+    }
+  /** `upTo` is undefined at the end of the slice; `away` says why nothing was read, '' when it was. */
+  | {
+      readonly kind: 'read';
+      readonly shard: ShardId;
+      readonly slice: SliceKey;
+      readonly rows: readonly SubscriptionRow[];
+      readonly upTo: Cursor | undefined;
       readonly away: string;
     }
   /** `away` says why nothing, or not all of it, was done; '' when it was. */

@@ -85,6 +85,7 @@ export function outcomeNotes(outcome: Outcome): readonly Note[] {
     ];
   if (outcome.kind === 'checked')
     return [{ metric: 'foreshard_checked_rows_total', by: outcome.equal + outcome.differences.length }];
+  if (outcome.kind === 'read') return [{ metric: 'foreshard_fill_rows_total', by: outcome.rows.length }];
   if (outcome.kind !== 'released' || outcome.refused === '') return [];
   return [refusalNote('shard-in-use', `RetireShard of ${outcome.shard}: ${outcome.refused}`)];
 }

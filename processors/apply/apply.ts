@@ -24,6 +24,7 @@ import {
 import { type AwaySettings, onAwayTick, onDrained, onUnwritten, pageOfDrained, pagesOfTick } from './away.ts';
 import { CHECK_SETTINGS, type CheckSettings, onChecked, onCheckTick, onMended, pagesOfCheck } from './check.ts';
 import { aheadNoMore, type CommandSettings, carryOn, contextOf, moveOf, onCommand } from './commands.ts';
+import { beginLife, FILL_SETTINGS, keysOfFill, onFillTick, onRead, pagesOfFill } from './fill.ts';
 import { isOfLeft, onLeft, onLeftTick } from './left.ts';
 import { MOVE_DEFAULTS, MOVE_SETTINGS, type Move, onOutcome, onRestart, onTick } from './move.ts';
 import { effect, type Kept, type Out, tell } from './out.ts';
@@ -54,6 +55,7 @@ export interface ApplySettings extends CommandSettings, ShardSettings, AwaySetti
 export const APPLY_SETTINGS = {
   ...MOVE_SETTINGS,
   ...CHECK_SETTINGS,
+  ...FILL_SETTINGS,
   subscriptionTable: flag(
     true,
     'Keep every subscription in the compacted topic subscription-table too, from which a lost shard is filled again. Without it a shard’s store is the only copy of what it holds, and the order of a client’s sessions is not kept.',
@@ -74,6 +76,7 @@ export const APPLY_SETTINGS = {
 export const APPLY_DEFAULTS: Omit<ApplySettings, 'partitions' | 'incarnation' | 'genesis'> = {
   ...MOVE_DEFAULTS,
   ...fallbacksOf(CHECK_SETTINGS),
+  ...fallbacksOf(FILL_SETTINGS),
   subscriptionTable: true,
   spillRowsMax: 100_000,
   tombstoneMs: 86_400_000,
@@ -148,11 +151,12 @@ function needsOf(
   if (state?.kind !== 'life' || !state.awake) return NEEDS_NOTHING;
   const pages: Page[] = [];
   if (input.topic === 'clock') {
-    pages.push(...pagesOfCheck(state));
+    pages.push(...pagesOfCheck(state), ...pagesOfFill(state, settings));
     if (state.away.size > 0) pages.push(...pagesOfTick(state, elapsedSince(state, input.value)));
     if (state.active.size > 0) pages.push(...pagesOfRebuilds(rows, state, { tick: input.value }, settings));
   } else {
     const outcome = input.value;
+    if (outcome.kind === 'read') return { keys: keysOfFill(outcome) };
     if (outcome.kind === 'written' && outcome.isDrain) pages.push(...pageOfDrained(state, outcome.shard));
     if (state.active.size > 0) pages.push(...pagesOfRebuilds(rows, state, { outcome }, settings));
   }
@@ -184,6 +188,7 @@ function handle(
 function born(rows: Rows<Row>, state: PartitionState, settings: ApplySettings, kept: Kept): Out[] {
   state.awake = true;
   state.tableIsWhole = kept !== undefined;
+  state.tableMisses = kept === undefined;
   storePartitionState(rows, state);
   const out = firstShards(rows, state, settings);
   for (const [slice, { shard, epoch }] of state.homes)
@@ -194,8 +199,13 @@ function born(rows: Rows<Row>, state: PartitionState, settings: ApplySettings, k
 /** The first input after a start: shards are opened again and moves go on. */
 function started(rows: Rows<Row>, state: PartitionState, settings: ApplySettings, kept: Kept): Out[] {
   const moves = state.wake(rows);
-  const missesEvents = kept === undefined && state.tableIsWhole;
-  if (missesEvents) state.tableIsWhole = false;
+  const missesEvents = kept === undefined && !state.tableMisses;
+  const beginsAnew = kept !== undefined && state.tableMisses;
+  if (beginsAnew) beginLife(state);
+  if (missesEvents) {
+    state.tableMisses = true;
+    state.tableIsWhole = false;
+  }
   const out: Out[] = [];
   for (const move of moves) {
     const home = state.homes.get(move.slice);
@@ -203,7 +213,7 @@ function started(rows: Rows<Row>, state: PartitionState, settings: ApplySettings
     const turn = onRestart({ ...move, turn: state.nextTurn() }, contextOf(state, move.slice, settings));
     out.push(...carryOn(rows, state, move, turn, settings));
   }
-  if (moves.length > 0 || missesEvents) storePartitionState(rows, state);
+  if (moves.length > 0 || missesEvents || beginsAnew) storePartitionState(rows, state);
   return [...shardsAgain(rows, state, settings), ...out, ...tableTold(state, kept !== undefined || missesEvents)];
 }
 
@@ -245,6 +255,8 @@ function heard(
       return onChecked(rows, state, outcome);
     case 'mended':
       return onMended(state, outcome);
+    case 'read':
+      return onRead(rows, state, outcome, settings, kept);
     default: {
       if (isOfLeft(state, outcome.move)) return onLeft(rows, state, outcome);
       const move = moveOf(rows, outcome.move);
@@ -271,6 +283,7 @@ function ticked(
   const checks = onCheckTick(rows, state, elapsedMs, settings, kept); // First: it looks at what was read for it.
   const out = [
     ...checks,
+    ...onFillTick(rows, state, elapsedMs, settings, kept),
     ...askedAgain(state, elapsedMs),
     ...releasedAgain(state, elapsedMs),
     ...aheadNoMore(rows, state, settings),

@@ -37,6 +37,8 @@ export interface AwaySettings {
 const DRAINED_ROWS = 1_000;
 const FIRST_PAUSE_MS = 1_000;
 const PAUSE_MS_MAX = 5_000;
+/** A question that is not answered takes ten seconds: a thirtieth of the time. */
+const ALONE_MS = 300_000;
 const ALARMS = [
   ['half-full', 0.5],
   ['full', 1],
@@ -115,6 +117,20 @@ export const pagesOfTick = (state: PartitionState, elapsedMs: number): Page[] =>
   [...state.away.keys()]
     .filter((shard) => isDue(state.asking.get(shard), elapsedMs))
     .map((shard) => pageAfter(shard, undefined));
+
+/** Why a shard is not to be asked now what it has; `undefined` when it is. */
+export function obstacleAt(state: PartitionState, shard: ShardId): string | undefined {
+  if (state.away.has(shard)) return `${shard} has yet to write what waits for it`;
+  if (state.unready.has(shard)) return `${shard} is not ready`;
+  if ((state.shardsAway.get(shard) ?? 0) > state.wallTime!) return `${shard} has not answered lately`;
+  state.shardsAway.delete(shard);
+  return undefined;
+}
+
+/** It did not answer: it is not asked for a while, as the partition waits for each question. */
+export function leaveAlone(state: PartitionState, shard: ShardId): void {
+  state.shardsAway.set(shard, state.wallTime! + ALONE_MS);
+}
 
 /** The shard is away, and not to be asked now (A4). */
 export function isPausing(state: PartitionState, shard: ShardId, elapsedMs: number): boolean {

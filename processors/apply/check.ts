@@ -21,20 +21,20 @@ import { integer } from '../../schemas/setting.ts';
 import type { Difference, Outcome, SubscriptionRow } from '../../state/effects.ts';
 import { groupSlice, hashSlice, isTrieSlice, isWithin } from '../../state/keys.ts';
 import { NOTHING, type Page, type Rows } from '../step.ts';
+import { leaveAlone, obstacleAt } from './away.ts';
 import type { Checking, CheckRow, Findings, Leg } from './check-state.ts';
+import { type FillSettings, fillText } from './fill.ts';
 import { effect, type Kept, type Out, tell } from './out.ts';
 import type { PartitionState, Row } from './partition-state.ts';
 import { isSpilled, recordOf, subscriptionAt } from './subscriptions.ts';
 import { cursorOf, pageOf, rowIn } from './table-pages.ts';
 
-export interface CheckSettings {
+export interface CheckSettings extends FillSettings {
   /** Of the continuous check, in each partition; 0: there is none. */
   readonly checkRowsPerSecond: number;
   /** Of a check that was asked for. */
   readonly copyRowsPerSecond: number;
   readonly tombstoneMs: number;
-  /** Rows of one comparison: bounds how long a commit waits for it. */
-  readonly checkPageRows: number;
 }
 
 export const CHECK_SETTINGS = {
@@ -57,8 +57,6 @@ export const CONTINUOUS = 'continuous';
 const LOOK_ROWS = 100;
 /** Far more than it takes to read again what one commit holds (V2). */
 const SETTLING_MS = 10_000;
-/** A question that is not answered takes ten seconds: a thirtieth of the time (V3). */
-const AWAY_MS = 300_000;
 /** A small table is not looked at over and over. */
 const PASS_MS_MIN = 60_000;
 const REPORT_MS = 1_000;
@@ -95,7 +93,7 @@ export function onCheckTick(
   const wallTime = state.wallTime!;
   state.checksFrom ??= wallTime + SETTLING_MS;
   if (wallTime < state.checksFrom) return NOTHING; // V2
-  if (kept === undefined || !state.tableIsWhole) return refused(rows, state, kept);
+  if (kept === undefined || !state.tableIsWhole) return refused(rows, state, settings, kept);
   const known = active(state);
   const checking = known ?? begun(rows, state, settings);
   if (checking === undefined) return NOTHING;
@@ -117,7 +115,7 @@ export function onChecked(
   const checking = awaiting(state, outcome.check);
   if (checking === undefined) return NOTHING;
   if (outcome.away !== '') {
-    state.shardsAway.set(outcome.shard, state.wallTime! + AWAY_MS);
+    leaveAlone(state, outcome.shard); // V3
     passedOver(checking, `${outcome.slice} on ${outcome.shard}: ${outcome.away}`);
     return NOTHING;
   }
@@ -180,8 +178,9 @@ function awaiting({ asked, continuous }: PartitionState, id: string): Checking |
 }
 
 /** Without a whole table there is nothing to compare with. */
-function refused(rows: Rows<Row>, state: PartitionState, kept: Kept): readonly Out[] {
-  const why = kept === undefined ? 'is not kept' : 'does not have every event of this partition';
+function refused(rows: Rows<Row>, state: PartitionState, settings: CheckSettings, kept: Kept): readonly Out[] {
+  const why =
+    kept === undefined ? 'is not kept' : `is not whole in partition ${state.partition}: ${fillText(state, settings)}`;
   return state.checks.splice(0).map((key) => {
     const row = rows.get(key);
     rows.delete(key);
@@ -261,7 +260,7 @@ function looked(
   if (checking.isAwaited || checking.budgetRows <= 0) return NOTHING;
   const { slice, strayAt } = checking.legs[checking.at]!;
   const shard = strayAt ?? state.homes.get(slice)?.shard;
-  const obstacle = shard === undefined ? 'it was split or merged' : obstacleAt(state, slice, strayAt, shard);
+  const obstacle = shard === undefined ? 'it was split or merged' : obstacleTo(state, slice, strayAt, shard);
   if (shard === undefined || obstacle !== undefined) {
     passedOver(checking, `${slice}: ${obstacle}`);
     return NOTHING;
@@ -304,18 +303,14 @@ function looked(
 }
 
 /** V3. */
-function obstacleAt(
+function obstacleTo(
   state: PartitionState,
   slice: SliceKey,
   strayAt: ShardId | undefined,
   shard: ShardId,
 ): string | undefined {
   if (strayAt === undefined && state.homeOf(slice).moving !== undefined) return 'it is moving';
-  if (state.away.has(shard)) return `${shard} has yet to write what waits for it`;
-  if (state.unready.has(shard)) return `${shard} is not ready`;
-  if ((state.shardsAway.get(shard) ?? 0) > state.wallTime!) return `${shard} has not answered lately`;
-  state.shardsAway.delete(shard);
-  return undefined;
+  return obstacleAt(state, shard);
 }
 
 /** V5. */

@@ -19,6 +19,7 @@ import { fenceRefusal, NOBODY } from '../../state/fence.ts';
 import { filterHash } from '../../state/keys.ts';
 import { NOTHING, type Rows, TABLE_UNREAD } from '../step.ts';
 import { askCheck } from './check.ts';
+import { filledFrom } from './fill.ts';
 import { arrives, leave, staying } from './left.ts';
 import {
   isRebuild,
@@ -222,13 +223,14 @@ function fenced(rows: Rows<Row>, state: PartitionState, { id, term, planner, bod
 function splitSlice(rows: Rows<Row>, state: PartitionState, command: Command, { slice, into }: SplitSlice): Out[] {
   const refusal = state.tree.splitRefusal(slice, into) ?? movingRefusal(state, [slice]);
   if (refusal !== undefined) return [answer(state, command.id, false, refusal)];
-  const { shard, epoch: before } = state.homeOf(slice);
+  const { shard, epoch: before, filled } = state.homeOf(slice);
   const epoch = latest([command.epoch, before]);
   const out: Out[] = [];
   const stays = into.includes(slice);
   for (const key of into) {
     if (key === slice) continue;
     state.add(key, shard, epoch);
+    state.homeOf(key).filled = filledFrom(state, [filled]);
     if (!stays) out.push(effect({ kind: 'own', shard, owner: { slice: key, state: 'owned', epoch } })); // C3
   }
   if (stays) state.countAnew(slice);
@@ -255,6 +257,10 @@ function mergeSlices(rows: Rows<Row>, state: PartitionState, command: Command, {
     state.add(into, shard, epoch);
     out.push(effect({ kind: 'own', shard, owner: { slice: into, state: 'owned', epoch } })); // C3
   }
+  state.homeOf(into).filled = filledFrom(
+    state,
+    homes.map(({ filled }) => filled),
+  );
   for (const slice of slices) {
     if (slice === into) continue;
     const right = { state: 'owned', epoch: state.homeOf(slice).epoch } as const;
@@ -328,14 +334,14 @@ function moveRefusal(
 
 /** A rebuild needs every subscription of the slice. */
 function tableRefusal(
-  { tableIsWhole, partition }: PartitionState,
+  state: PartitionState,
   { slice, source }: MoveSlice,
-  { subscriptionTable }: CommandSettings,
+  settings: CommandSettings,
 ): string | undefined {
-  if (!isRebuild({ source }) || tableIsWhole) return undefined;
-  if (!subscriptionTable)
+  if (!isRebuild({ source }) || state.tableIsWhole) return undefined;
+  if (!settings.subscriptionTable)
     return `${slice} cannot be rebuilt: the table of subscriptions is switched off (FORESHARD_SUBSCRIPTION_TABLE)`;
-  return `${slice} cannot be rebuilt: the table of subscriptions is not whole in partition ${partition}, where it was not kept from the first event on`;
+  return `${slice} cannot be rebuilt: the table of subscriptions is not whole in partition ${state.partition}, where it was not kept from the first event on and has yet to be filled`;
 }
 
 function movingRefusal(state: PartitionState, slices: readonly SliceKey[]): string | undefined {

@@ -25,6 +25,7 @@ import { groupSlice, hashSlice, partitionOf } from '../../state/keys.ts';
 import { SliceTree } from '../../state/slice-tree.ts';
 import type { Rows, Table } from '../step.ts';
 import type { Checking, CheckRow, PassRow } from './check-state.ts';
+import type { Filled, Filling } from './fill-state.ts';
 import { isFinished, type Move, type Second, secondShardOf, TURNS } from './move.ts';
 
 /** A shard that this task provisions and reports about. */
@@ -76,6 +77,8 @@ export interface SliceRow {
   readonly slice: SliceKey;
   readonly shard: ShardId;
   readonly epoch: Epoch;
+  /** Absent where nothing has been filled. */
+  readonly filled?: Filled;
 }
 
 /** What a shard that did not answer is to be told of a slice, and emptied of (left.ts). */
@@ -167,6 +170,8 @@ export interface SlicePlacement {
   entriesTold: number;
   /** Writes until the slice is counted again. */
   writesLeft: number;
+  /** How far the table of subscriptions has it, where that was not kept from the first event on. */
+  filled: Filled | undefined;
   /** What a count under way has found so far, and where it goes on. */
   counting: { readonly entries: number; readonly bytes: number; readonly rest: Cursor } | undefined;
 }
@@ -184,8 +189,14 @@ export class PartitionState {
   readonly finished: MoveId[] = [];
   /** The last turn that was given to a move. */
   turn = 0;
-  /** The table of subscriptions has every event of the partition: it was kept from the first one on. */
+  /** The table of subscriptions has every subscription of the partition: it was kept from the first one on, or filled since. */
   tableIsWhole = false;
+  /** It has missed events, as it was not kept. */
+  tableMisses = false;
+  /** How many times it had, and began anew (F6 of fill.ts). */
+  tableLife = 0;
+  /** It has no row of an earlier life. */
+  tableIsClear = true;
 
   // Not encoded (L2).
   awake = false;
@@ -211,8 +222,9 @@ export class PartitionState {
   /** Rows of checks that were asked for, in that order; the first one goes on in `asked`. */
   readonly checks: string[] = [];
   asked: Checking | undefined;
+  filling: Filling | undefined;
   continuous: Checking | undefined;
-  /** By the host's clock: when checks may begin, and until when a shard that did not answer one is not asked. */
+  /** By the host's clock: when checks may begin, and until when a shard that did not answer is not asked what it has. */
   checksFrom: number | undefined;
   readonly shardsAway = new Map<ShardId, number>();
   /** Slices that came, went or have another home since `storePartitionState`. */
@@ -334,8 +346,9 @@ export class PartitionState {
     return moves.sort((a, b) => (a.id < b.id ? -1 : 1));
   }
 
-  #load({ slice, shard, epoch }: SliceRow): void {
+  #load({ slice, shard, epoch, filled }: SliceRow): void {
     this.add(slice, shard, epoch);
+    this.homeOf(slice).filled = filled;
     this.changed.delete(slice);
   }
 }
@@ -346,7 +359,10 @@ export function storePartitionState(rows: Rows<Row>, state: PartitionState): voi
   for (const slice of state.changed) {
     const home = state.homes.get(slice);
     if (home === undefined) rows.delete(sliceRow(slice));
-    else rows.set(sliceRow(slice), { kind: 'slice', slice, shard: home.shard, epoch: home.epoch });
+    else {
+      const { shard, epoch, filled } = home;
+      rows.set(sliceRow(slice), { kind: 'slice', slice, shard, epoch, ...(filled === undefined ? {} : { filled }) });
+    }
   }
   state.changed.clear();
 }
@@ -374,6 +390,8 @@ interface PlainState {
   readonly turn?: number;
   /** Absent in a row of an earlier release, which kept no table. */
   readonly tableIsWhole?: boolean;
+  /** Absent in a row of an earlier release, whose table may have rows of a time before it missed events. */
+  readonly table?: { readonly misses: boolean; readonly life: number; readonly isClear: boolean };
 }
 
 function plain(state: PartitionState): PlainState {
@@ -385,6 +403,7 @@ function plain(state: PartitionState): PlainState {
     eventTime: state.eventTime,
     turn: state.turn,
     tableIsWhole: state.tableIsWhole,
+    table: { misses: state.tableMisses, life: state.tableLife, isClear: state.tableIsClear },
   };
 }
 
@@ -395,6 +414,10 @@ function partitionStateFrom(row: PlainState): PartitionState {
   state.eventTime = row.eventTime;
   state.turn = row.turn ?? 0;
   state.tableIsWhole = row.tableIsWhole ?? false;
+  const { misses, life, isClear } = row.table ?? { misses: !state.tableIsWhole, life: 0, isClear: true };
+  state.tableMisses = misses;
+  state.tableLife = life;
+  state.tableIsClear = isClear;
   return state;
 }
 
@@ -407,6 +430,7 @@ const homeOf = (shard: ShardId, epoch: Epoch): SlicePlacement => ({
   bytes: 0,
   entriesTold: -1,
   writesLeft: Number.POSITIVE_INFINITY, // Counted at the next ticks in any case; then by the count.
+  filled: undefined,
   counting: undefined,
 });
 

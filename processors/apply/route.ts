@@ -12,9 +12,10 @@ import { type FilterPlace, placeOf } from '../../state/keys.ts';
 import { optionsOf } from '../../state/subscription-options.ts';
 import { NOTHING, type Rows } from '../step.ts';
 import { type AwaySettings, spill, wayTo } from './away.ts';
+import { keptIn, knownIn } from './fill.ts';
 import { effect, type Kept, type Out, writing, writingToo } from './out.ts';
 import type { PartitionState, Row, SlicePlacement } from './partition-state.ts';
-import { foldEvent, recordOf, type Subscription, subscriptionKey } from './subscriptions.ts';
+import { foldEvent, recordOf, subscriptionKey } from './subscriptions.ts';
 
 /** What a task routes by. */
 export interface Routing {
@@ -94,7 +95,7 @@ function settled(
   if (kept === undefined) return rowOf(event, version);
   const { topicFilter: filter, clientId } = event;
   const key = subscriptionKey(filter, clientId, place);
-  const known = kept.get(key) as Subscription | undefined;
+  const known = knownIn(state, kept.get(key));
   const folded = foldEvent(known, event, version);
   if (folded.is !== 'changed') {
     out.push({ topic: 'tallies', key: '', value: { what: folded.is } });
@@ -102,7 +103,7 @@ function settled(
   }
   const { row } = folded;
   if (row === undefined) kept.delete(key);
-  else kept.set(key, row);
+  else kept.set(key, keptIn(state, row));
   if (row !== known) out.push(recordOf(state.partition, filter, clientId, row));
   return folded.write;
 }

@@ -12,6 +12,8 @@
 //   T5. Shards are written with what the row became, not with the event: a removal names the broker that held the
 //       subscription and its version, so that it removes it in whatever state the shard is.
 //   T6. Rows of subscriptions lie in the order of the shards' own rows (datastores/rows.ts R3): a slice is one stretch of keys.
+//   T7. The event that a row is of changes nothing when it comes again, but is done again: the row may have been read from a
+//       shard (fill.ts F4), before the event was written to all that are to have it.
 
 import type { EventTime, Offset, Partition, ShardId } from '../../schemas/ids.ts';
 import type { SubscriptionEvent, Subscription as SubscriptionRecord } from '../../schemas/records.ts';
@@ -32,6 +34,8 @@ export interface Subscription {
   readonly session?: number;
   /** It has ended (T4). */
   readonly removed?: true;
+  /** The life of the table that it is of (fill.ts F6); absent for the first. */
+  readonly life?: number;
 }
 
 /** A row that waits for its shard (away.ts). */
@@ -52,6 +56,7 @@ interface More {
   readonly options?: SubscriptionOptions;
   readonly session?: number;
   readonly removed?: true;
+  readonly life?: number;
 }
 
 const stored: Table<Stored | Spilled> = jsonTable('subscriptions');
@@ -90,7 +95,9 @@ export type Folded =
   | { readonly is: 'stale' | 'foreign' | 'superseded' };
 
 export function foldEvent(known: Subscription | undefined, event: SubscriptionEvent, version: Version): Folded {
-  if (known !== undefined && compareVersions(version, known.version) <= 0) return { is: 'stale' };
+  const order = known === undefined ? 1 : compareVersions(version, known.version);
+  const isItsOwn = order === 0 && known?.removed !== true && event.action === 'SUBSCRIBE'; // T7
+  if (order <= 0 && !isItsOwn) return { is: 'stale' };
   const { topicFilter: filter, clientId, brokerId, qos, timestamp: at, sessionEpoch = 0 } = event;
   const session = sessionEpoch === 0 ? {} : { session: sessionEpoch };
   const bothHaveSessions = known?.session !== undefined && sessionEpoch !== 0;

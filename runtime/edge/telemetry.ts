@@ -163,6 +163,14 @@ export const METRICS: Readonly<Record<string, Declared>> = {
     help: 'Moves that ended without one of their shards, which did not answer.',
     labels: ['shard'],
   },
+  foreshard_fill_rows_total: {
+    kind: 'counter',
+    help: 'Rows of shards that were read to fill the table of subscriptions where it was not kept from the first event on.',
+  },
+  foreshard_partial_tables: {
+    kind: 'gauge',
+    help: 'Partitions of this process whose table of subscriptions does not have every subscription, so that their shards are neither checked nor rebuilt.',
+  },
   foreshard_checked_rows_total: {
     kind: 'counter',
     help: 'Rows of shards that were compared with the table of subscriptions.',

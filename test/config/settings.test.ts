@@ -338,6 +338,7 @@ const ROWS: Record<SettingName, Row> = {
   rebuildRowsPerSecond: { value: 9, at: (s) => s.stages.apply.rebuildRowsPerSecond },
   rebuildAfterMs: { value: 7, at: (s) => s.stages.plan.rebuildAfterMs },
   copyRowsPerSecond: { value: 9, at: (s) => s.stages.apply.copyRowsPerSecond },
+  fillRowsPerSecond: { value: 17, at: (s) => s.stages.apply.fillRowsPerSecond },
   checkRowsPerSecond: { value: 11, at: (s) => s.stages.apply.checkRowsPerSecond },
 };
 

@@ -8,7 +8,7 @@ import { Router } from '../../broker/router.ts';
 import { effectsOver } from '../../datastores/perform.ts';
 import type { Provisioner } from '../../datastores/shard-store.ts';
 import { randomFrom } from '../../evaluation/random.ts';
-import { APPLY_DEFAULTS } from '../../processors/apply/apply.ts';
+import { APPLY_DEFAULTS, type ApplySettings } from '../../processors/apply/apply.ts';
 import { FORECAST_DEFAULTS } from '../../processors/forecast/settings.ts';
 import { catalogOf } from '../../processors/plan/cluster/catalog.ts';
 import { PLAN_DEFAULTS } from '../../processors/plan/settings.ts';
@@ -55,9 +55,9 @@ class Fleet {
   run!: Drive;
   #sent = 0;
 
-  static async start(): Promise<Fleet> {
+  static async start(apply: Partial<ApplySettings> = {}): Promise<Fleet> {
     const fleet = new Fleet(await tempFolder());
-    await fleet.startAgain();
+    await fleet.startAgain(apply);
     return fleet;
   }
 
@@ -66,7 +66,7 @@ class Fleet {
     this.shards = localShards(folder.path, PARTITIONS);
   }
 
-  async startAgain(): Promise<void> {
+  async startAgain(apply: Partial<ApplySettings> = {}): Promise<void> {
     const now = this.run?.clock.now() ?? START;
     await this.run?.stop();
     const settings = { partitions: PARTITIONS, genesis };
@@ -75,7 +75,7 @@ class Fleet {
       forecast: FORECAST_DEFAULTS,
       sessions: { ...SESSION_DEFAULTS, partitions: PARTITIONS },
       plan: { ...PLAN_DEFAULTS, ...settings, catalog },
-      apply: { ...APPLY_DEFAULTS, ...settings, incarnation: 0, passageRowsMax: 3 },
+      apply: { ...APPLY_DEFAULTS, ...settings, incarnation: 0, passageRowsMax: 3, ...apply },
     });
     const codec = embeddedCodec();
     let lostShards: LostShards | undefined;
@@ -222,4 +222,31 @@ describe('a shard that has lost its data', () => {
     expect(await fleet.answers()).toEqual(fleet.expected());
     expect(fleet.pointers().shard(FIRST_CONCRETE_SHARD)?.state ?? 'GONE').toBe('GONE');
   });
+});
+
+test('a fleet that had no table of subscriptions has a lost shard rebuilt once the table is filled', async () => {
+  const fleet = await Fleet.start({ subscriptionTable: false });
+  try {
+    for (const filter of FILTERS) for (let i = 0; i < 4; i++) await fleet.event('SUBSCRIBE', filter, `client-${i}`);
+    for (const filter of FILTERS) await fleet.event('UNSUBSCRIBE', filter, 'client-1');
+    await fleet.pass(2);
+    await fleet.startAgain({ checkPageRows: 3 });
+    for (const filter of FILTERS) await fleet.event('UNSUBSCRIBE', filter, 'client-2');
+    await fleet.pass(20);
+    await fleet.lose(FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD);
+    await fleet.startAgain();
+    await fleet.pass(60);
+    expect(await fleet.answers()).toEqual(fleet.expected());
+    expect(fleet.pointers().shard(FIRST_CONCRETE_SHARD)?.state ?? 'GONE').toBe('GONE');
+    await fleet.startAgain({ subscriptionTable: false });
+    await fleet.event('UNSUBSCRIBE', FILTERS[0]!, 'client-3');
+    await fleet.pass(2);
+    await fleet.startAgain({ fillRowsPerSecond: 0 });
+    await fleet.lose(shardId('shard-0003'));
+    await fleet.startAgain({ fillRowsPerSecond: 0 });
+    await fleet.pass(60);
+    expect(fleet.reasons().some((reason) => reason.includes('has not been filled since'))).toBe(true);
+  } finally {
+    await fleet.close();
+  }
 });

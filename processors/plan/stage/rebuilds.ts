@@ -148,7 +148,7 @@ function partitionsOf({ settings }: Turn, slices: readonly SliceKey[]): string {
 /** R5. */
 function isCovered(turn: Turn, lost: LostShard, { slice }: SliceRow): boolean {
   if (canRebuild(turn, slice)) return true;
-  const reason = `${slice} is not rebuilt, and waits for ${lost.id} to come back: the table of subscriptions was not kept from the first event on in its partition, so it does not have every subscription.`;
+  const reason = `${slice} is not rebuilt, and waits for ${lost.id} to come back: the table of subscriptions was not kept from the first event on in its partition, and has not been filled since, so it does not have every subscription.`;
   turn.refuse(slice, 'table', reason);
   return false;
 }

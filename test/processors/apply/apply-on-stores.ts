@@ -8,9 +8,10 @@ import {
   type ApplySettings,
   carryOut,
   partitionStates,
+  type Row,
   subscriptionsOnDisk,
 } from '../../../processors/apply/apply.ts';
-import { subscriptionTable } from '../../../processors/apply/subscriptions.ts';
+import { type KeptRow, subscriptionTable } from '../../../processors/apply/subscriptions.ts';
 import type { Rows } from '../../../processors/step.ts';
 import { DiskTable } from '../../../runtime/disk-table.ts';
 import { RowTable } from '../../../runtime/row-table.ts';
@@ -19,6 +20,7 @@ import type { Command, MoveProgress, Progress, SubscriptionEvent } from '../../.
 import type { Effect } from '../../../state/effects.ts';
 import { isTrieFilter, placeOf } from '../../../state/keys.ts';
 import { memoryFolder } from '../../../state/memory-store.ts';
+import type { Change, Store } from '../../../state/store.ts';
 import { localShards } from '../../support/shards.ts';
 import { tempFolder } from '../../support/temp-folder.ts';
 
@@ -35,9 +37,11 @@ export class ApplyOnStores {
   readonly tabled: (readonly [key: string, isThere: boolean])[] = [];
   readonly shards: Provisioner;
   /** The table of subscriptions, where it is kept. */
-  readonly kept: DiskTable | undefined;
+  kept: DiskTable | undefined;
+  #durable = new Map<string, Buffer>();
   #rows = new RowTable(partitionStates as never);
   readonly #settings: ApplySettings;
+  readonly #store: Store;
   readonly #effects: ReturnType<typeof effectsOver>;
   readonly #remove: () => Promise<void>;
   #offset = 0;
@@ -48,11 +52,11 @@ export class ApplyOnStores {
     shards: Provisioner,
     used: Provisioner,
     settings: Partial<ApplySettings & PerformSettings>,
-    kept: DiskTable | undefined,
+    store: Store,
     remove: () => Promise<void>,
   ) {
     this.shards = shards;
-    this.kept = kept;
+    this.#store = store;
     this.#settings = { ...DEFAULTS, ...settings };
     const kindOf = (type: string) => (type === 'trie' ? ('TRIE' as const) : ('KEY_VALUE' as const));
     this.#effects = effectsOver(used, { rowsPerWrite: 100, partitions: 1, kindOf, ...settings });
@@ -67,9 +71,9 @@ export class ApplyOnStores {
   ): Promise<ApplyOnStores> {
     const folder = await tempFolder();
     const shards = localShards(folder.path, 1);
-    const kept = keepsTable ? new DiskTable(subscriptionTable as never) : undefined;
-    kept?.open(await memoryFolder().open('work-0'));
-    const task = new ApplyOnStores(shards, through(shards), settings, kept, () => folder.remove());
+    const store = await memoryFolder().open('work-0');
+    const task = new ApplyOnStores(shards, through(shards), settings, store, () => folder.remove());
+    task.#keepTable(keepsTable);
     await task.tick();
     return task;
   }
@@ -85,6 +89,31 @@ export class ApplyOnStores {
 
   /** Inputs whose effects are performed together, after the last of them. */
   async batch(inputs: readonly object[]): Promise<void> {
+    await this.#run(inputs);
+    await this.#commit();
+  }
+
+  /** The process dies with the effects of these inputs performed, and nothing committed. */
+  async crash(inputs: readonly object[]): Promise<void> {
+    await this.#run(inputs);
+    this.restart();
+  }
+
+  async #commit(): Promise<void> {
+    this.#durable = new Map(
+      [...this.#rows.entries()].map(([key, row]) => [key, partitionStates.encode(row as never)] as const),
+    );
+    const changes: Change[] = [];
+    this.kept?.drain(changes);
+    await this.#store.write(changes, { changelog: 0, inputs: {} });
+  }
+
+  #keepTable(keepsTable: boolean): void {
+    this.kept = keepsTable ? new DiskTable(subscriptionTable as never) : undefined;
+    this.kept?.open(this.#store);
+  }
+
+  async #run(inputs: readonly object[]): Promise<void> {
     const step = carryOut(this.#settings);
     let effects: Effect[] = [];
     const take = async (given: object): Promise<void> => {
@@ -107,11 +136,25 @@ export class ApplyOnStores {
   }
 
   /** The process ends after its last commit, and another one goes on. */
-  restart(): void {
+  restart(keepsTable = this.kept !== undefined): void {
     const rows = new RowTable(partitionStates as never);
-    for (const [key, row] of this.#rows.entries())
-      rows.set(key, partitionStates.decode(partitionStates.encode(row as never)));
+    for (const [key, bytes] of this.#durable) rows.set(key, partitionStates.decode(bytes));
     this.#rows = rows;
+    this.#keepTable(keepsTable);
+  }
+
+  /** The rows of the table of subscriptions. */
+  async tableRows(): Promise<[key: string, row: KeptRow][]> {
+    const { prefix } = new DiskTable(subscriptionTable as never);
+    const rows: [string, KeptRow][] = [];
+    for await (const [key, bytes] of this.#store.entries(prefix))
+      rows.push([key.slice(prefix.length), subscriptionTable.decode(bytes)]);
+    return rows;
+  }
+
+  /** A row of the task. */
+  row(key: string): Row | undefined {
+    return this.#rows.get(key) as Row | undefined;
   }
 
   /** An event by its own way: trie events come re-keyed. */

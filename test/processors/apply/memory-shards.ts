@@ -106,6 +106,11 @@ export class MemoryShards {
         const { cursor, done } = page;
         return { kind: 'compared', move: effect.move, rows: page.rows.length, equal, cursor, done };
       }
+      case 'read': {
+        const { rows, cursor, done } = this.scan(effect.shard, effect.range, effect.after, effect.limit);
+        const about = { kind: 'read', shard: effect.shard, slice: effect.range.slice } as const;
+        return { ...about, rows, upTo: done ? undefined : cursor, away: '' };
+      }
       case 'fill': {
         const { rows, upTo } = effect.passage;
         for (const row of rows) this.#put(effect.to, row);

@@ -85,9 +85,15 @@ describe('what an event makes of a subscription', () => {
     });
 
   test('what was folded before changes nothing', () => {
-    for (const version of [at(4), at(5)])
-      expect(foldEvent(held('A'), event('SUBSCRIBE', 'A', NONE), version)).toEqual({ is: 'stale' });
+    expect(foldEvent(held('A'), event('SUBSCRIBE', 'A', NONE), at(4))).toEqual({ is: 'stale' });
+    expect(foldEvent(held('A'), event('UNSUBSCRIBE', 'A', NONE), at(5))).toEqual({ is: 'stale' });
+    expect(foldEvent(ended(3), event('SUBSCRIBE', 'A', 3), at(5))).toEqual({ is: 'stale' });
     expect(foldEvent(held('A'), event('SUBSCRIBE', 'A', NONE), { incarnation: 1, offset: 0 }).is).toBe('changed');
+  });
+
+  test('the event that it is of is done again: the row may have been read from a shard', () => {
+    const folded = foldEvent(held('A'), event('SUBSCRIBE', 'A', NONE), at(5));
+    expect(folded).toMatchObject({ is: 'changed', row: { brokerId: 'A', version: at(5) }, write: { gone: false } });
   });
 
   test('its options are kept, and told to shards and to the topic', () => {
