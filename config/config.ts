@@ -1,9 +1,9 @@
-// Config: every setting, described once: what it means, its unit, default and bounds; those of a stage by the stage
-// itself. `configOf` lays the sources over each other (defaults < file < environment < flags), checks all of it and returns one frozen value, with where each
-// setting came from. Reading files and the environment is the edge's part (edge/env-config.ts).
+// Config: every setting, described once: its meaning, unit, default and bounds; a stage's settings by the stage itself.
+// `configOf` merges the sources (defaults < file < environment < flags), checks everything and returns one frozen
+// value, and for each setting its source. Reading files and the environment is done in edge/env-config.ts.
 //
-//   K1. Nothing is guessed: an unknown name, a wrong type, a missing unit or a value out of bounds stops the start, with
-//       every problem named at once.
+//   K1. Nothing is guessed: an unknown name, a wrong type, a missing unit or a value out of bounds stops the start,
+//       with every problem named at once.
 //   K2. A secret is never printed: not in `explain`, not in an error, not by JSON or the console.
 
 import { APPLY_SETTINGS } from '../processors/apply/apply.ts';
@@ -123,11 +123,11 @@ export const SETTINGS = {
 export type SettingName = keyof typeof SETTINGS;
 export type Config = ValuesOf<typeof SETTINGS>;
 
-/** Given values under setting names, and where they stand, for example `environment`. */
+/** Values by setting name, and where they were given, for example `environment`. */
 export interface Layer {
   readonly source: string;
   readonly values: Readonly<Record<string, unknown>>;
-  /** How this source spells a setting's name; by default as it is. */
+  /** How this source writes a setting's name; by default unchanged. */
   readonly spell?: (name: string) => string;
 }
 
@@ -143,7 +143,7 @@ export interface Explained {
   readonly about: string;
 }
 
-/** Later layers win. Throws CONFIG_INVALID with every problem found. */
+/** Merges the layers; later ones win. Throws CONFIG_INVALID with every problem found. */
 export function configOf(layers: readonly Layer[]): { readonly config: Config; readonly explain: () => Explained[] } {
   const problems: string[] = [];
   const values = new Map<string, unknown>();
@@ -180,11 +180,11 @@ export const environmentName = (name: string): string =>
 export const flagName = (name: string): string => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 export const isSecret = (name: SettingName): boolean => (SETTINGS[name] as Setting<unknown>).fallback instanceof Secret;
 
-/** What a setting may be, in short; empty where that is any text. */
+/** The allowed values of a setting, in short; empty when any text is allowed. */
 export const rangeOf = ({ choices, min, max }: Setting<unknown>): string =>
   choices?.join(' | ') ?? (min === undefined ? '' : `${min} to ${max}`);
 
-/** The setting whose name takes the fewest changes of letters. */
+/** The setting with the most similar name. */
 export function nearestSetting(name: string): SettingName {
   const wanted = name.toLowerCase().slice(0, 64);
   let nearest: SettingName = 'runtime';
@@ -196,10 +196,10 @@ export function nearestSetting(name: string): SettingName {
   return nearest;
 }
 
-/** Sixteen characters: less can be guessed, whatever the rate limit. */
+/** Shorter tokens can be guessed, whatever the rate limit. */
 const TOKEN_CHARACTERS_MIN = 16;
 
-/** What is wrong between settings that are each in order. */
+/** Problems between settings that are each valid. */
 function contradictions(config: Config): string[] {
   const found: string[] = [];
   const tokens = [config.httpReadToken.reveal(), config.httpAdminToken.reveal()];
@@ -247,7 +247,7 @@ function explained(config: Config, sources: ReadonlyMap<string, string>): Explai
   });
 }
 
-/** Levenshtein's distance, one row at a time. */
+/** Levenshtein distance, computed row by row. */
 function distance(from: string, to: string): number {
   let row = Array.from({ length: to.length + 1 }, (_, column) => column);
   for (let i = 1; i <= from.length; i++) {

@@ -1,22 +1,22 @@
-// LSTM weights file: the trained numbers of the global LSTM with what they were trained on: one JSON object with the fields
-// of `FILE`. It holds no date and no place, so that the same training writes the same bytes.
+// LSTM weights file: the trained weights of the global LSTM, and a description of their training: one JSON object with
+// the fields of `FILE`. It contains no date and no path, so that the same training writes the same bytes.
 
 import { type Static, Type } from 'typebox';
 import { type LstmWeights, weightsProblem } from '../processors/forecast/models/lstm.ts';
 import { checked } from '../schemas/checked.ts';
 import { AppError } from '../schemas/errors.ts';
 
-/** Changes with the network's shape or inputs: weights of another format mean nothing here. */
+/** Changes with the network's shape or inputs: weights of another format cannot be used. */
 export const WEIGHTS_FORMAT = 'foreshard-lstm-1';
 
-/** What is told of weights beside them: the model card in short. */
+/** The description of the weights: a short model card. */
 export interface WeightsCard {
   /** What they were trained on. */
   readonly data: string;
   readonly seed: number;
   /** How it was trained and judged. */
   readonly protocol: string;
-  /** Validation errors, in usual errors of the rule that needs no learning (1 is as good as it). */
+  /** Validation errors, in usual errors of the rule that needs no learning: 1 is as good as that rule. */
   readonly scores: { readonly before: number; readonly after: number };
 }
 
@@ -50,7 +50,7 @@ export function weightsText({ data, seed, protocol, scores }: WeightsCard, weigh
   return `${JSON.stringify(file, undefined, 2)}\n`;
 }
 
-/** Throws WEIGHTS_INVALID naming the file and what is wrong with it. */
+/** Throws WEIGHTS_INVALID, which names the file and the problem. */
 export function parseWeights(text: string, file: string): CardedWeights {
   let value: unknown;
   try {

@@ -1,6 +1,9 @@
-// What comes with the package lies beside package.json, which is two folders up from the sources and three from the build.
+// Finds files of the package. They are beside package.json: two folders above a source module, three above a built one.
 
-/** Where a file of the package is, seen from a module of it; `exists` looks at the disk. In the root folder when it is lost. */
+/**
+ * The location of a file of the package, from one of its modules; `exists` checks the disk. When missing, its place in
+ * the root folder.
+ */
 export function packageFile(name: string, module: string, exists: (at: URL) => boolean): URL {
   let folder = new URL('.', module);
   for (;;) {

@@ -1,11 +1,12 @@
 // A datastore of one's own: subscriptions in a Map. It keeps what every shard's store promises (the rules D1 to D8 of
-// datastores/shard-store.ts) but for one: it forgets everything when the process ends. Put a database in the place of
-// `Memory`, and it is a real one. The suite that it passes is test/datastores/shard-store-suite.ts:
+// datastores/shard-store.ts), except that it forgets everything when the process ends. Replace `Memory` by a database,
+// and it is a real one. The suite that it passes is test/datastores/shard-store-suite.ts:
 //
 //   shardStoreSuite('memory', { kind: 'KEY_VALUE', home: async () => { ... openMemoryStore(memory) ... } })
 //
-// A store takes rows and owner records, and answers questions. What is hard about it is shared by all stores and imported
-// here: which of two rows of one subscription counts (`mergeRows`), and which questions a shard may answer (`OwnerIndex`).
+// A store takes rows and owner records, and answers questions. The difficult parts are shared by all stores and
+// imported here: which of two rows of one subscription wins (`mergeRows`), and which questions a shard may answer
+// (`OwnerIndex`).
 
 import {
   type Answer,
@@ -42,10 +43,10 @@ import {
   writeResult,
 } from 'foreshard/datastore';
 
-/** What a database would hold: it outlives the stores that are opened on it. */
+/** The contents of the database: it outlives the stores that are opened on it. */
 export interface Memory {
   readonly partitions: number;
-  /** By place: a filter and a client. */
+  /** By filter and client. */
   readonly rows: Map<string, SubscriptionRow>;
   readonly owners: OwnerIndex;
 }
@@ -68,17 +69,17 @@ class MemoryStore implements LocalShardStore {
     this.#memory = memory;
   }
 
-  // ---- Writing. Nothing here waits, so no two changes can meet; a database needs a transaction, or Serial.
+  // ---- Writing. Nothing here waits, so no two changes can interleave; a database needs a transaction, or Serial.
 
   async write(rows: readonly SubscriptionRow[]): Promise<WriteResult> {
     const memory = this.#opened();
     let [stale, foreign] = [0, 0];
     for (const row of rows) {
       if (memory.owners.hasLeft(row.filter, row.clientId)) {
-        stale += 1; // D8: it comes late, the slice is elsewhere.
+        stale += 1; // D8: the write comes too late, the slice is at another shard.
         continue;
       }
-      const merged = mergeRows(memory.rows.get(cursorAt(row)), row); // D1: the same in whatever order rows come.
+      const merged = mergeRows(memory.rows.get(cursorAt(row)), row); // D1: the result does not depend on the order of rows.
       if (merged.is === 'stale') stale += 1;
       else memory.rows.set(cursorAt(row), merged.row);
       if (merged.is === 'foreign') foreign += 1;
@@ -100,7 +101,7 @@ class MemoryStore implements LocalShardStore {
 
   async own(owner: OwnerRecord): Promise<boolean> {
     const { owners } = this.#opened();
-    if (!owners.accepts(owner)) return false; // D4: an older word is refused.
+    if (!owners.accepts(owner)) return false; // D4: an older record is refused.
     owners.put(owner);
     return true;
   }
@@ -138,7 +139,7 @@ class MemoryStore implements LocalShardStore {
   async lookup(filters: readonly string[], asker: Epoch): Promise<readonly Answer[]> {
     const { owners, rows } = this.#opened();
     return filters.map((filter): Answer => {
-      const moved = owners.movedFor(filter, asker); // D3: never an empty answer for what is elsewhere.
+      const moved = owners.movedFor(filter, asker); // D3: never an empty answer for a slice that is at another shard.
       if (moved !== undefined) return { kind: 'moved', epoch: moved };
       const subscribers = [...rows.values()].filter((row) => row.filter === filter && !row.gone);
       return {
@@ -152,7 +153,7 @@ class MemoryStore implements LocalShardStore {
     throw new AppError('REQUEST_INVALID', 'a key-value shard cannot match topics: ask a trie shard');
   }
 
-  // ---- Going over a range: what a move copies and compares with.
+  // ---- Scanning a range: used by moves to copy and compare.
 
   async scan(range: SliceRange, cursor: Cursor | undefined, limit: number): Promise<Page> {
     const left = this.#rowsOf(range, cursor);
@@ -190,7 +191,7 @@ class MemoryStore implements LocalShardStore {
     return this.#memory;
   }
 
-  /** The rows of a range with after < place <= upTo, in the order that all key-value stores have. */
+  /** The rows of a range with after < key <= upTo, in the key order that all key-value stores have. */
   #rowsOf({ slice, except }: SliceRange, after?: Cursor, upTo?: Cursor): SubscriptionRow[] {
     const { partitions, rows } = this.#opened();
     const isIn = holds(slice, partitions);
@@ -206,7 +207,7 @@ class MemoryStore implements LocalShardStore {
 
 type Place = Pick<SubscriptionRow, 'filter' | 'clientId'>;
 
-/** Whether a row lies in a slice: a hash range of a partition, one filter, or one part of a filter by client. */
+/** Whether a row belongs to a slice: a hash range of a partition, one filter, or one part of a filter by client. */
 function holds(key: SliceKey, partitions: number): (place: Place) => boolean {
   const slice = parseSlice(key);
   if (slice === undefined || slice.kind === 'group')
@@ -219,7 +220,7 @@ function holds(key: SliceKey, partitions: number): (place: Place) => boolean {
     partitionOf(filter, partitions) === partition && leadingBits(filterHash(filter), bits.length) === bits;
 }
 
-/** By partition, filter hash, filter, client. */
+/** Orders by partition, filter hash, filter, client. */
 const orderOf =
   (partitions: number) =>
   (a: Place, b: Place): number =>

@@ -1,10 +1,10 @@
-// A broker, or whatever knows of subscriptions, in TypeScript: joins a fleet on Kafka, tells of subscriptions and of what is
-// published, and asks where a subscription is kept.
+// A broker, or any program that knows of subscriptions, in TypeScript: joins a fleet on Kafka, reports subscriptions
+// and publishes, and asks where a subscription is kept.
 //
 //   npx tsx examples/producer.ts --brokers localhost:9092 --registry http://localhost:8081/apis/ccompat/v7
 //
-// Heartbeats go out by themselves: a move ends only when every broker that is alive has read of it. Events are partitioned
-// as Kafka's Java clients do it, by the topic filter.
+// Heartbeats are sent automatically: a move ends only when every live broker has read of it. Events are partitioned by
+// the topic filter, as Kafka's Java clients do it.
 
 import { parseArgs } from 'node:util';
 import { joinFleet } from 'foreshard/broker';
@@ -33,17 +33,17 @@ await Promise.all([
   broker.events.subscribe('home/kitchen/t', 'client-1', 1),
   broker.events.subscribe('home/+/t', 'client-2', 0), // With a wildcard: it is kept in a trie.
   broker.events.subscribe('$share/readers/home/kitchen/t', 'client-3', 1),
-  broker.events.subscribe('home/hall/t', 'client-1', 1, { noLocal: true, subscriptionIdentifier: 7 }), // Of MQTT 5.
+  broker.events.subscribe('home/hall/t', 'client-1', 1, { noLocal: true, subscriptionIdentifier: 7 }), // Options of MQTT 5.
 ]);
 await broker.events.unsubscribe('home/hall/t', 'client-1');
 
-// What is published is counted here and told once in ten seconds, and once more by `close`.
+// Publishes are counted here and reported once in ten seconds, and once more by `close`.
 for (const until = Date.now() + Number(given.seconds) * 1_000; Date.now() < until; ) {
   broker.events.published('home/kitchen/t', 120);
   await new Promise((resolve) => setTimeout(resolve, 50));
 }
 
-// With `shardServers` among the ports, `broker.router.subscribersOf(topic)` asks them who a PUBLISH goes to.
+// With `shardServers` among the ports, `broker.router.subscribersOf(topic)` asks the shards who receives a PUBLISH.
 const { pointer } = broker.router.homeOf('home/kitchen/t', 'client-1');
 console.log(`home/kitchen/t is in slice ${pointer.slice}, on ${pointer.shards.join(' and ')}.`);
 

@@ -1,9 +1,9 @@
-// Drawing: the topology value as a picture in Mermaid's flowchart language, which README.md shows. A test holds the two
-// together, so the drawing cannot lie.
+// Drawing: the topology value as a flowchart in Mermaid's language, which README.md shows. A test compares the
+// two, so that the drawing is always current.
 
 import type { Topology } from './graph.ts';
 
-/** Stages are boxes, topics rounded; local topics are left out since they never leave a task. */
+/** Stages are boxes, topics are rounded; local topics are left out, since they never leave a task. */
 export function drawing(topology: Topology): string {
   const logged = new Set(topology.topics.map((topic) => topic.name));
   const lines = ['flowchart LR'];

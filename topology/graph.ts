@@ -1,21 +1,25 @@
 // Graph: stages joined into a topology, and the checks that need no broker.
 //
-//   G1. Every topic a stage reads is an input of the whole or emitted by a stage (or fed by the runner: clock, outcomes, fitted).
-//   G2. A table has one keeper.
-//   G3. Stages of one group agree on partition counts: each task of theirs can read its own partition of every topic.
-//   G4. A local topic stays inside its stage: who asks on one reads the one that answers (`effects` and `outcomes`, `fits`
-//       and `fitted`).
+//   G1. Every topic that a stage reads is an input of the topology, or emitted by a stage (or by the runner: clock,
+//       outcomes, fitted).
+//   G2. A table is kept by one stage.
+//   G3. Stages of one group agree on partition counts: each task reads its own partition of every topic.
+//   G4. A local topic stays inside its stage: a stage that emits requests on one reads the topic of the answers
+//       (`effects` and `outcomes`, `fits` and `fitted`).
 
 import type { DiskRows, Emit, Input, OnDisk, Rows, Step, Table } from '../processors/step.ts';
 import { AppError } from '../schemas/errors.ts';
 import { type AnyTopic, deadLetters, LOCAL, type LocalTopics, type Topic } from './topics.ts';
 
-/** The inputs of a step that reads these topics: a union told apart by `topic`. */
+/** The inputs of a step that reads these topics: a union, discriminated by `topic`. */
 export type InputOf<T> = T extends Topic<infer Name, infer Value> ? Input<Name, Value> : never;
 /** The emits of a step that writes these topics. */
 export type EmitOf<T> = T extends Topic<infer Name, infer Value> ? Emit<Name, Value> : never;
 
-/** Stages of one group share tasks and transactions; its name is in consumer groups, changelogs, stores and metrics. */
+/**
+ * Stages of one group share tasks and transactions; its name is part of consumer groups, changelogs, stores and
+ * metrics.
+ */
 export const WORK = { name: 'work', gathers: false } as const;
 export const PLAN = { name: 'plan', gathers: true } as const;
 const GROUPS = [WORK, PLAN] as const;
@@ -34,7 +38,10 @@ export interface Stage {
   ) => readonly Emit[];
 }
 
-/** Declares a stage; it does not compile when the step does not accept every record it reads or emits one it must not. */
+/**
+ * Declares a stage. It does not compile when the step does not accept every record that it reads, or emits one that it
+ * must not.
+ */
 export function stage<
   const Reads extends readonly AnyTopic[],
   Row,
@@ -63,7 +70,7 @@ export function stage<
   };
 }
 
-/** A group with what is in it. */
+/** A group, with its stages, tables and topics. */
 export interface Group {
   readonly name: Stage['group']['name'];
   /** True: one task that sees every partition. False: a task for each partition. */
@@ -79,9 +86,9 @@ export interface Topology {
   readonly groups: readonly Group[];
   /** Every topic of the log that a stage reads or emits. */
   readonly topics: readonly AnyTopic[];
-  /** Topics nobody here emits: the inputs of the whole. */
+  /** Topics that no stage emits: the inputs of the topology. */
   readonly inputs: readonly AnyTopic[];
-  /** Where refused records go. */
+  /** The topic of refused records. */
   readonly letters: AnyTopic;
 }
 

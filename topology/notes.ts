@@ -1,4 +1,4 @@
-// Notes: what people are told of records: a number that grows, and a line in the log where somebody has to look into it.
+// Notes: what operators learn from records: a counter, and a line in the log where somebody has to look into it.
 
 import type { Tally } from '../processors/apply/subscriptions.ts';
 import type { FitResult } from '../processors/forecast/fits.ts';
@@ -44,7 +44,7 @@ export function progressNotes({ body }: Progress): readonly Note[] {
   return [{ metric: 'foreshard_slices_left_total', by: 1, labels: { shard }, line: { level: 'warn', message, facts } }];
 }
 
-/** Of events that the sessions stage writes. */
+/** For events that the sessions stage writes. */
 export const subscriptionNotes = ({ action }: SubscriptionEvent): readonly Note[] => [
   { metric: 'foreshard_session_events_total', by: 1, labels: { action } },
 ];

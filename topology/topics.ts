@@ -1,6 +1,6 @@
-// Topics: every stream of records, its name, its record and its shape. Names here are without the configured prefix,
-// which the log adds. `refuse` is the one place where a decoded record is judged; what it refuses is dead-lettered by the
-// runner, so that no stage checks again.
+// Topics: every stream of records, with its name, record type and shape. Names here are without the configured prefix,
+// which the log adds. `refuse` is the one place where a decoded record is judged; the runner dead-letters what it
+// refuses, so that no stage checks again.
 
 import type { Tally } from '../processors/apply/subscriptions.ts';
 import type { FitRequest, FitResult } from '../processors/forecast/fits.ts';
@@ -45,7 +45,7 @@ import {
   tallyNotes,
 } from './notes.ts';
 
-/** What a check may look at beside the value itself. */
+/** What a check may use beside the value itself. */
 export interface Place {
   readonly key: string;
   readonly partition: Partition;
@@ -60,23 +60,25 @@ export interface Topic<Name extends string = string, Value = unknown> {
   readonly partitions: 'all' | 'one';
   readonly cleanup: 'delete' | 'compact';
   readonly retentionMs: number;
-  /** Of a compacted topic: its readers are given removals too, as `null`. */
+  /** Of a compacted topic: its readers also get removals, as `null`. */
   readonly hearsRemovals: boolean;
   readonly refuse: ((value: Value, place: Place) => Refusal | undefined) | undefined;
-  /** Joins the values that one commit writes under one key into one record; by default each is a record of its own. */
+  /** Joins the values that one commit writes under one key into one record; by default each is its own record. */
   readonly merge: ((values: readonly Value[]) => Value) | undefined;
   /**
-   * What is lost of it is measurements, which the next ones replace: where records are gone that were not read yet, its
-   * readers go on with those that are there, and tell. Of any other topic that is for a person to decide.
+   * Its records are measurements, which later ones replace: when records were lost before they were read, its
+   * readers continue with the next ones and report it. For any other topic an operator has to decide.
    */
   readonly lossy: boolean;
-  /** The offset of a record is the version of what it changes in stores. */
+  /** True when the offset of a record is the version of the rows that it changes in stores. */
   readonly versions: boolean;
-  /** The event time that a value proves to have passed; drives the clock topic. */
+  /** The event time that a value reports; drives the clock topic. */
   readonly timeOf: ((value: Value) => number) | undefined;
-  /** What people are told of a value: of an emitted one when it is committed, of a local one when it comes. */
+  /**
+   * What operators are told of a value: of an emitted one when it is committed, of a local one when it is handed over.
+   */
   readonly notes: ((value: Value) => readonly Note[]) | undefined;
-  /** It may be made anew, and its incarnation raised with it (a setting): then it is read from its start (task.ts K9). */
+  /** It may be created anew, with its incarnation (a setting) raised: it is then read from its start (task.ts K9). */
   readonly hasIncarnations: boolean;
   /** Type-level only. */
   readonly value?: Value;
@@ -150,7 +152,7 @@ export const clientEvents = topic<ClientEvents>()('client-subscriptions', {
   refuse: refuseClientEvents,
   merge: (batches) => ({ clientId: batches[0]!.clientId, events: batches.flatMap((batch) => batch.events) }),
 });
-/** What befalls the sessions of a broker, told to each partition, and what each has done of it. */
+/** Operations on all sessions of one broker: sent to each partition, which reports its progress. */
 export const sessionOperations = topic<SessionOperation>()('session-operations', {
   record: 'SessionOperation',
   refuse: refuseOperation,
@@ -190,10 +192,10 @@ export const decisions = topic<Decision>()('decisions', {
   partitions: 'one',
   notes: decisionNotes,
 });
-/** Refused records with their original bytes, key and headers; written by the runner alone. */
+/** Refused records with their original bytes, key and headers; written only by the runner. */
 export const deadLetters = topic<Buffer>()('dead-letters', { partitions: 'one', retentionMs: 30 * DAY_MS });
 
-/** The truth that shards are filled from: compacted, and partitioned as the tasks are, not by its keys. */
+/** The truth that shards are filled from: compacted, and partitioned like the tasks, not by its keys. */
 export const subscriptionTable = topic<Subscription>()('subscription-table', {
   record: 'Subscription',
   cleanup: 'compact',
@@ -206,24 +208,24 @@ export const outcomes = topic<Outcome>()('outcomes', { notes: outcomeNotes });
 export const fits = topic<FitRequest>()('fits');
 export const fitted = topic<FitResult>()('fitted', { notes: fittedNotes });
 
-/** What came of events that changed nothing, to be counted. */
+/** Counts of events that changed nothing. */
 export const tallies = topic<Tally | SessionTally>()('tallies', { notes: tallyNotes });
 
-/** What is asked for on one local topic, and answered on another. */
+/** Requests on one local topic, answered on another. */
 export interface Exchange<Asked, Answered> {
   readonly asked: Topic<string, Asked>;
   readonly answered: Topic<string, Answered>;
 }
 
-/** The local topics, by what the runtime does with them. */
+/** The local topics, by how the runtime treats them. */
 export interface LocalTopics {
-  /** Tells the time. */
+  /** Carries the time. */
   readonly time: Topic<string, Tick>;
-  /** Durable before the positions that caused it are committed (task.ts K2). */
+  /** Performed durably before the positions that caused it are committed (task.ts K2). */
   readonly beforeCommit: Exchange<Effect, Outcome>;
   /** Runs beside the task, in no transaction (task.ts K6). */
   readonly beside: Exchange<FitRequest, FitResult>;
-  /** Is for people alone. */
+  /** Only for operators. */
   readonly told: Topic<string, Tally | SessionTally>;
 }
 

@@ -1,6 +1,6 @@
 // The topology: every stage, in order. The page to read first. Records flow down; what flows back up goes through a
-// topic, in plain sight: `progress` tells the planner what apply has done, `pointer-table` at which offset its own
-// changes came to lie. `clock`, `effects` and `outcomes`, `fits` and `fitted` are local: they never leave the task.
+// topic, visibly: `progress` tells the planner what apply has done, `pointer-table` at which offsets its own
+// changes are. `clock`, `effects` and `outcomes`, `fits` and `fitted` are local: they never leave the task.
 
 import { type ApplySettings, carryOut, partitionStates, subscriptionsOnDisk } from '../processors/apply/apply.ts';
 import { forecastWith } from '../processors/forecast/forecast.ts';
@@ -41,7 +41,7 @@ export interface TopologySettings {
   readonly rates: RatesSettings;
   readonly forecast: ForecastSettings;
   readonly plan: PlanSettings;
-  /** What the planner's actions must pass; by default the usual ones. */
+  /** Constraints that the planner's actions must pass; by default the built-in ones. */
   readonly constraints?: readonly Constraint[];
   readonly apply: ApplySettings;
 }

@@ -1,4 +1,4 @@
-// Reads the catalogue of datastore types: the user's file, or the example that comes with the package.
+// Reads the catalogue of datastore types: the operator's file, or the example in the package.
 
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -6,7 +6,7 @@ import { type Catalog, catalogOf } from '../../processors/plan/cluster/catalog.t
 import { AppError } from '../../schemas/errors.ts';
 import { packageFile } from '../package-file.ts';
 
-/** `path` empty: the example. Throws CATALOG_INVALID naming the file, and the line or the field. */
+/** `path` empty: the example. Throws CATALOG_INVALID, which names the file, and the line or the field. */
 export function readCatalog(path: string): Catalog {
   const file = path === '' ? fileURLToPath(packageFile('catalog/example.json', import.meta.url, existsSync)) : path;
   let text: string;

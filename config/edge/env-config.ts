@@ -4,7 +4,7 @@
 //   FORESHARD_SASL_PASSWORD_FILE   the same for a secret, from a file that others may not read
 //   FORESHARD_CONFIG=fleet.json    the file: a flat JSON object of settings
 //
-// Environment and flags win over the file. A process without HOME, with an odd TZ or locale reads the same.
+// Environment and flags win over the file. A missing HOME, an unusual TZ or locale make no difference.
 
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { AppError } from '../../schemas/errors.ts';
@@ -20,10 +20,10 @@ import {
   type SettingName,
 } from '../config.ts';
 
-/** Far above any real file; a mistaken path to something huge is refused before it is read. */
+/** Larger than any real file: a path to something huge by mistake is refused before it is read. */
 const FILE_BYTES_MAX = 1_048_576;
 const SECRET_BYTES_MAX = 8_192;
-/** Of the tests and the image; they are no settings of a process. */
+/** Variables of the tests and of the image, which are not settings of a process. */
 const OTHER_VARIABLES: ReadonlySet<string> = new Set([
   'FORESHARD_CONFIG',
   'FORESHARD_CACHE',
@@ -36,7 +36,7 @@ const OTHER_VARIABLES: ReadonlySet<string> = new Set([
 
 export interface ConfigSources {
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** By setting name; only those that were given. */
+  /** By setting name; only the flags that were given. */
   readonly flags?: Readonly<Record<string, unknown>>;
   /** Wins over FORESHARD_CONFIG. */
   readonly file?: string;
@@ -88,7 +88,10 @@ function fileValues(path: string): Record<string, unknown> {
   return parsed as Record<string, unknown>;
 }
 
-/** One line, its line break at the end dropped. Others than owner and group must not be able to read it. */
+/**
+ * The text of a secret's file, which must be one line; a final line break is dropped. Only owner and group may have
+ * access.
+ */
 function secretFrom(path: string, variable: string): string {
   const text = textOf(path, variable, SECRET_BYTES_MAX, 0o006).replace(/\r?\n$/, '');
   if (text === '') throw invalid(`${variable}: ${path} is empty`);
@@ -119,7 +122,7 @@ function textOf(path: string, what: string, bytesMax: number, forbiddenMode = 0)
   }
 }
 
-/** A key that stands twice in the outermost object of valid JSON, where `JSON.parse` silently takes the last. */
+/** A key that occurs twice in the outermost object of valid JSON; `JSON.parse` would silently take the last. */
 function repeatedKey(json: string): string | undefined {
   const seen = new Set<string>();
   let depth = 0;

@@ -1,4 +1,4 @@
-// Reads the weights of the global LSTM: the user's file, or those that come with the package.
+// Reads the weights of the global LSTM: the operator's file, or those in the package.
 
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -6,7 +6,7 @@ import { AppError } from '../../schemas/errors.ts';
 import { type CardedWeights, parseWeights } from '../lstm-weights.ts';
 import { packageFile } from '../package-file.ts';
 
-/** `path` empty: the shipped ones. Throws WEIGHTS_INVALID naming the file. */
+/** `path` empty: the weights in the package. Throws WEIGHTS_INVALID, which names the file. */
 export function readWeights(path: string): CardedWeights {
   const file = path === '' ? fileURLToPath(packageFile('weights/lstm.json', import.meta.url, existsSync)) : path;
   let text: string;

@@ -1,18 +1,19 @@
-// Embedded provisioner: shards as folders of this process, one below `folder` for each.
+// Embedded provisioner: shards as folders on this process's disk, one below `folder` for each.
 //
-//   <folder>/<shard>/shard.json   what the shard is; written whole, by rename
-//   <folder>/<shard>/data/        its store
+//   <folder>/<shard>/shard.json   describes the shard; replaced atomically, by rename <folder>/<shard>/data/        its
+//   store
 //
-//   E1. A shard is there when its shard.json is. Release removes that first, so a crash leaves no half shard.
-//   E2. A type may take a stated time to provision, by the clock that is handed in: until then the shard is `pending` and
-//       has no store. A resize takes that time too, and the shard goes on serving meanwhile.
-//   E3. No path is made of a name that shard-name.ts has not checked.
-//   E4. A store is made, with its identity (datastores/identity.ts), before shard.json calls the shard ready. A ready shard whose
-//       store is gone, empty or another's is refused with SHARD_LOST; it never comes back empty. Of this process's own fleet
-//       one task knows the instance and says it to `ensure`; from then on no other is given to any task.
-//   E5. A shard keeps the key space that it was made for; whoever asks by another, even to have it
-//       released, is refused with FLEET_MISMATCH.
-//   E6. What the disk refuses is STORE_UNAVAILABLE: it is asked again, and ends no process.
+//   E1. A shard exists when its shard.json does. Release removes that first, so a crash leaves no half shard.
+//   E2. A type may take a stated time to provision, by the clock that is passed in: until then the shard is `pending`
+//       and has no store. A resize takes that time too, and the shard continues to serve meanwhile.
+//   E3. No path is made from a name that shard-name.ts has not checked.
+//   E4. A store is created, with its identity (datastores/identity.ts), before shard.json calls the shard ready. A
+//       ready shard whose store is missing, empty or another's is refused with SHARD_LOST; it never comes back empty.
+//       In this process's own fleet one task knows the instance and passes it to `ensure`; from then on no task gets
+//       another instance.
+//   E5. A shard keeps the key space that it was created for; a request with another key space, even to release it, is
+//       refused with FLEET_MISMATCH.
+//   E6. An error of the disk is STORE_UNAVAILABLE: the request is repeated, and no process ends.
 
 import { randomUUID } from 'node:crypto';
 import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
@@ -30,33 +31,33 @@ import type { KeySpace } from '../../state/keys.ts';
 /** What the provisioner needs to know of a datastore type. */
 export interface EmbeddedType {
   readonly kind: StoreKind;
-  /** How long an instance of the type takes to exist: 0 in production, a lead time to watch in demos and tests. */
+  /** How long provisioning takes: 0 in production; in demos and tests, a lead time to watch. */
   readonly provisioningMs: number;
 }
 
 export interface EmbeddedSettings {
   readonly folder: string;
-  /** By datastore type, as the catalogue names it. */
+  /** By the catalogue's names of datastore types. */
   readonly types: ReadonlyMap<string, EmbeddedType>;
   readonly open: Readonly<Record<StoreKind, (folder: string, opening: Opening) => Promise<LocalShardStore>>>;
-  /** Of this process's fleet; absent in a shard server, which takes it from whoever asks. */
+  /** Key space of this process's fleet; absent in a shard server, which takes it from the requests. */
   readonly keySpace?: KeySpace;
   readonly now: () => number;
 }
 
-/** shard.json */
+/** Contents of shard.json. */
 interface ShardFile {
-  /** 1 is of an earlier release, which wrote neither a key space here nor an identity into the store. */
+  /** Format 1 is of an earlier release, which wrote neither a key space here nor an identity into the store. */
   readonly format: 1 | 2;
   readonly shard: string;
   readonly datastoreType: string;
   readonly kind: StoreKind;
-  /** New each time that the shard is made: tells a shard from one of the same name that lost its data. */
+  /** New each time the shard is created: distinguishes a shard from one of the same name that lost its data. */
   readonly instanceId: string;
   /** Absent in format 1. */
   readonly keySpace?: KeySpace;
   readonly state: 'pending' | 'ready';
-  /** When the provisioning, or the resize to `resizeTo`, is over. */
+  /** When the provisioning, or the resize to `resizeTo`, is complete. */
   readonly readyAt: number;
   readonly resizeTo?: string;
 }
@@ -66,7 +67,7 @@ interface Opened {
   readonly store: LocalShardStore;
 }
 
-/** What makes a shard that was ready once unusable until somebody puts it right. */
+/** Errors that make a shard which was ready unusable until an operator intervenes. */
 const LOSSES: ReadonlySet<string> = new Set(['SHARD_LOST', 'FLEET_MISMATCH']);
 
 export function embeddedProvisioner(settings: EmbeddedSettings): Provisioner {
@@ -76,9 +77,9 @@ export function embeddedProvisioner(settings: EmbeddedSettings): Provisioner {
 class EmbeddedProvisioner implements Provisioner {
   readonly #settings: EmbeddedSettings;
   readonly #stores = new Map<ShardId, Opened>();
-  /** One thing at a time for each shard. */
+  /** Runs the operations of each shard one after another. */
   readonly #work = new Map<ShardId, Serial>();
-  /** The instances that shards of this process's fleet are known to be (E4). */
+  /** The known instances of this process's fleet's shards (E4). */
   readonly #instances = new Map<ShardId, string>();
   #closed = false;
 
@@ -183,14 +184,16 @@ class EmbeddedProvisioner implements Provisioner {
     }
   }
 
-  /** Why the shard must not go (shard-store.ts D6). A store that cannot be read cannot say that nothing lives in it. */
+  /**
+   * Why the shard must not be released (shard-store.ts D6). A store that cannot be read cannot prove that it is empty.
+   */
   async #residentOf(shard: ShardId, { instanceId, keySpace }: Meant): Promise<string | undefined> {
     try {
       const file = await this.#read(shard);
       if (file !== undefined) this.#checkKeySpace(file, keySpace);
       if (file !== undefined && instanceId && instanceId !== file.instanceId)
         throw lost(instanceId, `${file.instanceId} is there, which is another instance`);
-      if (file?.state !== 'ready') return undefined; // Nothing was ever in it, or it is going already (E1).
+      if (file?.state !== 'ready') return undefined; // Nothing was ever in it, or it is being removed already (E1).
       return await (await this.#opened(shard, keySpace)).store.closeIfVacant();
     } catch (error) {
       if (!(error instanceof AppError) || !UNREADABLE.has(error.code)) throw error;
@@ -242,7 +245,7 @@ class EmbeddedProvisioner implements Provisioner {
     if (space !== undefined && asked !== undefined) checkKeySpace(space, asked);
   }
 
-  /** Throws REQUEST_INVALID when nobody has said it: a shard server knows of no fleet by itself. */
+  /** Throws REQUEST_INVALID when it is not given: a shard server does not know it otherwise. */
   #keySpace(asked: KeySpace | undefined, what: string): KeySpace {
     const keySpace = asked ?? this.#settings.keySpace;
     if (keySpace !== undefined) return keySpace;
@@ -262,10 +265,10 @@ class EmbeddedProvisioner implements Provisioner {
     };
   }
 
-  /** The file of a shard whose time has come; a new shard's store is made before its file says `ready` (E4). */
+  /** The file of a shard whose time has come; a new shard's store is created before its file says `ready` (E4). */
   async #finished(shard: ShardId, file: ShardFile): Promise<ShardFile> {
     if (file.state === 'pending') {
-      // What an earlier shard of this name left when its release was cut short does not belong to this one.
+      // Files that an earlier shard of this name left, when its release was interrupted, do not belong to this one.
       await rm(this.#dataFolder(shard), { recursive: true, force: true });
       await mkdir(this.#dataFolder(shard), { recursive: true, mode: 0o700 });
       const keySpace = file.keySpace ?? this.#keySpace(undefined, `${shard} was begun by an earlier release for`);
@@ -319,7 +322,7 @@ class EmbeddedProvisioner implements Provisioner {
   }
 }
 
-/** What waiting does not mend. */
+/** Errors that waiting does not mend. */
 const UNREADABLE: ReadonlySet<ErrorCode> = new Set(['STORE_CORRUPT', 'STORE_FORMAT', 'SHARD_LOST', 'REQUEST_INVALID']);
 
 function parsed(text: string): ShardFile | undefined {

@@ -1,13 +1,16 @@
-// Remote provisioner: the shards of one or more shard servers, as if they were here.
+// Remote provisioner: the shards of one or more shard servers, used as if they were in this process.
 //
-//   C1. A shard is on the server that says so; a new one goes where its name and the address hash highest (rendezvous
-//       hashing), so every client picks the same server without talking to the others.
-//   C2. While a server cannot be reached, a shard that no other server has may be there: it is not made a second time.
-//   C3. Servers are those of the configuration; an address in a record is never called.
-//   C4. A call that fails or takes too long throws STORE_UNAVAILABLE: it may have been done. Repeating is the caller's.
-//   C5. Each call says by which key space this fleet goes and, from the first contact on, which instance it means: a shard
-//       that has become another answers SHARD_LOST, also when the server has been started again in between.
-//   C6. What is not an answer to the question, as from something else at that address, is none.
+//   C1. A shard is on the server that reports it; a new one is created on the server whose address has the highest hash
+//       together with the shard's name (rendezvous hashing), so every client picks the same server without
+//       coordination.
+//   C2. While a server cannot be reached, a shard that no other server has may be there: it is not created a second
+//       time.
+//   C3. Only configured servers are called, never an address from a record.
+//   C4. A call that fails or takes too long throws STORE_UNAVAILABLE: it may have been carried out. The caller repeats
+//       it.
+//   C5. Each call states this fleet's key space and, from the first contact on, the instance that it means: a shard
+//       that has become another instance answers SHARD_LOST, also when the server was restarted in between.
+//   C6. An answer that is not of the expected form, as from something else at that address, counts as no answer.
 
 import { Compile } from 'typebox/compile';
 import { writeResult } from '../../datastores/merge.ts';
@@ -49,16 +52,19 @@ export interface RemoteSettings {
   /** `http://host:port` of each shard server. */
   readonly addresses: readonly string[];
   readonly token: string | undefined;
-  /** Of this fleet: what its shards are made for, and checked against. */
+  /** Number of partitions of this fleet: its shards are created for it and checked against it. */
   readonly partitions: number;
-  /** The prefix of its topics' names; '' or absent: any fleet's shards are taken. */
+  /** Prefix of its topics' names; '' or absent: the shards of any fleet are accepted. */
   readonly fleet?: string;
-  /** For one call. */
+  /** Time limit of one call. */
   readonly timeoutMs?: number;
 }
 
 const TIMEOUT_MS = 10_000;
-/** Rows in one request weigh about this much: a small part of the server's limit, since JSON may write a byte as six. */
+/**
+ * Rows in one request take about this many bytes: a small part of the server's limit, since JSON may write a byte as
+ * six.
+ */
 const REQUEST_BYTES = 2 * 1024 * 1024;
 
 export function remoteProvisioner(settings: RemoteSettings): Provisioner {
@@ -70,7 +76,7 @@ export function remoteProvisioner(settings: RemoteSettings): Provisioner {
 class RemoteProvisioner implements Provisioner {
   readonly #servers: readonly Server[];
   readonly #stores = new Map<ShardId, RemoteStore>();
-  /** The instances that shards were at the first contact (C5). */
+  /** The instances of shards, as of the first contact (C5). */
   readonly #instances = new Map<ShardId, string>();
   #closed = false;
 
@@ -126,7 +132,7 @@ class RemoteProvisioner implements Provisioner {
     this.#stores.clear();
   }
 
-  /** C1 and C2. The server that has the shard, ready or not; `undefined` when every server says that it has not. */
+  /** The server that has the shard, ready or not; `undefined` when every server says that it has not (C1, C2). */
   async #find(shard: ShardId): Promise<Server | undefined> {
     const answers = await Promise.all(this.#servers.map((server) => server.has(pathOf(shard))));
     const at = answers.indexOf(true);
@@ -146,7 +152,7 @@ class RemoteProvisioner implements Provisioner {
   }
 }
 
-/** A shard on a server. Closing it closes nothing there: others use it too. */
+/** A shard on a server. Closing it closes nothing on the server: others use the shard too. */
 class RemoteStore implements ShardStore {
   readonly kind: StoreKind;
   readonly instanceId: string;
@@ -221,7 +227,7 @@ class RemoteStore implements ShardStore {
     return this.#call('digest', { range, after, upTo });
   }
 
-  /** Fewer than `limit` means that nothing is left, so a large limit is made up of several calls. */
+  /** Fewer than `limit` means that nothing is left, so a large limit is divided into several calls. */
   async erase(range: SliceRange, limit: number, right: EraseRight): Promise<number | undefined> {
     let erased = 0;
     for (;;) {
@@ -265,7 +271,7 @@ class Server {
     this.#keySpace = keySpaceOf(settings.partitions, settings.fleet);
   }
 
-  /** Whether the server has the shard, or why it cannot tell. Any answer but "unknown" says that it has. */
+  /** Whether the server has the shard, or the error why it cannot tell. Any answer but "unknown" means that it has. */
   async has(path: string): Promise<boolean | AppError> {
     try {
       await this.call('find', 'GET', path, '');
@@ -277,7 +283,10 @@ class Server {
     }
   }
 
-  /** Throws the code that the server answers with, or STORE_UNAVAILABLE (C4), also for an answer to something else (C6). */
+  /**
+   * Throws the error code that the server answers with, or STORE_UNAVAILABLE (C4), also for an answer of the wrong form
+   * (C6).
+   */
   async call<Result>(call: Call, method: string, path: string, instanceId: string, body?: unknown): Promise<Result> {
     let status: number;
     let text: string;
@@ -325,7 +334,7 @@ const CHECKS = Object.fromEntries(
 
 const pathOf = (shard: ShardId): string => `/shards/${checkedShardName(shard)}`;
 
-/** The rows, cut so that each request stays well below the server's limits. */
+/** The rows, divided so that each request stays well below the server's limits. */
 function* requestsOf(rows: readonly SubscriptionRow[]): Generator<readonly SubscriptionRow[]> {
   let from = 0;
   let bytes = 0;
