@@ -5,7 +5,7 @@ import type { Database, Delete, Entries, EntryRange, Put } from '../../datastore
 import type { JournalRecord } from '../../datastores/trie/journal-records.ts';
 import type { ChangeLog } from '../../datastores/trie/trie-store.ts';
 import type { Chance, Scheduler } from './scheduler.ts';
-import { NEVER } from './scheduler.ts';
+import { never } from './scheduler.ts';
 
 type Entry = [key: Buffer, value: Buffer];
 
@@ -116,12 +116,12 @@ export class Mount {
   }
 
   async #write(make: () => void): Promise<void> {
-    if (this.#isDead) return NEVER;
+    if (this.#isDead) return never();
     const pause = this.#scheduler.pause(this.#latencyMs, 'disk');
     if (pause !== undefined) {
       this.#underWay.add(make);
       await pause;
-      if (this.#isDead) return NEVER;
+      if (this.#isDead) return never();
       this.#underWay.delete(make);
     }
     make();

@@ -62,12 +62,13 @@ export class LocalStates {
         (own as unknown as Record<string, unknown>)[name] = (store[name] as () => unknown).bind(store);
     own.write = async (changes, mark) => {
       await process.live();
-      const before = await Promise.all(
-        changes.map(async ({ key }): Promise<Change> => ({ key, value: await store.get(key) })),
-      );
-      this.#undo.push({ task, changes: before, mark: await store.mark() });
-      if (this.#undo.length > UNSYNCED_MAX) this.#undo.shift();
-      await process.live();
+      if (this.#faults.doses['torn state'] > 0) {
+        const before = await store.getMany(changes.map(({ key }) => key));
+        const undone = changes.map(({ key }, i): Change => ({ key, value: before[i] }));
+        this.#undo.push({ task, changes: undone, mark: await store.mark() });
+        if (this.#undo.length > UNSYNCED_MAX) this.#undo.shift();
+        await process.live();
+      }
       await store.write(changes, mark);
     };
     return own;

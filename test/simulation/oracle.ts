@@ -59,6 +59,7 @@ export interface Live {
 }
 
 interface Key {
+  readonly text: string;
   readonly filter: string;
   readonly clientId: string;
   /** After each event, in the order of the log; `undefined` where nobody subscribes. */
@@ -215,21 +216,24 @@ export class Oracle {
   close({ topic, dueAtStart }: Question, answer: readonly Subscriber[], who: string): void {
     this.questions++;
     const found = new Map<string, Subscriber>();
+    let matching: string | undefined;
     for (const each of answer) {
       const text = keyText(each.filter, each.clientId);
       if (found.has(text))
         this.#break('I3', `${who} was told twice that ${each.clientId} subscribes to ${each.filter}`);
       found.set(text, each);
-      if (!isMatch(each.filter, topic))
-        this.#break('I3', `${who} was told that ${each.filter} matches ${topic}, and it does not`);
+      if (each.filter === matching) continue;
+      matching = each.filter;
+      if (!isMatch(matching, topic))
+        this.#break('I3', `${who} was told that ${matching} matches ${topic}, and it does not`);
     }
     for (const key of this.#about(topic)) {
-      const from = Math.max(0, (dueAtStart.get(key) ?? 0) - 1);
-      const told = found.get(keyText(key.filter, key.clientId));
-      const possible = (dueAtStart.get(key) ?? 0) === 0 ? [undefined, ...key.states] : key.states.slice(from);
-      if (possible.length === 1) this.judged++;
-      const isRight = possible.some((live) => (live === undefined ? told === undefined : isSame(live, told)));
-      if (isRight) continue;
+      const dueThen = dueAtStart.get(key) ?? 0;
+      const from = Math.max(0, dueThen - 1);
+      const told = found.get(key.text);
+      if (key.states.length - from + (dueThen === 0 ? 1 : 0) === 1) this.judged++;
+      if (isPossible(key.states, from, dueThen === 0, told)) continue;
+      const possible = dueThen === 0 ? [undefined, ...key.states] : key.states.slice(from);
       const what = `${key.clientId} at ${key.filter}, asked for ${topic} by ${who}`;
       if (told === undefined) this.#break('I1', `missed ${what}`);
       else if (possible.every((live) => live === undefined)) this.#break('I2', `a ghost: ${what}`);
@@ -239,8 +243,8 @@ export class Oracle {
           `${what}: was told broker ${told.brokerId} with QoS ${told.qos}, and it is ${textOf(possible)}`,
         );
     }
-    for (const { filter, clientId } of found.values())
-      if (!this.#keys.has(keyText(filter, clientId))) this.#break('I2', `${clientId} at ${filter} was never there`);
+    for (const text of found.keys())
+      if (!this.#keys.has(text)) this.#break('I2', `${text.replace('\u0000', ' of ')} was never there`);
   }
 
   /** I10, I11: a reader's table is that of its epoch, whole. */
@@ -397,7 +401,7 @@ export class Oracle {
     const text = keyText(filter, clientId);
     let key = this.#keys.get(text);
     if (key === undefined) {
-      key = { filter, clientId, states: [], due: 0, floor: undefined, waitsFor: new Set(), acknowledged: 0 };
+      key = { text, filter, clientId, states: [], due: 0, floor: undefined, waitsFor: new Set(), acknowledged: 0 };
       this.#keys.set(text, key);
       const known = this.#byFilter.get(filter);
       if (known === undefined) {
@@ -593,6 +597,16 @@ function rankOf(slice: SliceKey, filter: string, clientId: string, partitions: n
     default:
       return -1;
   }
+}
+
+/** Whether what was told is what nobody holds, where that may be, or one of the states from there on. */
+function isPossible(states: Key['states'], from: number, mayBeNobody: boolean, told: Subscriber | undefined): boolean {
+  if (mayBeNobody && told === undefined) return true;
+  for (let i = from; i < states.length; i++) {
+    const live = states[i];
+    if (live === undefined ? told === undefined : isSame(live, told)) return true;
+  }
+  return false;
 }
 
 const isSame = (live: Live, told: Subscriber | undefined): boolean =>

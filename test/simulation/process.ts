@@ -4,7 +4,7 @@
 //   P1. What was asked before the end is carried out or not, as chance has it; who asked never hears of it.
 
 import type { Clock } from '../../runtime/ports.ts';
-import { NEVER, type Scheduler } from './scheduler.ts';
+import { never, type Scheduler } from './scheduler.ts';
 
 /** What is killed at the next such moment. */
 export type Moment = 'before a commit' | 'after a commit' | 'before a store call' | 'after a store call';
@@ -59,7 +59,7 @@ export class Process {
   /** Resolves at once, after the pause, or never. */
   live(): Promise<void> | undefined {
     if (this.#state === 'up') return undefined;
-    if (this.#state === 'down') return NEVER;
+    if (this.#state === 'down') return never();
     return new Promise((resolve) => this.#goesOn.push(resolve));
   }
 

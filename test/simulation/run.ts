@@ -1,12 +1,13 @@
-// `npm run simulate -- [--seeds N] [--seed S] [--events 2000]`: runs so many seeds, from S on, and prints what was injected,
-// what was hit, and what came of it. A seed that goes wrong is printed with the command that repeats it, and shrunk.
-// `--without "crash,pause"` leaves faults out. `--mutants` runs the planted bugs, `--mutant NAME` one of them.
+// `npm run simulate -- [--seeds N] [--seed S] [--events 2000] [--workers 1]`: runs so many seeds, from S on, in so many
+// processes, and prints what was injected, what was hit, and what came of it. A seed that goes wrong is printed with the
+// command that repeats it, and shrunk, in at most `--tries` runs (60). `--without "crash,pause"` leaves faults out.
+// `--mutants` runs the planted bugs, `--mutant NAME` one of them.
 
+import { fork } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { FAULT_NAMES, type FaultName } from './faults.ts';
 import { breachBy, MUTANTS, mutantNamed } from './mutants.ts';
-import { commandOf, shrink } from './shrink.ts';
-import { type Case, type Mutation, type Result, simulate } from './world.ts';
+import { type Asked, type Outcome, outcomeOf } from './outcome.ts';
 
 const EVENTS = 2_000;
 const MUTANT_EVENTS = 600;
@@ -19,6 +20,8 @@ const { values } = parseArgs({
     seeds: { type: 'string' },
     seed: { type: 'string' },
     events: { type: 'string' },
+    workers: { type: 'string' },
+    tries: { type: 'string' },
     without: { type: 'string' },
     mutants: { type: 'boolean' },
     mutant: { type: 'string' },
@@ -30,17 +33,16 @@ class Sums {
   readonly #faults = new Map<FaultName, { seeds: number; drawn: number; hit: number; idle: number[] }>();
   #settledMs: number[] = [];
 
-  add({ seed, counts, faults, settledMs, breach }: Result): void {
-    if (breach === undefined) this.#settledMs.push(settledMs);
+  add({ seed, counts, faults, settledMs, report }: Outcome): void {
+    if (report === undefined) this.#settledMs.push(settledMs);
     for (const [name, count] of Object.entries(counts)) this.#counts.set(name, (this.#counts.get(name) ?? 0) + count);
-    for (const name of FAULT_NAMES) {
-      if (faults.doses[name] === 0) continue;
+    for (const { name, drawn, hit } of faults) {
       const sum = this.#faults.get(name) ?? { seeds: 0, drawn: 0, hit: 0, idle: [] };
       this.#faults.set(name, sum);
       sum.seeds++;
-      sum.drawn += faults.drawn.get(name) ?? 0;
-      sum.hit += faults.hit.get(name) ?? 0;
-      if (faults.idle.includes(name)) sum.idle.push(seed);
+      sum.drawn += drawn;
+      sum.hit += hit;
+      if (drawn > 0 && hit === 0) sum.idle.push(seed);
     }
   }
 
@@ -72,45 +74,66 @@ const failed =
 process.exit(failed ? 1 : 0);
 
 async function runSeeds(seeds: number, events: number): Promise<boolean> {
-  const mutation = values.mutant === undefined ? undefined : mutantNamed(values.mutant);
+  const { mutant, tries } = values;
   const sums = new Sums();
   const broken: number[] = [];
   const began = performance.now();
   let told = began;
-  for (let seed = first; seed < first + seeds; seed++) {
-    const given: Case = { seed, events, ...(without.length === 0 ? {} : { without }) };
-    const result = await simulate(given, mutation);
-    sums.add(result);
-    if (seeds === 1) print(`seed ${seed}: hash ${result.hash}, at rest after ${result.settledMs / 1_000} s`);
-    if (result.breach !== undefined) {
-      broken.push(seed);
-      await tell(given, result, mutation);
+  let done = 0;
+  let cpuMs = 0;
+  const take = (outcome: Outcome): void => {
+    done++;
+    cpuMs += outcome.cpuMs;
+    sums.add(outcome);
+    if (seeds === 1) print(`seed ${outcome.seed}: hash ${outcome.hash}, at rest after ${outcome.settledMs / 1_000} s`);
+    if (outcome.report !== undefined) {
+      broken.push(outcome.seed);
+      print(outcome.report);
     }
     const now = performance.now();
-    if (now - told < PROGRESS_MS) continue;
+    if (now - told < PROGRESS_MS) return;
     told = now;
-    const done = seed - first + 1;
     print(`${done} of ${seeds} seeds, ${broken.length} broken, ${((done * 1_000) / (now - began)).toFixed(2)} seeds/s`);
-  }
+  };
+  let next = first;
+  const asked = (): Asked | undefined => {
+    if (next === first + seeds) return undefined;
+    const given = { seed: next++, events, ...(without.length === 0 ? {} : { without }) };
+    return {
+      given,
+      ...(mutant === undefined ? {} : { mutant }),
+      ...(tries === undefined ? {} : { tries: Number(tries) }),
+    };
+  };
+  const workers = Math.min(Number(values.workers ?? 1), seeds);
+  if (workers > 1) await Promise.all(Array.from({ length: workers }, () => runApart(asked, take)));
+  else for (let each = asked(); each !== undefined; each = asked()) take(await outcomeOf(each));
   sums.print();
   const tookMs = performance.now() - began;
-  const cpuMs = process.cpuUsage().user / 1_000;
+  broken.sort((a, b) => a - b);
   print(
     `${seeds} seeds of ${events} events in ${(tookMs / 1_000).toFixed(1)} s (${((seeds * 1_000) / tookMs).toFixed(2)} seeds/s, ${(cpuMs / seeds / 1_000).toFixed(2)} s of CPU each): ${broken.length} broken${broken.length === 0 ? '' : `: ${broken.join(', ')}`}`,
   );
   return broken.length > 0;
 }
 
-async function tell(given: Case, result: Result, mutation: Mutation | undefined): Promise<void> {
-  print(`\nseed ${given.seed}: ${result.breach!.message}`);
-  print(`  ${commandOf(given, mutation?.name)}`);
-  const shrunk = await shrink(given, result, mutation);
-  const left = FAULT_NAMES.filter((name) => shrunk.result.faults.hit.has(name));
-  print(
-    `  shrunk in ${shrunk.tries} runs to ${shrunk.case.events} events and the faults ${left.join(', ') || 'none'}:`,
-  );
-  print(`  ${shrunk.result.breach!.message}`);
-  print(`  ${commandOf(shrunk.case, mutation?.name)}   (TELL=1 before it prints what the instances say)\n`);
+/** Runs one case after the other in a process of its own. */
+async function runApart(asked: () => Asked | undefined, take: (outcome: Outcome) => void): Promise<void> {
+  const worker = fork(new URL('./worker.ts', import.meta.url));
+  await new Promise<void>((resolve, reject) => {
+    const ask = (): void => {
+      const each = asked();
+      if (each === undefined) worker.disconnect();
+      else worker.send(each);
+    };
+    worker.on('message', (outcome) => {
+      take(outcome as Outcome);
+      ask();
+    });
+    worker.on('error', reject);
+    worker.on('exit', (code) => (code === 0 ? resolve() : reject(new Error(`a worker ended with ${code}`))));
+    ask();
+  });
 }
 
 async function runMutants(events: number, seeds: number): Promise<boolean> {

@@ -158,5 +158,5 @@ const isBefore = (a: Due, b: Due): boolean => a.at < b.at || (a.at === b.at && a
 /** Everything that waits for nothing has happened: promises are worked off before an immediate. */
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** What never comes: the answer to somebody who is dead. */
-export const NEVER: Promise<never> = new Promise(() => {});
+/** What never comes: the answer to somebody who is dead. A promise of its own each time, as one for all would keep all who wait for it. */
+export const never = (): Promise<never> => new Promise(() => {});

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { FAULT_NAMES } from './faults.ts';
 import { isFilter, isMatch } from './mqtt-rules.ts';
 import { mutantNamed } from './mutants.ts';
+import { outcomeOf } from './outcome.ts';
 import { commandOf, shrink } from './shrink.ts';
 import { simulate } from './world.ts';
 
@@ -40,6 +41,12 @@ test('a broken case is shrunk to fewer faults and fewer events, and is still bro
   expect(shrunk.result.breach?.invariant).toBe(result.breach?.invariant);
   expect(shrunk.case.events).toBeLessThan(given.events / 2);
   expect(FAULT_NAMES.filter((name) => shrunk.result.faults.doses[name] > 0)).toEqual([]);
+});
+
+test('what came of a case is whole when another process has said it', async () => {
+  const outcome = await outcomeOf({ given: { seed: 1, events: 100 }, mutant: '`a/#` misses `a`', tries: 0 });
+  expect(outcome.report).toContain('npm run simulate -- --seed 1 --events 100');
+  expect(JSON.parse(JSON.stringify(outcome))).toEqual(outcome);
 });
 
 test('the rules that the simulation holds answers to are those of MQTT', () => {
