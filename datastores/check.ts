@@ -1,12 +1,13 @@
-// Check: the live rows of a shard held against what should be there, and what differs mended.
+// Check: compares the live rows of a shard with the rows that should be there, and corrects differences.
 //
-//   X1. Compared is what a look-up would tell: broker, QoS, options, and the version that decides what comes later. What a
-//       shard remembers beside that (tombstones, removals by other brokers) is its own.
-//   X2. A comparison ends where the shard's page ends, or what was to be compared: what lies behind is left to the next one.
-//   X3. Writing mends a difference where the row that is there gives way (merge.ts). One that does not, or should not be there,
-//       is forgotten before, as it was seen (shard-store.ts D8).
-//   X4. A row that should be on another shard is forgotten only where this shard itself says that look-ups do not find it:
-//       whoever has the slice come back here by now has said so before its first row came.
+//   X1. Compared is what a look-up returns: broker, QoS, options, and the version, which decides what is later.
+//       Tombstones and remembered removals by other brokers are the shard's own and are not compared.
+//   X2. A comparison ends where the shard's page ends, or the rows to compare; what follows is left to the next
+//       comparison.
+//   X3. Writing the wanted row corrects a difference when it wins over the shard's row (merge.ts). A row that would not
+//       lose, or should not be there, is forgotten first, exactly as it was seen (shard-store.ts D9).
+//   X4. A row that should be on another shard is forgotten only when this shard itself does not find it in look-ups:
+//       if the slice has come back here meanwhile, its owner record was written before its first row.
 
 import type { Cursor, Difference, Effect, SubscriptionRow } from '../state/effects.ts';
 import { compareVersions } from '../state/effects.ts';
@@ -27,7 +28,7 @@ export interface Compared {
   readonly upTo: Cursor | undefined;
 }
 
-/** X1, X2. `rows`: the live ones that should be there, in the order of places. */
+/** Compares a stretch (X1, X2). `rows`: the live rows that should be there, in key order. */
 export async function compareStretch(
   store: ShardStore,
   { range, after, upTo, rows, limit }: Stretch,
@@ -54,7 +55,7 @@ export async function compareStretch(
   return { equal, differences, upTo: reached };
 }
 
-/** X3, X4. Why not all was mended; '' when it was. */
+/** Corrects rows (X3, X4). Returns why not all were corrected; '' when they were. */
 export async function mendRows(
   store: ShardStore,
   differences: readonly Difference[],
@@ -79,7 +80,7 @@ export async function mendRows(
   return '';
 }
 
-/** A record that speaks for a time counts as if that were not over. */
+/** An owner record with a time limit counts as if it had not run out. */
 const LEASES_LAST = (): number => 0;
 
 const orderOf = ({ filter, clientId }: RowPlace): string => placeKey(filter, clientId);

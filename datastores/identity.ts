@@ -1,10 +1,12 @@
-// Identity: what a store keeps of itself beside its rows, so that it is never taken for another: the instance that it is,
-// and the fleet's key space that its rows lie by.
+// Identity: stored in a store beside its rows, so that it is never mistaken for another one: which instance it is,
+// and the key space of the fleet that its rows belong to.
 //
-//   N1. It is written when the store is made, before the shard is called ready, and looked at whenever the store is opened.
-//   N2. A store without one is empty where a shard was: lost. So is a store of another instance.
-//   N3. A store that an earlier release made has none. It gets one, once, if it holds owner records: those are the first thing
-//       that is written to a shard that is in use.
+//   N1. It is written when the store is created, before the shard is called ready, and checked whenever the store is
+//       opened.
+//   N2. A store without an identity, where a shard was, is empty: its data is lost. So is that of a shard with another
+//       instance.
+//   N3. A store created by an earlier release has none. It gets one, once, if it holds owner records: they are the
+//       first rows that are written to a shard in use.
 
 import { AppError } from '../schemas/errors.ts';
 import type { KeySpace } from '../state/keys.ts';
@@ -15,11 +17,14 @@ export interface StoreIdentity extends KeySpace {
 
 export interface Opening {
   readonly identity: StoreIdentity;
-  /** `new`: an empty folder. `known`: the store has its identity. `earlier`: it may be of a release that wrote none (N3). */
+  /**
+   * `new`: an empty folder. `known`: the store has its identity. `earlier`: it may be of a release that wrote none
+   * (N3).
+   */
   readonly as: 'new' | 'known' | 'earlier';
 }
 
-/** Whether the identity is to be written now. Throws SHARD_LOST or FLEET_MISMATCH. */
+/** Whether the identity has to be written now. Throws SHARD_LOST or FLEET_MISMATCH. */
 export function lacksIdentity(
   found: StoreIdentity | undefined,
   { identity, as }: Opening,
@@ -54,7 +59,7 @@ export const lost = (instanceId: string, why: string): AppError =>
     { instanceId },
   );
 
-/** Lost, and nothing is left that could be put right: only the place where it was. */
+/** The error for a lost store of which nothing is left that could be repaired. */
 export const gone = (instanceId: string, why: string): AppError => {
   const { code, message, facts } = lost(instanceId, why);
   return new AppError(code, message, { ...facts, isGone: true });

@@ -1,6 +1,7 @@
-// Foreshard for datastores: the contract of a shard's store, and what every store does in one way: merging rows, asking
-// the owner records, ordering, weighing and digesting rows. A store of one's own needs no more than this; it is done when
-// it passes test/datastores/shard-store-suite.ts, and comes into use as one of `open` of the embedded provisioner.
+// Foreshard for datastores: the contract of a shard's store, and the parts that all stores share: merging rows,
+// checking owner records, ordering, weighing and digesting rows. A store of one's own needs no more than this. It is
+// finished when it passes test/datastores/shard-store-suite.ts, and is used by passing it in `open` of the embedded
+// provisioner.
 
 export { AppError } from '../schemas/errors.ts';
 export type { Epoch, EventTime, SliceKey } from '../schemas/ids.ts';

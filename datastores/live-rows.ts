@@ -1,5 +1,5 @@
-// Live rows: whether a store holds the subscriptions that the table has, no more and no fewer. Tombstones and remembered
-// removals are a store's own: they say nothing of who is subscribed.
+// Live rows: whether a store holds exactly the subscriptions that the subscription table has. Tombstones and remembered
+// removals are not compared: they do not affect who is subscribed.
 
 import type { Passage, SliceRange, SubscriptionRow } from '../state/effects.ts';
 import { compareVersions } from '../state/effects.ts';
@@ -8,10 +8,10 @@ import { packOptions } from '../state/subscription-options.ts';
 import { comparePlaces, placeAt } from './rows.ts';
 import type { ShardStore } from './shard-store.ts';
 
-/** Rows of a page beyond those that are looked for: tombstones lie between them. */
+/** Rows of a page beyond the number of wanted rows, to have room for tombstones between them. */
 const EXTRA_ROWS = 64;
 
-/** Whether the live rows of the passage's stretch are those of the passage, and look-ups find them. */
+/** Whether the live rows of the passage's range are exactly those of the passage, and look-ups find them. */
 export async function holdsExactly(
   store: Pick<ShardStore, 'owners' | 'scan'>,
   range: SliceRange,
@@ -34,7 +34,7 @@ export async function holdsExactly(
   return equal === rows.length;
 }
 
-/** Whether a subscriber is served alike by both. */
+/** Whether a subscriber would be served in the same way by both rows. */
 export function isSameSubscription(a: SubscriptionRow, b: SubscriptionRow): boolean {
   return (
     a.clientId === b.clientId &&
@@ -46,7 +46,7 @@ export function isSameSubscription(a: SubscriptionRow, b: SubscriptionRow): bool
   );
 }
 
-/** Look-ups of the slice are answered, and no record of what was carved out of it once sends them elsewhere. */
+/** True when look-ups of the slice are answered, and no old record of a slice carved out of it sends them elsewhere. */
 async function answersFor(
   store: Pick<ShardStore, 'owners'>,
   { slice, except }: SliceRange,

@@ -1,14 +1,15 @@
-// Merge: what becomes of a stored row when another row of the same place (filter, client) comes. Every store follows it,
-// and so do a move's two shards: each ends with the same row, whatever came first (I8).
+// Merge: the result when a row comes for a place (filter, client) that has a stored row. Every store uses it,
+// and so do both shards of a move: each ends with the same row, in whatever order rows came (I8).
 //
-//   G1. The subscription is the SUBSCRIBE of the highest version. It is live until its own broker removes it with a higher
-//       version. A removal by any other broker changes nothing about it: the client has connected elsewhere since.
-//   G2. A removal may come before the SUBSCRIBE that it is about, or is not about: at the target of a move before the copied
-//       row, in a replay before what it repeats. So removals that are newer than the subscription are remembered, the newest
-//       one of each broker. Those that are older can concern nothing that still comes, and are dropped.
-//   G3. The result depends on which rows came, not on their order, their number or how they were joined before.
+//   G1. The subscription is the SUBSCRIBE of the highest version. It is live until its own broker removes it with a
+//       higher version. A removal by any other broker does not end it: the client has connected elsewhere since.
+//   G2. A removal may come before the SUBSCRIBE that it removes, or before one that it does not concern: at the target
+//       of a move before the copied row, in a replay before the event that it repeats. So removals that are newer than
+//       the subscription are remembered, the newest of each broker. Older removals cannot concern any row that may
+//       still come, and are dropped.
+//   G3. The result depends on which rows came, not on their order, their number or how they were merged before.
 //
-// A row of an earlier release that says `gone` had refused everything below its version. It still does: it is read as the
+// A `gone` row of an earlier release refused everything below its version. It still does: it is read as the
 // removal of a subscription of that very version.
 
 import { compareVersions, type Removal, type SubscriptionRow, type Version } from '../state/effects.ts';
@@ -21,13 +22,16 @@ export interface Merged {
   readonly row: SubscriptionRow;
 }
 
-/** Removals kept beside a subscription: a client is with one broker at a time, so more is a fleet gone wrong. */
+/**
+ * Most removals kept beside a subscription: a client is connected to one broker at a time, so more means that the fleet
+ * is misbehaving.
+ */
 const OTHERS_MAX = 15;
 
 export function mergeRows(known: SubscriptionRow | undefined, row: SubscriptionRow): Merged {
   if (known === undefined) return { is: 'applied', row };
   const isNewer = compareVersions(row.version, known.version) > 0;
-  // Nearly every write: a newer SUBSCRIBE, or the holder's own removal.
+  // Nearly every write is a newer SUBSCRIBE, or the holder's own removal.
   if (known.others === undefined && row.others === undefined) {
     if (!row.gone && isNewer) return { is: 'applied', row };
     const isOfKnown = row.since === undefined || isSameVersion(row.since, known.version);
@@ -40,13 +44,13 @@ export function mergeRows(known: SubscriptionRow | undefined, row: SubscriptionR
   return { is: isForeign ? 'foreign' : 'applied', row: merged };
 }
 
-/** Of so many rows in all. */
+/** Counts for a write of `rows` rows. */
 export function writeResult(rows: number, stale: number, foreign: number): WriteResult {
   const applied = rows - stale - foreign;
   return foreign === 0 ? { applied, stale } : { applied, stale, foreign };
 }
 
-/** Whether two rows of one place are the same in all that is compared between shards. */
+/** Whether two rows of one place are equal in all fields that are compared between shards. */
 export function isSameRow(a: SubscriptionRow, b: SubscriptionRow): boolean {
   if (a.gone !== b.gone || a.brokerId !== b.brokerId || a.qos !== b.qos) return false;
   if (a.options !== b.options && packOptions(a.options) !== packOptions(b.options)) return false;
@@ -58,11 +62,11 @@ export function isSameRow(a: SubscriptionRow, b: SubscriptionRow): boolean {
   );
 }
 
-/** When the last of what a removed row remembers was written. */
+/** Event time of the latest removal that a removed row remembers. */
 export const lastAt = ({ at, others }: Pick<SubscriptionRow, 'at' | 'others'>): number =>
   others === undefined ? at : Math.max(at, ...others.map((each) => each.at));
 
-/** How a subscription is to be served, as its SUBSCRIBE says. */
+/** How a subscription is served, as its SUBSCRIBE says. */
 type Service = Pick<SubscriptionRow, 'qos' | 'options'>;
 
 interface Subscription extends Service {
@@ -72,7 +76,7 @@ interface Subscription extends Service {
 
 const serviceOf = ({ qos, options }: Service): Service => (options === undefined ? { qos } : { qos, options });
 
-/** The tombstone of a subscription that its own broker removes. */
+/** The tombstone of a subscription that was removed by its own broker. */
 function endedBy(
   { filter, clientId, brokerId, version, at }: SubscriptionRow,
   known: SubscriptionRow,
@@ -113,13 +117,13 @@ function joined(a: SubscriptionRow, b: SubscriptionRow): SubscriptionRow {
   return withOthers({ ...gone, since: subscription.version }, others);
 }
 
-/** G2, newest first. */
+/** The removals to remember (G2), newest first. */
 function removalsSince(since: Version | undefined, rows: readonly SubscriptionRow[]): Removal[] {
   const byBroker = new Map<string, Removal>();
   for (const row of rows) {
     const own: Removal[] = row.gone ? [{ brokerId: row.brokerId, version: row.version, at: row.at }] : [];
     for (const each of row.others === undefined ? own : [...own, ...row.others]) {
-      // The same version is that of an earlier release's removal.
+      // An equal version belongs to a removal of an earlier release.
       if (since !== undefined && compareVersions(each.version, since) < 0) continue;
       const known = byBroker.get(each.brokerId);
       if (known === undefined || compareVersions(each.version, known.version) > 0) byBroker.set(each.brokerId, each);

@@ -1,20 +1,23 @@
 // Perform: carries out the effects of the apply stage on the stores of a provisioner.
 //
-//   P1. Effects are done in order. Writes that stand side by side are joined into one batch for each shard and done for
-//       all shards together: their versions, not their order, decide.
-//   P2. An effect of a move that cannot be done gives the outcome `failed`; the move's own life decides what follows. Any
-//       other failure rejects with STORE_UNAVAILABLE, and the runner repeats all: every effect is idempotent. So does a
-//       write of a move that is to be held, until it has been repeated for as long as it says.
-//   P3. A provisioner that cannot be reached is a shard that is not ready yet: it is asked again at the next tick. A shard
-//       that was ready once is never given up: what is wrong with it makes it lost, and it is asked for until it is back.
-//   P4. Outcomes come in the order of the effects; joined writes give one, `own` outside a move and `disown` none.
-//   P5. A shard that has lost its data, is another fleet's, or is not there although something lives on it, is told to the
-//       watch at once: a task that waits for it can tell nobody itself.
-//   P6. Nothing waits for a count or a release: one that fails has no outcome, and is repeated some time later.
-//   P7. A slice is copied from a store that says it owns the slice, and compared with no other. One that has come in the place
-//       of another knows nothing of the slice, and no row of it would differ from an empty target.
-//   P8. A write with `away` that fails gives the outcome `unwritten`, with its rows: its stage keeps them.
-//   P9. A reading, a check, and what that asks to be mended, has an outcome in any case: it says what stood against it. Nothing waits.
+//   P1. Effects are performed in order. Consecutive writes are joined into one batch for each shard and performed for
+//       all shards at the same time: their versions, not their order, decide.
+//   P2. When an effect of a move cannot be performed, its outcome is `failed`, and the move decides what follows. Any
+//       other failure rejects with STORE_UNAVAILABLE, and the runner repeats all effects, which are idempotent. So does
+//       a write of a move with `holdMs`, until it has been repeated for that long.
+//   P3. A provisioner that cannot be reached is treated as a shard that is not ready yet: it is asked again at the next
+//       tick. A shard that was ready once is never given up: any trouble makes it lost, and it is asked for until it is
+//       back.
+//   P4. Outcomes come in the order of the effects; joined writes give one outcome; `own` outside a move and `disown`
+//       give none.
+//   P5. A shard that has lost its data, belongs to another fleet, or does not exist although it has slices, is reported
+//       to the watch at once: a task that waits for it cannot report it.
+//   P6. Nothing waits for a count or a release: one that fails has no outcome, and is repeated later.
+//   P7. A slice is copied from, and compared with, only a store that says it owns the slice. A store that has taken the
+//       place of another knows nothing of the slice, and an empty source would not differ from an empty target.
+//   P8. A failed write with `away` gives the outcome `unwritten`, with its rows: the stage keeps them.
+//   P9. A reading, a check and a correction always have an outcome, which says why they were not possible. Nothing waits
+//       for them.
 
 import { AppError } from '../schemas/errors.ts';
 import type { MoveId, ShardId, SliceKey } from '../schemas/ids.ts';
@@ -28,23 +31,28 @@ import { writeResult } from './merge.ts';
 import { RowDigest, rowBytes } from './rows.ts';
 import type { Provisioner, ShardStore } from './shard-store.ts';
 
-/** Hears of shards that are lost, and of those that are there (P5). Called for each effect: it keeps what it has heard. */
+/**
+ * Is told of shards that are lost, and of shards that are found (P5). Called for each effect; it remembers what it was
+ * told.
+ */
 export interface ShardWatch {
-  /** `isForeign`: a store is there, and it is another fleet's. */
+  /** `isForeign`: a store exists, but belongs to another fleet. */
   lost(shard: ShardId, reason: string, isForeign: boolean): void;
-  /** `afterStart`: it was asked for because somebody who started anew knows it, so what was heard before may be old. */
+  /** `afterStart`: the caller has just started, so an earlier report may be out of date. */
   found(shard: ShardId, afterStart: boolean): void;
 }
 
 export interface PerformSettings {
-  /** Rows in one call of a store: bounds memory and the time until others have their turn. */
+  /** Most rows in one call of a store: limits memory, and the time until other calls have their turn. */
   readonly rowsPerWrite: number;
-  /** Of the fleet's key space. */
+  /** Number of partitions of the fleet's key space. */
   readonly partitions: number;
-  /** The kind of store of a datastore type, for the outcome of a provisioner that could not be asked. */
+  /** The kind of store of a datastore type, for the outcome when a provisioner could not be asked. */
   readonly kindOf: (datastoreType: string) => StoreKind;
   readonly watch?: ShardWatch;
-  /** Which instance the pointer table calls the shard; a store that is another is refused from the first contact on. */
+  /**
+   * The instance of the shard by the pointer table; a store of another instance is refused from the first contact on.
+   */
   readonly instanceOf?: (shard: ShardId) => string | undefined;
 }
 
@@ -78,7 +86,7 @@ export function effectsOver(
   };
 }
 
-/** The rows of one shard, for one move or for none: what fails together. */
+/** The rows of one shard, for one move or for none: they fail together. */
 interface Batch {
   readonly shard: ShardId;
   readonly move: MoveId | undefined;
@@ -87,7 +95,7 @@ interface Batch {
   readonly rows: SubscriptionRow[];
 }
 
-/** The stores of a provisioner, watched (P5). */
+/** The stores of a provisioner, with reports to the watch (P5). */
 class Stores {
   readonly #provisioner: Provisioner;
   readonly #watch: ShardWatch;
@@ -153,7 +161,7 @@ async function performWrites(
       ),
     ),
   );
-  // All have ended before one failure is told: nothing goes on behind the back of a repetition.
+  // All have ended before a failure is thrown: nothing is still running when the effects are repeated.
   const settled = await Promise.allSettled(written);
   return settled.map((each) => {
     if (each.status === 'rejected') throw each.reason;
@@ -192,7 +200,8 @@ function performOne(
         effect.shard,
         () => effect.move,
         async () => {
-          // Refused (shard-store.ts D4): a later record is there, and this one is a repetition or comes from a former owner.
+          // Refused (shard-store.ts D4): a later record is stored; this one is a repetition or comes from a former
+          // owner.
           const { shard, owner, move } = effect;
           await stores.on(shard, (store) => store.own(owner));
           return move === undefined
@@ -202,7 +211,7 @@ function performOne(
       );
     case 'disown':
       return settle(effect.kind, effect.shard, NO_MOVE, async () => {
-        // As with `own`: what is refused is not this task's to forget any more (shard-store.ts D5).
+        // As with `own`: when refused, it is not this task's record to forget any more (shard-store.ts D5).
         await stores.on(effect.shard, (store) => store.disown(effect.slice, effect.right));
         return undefined;
       });
@@ -373,8 +382,8 @@ async function unlessAway(work: () => Promise<Outcome>): Promise<Outcome | undef
 }
 
 /**
- * The target is digested up to the source's last row, or to the end of the range after its last page: so extra rows show.
- * Rows that are equal are not enough: a look-up at the target must find them.
+ * Compares a page. The target is digested up to the source's last row, or after the last page to the end of the range,
+ * so that surplus rows are found. Equal rows are not enough: look-ups at the target must find them.
  */
 async function compare(
   stores: Stores,
@@ -417,7 +426,10 @@ async function match(
   return { kind: 'compared', move, rows: rows.length, equal, cursor: upTo, done: upTo === undefined };
 }
 
-/** P7. Throws SHARD_LOST when the store has no word of the slice. Another word than ours may be that of a later task. */
+/**
+ * Checks P7. Throws SHARD_LOST when the store has no owner record of the slice. A record with another state may be that
+ * of a later task.
+ */
 async function checkOwner(source: ShardStore, slice: SliceKey, partitions: number): Promise<void> {
   const around = (await source.owners()).filter((record) => isWithin(slice, record.slice, partitions));
   if (around.some(({ state }) => state === 'owned')) return;
@@ -427,7 +439,7 @@ async function checkOwner(source: ShardStore, slice: SliceKey, partitions: numbe
 
 const NO_MOVE = (): undefined => undefined;
 
-/** P2. `moveOf` is asked once it has failed. Anything but an AppError is a bug and goes on up. */
+/** P2: runs the work; `moveOf` is called once it has failed. Anything but an AppError is a bug and is thrown on. */
 async function settle<Result extends Outcome | undefined>(
   effect: Effect['kind'],
   asked: ShardId,

@@ -1,15 +1,15 @@
-// Reachability: which shards answer a look-up now, for whoever shows shards to people.
+// Reachability: which shards answer a look-up now, for pages that show shards to people.
 //
-//   R1. Asking is bounded: so many shards at a time, each for ANSWER_MS, and what was asked within FRESH_MS is not asked again.
+//   R1. Bounded: a few shards are asked at a time, each for at most ANSWER_MS, and none again within FRESH_MS.
 
 import { epoch, type ShardId } from '../schemas/ids.ts';
 import type { Provisioner } from './shard-store.ts';
 
-/** Patient enough for a busy store, and short enough for a person who waits. */
+/** Long enough for a busy store, short enough for a person who waits. */
 const ANSWER_MS = 1_500;
 const FRESH_MS = 5_000;
 const AT_ONCE_MAX = 32;
-/** Any filter does: the answer is not looked at. */
+/** Any filter will do: the answer is not used. */
 const PROBE = ['foreshard/reach'];
 
 export interface ReachabilityPorts {
@@ -17,7 +17,7 @@ export interface ReachabilityPorts {
   sleep(ms: number): Promise<void>;
 }
 
-/** A function that tells which of the given shards do not answer. */
+/** Makes a function that returns which of the given shards do not answer. */
 export function reachabilityOver(
   provisioner: Pick<Provisioner, 'store'>,
   { now, sleep }: ReachabilityPorts,
@@ -29,7 +29,7 @@ export function reachabilityOver(
       await (await provisioner.store(shard)).lookup(PROBE, epoch(0));
       return true;
     } catch {
-      return false; // Whatever the reason: a look-up of a broker's would fare no better.
+      return false; // Whatever the reason: a broker's look-up would fail as well.
     }
   };
 

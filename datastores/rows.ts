@@ -1,10 +1,10 @@
-// Rows: what all stores agree on about a subscription row, as pure functions.
+// Rows: the rules for subscription rows that all stores share, as pure functions.
 //
 //   R1. Versions are ordered by incarnation, then offset (state/effects.ts).
-//   R2. A cursor is the place of a row, `filter NUL clientId`; a filter holds no NUL. So a cursor made by one store is
-//       understood by every other store, and two stores of a kind can be compared piece by piece.
+//   R2. A cursor is the place of a row, `filter NUL clientId`; a filter contains no NUL. A cursor from one store is
+//       valid in every other store, so two stores of a kind can be compared piece by piece.
 //   R3. Order of rows, by UTF-8 bytes: key-value stores by (partition, filter hash, filter, client), trie stores by
-//       (partition, literal prefix, filter, client). Hash slices, pins and groups are contiguous in it.
+//       (partition, literal prefix, filter, client). Hash slices, pins and groups are contiguous in this order.
 
 import type { Cursor, SubscriptionRow } from '../state/effects.ts';
 import { filterHash, placeOf } from '../state/keys.ts';
@@ -20,28 +20,28 @@ export interface RowPlace {
 /** R2. */
 export const cursorAt = (row: RowPlace): Cursor => `${row.filter}\u0000${row.clientId}`;
 
-/** The place that a cursor names; a cursor without NUL stands before all clients of its filter. */
+/** The place that a cursor names; a cursor without NUL sorts before all clients of its filter. */
 export function placeAt(cursor: Cursor): RowPlace {
   const nul = cursor.indexOf('\u0000');
   return nul < 0 ? { filter: cursor, clientId: '' } : { filter: cursor.slice(0, nul), clientId: cursor.slice(nul + 1) };
 }
 
-/** R3, for rows of one partition. */
+/** Compares places of one partition (R3). */
 export function comparePlaces(a: RowPlace, b: RowPlace): number {
   const [left, right] = [placeOf(a.filter), placeOf(b.filter)];
   const first = left.trie ? compareUtf8(left.prefix, right.prefix) : filterHash(a.filter) - filterHash(b.filter);
   return first || compareUtf8(a.filter, b.filter) || compareUtf8(a.clientId, b.clientId);
 }
 
-/** What a look-up says of a live row. */
+/** What a look-up returns of a live row. */
 export function subscriberOf({ filter, clientId, brokerId, qos, options }: SubscriptionRow): Subscriber {
   return options === undefined ? { filter, clientId, brokerId, qos } : { filter, clientId, brokerId, qos, options };
 }
 
-/** Version, flags, time and length fields of a row in any store: about this much beside its texts. */
+/** Approximate size of a row's version, flags, time and length fields in any store, without its texts. */
 const ROW_FIXED_BYTES = 32;
 
-/** What a row weighs when it is counted or copied: the same number in every store. */
+/** The size of a row when it is counted or copied: the same number in every store. */
 export function rowBytes(row: SubscriptionRow): number {
   return ROW_FIXED_BYTES + utf8Bytes(row.filter) + utf8Bytes(row.clientId) + utf8Bytes(row.brokerId);
 }
@@ -50,15 +50,15 @@ function utf8Bytes(text: string): number {
   let bytes = text.length;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
-    // Each half of a surrogate pair adds two bytes to a sum of four.
+    // Each half of a surrogate pair adds two bytes; the pair has four.
     if (code > 0x7f) bytes += code > 0x7ff && (code < 0xd800 || code > 0xdfff) ? 2 : 1;
   }
   return bytes;
 }
 
 /**
- * A running 64-bit digest over rows in order: two lanes, each FNV-1a steps with its own multiplier and murmur3's
- * finaliser. It tells copies apart, it does not withstand an adversary: both sides digest the same accepted events.
+ * A running 64-bit digest over rows in order: two lanes, each FNV-1a with its own multiplier and murmur3's
+ * finaliser. It detects differing copies, but not deliberate forgeries: both sides digest the same accepted events.
  */
 export class RowDigest {
   #low = 0x811c9dc5;
@@ -68,7 +68,7 @@ export class RowDigest {
   readonly #finds: (filter: string) => boolean;
   #last: { readonly filter: string; readonly found: boolean } | undefined;
 
-  /** `finds` tells whether the store answers look-ups of a filter. */
+  /** `finds` says whether the store answers look-ups of a filter. */
   constructor(finds: (filter: string) => boolean = () => true) {
     this.#finds = finds;
   }
@@ -100,7 +100,7 @@ export class RowDigest {
       high = Math.imul(high ^ code, 0x85ebca6b);
       high ^= high >>> 15;
     }
-    // No text holds this value as a code unit, so no two lists of texts run together alike.
+    // No text contains this value as a code unit, so that different lists of texts never give the same sequence.
     this.#low = Math.imul(low ^ 0x10000, 0x01000193);
     this.#high = Math.imul(high ^ 0x10000, 0x85ebca6b);
   }

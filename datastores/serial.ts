@@ -1,17 +1,17 @@
-// Serial: runs asynchronous work one piece at a time, in the order it was asked for. A store reads versions, decides and
-// writes; two such writes side by side could both pass the check.
+// Serial: runs asynchronous work one piece at a time, in the order in which it was requested. A store reads versions,
+// compares and writes; two such writes at the same time could both pass the comparison.
 
 export class Serial {
   #last: Promise<unknown> = Promise.resolve();
 
-  /** The work starts when all earlier work has ended, well or badly. */
+  /** The work starts when all earlier work has ended, with or without success. */
   run<Result>(work: () => Promise<Result>): Promise<Result> {
     const result = this.#last.then(work, work);
     this.#last = result.then(ignore, ignore);
     return result;
   }
 
-  /** Resolves when everything asked for so far has ended. */
+  /** Resolves when everything requested so far has ended. */
   async idle(): Promise<void> {
     await this.#last;
   }

@@ -1,9 +1,9 @@
-// Shard names: a shard's name becomes a folder and a part of a URL, so it is checked before it becomes either.
+// Shard names: a shard's name becomes a folder and a part of a URL, so it is checked before either is made.
 
 import { AppError } from '../schemas/errors.ts';
 import type { ShardId } from '../schemas/ids.ts';
 
-/** The first character keeps out `.`, `..` and options; the rest is what `refuseMetric` accepts of a shard id. */
+/** The first character excludes `.`, `..` and options; the rest is what `refuseMetric` accepts for a shard id. */
 const SHARD_NAME = /^[A-Za-z0-9][\w.-]{0,127}$/;
 
 /** Throws SHARD_INVALID. */

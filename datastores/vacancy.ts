@@ -1,14 +1,15 @@
 // Vacancy: what a store still holds, by its own records. A store holds slices of every partition, so its owner records
-// say what no single task can know: whether the whole fleet is done with it.
+// show what no single task can know: whether the whole fleet has finished using it.
 //
-//   V1. A record that is not `moved` says that a slice lives here, or is coming.
-//   V2. A live row that no `moved` record speaks for belongs to somebody, whatever has become of its record.
+//   V1. A record that is not `moved` means that a slice is here, or is coming.
+//   V2. A live row that is not covered by a `moved` record belongs to some slice, whatever has become of the slice's
+//       record.
 
 import type { SliceKey } from '../schemas/ids.ts';
 import { groupSlice, hashSlice, isWithin } from '../state/keys.ts';
 import type { ShardStore } from './shard-store.ts';
 
-/** What lives in the store, in words; `undefined` when nothing does. */
+/** What the store still holds, in words; `undefined` when nothing. */
 export async function residentOf(
   store: Pick<ShardStore, 'kind' | 'owners' | 'scan'>,
   partitions: number,

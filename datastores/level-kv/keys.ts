@@ -1,12 +1,11 @@
-// Keys of the LevelDB store: where each thing lies, so that a slice is one stretch of keys.
+// Keys of the LevelDB store: they are chosen so that a slice is one contiguous range of keys.
 //
-//   m<name>                                              what the store says of itself
-//   b<id, 4 bytes>                                       a broker's name; rows carry the id
-//   o<slice>                                             an owner record
+//   m<name>                                              the store's own data (format, identity) b<id, 4 bytes>
+//   a broker's name; rows carry the id o<slice>                                             an owner record
 //   r<partition, 4><filter hash, 4><filter> 00 <client>  a subscription
 //
-// Numbers are big-endian, so that bytes sort as numbers. `c/<p>/<bits>` is one stretch of `r` keys, and a pin is one
-// inside it. A part of a spread topic is chosen by client hash: the rows of the pin's stretch that pass a test.
+// Numbers are big-endian, so that bytes sort as numbers. `c/<p>/<bits>` is one range of `r` keys, and a pin is a range
+// inside it. A part of a spread topic is chosen by client hash: the rows of the pin's range that pass a test.
 
 import { AppError } from '../../schemas/errors.ts';
 import type { SliceKey } from '../../schemas/ids.ts';
@@ -55,7 +54,10 @@ export interface Stretch {
   readonly lt: Buffer;
 }
 
-/** A slice range as keys: stretches in order, and a test of each row where a stretch holds more than the range. */
+/**
+ * A slice range as keys: key ranges in order, and a test for each row where a key range holds more rows than the slice
+ * range.
+ */
 export interface KeyRange {
   readonly stretches: readonly Stretch[];
   readonly holds: ((place: RowPlace) => boolean) | undefined;
@@ -65,11 +67,11 @@ export interface KeyRange {
 export function stretchOfFilter(filter: string, partitions: number): Stretch {
   const gte = rowKey(filter, '', partitions);
   const lt = Buffer.from(gte);
-  lt[lt.length - 1] = 1; // Past the NUL that every row key of the filter has here.
+  lt[lt.length - 1] = 1; // After the NUL that every row key of the filter has here.
   return { gte, lt };
 }
 
-/** The keys of a range. Carved-out pins and hash slices are left out by their keys, so a scan never reads them. */
+/** The keys of a range. Carved-out pins and hash slices are excluded by their keys, so a scan never reads them. */
 export function keyRange(range: SliceRange, partitions: number): KeyRange {
   const whole = stretchOfSlice(range.slice, partitions);
   const left: Stretch[] = [];
@@ -101,7 +103,7 @@ function stretchOfSlice(key: SliceKey, partitions: number): Stretch {
   };
 }
 
-/** `whole` less the stretches in `left`, which may lie outside it, touch or repeat. */
+/** `whole` without the key ranges in `left`, which may lie outside it, touch or repeat. */
 function without(whole: Stretch, left: Stretch[]): Stretch[] {
   left.sort((a, b) => Buffer.compare(a.gte, b.gte));
   const stretches: Stretch[] = [];

@@ -1,13 +1,16 @@
-// LevelDB store: the KEY_VALUE shard for concrete filters, one LevelDB folder each. keys.ts says where things lie.
+// LevelDB store: the KEY_VALUE shard for concrete filters, one LevelDB folder each. keys.ts describes its keys.
 //
-//   L1. One write at a time: versions are read, judged and written with nothing in between (shard-store.ts D1).
-//   L2. A write is one LevelDB batch: it is there whole or not at all, and after `sync` it survives a power cut.
-//   L3. What is in memory is the owner records and the brokers' names; it changes after the batch that holds it is written.
-//   L4. Each value has a checksum over itself and its key (state/seal.ts), looked at whenever it is read: a flipped bit gives
-//       STORE_CORRUPT, never a wrong answer. LevelDB checks its blocks only where an option asks for it, which its Node
-//       binding does not pass on.
-//   L5. After a write that failed the folder is opened anew before the next one: LevelDB goes on writing behind the torn
-//       record that a full disk leaves in its log, and finds nothing behind it when it is opened again.
+//   L1. One write at a time: versions are read, compared and written with nothing in between (shard-store.ts D1).
+//   L2. A write is one LevelDB batch: it is stored completely or not at all, and with `sync` it survives a power
+//       failure.
+//   L3. Owner records and the brokers' names are kept in memory; they change after the batch that stores them has been
+//       written.
+//   L4. Each value has a checksum over itself and its key (state/seal.ts), verified whenever it is read: a flipped bit
+//       gives STORE_CORRUPT, never a wrong answer. LevelDB verifies its blocks only when an option asks for it, which
+//       its Node binding does not pass on.
+//   L5. After a failed write the folder is opened again before the next one: LevelDB would continue to write behind the
+//       torn record that a full disk leaves in its log, and would find nothing behind it when it is opened the next
+//       time.
 
 import { access, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -42,21 +45,26 @@ import {
 import { decodeRow, encodeRow, isGone } from './values.ts';
 
 export interface LevelKvSettings {
-  /** Partitions of the subscriptions topic. It is part of every key: a folder made for another number is refused. */
+  /**
+   * Number of partitions of the subscriptions topic. It is part of every key: a folder created for another number is
+   * refused.
+   */
   readonly partitions: number;
-  /** True (the default): a write waits for the disk. False: it survives the process, but not a power cut. */
+  /**
+   * True (the default): a write waits for the disk. False: it survives the end of the process, but not a power failure.
+   */
   readonly sync?: boolean;
-  /** Blocks of the folder kept in memory. */
+  /** Size of the cache for the folder's blocks. */
   readonly cacheBytes?: number;
-  /** What it must be (identity.ts); absent: whatever is there, or a new one. */
+  /** The identity that the folder must have (identity.ts); absent: any, or a new one. */
   readonly opening?: Opening;
   /** The host's clock. */
   readonly now?: () => number;
-  /** What keeps the entries in place of LevelDB in the folder. */
+  /** Stores the entries instead of LevelDB in the folder. */
   readonly keptBy?: { readonly isThere: boolean; readonly database: Database };
 }
 
-/** An ordered key-value database, as far as it is used: LevelDB's calls. */
+/** An ordered key-value database: the calls of LevelDB that are used here. */
 export interface Database {
   open(): Promise<void>;
   close(): Promise<void>;
@@ -93,16 +101,18 @@ const CACHE_BYTES = 64 * 1024 * 1024;
 const WRITE_BUFFER_BYTES = 32 * 1024 * 1024;
 
 const FORMAT_VERSION = 2;
-/** Rows read at a time by work over a whole range: a few hundred KiB, so nothing else waits long. */
+/** Rows read at a time by work over a whole range: a few hundred KiB, so that other work does not wait long. */
 const SCAN_ROWS = 2_000;
-/** Look-ups of one call that are under way together: more than LevelDB's reading threads, few enough to stay small. */
+/**
+ * Most look-ups of one call that run at the same time: more than LevelDB's reading threads, few enough to limit memory.
+ */
 const LOOKUPS_AT_ONCE = 64;
-/** LevelDB hands over this much at once; its default of 16 KiB makes a long scan wait for many small pages. */
+/** Bytes that LevelDB returns at a time; with its default of 16 KiB a long scan waits for many small pages. */
 const READ_AHEAD_BYTES = 256 * 1024;
 
 /**
- * Opens the folder, or makes it. Throws STORE_FORMAT, STORE_CORRUPT, STORE_UNAVAILABLE when another process has it, or
- * SHARD_LOST and FLEET_MISMATCH when it is not what `opening` says (shard-store.ts D7).
+ * Opens the folder, or creates it. Throws STORE_FORMAT, STORE_CORRUPT, STORE_UNAVAILABLE when another process has it
+ * open, or SHARD_LOST and FLEET_MISMATCH when its identity is not the one in `opening` (shard-store.ts D7).
  */
 export async function openLevelKv(folder: string, settings: LevelKvSettings): Promise<LocalShardStore> {
   const { opening, keptBy } = settings;
@@ -259,7 +269,7 @@ class LevelKv implements LocalShardStore {
     return reported(async () => {
       const rows: SubscriptionRow[] = [];
       let done = true;
-      // One row more than asked for tells whether the range goes on.
+      // One row more than asked for shows whether the range continues.
       reading: for await (const entries of this.#entries(range, cursor, undefined, limit + 1)) {
         for (const [key, value] of entries) {
           done = rows.length < limit;
@@ -317,7 +327,7 @@ class LevelKv implements LocalShardStore {
     });
   }
 
-  /** Page by page, so that writes go on in between. */
+  /** Page by page, so that writes can run in between. */
   async dropTombstones(before: EventTime): Promise<number> {
     let dropped = 0;
     let from: Buffer = ROWS.gte;
@@ -354,7 +364,7 @@ class LevelKv implements LocalShardStore {
     await this.#database.close();
   }
 
-  /** L1. */
+  /** Runs one change at a time (L1). */
   #changing<Result>(work: () => Promise<Result>): Promise<Result> {
     return this.#writes.run(() =>
       reported(async () => {
@@ -369,14 +379,16 @@ class LevelKv implements LocalShardStore {
     );
   }
 
-  /** L5. */
+  /** Opens the folder again after a failed write (L5). */
   async #openAgain(): Promise<void> {
     await this.#database.close();
     await this.#database.open();
     this.#isTorn = false;
   }
 
-  /** The values of these keys. Two halves, since LevelDB reads each call's keys one after the other on one thread. */
+  /**
+   * The values of these keys. In two halves, since LevelDB reads each call's keys one after the other in one thread.
+   */
   async #stored(keys: Buffer[]): Promise<(Buffer | undefined)[]> {
     const middle = keys.length >> 1;
     const [first, second] = await Promise.all([
@@ -441,7 +453,7 @@ class LevelKv implements LocalShardStore {
     return rowKey(filter, clientId, this.#partitions);
   }
 
-  /** The broker's id; a new one is added to `added`, which goes into the same batch (L3). */
+  /** The broker's id; a new one is added to `added`, which is written in the same batch (L3). */
   #brokerOf(name: string, added: Map<string, number>): number {
     let id = this.#brokerIds.get(name) ?? added.get(name);
     if (id === undefined) {
@@ -452,10 +464,10 @@ class LevelKv implements LocalShardStore {
   }
 }
 
-/** L4. */
+/** A put of a value with its checksum (L4). */
 const sealedPut = (key: Buffer, value: Buffer): Put => ({ type: 'put', key, value: seal(crc32, key, value) });
 
-/** L4. Throws STORE_CORRUPT. */
+/** The value without its checksum (L4). Throws STORE_CORRUPT. */
 function opened(key: Buffer, sealed: Buffer): Buffer {
   const value = unseal(crc32, key, sealed);
   if (value !== undefined) return value;
@@ -489,7 +501,7 @@ async function identified(database: Database, opening: Opening, holdsRecords: bo
   await database.put(key, value, { sync: true });
 }
 
-/** LevelDB keeps a file of this name from its first moment on. */
+/** LevelDB creates a file of this name first. */
 const isDatabase = (folder: string): Promise<boolean> =>
   access(join(folder, 'CURRENT')).then(
     () => true,
@@ -502,7 +514,7 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   LEVEL_ITERATOR_NOT_OPEN: 'STORE_CLOSED',
 };
 
-/** Runs the work; what LevelDB throws becomes an AppError. */
+/** Runs the work; errors of LevelDB become AppErrors. */
 async function reported<Result>(work: () => Promise<Result>): Promise<Result> {
   try {
     return await work();

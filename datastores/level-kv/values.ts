@@ -1,4 +1,4 @@
-// Values of the LevelDB store: 27 bytes for a live row, whatever its broker is called, and some more for what is removed.
+// Values of the LevelDB store: 27 bytes for a live row, however long its broker's name is, and more for a removed row.
 //
 //   offset  size
 //        0     1  format of the value
@@ -8,17 +8,17 @@
 //       11     8  offset of the version, as a double: exact below 2^53
 //       19     8  event time, as a double
 //
-// Of format 2, which removed rows have and rows with removals by other brokers:
+// Format 2, for removed rows and for rows with removals by other brokers, continues:
 //
 //       27     1  1 when the version of the removed subscription follows, else 0
 //             13  that version, as above
 //              1  how many removals by other brokers follow
 //             25  each: the broker's id, its version, its event time, as above
 //
-// Of format 3, which rows with options have: these in 4 bytes (state/subscription-options.ts) at 27, and behind them what
+// Format 3, for rows with options: 4 bytes of options (state/subscription-options.ts) at 27, followed by what
 // format 2 has there. An earlier release takes such a row for corrupt.
 //
-// A removed row of format 1 is that of an earlier release: merge.ts says how it is read.
+// A removed row of format 1 was written by an earlier release: merge.ts says how it is read.
 
 import { AppError } from '../../schemas/errors.ts';
 import { eventTime } from '../../schemas/ids.ts';
@@ -35,7 +35,7 @@ const VERSION_BYTES = 13;
 const REMOVAL_BYTES = 25;
 const GONE = 4;
 
-/** `brokerOf` gives a broker's id in the store's own table. */
+/** `brokerOf` returns a broker's id in the store's own table. */
 export function encodeRow(row: SubscriptionRow, brokerOf: (name: string) => number): Buffer {
   const { since, others = [], options } = row;
   const isShort = !row.gone && row.others === undefined && options === undefined;
@@ -93,16 +93,16 @@ export function decodeRow(place: RowPlace, value: Buffer, brokers: readonly stri
 
 export const isGone = (value: Buffer): boolean => (checked(value)[1]! & GONE) !== 0;
 
-/** Of formats 2 and 3. */
+/** Number of bytes beyond those of format 1. */
 function longBytes({ options, since, others = [] }: Pick<SubscriptionRow, 'options' | 'since' | 'others'>): number {
   const fixed = ROW_BYTES + (options === undefined ? 0 : OPTIONS_BYTES);
   return fixed + 2 + (since === undefined ? 0 : VERSION_BYTES) + others.length * REMOVAL_BYTES;
 }
 
-/** Where the part that all formats share ends, options included. */
+/** The end of the part that all formats share, options included. */
 const endOf = (value: Buffer): number => ROW_BYTES + (value[0] === OPTIONS_FORMAT ? OPTIONS_BYTES : 0);
 
-/** Returns where what follows begins. */
+/** Returns the index after the version. */
 function writeVersion(value: Buffer, { incarnation, offset }: Version, at: number): number {
   return value.writeDoubleBE(offset, value.writeUIntBE(incarnation, at, 5));
 }

@@ -1,6 +1,7 @@
-// Folder lock: one process at a time in a folder. Node cannot lock a file, and a file with a process id deceives where ids
-// come again, as in containers: so the lock is an empty LevelDB beside the data. LevelDB holds a lock of the kernel on
-// its folder, which ends with the process whatever ends that, and refuses a second opening within one process too.
+// Folder lock: only one process at a time uses a folder. Node cannot lock a file, and a file with a process id is
+// unreliable where ids are reused, as in containers. So the lock is an empty LevelDB beside the data: LevelDB holds a
+// kernel lock on its folder, which ends with the process however that ends, and refuses to be opened twice within one
+// process too.
 
 import { join } from 'node:path';
 import { Level } from 'level';
@@ -10,10 +11,10 @@ export interface FolderLock {
   release(): Promise<void>;
 }
 
-/** Nothing is ever written to it. */
+/** Small buffers: nothing is ever written to it. */
 const SMALL_BYTES = 64 * 1024;
 
-/** Throws STORE_UNAVAILABLE when the folder is open already, here or in another process. */
+/** Throws STORE_UNAVAILABLE when the folder is open already, in this or another process. */
 export async function lockFolder(folder: string): Promise<FolderLock> {
   const database = new Level(join(folder, 'lock'), { cacheSize: SMALL_BYTES, writeBufferSize: SMALL_BYTES });
   try {

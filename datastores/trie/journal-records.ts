@@ -1,10 +1,10 @@
-// Journal records: what a trie shard writes down, as bytes, and the frame that each is written in.
+// Journal records: the records of a trie shard's journal as bytes, and the frame around each.
 //
-//   frame    length, 4 | the same, inverted, 4 | crc32 of the payload, 4 | payload
-//   payload  kind, 1 | fields (state/binary.ts)
+//   frame    length, 4 | the same, inverted, 4 | crc32 of the payload, 4 | payload payload  kind, 1 | fields
+//   (state/binary.ts)
 //
-//   F1. A frame whose header or payload is not all there is torn: the end of a write that was never acknowledged.
-//   F2. A frame that is all there but whose length or checksum does not fit is corrupt, wherever it stands.
+//   F1. A frame whose header or payload is incomplete is torn: the end of a write that was never acknowledged.
+//   F2. A complete frame whose length or checksum does not match is corrupt, wherever it is.
 
 import { crc32 } from 'node:zlib';
 import { AppError } from '../../schemas/errors.ts';
@@ -20,7 +20,7 @@ export type JournalRecord =
   | { readonly kind: 'erased'; readonly places: readonly RowPlace[] }
   | { readonly kind: 'own'; readonly owner: OwnerRecord }
   | { readonly kind: 'disown'; readonly slice: SliceKey }
-  /** The first record of a store that was made as a shard's, and of each of its snapshots. */
+  /** The first record of a shard's store, and of each of its snapshots. */
   | { readonly kind: 'identity'; readonly identity: StoreIdentity }
   /** The last record of a snapshot. */
   | { readonly kind: 'end'; readonly records: number };
@@ -28,21 +28,27 @@ export type JournalRecord =
 export const FRAME_HEADER_BYTES = 12;
 
 const KINDS = ['rows', 'erased', 'own', 'disown', 'end', 'identity'] as const;
-/** Rows, some with options. A kind of its own: an earlier release refuses it, where it would misread the rows. */
+/**
+ * Rows, some with options. A kind of its own: an earlier release refuses it; with the old kind it would misread the
+ * rows.
+ */
 const ROWS_WITH_OPTIONS = KINDS.length;
 const OWNER_STATES = ['owned', 'receiving', 'moved'] as const;
 /** Added to an owner's state: a turn follows. Records of an earlier release have none. */
 const HAS_TURN = 4;
-/** And until when it speaks. */
+/** Added to an owner's state: `until` follows. */
 const HAS_UNTIL = 8;
 const GONE = 4;
-/** The version of the removed subscription follows. */
+/** Flag: the version of the removed subscription follows. */
 const SINCE = 8;
-/** A removed row without that: no subscription was seen. One with neither was written by an earlier release (merge.ts). */
+/**
+ * Flag of a removed row without that: no subscription was seen. A removed row with neither flag was written by an
+ * earlier release (merge.ts).
+ */
 const ALONE = 16;
-/** Removals by other brokers follow. */
+/** Flag: removals by other brokers follow. */
 const OTHERS = 32;
-/** Options follow, last. */
+/** Flag: options follow, last. */
 const OPTIONS = 64;
 
 export function frameOf(record: JournalRecord): Buffer {
@@ -54,7 +60,7 @@ export function frameOf(record: JournalRecord): Buffer {
   return Buffer.concat([header, payload]);
 }
 
-/** The length of the payload behind this header. Throws STORE_CORRUPT (F2). */
+/** The length of the payload after this header. Throws STORE_CORRUPT (F2). */
 export function payloadBytes(header: Buffer): number {
   const length = header.readUInt32LE(0);
   if (header.readUInt32LE(4) !== ~length >>> 0) throw corrupt('the length of a record does not match its check');

@@ -1,17 +1,19 @@
-// Journal: the disk under a trie shard. A folder holds at most one snapshot and the logs since it, numbered by generation:
+// Journal: the files of a trie shard. A folder holds at most one snapshot and the logs since it, numbered by
+// generation:
 //
-//   snapshot.<g>    the state at some time after log.<g> began, closed by an `end` record
-//   log.<g> ...     every change since then, in order; the newest is written to
+//   snapshot.<g>    the state at some time after log.<g> began, ended by an `end` record log.<g> ...     every change
+//   since then, in order; the newest is written to
 //
 //   J1. `append` resolves when the record is in the newest log, and on the disk when `sync` is set.
-//   J2. A snapshot is written beside the running log and renamed when it is whole. Only then do older files go.
-//   J3. It is fuzzy: it may hold changes that are in log.<g> too. Changes are such that doing them again in order from
-//       any state between gives the last state: a row yields to a higher version alone, an erasure erases.
-//   J4. At opening a torn frame at the end of the newest log is cut off; anything else that does not fit is refused with
+//   J2. A snapshot is written beside the running log and renamed when it is complete. Only then are older files
+//       removed.
+//   J3. A snapshot is fuzzy: it may contain changes that are in log.<g> too. Replaying changes in order from
+//       any state in between gives the same final state: a row is replaced only by a higher version, an erasure erases.
+//   J4. At opening, a torn frame at the end of the newest log is cut off; any other damage is refused with
 //       STORE_CORRUPT (F1 and F2 of journal-records.ts), a folder of another version with STORE_FORMAT.
-//   J5. What the disk refuses is STORE_UNAVAILABLE, never a bug: a full disk costs the write that met it and no more. A log or
-//       snapshot that cannot be begun or ended leaves the older ones as they are; it is told, and tried again some records
-//       later.
+//   J5. An error of the disk is STORE_UNAVAILABLE, never a bug: with a full disk only the write that met it fails. When
+//       a log or snapshot cannot be started or finished, the older ones stay as they are; it is reported, and tried
+//       again some records later.
 
 import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -23,15 +25,15 @@ import { corrupt, FRAME_HEADER_BYTES, frameOf, type JournalRecord, payloadBytes,
 /** Ends in the version of the format. */
 const MAGIC = Buffer.from('fs-trie1');
 const READ_BYTES = 1024 * 1024;
-/** A snapshot that failed is not tried again before so much more was written. */
+/** After a failed snapshot, the next one is tried when at least this much more was written. */
 const RETRY_BYTES_MIN = 64 * 1024;
 
 export interface JournalSettings {
-  /** True: a change waits for the disk. False: it survives the process, but not a power cut. */
+  /** True: a change waits for the disk. False: it survives the end of the process, but not a power failure. */
   readonly sync: boolean;
   /** A snapshot is due when the logs since the last one are longer than this. */
   readonly snapshotBytes: number;
-  /** Told of each snapshot that could not be taken (J5). */
+  /** Called for each snapshot that could not be taken (J5). */
   readonly snapshotFailed: (failure: AppError) => void;
 }
 
@@ -41,11 +43,11 @@ export class Journal {
   #generation: number;
   #log: FileHandle;
   #logBytes: number;
-  /** Length of the logs since the last snapshot, the newest included. */
+  /** Length of the logs since the last snapshot, including the newest. */
   #bytesSinceSnapshot: number;
   readonly #lock: FolderLock;
   #snapshot: Promise<void> | undefined;
-  /** After a failed snapshot: how long the logs are to be before the next is tried. */
+  /** After a failed snapshot: the length of the logs at which the next one is tried. */
   #retryBytes = 0;
   #failure: unknown;
 
@@ -59,7 +61,7 @@ export class Journal {
     this.#bytesSinceSnapshot = found.bytesSinceSnapshot;
   }
 
-  /** Hands every record of the folder to `replay`, in order, and opens it for more unless `admit` throws. */
+  /** Passes every record of the folder to `replay`, in order, and then opens it for appending unless `admit` throws. */
   static async open(
     folder: string,
     settings: JournalSettings,
@@ -91,7 +93,7 @@ export class Journal {
       await writeAll(this.#log, frame, this.#logBytes);
       if (this.#settings.sync) await this.#log.datasync();
     } catch (error) {
-      // Half a frame must not stand in front of the next one.
+      // Otherwise half a frame would stand before the next one.
       await this.#log.truncate(this.#logBytes).catch((failure) => {
         this.#failure = failure;
       });
@@ -107,8 +109,9 @@ export class Journal {
   }
 
   /**
-   * Begins a new log and writes a snapshot beside it. Resolves when the new log stands, or cannot be had (J5); no `append`
-   * meanwhile. `records` gives the state as of whenever it is asked for the next piece.
+   * Starts a new log and writes a snapshot beside it. Resolves when the new log is in use, or could not be created
+   * (J5); `append` must not be called meanwhile. `records` yields the state piece by piece, each as of the time it is
+   * asked for.
    */
   async beginSnapshot(records: () => AsyncIterable<JournalRecord>): Promise<void> {
     const generation = this.#generation + 1;
@@ -140,7 +143,7 @@ export class Journal {
       });
   }
 
-  /** Goes over to a new log; where that fails, the one before it stays the newest. */
+  /** Switches to a new log; when that fails, the previous one stays the newest. */
   async #begin(generation: number): Promise<void> {
     let log: FileHandle | undefined;
     try {
@@ -149,7 +152,7 @@ export class Journal {
       await syncFolder(this.#folder);
     } catch (error) {
       await log?.close().catch(() => {});
-      // Behind a newer log this one would have to be whole (J4).
+      // With a newer log after it, this one would have to be complete (J4).
       await rm(join(this.#folder, `log.${generation}`), { force: true }).catch((failure) => {
         this.#failure = failure;
       });
@@ -224,7 +227,7 @@ async function readSnapshot(path: string, replay: (record: JournalRecord) => voi
   if (!ended) throw corrupt('the snapshot does not end as it should');
 }
 
-/** Replays the file's records; the length of the part that is whole. With `mayBeTorn` what stands behind it is ignored. */
+/** Replays the file's records; returns the length of its intact part. With `mayBeTorn` the rest is ignored. */
 async function readFrames(path: string, mayBeTorn: boolean, replay: (record: JournalRecord) => void): Promise<number> {
   const file = await open(path, 'r');
   try {
@@ -251,7 +254,7 @@ async function readFrames(path: string, mayBeTorn: boolean, replay: (record: Jou
   }
 }
 
-/** Reads a file from its start: `take` gives the next so many bytes, or `undefined` when there are not as many. */
+/** Reads a file from its start: `take` returns the next `bytes` bytes, or `undefined` when there are fewer. */
 function pieces(file: FileHandle): { take(bytes: number): Promise<Buffer | undefined>; left(): number } {
   let held = Buffer.alloc(0);
   let ended = false;
@@ -315,7 +318,7 @@ async function writeSnapshot(
   }
 }
 
-/** Writes all of it, since one call may write a part; where it ends. */
+/** Writes all bytes, since one call may write only a part; returns the position after them. */
 async function writeAll(file: FileHandle, bytes: Buffer, position: number): Promise<number> {
   for (let written = 0; written < bytes.length; )
     written += (await file.write(bytes, written, bytes.length - written, position + written)).bytesWritten;

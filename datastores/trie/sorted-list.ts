@@ -1,9 +1,13 @@
-// SortedList: items in order, in chunks of bounded size, so that inserting into a million items moves a few hundred. The
-// caller says what stands before a place by a test that is true for a first part of the list and false for the rest.
+// SortedList: items in order, in chunks of bounded size, so that an insert into a million items moves only a few
+// hundred. The caller gives a position as a test that is true for the items before it and false for the rest.
 
-/** Up to this length a chunk is made anew for each change, at its exact length: V8 grows arrays by sixteen slots and half. */
+/**
+ * Up to this length a chunk is copied at its exact length for each change: V8 grows arrays by half and sixteen slots.
+ */
 const EXACT_LENGTH_MAX = 32;
-/** Chunks split at this length: moving 512 references costs about as much as the comparisons that find the place. */
+/**
+ * Chunks are split at this length: moving 512 references costs about as much as the comparisons that find the position.
+ */
 const CHUNK_LENGTH_MAX = 512;
 
 export class SortedList<Item> {
@@ -14,13 +18,13 @@ export class SortedList<Item> {
     return this.#length;
   }
 
-  /** The first item that is not before the place, or `undefined`. */
+  /** The first item that is not before the position, or `undefined`. */
   firstNot(isBefore: (item: Item) => boolean): Item | undefined {
     const chunk = this.#chunks[this.#chunkAt(isBefore)];
     return chunk?.[indexIn(chunk, isBefore)];
   }
 
-  /** Every item from the first that is not before the place. The list must not change meanwhile. */
+  /** Every item from the first that is not before the position. The list must not change meanwhile. */
   *from(isBefore: (item: Item) => boolean): Generator<Item> {
     let chunkIndex = this.#chunkAt(isBefore);
     const first = this.#chunks[chunkIndex];
@@ -35,7 +39,7 @@ export class SortedList<Item> {
     return this.from(() => false);
   }
 
-  /** Puts the item in at the place. */
+  /** Inserts the item at the position. */
   insert(item: Item, isBefore: (item: Item) => boolean): void {
     this.#length += 1;
     if (this.#chunks.length === 0) {
@@ -52,13 +56,13 @@ export class SortedList<Item> {
     if (index === chunk.length) chunk.push(item);
     else chunk.splice(index, 0, item);
     if (chunk.length > CHUNK_LENGTH_MAX) {
-      // A list filled in order splits at its end, so that its chunks stay full.
+      // A list that is filled in order is split at its end, so that its chunks stay full.
       const half = index === chunk.length - 1 ? CHUNK_LENGTH_MAX : chunk.length >> 1;
       this.#chunks.splice(chunkIndex + 1, 0, chunk.splice(half));
     }
   }
 
-  /** Takes out the first item that is not before the place. */
+  /** Removes the first item that is not before the position. */
   removeFirstNot(isBefore: (item: Item) => boolean): void {
     const chunkIndex = this.#chunkAt(isBefore);
     const chunk = this.#chunks[chunkIndex];
@@ -68,7 +72,7 @@ export class SortedList<Item> {
     if (chunk.length === 0) this.#chunks.splice(chunkIndex, 1);
   }
 
-  /** The first chunk that does not lie before the place as a whole. */
+  /** Index of the first chunk that is not entirely before the position. */
   #chunkAt(isBefore: (item: Item) => boolean): number {
     let low = 0;
     let high = this.#chunks.length;

@@ -1,12 +1,14 @@
 // SubscriptionTable: the rows of a trie shard in memory, in the order of rules R3 of ../rows.ts, with the live filters in
 // a TopicTrie.
 //
-//   T1. A filter is in the trie while it has a live subscriber; filters that share an inner filter share one entry there.
-//   T2. A page costs what it holds, plus the search for its place and one for each carved-out group that it meets.
+//   T1. A filter is in the trie while it has a live subscriber; filters with the same inner filter share one entry
+//       there.
+//   T2. The cost of a page is proportional to its size, plus the search for its start and for each carved-out group
+//       that it meets.
 //
-// With three clients to a filter a row takes about 400 bytes, texts included (bench/shard-stores.ts). Client ids are kept
-// as they came, filters and broker ids once.
-// A mutable index with a pure face (Hot paths in the style guide); its oracle is the model of the shared store suite.
+// With three clients to a filter a row takes about 400 bytes, texts included (bench/shard-stores.ts). Client ids are
+// stored with each row, filters and broker ids once. A mutable index with a pure face (Hot paths in the style guide);
+// its oracle is the model of the shared store suite.
 
 import { AppError } from '../../schemas/errors.ts';
 import type { EventTime } from '../../schemas/ids.ts';
@@ -21,11 +23,11 @@ import { SortedList } from './sorted-list.ts';
 
 export interface TablePage {
   readonly rows: readonly SubscriptionRow[];
-  /** True when nothing of the range stands behind the page. */
+  /** True when no row of the range follows the page. */
   readonly done: boolean;
 }
 
-/** One client's row: fields in one flat object, and none that its filter has. */
+/** One client's row: one flat object, without the fields that are stored with its filter. */
 interface Held {
   readonly clientId: string;
   readonly brokerId: string;
@@ -34,7 +36,7 @@ interface Held {
   readonly incarnation: number;
   readonly offset: number;
   readonly at: EventTime;
-  /** What few rows have. */
+  /** Fields that few rows have. */
   readonly more: Pick<SubscriptionRow, 'options' | 'since' | 'others'> | undefined;
 }
 
@@ -47,7 +49,7 @@ interface HeldFilter {
   live: number;
 }
 
-/** What stands behind one id of the trie: nearly always one filter, and several where share groups have the same inner one. */
+/** The filters of one id of the trie: nearly always one; several when share groups have the same inner filter. */
 type Inner = HeldFilter | Set<HeldFilter>;
 
 export class SubscriptionTable {
@@ -65,7 +67,7 @@ export class SubscriptionTable {
     this.#trie = new TopicTrie(seed);
   }
 
-  /** Merges the row with the one that is there. */
+  /** Merges the row with the stored one. */
   put(row: SubscriptionRow): void {
     const filter = this.#filters.get(row.filter) ?? this.#added(row.filter);
     const isBefore = beforeClient(row.clientId);
@@ -85,7 +87,7 @@ export class SubscriptionTable {
     return filter !== undefined && held?.clientId === clientId ? rowOf(filter, held) : undefined;
   }
 
-  /** Whether this very row is there. */
+  /** Whether exactly this row is stored. */
   holds(row: SubscriptionRow): boolean {
     const known = this.rowAt(row);
     return known !== undefined && isSameRow(known, row);
@@ -109,7 +111,7 @@ export class SubscriptionTable {
     return found;
   }
 
-  /** The live subscribers whose filter matches the topic and whose literal prefix is as long as `includes` allows. */
+  /** The live subscribers whose filter matches the topic, and for whose literal prefix's length `includes` is true. */
   matching(topic: string, includes: (prefixLength: number) => boolean): Subscriber[] {
     const found: Subscriber[] = [];
     const count = this.#trie.match(topic, this.#matched);
@@ -186,7 +188,7 @@ export class SubscriptionTable {
     if (order.length === 0) this.#order.delete(partition);
   }
 
-  /** T1. */
+  /** Adds the filter to the trie or removes it from there (T1). */
   #setLive(filter: HeldFilter, live: number): void {
     const before = filter.live;
     filter.live = live;
@@ -250,14 +252,14 @@ function compareFilters(a: Span, b: Span): number {
   );
 }
 
-/** Where the filter's literal prefix stands to `prefix`. */
+/** Compares the filter's literal prefix with `prefix`. */
 const comparePrefix = (each: Span, prefix: string): number =>
   compareUtf8Parts(each.filter, each.innerStart, each.prefixEnd, prefix, 0, prefix.length);
 
 const hasPrefix = (each: Span, prefix: string): boolean =>
   each.prefixEnd - each.innerStart >= prefix.length && each.filter.startsWith(prefix, each.innerStart);
 
-/** The shortest of the carved-out prefixes that the filter's literal prefix begins with, if any. */
+/** The shortest of the carved-out prefixes that the filter's literal prefix begins with; `undefined` for none. */
 function carvedPrefixOf(each: Span, from: number, carved: ReadonlySet<string>): string | undefined {
   if (carved.size === 0) return undefined;
   const prefix = each.filter.slice(each.innerStart, each.prefixEnd);

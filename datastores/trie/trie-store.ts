@@ -1,9 +1,11 @@
-// Trie store: the TRIE shard for wildcard and shared filters. Rows are in memory (subscription-table.ts) and every change
-// of them is in a journal on disk first (journal.ts).
+// Trie store: the TRIE shard for wildcard and shared filters. Rows are in memory (subscription-table.ts), and every
+// change is written to a journal on the disk first (journal.ts).
 //
-//   S1. A change is applied to memory after the journal has it: what was answered before a crash is there after it.
-//   S2. One change at a time. Questions see whole changes, since a change is applied without a pause.
-//   S3. Work over a whole range pauses between pages; rows put in behind its place in the meantime are not seen.
+//   S1. A change is applied to memory after the journal has it: what was answered before a crash is still there after
+//       it.
+//   S2. One change at a time. Look-ups see complete changes, since a change is applied without a pause.
+//   S3. Work over a whole range pauses between pages; rows that are inserted behind its position meanwhile are not
+//       seen.
 
 import { randomInt } from 'node:crypto';
 import { setImmediate as pause } from 'node:timers/promises';
@@ -25,33 +27,35 @@ import { SubscriptionTable } from './subscription-table.ts';
 export interface TrieStoreSettings {
   /** Partitions of the wildcard topic. */
   readonly partitions: number;
-  /** True (the default): a write waits for the disk. False: it survives the process, but not a power cut. */
+  /**
+   * True (the default): a write waits for the disk. False: it survives the end of the process, but not a power failure.
+   */
   readonly sync?: boolean;
-  /** A snapshot is taken when the log is longer than this; it bounds the time of a restart. */
+  /** A snapshot is taken when the log is longer than this; it limits the duration of a restart. */
   readonly snapshotBytes?: number;
-  /** Told of each snapshot that could not be taken; it is tried again. */
+  /** Called for each snapshot that could not be taken; it is tried again. */
   readonly snapshotFailed?: (failure: AppError) => void;
-  /** What it must be (identity.ts); absent: whatever is there, or a new one. */
+  /** The identity that the folder must have (identity.ts); absent: any, or a new one. */
   readonly opening?: Opening;
   /** The host's clock. */
   readonly now?: () => number;
-  /** What keeps the changes in place of a journal in the folder. */
+  /** Stores the changes instead of a journal in the folder. */
   readonly keptBy?: OpenJournal;
 }
 
-/** As `Journal.open` does. */
+/** Opens a journal, as `Journal.open` does. */
 export type OpenJournal = (replay: (record: JournalRecord) => void, admit: () => void) => Promise<ChangeLog>;
-/** What is used of a journal. */
+/** The part of a journal that is used. */
 export type ChangeLog = Pick<Journal, 'append' | 'isSnapshotDue' | 'beginSnapshot' | 'close'>;
 
-/** 64 MiB: about half a million changes, read again in about a second. */
+/** 64 MiB: about half a million changes, which are read in about a second. */
 const SNAPSHOT_BYTES = 64 * 1024 * 1024;
 /** Rows handled without a pause, and rows in one record of the journal: about a millisecond, about 100 KiB. */
 const PAGE_ROWS = 1_000;
 
 /**
- * Opens the folder, or makes it. Throws STORE_CORRUPT, STORE_FORMAT, STORE_UNAVAILABLE when it is open already, or
- * SHARD_LOST and FLEET_MISMATCH when it is not what `opening` says (shard-store.ts D7).
+ * Opens the folder, or creates it. Throws STORE_CORRUPT, STORE_FORMAT, STORE_UNAVAILABLE when it is open already, or
+ * SHARD_LOST and FLEET_MISMATCH when its identity is not the one in `opening` (shard-store.ts D7).
  */
 export async function openTrieStore(folder: string, settings: TrieStoreSettings): Promise<LocalShardStore> {
   const { opening } = settings;
@@ -86,7 +90,7 @@ export async function openTrieStore(folder: string, settings: TrieStoreSettings)
   return new TrieStore(held, journal);
 }
 
-/** What the records of a journal make up. */
+/** The state that the records of a journal add up to. */
 interface Held {
   identity: StoreIdentity | undefined;
   readonly table: SubscriptionTable;
@@ -222,7 +226,7 @@ class TrieStore implements LocalShardStore {
     for (const partition of this.#table.partitions()) {
       const range = { slice: groupSlice(partition), except: [] };
       for await (const rows of this.#pages(range, undefined, undefined)) {
-        // Judged anew within the change: a page may be older than a row that was written since.
+        // Checked again within the change: a row may have been written since the page was read.
         const old = rows.filter((row) => row.gone && lastAt(row) < before);
         if (old.length === 0) continue;
         await this.#changing(async () => {
@@ -246,13 +250,15 @@ class TrieStore implements LocalShardStore {
     });
   }
 
-  /** Ends what was begun, but for a snapshot under way: that gives up, and the logs it would have replaced stay. */
+  /**
+   * Finishes the writes that have begun. A snapshot under way is given up; the logs that it would have replaced stay.
+   */
   close(): Promise<void> {
     this.#closed ??= this.#changes.run(() => this.#journal.close());
     return this.#closed;
   }
 
-  /** What becomes of the places of these rows, where it changes them. */
+  /** The rows that change when these rows are merged with the stored ones, and counts of those that change nothing. */
   #merged(rows: readonly SubscriptionRow[]): { readonly rows: SubscriptionRow[]; stale: number; foreign: number } {
     const changed = new Map<string, SubscriptionRow>();
     let stale = 0;
