@@ -1,14 +1,17 @@
-// Dead letters: a refused record as it came, with why. Headers are those of Kafka Streams' dead letter queue (KIP-1034),
-// so that tools which know them work here, and our own for the code and the stage.
+// Dead letters: a refused record as it came, with the reason. The headers are those of Kafka Streams' dead letter queue
+// (KIP-1034), so that tools which know them work here, and our own for the code and the stage.
 
 import type { Refusal } from '../schemas/errors.ts';
 import type { Offset, Partition } from '../schemas/ids.ts';
 import { deadLetters } from '../topology/topics.ts';
 import type { OutRecord, RawRecord } from './ports.ts';
 
-/** 1 MiB, Kafka's default record limit. A longer value came compressed; its head is kept and its size is told. */
+/**
+ * 1 MiB, Kafka's default record limit. A longer value was compressed when it came; its beginning is kept, and its size
+ * is stated.
+ */
 export const DEAD_VALUE_BYTES_MAX = 1 << 20;
-/** A flood of headers is not worth keeping whole. */
+/** Most headers that are kept. */
 const DEAD_HEADERS_MAX = 64;
 const DEAD_HEADER_BYTES_MAX = 4096;
 const DEAD_KEY_BYTES_MAX = 1 << 16;
@@ -19,7 +22,7 @@ export interface Origin {
   readonly group: string;
 }
 
-/** The record for the `dead-letters` topic. Bounded in size whatever came in. */
+/** The record for the `dead-letters` topic. Its size is bounded, whatever came in. */
 export function deadLetter(record: RawRecord, refusal: Refusal, origin: Origin): OutRecord {
   const value = record.value;
   const headers: Record<string, Buffer | string | readonly (Buffer | string)[]> = {
@@ -46,9 +49,9 @@ export function deadLetter(record: RawRecord, refusal: Refusal, origin: Origin):
   };
 }
 
-/** What a letter tells. */
+/** The contents of a dead letter. */
 export interface Letter {
-  /** Its offset in the dead-letters topic: its name. */
+  /** Its offset in the dead-letters topic, by which it is named. */
   readonly number: Offset;
   readonly code: string;
   readonly reason: string;
@@ -61,7 +64,7 @@ export interface Letter {
   readonly sizeBytes: number;
 }
 
-/** A record of the topic, read; of one that somebody else wrote what cannot be known is empty, or 0. */
+/** Reads a record of the topic. In a record that somebody else wrote, fields that cannot be known are empty or 0. */
 export function letterOf(record: RawRecord): Letter {
   return {
     number: record.offset,

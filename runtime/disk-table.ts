@@ -1,8 +1,9 @@
-// Disk table: the rows of one stage in one task that may be more than fit in memory. They are read from the local store
-// before the step that needs them, and the changed ones wait for the next commit.
+// Disk table: the rows of one stage in one task, where they may not all fit in memory. They are read from the local
+// store before the step that needs them, and changed rows wait for the next commit.
 //
-//   D1. In memory are the changed rows, what the current batch needs, and CACHED_ROWS_MAX of those that were read before.
-//   D2. A step reads the store as its own earlier writes have left it: what has changed lies over what is stored.
+//   D1. In memory are the changed rows, the rows that the current batch needs, and at most CACHED_ROWS_MAX others read
+//       before.
+//   D2. A step sees its own earlier writes: changed rows take precedence over stored ones.
 
 import type { DiskRows, Needs, Page, PageOfRows, Table } from '../processors/step.ts';
 import { assert } from '../schemas/errors.ts';
@@ -13,17 +14,17 @@ type StoredRows = Pick<Store, 'getMany' | 'entries'>;
 
 interface StoredPage {
   readonly rows: readonly (readonly [key: string, row: unknown])[];
-  /** The last key that was looked at; `undefined` at the end of the prefix. */
+  /** The last key that was read; `undefined` at the end of the prefix. */
   readonly upTo: string | undefined;
 }
 
-/** Some megabytes for each task. */
+/** Takes a few megabytes for each task. */
 const CACHED_ROWS_MAX = 8_192;
 
 export class DiskTable implements DiskRows<unknown> {
   readonly table: Table<unknown>;
   #store: StoredRows | undefined;
-  /** Rows as the store has them, `undefined` for none; those that were read last come last. */
+  /** Rows as stored, `undefined` for none; the most recently read come last. */
   readonly #stored = new Map<string, unknown>();
   readonly #dirty = new Map<string, unknown>();
   readonly #pages = new Map<string, StoredPage>();
@@ -40,15 +41,15 @@ export class DiskTable implements DiskRows<unknown> {
     return this.#dirty.size;
   }
 
-  /** `store` has all that was committed. */
+  /** `store` must contain everything that was committed. */
   open(store: StoredRows): void {
     this.#store = store;
   }
 
-  /** Reads what the next steps need. Pages that were read before are forgotten. */
+  /** Reads what the next steps need. Pages that were read before are dropped. */
   async read(needed: readonly Needs[]): Promise<void> {
     this.#pages.clear();
-    this.#trim(); // Before it is known what is missing: nothing that these steps need goes.
+    this.#trim(); // Before the missing rows are determined: no row that these steps need is dropped.
     const missing = new Set<string>();
     for (const { keys = [] } of needed)
       for (const key of keys) if (!this.#dirty.has(key) && !this.#stored.has(key)) missing.add(key);
@@ -98,7 +99,7 @@ export class DiskTable implements DiskRows<unknown> {
     this.#dirty.set(key, undefined);
   }
 
-  /** The changes since the last call, as bytes, onto `into`. */
+  /** Appends the changes since the last call to `into`, as bytes. */
   drain(into: Change[]): void {
     for (const [key, row] of this.#dirty) {
       into.push({ key: this.prefix + key, value: row === undefined ? undefined : this.table.encode(row) });
@@ -106,7 +107,7 @@ export class DiskTable implements DiskRows<unknown> {
       this.#stored.set(key, row);
     }
     this.#dirty.clear();
-    this.#pages.clear(); // What has been read does not lie below what has changed any more (D2).
+    this.#pages.clear(); // After this, changed rows no longer take precedence over the pages read before (D2).
   }
 
   async #scanned(page: Page): Promise<StoredPage> {
@@ -115,7 +116,7 @@ export class DiskTable implements DiskRows<unknown> {
     for await (const [whole, value] of this.#store!.entries(this.prefix + page.prefix, after)) {
       const key = whole.slice(this.prefix.length);
       if (page.below !== undefined && compareUtf8(key, page.below) >= 0) break;
-      if (this.#dirty.has(key)) continue; // What it is now is laid over the page.
+      if (this.#dirty.has(key)) continue; // The changed row takes precedence over the page's.
       rows.push([key, this.#decoded(value)]);
       if (rows.length === page.limit) return { rows, upTo: key };
     }
@@ -126,7 +127,7 @@ export class DiskTable implements DiskRows<unknown> {
     return value === undefined ? undefined : this.table.decode(value);
   }
 
-  /** D1. */
+  /** Drops the rows read longest ago (D1). */
   #trim(): void {
     let over = this.#stored.size - CACHED_ROWS_MAX;
     for (const key of this.#stored.keys()) {

@@ -1,5 +1,5 @@
-// Inline fitter: fits models in the calling thread, as `workerThreads: 0` asks for, and in simulated time, where the same
-// seed must give the same day.
+// Inline fitter: fits models in the calling thread: for `workerThreads: 0`, and for simulated time, where the same
+// seed must give the same result.
 
 import { fitModels } from '../processors/forecast/fits.ts';
 import type { Fitter } from './ports.ts';

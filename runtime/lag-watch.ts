@@ -1,8 +1,9 @@
-// Lag watch: how far each group is behind, on any instance, asked of the log: the end of each partition minus the
-// committed position. The tasks are not asked, since a task that hangs believes that it is at the end.
+// Lag watch: how far each group is behind, on whichever instance. It is computed from what the log reports: the end of
+// each partition minus the committed position. The tasks are not asked, since a task that hangs believes that it is at
+// the end.
 //
-//   W1. Lag is the log's end minus the committed position. When it could not be asked for UNKNOWN_MS it is unknown, not
-//       0.
+//   W1. Lag is the log's end minus the committed position. When the log did not report for UNKNOWN_MS, the lag is
+//       unknown, not 0.
 //   W2. A partition stands still when it has records to consume and its position has not moved for STILL_MS.
 
 import type { Offset, Partition } from '../schemas/ids.ts';
@@ -18,25 +19,25 @@ export interface Lag {
   readonly committed: Offset;
   readonly end: Offset;
   readonly records: number;
-  /** Since when the position has not moved although there is something to consume; `undefined` while it moves. */
+  /** Since when the position has not moved although there are records to consume; `undefined` while it moves. */
   readonly standsSince: number | undefined;
 }
 
-/** Several polls of the runner: a single failed one means nothing yet. */
+/** Several polls of the runner: one failed poll has no effect. */
 const UNKNOWN_MS = 30_000;
-/** The time of many commits, and well below the time in which a group notices that a member is gone. */
+/** Longer than many commits take, and well below the time in which a group notices that a member is gone. */
 const STILL_MS = 6_000;
 
 interface Place {
   readonly standing: Standing;
-  /** When the position was first seen where it is with something to consume. */
+  /** When the position was first seen at this value with records to consume. */
   readonly since: number;
 }
 
 export class LagWatch {
   readonly #groups = new Map<Group['name'], { readonly places: ReadonlyMap<string, Place>; readonly at: number }>();
 
-  /** Every partition of a group, as the log told at that time. */
+  /** Every partition of a group, as the log reported at time `now`. */
   take(group: Group['name'], standings: readonly Standing[], now: number): void {
     const before = this.#groups.get(group)?.places;
     const places = new Map<string, Place>();
@@ -62,7 +63,7 @@ export class LagWatch {
     return lags;
   }
 
-  /** Whether the log has lately told of this group. */
+  /** Whether the log has reported on this group lately. */
   knows(group: Group['name'], now: number): boolean {
     const at = this.#groups.get(group)?.at;
     return at !== undefined && now - at <= UNKNOWN_MS;

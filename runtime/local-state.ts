@@ -1,5 +1,5 @@
-// Local state: a task's rows in its local store, and the positions that they stand for. It is brought up to the changelog's
-// end before anything is read, and made anew where it cannot be trusted (K3, K8, K9 and K10 of task.ts).
+// Local state: a task's rows in its local store, and the positions that they belong to. It is brought up to the
+// changelog's end before anything is read, and rebuilt when it cannot be trusted (task.ts K3, K8, K9 and K10).
 
 import { AppError } from '../schemas/errors.ts';
 import type { Offset } from '../schemas/ids.ts';
@@ -11,7 +11,7 @@ import { NO_TABLE, type RowTable } from './row-table.ts';
 import type { Logger, Meter } from './telemetry.ts';
 
 export interface LocalStateParts {
-  /** Of the task, and so of its store. */
+  /** Name of the task, and of its store. */
   readonly name: string;
   readonly group: string;
   readonly log: Pick<TaskLog, 'restore' | 'removalsKeptMs'>;
@@ -23,11 +23,11 @@ export interface LocalStateParts {
   };
   readonly tables: readonly RowTable[];
   readonly diskTables: readonly DiskTable[];
-  /** Which life of the topics that have several this is. */
+  /** The configured incarnation of the topics that have incarnations. */
   readonly incarnation: number;
-  /** What the task consumes. */
+  /** The topics that the task consumes. */
   readonly topics: readonly AnyTopic[];
-  /** The log is asked, or has answered. */
+  /** Called when the log is asked, and when it has answered. */
   readonly heard: () => void;
 }
 
@@ -45,12 +45,15 @@ export class LocalState {
     return this.#store !== undefined;
   }
 
-  /** Records of the changelog. */
+  /** Number of changelog records restored, and in all. */
   get restored(): { readonly done: number; readonly total: number } {
     return this.#restored;
   }
 
-  /** Opens the store, catches it up and loads the rows that are kept in memory. Resolves with the inputs to go on from. */
+  /**
+   * Opens the store, catches up with the changelog and loads the rows that are kept in memory. Resolves with the input
+   * positions to continue from.
+   */
   async restore(): Promise<Record<string, Offset>> {
     const { name, ports } = this.#parts;
     try {
@@ -64,13 +67,13 @@ export class LocalState {
     }
   }
 
-  /** The record that tells the changelog of these positions. */
+  /** The changelog record that stores these positions. */
   markOf(inputs: Mark['inputs']): Change {
     const position: Position = { inputs, incarnation: this.#parts.incarnation, starts: this.#starts };
     return { key: MARK_KEY, value: Buffer.from(JSON.stringify(position), 'utf8') };
   }
 
-  /** What a commit has changed; `changelog` is where the log goes on (K3). */
+  /** Writes the changes of a commit; `changelog` is the next offset of the changelog (K3). */
   write(changes: readonly Change[], changelog: Offset, inputs: Mark['inputs']): Promise<void> {
     return this.#write(changes, changelog, { inputs, incarnation: this.#parts.incarnation, starts: this.#starts });
   }
@@ -140,7 +143,7 @@ export class LocalState {
     return this.#inputsOfThisLife(position);
   }
 
-  /** K9. A position of an earlier life of a topic says nothing about this one. */
+  /** The positions that are still valid (K9). Those of an earlier incarnation of a topic are not. */
   #inputsOfThisLife({ inputs, incarnation = this.#parts.incarnation }: Position): Record<string, Offset> {
     const { name, ports, topics, incarnation: expected } = this.#parts;
     const anew = topics.filter(({ hasIncarnations }) => hasIncarnations).map((topic) => topic.name);
@@ -171,7 +174,10 @@ export class LocalState {
     return this.#store!.write(changes, { ...mark, writtenAt: this.#parts.ports.clock.now() });
   }
 
-  /** K8. A quarter of the time is left for clocks that differ and for the restore itself. */
+  /**
+   * Whether the changelog may have dropped removals that the store does not have (K8). A quarter of the time is a
+   * margin for clock differences and the restore itself.
+   */
   #mayMissRemovals(mark: Mark | undefined): boolean {
     if (mark === undefined) return false;
     const ageMs = Math.abs(this.#parts.ports.clock.now() - (mark.writtenAt ?? Number.NEGATIVE_INFINITY));
@@ -189,10 +195,10 @@ export class LocalState {
   }
 }
 
-/** What the changelog's mark says of a task's inputs. */
+/** The input positions of a task as the changelog stores them. */
 type Position = Pick<Mark, 'inputs' | 'incarnation' | 'starts'>;
 
-/** An earlier release wrote the inputs alone. */
+/** Parses it. An earlier release wrote only the inputs. */
 function positionIn(value: Buffer): Position {
   const parsed = JSON.parse(value.toString('utf8')) as Position | Mark['inputs'];
   return typeof parsed.inputs === 'object' ? (parsed as Position) : { inputs: parsed as Mark['inputs'] };

@@ -1,4 +1,4 @@
-// Outbox: what a task's stages have emitted and its refused records, until the next commit writes them.
+// Outbox: the records that a task's stages have emitted, and its dead letters, until the next commit writes them.
 
 import type { Emit } from '../processors/step.ts';
 import type { Codec } from '../schemas/codec.ts';
@@ -12,11 +12,11 @@ export interface OutboxParts {
   readonly group: Group;
   readonly partitions: number;
   readonly codec: Codec;
-  /** A value proves that event time has come this far. */
+  /** Called with the event time that an emitted value reports. */
   readonly proved: (eventTime: number) => void;
 }
 
-/** 256 KiB: records that join events stay well below Kafka's 1 MiB record limit. */
+/** 256 KiB: joined records stay well below Kafka's limit of 1 MiB for a record. */
 const JOINED_BYTES_MAX = 1 << 18;
 
 export class Outbox {
@@ -42,7 +42,7 @@ export class Outbox {
     return this.#emits.length === 0 && this.#letters.length === 0;
   }
 
-  /** One of those that the group's stages declare. */
+  /** A topic that a stage of the group declares. */
   topicOf(name: string): AnyTopic {
     const topic = this.#topics.get(name);
     assert(
@@ -56,12 +56,12 @@ export class Outbox {
     this.#emits.push(emit);
   }
 
-  /** A refused record. */
+  /** Adds a dead letter. */
   addLetter(letter: OutRecord): void {
     this.#letters.push(letter);
   }
 
-  /** All of it as the log takes it. */
+  /** All records, as the log takes them. */
   records(): OutRecord[] {
     return [...this.#encodeEmits(), ...this.#letters];
   }
@@ -87,7 +87,7 @@ export class Outbox {
     for (const together of merged.values()) yield* this.#joined(this.topicOf(together[0]!.topic), together);
   }
 
-  /** One record of all these emits, or of each half of them when that would be too large. */
+  /** Joins all these emits into one record, or, when that would be too large, each half of them. */
   *#joined(topic: AnyTopic, emits: readonly Emit[]): Generator<OutRecord> {
     const record = this.#encoded(topic, emits[0]!, topic.merge!(emits.map((emit) => emit.value)));
     if (emits.length === 1 || (record.value?.length ?? 0) <= JOINED_BYTES_MAX) {

@@ -1,5 +1,5 @@
-// Patient effects: performs effects and retries for as long as a shard's store does not answer, and reports which task
-// waits for which store. Only the end of its task ends the wait (task.ts K7).
+// Patient effects: performs effects, retrying for as long as a shard's store does not answer, and reports which task
+// waits for which store. Only the end of the task ends the wait (task.ts K7).
 
 import { AppError } from '../schemas/errors.ts';
 import type { Partition } from '../schemas/ids.ts';
@@ -7,14 +7,14 @@ import type { Effect, Outcome } from '../state/effects.ts';
 import type { Clock, Effects } from './ports.ts';
 import type { Logger, Meter } from './telemetry.ts';
 
-/** A task that a shard's store holds up. */
+/** A task that waits for a shard's store. */
 export interface Waiting {
   readonly task: string;
   readonly group: string;
   readonly partition: Partition;
-  /** The shard whose store does not answer; '' when the failure does not tell. */
+  /** The shard whose store does not answer; '' when the failure does not name it. */
   readonly shard: string;
-  /** When the first attempt began; the clock's time. */
+  /** When the first attempt began, by the clock port. */
   readonly since: number;
   readonly reason: string;
 }
@@ -29,7 +29,7 @@ export interface PatientEffectsParts {
   };
   /** First pause before a repetition; doubles up to 64 times this. */
   readonly retryMs: number;
-  /** An attempt begins. */
+  /** Called when an attempt begins. */
   readonly attempted: () => void;
 }
 
@@ -43,12 +43,12 @@ export class PatientEffects {
     this.#parts = parts;
   }
 
-  /** The store that is waited for, when one does not answer. */
+  /** The store that is waited for; `undefined` when none. */
   get waiting(): Waiting | undefined {
     return this.#waiting;
   }
 
-  /** Resolves when all is done; with nothing once it is abandoned. */
+  /** Resolves with the outcomes when all effects are performed; with none once the task is abandoned. */
   async perform(effects: readonly Effect[]): Promise<readonly Outcome[]> {
     const { task, ports, retryMs, attempted } = this.#parts;
     const { effects: stores, clock, logger, meter } = ports;
@@ -89,7 +89,7 @@ export class PatientEffects {
     return { task: name, group, partition, shard: shard ?? '', since, reason: error.message };
   }
 
-  /** What the work resolves with; `undefined` once it is abandoned, whatever becomes of the work (task.ts K7). */
+  /** The result of the work; `undefined` once the task is abandoned, whatever the work does after that (task.ts K7). */
   async #unlessAbandoned<Result>(work: Promise<Result>): Promise<Result | undefined> {
     try {
       return await new Promise<Result | undefined>((resolve, reject) => {
@@ -102,7 +102,7 @@ export class PatientEffects {
   }
 }
 
-/** By the code that the store itself gave (datastores/perform.ts P2). */
+/** The trouble in words, by the code that the store gave (datastores/perform.ts P2). */
 function storeTrouble({ facts }: AppError): string {
   switch (facts.code) {
     case 'FLEET_MISMATCH':

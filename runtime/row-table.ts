@@ -1,9 +1,9 @@
-// RowTable: the rows of one stage in one task. All of them are in memory; the changed ones wait for the next commit.
+// RowTable: the rows of one stage in one task. All of them are in memory; changed rows wait for the next commit.
 
 import type { Rows, Table } from '../processors/step.ts';
 import type { Change } from '../state/store.ts';
 
-/** Of a stage that keeps nothing. */
+/** For a stage that keeps no rows. */
 export const NO_TABLE: Table<unknown> = {
   name: '',
   encode: () => Buffer.alloc(0),
@@ -50,12 +50,12 @@ export class RowTable implements Rows<unknown> {
     return `${this.table.name}/`;
   }
 
-  /** A row as it was stored; not dirty. */
+  /** Adds a row as it was stored; it is not dirty. */
   load(key: string, bytes: Buffer): void {
     this.#rows.set(key, this.table.decode(bytes));
   }
 
-  /** The changes since the last call, as bytes, onto `into`. */
+  /** Appends the changes since the last call to `into`, as bytes. */
   drain(into: Change[]): void {
     for (const key of this.#dirty) {
       const row = this.#rows.get(key);

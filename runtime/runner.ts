@@ -1,13 +1,14 @@
 // Runner: runs a topology on a log. It joins one group for each kind of task, hands the log's batches to tasks, tells
-// tasks the time, and answers questions about rows. Every side effect of the system passes through here or a port.
+// tasks the time, and answers queries about rows. Every side effect of the system goes through here or a port.
 //
-//   U1. A task is given batches only after its state is restored; a lost task commits nothing.
-//   U2. Ticks carry the event time that the tasks of this process have proved (state/watermark.ts); while no input
+//   U1. A task gets batches only after its state is restored; a lost task commits nothing.
+//   U2. Ticks carry the event time that the tasks of this process have reported (state/watermark.ts); while no input
 //       comes, event time follows the host's clock, so that quiet series close their windows.
 //   U3. No task waits for another: each has at most one tick under way, and a task that waits for a store is named in
-//       `readiness`. A task that has to leave gets ORDERLY_MS to commit; then its next owner repeats what it had taken.
-//   U4. How far a group is behind is asked of the log, for every partition: `readiness` names those that stand still, also
-//       those of other instances, and is not ready while one stands still here or with nobody.
+//       `readiness`. A task that has to leave gets ORDERLY_MS to commit; after that its next owner repeats uncommitted
+//       work.
+//   U4. How far a group is behind is asked of the log, for every partition. `readiness` names partitions that stand
+//       still, also those of other instances, and is false while one of this instance or of no instance stands still.
 //   U5. `liveness` fails only for what a restart may fix: ticks that no longer come, and a task that has had work for
 //       HUNG_MS without progress, unless it waits for a log that does not answer.
 //   U6. A bug (any error that is not an AppError) or a fatal log error ends the run; nothing continues with an
@@ -34,21 +35,24 @@ import { Task, type TaskEvents, type TaskPorts, type TaskSettings } from './task
 
 export interface RunnerPorts extends TaskPorts {
   readonly log: Log;
-  /** The epoch of the pointer table as this process reads it, once that is done; absent where nobody reads it beside the tasks. */
+  /**
+   * The epoch of the pointer table as this process has read it, once that is complete; absent when nobody reads it
+   * beside the tasks.
+   */
   readonly pointerEpoch?: () => number | undefined;
 }
 
 export interface RunnerSettings extends TaskSettings {
   readonly app: string;
-  /** Where other instances reach this one's HTTP API; '' when there is none. */
+  /** `host:port` of this instance's HTTP API for other instances; '' when there is none. */
   readonly address: string;
-  /** How often tasks are told the time. */
+  /** Time between two ticks of the tasks. */
   readonly tickMs: number;
-  /** Event time follows the host's clock after this much silence. */
+  /** After this much silence event time follows the host's clock. */
   readonly idleMs: number;
 }
 
-/** A row of the running topology, or who has it. */
+/** A row of the running topology, or the instance that has it. */
 export type Found<Row> =
   | { readonly kind: 'here'; readonly row: Row | undefined }
   | { readonly kind: 'elsewhere'; readonly address: string }
@@ -61,22 +65,22 @@ export interface Running {
   rows<Row>(group: Group['name'], table: string): IterableIterator<[string, Row]>;
   /** Whether the rows of that task are here. */
   where(group: Group['name'], partition: Partition): Found<undefined>;
-  /** Tells every task the time now. The runner does so itself every `tickMs`; runs in simulated time do it by hand. */
+  /** Ticks every task now. The runner does so itself every `tickMs`; runs in simulated time call it. */
   tick(): Promise<void>;
   /**
-   * Whether every loop makes progress. A store or a log that does not answer is no reason: a restart would only start
-   * waiting again.
+   * Whether every loop makes progress. A store or a log that does not answer is no reason to restart: the new process
+   * would only wait again.
    */
   liveness(): { readonly live: boolean; readonly reasons: readonly string[] };
-  /** How far event time is proved by the tasks of this process; 0 before the first event. */
+  /** The event time that the tasks of this process have reported; 0 before the first event. */
   readonly eventTime: number;
-  /** Ready when the process has its tasks restored and they make progress; otherwise why not. */
+  /** Ready when the process has restored its tasks and they make progress; otherwise the reasons. */
   readiness(): Readiness;
-  /** How far the groups are behind, as far as it is known, and for each partition who has its task. */
+  /** The lag of each partition, where it is known, and the owner of its task. */
   lags(): readonly OwnedLag[];
-  /** Resolves after `stop`; rejects when the run cannot go on. */
+  /** Resolves after `stop`; rejects when the run cannot continue. */
   readonly done: Promise<void>;
-  /** Commits, closes the stores, leaves the groups. Idempotent; bounded by the deadline. */
+  /** Commits, closes the stores, leaves the groups. Idempotent; takes at most the deadline. */
   stop(deadlineMs: number): Promise<void>;
 }
 
@@ -85,11 +89,11 @@ export interface Readiness {
   readonly reasons: readonly string[];
   readonly restoredPercent: number;
   readonly tasks: number;
-  /** Tasks that a store holds up, at once; they become a reason after STUCK_MS. */
+  /** Tasks that wait for a store, listed at once; they make the process unready after STUCK_MS. */
   readonly waiting: readonly Waiting[];
-  /** Records that the groups have not consumed, of all instances' tasks; -1 while that is not known. */
+  /** Records that the groups have not consumed, for the tasks of all instances; -1 while unknown. */
   readonly lagRecords: number;
-  /** Partitions with records to consume whose position does not move, whoever has their tasks. */
+  /** Partitions with records to consume whose position does not move, whichever instance has their tasks. */
   readonly standing: readonly OwnedLag[];
 }
 
@@ -130,13 +134,13 @@ export function shapesOf(
   return [...topology.topics.map(shapeOf), letters, ...changelogs];
 }
 
-/** Many commits' time, and well below the 30 s for which a Kafka group waits for its members. */
+/** Longer than many commits take, and well below the 30 s for which a Kafka group waits for its members. */
 const ORDERLY_MS = 10_000;
-/** Longer than a store's restart or a short network fault, which no operator needs to know of. */
+/** Longer than a store's restart or a short network fault, which operators need not be told of. */
 const STUCK_MS = 10_000;
-/** Ticks come five times a second; no collection of garbage and no batch lasts as long as this. */
+/** Ticks come five times a second; no garbage collection and no batch takes this long. */
 const TICK_SILENT_MS = 30_000;
-/** Far beyond what a batch, a page, a commit or an attempt of a store may take by their own limits. */
+/** Far longer than the limits of a batch, a page, a commit or an attempt on a store. */
 const HUNG_MS = 300_000;
 /** How often the log is asked how far the groups are behind: two requests to Kafka for each group. */
 const LOOK_MS = 3_000;
@@ -149,8 +153,8 @@ class Runner implements Running {
   readonly #members = new Map<Group['name'], Membership>();
   readonly #tasks = new Map<string, Task>();
   readonly #ready = new Set<string>(); // Names of tasks that are restored.
-  readonly #ticking = new Set<Task>(); // Those that have not taken their last tick yet.
-  readonly #leaving = new Set<Task>(); // Those that are to leave in order, and have not left yet.
+  readonly #ticking = new Set<Task>(); // Tasks that have not finished their last tick yet.
+  readonly #leaving = new Set<Task>(); // Tasks that are to leave in order and have not left yet.
   #finish: { resolve: () => void; reject: (error: unknown) => void } | undefined;
   #stopTicks: () => void = () => {};
   #stopLooks: () => void = () => {};
@@ -158,7 +162,7 @@ class Runner implements Running {
   readonly #looking = new Set<Group['name']>();
   #stopping: Promise<void> | undefined;
   readonly #watermark = new Watermark();
-  #provedAt = 0; // The host's time at which it last moved.
+  #provedAt = 0; // The host's time at which the reported event time last moved.
   #lastTickAt: number;
 
   constructor(topology: Topology, ports: RunnerPorts, settings: RunnerSettings) {
@@ -169,7 +173,7 @@ class Runner implements Running {
     this.done = new Promise((resolve, reject) => {
       this.#finish = { resolve, reject };
     });
-    this.done.catch(() => {}); // Whoever awaits it sees the error; nobody awaiting is not an unhandled rejection.
+    this.done.catch(() => {}); // Callers may await it or not; without this, its rejection would be unhandled when none does.
   }
 
   async start(): Promise<void> {
@@ -199,7 +203,7 @@ class Runner implements Running {
     });
   }
 
-  /** Tells the time to every task that has taken its last tick (U3). */
+  /** Tells the time to every task that has finished its last tick (U3). */
   async tick(): Promise<void> {
     this.#lastTickAt = this.#ports.clock.now();
     if (this.#stopping !== undefined) return;
@@ -215,7 +219,7 @@ class Runner implements Running {
     this.#ticking.delete(task);
   }
 
-  /** Asks the log how far a group is behind; one question at a time. A failure leaves it unknown, in time. */
+  /** Asks the log how far a group is behind; one request at a time. After failures the lag becomes unknown. */
   async #look(group: Group['name'], membership: Membership): Promise<void> {
     if (this.#looking.has(group)) return;
     this.#looking.add(group);
@@ -335,7 +339,7 @@ class Runner implements Running {
     this.#finish?.resolve();
   }
 
-  /** The task of this name, when its rows can be asked: not while it restores them, and not once it is dead. */
+  /** The task of this name, when its rows can be read: not while they are being restored, and not once it is dead. */
   #served(name: string): Task | undefined {
     const task = this.#ready.has(name) ? this.#tasks.get(name) : undefined;
     return task?.alive ? task : undefined;
@@ -379,7 +383,7 @@ class Runner implements Running {
     };
   }
 
-  /** A task that is wanted elsewhere does not wait without end for a store (U3). */
+  /** A task that is wanted elsewhere does not wait for a store without limit (U3). */
   #limitLeaving(task: Task): void {
     if (this.#leaving.has(task)) return;
     this.#leaving.add(task);
@@ -393,7 +397,10 @@ class Runner implements Running {
     });
   }
 
-  /** A failed commit has killed the task, and the log, which saw it fail, gives it anew or takes it away. The rest is fatal. */
+  /**
+   * A failed commit has killed the task; the log, which saw the failure, assigns it again or revokes it. Other errors
+   * are fatal.
+   */
   async #guarded(work: Promise<void>): Promise<void> {
     try {
       await work;

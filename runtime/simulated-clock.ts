@@ -1,4 +1,5 @@
-// A clock moved by hand: for tests, and for runs in simulated time, where a day passes as fast as its events are worked.
+// A clock that is advanced by hand: for tests, and for runs in simulated time, where a day passes as fast as its events
+// are processed.
 
 import type { Clock } from './ports.ts';
 
@@ -34,7 +35,7 @@ export class SimulatedClock implements Clock {
     });
   }
 
-  /** Waits for `idle`; whoever sleeps meanwhile keeps it from coming, so time jumps to the end of each sleep. */
+  /** Waits for `idle`. While somebody sleeps, `idle` would not resolve, so time jumps to the end of each sleep. */
   async settle(idle: Promise<void>): Promise<void> {
     let settled = false;
     const done = idle.then(() => {
@@ -52,7 +53,7 @@ export class SimulatedClock implements Clock {
     this.#someoneSleeps = () => {};
   }
 
-  /** Moves time forward and wakes all that is due, once each: a repeating tick is not made up for. */
+  /** Advances time and wakes everything that is due, once each: missed repetitions of a tick are not made up for. */
   advance(ms: number): void {
     this.#now += ms;
     const due = this.#sleepers.filter((sleeper) => sleeper.at <= this.#now);

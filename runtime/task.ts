@@ -1,20 +1,21 @@
-// Task: one partition's worth of a group's stages. It takes batches, steps them through the stages in memory, performs
-// the effects that come of it, and commits: changelog, outputs and input positions in one transaction of the log, then
+// Task: one partition of a group's stages. It takes batches, steps them through the stages in memory, performs
+// the resulting effects, and commits: changelog, outputs and input positions in one transaction of the log, then
 // the same changes to the local store.
 //
-//   K1. A record is stepped once for each committed history: positions are part of the state they produced.
-//   K2. Effects are durable before the positions that caused them (I9). They may run twice, never not at all.
+//   K1. A record is stepped once in each committed history: positions are part of the state that they led to.
+//   K2. Effects are durable before the positions that caused them (I9). They may be performed twice, but are never
+//       skipped.
 //   K3. The local store is never ahead of the log: it is written after the log's commit, with the changelog's position.
-//   K4. consumed = stepped + duplicate + refused (I15): nothing leaves without being counted.
+//   K4. consumed = stepped + duplicate + refused (I15): every record is counted.
 //   K5. After a failed commit the task is dead; nothing it holds in memory is used again.
-//   K6. What is asked for beside the task (fits) comes back as records of a local topic, in no transaction: what it brings
-//       is committed with whatever comes next.
+//   K6. Requests that run beside the task (fits) are answered by records of a local topic, in no transaction: the
+//       changes they cause are committed with the next commit.
 //   K7. An abandoned task waits for no store. What its last attempt may still do there counts as a former owner's: the
 //       stores refuse it, or have it already (I6, I8).
 //   K8. A local store that was last written so long ago that its changelog may have dropped removals since is not
 //       caught up but rebuilt: otherwise rows removed meanwhile would stay in it.
-//   K9. Positions are kept with the incarnation of those topics that may be made anew. When it is raised they are read from
-//       their start; the other inputs go on where they were.
+//   K9. Positions are stored with the incarnation of those topics that may be created anew. When it is raised, these
+//       topics are read from their start; the other inputs continue at their positions.
 //   K10. Each start takes a new number, and commits it before its first effect: so a start that died before it could
 //        commit has sent nothing to a store under the number of the next one. That commit carries no input positions,
 //        so what is stored with the group's committed offsets (a leader epoch, a consent to a loss) stays for the
@@ -58,23 +59,25 @@ export interface TaskSettings {
   readonly commitIntervalMs: number;
   /** At most this many records between commits: bounds memory and what a crash repeats. */
   readonly commitRecordsMax: number;
-  /** Which life of the topics that may be made anew this is; 0 by default. */
+  /** Incarnation of the topics that may be created anew; 0 by default. */
   readonly incarnation?: number;
   /** First pause before an effect on an unreachable store is repeated; doubles up to 64 times this. */
   readonly effectRetryMs: number;
 }
 
-/** What a task tells its runner. */
+/** What a task reports to its runner. */
 export interface TaskEvents {
-  /** A stage proved that event time has come this far. */
+  /** A stage has reported this event time. */
   eventTime(millis: number): void;
-  /** Whether this group is the one that dead-letters refusals of a topic that several groups read. */
+  /** Whether this group writes the dead letters of a topic that several groups read. */
   filesDeadLetters(topic: string): boolean;
 }
 
-/** What a task is at. */
+/** What a task is working on or waiting for. */
 export interface Busy {
-  /** When it last made progress: an attempt of a store that ended in a refusal is progress, as it can be made again. */
+  /**
+   * When it last made progress. An attempt on a store that ended in a refusal is progress, since it can be made again.
+   */
   readonly since: number;
   readonly at: 'stages' | 'store' | 'log';
 }
@@ -82,7 +85,7 @@ export interface Busy {
 interface StageRun {
   readonly stage: Stage;
   readonly rows: RowTable;
-  /** Of a stage that keeps rows on disk too. */
+  /** For a stage that keeps rows on disk too. */
   readonly disk: DiskTable | undefined;
 }
 
@@ -180,12 +183,15 @@ export class Task {
     return this.#busy;
   }
 
-  /** The store that it waits for, when one does not answer. */
+  /** The store that it waits for; `undefined` when none. */
   get waiting(): Waiting | undefined {
     return this.#stores.waiting;
   }
 
-  /** Brings the local store up to the changelog's end and loads all rows. Resolves with the inputs to go on from. */
+  /**
+   * Brings the local store up to the changelog's end and loads all rows. Resolves with the input positions to continue
+   * from.
+   */
   restore(): Promise<Readonly<Record<string, Offset>>> {
     return this.#exclusive(async () => {
       try {
@@ -200,7 +206,7 @@ export class Task {
     });
   }
 
-  /** Steps a batch through the stages; commits when one is due. */
+  /** Steps a batch through the stages; commits when a commit is due. */
   take(batch: Batch): Promise<void> {
     return this.#exclusive(async () => {
       if (this.#dead) return;
@@ -228,7 +234,7 @@ export class Task {
     });
   }
 
-  /** Waits for a schema registry that is away. False when the task is dead before it is back. */
+  /** Waits for a schema registry that does not answer. False when the task is dead before it answers. */
   #prepare(record: RecordName, batch: Batch): Promise<boolean> {
     const { codec, clock, logger } = this.#ports;
     const told = (reason: string): void =>
@@ -237,7 +243,7 @@ export class Task {
     return preparePatiently({ codec, clock, isOver: () => this.#dead, told }, record, values);
   }
 
-  /** Tells the stages the time, and commits what waits. */
+  /** Tells the stages the time, and commits what is waiting. */
   tick(tick: Tick): Promise<void> {
     return this.#exclusive(async () => {
       if (this.#bug !== undefined) throw this.#bug;
@@ -247,7 +253,7 @@ export class Task {
     });
   }
 
-  /** Commits what was taken, when the task is still ours, and closes the store. Idempotent. */
+  /** Commits what was taken, if the task is still ours, and closes the store. Idempotent. */
   stop(orderly: boolean): Promise<void> {
     return this.#exclusive(async () => {
       try {
@@ -259,7 +265,9 @@ export class Task {
     });
   }
 
-  /** Stops waiting for stores that do not answer (K7): what is not committed will be stepped again by the next owner. */
+  /**
+   * Stops waiting for stores that do not answer (K7): what is not committed will be stepped again by the next owner.
+   */
   abandon(): void {
     this.#dead = true;
     this.#stores.abandon();
@@ -282,7 +290,7 @@ export class Task {
     this.#busy = { at, since: this.#ports.clock.now() };
   }
 
-  /** Adds what the stages are to step to `inputs`. False when the record was refused. */
+  /** Adds the record's inputs for the stages to `inputs`. False when the record was refused. */
   #accept(topic: AnyTopic, partition: Partition, record: RawRecord, inputs: Input<string, unknown>[]): boolean {
     const { key: keyBytes, value: bytes } = record;
     if (bytes === null && topic.cleanup === 'compact') {
@@ -327,7 +335,7 @@ export class Task {
     return false;
   }
 
-  /** A value of a local topic. */
+  /** Steps a value of a local topic. */
   async #deliverLocal<Value>(topic: Topic<string, Value>, value: Value): Promise<void> {
     this.#tell(topic, value);
     const input = { topic: topic.name, partition: this.partition, offset: 0, key: '', value };
@@ -335,7 +343,7 @@ export class Task {
     this.#deliver(input);
   }
 
-  /** Reads what the stages need of their rows on disk for these inputs of one topic. */
+  /** Reads the rows on disk that the stages need for these inputs of one topic. */
   async #readNeeded(topic: string, inputs: readonly Input<string, unknown>[]): Promise<void> {
     for (const { stage, rows, disk } of this.#readers.get(topic) ?? []) {
       if (disk === undefined) continue;
@@ -362,7 +370,7 @@ export class Task {
     }
   }
 
-  /** Outside the transaction: a fit that is lost, with this task or its thread, is asked for again some time later. */
+  /** Not part of the transaction: a fit that is lost, with this task or its thread, is asked for again later. */
   #fit(request: FitRequest): void {
     const { fitter, meter, clock } = this.#ports;
     const began = clock.now();
@@ -374,7 +382,7 @@ export class Task {
       }),
     );
     taken.catch((error: unknown) => {
-      this.#bug ??= error; // Nobody awaits a fit: the next tick tells.
+      this.#bug ??= error; // Nobody awaits a fit: the next tick throws it.
     });
   }
 
@@ -410,7 +418,7 @@ export class Task {
     this.#committedAt = clock.now();
   }
 
-  /** `at`: the positions that the state stands for; `inputs`: those that the log is told of. */
+  /** `at`: the positions that the state belongs to; `inputs`: those that are committed to the log. */
   async #keep(at: Record<string, Offset>, { changes, outputs, inputs }: Kept): Promise<void> {
     try {
       this.#isAt('log');
@@ -424,7 +432,7 @@ export class Task {
     this.#isCounted = true;
   }
 
-  /** Performs effects until none is left: an outcome may ask for more, which the apply stage bounds. */
+  /** Performs effects until none is left: an outcome may cause more, which the apply stage bounds. */
   async #performEffects(): Promise<void> {
     const { meter, clock } = this.#ports;
     if (this.#effects.length > 0 && !this.#isCounted)
@@ -439,7 +447,7 @@ export class Task {
     }
   }
 
-  /** What the topology wants people to know of a value. */
+  /** Reports what the topology wants operators to know of a value. */
   #tell(topic: AnyTopic, value: unknown): void {
     const { meter, logger } = this.#ports;
     for (const { metric, by, labels, line } of topic.notes?.(value) ?? []) {

@@ -1,6 +1,6 @@
-// Telemetry: what the parts report, as contracts free of I/O. pino and prom-client stand behind them under edge/.
+// Telemetry: contracts for logging and metrics, free of I/O. pino and prom-client implement them under edge/.
 
-/** One line for an operator: what happened, to what, what to do next; the facts beside it. */
+/** One line for an operator: what happened, to what, and what to do next; with the facts as fields. */
 export interface Logger {
   debug(facts: Readonly<Record<string, unknown>>, message: string): void;
   info(facts: Readonly<Record<string, unknown>>, message: string): void;
@@ -16,7 +16,7 @@ export interface Meter {
   add(name: string, by: number, labels?: Labels): void;
   set(name: string, value: number, labels?: Labels): void;
   observe(name: string, value: number, labels?: Labels): void;
-  /** A gauge has these series from now on, and no other: what is no longer there is no longer told. */
+  /** Sets all series of a gauge; series that are not in the list are removed. */
   replace(name: string, series: readonly Sample[]): void;
 }
 

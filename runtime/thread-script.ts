@@ -1,8 +1,8 @@
-// Thread script: what a thread is started with to run a module of ours.
+// Thread script: the URL that a worker thread is started with, to run one of our modules.
 
 /**
- * The module at `url` itself when it is compiled. Run from its sources, a thread must first be told to load TypeScript, by
- * the loader that runs them here.
+ * The module at `url` itself, when it is compiled. When run from sources, a script that first registers the loader
+ * which is loading TypeScript in this process.
  */
 export function threadScript(url: string): URL {
   if (!url.endsWith('.ts')) return new URL(url);

@@ -1,10 +1,10 @@
-// Telemetry: pino writes the lines, prom-client holds the numbers. Every metric is declared here, with its labels.
+// Telemetry: pino writes log lines, prom-client holds metrics. Every metric is declared here, with its labels.
 //
 //   T1. One call writes one line: control characters in a message are escaped, so no text can forge a line or move a
 //       terminal's cursor.
-//   T2. Labels come from closed lists; a metric that is not declared is not kept, and more than SERIES_MAX combinations of
-//       labels of one metric fall into `other`. So memory is bounded whatever is reported.
-//   T3. Secrets are not written: the usual names are redacted, and a Secret prints as ***.
+//   T2. Labels have closed sets of values; a metric that is not declared is not kept; beyond SERIES_MAX combinations of
+//       labels of one metric, the label values become `other`. So memory is bounded whatever is reported.
+//   T3. Secrets are not written: fields with the usual names are redacted, and a Secret prints as ***.
 
 import { pino } from 'pino';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
@@ -12,9 +12,9 @@ import type { Labels, Logger, Meter, Sample } from '../telemetry.ts';
 
 export interface LogSettings {
   readonly level: 'debug' | 'info' | 'warn' | 'error';
-  /** Log lines for people instead of JSON. */
+  /** Log lines for people, instead of JSON. */
   readonly pretty: boolean;
-  /** Where lines go; standard error by default, so that a command's output stays its own. */
+  /** Where lines are written; standard error by default, so that a command's output is not mixed with them. */
   readonly destination?: { write(line: string): void };
 }
 
@@ -45,7 +45,7 @@ export function createLogger(settings: LogSettings): Logger {
 const REDACTED = ['password', 'token', 'authorization', 'secret', 'readToken', 'adminToken', 'saslPassword'];
 
 const escapedChar = (char: string): string => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
-/** Once more than JSON does: whoever prints the parsed line on a terminal gets the escape, not the character. */
+/** Escapes twice: a tool that prints the parsed JSON line on a terminal then prints the escape, not the character. */
 const escaped = (message: string): string => message.replace(/[\p{Cc}\u2028\u2029]/gu, escapedChar);
 
 interface Declared {
@@ -55,10 +55,10 @@ interface Declared {
   readonly buckets?: readonly number[];
 }
 
-/** From a local commit (2 ms) to one that fell into a broker's election (30 s). */
+/** From a local commit (2 ms) to one during an election of Kafka's brokers (30 s). */
 const SECONDS = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
-/** Every metric that the code may name: a test looks for others in the sources. */
+/** All metrics; a test checks that the sources use no other. */
 export const METRICS: Readonly<Record<string, Declared>> = {
   foreshard_consumed_total: { kind: 'counter', help: 'Records read.', labels: ['group', 'topic'] },
   foreshard_stepped_total: { kind: 'counter', help: 'Records that stages processed.', labels: ['group', 'topic'] },
@@ -263,7 +263,7 @@ export interface Telemetry {
   text(): Promise<string>;
 }
 
-/** `processMetrics`: memory, event loop and garbage collection of this process too. */
+/** `processMetrics`: also report memory, event loop and garbage collection of this process. */
 export function createTelemetry(logger: Logger, processMetrics = true): Telemetry {
   const registry = new Registry();
   if (processMetrics) collectDefaultMetrics({ register: registry, prefix: 'foreshard_' });
@@ -334,7 +334,7 @@ function metricOf(name: string, declared: Declared, registry: Registry): Metric 
   };
 }
 
-/** Declared labels alone, and `other` for all of them once there are too many combinations (T2). */
+/** Keeps only declared labels, and replaces all values by `other` when there are too many combinations (T2). */
 function bounder(names: readonly string[]): (labels: Labels | undefined) => Record<string, string> {
   const seen = new Set<string>();
   return (labels) => {

@@ -1,8 +1,8 @@
 // Worker pool: fits models in worker threads, so that a slow fit never delays a record.
 //
-//   W1. Every request is answered: one whose thread dies, or does not answer for `answerMs`, with a failure.
-//   W2. A thread works at one request at a time; the others wait in the order they came. A dead thread is replaced when
-//       there is work. Threads start with the first request and keep no process alive.
+//   W1. Every request is answered: with a failure when its thread dies or does not answer for `answerMs`.
+//   W2. A thread works on one request at a time; the others wait in the order they came. A dead thread is replaced when
+//       there is work. Threads start with the first request, and do not keep the process alive.
 
 import { Worker } from 'node:worker_threads';
 import { type FitRequest, type FitResult, failedFit } from '../../processors/forecast/fits.ts';
@@ -12,7 +12,7 @@ import { threadScript } from '../thread-script.ts';
 export interface WorkerPoolSettings {
   readonly threads: number;
   readonly answerMs: number;
-  /** What the threads run; by default the one beside this file. */
+  /** The script of the threads; by default the one beside this file. */
   readonly script?: URL;
 }
 
@@ -21,7 +21,7 @@ interface Job {
   readonly resolve: (result: FitResult) => void;
 }
 
-/** Beside this file, and as this one is: source or compiled. */
+/** Beside this file, and in the same form: source or compiled. */
 const FIT_WORKER = new URL(import.meta.url.endsWith('.ts') ? './fit-worker.ts' : './fit-worker.js', import.meta.url);
 
 export function workerPool({ threads, answerMs, script = threadScript(FIT_WORKER.href) }: WorkerPoolSettings): Fitter {
@@ -57,7 +57,7 @@ export function workerPool({ threads, answerMs, script = threadScript(FIT_WORKER
     return worker;
   }
 
-  /** W1, W2. */
+  /** A thread is lost: answers its request with a failure and replaces it when there is work (W1, W2). */
   function lose(worker: Worker, failure: string): void {
     const job = busy.get(worker);
     busy.delete(worker);
