@@ -51,8 +51,8 @@ export function reportGauges(
 }
 
 /**
- * What waits for a shard: moves whose source does not answer, slices of which a shard that was given up has yet to be
- * told, and writes on disk.
+ * What waits for shards that do not answer: moves whose source does not answer, slices of which a shard that was given
+ * up has not been told yet, and writes on disk.
  */
 function reportAway(running: Pick<Running, 'rows'>, meter: Meter): void {
   const left = new Map<string, number>();
@@ -85,7 +85,10 @@ function reportSessions(running: Pick<Running, 'rows'>, meter: Meter): void {
   for (const [action, count] of operations) meter.set('foreshard_session_operations', count, { action });
 }
 
-/** Tables that are not whole, and the continuous check of the tasks here: the age of the oldest last pass, and what the last passes have found. */
+/**
+ * Incomplete tables, and the continuous check of the tasks here: the age of the oldest last pass, and the findings of
+ * the last passes.
+ */
 function reportChecks(running: Pick<Running, 'rows'>, meter: Meter, now: number): void {
   const found = { missing: 0, extra: 0, different: 0, stray: 0, unchecked: 0 };
   let oldest: number | undefined;

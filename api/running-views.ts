@@ -183,7 +183,7 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
       if (known.kind !== 'here' || !known.answer) return known;
       const value = codec.encode(sessionOperations.record!, {
         ...{ operationId, brokerId: '', at: eventTime(clock.now()) },
-        body: { kind: 'OperationStop', reason: 'a person has stopped it' },
+        body: { kind: 'OperationStop', reason: 'stopped by an operator' },
       });
       const records = Array.from({ length: settings.partitions }, (_, partition) => ({
         ...{ topic: sessionOperations.name, partition, key: operationId, value },

@@ -1,12 +1,13 @@
-// Session operations: what befalls the sessions of a broker, put together from what each partition says of it. Pure.
+// Session operations: the state of operations on all sessions of a broker, combined from what each partition reports.
+// Pure.
 //
-//   O1. The last OPERATIONS_MAX operations are kept, in the order in which they were first heard of.
-//   O2. An operation is under way until every partition has said that it is done, or stopped.
+//   O1. The last OPERATIONS_MAX operations are kept, in the order in which they were first seen.
+//   O2. An operation is running until every partition has reported that it is done, or stopped.
 
 import type { EventTime, Partition } from '../schemas/ids.ts';
 import type { OperationAction, OperationProgress, OperationState, SessionOperation } from '../schemas/records.ts';
 
-/** A fleet whose brokers fall silent every hour needs forty days for so many. */
+/** A fleet whose brokers fall silent once an hour has so many operations in forty days. */
 const OPERATIONS_MAX = 1_000;
 
 export interface SessionOperationView {
@@ -16,9 +17,9 @@ export interface SessionOperationView {
   readonly state: OperationState;
   readonly startedAt: EventTime;
   readonly partitions: number;
-  /** Partitions that have nothing left to do. */
+  /** Number of partitions that have nothing left to do. */
   readonly finished: number;
-  /** Sessions that were found, those of them that have ended, and what was written because of it. */
+  /** Sessions found, how many of them have ended, and the events written because of it. */
   readonly sessions: number;
   readonly ended: number;
   readonly events: number;
@@ -41,9 +42,9 @@ export class SessionOperations {
     this.#partitions = partitions;
   }
 
-  /** Takes one record of the topic, in the order of its partition. */
+  /** Reads one record of the topic, in the order of its partition. */
   take({ operationId, brokerId, at, body }: SessionOperation): void {
-    if (body.kind === 'OperationStop') return; // What came of it is said by those who heard it.
+    if (body.kind === 'OperationStop') return; // The partitions report its effect.
     const isProgress = body.kind === 'OperationProgress';
     const known = this.#known.get(operationId) ?? {
       ...{ brokerId, action: body.action, startedAt: isProgress ? body.startedAt : at },

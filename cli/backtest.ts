@@ -62,7 +62,7 @@ export interface BacktestCommand {
   readonly workers: number;
 }
 
-/** The problem with a name that is neither `all`, nor a contender, nor a module. */
+/** The problem with a name that is neither `all`, nor a contender, nor a module; `undefined` for a valid one. */
 export const contenderProblem = (name: string): string | undefined =>
   name === 'all' || CONTENDER_NAMES.includes(name) || isModule(name)
     ? undefined

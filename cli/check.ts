@@ -1,4 +1,5 @@
-// `foreshard check`: has a running process compare what shards hold with what was subscribed, and says what it finds.
+// `foreshard check`: asks a running process to compare the rows of shards with the subscriptions, and prints what it
+// finds.
 
 import type { CheckView } from '../api/views.ts';
 import type { Config } from '../config/config.ts';
@@ -16,10 +17,10 @@ export interface CheckCommand extends Source {
 }
 
 const ASK_AGAIN_MS = 500;
-/** Between the request and the planner's word of it: far more than that takes. */
+/** Longest time between the request and the planner's first report on it: far more than that takes. */
 const UNHEARD_MS = 60_000;
 
-/** True when everything was compared and nothing differs any more. Time comes from outside. */
+/** True when everything was compared and no difference is left. The clock is a parameter. */
 export async function checkShards(
   { config, url, what, repair }: CheckCommand,
   output: Output,

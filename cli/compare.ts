@@ -1,7 +1,7 @@
-// Compare: what a load would have cost under policies that anybody could run instead, with the same catalogue. Pure.
+// Compare: what a load would have cost under simple policies, with the same catalogue. Pure.
 //
-//   C1. Every policy is given the best case: load that divides evenly over its shards and moves for free. So what it saves
-//       against Foreshard is never too little, and its minutes above safe capacity are never too many.
+//   C1. Every policy gets the best case: its load divides evenly over its shards and moves for free. So its savings
+//       against Foreshard are never understated, and its minutes above safe capacity are never overstated.
 
 import type { DatastoreType } from '../processors/plan/cluster/catalog.ts';
 
@@ -13,16 +13,16 @@ export interface KindLoad {
 
 export interface PolicyCost {
   readonly dollars: number;
-  /** Minutes in which the load was above what its shards can safely do. */
+  /** Minutes in which the load was above the safe capacity of the shards. */
   readonly overloadedMinutes: number;
   readonly shardsMax: number;
 }
 
 export interface ReactiveSettings {
   readonly safeUtilisation: number;
-  /** From a new shard's readiness until it has taken over its share. */
+  /** Time from a new shard's readiness until it has taken over its share. */
   readonly moveMs: number;
-  /** Minutes in a row that must need fewer shards before some are given back. */
+  /** Consecutive minutes that must need fewer shards before some are given back. */
   readonly coldMinutes: number;
 }
 
@@ -30,7 +30,7 @@ export const REACTIVE_DEFAULTS: ReactiveSettings = { safeUtilisation: 0.8, moveM
 
 const MINUTES_PER_HOUR = 60;
 
-/** As many shards all the time as the highest minute needs: what is bought by who knows the peak beforehand. */
+/** At all times as many shards as the busiest minute needs: the choice of somebody who knows the peak in advance. */
 export function staticPeak({ type, perMinute }: KindLoad, safeUtilisation: number): PolicyCost {
   const shards = perMinute.reduce((most, load) => Math.max(most, shardsFor(load, type, safeUtilisation)), 1);
   const hours = perMinute.length / MINUTES_PER_HOUR;
@@ -41,7 +41,7 @@ export function staticPeak({ type, perMinute }: KindLoad, safeUtilisation: numbe
   };
 }
 
-/** Asks for shards when a minute was above safe capacity, and gives them back when they were not needed for a while. */
+/** Orders shards when a minute was above safe capacity, and gives them back when they were not needed for a while. */
 export function reactive({ type, perMinute }: KindLoad, settings: ReactiveSettings): PolicyCost {
   const { safeUtilisation, coldMinutes } = settings;
   const waitMinutes = (type.provisioningMs + settings.moveMs) / 60_000;

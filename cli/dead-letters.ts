@@ -1,5 +1,5 @@
-// `foreshard dead-letters`: records that were refused, why, and how they get back to where they came from once the reason
-// is gone. A letter is named by its offset in the dead-letters topic.
+// `foreshard dead-letters`: lists the records that were refused, with the reasons, and appends them to their topics
+// again once the reason is gone. A letter is named by its offset in the dead-letters topic.
 
 import { HEAD_BYTES_MAX, LETTERS_MAX } from '../api/letter-ring.ts';
 import type { LetterPage, LetterView } from '../api/views.ts';
@@ -16,7 +16,7 @@ import { ask, type Reading, readRaw, withLog } from './reading.ts';
 import { instantText, plain, table } from './text.ts';
 import type { Source } from './views.ts';
 
-/** All of them, or the last ones that a running process keeps. */
+/** Lists all letters, or, from a running process, the last ones that it keeps. */
 export async function listLetters(source: Source, output: Output): Promise<void> {
   const letters =
     source.url === undefined
@@ -40,7 +40,7 @@ export async function listLetters(source: Source, output: Output): Promise<void>
     );
 }
 
-/** One of them, with its bytes; a running process tells the first of them. */
+/** Shows one letter with its bytes; a running process returns only the first of them. */
 export async function showLetter(source: Source, number: Offset, output: Output): Promise<void> {
   if (source.url === undefined) {
     const record = numbered(await lettersIn(source.config), number);
@@ -63,7 +63,7 @@ async function lettersAt({ config, url }: Source, query: string): Promise<readon
   return (page as LetterPage).letters;
 }
 
-/** `head`: its bytes, or the first of them. */
+/** `head`: the value's bytes, or the first of them. */
 const letterLines = (letter: Letter, head: Buffer | null): string[] => [
   `${letter.code}: ${plain(letter.reason)}`,
   `from ${letter.topic}, partition ${letter.partition}, offset ${letter.offset}, at ${instantText(letter.timestamp)}`,
@@ -72,7 +72,7 @@ const letterLines = (letter: Letter, head: Buffer | null): string[] => [
   ...hexLines(head ?? Buffer.alloc(0), letter.sizeBytes),
 ];
 
-/** Appends the original records to their topics again, but subscription events that a later one has overtaken. */
+/** Appends the original records to their topics again, except subscription events that a later event has overtaken. */
 export async function replayLetters(config: Config, numbers: readonly Offset[], output: Output): Promise<void> {
   const read = async (reading: Reading) => {
     const letters: RawRecord[] = [];
@@ -91,13 +91,13 @@ export async function replayLetters(config: Config, numbers: readonly Offset[], 
   output.line(`${replayed.length} records were appended to where they came from.`);
   if (skipped.length > 0)
     output.line(
-      `Left out: ${skipped.join(', ')}. The same client has said something newer of the same filter since, or what came after is no longer kept.`,
+      `Left out: ${skipped.join(', ')}. The same client has changed the same subscription since, or later events are no longer kept, so that this cannot be checked.`,
     );
 }
 
 /**
- * The numbers of those letters whose client has said something newer of the same filter since, or for which that cannot be
- * known any more. Appended now they would count as the newest, and what was unsubscribed would be there again.
+ * The numbers of the letters whose client has changed the same subscription since, or for which this can no longer be
+ * checked. If they were appended now they would count as the newest event, and could bring back a removed subscription.
  */
 export async function overtaken({ log, codec }: Reading, letters: readonly RawRecord[]): Promise<Set<Offset>> {
   const refused = new Map<
@@ -107,7 +107,7 @@ export async function overtaken({ log, codec }: Reading, letters: readonly RawRe
   for (const record of letters) {
     const { number, topic, partition, offset } = letterOf(record);
     const event = topic === subscriptions.name ? await eventIn(codec, record) : undefined;
-    if (event === undefined) continue; // Nothing else can bring a subscription back.
+    if (event === undefined) continue; // No other record can bring a subscription back.
     refused.set(keyOf(event), [...(refused.get(keyOf(event)) ?? []), { number, partition, offset }]);
   }
   const late = new Set<Offset>();
@@ -130,11 +130,11 @@ export async function overtaken({ log, codec }: Reading, letters: readonly RawRe
   return late;
 }
 
-/** Of a filter and a client; a client's name has any characters, so it comes in hexadecimal. */
+/** Key of a filter and a client, in hexadecimal, since a client id may contain any character. */
 const keyOf = ({ topicFilter, clientId }: SubscriptionEvent): string =>
   `${Buffer.from(clientId).toString('hex')} ${topicFilter}`;
 
-/** `undefined` for what cannot be read as one. */
+/** `undefined` for a record that cannot be read as an event. */
 async function eventIn(codec: Codec, { value }: RawRecord): Promise<SubscriptionEvent | undefined> {
   if (value === null) return undefined;
   try {
@@ -175,7 +175,7 @@ function numbered(letters: readonly RawRecord[], number: Offset): RawRecord {
 }
 
 const isOurs = (name: string): boolean => name.startsWith('__streams.errors.') || name.startsWith('foreshard.');
-/** The head of the bytes, sixteen in a line, with what of it is ASCII beside. */
+/** The first bytes, sixteen to a line, with their ASCII characters beside them. */
 function hexLines(bytes: Buffer, sizeBytes: number): string[] {
   const lines: string[] = [];
   for (let at = 0; at < Math.min(bytes.length, HEAD_BYTES_MAX); at += 16) {

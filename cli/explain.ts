@@ -1,4 +1,4 @@
-// Explain: the decisions about one thing, newest first, in words and numbers. Pure.
+// Explain: the decisions about one subject, newest first, in words and figures. Pure.
 
 import type { SliceKey } from '../schemas/ids.ts';
 import type { Decision } from '../schemas/records.ts';
@@ -8,10 +8,13 @@ import { filterProblem } from '../state/topic-filter.ts';
 import { differenceLines } from './plan-text.ts';
 import { dollarsText, instantText, numberText, plain } from './text.ts';
 
-/** What somebody asks about. */
+/** What the argument names. */
 export type Asked = 'decision' | 'command' | 'move' | 'plan' | 'shard' | 'request' | 'slice' | 'topic';
 
-/** By the shape of the name, and by what the table and decisions call so: nearly every name could be that of a topic too. */
+/**
+ * Decides by the form of the name, and by the names in the pointer table and in decisions: nearly every name could also
+ * be a topic.
+ */
 export function askedFor(wanted: string, decisions: readonly Decision[], table: PointerTable | undefined): Asked {
   const numbered = /^(decision|command|move|plan|shard)-\d+$/.exec(wanted)?.[1];
   if (numbered !== undefined) return numbered as Asked;
@@ -22,15 +25,18 @@ export function askedFor(wanted: string, decisions: readonly Decision[], table: 
   return 'topic';
 }
 
-/** Where a topic is, said before decisions that do not name it. */
+/** Says where a topic is, before decisions that do not name the topic. */
 export const placeLine = (topic: string, subjects: Iterable<string>): string =>
   `${plain(topic)}, as a topic, is in ${slicesIn(subjects).map(plain).join(', ')}; what was decided about that, and about its shards:`;
 
-/** Those that are slices by their names. */
+/** The subjects that are slices, by the form of their names. */
 export const slicesIn = (subjects: Iterable<string>): string[] =>
   [...subjects].filter((each) => /^[cw]\/\d/.test(each));
 
-/** What a decision about `wanted` may be about: itself, what a slice was split from, and where a topic is now and was. */
+/**
+ * The subjects that decisions about `wanted` may have: itself, the slices it was split from, and for a topic where it
+ * is and was.
+ */
 export function subjectsOf(wanted: string, asked: Asked, table: PointerTable | undefined): ReadonlySet<string> {
   if (asked !== 'topic') return new Set([wanted, ...slicesAround(wanted)]);
   const subjects = new Set([wanted, `t/${wanted}`]);
@@ -51,7 +57,7 @@ export function slicesAround(key: string): SliceKey[] {
   return Array.from(slice.bits, (_, bits) => hashSlice(slice.partition, slice.bits.slice(0, bits)));
 }
 
-/** Decisions whose id, request, subject or commands are asked for, or whose reason names it; newest first. */
+/** Decisions whose id, request, subject or commands are wanted, or whose reason names it; newest first. */
 export function decisionsAbout(
   wanted: string,
   subjects: ReadonlySet<string>,
@@ -71,7 +77,7 @@ export function decisionsAbout(
     .sort((a, b) => b.at - a.at || (a.id < b.id ? 1 : -1));
 }
 
-/** Why there may be nothing to tell, and what to do. */
+/** Why there may be no decision, and what to do. */
 export function nothingText(wanted: string, asked: Asked, slices: readonly string[]): string {
   const name = plain(wanted);
   if (asked === 'shard') return `nothing was decided about ${name}: \`foreshard shards\` lists the shards there are`;

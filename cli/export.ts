@@ -1,4 +1,5 @@
-// `foreshard export`: the live subscriptions of a fleet, from its topic `subscription-table`, to a file or standard output.
+// `foreshard export`: writes the live subscriptions of a fleet, from its topic `subscription-table`, to a file or
+// standard output.
 
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';

@@ -1,4 +1,4 @@
-// Files that a command reads and writes: what goes wrong is told with the file's name and a code.
+// Files that a command reads and writes: errors name the file and have a code.
 
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { AppError } from '../schemas/errors.ts';
@@ -8,7 +8,7 @@ type Unreadable = 'PROTOCOL_INVALID' | 'TRACE_INVALID';
 /** A whole text file; `code` when it cannot be read. */
 export const textIn = (file: string, code: Unreadable): string => reading(file, code, () => readFileSync(file, 'utf8'));
 
-/** `code` when looking at this file fails. */
+/** Runs the action on a file; throws an error with this code when it fails. */
 export function reading<T>(file: string, code: Unreadable, action: () => T): T {
   try {
     return action();
@@ -17,12 +17,12 @@ export function reading<T>(file: string, code: Unreadable, action: () => T): T {
   }
 }
 
-/** Makes sure, before the work begins, that the file can be written to in the end. */
+/** Checks, before the work begins, that the file can be written at the end. */
 export const claim = (file: string): void => attempt(file, () => closeSync(openSync(file, 'a')));
 
 export const write = (file: string, text: string): void => attempt(file, () => writeFileSync(file, text));
 
-/** OUTPUT_UNWRITABLE when the action on this file fails. */
+/** Runs the action on a file; throws OUTPUT_UNWRITABLE when it fails. */
 export function attempt(file: string, action: () => void): void {
   try {
     action();

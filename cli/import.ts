@@ -1,10 +1,10 @@
-// `foreshard import`: subscriptions of a file, or of another cluster's topic `subscription-table`, as SUBSCRIBE events of this
-// fleet.
+// `foreshard import`: sends the subscriptions of a file, or of another cluster's topic `subscription-table`, to this
+// fleet as SUBSCRIBE events.
 //
-//   I1. What was imported before and is imported again is subscribed again, as before: the rows are the same.
-//   I2. How far a file was taken stands beside it, after each batch that the log has taken. A run that breaks off goes on from
-//       there, and may repeat its last batch (I1).
-//   I3. What is not a subscription is refused with its line and the reason, and the rest goes on.
+//   I1. Importing a subscription again subscribes it again in the same way: the rows are the same.
+//   I2. After each batch that the log has accepted, the position in the file is written beside the file. A run after an
+//       interruption continues there, and may repeat its last batch (I1).
+//   I3. An entry that is not a subscription is refused with its line and the reason, and the others are imported.
 
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import type { Config } from '../config/config.ts';
@@ -21,11 +21,11 @@ import { type Reading, withLog } from './reading.ts';
 import { numberText, plain } from './text.ts';
 
 export interface ImportCommand {
-  /** A file, or brokers. */
+  /** A file, or the bootstrap servers of another Kafka. */
   readonly source: string;
-  /** The first line or record to take, from 1 on. */
+  /** The first line or record to import, counted from 1. */
   readonly from: number | undefined;
-  /** Of the other cluster; by default as here. */
+  /** Prefix of the other cluster's topics; by default this fleet's. */
   readonly sourcePrefix: string | undefined;
   readonly sourceRegistryUrl: string | undefined;
 }
@@ -141,7 +141,7 @@ const otherCluster = ({ source, sourcePrefix, sourceRegistryUrl }: ImportCommand
 
 const positionFile = (source: string): string => `${source}.position`;
 
-/** I2. */
+/** The position at which an earlier run of this file stopped (I2). */
 function positionIn(source: string): number {
   const file = positionFile(source);
   if (!existsSync(file)) return 1;

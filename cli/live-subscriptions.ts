@@ -1,6 +1,6 @@
-// Live subscriptions: those of a fleet, as its topic `subscription-table` has them, and as they stand in files: one JSON object
-// a line, or an Avro object container. What is read is gathered in a folder on disk, since of each subscription the last
-// record counts, and there may be more of them than fit in memory.
+// Live subscriptions: of a fleet, from its topic `subscription-table`, and in files: one JSON object for each line, or
+// an Avro object container. Records are gathered in a folder on disk, since for each subscription the last record
+// counts, and there may be more subscriptions than fit in memory.
 
 import { createReadStream, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,7 +16,9 @@ import { type Reading, readRaw } from './reading.ts';
 
 const MARK = { changelog: 0, inputs: {} };
 
-/** Hands over every live subscription, some thousand at a time, in the order of their keys; how many there were. */
+/**
+ * Hands over every live subscription, some thousand at a time, in the order of their keys; resolves with their number.
+ */
 export async function eachLive(
   { log, codec }: Reading,
   take: (some: readonly Subscription[]) => Promise<void>,
@@ -51,12 +53,12 @@ export async function eachLive(
 
 const BATCH_ROWS = 1_000;
 
-/** A subscription of a file, by its line or its place among the records, from 1 on; or why it is none. */
+/** A subscription of a file, with its line or record number, counted from 1; or the reason why the entry is not one. */
 export type Entry =
   | { readonly at: number; readonly row: Subscription }
   | { readonly at: number; readonly problem: string };
 
-/** Throws NOT_FOUND when the file cannot be read, and REQUEST_INVALID when it is Avro and breaks off. */
+/** Throws NOT_FOUND when the file cannot be read, and REQUEST_INVALID when it is an incomplete Avro file. */
 export async function* entriesOf(file: string, now: () => number): AsyncGenerator<Entry> {
   const isAvro = (await head(file)) === AVRO_MAGIC;
   let at = 0;
@@ -81,7 +83,7 @@ export async function* entriesOf(file: string, now: () => number): AsyncGenerato
   }
 }
 
-/** The container that `createFileEncoder` writes. */
+/** Writes the container format that `createFileEncoder` writes. */
 export const avroEncoder = (file: string): avsc.streams.BlockEncoder =>
   avsc.createFileEncoder(file, SCHEMAS.Subscription as unknown as avsc.Schema);
 
@@ -93,7 +95,7 @@ const isSubscription = shapeOf(SCHEMAS.Subscription);
 function entryOf(at: number, value: unknown, now: () => number): Entry {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     return { at, problem: 'it is not a subscription' };
-  // What another system does not know of: where the row came to be.
+  // Fields that another system does not have get values here.
   const row = { incarnation: 0, offset: 0, timestamp: now(), ...value };
   const problem = isSubscription(row);
   return problem === undefined ? { at, row: row as unknown as Subscription } : { at, problem };

@@ -1,5 +1,5 @@
-// Load ledger: what each shard was really asked to do, minute by minute, from the true load and the published pointers,
-// and what it would have been asked had nothing been done from some moment on. A pure fold; the demo's oracle.
+// Load ledger: the true load of each shard, minute by minute, from the generated load and the published pointers,
+// and the load it would have had if nothing had been done from some moment on. A pure fold; the demo's oracle.
 
 import type { CostCoefficients } from '../processors/plan/settings.ts';
 import type { ShardId } from '../schemas/ids.ts';
@@ -17,7 +17,7 @@ export interface Minute {
 
 const SECONDS = 60;
 
-/** Operations by shard under one table, in one minute. */
+/** Operations by shard under one pointer table, in one minute. */
 class Sums {
   readonly table: PointerTable;
   readonly #coefficients: CostCoefficients;
@@ -54,13 +54,13 @@ class Sums {
   }
 }
 
-/** What would have come had nothing been done since `startAt`. */
+/** The load if nothing had been done since `startAt`. */
 export interface Counterfactual {
   readonly startAt: number;
   readonly minutes: { readonly startAt: number; readonly byShard: ReadonlyMap<ShardId, number> }[];
 }
 
-/** A counterfactual is followed for so long: longer than any lead time and horizon that was acted on. */
+/** How long a counterfactual is computed: longer than any lead time and horizon that was used. */
 const FOLLOWED_MINUTES = 60;
 
 export class LoadLedger {
@@ -82,7 +82,7 @@ export class LoadLedger {
     if (value?.body.kind === 'ShardEntry') this.#kinds.set(value.body.shardId, value.body.storeKind);
   }
 
-  /** From now on, also counts what this table, left as it is, would make of the load. */
+  /** From now on, also computes the load that this pointer table would give if it stayed as it is. */
   follow(startAt: number): Counterfactual {
     const counterfactual: Counterfactual = { startAt, minutes: [] };
     const table = PointerTable.restore(this.#true.table.snapshot());

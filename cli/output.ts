@@ -1,15 +1,15 @@
-// Output: what a command prints. On a terminal a bar with lines above it; elsewhere plain lines, and on standard error how
-// far it is, in tenths; with --json one value on standard output and nothing else.
+// Output: what a command prints. On a terminal: a progress bar with lines above it. Elsewhere: plain lines, and
+// progress in tenths on standard error. With --json: one value on standard output and nothing else.
 
 import { MultiBar, type SingleBar } from 'cli-progress';
 
 export interface OutputStreams {
   readonly out: NodeJS.WritableStream & { readonly isTTY?: boolean };
-  /** For how far it is; absent: that is not said. */
+  /** Where progress is written when there is no terminal; absent: nowhere. */
   readonly err?: NodeJS.WritableStream;
 }
 
-/** Where there is no terminal to draw a bar on. */
+/** Progress in tenths, where there is no terminal to draw a bar on. */
 interface Tenths {
   readonly total: number;
   readonly format: string;
@@ -30,7 +30,7 @@ export class Output {
     this.#err = streams.err;
   }
 
-  /** A line for a person. */
+  /** Prints a line for people; nothing with --json. */
   line(text: string): void {
     if (this.isJson) return;
     // Above a bar a line must not wrap, or the bar would be drawn over it.
@@ -42,12 +42,12 @@ export class Output {
     for (const text of texts) this.line(text);
   }
 
-  /** The result for a program: the only thing printed with --json. */
+  /** Prints the result for programs: the only output with --json. */
   json(value: unknown): void {
     if (this.isJson) this.#out.write(`${JSON.stringify(value, undefined, 2)}\n`);
   }
 
-  /** Begins a bar, or where there is no terminal a line for each tenth. */
+  /** Starts a bar, or, without a terminal, a line for each tenth. */
   begin(total: number, format: string, payload: Readonly<Record<string, string>>): void {
     if (this.isJson) return;
     if (this.#out.isTTY !== true) {
@@ -83,7 +83,7 @@ export class Output {
   #sayTenth(tenths: Tenths, done: number, payload: Readonly<Record<string, string>>): void {
     const { total, format, said } = tenths;
     const tenth = Math.floor((10 * done) / total);
-    if (tenth <= said || tenth >= 10) return; // At the end there is the result.
+    if (tenth <= said || tenth >= 10) return; // At the end the result is printed.
     tenths.said = tenth;
     const values: Readonly<Record<string, string>> = { percentage: String(10 * tenth), ...payload };
     this.#err?.write(`${format.replace(/\{(\w+)\}/g, (name, key: string) => values[key] ?? name)}\n`);

@@ -1,4 +1,4 @@
-// Plan text: a plan that waits as lines for a person: its price, each shard before and after, and its steps. Pure.
+// Plan text: a proposed plan as lines of text: its price, each shard before and after, and its steps. Pure.
 
 import type { PlanView } from '../api/views.ts';
 import type { Decision } from '../schemas/records.ts';

@@ -1,4 +1,4 @@
-// `foreshard plans`, `approve`, `reject`: plans that wait for a person's word, and that word.
+// `foreshard plans`, `approve`, `reject`: plans that wait for an operator's answer, and that answer.
 
 import type { PlanView } from '../api/views.ts';
 import { planId } from '../schemas/ids.ts';
@@ -10,7 +10,7 @@ import { ask, readTopic, withLog } from './reading.ts';
 import { plain } from './text.ts';
 import type { Source } from './views.ts';
 
-/** Plans that were put before a person, newest first. */
+/** Plans that were proposed for approval, newest first. */
 export async function showPlans(source: Source, output: Output): Promise<void> {
   const { config, url } = source;
   const plans =
@@ -23,11 +23,11 @@ export async function showPlans(source: Source, output: Output): Promise<void> {
       : ((await ask(url, '/plans', config.httpReadToken.reveal())) as { readonly plans: readonly PlanView[] }).plans;
   output.json(plans);
   if (plans.length === 0)
-    output.line('No plan waits or has waited. Plans are put before a person in mode approve: FORESHARD_MODE=approve.');
+    output.line('No plan has been proposed. Plans are proposed for approval when FORESHARD_MODE=approve.');
   for (const plan of plans) output.lines([...planLines(plan), '']);
 }
 
-/** Tells the process that runs what a person says of a plan; the planner's decision carries the request's id. */
+/** Sends an operator's answer to the running process; the planner's decision has the request's id. */
 export async function answerPlan(source: Source, plan: string, answer: PlanVerdict, output: Output): Promise<void> {
   const { config } = source;
   const url = source.url ?? `http://127.0.0.1:${config.httpPort}`;
@@ -36,7 +36,7 @@ export async function answerPlan(source: Source, plan: string, answer: PlanVerdi
   };
   output.json(taken);
   output.line(
-    `${answer === 'APPROVE' ? 'Approval' : 'Rejection'} of ${plain(plan)} was passed on. What came of it: foreshard explain ${taken.requestId}`,
+    `${answer === 'APPROVE' ? 'Approval' : 'Rejection'} of ${plain(plan)} was sent to the planner. To see the result: foreshard explain ${taken.requestId}`,
   );
 }
 
@@ -46,7 +46,7 @@ const FATES: Partial<Record<Decision['kind'], PlanView['state']>> = {
   EXPIRE: 'EXPIRED',
 };
 
-/** Plans as the decisions tell of them, newest first. */
+/** The plans that the decisions contain, newest first. */
 export function plansIn(all: readonly Decision[]): PlanView[] {
   const fates = new Map<string, PlanView['state']>();
   for (const { kind, subject, constraint } of all) {

@@ -1,4 +1,4 @@
-// The traces of a protocol: each file is read once, and must be what the protocol says.
+// The traces of a protocol: each file is read once, and must match the protocol.
 
 import { join } from 'node:path';
 import { type ProtocolSeries, valuesOf } from '../evaluation/protocol-series.ts';
@@ -11,7 +11,9 @@ export interface SeriesCase<Series extends ProtocolSeries> {
   readonly startSeconds: number;
 }
 
-/** Every series with its values; `file` is the protocol's. Throws TRACE_INVALID or PROTOCOL_INVALID naming the file. */
+/**
+ * Every series with its values; `file` is the protocol's. Throws TRACE_INVALID or PROTOCOL_INVALID, naming the file.
+ */
 export function casesIn<Series extends ProtocolSeries>(
   protocol: readonly Series[],
   folder: string,

@@ -1,8 +1,8 @@
-// `foreshard provision`: what our settings and the policies that anybody could run would have paid for the traces of a
-// protocol, and how often they would have been short of shards.
+// `foreshard provision`: what our settings and simple reference policies would have paid for the traces of a
+// protocol, and how often they would have had too few shards.
 //
-//   R1. Same files, same rows.
-//   R2. What cannot be written is told before the forecasts are made, which takes minutes.
+//   R1. The same files give the same rows.
+//   R2. A file that cannot be written is reported before the forecasts are made, which takes minutes.
 
 import { dirname } from 'node:path';
 import { planned, SETTING_NAMES } from '../evaluation/provision/planned.ts';
@@ -25,28 +25,28 @@ import { watch } from './watched.ts';
 
 export interface ProvisionCommand {
   readonly protocol: string;
-  /** Folder of the traces; by default the protocol's own. */
+  /** Folder of the traces; by default the protocol file's. */
   readonly traces?: string;
   /** A policy's name, or `all`. */
   readonly policy: string;
-  /** File for the rows. */
+  /** File that the rows are written to. */
   readonly out?: string;
   /** File of reference scores, to print beside ours. */
   readonly baselines?: string;
-  /** Data sets whose names begin so are left out of the means. */
+  /** Data sets whose names begin with these are left out of the means. */
   readonly except: readonly string[];
 }
 
 const POLICIES: readonly string[] = [...SETTING_NAMES, ...REFERENCES.keys()];
 
-/** What is wrong with a name that is neither `all` nor a policy's. */
+/** The problem with a name that is neither `all` nor a policy's; `undefined` for a valid one. */
 export const policyProblem = (name: string): string | undefined =>
   name === 'all' || POLICIES.includes(name) ? undefined : `it must be all, or one of ${POLICIES.join(', ')}`;
 
 type Case = SeriesCase<ProvisionSeries>;
 
 const BAR = '{bar} {percentage} %  {series}';
-/** Rows between two looks at the bar. */
+/** Rows between two updates of the progress bar. */
 const BAR_EVERY = 64;
 
 export async function provision(command: ProvisionCommand, output: Output): Promise<void> {
@@ -75,7 +75,7 @@ export async function provision(command: ProvisionCommand, output: Output): Prom
   if (command.out !== undefined) output.line(`\n${rows.length} rows in ${command.out}.`);
 }
 
-/** Rows series by series, policies in their order. */
+/** Rows by series, and for each series by policy. */
 async function run(cases: readonly Case[], policies: readonly string[], output: Output): Promise<ScoreRow[]> {
   const ours = SETTING_NAMES.filter((name) => policies.includes(name));
   const rows: ScoreRow[] = [];

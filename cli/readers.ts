@@ -1,8 +1,8 @@
-// Readers: brokers that follow the pointer table late and ask shards where it says, as any broker does; their answers are
-// held against the fleet's own list of what is live.
+// Readers: simulated brokers that follow the pointer table late and ask the shards that it names, as any broker does.
+// Their answers are compared with the fleet's own list of live subscriptions.
 //
-//   R1. A reader knows only what reached it: each batch of the pointer table comes up to `lagMs` late.
-//   R2. A reader that is told MOVED takes in what it has missed and asks again, at most twice (broker/router.ts).
+//   R1. A reader knows only what has reached it: each batch of the pointer table arrives up to `lagMs` late.
+//   R2. A reader that gets the answer MOVED reads what it has missed and asks again, at most twice (broker/router.ts).
 //   R3. A miss is a live subscription that is not in the answer; a ghost is one in the answer that is not live.
 
 import { ROUTER_DEFAULTS, Router } from '../broker/router.ts';
@@ -32,13 +32,13 @@ export class LaggingReader {
     this.table = new PointerTable(partitions);
   }
 
-  /** A record that will be known at `at`, or later when an earlier one is late. */
+  /** A record that arrives at time `at`, or later when an earlier one is late. */
   arrive(seen: Seen<PointerRecord>, at: number): void {
     this.#lastAt = Math.max(this.#lastAt, at);
     this.#arriving.push({ at: this.#lastAt, seen });
   }
 
-  /** Takes in what has reached it by now. */
+  /** Applies what has arrived by `now`. */
   catchUp(now: number): void {
     let last: Seen<PointerRecord> | undefined;
     while (this.#arriving.length > 0 && this.#arriving[0]!.at <= now) {
@@ -85,7 +85,7 @@ export class Prober {
     this.#fleet = fleet;
   }
 
-  /** Asks who gets a message to this topic. */
+  /** Asks for the subscribers of a message to this topic. */
   async topic(reader: LaggingReader, topic: string): Promise<void> {
     const { live, livePatterns } = this.#fleet;
     const expected = new Set<string>();
@@ -94,7 +94,7 @@ export class Prober {
     this.#judge(expected, await answered(() => this.#routerOf(reader).subscribersOf(topic)));
   }
 
-  /** Asks who has exactly this filter, where the reader believes it to be. */
+  /** Asks for the subscribers of exactly this filter, where the reader's table says it is. */
   async filter(reader: LaggingReader, filter: string): Promise<void> {
     if (!isTrieFilter(filter)) return this.topic(reader, filter);
     const expected = new Set<string>();
@@ -124,14 +124,14 @@ export class Prober {
     return router;
   }
 
-  /** R2 */
+  /** Catches up after MOVED; false when that is not possible (R2). */
   async #catchUp(reader: LaggingReader): Promise<boolean> {
     this.counts.redirects++;
     reader.catchUp(Number.POSITIVE_INFINITY);
     return true;
   }
 
-  /** R3 */
+  /** Counts misses and ghosts (R3). */
   #judge(expected: ReadonlySet<string>, found: readonly Subscriber[] | undefined): void {
     this.counts.probes++;
     if (found === undefined) {

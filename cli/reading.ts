@@ -1,5 +1,5 @@
-// Reading: topics read from their beginning to their end, for commands that look without running anything; and a running
-// process asked over HTTP.
+// Reading: reads topics from beginning to end, for commands that only look; and sends requests to a running
+// process over HTTP.
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,7 +17,10 @@ export interface Reading {
   readonly codec: Codec;
 }
 
-/** Opens the log that the configuration names, hands it over, and closes it again. `asks`: the command has --url. */
+/**
+ * Opens the log that the configuration names, passes it on, and closes it again. `asks`: the command has the option
+ * --url.
+ */
 export async function withLog<Result>(
   config: Config,
   use: (reading: Reading) => Promise<Result>,
@@ -31,7 +34,7 @@ export async function withLog<Result>(
         dataDir: config.dataDir,
       },
     );
-  const { codecOf, openLog } = await import('../app/main.ts'); // With the clients of Kafka, which a question over HTTP needs none of.
+  const { codecOf, openLog } = await import('../app/main.ts'); // Loads the Kafka client, which a request over HTTP does not need.
   const codec = await codecOf(config);
   const log = await openLog(config, silentLogger, systemClock()).catch((error: unknown) => {
     throw config.runtime === 'embedded' && error instanceof AppError && error.code === 'LOG_UNAVAILABLE'
@@ -77,7 +80,7 @@ export async function readTopic<Value>({ log, codec }: Reading, topic: Topic<str
   return entries;
 }
 
-/** Every record that is in the topic now, as it lies there. */
+/** Every record that is in the topic now, undecoded. */
 export async function readRaw(
   log: Log,
   topic: AnyTopic,
@@ -90,7 +93,10 @@ export async function readRaw(
 
 const ANSWER_MS = 10_000;
 
-/** A running process's answer, to a POST when there is a body. Throws OWNER_UNREACHABLE, or the code that it answers with. */
+/**
+ * A running process's answer to a GET, or to a POST when there is a body. Throws OWNER_UNREACHABLE, or the code that it
+ * answers with.
+ */
 export async function ask(url: string, path: string, token: string, body?: unknown): Promise<unknown> {
   const base = /^https?:\/\//i.test(url) ? url : `http://${url}`;
   let response: Response;

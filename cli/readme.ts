@@ -2,7 +2,7 @@
 // the error codes, the topics, the routes, the metrics and the list of decisions. Run by `npm run generate`; with
 // `--check` it fails when a document differs.
 //
-//   A part stands between `<!-- generated: NAME -->` and `<!-- end: NAME -->`, in whichever document wants it.
+//   A part stands between `<!-- generated: NAME -->` and `<!-- end: NAME -->`, in any document.
 
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -21,7 +21,7 @@ const DAY_MS = 86_400_000;
 const DECISIONS = 'docs/decisions';
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 
-/** Every part there is. */
+/** All generated parts, by name. */
 export const PARTS: Readonly<Record<string, () => string>> = {
   topology: () => `\`\`\`mermaid\n${drawing(topologyOf(settingsOf(configOf([]).config, readCatalog(''))))}\n\`\`\``,
 
@@ -92,13 +92,13 @@ export const PARTS: Readonly<Record<string, () => string>> = {
     ),
 };
 
-/** The documents that may hold generated parts. */
+/** The documents that may contain generated parts. */
 export function documents(): string[] {
   const inDocs = readdirSync(join(ROOT, 'docs')).filter((name) => name.endsWith('.md'));
   return ['README.md', ...inDocs.map((name) => `docs/${name}`), `${DECISIONS}/README.md`];
 }
 
-/** The text of a document with its generated parts renewed. Throws when a marker has no end, or names no part. */
+/** The text of a document with its generated parts renewed. Throws when a marker has no end, or an unknown name. */
 export function renew(text: string, document: string): string {
   let renewed = text;
   for (const [begin, name] of text.matchAll(/^<!-- generated: (.+) -->$/gm)) {

@@ -1,4 +1,4 @@
-// `foreshard rebuild`: has a running process rebuild a shard that has lost its data, and says what comes of that.
+// `foreshard rebuild`: asks a running process to rebuild a shard that has lost its data, and prints the answer.
 
 import type { Decision } from '../schemas/records.ts';
 import type { Output } from './output.ts';
@@ -8,7 +8,7 @@ import type { Source } from './views.ts';
 
 export interface RebuildCommand extends Source {
   readonly shard: string;
-  /** Also when it is not known to be lost. */
+  /** Rebuild also a shard that is not known to be lost. */
   readonly force: boolean;
 }
 
@@ -23,11 +23,11 @@ export async function rebuildShard({ config, url, shard, force }: RebuildCommand
   output.json(taken);
   const { requestId, decision } = taken;
   if (decision === undefined) {
-    output.line(`The request was passed on. What came of it: foreshard explain ${requestId}`);
+    output.line(`The request was sent to the planner. To see the result: foreshard explain ${requestId}`);
     return true;
   }
   output.line(plain(decision.reason));
   if (decision.kind === 'REFUSE') return false;
-  output.line('How far it is: foreshard moves');
+  output.line('To see the progress: foreshard moves');
   return true;
 }

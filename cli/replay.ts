@@ -1,5 +1,5 @@
-// `foreshard replay`: a rate trace as subscription events of a made fleet, to Kafka, or through the whole topology in
-// simulated time when embedded.
+// `foreshard replay`: sends the rates of a trace as subscription events of a synthetic fleet, to Kafka, or, when
+// embedded, through the whole topology in simulated time.
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -27,7 +27,7 @@ export interface ReplayCommand {
   readonly series?: string;
   readonly from?: number;
   readonly to?: number;
-  /** Times as fast as the trace; Infinity: as fast as it goes. */
+  /** Times as fast as the trace; Infinity: as fast as possible. */
   readonly speed: number;
   readonly events: number;
   readonly filters: number;
@@ -40,7 +40,7 @@ export interface ReplayCommand {
   readonly keepsData: boolean;
 }
 
-/** Provisioning and the first ticks, before the first event. */
+/** Time for provisioning and the first ticks, before the first event. */
 const WARM_UP_MS = 600_000;
 const WARM_UP_STEP_MS = 60_000;
 const BAR = '{bar} {percentage} %  {at}  {events} events';
@@ -48,7 +48,7 @@ const BAR = '{bar} {percentage} %  {at}  {events} events';
 export async function replay(command: ReplayCommand, config: Config, output: Output): Promise<void> {
   const trace = parseTrace(textIn(command.file, 'TRACE_INVALID'), command.file);
   const span = replaySpan(trace, command);
-  const earliest = config.runtime === 'kafka' ? 0 : WARM_UP_MS; // No time is before 1970.
+  const earliest = config.runtime === 'kafka' ? 0 : WARM_UP_MS; // No time before 1970.
   const startAt = command.now ? eventTime(Date.now() - span.ms) : eventTime(Math.max(earliest, span.startAt));
   const { filters, wildcards: wildcardShare, clients, seed } = command;
   const fleet = new Fleet({ ...DEFAULT_FLEET, filters, wildcardShare, clients, seed });
@@ -111,7 +111,7 @@ async function throughTopology(
   const folder = command.keepsData ? config.dataDir : mkdtempSync(join(tmpdir(), 'foreshard-replay-'));
   const simulation = await Simulation.start({
     config: { ...config, dataDir: folder },
-    logger: createLogger({ level: 'error', pretty: config.logPretty }), // Waiting for a new shard is no news here.
+    logger: createLogger({ level: 'error', pretty: config.logPretty }), // Warnings that a task waits for a new shard are normal here.
     startAt: eventTime(startAt - WARM_UP_MS),
     serveHttp: false,
   });
@@ -154,7 +154,7 @@ async function throughTopology(
   }
 }
 
-/** Why nothing was decided: how little that was for the shards there are. */
+/** Why nothing was decided: how small the load was for the shards. */
 function quietText(events: number, totalMs: number, catalog: Catalog, { concreteType }: Config): string {
   const { operationsPerSecond } = typeNamed(catalog, concreteType);
   const perSecond = events / (totalMs / 1_000);
@@ -164,5 +164,5 @@ function quietText(events: number, totalMs: number, catalog: Catalog, { concrete
 }
 
 const seriesOf = (trace: Trace, command: ReplayCommand): string => command.series ?? trace.series[0]!;
-/** Not the clock's sleep, which lets a process without other work end. */
+/** Not the clock's sleep, which would let a process without other work exit. */
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

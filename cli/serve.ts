@@ -1,5 +1,5 @@
-// `foreshard run` and `foreshard shard-server`: processes that stay until they are told to go. The first signal stops in
-// order under the deadline, a second one at once.
+// `foreshard run` and `foreshard shard-server`: processes that run until they get a signal. The first signal stops them
+// in order within the deadline, a second one at once.
 
 import closeWithGrace from 'close-with-grace';
 import { begin, SNAPSHOT_FAILED, shardFolders } from '../app/main.ts';
@@ -13,10 +13,10 @@ import { AppError } from '../schemas/errors.ts';
 import { isLoopback } from '../schemas/loopback.ts';
 import type { Output } from './output.ts';
 
-/** Above the deadline of the parts, so that theirs is the one that is met. */
+/** Longer than the deadline of the parts, so that theirs takes effect first. */
 const FORCED_AFTER_MS = 2_000;
 
-/** Resolves when the process has stopped in order; rejects with what ended it. */
+/** Resolves when the process has stopped in order; rejects with the error that ended it. */
 export async function runProcess(config: Config, output: Output): Promise<void> {
   const logger = createLogger({ level: config.logLevel, pretty: config.logPretty });
   const starting = await begin(config, { logger });
@@ -42,7 +42,7 @@ export async function runShardServer(config: Config, host: string, port: number,
     port,
     log: (failure) => logger.error({ ...failure }, 'a shard could not do what was asked'),
   });
-  // The host that was asked for: of 0.0.0.0 the server itself would tell the loopback address alone.
+  // The host of the option: for 0.0.0.0 the server itself would return only the loopback address.
   const address = `http://${host}:${new URL(server.address).port}`;
   output.line(`The shard server listens on ${address}`);
   output.json({ address });

@@ -1,4 +1,5 @@
-// `foreshard sessions`: what befell the sessions of brokers that are gone, or were, and stopping it.
+// `foreshard sessions`: operations on the sessions of brokers that are silent, were restarted or came back; and
+// stopping one.
 
 import { SessionOperations, type SessionOperationView } from '../api/session-operations.ts';
 import type { OperationAction } from '../schemas/records.ts';
@@ -51,11 +52,11 @@ export async function listSessionOperations(source: Source, output: Output): Pro
     );
 }
 
-/** Asks the process that runs to stop an operation. */
+/** Asks the running process to stop an operation. */
 export async function cancelSessionOperation(source: Source, operation: string, output: Output): Promise<void> {
   const { config } = source;
   const url = source.url ?? `http://127.0.0.1:${config.httpPort}`;
   const path = `/sessions/operations/${encodeURIComponent(operation)}`;
   output.json(await ask(url, path, config.httpAdminToken.reveal(), { action: 'CANCEL' }));
-  output.line(`${plain(operation)} is asked to stop. What it has come to: foreshard sessions list`);
+  output.line(`${plain(operation)} will be stopped. To see its progress: foreshard sessions list`);
 }

@@ -1,5 +1,5 @@
-// Settings on the command line: every setting but secrets is a flag, under the name that config.ts gives it. Secrets come
-// from the environment or a file: a flag would stand in every list of processes.
+// Settings on the command line: every setting except secrets is a flag, with the name that config.ts gives it. Secrets
+// come from the environment or a file: a flag would be visible in every list of processes.
 
 import { availableParallelism } from 'node:os';
 import { type Command, InvalidArgumentError, Option } from 'commander';
@@ -10,7 +10,7 @@ import type { Setting } from '../schemas/setting.ts';
 const HEADING =
   'Settings (also FORESHARD_… in the environment; `foreshard config explain` tells all) [default; range]:';
 
-/** What a shard server goes by; the rest are settings of the processes that ask it. */
+/** The settings of a shard server; the others belong to the processes that use it. */
 export const SHARD_SERVER_SETTINGS: readonly SettingName[] = [
   'dataDir',
   'logLevel',
@@ -37,7 +37,7 @@ export function withSettings(
   return command;
 }
 
-/** `[60000 ms; 1000 to 3600000]`: the default, and what it may be. */
+/** `[60000 ms; 1000 to 3600000]`: the default and the bounds. */
 function boundsText(setting: Setting<unknown>): string {
   const value = String(setting.fallback);
   const usual = value === '' ? 'none' : `${value} ${setting.unit}`.trim();
@@ -45,7 +45,7 @@ function boundsText(setting: Setting<unknown>): string {
   return `[${usual}${range === '' ? '' : `; ${range}`}]`;
 }
 
-/** The configuration that a command was given. Throws CONFIG_INVALID. */
+/** The configuration of a command. Throws CONFIG_INVALID. */
 export function configFrom(
   command: Command,
   over: Readonly<Record<string, unknown>> = {},
@@ -79,12 +79,12 @@ export function share(text: string): number {
   return value;
 }
 
-/** `max`, or how many times as fast as the trace. */
+/** `max`, or a factor relative to the trace. */
 export function speed(text: string): number {
   const value = text === 'max' ? Number.POSITIVE_INFINITY : Number(text);
   if (text.trim() === '' || !(value > 0)) throw new InvalidArgumentError('It must be "max" or a number above 0.');
   return value;
 }
 
-/** Threads for a long computation: one is left for this thread, which scores and draws. */
+/** Threads for a long computation: one fewer than there are cores, since the main thread scores and draws. */
 export const workersByDefault = (): number => Math.max(1, availableParallelism() - 1);

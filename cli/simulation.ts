@@ -1,5 +1,5 @@
-// Simulation: the production wiring, embedded, in simulated time: a day passes as fast as its events are worked. After
-// each call everything that follows from it has happened and is committed.
+// Simulation: the production wiring, embedded, in simulated time: a day passes as fast as its events are processed.
+// When a call resolves, everything that follows from it has happened and is committed.
 
 import { type Foreshard, type StartOptions, start } from '../app/main.ts';
 import type { Config } from '../config/config.ts';
@@ -18,7 +18,7 @@ export interface Seen<Value> {
   readonly key: string;
   readonly value: Value | null;
   readonly offset: Offset;
-  /** End of the topic when this was read. */
+  /** End of the topic when this record was read. */
   readonly endOffset: Offset;
 }
 
@@ -29,7 +29,7 @@ export interface SimulationOptions extends Pick<StartOptions, 'constraints' | 'm
   readonly serveHttp: boolean;
 }
 
-/** Ticks in one step while planner and shards are talking: a move takes about a dozen. */
+/** Most ticks in one step while planner and shards interact: a move takes about a dozen. */
 const TICKS_MAX = 20;
 
 export class Simulation {
@@ -39,7 +39,7 @@ export class Simulation {
   readonly #log: LocalLog;
   readonly #failed: Promise<never>;
   #isStirred = false;
-  /** The time at which the steps so far end; the clock may be a few ticks ahead of it while something goes on. */
+  /** The time at which the last step ended; the clock may be a few ticks ahead of it. */
   #until: number;
 
   private constructor(foreshard: Foreshard, clock: SimulatedClock, config: Config, log: LocalLog) {
@@ -51,7 +51,7 @@ export class Simulation {
     this.#failed = new Promise((_, reject) => {
       foreshard.done.catch(reject);
     });
-    this.#failed.catch(() => {}); // Whoever settles sees it.
+    this.#failed.catch(() => {}); // `#settle` reports it.
   }
 
   static async start({ config, startAt, ...options }: SimulationOptions): Promise<Simulation> {
@@ -84,7 +84,7 @@ export class Simulation {
     this.clock.advance(Math.max(0, this.#until - this.clock.now() - 2 * tickMs));
     if (records.length > 0) await this.#settle(this.#log.append(records));
     await this.#settle();
-    // Each tick commits what the one before it brought forth: rates and forecasts, then plans, then what shards do.
+    // Each tick commits what the previous one has produced: rates and forecasts, then plans, then actions on shards.
     for (let ticks = 1; ticks <= TICKS_MAX; ticks++) {
       this.#isStirred = false;
       this.clock.advance(tickMs);
@@ -94,7 +94,7 @@ export class Simulation {
     }
   }
 
-  /** Hands over every record of a topic that is written from now on, and those that are there. */
+  /** Calls `take` for every record of a topic, those that exist and those that will be written. */
   async observe<Value>(topic: Topic<string, Value>, take: (seen: Seen<Value>) => void): Promise<void> {
     const record = topic.record!;
     await this.#log.follow(topic.name, 'earliest', async (batch) => {
@@ -114,7 +114,7 @@ export class Simulation {
     return this.foreshard.stop();
   }
 
-  /** A task that waits for a store sleeps by the simulated clock, so time must be able to pass whatever is awaited. */
+  /** A task that waits for a store sleeps by the simulated clock, so time must be able to pass during any wait. */
   #settle(done: Promise<void> = this.#log.whenIdle()): Promise<void> {
     return Promise.race([this.clock.settle(done), this.#failed]);
   }

@@ -1,4 +1,4 @@
-// Text: numbers, times and tables as a person reads them on a terminal.
+// Text: numbers, times and tables as text for a terminal.
 
 const WEEKDAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'];
 
@@ -23,7 +23,7 @@ export function bytesText(bytes: number): string {
   return bytes < 1024 ** 3 ? `${numberText(bytes / 1024 ** 2, 1)} MiB` : `${numberText(bytes / 1024 ** 3, 2)} GiB`;
 }
 
-/** Rows in columns, the first row being the heads; numbers to the right. */
+/** Rows as aligned columns; the first row has the headings; columns of numbers are aligned to the right. */
 export function table(rows: readonly (readonly string[])[]): string[] {
   const widths: number[] = [];
   for (const row of rows)
@@ -39,6 +39,6 @@ export function table(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
-/** Text of others on a terminal: without characters that could move its cursor or forge a line. */
+/** Text from outside, made safe for a terminal: without characters that could move the cursor or forge a line. */
 export const plain = (text: string): string =>
   text.replace(/[\p{Cc}\u2028\u2029]/gu, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);

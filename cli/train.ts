@@ -1,5 +1,5 @@
-// `foreshard train`: trains the global LSTM on made series and on traces, or refines weights that there are, and writes them
-// to a file. Same seed, same series, same rounds: the same bytes.
+// `foreshard train`: trains the global LSTM on synthetic series and on traces, or refines existing weights, and writes
+// them to a file. The same seed, series and rounds give the same bytes.
 
 import { accessSync, constants } from 'node:fs';
 import { basename, dirname } from 'node:path';
@@ -27,22 +27,23 @@ export interface TrainCommand {
   readonly seed: number;
 }
 
-/** Every family twelve times, in steps of a minute to an hour. */
+/** Twelve of every family, in steps of a minute to an hour. */
 export const MADE_SERIES = 144;
-/** After these the shipped weights hardly got better. */
+/** With more rounds the shipped weights hardly improved. */
 export const ROUNDS = 80;
-/** The name that `--from` knows the package's own weights by. */
+/** The name of the package's own weights for `--from`. */
 const SHIPPED = 'shipped';
-/** A trace must let something be learned and something be judged. */
+/** A trace must have enough rows to learn from and to judge. */
 const ROWS_MIN = 200;
-/** A forecast reaches a day ahead, or as far as a tenth of the trace. */
+/** A forecast reaches a day ahead, but not further than this share of the trace. */
 const HORIZON_SHARE = 0.1;
 /**
- * Of what made series taught half is kept, the rest is the untrained rule: real ones are like them in part (on the traces
- * of the backtest 0.35 and 0.6 do as well, and 1 worse a day ahead). Traces are of what will be forecast: all of it is kept.
+ * The share of the correction learned from synthetic series that is kept; the rest is the untrained rule. Real series
+ * are only partly like synthetic ones (on the traces of the backtest 0.35 and 0.6 are as good; 1 is worse a day ahead).
+ * From traces, which are what will be forecast, all of it is kept.
  */
 const MADE_TRUST = 0.5;
-/** Refining begins with smaller steps: what was learned is to be kept. */
+/** Initial learning rate of refining: smaller, so that what was learned before is kept. */
 const REFINING_RATE = 0.001;
 const BAR = '{bar} {percentage} %  {what}';
 
@@ -89,7 +90,7 @@ export async function trainWeights(command: TrainCommand, output: Output): Promi
   ]);
 }
 
-/** Throws TRACE_INVALID naming the file and the line. */
+/** Throws TRACE_INVALID, naming the file and the line. */
 function seriesIn(file: string): RateSeries[] {
   const { stepSeconds, seconds, values } = parseTrace(textIn(file, 'TRACE_INVALID'), file);
   const rows = seconds.length;
@@ -101,7 +102,7 @@ function seriesIn(file: string): RateSeries[] {
   return values.map((rates) => ({ grid, rates }));
 }
 
-/** Before the work is done, not after it. Throws CONFIG_INVALID. */
+/** Checks this before the work is done, not after it. Throws CONFIG_INVALID. */
 function checkWritable(file: string): void {
   try {
     accessSync(dirname(file), constants.W_OK);

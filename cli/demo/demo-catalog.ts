@@ -1,5 +1,5 @@
-// The demo's catalogue: small instances, so that one day of a small fleet needs several. Prices and capacities are made
-// up; the user's own catalogue takes their place in production.
+// The demo's catalogue: small instances, so that one day of a small fleet needs several. Prices and capacities are
+// invented; in production the operator's own catalogue is used.
 
 export const DEMO_GENESIS = { concreteType: 'kv-small', trieType: 'trie-small' } as const;
 

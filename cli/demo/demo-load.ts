@@ -1,5 +1,5 @@
-// Demo load: what a small fleet does in a day: messages follow a daily wave, and one evening a stadium fills up. Pure: the
-// same settings give the same events.
+// Demo load: the load of a small fleet in a day: messages follow a daily wave, and one evening a stadium fills up.
+// Pure: the same settings give the same events.
 
 import { DEFAULT_FLEET, Fleet } from '../../evaluation/fleet.ts';
 import { randomFrom, roundedAtRandom } from '../../evaluation/random.ts';
@@ -13,7 +13,7 @@ export interface DemoLoadSettings {
   readonly crowdFromMinute: number;
 }
 
-/** Time passes in steps of one rate window, so that a report never looks like a burst. */
+/** A step is as long as a rate window, so that one step's events do not look like a burst. */
 export const STEP_MS = 10_000;
 const MINUTE_MS = 60_000;
 const DAY_MINUTES = 1_440;
@@ -23,7 +23,7 @@ const MESSAGE_BYTES = 120;
 export const CROWD = { rampMinutes: 30, stayMinutes: 20, leaveMinutes: 35 } as const;
 export const crowdMinutes = CROWD.rampMinutes + CROWD.stayMinutes + CROWD.leaveMinutes;
 
-/** Messages per second over all topics, at the mean of the wave and at the height of the crowd. */
+/** Messages per second over all topics, at the mean of the wave and at the peak of the crowd. */
 const BASE_PER_SECOND = 300;
 const WAVE = 0.35;
 const CROWD_PER_SECOND = 950;
@@ -34,9 +34,9 @@ const BASE_EVENTS_PER_SECOND = 0.6;
 const CROWD_EVENTS_PER_SECOND = 8;
 const FEEDS = 8;
 const GATES = 8;
-/** Share by which a feed's rate wanders from its mean. */
+/** Share by which a feed's rate varies around its mean. */
 const NOISE = 0.04;
-/** One filter in so many of the stadium's is over all gates. */
+/** One in this many of the stadium's filters covers all gates. */
 const CROWD_WILDCARD_EVERY = 12;
 
 export class DemoLoad {
@@ -57,7 +57,7 @@ export class DemoLoad {
     this.#gates = Array.from({ length: GATES }, (_, gate) => `stadium/gate-${gate}/turnstile`);
   }
 
-  /** What happens in [from, from + STEP_MS). */
+  /** The events and the traffic in [from, from + STEP_MS). */
   step(from: number): { readonly events: SubscriptionEvent[]; readonly traffic: TopicTraffic[] } {
     const minute = (from - this.#settings.startAt) / MINUTE_MS;
     const crowd = crowdAt(minute - this.#settings.crowdFromMinute);
@@ -73,7 +73,7 @@ export class DemoLoad {
     const total = base + arrivals;
     for (let each = 0; each < total; each++) {
       const at = eventTime(from + Math.floor((each * STEP_MS) / total));
-      // Spread over the step, not one kind after the other.
+      // The kinds are interleaved over the step, not one after the other.
       const isArrival = Math.floor(((each + 1) * arrivals) / total) > Math.floor((each * arrivals) / total);
       events.push(isArrival ? this.fleet.next(at, this.#stadiumFilter()) : this.fleet.next(at));
     }

@@ -1,5 +1,5 @@
-// Demo summary: from what was decided, done and measured to what a person wants to know: was it foreseen, was it in time,
-// what did it move and cost, and was anybody missed. Pure.
+// Demo summary: turns decisions, actions and measurements into what people want to know: was the load foreseen, was the
+// new shard ready in time, what did it move and cost, and was any subscriber missed. Pure.
 
 import { type Catalog, typeNamed } from '../../processors/plan/cluster/catalog.ts';
 import type { ShardId } from '../../schemas/ids.ts';
@@ -13,7 +13,7 @@ const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
 const GIB = 1024 ** 3;
 
-/** A decision to allocate, and what would have come without it. */
+/** A decision to allocate, and what would have happened without it. */
 export interface Story {
   readonly decision: Decision;
   readonly counterfactual: Counterfactual;
@@ -47,20 +47,22 @@ export interface AllocationSummary {
   readonly shard: string;
   readonly relieves: string | undefined;
   readonly decidedAt: number;
-  /** How the planner said it came to it. */
+  /** The planner's reason for it. */
   readonly reason: string;
   readonly foreseen: boolean;
   readonly forecastCrossingAt: number;
-  /** When the relieved shard would have gone above safe capacity had nothing been done; `undefined`: it would not have. */
+  /**
+   * When the relieved shard would have gone above safe capacity without the decision; `undefined`: it would not have.
+   */
   readonly crossingAt: number | undefined;
   readonly forecastPerSecond: number;
-  /** The highest minute that would have come within the lead time and a tick after the decision. */
+  /** The highest load of a minute that would have come within the lead time and a tick after the decision. */
   readonly camePerSecond: number;
   readonly safePerSecond: number;
   readonly readyAt: number | undefined;
   /** When the first slice was served by the new shard. */
   readonly switchedAt: number | undefined;
-  /** Crossing less switch: above zero is in time. */
+  /** Crossing minus switch: above zero is in time. */
   readonly marginMinutes: number | undefined;
 }
 
@@ -76,7 +78,7 @@ export interface DemoSummary {
     readonly aborted: number;
     readonly rows: number;
     readonly bytes: number;
-    /** Rows moved for each hundred live at the end. */
+    /** Rows moved for each hundred that are live at the end. */
     readonly churnPercent: number;
   };
   readonly cost: Readonly<Record<'foreshard' | 'staticPeak' | 'reactive', PolicyCost>>;
@@ -108,7 +110,7 @@ export function summaryOf(facts: DemoFacts): DemoSummary {
   };
 }
 
-/** Nothing missed, nothing revived, nobody left without an answer. */
+/** True when no subscriber was missed, no removed one came back, and every question was answered. */
 export const isSound = ({ check }: DemoSummary): boolean =>
   check.misses + check.ghosts + check.unanswered + check.final.misses + check.final.ghosts === 0;
 
@@ -145,7 +147,7 @@ function allocationOf({ decision, counterfactual }: Story, facts: DemoFacts): Al
   };
 }
 
-/** The first minute above safe capacity; of one that was above it already, when that began. */
+/** The first minute above safe capacity; for a shard that was above it already, when that began. */
 function crossingOf(
   shard: ShardId,
   safePerSecond: number,
@@ -171,7 +173,7 @@ function lastOfEachMove(progress: readonly Progress[]): MoveProgress[] {
   return [...last.values()];
 }
 
-/** Each shard from the moment it was asked for until it was released, and every byte that was moved. */
+/** The cost of each shard from when it was ordered until it was released, and of every byte that was moved. */
 function costOfForeshard(facts: DemoFacts): PolicyCost {
   const lives = new Map<string, { readonly type: string; readonly from: number; to: number }>();
   lives.set(FIRST_CONCRETE_SHARD, { type: facts.genesis.concreteType, from: facts.startAt, to: facts.endAt });

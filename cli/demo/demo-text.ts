@@ -1,4 +1,4 @@
-// Demo text: the summary and the decisions as lines for a person.
+// Demo text: the summary and the decisions as lines of text.
 
 import { PLAN_DEFAULTS } from '../../processors/plan/settings.ts';
 import type { Decision } from '../../schemas/records.ts';
@@ -70,7 +70,7 @@ export function summaryLines(summary: DemoSummary): string[] {
   ];
 }
 
-/** What being short and being dear come to beside reactive thresholds: by what the planner takes an overloaded hour for. */
+/** Weighs cost against overload, compared with reactive thresholds, at the planner's price of an overloaded hour. */
 function weighedText({ foreshard, reactive }: DemoSummary['cost']): string {
   const dearer = foreshard.dollars - reactive.dollars;
   const minutes = reactive.overloadedMinutes - foreshard.overloadedMinutes;

@@ -1,8 +1,9 @@
-// `foreshard demo`: a small fleet's day in simulated time on the production wiring: embedded log, LevelDB shards, a wave
-// through the day and an evening on which a stadium fills up. Ends with what was foreseen, done, paid and checked.
+// `foreshard demo`: a small fleet's day in simulated time, with the production wiring: embedded log, LevelDB shards, a
+// daily wave and an evening on which a stadium fills up. At the end it reports what was foreseen, done, paid and
+// checked.
 //
-//   M1. Same seed, same result. Nothing of the result depends on how fast the machine is.
-//   M2. Whoever is missed by a reader makes the run fail: the fleet's own list is the judge.
+//   M1. The same seed gives the same result, however fast the machine is.
+//   M2. The run fails when a reader misses a subscriber; the fleet's own list decides.
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -27,11 +28,11 @@ import { decisionLine, summaryLines } from './demo-text.ts';
 export interface DemoOptions {
   readonly seed: number;
   readonly minutes: number;
-  /** Minute at which the first visitor comes to the stadium. */
+  /** Minute at which the first visitor arrives at the stadium. */
   readonly crowdFromMinute: number;
   /** Empty: a temporary folder that is removed at the end. */
   readonly dataDir: string;
-  /** Port for the HTTP API while the demo runs; `undefined`: not served. */
+  /** Port of the HTTP API while the demo runs; `undefined`: no HTTP API. */
   readonly httpPort: number | undefined;
   readonly logger: Logger;
 }
@@ -44,27 +45,27 @@ export const crowdOfLastDay = (days: number): number => (days - 1) * 1_440 + 1_1
 const START_AT = Date.UTC(2026, 0, 5);
 /** The first two shards are provisioned before the first event. */
 const WARM_UP_MS = 10 * MINUTE_MS;
-/** Rate windows in one step, while something is going on and while nothing is: commits take most of the time. */
+/** Rate windows in one step, while something is happening and while nothing is: commits take most of the time. */
 const BUSY_WINDOWS = 3;
 const QUIET_WINDOWS = 6;
-/** So long after a decision something is going on. */
+/** After a decision, steps are short for this long. */
 const BUSY_MS = 5 * MINUTE_MS;
 const PARTITIONS = 2;
 const BROKERS = 3;
-/** What a broker learns of the pointer table, it learns up to so much later. */
+/** A broker learns of changes of the pointer table up to this much later. */
 const LAG_MAX_MS = 30_000;
-/** Of topics, and as many of filters. */
+/** Look-ups by topic in each step, and as many by filter. */
 const PROBES_PER_STEP = 1;
 const REMOVED_SAMPLE = 500;
 
 export interface DemoRun {
   readonly summary: DemoSummary;
-  /** The HTTP API's port; 0 when it is not served. */
+  /** Port of the HTTP API; 0 without one. */
   readonly httpPort: number;
   stop(): Promise<void>;
 }
 
-/** Runs the day. The process stays up until `stop`, so that it can be asked over HTTP. */
+/** Runs the day. The process stays until `stop`, so that it can be queried over HTTP. */
 export async function runDemo(options: DemoOptions, output: Output): Promise<DemoRun> {
   const isTemporary = options.dataDir === '';
   const folder = isTemporary ? mkdtempSync(join(tmpdir(), 'foreshard-demo-')) : options.dataDir;
@@ -228,7 +229,7 @@ class Day {
     }
   }
 
-  /** Every live subscription, and removed ones, by a reader that is up to date. */
+  /** Checks every live subscription, and removed ones, with a reader that is up to date. */
   async #checkAll(): Promise<FinalCheck> {
     const { fleet } = this.#load;
     const reader = this.#readers[0]!;
@@ -254,7 +255,7 @@ class Day {
     return this.#readers[Math.floor(this.#random() * BROKERS)]!;
   }
 
-  /** Half of the time one that was lately removed from, else any. */
+  /** Half of the time a filter from which a client was removed lately, otherwise any filter. */
   #anyFilter(): string {
     const removed = this.#removed[Math.floor(this.#random() * 2 * this.#removed.length)];
     return removed?.filter ?? this.#load.fleet.filterAt(Math.floor(this.#random() * this.#load.fleet.settings.filters));
