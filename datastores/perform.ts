@@ -5,6 +5,8 @@
 //   P2. When an effect of a move cannot be performed, its outcome is `failed`, and the move decides what follows. Any
 //       other failure rejects with STORE_UNAVAILABLE, and the runner repeats all effects, which are idempotent. So does
 //       a write of a move with `holdMs`, until it has been repeated for that long.
+//       Nothing waits for a shard that has lost its data: that would keep the partition from the command that rebuilds
+//       the shard. A write with `holdMs` fails at once, and `own` and `disown` outside a move are dropped.
 //   P3. A provisioner that cannot be reached is treated as a shard that is not ready yet: it is asked again at the next
 //       tick. A shard that was ready once is never given up: any trouble makes it lost, and it is asked for until it is
 //       back.
@@ -119,6 +121,19 @@ class Stores {
       throw new AppError(error.code, error.message, { ...error.facts, shard }, error);
     }
   }
+
+  async unlessLost(shard: ShardId, work: (store: ShardStore) => Promise<unknown>): Promise<void> {
+    try {
+      await this.on(shard, work);
+    } catch (error) {
+      if (!(error instanceof AppError && this.isLoss(shard, error))) throw error;
+    }
+  }
+
+  /** P2. A shard that nobody has is lost if it was there once; before that its task is still about to make it. */
+  isLoss(shard: ShardId, { code }: AppError): boolean {
+    return code === 'SHARD_LOST' || (code === 'SHARD_UNKNOWN' && !!this.#instanceOf(shard));
+  }
 }
 
 async function performWrites(
@@ -140,7 +155,7 @@ async function performWrites(
       settle(
         'write',
         batch.shard,
-        () => (isHeld(batch) ? undefined : batch.move),
+        (error) => (isHeld(batch) && !stores.isLoss(batch.shard, error) ? undefined : batch.move),
         async (): Promise<Outcome> => {
           let stale = 0;
           let foreign = 0;
@@ -176,6 +191,7 @@ async function unlessUnwritten({ shard, rows, away }: Batch, work: () => Promise
   } catch (error) {
     if (away === undefined || !(error instanceof AppError)) throw error;
     const isLost = LOSSES.has(String(error.facts.code));
+    if (away === 'lost' && !isLost) throw error;
     return { kind: 'unwritten', shard, rows, isDrain: away === 'drain', isLost, reason: error.message };
   }
 }
@@ -203,7 +219,8 @@ function performOne(
           // Refused (shard-store.ts D4): a later record is stored; this one is a repetition or comes from a former
           // owner.
           const { shard, owner, move } = effect;
-          await stores.on(shard, (store) => store.own(owner));
+          const tell = (store: ShardStore): Promise<unknown> => store.own(owner);
+          await (move === undefined ? stores.unlessLost(shard, tell) : stores.on(shard, tell));
           return move === undefined
             ? undefined
             : { kind: 'owned' as const, move, shard, slice: owner.slice, state: owner.state };
@@ -212,7 +229,7 @@ function performOne(
     case 'disown':
       return settle(effect.kind, effect.shard, NO_MOVE, async () => {
         // As with `own`: when refused, it is not this task's record to forget any more (shard-store.ts D5).
-        await stores.on(effect.shard, (store) => store.disown(effect.slice, effect.right));
+        await stores.unlessLost(effect.shard, (store) => store.disown(effect.slice, effect.right));
         return undefined;
       });
     case 'copy':
@@ -443,7 +460,7 @@ const NO_MOVE = (): undefined => undefined;
 async function settle<Result extends Outcome | undefined>(
   effect: Effect['kind'],
   asked: ShardId,
-  moveOf: () => MoveId | undefined,
+  moveOf: (error: AppError) => MoveId | undefined,
   work: () => Promise<Result>,
 ): Promise<Result | Extract<Outcome, { kind: 'failed' }>> {
   try {
@@ -452,7 +469,7 @@ async function settle<Result extends Outcome | undefined>(
     if (!(error instanceof AppError)) throw error;
     const shard = (error.facts.shard as ShardId | undefined) ?? asked;
     const reason = `${effect} on ${shard}: ${error.message}`;
-    const move = moveOf();
+    const move = moveOf(error);
     if (move !== undefined)
       return { kind: 'failed', move, effect, shard, lost: LOSSES.has(error.code), reason: `${error.code}: ${reason}` };
     throw new AppError('STORE_UNAVAILABLE', reason, { shard, effect, code: error.code }, error);

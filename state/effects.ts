@@ -125,7 +125,9 @@ export type Effect =
   /**
    * Apply the rows, each only if its version is above the stored one. `move` is set when the shard is beside the owner in
    * that move; with `holdMs` the runner repeats a write that fails for so long before it is the move's to deal with. With
-   * `away` a write whose shard cannot be reached is not repeated, but comes back as `unwritten`; `drain`: it was before.
+   * `away` a write whose shard cannot be reached is not repeated, but comes back as `unwritten`; `drain`: it was before;
+   * `lost`: only if the shard has lost its data. A lost shard ends `holdMs` too, and is not told an `own` or `disown`
+   * outside of a move.
    */
   | {
       readonly kind: 'write';
@@ -133,7 +135,7 @@ export type Effect =
       readonly rows: readonly SubscriptionRow[];
       readonly move?: MoveId;
       readonly holdMs?: number;
-      readonly away?: 'spill' | 'drain';
+      readonly away?: 'spill' | 'drain' | 'lost';
     }
   /** Put an owner record. Refused by the store when it has a later one. */
   | { readonly kind: 'own'; readonly shard: ShardId; readonly owner: OwnerRecord; readonly move?: MoveId }

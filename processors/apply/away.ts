@@ -204,7 +204,7 @@ function drain(
   const out: Out[] = [];
   for (const [{ shard: owner, second }, moved] of elsewhere) {
     if (owner !== shard) out.push(effect({ kind: 'write', shard: owner, rows: moved, away: 'spill' }));
-    if (second !== undefined && second.shard !== shard) out.push(writingToo(second, moved));
+    if (second !== undefined && second.shard !== shard) out.push(writingToo(state, second, moved));
   }
   const asking = state.asking.get(shard) ?? BACK;
   if (due.length > 0) {

@@ -13,7 +13,8 @@
 //       with it what the move had put there. Before a copy it means that the shard is not ready to receive.
 //   M6. After a restart a move goes on from its row, but compares anew: an erase that was not committed may have happened.
 //   M7. From SHARE on the target is as good as the source, and readers ask either: a replica. UNSHARE ends it as a move
-//       from the replica back to the source, of which there is nothing to copy.
+//       from the replica back to the source, of which there is nothing to copy; SWITCH as a move to it, when the source has
+//       lost its data.
 //   M8. What a move says of its slice within one epoch has a turn, above those of what was said before; a start takes new
 //       ones, above those of every start before it, also of one that died before it could commit. So a task that lost
 //       its partition and wakes up later, or a call that a store carries out after the task gave it up, can no longer
@@ -26,7 +27,7 @@
 //   M10. A source that does not answer before SWITCH may be lost, and the copy may be the only one: the move waits for
 //        it, or for an ABORT, and does not abort itself. A source that does not answer at SWITCH has a record without
 //        an end, and would answer late readers without the events that it has missed: everything of the slice waits
-//        until it has acknowledged a lease.
+//        until it has acknowledged a lease. One that has lost its data answers nobody, and is given up at once (M9).
 //   M11. A rebuild is a move from the table of subscriptions: its source has lost its data, so what is copied and compared are
 //       passages of the table, and the source is given up at SWITCH. It is told there that the slice has moved, in case it
 //       was not lost after all.
@@ -130,9 +131,9 @@ const STATE: Record<Exclude<Phase, 'aborting'>, MoveState> = {
 
 /** What the pointer's next epoch makes of a move. */
 const POINTED = {
-  SWITCH: { from: 'verified', to: 'switched' },
-  SHARE: { from: 'verified', to: 'shared' },
-  UNSHARE: { from: 'shared', to: 'switched' },
+  SWITCH: { from: ['verified', 'shared'], to: 'switched' },
+  SHARE: { from: ['verified'], to: 'shared' },
+  UNSHARE: { from: ['shared'], to: 'switched' },
 } as const;
 
 /** Phases that last until the planner's next command. */
@@ -290,7 +291,8 @@ const canAbort = ({ phase }: Move): boolean => NEXT[phase].includes('aborting');
 
 /**
  * The shard that gets the slice's events beside the owner (M1). With `move` set a failed write is the move's to repair, with
- * `holdMs` after the runner has repeated it for so long; without either the runner repeats it until it succeeds (M3, M10).
+ * `holdMs` after the runner has repeated it for so long. Otherwise the runner repeats it until it succeeds (M3, M10), or the
+ * shard turns out to have lost its data.
  */
 export function secondShardOf(move: Move): Second | undefined {
   switch (move.phase) {
@@ -305,9 +307,7 @@ export function secondShardOf(move: Move): Second | undefined {
     case 'draining':
     case 'leaving':
       if (move.givenUp) return undefined;
-      return isUnbounded(move)
-        ? { shard: move.from, move: undefined }
-        : { shard: move.from, move: move.id, holdMs: HOLD_MS };
+      return { shard: move.from, move: move.id, holdMs: isUnbounded(move) ? Number.POSITIVE_INFINITY : HOLD_MS };
     default:
       return undefined;
   }
@@ -430,7 +430,8 @@ export function onSteer(
     case 'UNSHARE': {
       const { from: needed, to: next } = POINTED[command.action];
       if (before.phase === next || (next === 'switched' && isSwitched(before))) return accept(before); // Said twice.
-      if (before.phase !== needed) return refuse(`the move is ${before.phase}, not ${needed}`);
+      if (!needed.some((phase) => phase === before.phase))
+        return refuse(`the move is ${before.phase}, not ${needed.join(' or ')}`);
       if (command.epoch <= before.epoch) return refuse(`epoch ${command.epoch} is not above ${before.epoch}`);
       if (isRebuild(before) && command.action !== 'SWITCH') return refuse(`${before.from} has lost its data`);
       const back = command.action === 'UNSHARE' ? { from: before.to, to: before.from } : {}; // M7
@@ -568,6 +569,7 @@ function draining(before: Move, ticked: Move, context: MoveContext): Turn {
   if (wallTime === undefined) return turn(before, move, [], context);
   if (move.failing) {
     const leasedUntil = move.leasedUntil ?? wallTime + LEASE_MS;
+    if (move.lost) return givenUp(before, move, context); // M10.
     if (!isUnbounded(move) && wallTime > leasedUntil + CLOCK_SKEW_MS) return givenUp(before, move, context);
     return turn(before, retried({ ...move, leasedUntil }, context), [], context);
   }

@@ -30,9 +30,20 @@ export const tell = (state: PartitionState, key: string, body: Progress['body'])
 export const writing = (shard: ShardId, rows: readonly SubscriptionRow[]): Out =>
   effect({ kind: 'write', shard, rows });
 
+/** The same, but not for a shard that has lost its data, where the table can fill it again (away.ts A3). */
+export const writingUnlessLost = (
+  { tableIsWhole }: PartitionState,
+  shard: ShardId,
+  rows: readonly SubscriptionRow[],
+): Out => (tableIsWhole ? effect({ kind: 'write', shard, rows, away: 'lost' }) : writing(shard, rows));
+
 /** A write to the shard beside the owner. */
-export function writingToo({ shard, move, holdMs }: Second, rows: readonly SubscriptionRow[]): Out {
-  if (move === undefined) return writing(shard, rows);
+export function writingToo(
+  state: PartitionState,
+  { shard, move, holdMs }: Second,
+  rows: readonly SubscriptionRow[],
+): Out {
+  if (move === undefined) return writingUnlessLost(state, shard, rows);
   return effect(
     holdMs === undefined ? { kind: 'write', shard, rows, move } : { kind: 'write', shard, rows, move, holdMs },
   );

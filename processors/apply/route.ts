@@ -13,7 +13,7 @@ import { optionsOf } from '../../state/subscription-options.ts';
 import { NOTHING, type Rows } from '../step.ts';
 import { type AwaySettings, spill, wayTo } from './away.ts';
 import { keptIn, knownIn } from './fill.ts';
-import { effect, type Kept, type Out, writing, writingToo } from './out.ts';
+import { effect, type Kept, type Out, writingToo, writingUnlessLost } from './out.ts';
 import type { PartitionState, Row, SlicePlacement } from './partition-state.ts';
 import { foldEvent, recordOf, subscriptionKey } from './subscriptions.ts';
 
@@ -72,9 +72,9 @@ function writes(
 ): RowsOfWrite {
   const rows: SubscriptionRow[] = [];
   const way = wayTo(state, kept, shard, settings);
-  if (way === 'awaited') out.push(writing(shard, rows));
+  if (way === 'awaited') out.push(writingUnlessLost(state, shard, rows));
   if (way === 'tried') out.push(effect({ kind: 'write', shard, rows, away: 'spill' }));
-  if (second !== undefined) out.push(writingToo(second, rows));
+  if (second !== undefined) out.push(writingToo(state, second, rows));
   if (way !== 'spilled') return rows;
   return {
     push(row) {

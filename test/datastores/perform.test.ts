@@ -344,6 +344,44 @@ describe('performing effects', () => {
     expect(await rowsOf(FROM)).toHaveLength(rows.length);
   });
 
+  for (const { name, effect, failed } of [
+    {
+      name: 'a held write',
+      effect: { kind: 'write', shard: TO, rows, move: MOVE, holdMs: Number.POSITIVE_INFINITY },
+      failed: { kind: 'failed', move: MOVE, effect: 'write', shard: TO, lost: true },
+    },
+    {
+      name: 'a write that is to wait only for a shard that has its data',
+      effect: { kind: 'write', shard: TO, rows, away: 'lost' },
+      failed: { kind: 'unwritten', shard: TO, isLost: true },
+    },
+    { name: 'an owner record', effect: { kind: 'own', shard: TO, owner: owned(hashSlice(0), 2) }, failed: undefined },
+    {
+      name: 'forgetting an owner record',
+      effect: { kind: 'disown', shard: TO, slice: hashSlice(0), right: { state: 'owned', epoch: epoch(2) } },
+      failed: undefined,
+    },
+  ] as const)
+    test(`nobody waits for a shard that has lost its data: ${name}`, async () => {
+      const { instanceId } = await shards.store(TO);
+      await shards.release(TO);
+      for (const lose of [
+        { instanceOf: () => instanceId }, // Nobody has it.
+        { instanceOf: () => 'another' }, // Another is there.
+      ]) {
+        const outcomes = await effectsOver(shards, { ...SETTINGS, ...lose }).perform([effect]);
+        expect(outcomes).toMatchObject(failed === undefined ? [] : [failed]);
+        await shards.ensure(TO, 'kv', false);
+      }
+      const away = withFaults(TO, [{ method: effect.kind, call: 1, when: 'before' }]).provisioner;
+      await expect(effectsOver(away, SETTINGS).perform([effect])).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    });
+
+  test('an owner record waits for a shard that nobody has made yet', async () => {
+    const own = { kind: 'own', shard: shardId('shard-0009'), owner: owned(hashSlice(0)) } as const;
+    await expect(effectsOver(shards, SETTINGS).perform([own])).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+  });
+
   test('an owner record that a later one stands before changes nothing and is no failure', async () => {
     await (await shards.store(TO)).own(owned(hashSlice(0), 9));
     const outcomes = await effectsOver(shards, SETTINGS).perform([

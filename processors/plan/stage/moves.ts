@@ -7,7 +7,8 @@
 //   M3. A step that NEXT does not allow changes nothing: progress is a topic, which may be replayed or forged.
 //       A move that this planner has not begun is given up: while it lasts, apply refuses ours of that slice.
 //   M4. A move that makes a replica is not switched but shared: the pointer names both shards, and the move stays open. It
-//       ends as one from the replica back to the slice's own shard, which has everything already.
+//       ends as one from the replica back to the slice's own shard, which has everything already; or, when that has lost
+//       its data, as the move to the replica.
 //   M5. Giving a move up erases its copy. While its source is lost or does not answer, the copy may be the only one:
 //       then the move waits, and only a person can give it up. Where shards are rebuilt (rebuilds.ts) nothing is the only
 //       copy, and nothing waits.
@@ -106,6 +107,15 @@ export function endReplica(turn: Turn, shared: MoveRow, reason: string, saying: 
   point(turn, move, 'SINGLE', [move.to]);
   const command = steer(turn, move, 'UNSHARE', reason);
   turn.decide({ ...saying, kind: 'UNREPLICATE', subject: move.slice, reason, commandIds: [command] });
+}
+
+/** The shard of a replicated slice has lost its data: the replica, which has everything, takes its place (M4). */
+export function promoteReplica(turn: Turn, shared: MoveRow, reason: string): void {
+  const { replicates: _, ...rest } = shared;
+  const move: MoveRow = { ...rest, state: 'SWITCHED', switchOffset: -1, outcome: reason };
+  point(turn, move, 'SINGLE', [move.to]);
+  const command = steer(turn, move, 'SWITCH', reason);
+  turn.decide({ kind: 'SWITCH', subject: move.slice, reason, commandIds: [command] });
 }
 
 /** Handles apply's progress reports of a move. */

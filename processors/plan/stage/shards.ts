@@ -26,7 +26,7 @@ import { typeNamed } from '../cluster/catalog.ts';
 import { measuredLookupWork } from '../demand/lookup-work.ts';
 import type { PlanSettings } from '../settings.ts';
 import { CellState } from './cell-state.ts';
-import { abort, canRebuild, endReplica, freeSlice, giveUp, switchWhenFree } from './moves.ts';
+import { abort, canRebuild, endReplica, freeSlice, giveUp, promoteReplica, switchWhenFree } from './moves.ts';
 import { type CellRow, type ChangeRow, type Row, type ShardRow, type SliceRow, shardNumbered } from './rows.ts';
 import { type DecisionDraft, pointerEntry, shardEntry, type Turn } from './turn.ts';
 
@@ -345,6 +345,8 @@ export function loseShard(turn: Turn, shard: ShardRow, reason: string): void {
     const isSourceLost = shards.get(move.from)?.lost !== undefined;
     const isTheOnlyOne = isSourceLost && !(isRebuilt && canRebuild(turn, move.slice));
     if (move.state !== 'SHARED') (isTheOnlyOne ? giveUp : abort)(turn, move, why);
+    else if (isSourceLost)
+      promoteReplica(turn, move, `${move.slice} is served by its replica on ${move.to} alone: ${why}.`);
     else if (move.to === shard.id) endReplica(turn, move, `The replica of ${move.slice} is removed: ${why}.`, {});
   }
 }

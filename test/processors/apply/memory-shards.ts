@@ -41,7 +41,7 @@ export class MemoryShards {
     if ('move' in effect && effect.move !== undefined) {
       const touched = [...('from' in effect ? [effect.from] : []), 'to' in effect ? effect.to : effect.shard];
       const shard = touched.find((id) => this.down.has(id));
-      if (shard !== undefined) {
+      if (shard !== undefined && !(effect.kind === 'write' && effect.holdMs === Number.POSITIVE_INFINITY)) {
         if (effect.kind === 'write' && effect.holdMs !== undefined) this.nowMs += effect.holdMs; // Repeated for so long.
         return { kind: 'failed', move: effect.move, effect: effect.kind, shard, lost: false, reason: 'down' };
       }

@@ -124,7 +124,10 @@ const CASES: readonly { name: string; from: Move; when: (move: Move) => Turn; to
   { name: 'SHARE twice is SHARE once',                             from: at('shared'),                                     when: steered('SHARE'),    to: 'shared',       asks: [], tells: 'SHARED' },
   { name: 'a shared slice rests',                                  from: at('shared'),                                     when: tick,                to: 'shared',       asks: [] },
   { name: 'ABORT of a shared slice is refused',                    from: at('shared'),                                     when: steered('ABORT'),    to: 'shared',       asks: [], tells: 'SHARED' },
-  { name: 'SWITCH of a shared slice is refused',                   from: at('shared'),                                     when: steered('SWITCH'),   to: 'shared',       asks: [], tells: 'SHARED' },
+  { name: 'SWITCH of a shared slice leaves its source',            from: at('shared'),                                     when: steered('SWITCH'),   to: 'switched',     asks: ['own owned@to', 'own until 60000@from'], tells: 'SWITCHED' },
+  { name: 'a source that is lost exactly at the switch is not waited for', from: at('draining', { ...UNTOLD, failing: true, lost: true }), when: tick, to: 'draining', asks: [], tells: 'DRAINING' },
+  { name: 'nor when it is told to go',                             from: at('leaving', { ...UNTOLD, failing: true, lost: true }), when: tick,         to: 'retired',      asks: [], tells: 'RETIRED' },
+  { name: 'nor for a write that it has missed',                    from: at('draining', UNTOLD),                           when: failed('write', FROM, true), to: 'draining', asks: [], tells: 'DRAINING' },
   { name: 'UNSHARE gives the slice back to its source',            from: at('shared'),                                     when: steered('UNSHARE'),  to: 'switched',     asks: ['own owned@from', 'own until 60000@to'], tells: 'SWITCHED' },
   { name: 'UNSHARE with an old epoch is refused',                  from: at('shared'),                                     when: steered('UNSHARE', 3), to: 'shared',     asks: [], tells: 'SHARED' },
   { name: 'UNSHARE of what is not shared is refused',              from: at('verified'),                                   when: steered('UNSHARE'),  to: 'verified',     asks: [], tells: 'VERIFIED' },
@@ -159,7 +162,7 @@ describe('move: what the turns remember', () => {
     expect(secondShardOf(shared)).toEqual({ shard: TO, move: undefined });
     const back = steered('UNSHARE', 12)(shared).move;
     expect(back).toMatchObject({ from: TO, to: FROM, epoch: 12 });
-    expect(secondShardOf(back)).toEqual({ shard: TO, move: undefined });
+    expect(secondShardOf(back)).toEqual({ shard: TO, move: ID, holdMs: Number.POSITIVE_INFINITY });
     const leased = hears({ kind: 'owned', move: ID, shard: TO, slice: SLICE, state: 'owned' })(back).move;
     expect(secondShardOf(leased)).toEqual({ shard: TO, move: ID, holdMs: 12_000 });
     const leaving = steered('RETIRE', 12)(leased).move;
@@ -236,7 +239,7 @@ describe('move: what the turns remember', () => {
 
   test('a source that has acknowledged no lease misses no write, and it is told that the move waits for it', () => {
     for (const phase of ['switched', 'draining', 'leaving'] as const)
-      expect(secondShardOf(at(phase))).toEqual({ shard: FROM, move: undefined });
+      expect(secondShardOf(at(phase))).toEqual({ shard: FROM, move: ID, holdMs: Number.POSITIVE_INFINITY });
     const away = failed('own', FROM)(at('draining', { leasedUntil: 1_000, awaiting: 'own' })).move;
     expect(waitsForSource(away)).toBe(true);
     expect(away.reason).toContain(`waits for ${FROM}`);

@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Cell } from '../../../evaluation/what-if/cell.ts';
 import { movesOf, shardMapOfRows, shardsOf } from '../../../processors/plan/stage/views.ts';
-import { eventTime, type SliceKey } from '../../../schemas/ids.ts';
+import { eventTime, type SliceKey, shardId } from '../../../schemas/ids.ts';
 import type { SteerAction } from '../../../schemas/records.ts';
 import { T0 } from './stage-by-hand.ts';
 import { type Result, simulate, type World } from './world.ts';
@@ -61,6 +61,24 @@ describe('a topic with more look-ups than any instance can do', () => {
     const { cell } = run(200);
     const [review] = cell.decisions.filter(({ kind }) => kind === 'REVIEW');
     expect(review!.realisedDollars).toBeGreaterThan(0.9 * review!.promisedDollars);
+  });
+
+  test('is served by its replica alone when its own shard has lost its data', () => {
+    let isTold = false;
+    const meanwhile = (cell: Cell, minute: number): void => {
+      if (minute !== 110 || isTold) return;
+      isTold = true;
+      const nothing = { datastoreType: '', instanceId: '', address: '', tookMs: 0 };
+      const lost = { state: 'LOST', reason: 'its store is empty', foreign: false } as const;
+      const body = { kind: 'ShardProgress', shardId: shardId('shard-0001'), ...lost, ...nothing } as const;
+      cell.send({ topic: 'progress', value: { at: eventTime(T0), body } });
+    };
+    const { cell, problems } = run(112, { meanwhile });
+    expect(problems).toEqual([]);
+    expect(steers(cell)).toEqual(['SHARE', 'SWITCH', 'RETIRE']);
+    const home = shardMapOfRows(cell.rows, cell.settings.partitions).slices.get(HOT)!;
+    expect(home).toMatchObject({ mode: 'SINGLE', shards: ['shard-0004'] });
+    expect(movesOf(cell.rows).find(({ slice }) => slice === HOT)?.state).not.toBe('SHARED');
   });
 
   test('loses its replica when a person aborts the move, with an answer', () => {
