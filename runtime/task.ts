@@ -386,8 +386,10 @@ export class Task {
     });
   }
 
+  /** Also when the host's clock has been set back: then it cannot tell how long ago the last commit was. */
   #isDue(): boolean {
-    return this.#ports.clock.now() - this.#committedAt >= this.#settings.commitIntervalMs;
+    const sinceMs = this.#ports.clock.now() - this.#committedAt;
+    return sinceMs >= this.#settings.commitIntervalMs || sinceMs < 0;
   }
 
   #hasWork(): boolean {

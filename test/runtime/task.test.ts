@@ -139,3 +139,44 @@ test('the commit that counts a start tells the log no positions, and keeps them 
     { inputs, incarnation: 0, starts: 5 },
   ]);
 });
+
+test('a task commits although the clock of its host has been set back by an hour', async () => {
+  let now = 1_700_000_000_000;
+  const clock = { now: () => now, every: () => () => {}, sleep: async () => {} };
+  const commits: Commit[] = [];
+  const log: TaskLog = {
+    group: 'work',
+    partition: 0 as never,
+    removalsKeptMs: 86_400_000,
+    async restore() {
+      return 0;
+    },
+    async commit(commit) {
+      commits.push(commit);
+      return commits.length;
+    },
+  };
+  const task = new Task(
+    topology.groups[0]!,
+    log,
+    {
+      ...{ stores: memoryFolder(), clock, codec: jsonCodec, logger: silentLogger, meter: new CountingMeter() },
+      ...{ fitter: inlineFitter, effects: { perform: async () => [] } },
+    },
+    { partitions: 1, commitRecordsMax: 1_000, commitIntervalMs: 500, effectRetryMs: 1 },
+    { eventTime: () => {}, filesDeadLetters: () => true },
+  );
+  await task.restore();
+  const tickAfter = async (ms: number): Promise<number> => {
+    now += ms;
+    const before = commits.length;
+    await task.tick({ wallTime: now, eventTime: eventTime(0), pointerEpoch: 0 as never });
+    return commits.length - before;
+  };
+  await tickAfter(600);
+  expect(await tickAfter(100)).toBe(0);
+  expect(await tickAfter(-3_600_000)).toBe(1);
+  expect(await tickAfter(100)).toBe(0);
+  expect(await tickAfter(500)).toBe(1);
+  await task.stop(true);
+});
