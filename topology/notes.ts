@@ -96,6 +96,8 @@ export function tallyNotes(tally: Tally | SessionTally): readonly Note[] {
       return [{ metric: 'foreshard_stale_total', by: 1 }];
     case 'foreign':
       return [{ metric: 'foreshard_foreign_removals_total', by: 1 }];
+    case 'dropped':
+      return [{ metric: 'foreshard_forgotten_total', by: 1 }];
     case 'superseded':
       return [{ metric: 'foreshard_superseded_total', by: 1 }];
     case 'ignored':

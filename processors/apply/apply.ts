@@ -24,6 +24,7 @@ import {
 import { type AwaySettings, onAwayTick, onDrained, onUnwritten, pageOfDrained, pagesOfTick } from './away.ts';
 import { CHECK_SETTINGS, type CheckSettings, onChecked, onCheckTick, onMended, pagesOfCheck } from './check.ts';
 import { aheadNoMore, type CommandSettings, carryOn, contextOf, moveOf, onCommand } from './commands.ts';
+import { type EndedSettings, onEndedTick, pagesOfEnded } from './ended.ts';
 import { beginLife, FILL_SETTINGS, keysOfFill, onFillTick, onRead, pagesOfFill } from './fill.ts';
 import { isOfLeft, onLeft, onLeftTick } from './left.ts';
 import { MOVE_DEFAULTS, MOVE_SETTINGS, type Move, onOutcome, onRestart, onTick } from './move.ts';
@@ -44,7 +45,7 @@ import { type KeptRow, subscriptionKey, subscriptionTable } from './subscription
 
 export { partitionStates, type Row };
 
-export interface ApplySettings extends CommandSettings, ShardSettings, AwaySettings, CheckSettings {
+export interface ApplySettings extends CommandSettings, ShardSettings, AwaySettings, CheckSettings, EndedSettings {
   readonly partitions: number;
   /** Which life of the subscriptions topic this is: raised by the operator when that topic is made anew. */
   readonly incarnation: number;
@@ -151,7 +152,7 @@ function needsOf(
   if (state?.kind !== 'life' || !state.awake) return NEEDS_NOTHING;
   const pages: Page[] = [];
   if (input.topic === 'clock') {
-    pages.push(...pagesOfCheck(state), ...pagesOfFill(state, settings));
+    pages.push(...pagesOfCheck(state), ...pagesOfFill(state, settings), ...pagesOfEnded(state));
     if (state.away.size > 0) pages.push(...pagesOfTick(state, elapsedSince(state, input.value)));
     if (state.active.size > 0) pages.push(...pagesOfRebuilds(rows, state, { tick: input.value }, settings));
   } else {
@@ -283,6 +284,7 @@ function ticked(
   const checks = onCheckTick(rows, state, elapsedMs, settings, kept); // First: it looks at what was read for it.
   const out = [
     ...checks,
+    ...onEndedTick(state, elapsedMs, settings, kept),
     ...onFillTick(rows, state, elapsedMs, settings, kept),
     ...askedAgain(state, elapsedMs),
     ...releasedAgain(state, elapsedMs),

@@ -15,8 +15,6 @@ export interface Findings {
   readonly mended: number;
   /** Slices that could not be compared. */
   readonly unchecked: number;
-  /** Long-ended subscriptions that were dropped from the table. */
-  readonly dropped: number;
 }
 
 /** A check that was asked for, until it is done (V7 of check.ts). */
@@ -72,4 +70,13 @@ export interface Checking {
   findings: Findings;
   readonly listed: CheckProgress['differences'][number][];
   reason: string;
+}
+
+/** Where the pass over the table that drops what has ended is, in memory (ended.ts). */
+export interface EndedPass {
+  readonly prefix: 'c' | 'w';
+  readonly after: string | undefined;
+  waitMs: number;
+  /** It has met something that has ended. */
+  isNeeded: boolean;
 }

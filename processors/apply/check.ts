@@ -11,14 +11,13 @@
 //       nothing that its successor wrote. Rows are forgotten as they were seen (datastores/check.ts X3), and what was mended
 //       is looked at a third time.
 //   V5. A row of the partition in a shard where its slice is not, nor comes, nor is about to be erased, is stray.
-//   V6. The continuous check drops from the table what has ended long ago; nothing else does. It is one pass after the
-//       other, at the stated rate, and waits while another one goes on.
+//   V6. The continuous check is one pass after the other, at the stated rate, and waits while another one goes on.
 //   V7. A check that was asked for goes on after a restart, from its beginning. The same one twice is one.
 
 import type { ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { CheckProgress, CheckSlices, DifferenceKind } from '../../schemas/records.ts';
 import { integer } from '../../schemas/setting.ts';
-import type { Difference, Outcome, SubscriptionRow } from '../../state/effects.ts';
+import type { Difference, Outcome } from '../../state/effects.ts';
 import { groupSlice, hashSlice, isTrieSlice, isWithin } from '../../state/keys.ts';
 import { NOTHING, type Page, type Rows } from '../step.ts';
 import { leaveAlone, obstacleAt } from './away.ts';
@@ -26,7 +25,6 @@ import type { Checking, CheckRow, Findings, Leg } from './check-state.ts';
 import { type FillSettings, fillText } from './fill.ts';
 import { effect, type Kept, type Out, tell } from './out.ts';
 import type { PartitionState, Row } from './partition-state.ts';
-import { isSpilled, recordOf, subscriptionAt } from './subscriptions.ts';
 import { cursorOf, pageOf, rowIn } from './table-pages.ts';
 
 export interface CheckSettings extends FillSettings {
@@ -34,19 +32,18 @@ export interface CheckSettings extends FillSettings {
   readonly checkRowsPerSecond: number;
   /** Of a check that was asked for. */
   readonly copyRowsPerSecond: number;
-  readonly tombstoneMs: number;
 }
 
 export const CHECK_SETTINGS = {
   checkRowsPerSecond: integer(
     500,
     { min: 0, max: 1_000_000, unit: 'rows/s' },
-    'How fast each partition’s shards are compared with the table of subscriptions, all the time. 0 turns that off; then subscriptions that ended are never dropped from the table.',
+    'How fast each partition’s shards are compared with the table of subscriptions, all the time. 0 turns that off.',
   ),
 };
 
 const NO_FINDINGS: Findings = {
-  ...{ rows: 0, missing: 0, extra: 0, different: 0, stray: 0, mended: 0, unchecked: 0, dropped: 0 },
+  ...{ rows: 0, missing: 0, extra: 0, different: 0, stray: 0, mended: 0, unchecked: 0 },
 };
 
 export const PASS = 'pass';
@@ -279,27 +276,9 @@ function looked(
   if (page === undefined)
     return [effect({ ...look, range: { slice, except: [] }, owned: false, upTo: undefined, rows: [] })];
   const { rows: there, done, last } = kept.page(page);
-  const out: Out[] = [];
-  const live: SubscriptionRow[] = [];
-  const oldest = Math.min(state.eventTime, state.wallTime!) - settings.tombstoneMs;
-  for (const [key, row] of there) {
-    if (!isSpilled(row) && row.removed === true && row.at < oldest) out.push(dropped(key));
-    else {
-      const wanted = rowIn(state, slice, key, row);
-      if (wanted !== undefined) live.push(wanted);
-    }
-  }
+  const live = there.flatMap(([key, row]) => rowIn(state, slice, key, row) ?? []);
   const upTo = done ? undefined : cursorOf(last!);
-  out.push(effect({ ...look, range: state.rangeOf(slice), owned: true, upTo, rows: live }));
-  return out;
-
-  /** V6. */
-  function dropped(key: string): Out {
-    kept!.delete(key);
-    checking.findings = { ...checking.findings, dropped: checking.findings.dropped + 1 };
-    const { filter, clientId } = subscriptionAt(key);
-    return recordOf(state.partition, filter, clientId, undefined);
-  }
+  return [effect({ ...look, range: state.rangeOf(slice), owned: true, upTo, rows: live })];
 }
 
 /** V3. */
@@ -413,7 +392,7 @@ export const differencesIn = ({ missing, extra, different, stray, mended }: Find
 function report(state: PartitionState, checking: Checking, is: CheckProgress['state']): Out {
   const { id, legs, at, findings, listed, reason } = checking;
   return tell(state, id, {
-    ...{ kind: 'CheckProgress', checkId: id, partition: state.partition, state: is, ...findings },
+    ...{ kind: 'CheckProgress', checkId: id, partition: state.partition, state: is, ...findings, dropped: 0 },
     ...{ slices: legs.length, slicesDone: at, differences: is === 'DONE' ? listed : [], reason },
   });
 }

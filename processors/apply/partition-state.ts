@@ -24,7 +24,7 @@ import { FIRST_EPOCH, firstShardOf } from '../../state/genesis.ts';
 import { groupSlice, hashSlice, partitionOf } from '../../state/keys.ts';
 import { SliceTree } from '../../state/slice-tree.ts';
 import type { Rows, Table } from '../step.ts';
-import type { Checking, CheckRow, PassRow } from './check-state.ts';
+import type { Checking, CheckRow, EndedPass, PassRow } from './check-state.ts';
 import type { Filled, Filling } from './fill-state.ts';
 import { isFinished, type Move, type Second, secondShardOf, TURNS } from './move.ts';
 
@@ -223,6 +223,7 @@ export class PartitionState {
   readonly checks: string[] = [];
   asked: Checking | undefined;
   filling: Filling | undefined;
+  ended: EndedPass | undefined;
   continuous: Checking | undefined;
   /** By the host's clock: when checks may begin, and until when a shard that did not answer is not asked what it has. */
   checksFrom: number | undefined;

@@ -130,9 +130,9 @@ const DEFAULTS: SubscriptionOptions = {
 
 const optionsIn = ({ options }: Subscription) => (options === undefined ? {} : { options });
 
-/** What is counted: an event that changed nothing, or that half or all of what may wait for a shard does (away.ts). */
+/** What is counted: an event that changed nothing, that the table no longer remembers an ended subscription, or that half or all of what may wait for a shard does (away.ts). */
 export type Tally =
-  | { readonly what: Exclude<Folded['is'], 'changed'> }
+  | { readonly what: Exclude<Folded['is'], 'changed'> | 'dropped' }
   | { readonly what: 'half-full' | 'full'; readonly shard: ShardId; readonly rows: number };
 
 /** What the topic is told of a row. */

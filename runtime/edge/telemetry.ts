@@ -163,6 +163,10 @@ export const METRICS: Readonly<Record<string, Declared>> = {
     help: 'Moves that ended without one of their shards, which did not answer.',
     labels: ['shard'],
   },
+  foreshard_forgotten_total: {
+    kind: 'counter',
+    help: 'Subscriptions that ended long ago, with their session, and are no longer remembered in the table of subscriptions.',
+  },
   foreshard_fill_rows_total: {
     kind: 'counter',
     help: 'Rows of shards that were read to fill the table of subscriptions where it was not kept from the first event on.',

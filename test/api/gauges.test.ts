@@ -7,7 +7,7 @@ import type { Meter, Sample } from '../../runtime/telemetry.ts';
 import { StageByHand } from '../processors/plan/stage-by-hand.ts';
 
 /** What is set, by name and labels. */
-function gaugesOf(planRows: Iterable<readonly [string, Row]>): Map<string, number> {
+function gaugesOf(planRows: Iterable<readonly [string, Row]>, applyRows: readonly object[] = []): Map<string, number> {
   const set = new Map<string, number>();
   const meter = {
     set: (name: string, value: number, labels: Record<string, string> = {}) =>
@@ -26,7 +26,10 @@ function gaugesOf(planRows: Iterable<readonly [string, Row]>): Map<string, numbe
   const running = {
     readiness: () => ({ restoredPercent: 100, waiting, standing: lags.slice(1) }),
     lags: () => lags,
-    rows: (group: string) => (group === 'plan' ? [...planRows] : []),
+    rows: (group: string, table: string) => {
+      if (group === 'plan') return [...planRows];
+      return table === 'lives' ? applyRows.map((row, i) => [`row-${i}`, row]) : [];
+    },
   } as never;
   reportGauges(running, { pending: 3 }, meter, 16_000);
   return set;
@@ -77,4 +80,27 @@ test('lag is told by who has the task, and by all when nobody has it; what stand
     ['foreshard_lag_records work subscriptions 2', 9],
     ['foreshard_standing_partitions work', 2],
   ]);
+});
+
+test('what the last passes of the continuous check have found is told together, and the age of the oldest', () => {
+  const found = { rows: 9, missing: 0, extra: 0, different: 0, stray: 0, mended: 0, unchecked: 0 };
+  const pass = (endedWallMs: number, findings: object) => ({
+    ...{ kind: 'pass', beganWallMs: 0, endedWallMs, findings: { ...found, ...findings } },
+  });
+  const gauges = gaugesOf([], [pass(9_000, { missing: 2, stray: 1 }), pass(6_000, { missing: 3, unchecked: 4 })]);
+  expect([...gauges].filter(([name]) => name.includes('check'))).toEqual([
+    ['foreshard_check_age_seconds', 10],
+    ['foreshard_check_differences missing', 5],
+    ['foreshard_check_differences extra', 0],
+    ['foreshard_check_differences different', 0],
+    ['foreshard_check_differences stray', 1],
+    ['foreshard_check_differences unchecked', 4],
+  ]);
+  expect([...gaugesOf([]).keys()].filter((name) => name.includes('check'))).toEqual([]);
+});
+
+test('tables that are not whole are counted', () => {
+  const life = (tableIsWhole: boolean) => ({ kind: 'life', tableIsWhole });
+  expect(gaugesOf([], [life(false), life(true), life(false)]).get('foreshard_partial_tables')).toBe(2);
+  expect(gaugesOf([]).get('foreshard_partial_tables')).toBe(0);
 });

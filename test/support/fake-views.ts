@@ -68,7 +68,7 @@ export const CHECK: CheckView = {
     extra: 0,
     different: 0,
   },
-  ...{ stray: 0, mended: 0, unchecked: 0, dropped: 0, differences: [], reasons: [] },
+  ...{ stray: 0, mended: 0, unchecked: 0, differences: [], reasons: [] },
 };
 
 export const KEEP: Decision = {

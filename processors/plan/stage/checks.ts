@@ -73,7 +73,6 @@ export interface CheckSummary {
   readonly stray: number;
   readonly mended: number;
   readonly unchecked: number;
-  readonly dropped: number;
   readonly differences: CheckProgress['differences'];
   readonly reasons: readonly string[];
 }
@@ -121,18 +120,7 @@ function partitionsOf(turn: Turn, slice: string, refusal: string): number[] {
 }
 
 const SUMMED = [
-  ...([
-    'slices',
-    'slicesDone',
-    'rows',
-    'missing',
-    'extra',
-    'different',
-    'stray',
-    'mended',
-    'unchecked',
-    'dropped',
-  ] as const),
+  ...(['slices', 'slicesDone', 'rows', 'missing', 'extra', 'different', 'stray', 'mended', 'unchecked'] as const),
 ];
 
 function sumOf(parts: readonly Part[]) {
