@@ -196,8 +196,16 @@ export class Oracle {
     return this.#byFilter.keys();
   }
 
+  /** Events that are not due, and subscriptions that wait for shards. */
+  get waiting(): number {
+    let waiting = 0;
+    for (const { due, states, floor } of this.#keys.values())
+      waiting += states.length - due + (floor === undefined ? 0 : 1);
+    return waiting;
+  }
+
   get isSettled(): boolean {
-    return [...this.#keys.values()].every(({ due, states, floor }) => due === states.length && floor === undefined);
+    return this.waiting === 0;
   }
 
   get liveCount(): number {
