@@ -85,7 +85,7 @@ export const ROUTES: readonly Route[] = [
     method: 'GET',
     path: '/',
     role: 'anyone',
-    about: 'What can be asked here, and where it is described.',
+    about: 'The routes of this API, and where they are described.',
     query: Type.Object({}, STRICT),
     handle: async () =>
       ok({
@@ -288,7 +288,7 @@ export const ROUTES: readonly Route[] = [
     path: '/checks',
     role: 'read',
     about:
-      'Checks of the shards against the table of subscriptions, newest first: how far they are, and what they have found. `continuous` is the one that always goes on, where it has found something.',
+      'Checks of the shards against the subscription table, newest first, with progress and findings. `continuous` is the check that is always running; it is listed when it has found something.',
     query: Type.Object({}, STRICT),
     handle: async (views) => answered(await views.checks(), (checks) => ok({ checks })),
   },
@@ -297,7 +297,7 @@ export const ROUTES: readonly Route[] = [
     path: '/checks',
     role: 'admin',
     about:
-      'Has shards compared with the table of subscriptions: all, one (`shardId`), or one slice. With `repair` what differs is mended. GET /checks tells what comes of it.',
+      'Has shards compared with the subscription table: all, one (`shardId`), or one slice. With `repair` differences are corrected. GET /checks shows the progress and the result.',
     body: Type.Object(
       {
         shardId: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9._-]{1,128}$' })),
@@ -323,7 +323,7 @@ export const ROUTES: readonly Route[] = [
     path: '/rebuilds',
     role: 'admin',
     about:
-      'Has a shard that has lost its data rebuilt from the table of subscriptions now; with `force` also one that is not known to be lost. The decision says what begins, or why nothing does (`kind` REFUSE, `constraint`). GET /moves tells how far it is.',
+      'Has a shard that has lost its data rebuilt from the subscription table now; with `force` also one that is not known to be lost. The decision says what begins, or why nothing does (`kind` REFUSE, `constraint`). GET /moves shows the progress.',
     body: Type.Object(
       {
         shardId: Type.String({ pattern: '^[A-Za-z0-9._-]{1,128}$' }),
@@ -391,7 +391,7 @@ export const ROUTES: readonly Route[] = [
     path: '/sessions/operations',
     role: 'read',
     about:
-      'What befell the sessions of brokers that fell silent, were started again or came back, newest first, with progress.',
+      'Operations on the sessions of brokers that fell silent, were restarted or came back, newest first, with progress.',
     query: Type.Object({}, STRICT),
     handle: async (views) => answered(await views.sessionOperations(), (operations) => ok({ operations })),
   },
@@ -399,7 +399,7 @@ export const ROUTES: readonly Route[] = [
     method: 'POST',
     path: '/sessions/operations/:id',
     role: 'admin',
-    about: 'Stops such an operation; sessions that it has not reached are left as they are.',
+    about: 'Stops an operation on sessions; sessions that it has not reached are left as they are.',
     params: Type.Object({ id: Type.String({ pattern: '^[A-Za-z0-9._:-]{1,128}$' }) }, STRICT),
     body: Type.Object({ action: Type.Literal('CANCEL') }, STRICT),
     async handle(views, { params }) {

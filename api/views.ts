@@ -213,7 +213,7 @@ export interface Views {
   requestPlan(topic: string, requestId: string | undefined): Promise<PlanRequested>;
   /** The request's id; `undefined` when there is no such move. */
   steerMove(steering: Steering): Promise<Owned<string | undefined>>;
-  /** Has shards compared with the table of subscriptions; the request's id, which is the check's. */
+  /** Has shards compared with the subscription table; the request's id, which is the check's. */
   requestCheck(check: CheckAsking): Promise<string>;
   /** Has a lost shard rebuilt; resolves as `requestPlan` does. */
   requestRebuild(rebuild: RebuildAsking): Promise<PlanRequested>;

@@ -28,7 +28,7 @@ export async function subscriptionTableCost(): Promise<Measurement[]> {
   const [figure, peerFigure] = [median(kept), median(without)];
   return [
     {
-      ...{ name: 'events through a whole embedded process, with the table of subscriptions', figure, unit: 'events/s' },
+      ...{ name: 'events through a whole embedded process, with the subscription table', figure, unit: 'events/s' },
       ...{ peer: 'the same without it', peerFigure, ratio: figure / peerFigure, bar: '', met: null },
     },
   ];

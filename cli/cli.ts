@@ -77,7 +77,7 @@ function programOf(exitWith: (code: number) => void): Command {
 
   command(
     'demo',
-    'a day of a small fleet in simulated time: forecast, moves, cost, and whether anybody was missed; takes a minute or two',
+    'a day of a small fleet in simulated time: forecast, moves, cost, and missed subscriptions; takes a minute or two',
   )
     .option('--seed <n>', 'seed; the same seed gives the same day', wholeNumber(0), 7)
     .option('--days <n>', 'days; the stadium fills up on the last evening', wholeNumber(1), 1)
@@ -147,7 +147,7 @@ function programOf(exitWith: (code: number) => void): Command {
     await replay(command, config, outputOf(self));
   });
 
-  command('backtest', 'measures how good the forecasts are: on the series of a protocol, or on a trace of your own')
+  command('backtest', 'measures how accurate the forecasts are: on the series of a protocol, or on your own trace')
     .argument(
       '[trace.csv]',
       't,<series>[,<series>...], t in Unix seconds; the last quarter is forecast; at least 3,840 rows of a minute, 1,241 of five minutes or 185 of an hour',
@@ -197,7 +197,7 @@ function programOf(exitWith: (code: number) => void): Command {
     .action(async (files: string[], options, self: Command) => trainWeights({ ...options, files }, outputOf(self)));
   command(
     'provision',
-    'what shards for the load of traces would have cost, and how often they would have been short, under our policies and others',
+    'what shards for the load of traces would have cost, and how often there would have been too few, with our policies and others',
   )
     .requiredOption('--protocol <file>', 'which series to use, from which row on, and the shards and lead time')
     .option('--traces <dir>', "the protocol's traces; by default they lie beside it")
@@ -212,7 +212,7 @@ function programOf(exitWith: (code: number) => void): Command {
     });
   command(
     'what-if',
-    'what a fleet with the load of your traces would cost, under our planner, other policies and a perfect forecast',
+    'what a fleet with the load of your traces would cost, with our planner, other policies and a perfect forecast',
   )
     .argument(
       '<trace.csv|dir>',
@@ -256,11 +256,15 @@ function programOf(exitWith: (code: number) => void): Command {
   asking(command('moves', 'lists moves under way and recently ended, newest first')).action(
     async (_options, self: Command) => (await views()).showMoves(sourceOf(self), outputOf(self)),
   );
-  asking(command('plans', 'lists plans that wait for approval, and what became of the last ones')).action(
+  asking(command('plans', 'lists plans that wait for approval, and the results of the last ones')).action(
     async (_options, self: Command) => (await plans()).showPlans(sourceOf(self), outputOf(self)),
   );
   for (const [name, answer, about] of [
-    ['approve', 'APPROVE', 'approves a waiting plan: what is still needed of it is carried out, with its later steps'],
+    [
+      'approve',
+      'APPROVE',
+      'approves a waiting plan: its actions that are still needed are carried out, and the steps that follow from them',
+    ],
     ['reject', 'REJECT', 'rejects a waiting plan: the same actions are not proposed again for a while'],
   ] as const)
     asking(command(name, about).argument('<plan>', 'as `foreshard plans` names it')).action(
@@ -268,7 +272,7 @@ function programOf(exitWith: (code: number) => void): Command {
         (await plans()).answerPlan(sourceOf(self), plan, answer, outputOf(self)),
     );
   asking(
-    command('explain', 'shows what was decided about something, and why; newest first')
+    command('explain', 'shows the decisions about something, with their reasons; newest first')
       .argument('<what>', 'a decision, request, command, move, plan, topic, filter, shard or slice')
       .option('--limit <n>', 'number of decisions to show', wholeNumber(1), 20),
   ).action(async (what: string, { limit }, self: Command) =>
@@ -278,10 +282,10 @@ function programOf(exitWith: (code: number) => void): Command {
   asking(
     command(
       'check',
-      'compares what shards hold with what was subscribed, row by row; exit code 0 when nothing differs, or all was mended',
+      'compares the rows of shards with the subscriptions; exit code 0 when nothing differs, or every difference was corrected',
     )
       .argument('[what]', 'a shard or a slice; by default everything')
-      .option('--repair', 'mend what differs'),
+      .option('--repair', 'correct differences'),
   ).action(async (what: string | undefined, { repair }, self: Command) => {
     const { checkShards } = await import('./check.ts');
     const asked = { ...sourceOf(self), what, repair: repair === true };
@@ -291,12 +295,12 @@ function programOf(exitWith: (code: number) => void): Command {
   asking(
     command(
       'rebuild',
-      'rebuilds a shard that has lost its data from what was subscribed, without waiting for it to come back; exit code 0 when that begins',
+      'rebuilds a shard that has lost its data from the subscription table, without waiting for it to come back; exit code 0 when the rebuild begins',
     )
       .argument('<shard>', 'as `foreshard shards` names it')
       .option(
         '--force',
-        'also one that is not known to be lost: it will not come back, or holds what cannot be mended',
+        'rebuild also a shard that is not known to be lost, because it will not come back or its data cannot be corrected',
       ),
   ).action(async (shard: string, { force }, self: Command) => {
     const { rebuildShard } = await import('./rebuild.ts');
@@ -315,10 +319,10 @@ function programOf(exitWith: (code: number) => void): Command {
   withSettings(
     command(
       'import',
-      'subscribes what a file or another cluster holds; may be repeated; exit code 1 when something was refused; not while an embedded process runs',
+      'imports the subscriptions of a file or of another cluster; may be repeated; exit code 1 when something was refused; not while an embedded process runs',
     )
       .argument('<file|brokers>', 'as `export` writes it, or the bootstrap servers of another Kafka')
-      .option('--from <n>', 'first line or record; by default where a run has broken off', wholeNumber(1))
+      .option('--from <n>', 'first line or record; by default where an interrupted run stopped', wholeNumber(1))
       .option('--source-prefix <prefix>', 'prefix of the other cluster’s topics; by default as here')
       .option('--source-registry-url <url>', 'the other cluster’s schema registry; by default as here'),
   ).action(async (source: string, { from, sourcePrefix, sourceRegistryUrl }, self: Command) => {
@@ -366,11 +370,11 @@ function programOf(exitWith: (code: number) => void): Command {
 
   const sessions = program
     .command('sessions')
-    .description('sessions of brokers that are gone, or were started again')
+    .description('operations on the sessions of brokers that are silent, were restarted or came back')
     .exitOverride();
   const sessionCommand = (name: string, about: string): Command =>
     asking(sessions.command(name).description(about).option('--json', 'print one JSON value').exitOverride());
-  sessionCommand('list', 'lists what befell them, newest first, with progress').action(
+  sessionCommand('list', 'lists the operations on these sessions, newest first, with progress').action(
     async (_options, self: Command) =>
       (await import('./sessions.ts')).listSessionOperations(sourceOf(self), outputOf(self)),
   );

@@ -11,8 +11,8 @@ import type { Source } from './views.ts';
 
 const BEFELL: Readonly<Record<OperationAction, string>> = {
   LOSE: 'sends no heartbeats',
-  DISCONNECT: 'was started again',
-  RESTORE: 'is back as it was',
+  DISCONNECT: 'was restarted',
+  RESTORE: 'is back',
 };
 
 /** Operations on the sessions of brokers, newest first. */
@@ -31,7 +31,7 @@ export async function listSessionOperations(source: Source, output: Output): Pro
           }
         ).operations;
   output.json(operations);
-  if (operations.length === 0) output.line('No broker that sends heartbeats has been lost or started again.');
+  if (operations.length === 0) output.line('No broker that sends heartbeats has been lost or restarted.');
   else
     output.lines(
       table([

@@ -55,7 +55,7 @@ export function checkKeySpace(made: KeySpace, asked: KeySpace): void {
 export const lost = (instanceId: string, why: string): AppError =>
   new AppError(
     'SHARD_LOST',
-    `the data of ${instanceId === '' ? 'the shard' : instanceId} is lost: ${why}. Nothing is read from it or written to it. What it held is rebuilt on another shard by itself, if the table of subscriptions has it; if not, put its folder back from a copy or a snapshot of the disk`,
+    `the data of ${instanceId === '' ? 'the shard' : instanceId} is lost: ${why}. Nothing is read from it or written to it. What it held is rebuilt on another shard by itself, if the subscription table has it; if not, put its folder back from a copy or a snapshot of the disk`,
     { instanceId },
   );
 

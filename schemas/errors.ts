@@ -157,7 +157,7 @@ export const ERROR_CODES = {
       happened:
         'The data of a shard that was in use is gone or empty, or another store is in its place. Nothing is read from it or written to it.',
       action:
-        'None, where the table of subscriptions is whole: what it held is rebuilt on another shard. Elsewhere put its folder back from a copy.',
+        'None, where the subscription table is whole: what it held is rebuilt on another shard. Elsewhere put its folder back from a copy.',
     },
     FLEET_MISMATCH: {
       happened: 'A shard was made for a fleet with another number of partitions, or with topics of another name.',

@@ -161,9 +161,9 @@ export type Effect =
       readonly cursor: Cursor | undefined;
       readonly limit: number;
     }
-  /** Write what the table of subscriptions has to a shard that is being rebuilt. */
+  /** Write what the subscription table has to a shard that is being rebuilt. */
   | { readonly kind: 'fill'; readonly move: MoveId; readonly to: ShardId; readonly passage: Passage }
-  /** Compare what the table of subscriptions has with the live rows of the same stretch of a shard that is being rebuilt. */
+  /** Compare what the subscription table has with the live rows of the same stretch of a shard that is being rebuilt. */
   | {
       readonly kind: 'match';
       readonly move: MoveId;

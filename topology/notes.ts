@@ -39,7 +39,8 @@ export function progressNotes({ body }: Progress): readonly Note[] {
   if (body.kind === 'CheckProgress') return checkNotes(body);
   if (body.kind !== 'SliceLeft' || body.done) return [];
   const { shardId: shard, slice, livesOn, reason } = body;
-  const message = 'a move has ended without a shard that does not answer; it is told where the slice is once it does';
+  const message =
+    'a move has ended without one of its shards, which does not answer; once it answers, it is told where the slice is and its rows of the slice are erased';
   const facts = { shard, slice, livesOn, reason };
   return [{ metric: 'foreshard_slices_left_total', by: 1, labels: { shard }, line: { level: 'warn', message, facts } }];
 }
@@ -59,9 +60,9 @@ export function operationNotes({ operationId, brokerId, body }: SessionOperation
 }
 
 const OPERATIONS: Readonly<Record<OperationAction, string>> = {
-  LOSE: 'a broker sends no heartbeats: its sessions are no longer connected, and those that do not outlive that have ended',
-  DISCONNECT: 'a broker was started again: sessions that were connected to it before are not any more',
-  RESTORE: 'a broker that sent no heartbeats is back as it was: its sessions are connected again',
+  LOSE: 'a broker sends no heartbeats: its sessions count as disconnected, and those that end with their connection have ended',
+  DISCONNECT: 'a broker was restarted: sessions that were connected to it before count as disconnected',
+  RESTORE: 'a broker that sent no heartbeats is back with its connections: its sessions are connected again',
 };
 
 function checkNotes({ kind: _, state, reason, differences, ...found }: CheckProgress): readonly Note[] {
@@ -70,8 +71,8 @@ function checkNotes({ kind: _, state, reason, differences, ...found }: CheckProg
   if (state !== 'DONE' || all === 0) return [];
   const message =
     all > mended
-      ? 'a shard does not hold what was subscribed: have it mended with `foreshard check --repair`, and find out what else wrote to it'
-      : 'a shard did not hold what was subscribed, and was mended';
+      ? 'the rows of a shard differ from the subscriptions: correct them with `foreshard check --repair`, and find out what else has written to the shard'
+      : 'the rows of a shard differed from the subscriptions, and were corrected';
   const line = { level: 'warn', message, facts: { ...found, first: differences[0] } } as const;
   return [{ metric: 'foreshard_mended_rows_total', by: mended, line }];
 }
@@ -107,8 +108,8 @@ export function tallyNotes(tally: Tally | SessionTally): readonly Note[] {
       const { what, shard, rows } = tally;
       const message =
         what === 'full'
-          ? 'as much waits for a shard as may; its partition waits now'
-          : 'half of what may wait for a shard does; when it is all, its partition waits too';
+          ? 'the limit of writes waiting for a shard that does not answer is reached: its partition waits until the shard is back'
+          : 'half the limit of writes waiting for a shard that does not answer is reached: at the limit its partition will wait too';
       const line = { level: what === 'full' ? 'error' : 'warn', message, facts: { shard, rows } } as const;
       return [{ metric: 'foreshard_spill_alarms_total', by: 1, labels: { shard, spill: what }, line }];
     }
@@ -118,7 +119,7 @@ export function tallyNotes(tally: Tally | SessionTally): readonly Note[] {
 export function fittedNotes({ series, fits, failure }: FitResult): readonly Note[] {
   if (failure === '') return [];
   const message =
-    'models could not be fitted; the series is forecast with what was fitted before, and fitted again later';
+    'models could not be fitted; the series is forecast with the parameters fitted before, and will be fitted again later';
   const facts = { series, models: fits.map(({ model }) => model), failure };
   return [{ metric: 'foreshard_fit_failures_total', by: 1, line: { level: 'warn', message, facts } }];
 }

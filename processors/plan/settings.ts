@@ -52,7 +52,7 @@ export const PLAN_SETTINGS = {
   rebuildAfterMs: integer(
     5_000,
     { min: 0, max: DAY_MS, unit: 'ms' },
-    'How long a shard that has lost its data is waited for, in case it comes back, before it is rebuilt from the table of subscriptions.',
+    'How long to wait for a shard that has lost its data to come back, before it is rebuilt from the subscription table.',
   ),
   leadMarginMs: integer(
     30_000,
@@ -105,7 +105,7 @@ export interface PlanSettings {
   /** Plans in a row that must agree before something is taken away. */
   readonly agreeingPlans: number;
 
-  /** Lost shards are rebuilt from the table of subscriptions, which is kept. */
+  /** Lost shards are rebuilt from the subscription table, which is kept. */
   readonly rebuilds: boolean;
   readonly movesMax: number;
   readonly movesPerShardMax: number;

@@ -14,12 +14,12 @@ export const SESSION_SETTINGS = {
   sessionGraceMs: integer(
     10_000,
     { min: 0, max: HOUR_MS, unit: 'ms' },
-    'How long an expired session is still waited for (event time): a connection in time that is told of late goes on with it.',
+    'How long an expired session is still kept (event time), in case a report comes late that its client had connected in time.',
   ),
   sessionMemoryMs: integer(
     HOUR_MS,
     { min: 60_000, max: 7 * DAY_MS, unit: 'ms' },
-    'How long ended sessions and their subscriptions are remembered (event time), so that what is told of them late is put right.',
+    'How long ended sessions and their subscriptions are remembered (event time), so that late reports about them are handled correctly.',
   ),
   brokerLostMs: integer(
     60_000,

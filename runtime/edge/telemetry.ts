@@ -82,7 +82,7 @@ export const METRICS: Readonly<Record<string, Declared>> = {
   },
   foreshard_spill_alarms_total: {
     kind: 'counter',
-    help: 'How often half, or all, of the writes that may wait for a shard did.',
+    help: 'How often the writes waiting for a shard reached half of their limit, or the limit.',
     labels: ['shard', 'spill'],
   },
   foreshard_duplicate_total: {
@@ -150,12 +150,12 @@ export const METRICS: Readonly<Record<string, Declared>> = {
   foreshard_shards_lost: { kind: 'gauge', help: 'Shards whose data this process found to be lost.' },
   foreshard_moves_waiting: {
     kind: 'gauge',
-    help: 'Moves that wait for their source, which does not answer: before the switch until somebody aborts them, or when it was away at the switch itself.',
+    help: 'Moves that wait for their source, which does not answer: either before the switch, where somebody may abort them, or because it did not answer at the switch itself.',
     labels: ['shard'],
   },
   foreshard_slices_left: {
     kind: 'gauge',
-    help: 'Slices that moved away from a shard while it did not answer, and whose rows there are still to be erased.',
+    help: 'Slices that moved away from a shard while it did not answer, and whose rows there have yet to be erased.',
     labels: ['shard'],
   },
   foreshard_slices_left_total: {
@@ -165,28 +165,31 @@ export const METRICS: Readonly<Record<string, Declared>> = {
   },
   foreshard_forgotten_total: {
     kind: 'counter',
-    help: 'Subscriptions that ended long ago, with their session, and are no longer remembered in the table of subscriptions.',
+    help: 'Subscriptions that ended long ago, with their session, and are no longer remembered in the subscription table.',
   },
   foreshard_fill_rows_total: {
     kind: 'counter',
-    help: 'Rows of shards that were read to fill the table of subscriptions where it was not kept from the first event on.',
+    help: 'Rows of shards that were read to fill the subscription table, where it was not kept from the first event on.',
   },
   foreshard_partial_tables: {
     kind: 'gauge',
-    help: 'Partitions of this process whose table of subscriptions does not have every subscription, so that their shards are neither checked nor rebuilt.',
+    help: 'Partitions of this process whose subscription table is incomplete, so that their shards are neither checked nor rebuilt.',
   },
   foreshard_checked_rows_total: {
     kind: 'counter',
-    help: 'Rows of shards that were compared with the table of subscriptions.',
+    help: 'Rows of shards that were compared with the subscription table.',
   },
-  foreshard_mended_rows_total: { kind: 'counter', help: 'Rows of shards that differed, and were mended by a check.' },
+  foreshard_mended_rows_total: {
+    kind: 'counter',
+    help: 'Rows of shards that differed from the subscription table and were corrected by a check.',
+  },
   foreshard_check_age_seconds: {
     kind: 'gauge',
-    help: 'How long ago the last whole pass of the continuous check ended, in the partition of this process where that is longest.',
+    help: 'How long ago the last complete pass of the continuous check ended, for the partition of this process where it is longest ago.',
   },
   foreshard_check_differences: {
     kind: 'gauge',
-    help: 'What the last pass of the continuous check found: rows that are missing, extra, different or stray (in the wrong shard), and slices unchecked.',
+    help: 'What the last pass of the continuous check found: rows that are missing, extra, different or stray (in the wrong shard), and slices that could not be checked (unchecked).',
     labels: ['kind'],
   },
   foreshard_snapshot_failures_total: {
@@ -200,7 +203,7 @@ export const METRICS: Readonly<Record<string, Declared>> = {
   },
   foreshard_session_operations_total: {
     kind: 'counter',
-    help: 'Operations on the sessions of a broker that a partition has finished, by what befell the broker and how they ended.',
+    help: 'Operations on the sessions of a broker that a partition has finished, by cause (broker lost, restarted or back) and by how they ended.',
     labels: ['action', 'state'],
   },
   foreshard_session_operations: {
@@ -214,7 +217,7 @@ export const METRICS: Readonly<Record<string, Declared>> = {
   },
   foreshard_session_records_ignored_total: {
     kind: 'counter',
-    help: 'Session records that changed nothing: repeated, or too late to matter.',
+    help: 'Session records that changed nothing: repeated, or too late to have an effect.',
   },
   foreshard_moves: { kind: 'gauge', help: 'Moves, by state.', labels: ['state'] },
   foreshard_operation_cost: {
