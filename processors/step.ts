@@ -1,10 +1,12 @@
-// Step: the only contract a processor meets. A step is synchronous, total and free of I/O: the same rows and input give
-// the same rows and emits. The runner (runtime/runner.ts) loads the rows, writes the dirty ones with the input's offset
-// in one commit, and may run a step again after a crash, with the same result, but never skip one.
+// Step: the contract of a processor. A step is synchronous, total and free of I/O: the same rows and input give the
+// same rows and emits. The runner (runtime/runner.ts) loads the rows and writes the changed ones with the input's
+// offset in one commit. After a crash it may run a step again, with the same result, but it never skips one.
 
 import type { Offset, Partition } from '../schemas/ids.ts';
 
-/** A record as a step sees it: decoded, checked, with its place in the input. `Topic` tells the value's type apart. */
+/**
+ * A record as a step gets it: decoded and checked, with its position in the input. `Topic` distinguishes value types.
+ */
 export interface Input<Topic extends string, Value> {
   readonly topic: Topic;
   /** Partition it was read from. For local topics: the task's own number. */
@@ -24,11 +26,13 @@ export interface Rows<Row> {
   delete(key: string): void;
   entries(): IterableIterator<[string, Row]>;
   readonly size: number;
-  /** How many times the task has been started, this time included: no two starts have an effect under one number. */
+  /**
+   * How many times the task has been started, this time included: no two starts perform effects under the same number.
+   */
   readonly starts?: number;
 }
 
-/** A table's name and how its rows become bytes. A changed layout gets a new version and reads the old one. */
+/** A table's name, and how its rows become bytes. A changed layout needs a new version that can read the old one. */
 export interface Table<Row> {
   readonly name: string;
   encode(row: Row): Buffer;
@@ -49,13 +53,13 @@ export interface Emit<Topic extends string = string, Value = unknown> {
   readonly topic: Topic;
   readonly key: string;
   readonly value: Value | null;
-  /** Where it goes; by default where Kafka's partitioner puts the key. */
+  /** The partition to write to; by default the one that Kafka's partitioner chooses for the key. */
   readonly partition?: Partition;
 }
 
 export const NOTHING: readonly never[] = [];
 
-/** `OnDisk`: of a stage that keeps rows on disk too. */
+/** `OnDisk`: for a stage that keeps rows on disk too. */
 export type Step<In, Row, Out extends Emit = Emit, OnDisk = never> = (
   rows: Rows<Row>,
   input: In,
@@ -63,13 +67,13 @@ export type Step<In, Row, Out extends Emit = Emit, OnDisk = never> = (
 ) => readonly Out[];
 
 /**
- * The rows of a stage that may be more than fit in memory. A step reads those that its stage has said that it needs, and
- * asserts on any other; it may write any. It reads what was written before, by itself too.
+ * The rows of a stage where they may not all fit in memory. A step may read only rows that its stage has asked for, and
+ * may write any row; it sees its own earlier writes.
  */
 export interface DiskRows<Row> {
   get(key: string): Row | undefined;
   page(page: Page): PageOfRows<Row>;
-  /** Whether the page was asked for. */
+  /** Whether the page was read before the step. */
   hasPage(page: Page): boolean;
   set(key: string, row: Row): void;
   delete(key: string): void;
@@ -88,13 +92,13 @@ export interface Page {
 
 export interface PageOfRows<Row> {
   readonly rows: readonly (readonly [key: string, row: Row])[];
-  /** Nothing comes after them. A page that is not done may be shorter than its limit, or empty. */
+  /** True when no rows follow. A page that is not done may be shorter than its limit, or empty. */
   readonly done: boolean;
-  /** Where the next page goes on. */
+  /** Where the next page continues. */
   readonly last: string | undefined;
 }
 
-/** What a step will look at of its rows on disk. */
+/** The rows on disk that a step will read. */
 export interface Needs {
   readonly keys?: readonly string[];
   readonly pages?: readonly Page[];
@@ -102,7 +106,10 @@ export interface Needs {
 
 export const NEEDS_NOTHING: Needs = {};
 
-/** A table on disk, and what of it each input needs. Inputs of one batch are asked for together, before the first is stepped. */
+/**
+ * A table on disk, and the rows of it that each input needs. Rows for the inputs of one batch are read together, before
+ * the first is stepped.
+ */
 export interface OnDisk<Row, In, Kept> {
   readonly table: Table<Kept>;
   readonly needs: (rows: Rows<Row>, input: In) => Needs;
@@ -128,13 +135,16 @@ export function byKey<In, Row, Out extends Emit>(
   };
 }
 
-/** Time as records: what the runner puts on the local `clock` topic of every task, about five times a second. */
+/** Time as a record: the runner puts it on the local `clock` topic of every task, about five times a second. */
 export interface Tick {
   /** The highest event time that this process has seen on any input. */
   readonly eventTime: number;
-  /** The host's clock: only for what is about people and machines being silent, never for the order of events. */
+  /** The host's clock: only for judging silence of people and machines, never for the order of events. */
   readonly wallTime: number;
-  /** The epoch of the pointer table as this process reads it; TABLE_UNREAD until it is done, absent where it does not. */
+  /**
+   * The epoch of the pointer table as this process has read it; TABLE_UNREAD until that is complete, absent when it is
+   * not read.
+   */
   readonly pointerEpoch?: number;
 }
 

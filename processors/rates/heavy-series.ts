@@ -1,10 +1,11 @@
-// Heavy series: the keys of one lane (topics, or first levels) that are heavy enough to be series of their own.
+// Heavy series: the keys of one lane (topics, or first levels) with enough weight to be series of their own.
 //
-//   H1. A key becomes a series when its share of the lane's recent weight and its rate reach their thresholds, and stops
-//       when either was below half of its threshold for `coolWindows` windows in a row, or when it lost its slot.
-//   H2. A new series begins with the first window that it sees as a whole.
-//   H3. A key of more than KEY_LENGTH_MAX characters is never one: every watched key is part of the row, and 65,535 bytes
-//       for each would make a row that no topic takes. It still counts in its leaf or group.
+//   H1. A key becomes a series when its share of the lane's recent weight and its rate reach their thresholds. It stops
+//       being one when either was below half of its threshold for `coolWindows` windows in a row, or when it lost its
+//       slot.
+//   H2. A new series begins with the first window that it sees from the start.
+//   H3. A key of more than KEY_LENGTH_MAX characters never becomes a series: every watched key is part of the row, and
+//       with 65,535 bytes for each the row would be too large for a record. It still counts in its leaf or group.
 //
 // Recent: weights halve every minute, so a key is heavy within a minute or two and forgotten in a few.
 
@@ -25,7 +26,7 @@ export interface HeavySettings {
 const KEY_LENGTH_MAX = 512;
 const HALF_LIFE_WINDOWS = 6;
 const DECAY = 0.5 ** (1 / HALF_LIFE_WINDOWS);
-/** A key of constant weight per window weighs, decayed, 1 / (1 - DECAY) of it. */
+/** A key with constant weight per window reaches a decayed weight of 1 / (1 - DECAY) times that. */
 const PER_SECOND = ((1 - DECAY) * 1000) / WINDOW_MS;
 
 export class HeavySeries {
@@ -41,7 +42,7 @@ export class HeavySeries {
     };
   }
 
-  /** Weighs the key in; its series when it is one, and sees the window from `start` as a whole (H2). */
+  /** Adds the key's weight. Returns its series when it has one that sees the window from `start` as a whole (H2). */
   weigh(key: string, hash: number, weight: number, start: number): OpenSeries | undefined {
     if (key.length > KEY_LENGTH_MAX) {
       this.sketch.total += weight; // H3
@@ -62,14 +63,17 @@ export class HeavySeries {
     for (const series of this.#series) if (series !== undefined) yield series;
   }
 
-  /** After `closed` windows closed: decides which keys are series (H1). `since`: the next window that nothing was counted in. */
+  /**
+   * After `closed` windows have closed: decides which keys are series (H1). `since`: the next window in which nothing
+   * was counted yet.
+   */
   judge(closed: number, since: number, settings: HeavySettings, idOf: (key: string) => SeriesId): void {
     const { sketch } = this;
     const weightMin = Math.max(settings.share * sketch.total, settings.perSecond / PER_SECOND);
     for (let slot = 0; slot < sketch.size; slot++) {
       const weight = sketch.weight(slot) - sketch.error(slot);
       const series = this.#series[slot];
-      // A series that waits for a window of the future was made by a clock that has been taken back.
+      // A series that waits for a future window was made while a wrong clock was believed.
       if (series === undefined || series.since > since) {
         this.#series[slot] = undefined;
         if (weight >= weightMin) this.#series[slot] = new OpenSeries(idOf(sketch.key(slot)), this.#registers, since);

@@ -1,11 +1,13 @@
-// Lane: event time of one input of one partition, and its two open windows. Each input has its own, since inputs catch up at
-// different speeds. How far event time has come, state/watermark.ts says.
+// Lane: the event time of one input of one partition, and its two open windows. Each input has its own lane, since
+// inputs catch up at different speeds. Event time is judged by state/watermark.ts.
 //
-//   L1. At most two windows are open: the one that event time is in, and the one before it until its grace is over.
-//   L2. What is doubted (watermark.ts W2) counts at the current event time, and in `clamped`; what lies far behind is late.
-//   L3. Where event time starts again elsewhere (watermark.ts W3 and W4), what was counted stays in the open windows, under
-//       their new names. Windows closed meanwhile may then be told of again, as a replay is.
-//   L4. A tick moves an idle lane alone, and no farther than is near: a lane that is catching up closes by its own events.
+//   L1. At most two windows are open: the one that contains event time, and the one before it until its grace is over.
+//   L2. An event whose time is doubted (watermark.ts W2) counts at the current event time, and in `clamped`; one from
+//       far behind counts as late.
+//   L3. When event time restarts elsewhere (watermark.ts W3 and W4), counts in the open windows are kept, and the
+//       windows get new start times. Windows that were closed before may then be reported again, as in a replay.
+//   L4. A tick moves only an idle lane, and no farther than `nearMs`: a lane that is catching up closes windows by its
+//       own events.
 
 import type { BinaryReader, BinaryWriter } from '../../state/binary.ts';
 import { Watermark, type WatermarkRule } from '../../state/watermark.ts';
@@ -17,7 +19,7 @@ export const WINDOW_MS = 10_000;
 const IDLE_TICKS = 10;
 
 export interface LaneSettings {
-  /** How long a window stays open after its end, for events out of order. At most one window (L1). */
+  /** How long a window stays open after its end, for events out of order. At most the length of a window (L1). */
   readonly graceMs: number;
   readonly watermark: WatermarkRule;
 }
@@ -26,12 +28,12 @@ export class Lane {
   readonly watermark = new Watermark();
   /** Start of the older open window. */
   openStart = 0;
-  /** Events counted at the current event time because theirs was not believed. */
+  /** Events that were counted at the current event time because their own was not believed. */
   clamped = 0;
-  /** Not stored: after a restart a lane is idle a little later. */
+  /** Not stored: after a restart a lane counts as idle a little later. */
   #silentTicks = 0;
 
-  /** The time at which an event with this timestamp counts. Event time may have moved: `due` then tells. */
+  /** The time at which an event with this timestamp counts. Event time may have moved: check `due` afterwards. */
   accept(timestamp: number, settings: LaneSettings): number {
     this.#silentTicks = 0;
     const verdict = this.watermark.hear(timestamp, settings.watermark);
@@ -44,7 +46,7 @@ export class Lane {
     return timestamp;
   }
 
-  /** True when the tick moved event time. */
+  /** Returns true when the tick moved event time. */
   tick(eventTime: number, settings: LaneSettings): boolean {
     const { watermark } = this;
     if (watermark.time < 0 || ++this.#silentTicks < IDLE_TICKS) return false;

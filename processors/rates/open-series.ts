@@ -1,4 +1,4 @@
-// Open series: what one series has counted in the two windows that are open at a time (lane.ts L1).
+// Open series: the counts of one series in the two windows that are open at a time (lane.ts L1).
 
 import type { EventTime, Partition, SeriesId } from '../../schemas/ids.ts';
 import type { RateWindow } from '../../schemas/records.ts';
@@ -30,11 +30,11 @@ class OpenWindow {
 
 export class OpenSeries {
   readonly id: SeriesId;
-  /** Registers of the distinct count of clients; 0 for series that count traffic alone. */
+  /** Number of registers of the distinct count of clients; 0 for series that count only traffic. */
   readonly registers: number;
-  /** Start of the first window that this series sees as a whole; earlier ones are not counted here. */
+  /** Start of the first window that this series sees from its start; earlier windows are not counted here. */
   readonly since: number;
-  /** Windows in a row in which a heavy series was not heavy. */
+  /** How many windows in a row a heavy series was not heavy. */
   coolWindows = 0;
   lateEvents = 0;
   /** By the parity of the window's number. */
@@ -58,12 +58,12 @@ export class OpenSeries {
 
   traffic(start: number, publishes: number, bytes: number): void {
     const window = this.#at(start);
-    // Each report is below the most a counter may be; a window of many absurd ones must still be a number of 53 bits.
+    // Each report is below COUNT_MAX; a window of many absurd reports must still be a number of 53 bits.
     window.publishes = Math.min(window.publishes + publishes, COUNT_MAX);
     window.bytes = Math.min(window.bytes + bytes, COUNT_MAX);
   }
 
-  /** The window's record, and an empty window in its place; `undefined` when there is nothing to tell. */
+  /** Returns the window's record and starts an empty window in its place; `undefined` when nothing was counted. */
   close(start: number, source: Partition): RateWindow | undefined {
     const window = this.#at(start);
     if (start < this.since || (window.isEmpty() && this.lateEvents === 0)) return undefined;

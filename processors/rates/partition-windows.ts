@@ -1,5 +1,5 @@
-// Partition windows: everything the rates stage remembers of one partition: three lanes, one for each input, each with
-// its event time, its fixed series and its heavy ones.
+// Partition windows: everything that the rates stage stores of one partition: three lanes, one for each input, each
+// with its event time, its fixed series and its heavy ones.
 //
 //   lane            fixed series                        heavy series
 //   subscriptions   leaves c/<partition>/<bits>         topics t/<filter>
@@ -7,8 +7,8 @@
 //   traffic         leaves; the rest of each            topics; first levels, of the partition that keeps their trie
 //                   wildcard partition
 //
-// A PUBLISH asks the trie partition of its first level, and always the partition that keeps the filters which begin with a
-// wildcard: its traffic counts in both, once each.
+// A PUBLISH asks the trie partition of its first level, and always the partition that keeps the filters which begin
+// with a wildcard: its traffic counts once in each of the two.
 
 import type { EventTime, Partition } from '../../schemas/ids.ts';
 import type { RateWindow, SubscriptionEvent, TopicTraffic, WildcardEvent } from '../../schemas/records.ts';
@@ -32,7 +32,7 @@ import type { RatesSettings } from './settings.ts';
 const FIXED_REGISTERS = 256;
 /** Standard error 13 %, in 64 bytes for each heavy topic. */
 const HEAVY_REGISTERS = 64;
-/** First levels whose partition is remembered; a bound, no tuning. */
+/** Number of first levels whose partition is cached; only a bound. */
 const REMEMBERED_LEVELS = 4096;
 
 export class PartitionWindows {
@@ -49,7 +49,7 @@ export class PartitionWindows {
   readonly #trafficGroups: HeavySeries;
   /** Traffic of topics that are heavy by their subscriptions. */
   readonly #followed = new Map<string, OpenSeries>();
-  /** Derived, not stored. */
+  /** Computed, not stored. */
   readonly #levelPartitions = new Map<string, Partition>();
 
   constructor(
@@ -74,7 +74,7 @@ export class PartitionWindows {
     ];
   }
 
-  /** A concrete subscription event. */
+  /** Counts a concrete subscription event. */
   concrete(event: SubscriptionEvent, settings: RatesSettings, closed: RateWindow[]): void {
     const lane = this.lanes.subscriptions;
     const time = lane.accept(event.timestamp, settings);
@@ -93,7 +93,7 @@ export class PartitionWindows {
     this.#topics.weigh(filter, hash, 1, start)?.event(start, subscribe, client);
   }
 
-  /** One trie event of the group of `firstLevel`. */
+  /** Counts a trie event of the group of `firstLevel`. */
   wildcard(firstLevel: string, event: WildcardEvent, settings: RatesSettings, closed: RateWindow[]): void {
     const lane = this.lanes.wildcards;
     const time = lane.accept(event.timestamp, settings);
@@ -109,8 +109,8 @@ export class PartitionWindows {
   }
 
   /**
-   * A traffic report speaks of a time that is over, so it counts at its end; when it is late by at most its own length it
-   * counts in the older open window: a minute's forecast does not feel the shift, but would feel the loss.
+   * Counts a traffic report at the end of the time that it covers. When it is late by at most its own length it counts
+   * in the older open window: a small shift hardly affects a forecast by minutes, but a loss would.
    */
   traffic(report: TopicTraffic, settings: RatesSettings, closed: RateWindow[]): void {
     const lane = this.lanes.traffic;
@@ -131,7 +131,7 @@ export class PartitionWindows {
     this.#groupTraffic(topic, publishes, bytes, start);
   }
 
-  /** True when event time moved enough to be worth a write. */
+  /** Returns true when event time moved enough to be stored. */
   tick(eventTime: number, settings: RatesSettings, closed: RateWindow[]): boolean {
     let moved = false;
     for (const [lane, close] of [
@@ -224,7 +224,7 @@ export class PartitionWindows {
     }
   }
 
-  /** Closes every window whose grace is over, and returns how many windows that were; empty ones emit nothing. */
+  /** Closes every window whose grace is over, and returns how many; empty windows emit nothing. */
   #closeDue(
     lane: Lane,
     settings: RatesSettings,
@@ -281,15 +281,15 @@ export class PartitionWindows {
   }
 }
 
-/** The settings that decide what a row holds. A row of another shape keeps its lanes and nothing else. */
+/** The settings that decide what a row contains. From a row of another shape only the lanes are kept. */
 export type Shape = Pick<RatesSettings, 'partitions' | 'leafBits' | 'heavyTopics' | 'heavyGroups'>;
 
-/** Start of the open window that holds `time`, or -1 when it has closed. */
+/** Start of the open window that contains `time`; -1 when that window has closed. */
 function startOf(time: number, lane: Lane): number {
   if (time < lane.openStart) return -1;
   return time < lane.openStart + WINDOW_MS ? lane.openStart : lane.openStart + WINDOW_MS;
 }
 
-/** Start of the first window that no event has been counted in yet. */
+/** Start of the first window in which no event has been counted yet. */
 const nextUncounted = (lane: Lane): EventTime =>
   (lane.watermark.time - (lane.watermark.time % WINDOW_MS) + WINDOW_MS) as EventTime;

@@ -1,15 +1,16 @@
-// Rates: counts subscription events and traffic into one window for each series (state/keys.ts says which there are).
+// Rates: counts subscription events and traffic in one window for each series (state/keys.ts defines the series).
 //
-//   R1. A window closes once: at the first event, or tick of an idle lane, past its end and its grace.
+//   R1. A window closes once: at the first event past its end and grace, or at a tick of an idle lane.
 //   R2. A late event is counted in `lateEvents` of its series' next window; it never reopens a closed one.
-//   R3. One event from the future closes nothing: it counts now, until enough in a row agree (watermark.ts W2).
+//   R3. One event from the future closes no window: it counts at the current event time, until enough in a row agree
+//       (watermark.ts W2).
 //   R4. An empty window emits nothing: a missing window is a zero.
-//   R5. Trie filters are counted where their trie is kept, from `wildcard-subscriptions`; every other filter from
-//       `subscriptions`. No event is counted in two series but a heavy topic's, which is in its leaf too.
+//   R5. Trie filters are counted where their trie is kept, from `wildcard-subscriptions`; all other filters from
+//       `subscriptions`. No event is counted in two series, except a heavy topic's, which also counts in its leaf.
 //   R6. The row is stored with the input offsets, so a replay counts nothing twice.
 //
-// Hot path: the row is one mutable object for each task, numbers in place, no allocation for an event. The slow plain
-// version is the oracle in test/processors/rates; bench/rates-step.ts holds the speed.
+// Hot path: the row is one mutable object for each task, changed in place, without an allocation for each event. The
+// slow plain version is the oracle in test/processors/rates; bench/rates-step.ts measures the speed.
 
 import { AppError } from '../../schemas/errors.ts';
 import type { Metric, RateWindow, SubscriptionEvent, WildcardEvents } from '../../schemas/records.ts';
@@ -71,7 +72,7 @@ export function countRates(
   };
 }
 
-/** The only row of a task. */
+/** Key of the only row of a task. */
 const ROW = 'windows';
 const FORMAT = 1;
 
@@ -80,7 +81,7 @@ function rowOf(rows: Rows<Row>, partition: number, settings: RatesSettings): Row
   if (row !== undefined && sameShape(row.shape, settings)) return row;
   const { partitions, leafBits, heavyTopics, heavyGroups } = settings;
   const fresh = new PartitionWindows(partition, { partitions, leafBits, heavyTopics, heavyGroups });
-  if (row !== undefined) Object.assign(fresh.lanes, row.lanes); // R1: what was closed stays closed.
+  if (row !== undefined) Object.assign(fresh.lanes, row.lanes); // R1: closed windows stay closed.
   return fresh;
 }
 

@@ -1,4 +1,4 @@
-// Settings of the rates stage: what an operator may set, and every other number that it is held to.
+// Settings of the rates stage: what an operator may set, and the other numbers that it uses.
 
 import { fallbacksOf, integer, type ValuesOf } from '../../schemas/setting.ts';
 import { singleEvents } from '../../state/watermark.ts';
@@ -44,10 +44,11 @@ export function ratesSettings(given: ValuesOf<typeof RATES_SETTINGS>, partitions
     heavyGroups: 64,
     graceMs: given.rateGraceMs,
     watermark: singleEvents(100),
-    // One percent of a partition, and enough of a rate for a forecast of it to mean something; cold for five minutes.
+    // One percent of a partition, and a rate that is high enough for a useful forecast; not heavy after five cold
+    // minutes.
     heavy: { share: 0.01, perSecond: 1, coolWindows: 30 },
   };
 }
 
-/** What holds unless the configuration says otherwise. */
+/** The settings when nothing is configured. */
 export const RATES_DEFAULTS: Omit<RatesSettings, 'partitions'> = ratesSettings(fallbacksOf(RATES_SETTINGS), 1);

@@ -1,15 +1,15 @@
-// Brokers: which of them have fallen silent, were started again or came back, by their heartbeats; and what befalls their
-// sessions, which lie in every partition.
+// Brokers: detects by heartbeats which brokers have fallen silent, were restarted or came back, and changes their
+// sessions accordingly. The sessions of a broker are in every partition.
 //
-// The task to whose partition a broker's heartbeats come decides, and tells each partition, which goes through the sessions
-// that it has of that broker: an operation. Each partition says how far it is.
+// The task that gets a broker's heartbeats, by the broker's partition, decides and starts an operation: it tells each
+// partition, which goes through its sessions of that broker and reports its progress.
 //
-//   B1. Nobody is called silent for a time in which this task itself was away, or in which event time leapt.
-//   B2. A session that was connected after the moment that an operation is about, by its broker's clock, is left alone: it
-//       came after it.
-//   B3. A broker that was silent and is back as it was gets its sessions back, the ended ones too while they are remembered.
-//       One that was started again has lost its connections.
-//   B4. An operation takes a page of sessions when nothing else is waiting to be written: it stops within a page.
+//   B1. No broker is called silent because of a time in which this task itself was down, or in which event time leapt.
+//   B2. A session that was connected after the moment of an operation, by its broker's clock, is not affected.
+//   B3. A broker that was silent and comes back with its connections gets its sessions back, also ended ones while they
+//       are remembered. A restarted broker has lost its connections.
+//   B4. An operation processes a page of sessions only when no other events are waiting to be written, so that it can
+//       be stopped within a page.
 
 import { eventTime } from '../../schemas/ids.ts';
 import type { BrokerHeartbeat, OperationAction, SessionOperation, SubscriptionEvent } from '../../schemas/records.ts';
@@ -33,16 +33,16 @@ import type { SessionSettings } from './settings.ts';
 
 export type Out = Emit<'subscriptions', SubscriptionEvent> | Emit<'session-operations', SessionOperation>;
 
-/** Sessions of one page. */
+/** Most sessions of one page. */
 export const SCAN_ROWS_MAX = 1_024;
-/** A heartbeat is worth a write when the broker had been silent for this share of the time. */
+/** A heartbeat is stored when the broker was silent for this fraction of the time. */
 const HEARD_SHARE = 8;
-/** How long a lost broker is known: what comes back later is new. */
+/** How long a lost broker is remembered; one that comes back later counts as new. */
 const BROKER_KEPT_MS = 7 * 24 * 3_600_000;
 const OPERATION_KEPT_MS = 24 * 3_600_000;
-/** Of one partition, with the operations that are kept; brokers beyond are not watched. */
+/** In one partition, including brokers whose operations are kept; brokers beyond this number are not watched. */
 const BROKERS_MAX = 10_000;
-/** How often an operation tells how far it is. */
+/** How often an operation reports its progress. */
 const TELL_MS = 1_000;
 
 export function takeHeartbeat(
@@ -70,7 +70,7 @@ export function takeHeartbeat(
   known.heardAt = now;
   known.beatAt = Math.max(known.beatAt, beat.timestamp);
   if (known.beatAt - known.savedBeatAt >= settings.brokerLostMs / HEARD_SHARE) save(rows, known);
-  if (startedAt !== 0 && startedAt < known.startedAt) return []; // From before it was started again.
+  if (startedAt !== 0 && startedAt < known.startedAt) return []; // Sent before the broker was restarted.
   const { lostIn } = known;
   const isSame = startedAt !== 0 && startedAt === known.startedAt;
   const isNew = known.startedAt !== 0 && startedAt > known.startedAt;
@@ -84,7 +84,7 @@ export function takeHeartbeat(
   return out; // B3
 }
 
-/** On each tick. `leapt`: nobody was watching, or time was not what it seemed (B1). */
+/** Called at each tick. `leapt`: the task was down, or event time leapt (B1). */
 export function watchBrokers(
   { rows, agenda }: Pick<Place, 'rows' | 'agenda'>,
   leapt: boolean,
@@ -107,7 +107,10 @@ export function watchBrokers(
   return out;
 }
 
-/** What is said of an operation, by the task that watches its broker, by a person, or by this task itself. */
+/**
+ * Handles a record about an operation: from the task that watches its broker, from an operator, or from this task
+ * itself.
+ */
 export function takeOperation({ rows, agenda }: Pick<Place, 'rows' | 'agenda'>, said: SessionOperation): Out[] {
   const { body, operationId, brokerId } = said;
   const known = rows.get(operationKey(operationId));
@@ -118,7 +121,7 @@ export function takeOperation({ rows, agenda }: Pick<Place, 'rows' | 'agenda'>, 
   }
   if (known !== undefined) return [];
   const out: Out[] = [];
-  // It says more, and later, than what is still being done of another one.
+  // The new operation is later and replaces the running operations on the same broker.
   for (const other of operationsIn(rows))
     if (other.brokerId === brokerId && other.state === 'RUNNING')
       out.push(put({ rows, agenda }, { ...other, state: 'STOPPED', reason: `${operationId} takes its place` }));
@@ -138,24 +141,24 @@ export function takeOperation({ rows, agenda }: Pick<Place, 'rows' | 'agenda'>, 
   return [...out, put({ rows, agenda }, row)];
 }
 
-/** The operation whose turn it is: the oldest. */
+/** The operation to be processed: the oldest one. */
 export const operationAtHand = (rows: Memory): OperationRow | undefined =>
   operationsIn(rows)
     .filter(({ state }) => state === 'RUNNING')
     .sort((a, b) => a.startedAt - b.startedAt || (a.operationId < b.operationId ? -1 : 1))[0];
 
-/** The sessions that it is about. */
+/** Prefix of the index rows of the operation's sessions. */
 export const prefixOf = ({ action, brokerId }: OperationRow): string =>
   action === 'RESTORE' ? lostWith(brokerId) : openOn(brokerId);
 
-/** Goes through the sessions at hand, which `change` writes. */
+/** Processes the sessions that were read; `change` writes them. */
 export function carryOut(
   place: Place,
   operation: OperationRow,
   change: (client: string, session: Session, operation: string) => void,
 ): void {
   let { sessions, ended, after } = operation;
-  if (!place.agenda.scanned[0]!.startsWith(prefixOf(operation))) return; // They were another one's.
+  if (!place.agenda.scanned[0]!.startsWith(prefixOf(operation))) return; // They were read for another operation.
   for (const key of place.agenda.scanned) {
     after = key;
     const client = clientOf(key);
@@ -169,7 +172,7 @@ export function carryOut(
   place.rows.set(operationKey(operation.operationId), { ...operation, sessions, ended, after });
 }
 
-/** The session as the operation leaves it; `undefined` when it is none of its business. */
+/** The session after the operation; `undefined` when it is not affected. */
 function changedBy({ action, brokerId, before }: OperationRow, session: Session): Session | undefined {
   const last = lastOf(session);
   if (last === undefined || last.broker !== brokerId) return undefined;
@@ -178,7 +181,7 @@ function changedBy({ action, brokerId, before }: OperationRow, session: Session)
   return closeLast(session, Math.max(before, last.connectedAt), action === 'LOSE');
 }
 
-/** On each tick: what is done is told, now and again what is not; what was done long ago is forgotten. */
+/** Called at each tick: reports finished operations, and now and then the progress of others; forgets old ones. */
 export function tellOperations({ rows, agenda }: Pick<Place, 'rows' | 'agenda'>, wallTime: number): Out[] {
   const now = agenda.eventTime;
   const out: Out[] = [];
@@ -194,7 +197,7 @@ export function tellOperations({ rows, agenda }: Pick<Place, 'rows' | 'agenda'>,
   return out;
 }
 
-/** Adds what a pass wrote to the operation that it came of. */
+/** Adds events written in a client's pass to the operation that caused the pass. */
 export function countEvents(rows: Memory, operationId: string, events: number): void {
   const operation = rows.get(operationKey(operationId));
   if (operation?.kind === 'operation' && events > 0)
@@ -214,7 +217,7 @@ function save(rows: Memory, broker: BrokerRow): void {
   rows.set(brokerKey(broker.brokerId), broker);
 }
 
-/** Writes an operation whose state has changed; what is told of it. */
+/** Writes an operation whose state has changed; returns the record that reports it. */
 function put({ rows, agenda }: Pick<Place, 'rows' | 'agenda'>, operation: OperationRow): Out {
   const row = { ...operation, since: agenda.eventTime };
   rows.set(operationKey(row.operationId), row);
@@ -250,7 +253,10 @@ function start(
   return toAll({ operationId, brokerId, at: eventTime(now), body }, settings);
 }
 
-/** The moment tells one from another of its broker, whose name may have characters that no id has. */
+/**
+ * Contains the time, which distinguishes the operations of one broker, and the broker's name in characters allowed in
+ * ids.
+ */
 const idOf = (action: OperationAction, brokerId: string, before: number): string =>
   `${action.toLowerCase()}-${before}-${filterHash(brokerId).toString(16).padStart(8, '0')}`;
 

@@ -1,18 +1,18 @@
-// Rows of the sessions stage. On disk, in one table, each kind under a prefix of its own so that it can be read by pages:
+// Rows of the sessions stage. On disk, in one table; each kind has a prefix of its own, so that it can be read page by
+// page:
 //
-//   c/<client>                    a client: its session, how many subscriptions are kept of it, what is still to be done
-//   f/<client>NUL<filter>         a subscription
-//   b/<broker>NUL<client>         the client's last connection is open, on that broker
-//   l/<broker>NUL<client>         its last connection was lost with that broker
-//   w/<client>                    its subscriptions are to be gone through, from this one on
-//   x/<time>/<client>             its session is to be looked at then: it expires, or may be forgotten
-//   x/<time>/<client>NUL<filter>  so is a subscription
+//   c/<client>                    a client: its session, its number of subscriptions, and what is still to be done
+//   f/<client>NUL<filter>         a subscription b/<broker>NUL<client>         index: the client's last connection is
+//   open, on that broker l/<broker>NUL<client>         index: its last connection was lost with that broker w/<client>
+//   index: its subscriptions are to be gone through, beginning with this one x/<time>/<client>             index: its
+//   session must be checked at that time: it expires, or may be forgotten x/<time>/<client>NUL<filter>  index: the same
+//   for a subscription
 //
-// In memory is little, whatever the number of clients: brokers whose heartbeats come to this partition, operations on their
-// sessions, and what is at hand.
+// In memory are only small rows, whatever the number of clients: brokers whose heartbeats come to this partition,
+// operations on their sessions, and the agenda.
 //
 //   W1. The index rows of a client follow from its row, and are written together with it (`putClient`).
-//   W2. No row but a client's or a subscription's says anything that is not in those.
+//   W2. Index rows contain no information that is not in the rows of clients and subscriptions.
 
 import { assert } from '../../schemas/errors.ts';
 import type { OperationAction, OperationState } from '../../schemas/records.ts';
@@ -25,20 +25,20 @@ import type { Held, Subscription } from './subscription.ts';
 export interface ClientRow {
   readonly kind: 'client';
   readonly session: Session;
-  /** How many rows there are of its subscriptions. */
+  /** Number of rows of its subscriptions. */
   readonly subscriptions: number;
-  /** The newest connection that there is a word of and that is not known yet; 0 for none. */
+  /** Epoch of the newest connection that a record mentions but that is not known yet; 0 for none. */
   readonly aheadTo: number;
-  /** Since when its session is over; 0 while it is not. */
+  /** When its session ended; 0 while it has not. */
   readonly overSince: number;
-  /** Its subscriptions are being gone through. */
+  /** Present while its subscriptions are being gone through. */
   readonly pass?: Pass;
 }
 
 export interface Pass {
-  /** The last key that is done; '' for none. */
+  /** The last key that was processed; '' for none. */
   readonly after: string;
-  /** The operation that it came of; '' for none. */
+  /** The operation that caused the pass; '' for none. */
   readonly operation: string;
 }
 
@@ -46,7 +46,7 @@ export interface SubscriptionRow extends Subscription {
   readonly kind: 'subscription';
 }
 
-/** `text`: where a pass stands; empty for any other. */
+/** `text`: the progress of a pass; empty for other index rows. */
 export interface IndexRow {
   readonly kind: 'index';
   readonly text: string;
@@ -58,14 +58,14 @@ export type Disk = DiskRows<DiskRow>;
 export interface BrokerRow {
   readonly kind: 'broker';
   readonly brokerId: string;
-  /** When it was last heard of, by event time here. */
+  /** When the last heartbeat was received, by this task's event time. */
   heardAt: number;
-  /** The last heartbeat's own time, and since when its broker runs; 0 where it does not say. */
+  /** The last heartbeat's own time, and when its broker was started; 0 when not reported. */
   beatAt: number;
-  /** As far as the row was written. */
+  /** `beatAt` as it was when the row was last written. */
   savedBeatAt: number;
   startedAt: number;
-  /** The operation that took its sessions; '' while it is there. */
+  /** The operation that closed its sessions; '' while the broker is alive. */
   lostIn: string;
 }
 
@@ -77,45 +77,45 @@ export interface OperationRow {
   readonly before: number;
   readonly state: OperationState;
   readonly startedAt: number;
-  /** The last index row that is done; '' for none. */
+  /** The last index row that was processed; '' for none. */
   readonly after: string;
-  /** Every session was looked at; what came of it may still be under way. */
+  /** Every session was processed; the resulting events may still be waiting. */
   readonly scanned: boolean;
   readonly sessions: number;
   readonly ended: number;
   readonly events: number;
   readonly reason: string;
-  /** Of this state. */
+  /** When this state began. */
   readonly since: number;
 }
 
-/** What is at hand. All but the first three is found anew after a start. */
+/** The work that is planned and under way. Everything except the first three fields is recomputed after a start. */
 export class Agenda {
   readonly kind = 'agenda';
-  /** Event time, and the host's time at which it was so. */
+  /** Event time, and the host's time at which it was reached. */
   eventTime: number;
   wallTime: number;
-  /** Clients whose subscriptions are to be gone through. */
+  /** Number of clients whose subscriptions are to be gone through. */
   pending: number;
   partition = 0;
   starts = -1;
   savedAt = 0;
   toldAt = 0;
-  /** Event time by the session records that came, how many did, and how many by the last tick. */
+  /** Event time by the session records read, how many there were, and how many at the last tick. */
   readonly heard = new Watermark();
   records = 0;
   recordsSeen = 0;
-  /** The host's time of the last tick before which some came, or of the start. */
+  /** The host's time of the last tick before which session records came, or of the start. */
   heardWallTime = 0;
-  /** Events that may be written now. */
+  /** Number of events that may be written now. */
   tokens = 0;
-  /** No index row of time comes before this. */
+  /** No index row `x/` has an earlier time than this. */
   dueFrom = 0;
-  /** Rows of time that have come. */
+  /** Keys of index rows `x/` whose time has come. */
   due: string[] = [];
   working: { readonly client: string; readonly after: string }[] = [];
   workAfter = '';
-  /** Clients of the operation's broker. */
+  /** Clients of the broker of the operation under way. */
   scanned: string[] = [];
 
   constructor(eventTime = 0, wallTime = 0, pending = 0) {
@@ -138,7 +138,7 @@ export const subscriptionKey = (client: string, filter: string): string => subsc
 export const filterOf = (key: string): string => key.slice(key.indexOf(NUL) + 1);
 export const openOn = (broker: string): string => `b/${broker}${NUL}`;
 export const lostWith = (broker: string): string => `l/${broker}${NUL}`;
-/** Of a row of one of the two. */
+/** The client in the key of an index row `b/` or `l/`. */
 export const clientOf = (key: string): string => key.slice(key.indexOf(NUL) + 1);
 export const TIMES = 'x/';
 export const WORK = 'w/';
@@ -149,7 +149,7 @@ export const operationKey = (operationId: string): string => `operation/${operat
 const timeKey = (time: number, what: string): string =>
   `${TIMES}${String(Math.ceil(time)).padStart(TIME_DIGITS, '0')}/${what}`;
 
-/** What a row of time is about. */
+/** The parts of the key of an index row `x/`. */
 export function timeIn(key: string): { readonly time: number; readonly client: string; readonly filter?: string } {
   const at = TIMES.length + TIME_DIGITS;
   const what = key.slice(at + 1);
@@ -158,7 +158,7 @@ export function timeIn(key: string): { readonly time: number; readonly client: s
   return end < 0 ? { time, client: what } : { time, client: what.slice(0, end), filter: what.slice(end + 1) };
 }
 
-/** Without making one. */
+/** The agenda, when there is one; it is not created. */
 export function agendaIn(rows: Memory): Agenda {
   const row = rows.get(AGENDA);
   return row?.kind === 'agenda' ? row : new Agenda();
@@ -192,7 +192,7 @@ export function subscriptionIn(disk: Disk, client: string, filter: string): Subs
   return row?.kind === 'subscription' ? row : undefined;
 }
 
-/** How long what is over is kept, and how long an expired session is waited for. */
+/** How long ended sessions are kept, and how long an expired session is kept open. */
 interface Times {
   readonly sessionGraceMs: number;
   readonly sessionMemoryMs: number;
@@ -206,7 +206,7 @@ export interface Place {
   readonly now: number;
 }
 
-/** Writes a client's row in place of another, and what follows from it (W1). One that says nothing is none. */
+/** Replaces a client's row, and its index rows (W1). A row without information is removed. */
 export function putClient(place: Place, client: string, before: ClientRow, given: ClientRow): void {
   const { rows, disk, agenda, settings, now } = place;
   const overSince = isOver(given.session) ? given.overSince || now : 0;
@@ -242,7 +242,7 @@ function indexOf(client: string, row: ClientRow, { sessionGraceMs, sessionMemory
   return index;
 }
 
-/** Writes a subscription's row, with what makes it be looked at once it is over. */
+/** Writes a subscription's row, and the index row for the time at which it may be forgotten. */
 export function putSubscription(
   { disk, agenda }: Place,
   place: { readonly client: string; readonly filter: string },
@@ -260,7 +260,7 @@ export function putSubscription(
   disk.set(subscriptionKey(client, filter), after);
 }
 
-/** In memory, and in the changelog. */
+/** Kept in memory and in the changelog. */
 export const sessionWork: Table<MemoryRow> = {
   name: 'session-work',
   encode: (row) => {
@@ -277,7 +277,7 @@ const CLIENT = 1;
 const SUBSCRIPTION = 2;
 const INDEX = 3;
 
-/** On disk: a row takes few bytes, since there are many. */
+/** Kept on disk: rows are compact, since there are many. */
 export const sessionRows: Table<DiskRow> = {
   name: 'sessions',
   encode(row) {
@@ -327,7 +327,7 @@ function readClient(from: BinaryReader): ClientRow {
 
 const SUBSCRIBED = 1;
 const HELD = 2;
-/** What is held is what was said. */
+/** Flag: what apply holds is the same as what the client said. */
 const HELD_AS_SAID = 4;
 const ASKED = 8;
 const ASKED_HELD = 16;

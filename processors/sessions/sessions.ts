@@ -1,15 +1,16 @@
-// Sessions: keeps for each client its session and its subscriptions, and sees to it that apply holds those of sessions that
-// live, each under the broker that has its client: when a session ends, expires or starts clean its subscriptions are
-// removed; when its client connects to another broker they move there.
+// Sessions: stores for each client its session and its subscriptions, and makes apply hold the subscriptions of live
+// sessions, each under the broker that has its client. When a session ends, expires or is replaced by a clean start,
+// its subscriptions are removed; when its client connects to another broker, they move there.
 //
-//   E1. Everything that follows from a record is written with it in one commit, and what is written to `subscriptions` is
-//       heard again by this stage, in the order in which apply hears it (subscription.ts).
-//   E2. Many removals at once are spread over time: a client's subscriptions are gone through by pages, a stated number of
-//       events a second. What is left is on disk, and goes on after a start where it was.
-//   E3. Memory is bounded by what is at hand, not by the number of clients.
-//   E4. Events without a session epoch never come here: a broker that tells of no sessions is served as it always was.
-//   E5. Nothing ends by the host's clock: it says how fast events are written, and how event time goes on from what was
-//       heard last, until the fleet proves how far it is.
+//   E1. Everything that follows from a record is written with it in one commit, and events written to `subscriptions`
+//       are read back by this stage, in the order in which apply reads them (subscription.ts).
+//   E2. Many removals at once are spread over time: a client's subscriptions are gone through page by page, with a
+//       limited number of events per second. The rest is on disk, and continues after a start where it was.
+//   E3. Memory is bounded by the work under way, not by the number of clients.
+//   E4. Events without a session epoch never come here: a broker that does not report sessions is not affected by this
+//       stage.
+//   E5. Nothing ends by the host's clock. That clock only limits how fast events are written, and advances event time
+//       from its last reported value until the fleet reports a later one.
 
 import type { BrokerHeartbeat, ClientEvents, Metric, SessionOperation, SessionRecord } from '../../schemas/records.ts';
 import { singleEvents } from '../../state/watermark.ts';
@@ -73,25 +74,25 @@ export type In =
   | Input<'session-operations', SessionOperation>
   | Input<'clock', Tick>;
 
-/** A session record that said nothing new, or came too late to matter; to be counted. */
+/** A session record that changed nothing, or came too late; it is counted. */
 export interface SessionTally {
   readonly what: 'ignored';
 }
 
 const IGNORED = [{ topic: 'tallies', key: '', value: { what: 'ignored' } }] as const;
 
-/** At one tick; five ticks a second. */
+/** Most rows at one tick; there are five ticks per second. */
 const DUE_ROWS_MAX = 512;
 const WORKERS_MAX = 1_024;
-/** Subscriptions of a client that are gone through at once. */
+/** Most subscriptions of a client that are gone through at once. */
 const PAGE_ROWS_MAX = 64;
-/** Events that a second of quiet saves up for. */
+/** After a quiet time, at most the events of this time may be written at once. */
 const SAVED_MS = 1_000;
-/** A sender with a wrong clock is one among many. */
+/** Single events: a sender with a wrong clock is one among many. */
 const HEARD = singleEvents(100);
-/** Whoever has more to read reads it sooner. */
+/** After this time without a session record there are none left to read. */
 const QUIET_MS = 30_000;
-/** How often it is noted how far event time is. */
+/** How often event time is stored. */
 const SAVE_MS = 10_000;
 
 export interface SessionStage {
@@ -99,7 +100,10 @@ export interface SessionStage {
   readonly step: (rows: Memory, input: In, disk: Disk) => readonly (Out | Emit<'tallies', SessionTally>)[];
 }
 
-/** `byEpoch`: apply keeps a table, and folds events into it by session epoch; without one, stores go by the broker's id. */
+/**
+ * `byEpoch`: apply keeps a subscription table and orders events by session epoch; without it, stores compare broker
+ * ids.
+ */
 export function sessionsWith(settings: SessionSettings, byEpoch: boolean): SessionStage {
   return {
     onDisk: { table: sessionRows, needs: (rows, input) => needsOf(agendaIn(rows), rows, input) },
@@ -141,7 +145,7 @@ function needsOf(agenda: Agenda, rows: Memory, input: In): Needs {
   }
 }
 
-/** What is at hand, and the pages that are at hand next time. */
+/** The rows needed by the work under way, and the pages needed next. */
 function needsOfTick(agenda: Agenda, rows: Memory): Needs {
   const keys: string[] = [];
   for (const key of agenda.due) {
@@ -187,7 +191,7 @@ function takeSession(place: Place, record: SessionRecord): typeof NOTHING | type
   return NOTHING;
 }
 
-/** Writes what has become of a client's session, and has its subscriptions gone through where it matters to them. */
+/** Writes a client's changed session, and starts a pass over its subscriptions when they are affected. */
 function changeSession(place: Place, client: string, row: ClientRow, session: Session, operation = ''): void {
   const [before, after] = [standingOf(row.session), standingOf(session)];
   const isOther = before.endedTo !== after.endedTo || before.holder?.broker !== after.holder?.broker;
@@ -221,7 +225,7 @@ function takeEvents(place: Place, { clientId: client, events }: ClientEvents, by
   return out;
 }
 
-/** Writes a subscription, and says what has to be said so that apply holds what is wanted. */
+/** Writes a subscription, and emits the event after which apply holds what it should. */
 function putRight(
   place: Place,
   { client, filter }: { readonly client: string; readonly filter: string },
@@ -250,7 +254,7 @@ function ticked(rows: Memory, agenda: Agenda, disk: Disk, tick: Tick, settings: 
   if (operation !== undefined && agenda.scanned.length > 0)
     carryOut(place, operation, (client, session, id) => {
       changeSession(place, client, clientIn(disk, client), session, id);
-      if (work === undefined) agenda.working.push({ client, after: '' }); // Nothing else waits: it is at hand at once.
+      if (work === undefined) agenda.working.push({ client, after: '' }); // No other client is waiting: it is processed at once.
     });
   agenda.scanned = [];
   if (times !== undefined) takeTimes(place, times);
@@ -261,8 +265,9 @@ function ticked(rows: Memory, agenda: Agenda, disk: Disk, tick: Tick, settings: 
 }
 
 /**
- * E5. True when nobody was watching, or time was not what it seemed. After a start, and while session records come, time is
- * not ahead of them: there may be many still to be read, and what they say of a session counts before its expiry.
+ * Advances event time (E5). Returns true when the task was down, or event time leapt. After a start, and while session
+ * records come, event time does not run ahead of them: many may still be unread, and a session's records must be read
+ * before it expires.
  */
 function tellTime(rows: Memory, agenda: Agenda, tick: Tick, settings: SessionSettings): boolean {
   const { eventTime, heard } = agenda;
@@ -276,7 +281,7 @@ function tellTime(rows: Memory, agenda: Agenda, tick: Tick, settings: SessionSet
   const isQuiet = eventTime === 0 || quietMs < 0 || quietMs >= QUIET_MS;
   const limit = Math.max(heard.time < 0 ? followed : eventTime, heard.time + quietMs);
   const reached = isQuiet ? told : Math.min(told, limit);
-  // Back by little is what was followed too far; by much, what was believed wrongly.
+  // A small step back: event time was advanced too far. A large one: a wrong time had been believed.
   const isBehind = reached < eventTime && eventTime - reached <= HEARD.nearMs;
   const now = isBehind ? eventTime : reached;
   const leapt = isStart || Math.abs(now - eventTime) > settings.brokerLostMs / 2;
@@ -293,7 +298,7 @@ function tellTime(rows: Memory, agenda: Agenda, tick: Tick, settings: SessionSet
   return leapt;
 }
 
-/** Whose time has come: a session that may have expired, something that may be forgotten. */
+/** Handles an index row whose time has come: a session that may have expired, or a row that may be forgotten. */
 function lookAgain(place: Place, key: string): void {
   const { time, client, filter } = timeIn(key);
   place.disk.delete(key);
@@ -310,7 +315,7 @@ function lookAtSession(place: Place, client: string, row: ClientRow): void {
     if (endsAt(last) + settings.sessionGraceMs <= now)
       changeSession(place, client, row, { ...row.session, expiredAt: now });
   } else if (row.overSince + settings.sessionMemoryMs <= now) {
-    const isKept = row.subscriptions > 0; // They are forgotten by themselves.
+    const isKept = row.subscriptions > 0; // Subscriptions are forgotten separately.
     putClient(place, client, row, isKept ? { ...row, overSince: now } : { ...row, session: NO_SESSION });
   }
 }
@@ -326,14 +331,14 @@ function forget(
   putClient(place, client, row, { ...row, subscriptions: row.subscriptions - 1 });
 }
 
-/** E2: goes on with the clients at hand, as far as events may be written. */
+/** Continues with the clients under way, as far as events may be written (E2). */
 function goThrough(place: Place): Out[] {
   const { rows, disk, agenda } = place;
   const out: Out[] = [];
   const left: Agenda['working'] = [];
   for (const worker of agenda.working) {
     const row = clientIn(disk, worker.client);
-    if (row.pass === undefined || row.pass.after !== worker.after) continue; // It has begun anew: it comes again.
+    if (row.pass === undefined || row.pass.after !== worker.after) continue; // The pass was restarted: it is read again.
     if (agenda.tokens < 1) {
       left.push(worker);
       continue;

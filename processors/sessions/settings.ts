@@ -1,4 +1,4 @@
-// Settings of the sessions stage: what an operator may set, and every other number that it is held to.
+// Settings of the sessions stage: what an operator may set, and the other numbers that it uses.
 
 import { fallbacksOf, integer, type ValuesOf, valuesOf } from '../../schemas/setting.ts';
 
@@ -38,5 +38,5 @@ export const sessionSettings = (given: ValuesOf<typeof SESSION_SETTINGS>, partit
   partitions,
 });
 
-/** What holds unless the configuration says otherwise. */
+/** The settings when nothing is configured. */
 export const SESSION_DEFAULTS: Omit<SessionSettings, 'partitions'> = fallbacksOf(SESSION_SETTINGS);

@@ -1,24 +1,25 @@
-// Subscription: one filter of one client as the sessions stage keeps it: what its client has said, what apply holds of it,
-// and what has to be said to apply so that the two agree. Pure.
+// Subscription: one filter of one client as the sessions stage stores it: what its client has said, what apply holds,
+// and which event has to be written so that the two agree. Pure.
 //
-// The stage hears all events of a filter in the order in which apply does (ingest sends them on in the order of their
-// partition), its own ones too. So it can tell what apply holds without asking, and any difference can be put right.
+// The stage reads all events of a filter in the order in which apply does (ingest sends them on in the order of their
+// partition), including its own. So it knows what apply holds without asking, and can correct any difference.
 //
-//   T1. The word of the highest session epoch counts; within one epoch, and so one broker, the last. Removals are kept as
-//       words too: a SUBSCRIBE of an earlier connection that comes late revives nothing.
-//   T2. What is put right is said once: again only after it was heard, or ASK_AGAIN_MS later.
-//   T3. It is said under the epoch of the client's own word that it is about: what the client says in a later connection
-//       stands above it, and it may be taken back, since what is told late may bring a session back to life.
+//   T1. The client's event with the highest session epoch counts; within one epoch, and so one broker, the last one.
+//       Removals are stored too: a SUBSCRIBE of an earlier connection that comes late does not bring the subscription
+//       back.
+//   T2. A correction is written once: it is repeated only when it was read back, or after ASK_AGAIN_MS.
+//   T3. A correction has the epoch of the client's event that it is about. Events of the client's later connections
+//       take precedence, and the correction can be reversed, since a late record may make a session live again.
 
 import type { ClientEvent, SubscriptionEvent } from '../../schemas/records.ts';
 import { optionsOf, packOptions, unpackOptions } from '../../state/subscription-options.ts';
 
-/** A word of the client. */
+/** What the client said last. */
 export interface Said {
   readonly subscribed: boolean;
   readonly epoch: number;
   readonly broker: string;
-  /** QoS and options in one number; 0 of a removal. */
+  /** QoS and options in one number; 0 for a removal. */
   readonly options: number;
   readonly at: number;
 }
@@ -30,7 +31,7 @@ export interface Held {
   readonly options: number;
 }
 
-/** What was said to apply and has not been heard yet; `held` is absent for a removal. */
+/** A correction that was written and has not been read back yet; `held` is absent for a removal. */
 export interface Asked {
   readonly held?: Held;
   readonly at: number;
@@ -40,11 +41,14 @@ export interface Subscription {
   readonly said: Said;
   readonly held?: Held;
   readonly asked?: Asked;
-  /** When it may be forgotten, of one that is over; 0 of any other. */
+  /** When it may be forgotten, once it is over; otherwise 0. */
   readonly forgetAt: number;
 }
 
-/** Where the client's session stands: subscriptions of connections up to `endedTo` are over, others are on `broker`. */
+/**
+ * The state of the client's session: subscriptions of connections up to `endedTo` are over, all others belong on
+ * `broker`.
+ */
 export interface Standing {
   readonly endedTo: number;
   /** The broker of the last connection, and its epoch; absent while none is known. */
@@ -54,7 +58,7 @@ export interface Standing {
 /** Longer than an event takes through the log, unless its records were lost with their topic. */
 const ASK_AGAIN_MS = 600_000;
 
-/** Takes one event. `byEpoch`: how apply folds it. */
+/** Handles one event. `byEpoch`: whether apply orders events by session epoch. */
 export function takeEvent(known: Subscription | undefined, event: ClientEvent, byEpoch: boolean): Subscription {
   const heard = heldAfter(known?.held, event, byEpoch);
   const { asked: before, ...rest } = known ?? { forgetAt: 0, said: saidIn(event) };
@@ -67,11 +71,11 @@ export function takeEvent(known: Subscription | undefined, event: ClientEvent, b
 export const isWanted = ({ said }: Subscription, { endedTo }: Standing): boolean =>
   said.subscribed && said.epoch > endedTo;
 
-/** Neither wanted nor held, and nothing on its way: nothing is lost with it but the memory of it. */
+/** True when it is neither wanted nor held, and no correction is under way: it can be forgotten. */
 export const isGone = (subscription: Subscription, standing: Standing): boolean =>
   subscription.held === undefined && subscription.asked === undefined && !isWanted(subscription, standing);
 
-/** What apply is to hold; `undefined` for nothing. */
+/** What apply should hold; `undefined` for nothing. */
 export function wantedOf(subscription: Subscription, standing: Standing): Held | undefined {
   if (!isWanted(subscription, standing)) return undefined;
   const { said } = subscription;
@@ -82,11 +86,11 @@ export function wantedOf(subscription: Subscription, standing: Standing): Held |
 
 export interface Corrected {
   readonly subscription: Subscription;
-  /** To be written to `subscriptions`; absent when apply holds what it should, or will. */
+  /** The event to write to `subscriptions`; absent when apply holds what it should, or will. */
   readonly event: SubscriptionEvent | undefined;
 }
 
-/** What has to be said so that apply holds what is wanted (T2, T3). */
+/** The correction after which apply holds what it should (T2, T3). */
 export function correct(
   subscription: Subscription,
   standing: Standing,
@@ -124,7 +128,7 @@ export function correct(
   };
 }
 
-/** What apply holds after an event, by its own rules. */
+/** What apply holds after an event, by apply's own rules. */
 function heldAfter(held: Held | undefined, event: ClientEvent, byEpoch: boolean): Held | undefined {
   const { action, brokerId: broker, sessionEpoch: epoch } = event;
   if (action === 'UNSUBSCRIBE') {
@@ -143,7 +147,7 @@ const saidIn = (event: ClientEvent): Said => ({
   at: event.timestamp,
 });
 
-/** T1. */
+/** The later of the two (T1). */
 const laterOf = (known: Said | undefined, said: Said): Said =>
   known === undefined || said.epoch >= known.epoch ? said : known;
 
