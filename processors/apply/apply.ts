@@ -1,9 +1,10 @@
-// Apply: carries out what the planner commands, and keeps every subscription in the shard that its slice lives on. One
-// task is the only writer of its partition's slices, for ever, and does everything in one order: routing an event,
-// copying a chunk and switching a pointer never race.
+// Apply: carries out the planner's commands, and keeps every subscription in the shard of its slice. One task is the
+// only writer of its partition's slices, and does everything in one order: routing an event, copying a chunk and
+// switching a pointer can never race.
 //
 //   A1. Shards exist and are owned before the first write: `provision` and `own` are the first effects of a task.
-//   A2. Every effect may be performed again after a crash: writes by version, the rest by owner records and cursors.
+//   A2. Every effect may be performed again after a crash: writes are ordered by version, the rest by owner records and
+//       cursors.
 //   A3. No input throws: what cannot be done is reported in `progress`, with the reason.
 
 import { assert } from '../../schemas/errors.ts';
@@ -47,9 +48,9 @@ export { partitionStates, type Row };
 
 export interface ApplySettings extends CommandSettings, ShardSettings, AwaySettings, CheckSettings, EndedSettings {
   readonly partitions: number;
-  /** Which life of the subscriptions topic this is: raised by the operator when that topic is made anew. */
+  /** Incarnation of the subscriptions topic: the operator raises it when that topic is created anew. */
   readonly incarnation: number;
-  /** Slices counted at one tick: each count may scan the slice. */
+  /** Most slices counted at one tick: each count may scan the slice. */
   readonly countsPerTick: number;
 }
 
@@ -73,7 +74,7 @@ export const APPLY_SETTINGS = {
   ),
 };
 
-/** All but what the deployment decides. */
+/** The settings, except those that depend on the deployment. */
 export const APPLY_DEFAULTS: Omit<ApplySettings, 'partitions' | 'incarnation' | 'genesis'> = {
   ...MOVE_DEFAULTS,
   ...fallbacksOf(CHECK_SETTINGS),
@@ -88,7 +89,7 @@ export const APPLY_DEFAULTS: Omit<ApplySettings, 'partitions' | 'incarnation' | 
   countsPerTick: 2,
 };
 
-/** The stage's settings, from what was configured and what the fleet is. */
+/** The stage's settings, from what was configured and the properties of the fleet. */
 export function applySettings(
   given: ValuesOf<typeof APPLY_SETTINGS>,
   fleet: Pick<ApplySettings, 'partitions' | 'genesis'> & Partial<Pick<ApplySettings, 'tombstoneMs'>>,
@@ -96,12 +97,15 @@ export function applySettings(
   return { ...APPLY_DEFAULTS, ...valuesOf(APPLY_SETTINGS, given), ...fleet };
 }
 
-/** Writes after which a slice is counted again: a quarter of its rows, so that counting costs a few rows for each write. */
+/**
+ * Writes after which a slice is counted again: a quarter of its rows, so that counting reads only a few rows for each
+ * write.
+ */
 const COUNT_SHARE = 0.25;
 const COUNT_WRITES_MIN = 1_000;
-/** Rows looked at by one effect, about 40 ms: a large slice is counted over many ticks, and writes go on in between. */
+/** Most rows read by one effect, about 40 ms: a large slice is counted over many ticks, with writes in between. */
 const COUNT_ROWS_MAX = 20_000;
-/** The planner is told of a size that differs by a tenth from what it knows. */
+/** A new size is reported to the planner when it differs by a tenth from the last reported one. */
 const TELL_SHARE = 0.1;
 type In =
   | Input<'subscriptions', SubscriptionEvent>
@@ -110,7 +114,7 @@ type In =
   | Input<'outcomes', Outcome>
   | Input<'clock', Tick>;
 
-/** `kept`: the table of subscriptions, where there is one. */
+/** `kept`: the subscription table, where there is one. */
 export function carryOut(settings: ApplySettings): (rows: Rows<Row>, input: In, kept?: Kept) => readonly Out[] {
   return (rows, input, kept) => {
     const row = rows.get(LIFE);
@@ -122,7 +126,7 @@ export function carryOut(settings: ApplySettings): (rows: Rows<Row>, input: In, 
   };
 }
 
-/** The table of subscriptions, and what of it an input looks at. */
+/** The subscription table, and the rows of it that an input needs. */
 export const subscriptionsOnDisk = (settings: ApplySettings): OnDisk<Row, In, KeptRow> => ({
   table: subscriptionTable,
   needs(rows, input) {
@@ -185,7 +189,7 @@ function handle(
   }
 }
 
-/** The first input ever: the partition's slices are where genesis says. */
+/** The first input ever: the partition's slices are placed as genesis says. */
 function born(rows: Rows<Row>, state: PartitionState, settings: ApplySettings, kept: Kept): Out[] {
   state.awake = true;
   state.tableIsWhole = kept !== undefined;
@@ -197,7 +201,7 @@ function born(rows: Rows<Row>, state: PartitionState, settings: ApplySettings, k
   return [...out, ...tableTold(state, kept !== undefined)]; // A1
 }
 
-/** The first input after a start: shards are opened again and moves go on. */
+/** The first input after a start: shards are opened again and moves continue. */
 function started(rows: Rows<Row>, state: PartitionState, settings: ApplySettings, kept: Kept): Out[] {
   const moves = state.wake(rows);
   const missesEvents = kept === undefined && !state.tableMisses;
@@ -218,7 +222,7 @@ function started(rows: Rows<Row>, state: PartitionState, settings: ApplySettings
   return [...shardsAgain(rows, state, settings), ...out, ...tableTold(state, kept !== undefined || missesEvents)];
 }
 
-/** The planner rebuilds no shard that the table cannot fill again. */
+/** Reports whether the table is complete: the planner rebuilds a shard only if the table can fill it. */
 function tableTold(state: PartitionState, isNews: boolean): Out[] {
   const { partition, tableIsWhole: whole } = state;
   return isNews ? [tell(state, `table/${partition}`, { kind: 'TableProgress', partition, whole })] : [];
@@ -305,14 +309,17 @@ function ticked(
     state.toCount.delete(slice);
     const home = state.homeOf(slice);
     if (state.away.has(home.shard)) continue;
-    home.writesLeft = COUNT_WRITES_MIN; // When the count fails it is asked for again after these.
+    home.writesLeft = COUNT_WRITES_MIN; // If the count fails, it is requested again after this many writes.
     const from = home.counting === undefined ? {} : { from: home.counting.rest };
     out.push(effect({ kind: 'count', shard: home.shard, range: state.rangeOf(slice), ...from, limit: COUNT_ROWS_MAX }));
   }
   return out;
 }
 
-/** Rows that differ while the source has yet to write what waits for it are no reason to give the move up: it waits too. */
+/**
+ * Differing rows are no reason to abort a move while writes for the source are still waiting on disk: the move waits
+ * too.
+ */
 function unlessWaiting(state: PartitionState, outcome: Outcome, { from }: Move): Outcome {
   if (outcome.kind !== 'compared' || outcome.equal || !state.away.has(from)) return outcome;
   const reason = `compare on ${from}: it has yet to write what waits for it`;
@@ -322,7 +329,7 @@ function unlessWaiting(state: PartitionState, outcome: Outcome, { from }: Move):
 function counted(state: PartitionState, outcome: Extract<Outcome, { kind: 'counted' }>): readonly Out[] {
   const { slice, rest } = outcome;
   const home = state.homes.get(slice);
-  if (home === undefined) return NOTHING; // Merged or split away meanwhile.
+  if (home === undefined) return NOTHING; // The slice was merged or split meanwhile.
   const entries = outcome.entries + (home.counting?.entries ?? 0);
   const bytes = outcome.bytes + (home.counting?.bytes ?? 0);
   home.counting = rest === undefined ? undefined : { entries, bytes, rest };

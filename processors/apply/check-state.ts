@@ -1,11 +1,11 @@
-// Check state: what is remembered of the checks of one partition (check.ts).
+// Check state: what is stored of the checks of one partition (check.ts).
 
 import type { ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { CheckProgress } from '../../schemas/records.ts';
 import type { Cursor, Difference } from '../../state/effects.ts';
 import type { Page } from '../step.ts';
 
-/** What a check has seen so far. Of the differences `mended` are gone. */
+/** The results of a check so far. `mended` of the differences were corrected. */
 export interface Findings {
   readonly rows: number;
   readonly missing: number;
@@ -17,22 +17,22 @@ export interface Findings {
   readonly unchecked: number;
 }
 
-/** A check that was asked for, until it is done (V7 of check.ts). */
+/** A requested check, until it is done (check.ts V7). */
 export interface CheckRow {
   readonly kind: 'check';
   readonly id: string;
-  /** In the commands topic. */
+  /** Offset of the request in the commands topic. */
   readonly offset: number;
-  /** '' for all. */
+  /** '' for all shards. */
   readonly shard: string;
   readonly slice: string;
   readonly repair: boolean;
-  /** Where stray rows are looked for. */
+  /** Shards that are searched for stray rows. */
   readonly concreteShards: readonly ShardId[];
   readonly trieShards: readonly ShardId[];
 }
 
-/** What the last whole pass of the continuous check has found. */
+/** The results of the last complete pass of the continuous check. */
 export interface PassRow {
   readonly kind: 'pass';
   readonly beganWallMs: number;
@@ -40,31 +40,31 @@ export interface PassRow {
   readonly findings: Findings;
 }
 
-/** One thing to look at: a slice where it lives, or all that a shard has of the partition (V5 of check.ts). */
+/** One part of a check: a slice on its shard, or all rows of the partition on a shard (check.ts V5). */
 export interface Leg {
   readonly slice: SliceKey;
-  /** Of a search for stray rows. */
+  /** For a search for stray rows: the shard. */
   readonly strayAt?: ShardId;
 }
 
-/** One check under way, in memory. */
+/** A check under way, in memory. */
 export interface Checking {
   readonly id: string;
   readonly repair: boolean;
   readonly beganWallMs: number;
   readonly pageRows: number;
   readonly legs: readonly Leg[];
-  /** Which of them is looked at. */
+  /** Index of the current leg. */
   at: number;
   after: Cursor | undefined;
-  /** What the next tick reads of the table. */
+  /** The page of the table that the next tick reads. */
   page: Page | undefined;
   phase: 'look' | 'confirm' | 'mend' | 'verify';
   isAwaited: boolean;
   suspects: readonly Difference[];
   /** Where the confirmed differences end. */
   upTo: Cursor | undefined;
-  /** At or below 0: what was looked at has to be waited for. */
+  /** At or below 0: the check has to wait, because of the rows already read. */
   budgetRows: number;
   sinceReportMs: number;
   findings: Findings;
@@ -72,11 +72,11 @@ export interface Checking {
   reason: string;
 }
 
-/** Where the pass over the table that drops what has ended is, in memory (ended.ts). */
+/** Progress of the pass over the table that drops ended subscriptions, in memory (ended.ts). */
 export interface EndedPass {
   readonly prefix: 'c' | 'w';
   readonly after: string | undefined;
   waitMs: number;
-  /** It has met something that has ended. */
+  /** True when the pass has met an ended subscription. */
   isNeeded: boolean;
 }

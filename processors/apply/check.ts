@@ -1,18 +1,21 @@
-// Check: what shards have, held against the table of subscriptions, row by row: all the time and slowly, and at once when
-// somebody asks for it. What differs is counted, listed, and mended when that was asked for.
+// Check: compares the rows of shards with the subscription table: continuously and slowly, and at once when
+// somebody requests it. Differences are counted, listed, and corrected when that was requested.
 //
-//   V1. A page of the table is read and compared in one order with the writes of the events before and after it: what those
-//       before have changed is in both, what those after change is in neither. So an equal pair never looks different.
-//   V2. But a run before this one may have written what it did not commit. So nothing is looked at for a while after a start,
-//       until that has been read again; and a difference counts when it is there, the same, at a second look.
-//   V3. A slice that moves, or whose shard does not answer, is left out, and counted as that. A shard that does not answer is
-//       not asked again for a while: the partition waits for each question.
-//   V4. What is mended was looked at in a commit before: a task that has lost its partition, and does not know yet, has seen
-//       nothing that its successor wrote. Rows are forgotten as they were seen (datastores/check.ts X3), and what was mended
-//       is looked at a third time.
-//   V5. A row of the partition in a shard where its slice is not, nor comes, nor is about to be erased, is stray.
-//   V6. The continuous check is one pass after the other, at the stated rate, and waits while another one goes on.
-//   V7. A check that was asked for goes on after a restart, from its beginning. The same one twice is one.
+//   V1. A page of the table is read and compared in one order with the writes of events: changes by earlier events are
+//       in both the page and the shard, changes by later events in neither. So equal rows never look different.
+//   V2. But an earlier run may have written rows to shards without committing. So checks begin some time after a start,
+//       when the events of that run have been read again; and a difference counts only when the same difference is
+//       found twice.
+//   V3. A slice that moves, or whose shard does not answer, is skipped and counted as unchecked. A shard that does not
+//       answer is not asked again for a while, since the partition waits for each request.
+//   V4. A correction is based on rows read in an earlier commit: a task that has lost its partition, and does not know
+//       yet, has not seen its successor's writes. Rows are forgotten only as they were seen (datastores/check.ts X3),
+//       and corrected rows are read a third time.
+//   V5. A row is stray when it is in a shard that does not have its slice, is not receiving it, and is not about to
+//       erase it.
+//   V6. The continuous check makes one pass after the other, at the stated rate, and waits while a requested check
+//       runs.
+//   V7. A requested check starts again from the beginning after a restart. The same request twice has one effect.
 
 import type { ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { CheckProgress, CheckSlices, DifferenceKind } from '../../schemas/records.ts';
@@ -28,9 +31,9 @@ import type { PartitionState, Row } from './partition-state.ts';
 import { cursorOf, pageOf, rowIn } from './table-pages.ts';
 
 export interface CheckSettings extends FillSettings {
-  /** Of the continuous check, in each partition; 0: there is none. */
+  /** Rate of the continuous check in each partition; 0: there is none. */
   readonly checkRowsPerSecond: number;
-  /** Of a check that was asked for. */
+  /** Rate of a requested check. */
   readonly copyRowsPerSecond: number;
 }
 
@@ -50,23 +53,26 @@ export const PASS = 'pass';
 export const checkRow = (id: string): string => `check/${id}`;
 export const CONTINUOUS = 'continuous';
 
-/** A look costs at least as much as so many rows: of a thousand empty slices there are not a thousand looks a second. */
+/**
+ * Each request counts as at least this many rows, so that a thousand empty slices do not cause a thousand requests a
+ * second.
+ */
 const LOOK_ROWS = 100;
-/** Far more than it takes to read again what one commit holds (V2). */
+/** Far longer than it takes to read again the events of one commit (V2). */
 const SETTLING_MS = 10_000;
-/** A small table is not looked at over and over. */
+/** Least time of a pass, so that a small table is not checked over and over. */
 const PASS_MS_MIN = 60_000;
 const REPORT_MS = 1_000;
 const LISTED_MAX = 50;
 const TEXT_MAX = 200;
 
-/** What of the table a tick will look at. */
+/** The pages of the table that a tick will read. */
 export function pagesOfCheck(state: PartitionState): readonly Page[] {
   const page = active(state)?.page;
   return page === undefined ? NOTHING : [page];
 }
 
-/** Somebody asks for a check of all, of what a shard has, or of a slice. */
+/** Handles a request to check everything, one shard, or one slice. */
 export function askCheck(
   rows: Rows<Row>,
   state: PartitionState,
@@ -163,7 +169,7 @@ export function onMended(
 
 // ---- private -------------------------------------------------------------------------------------------------------
 
-/** V6. */
+/** The check under way (V6). */
 const active = ({ asked, checks, continuous }: PartitionState): Checking | undefined =>
   asked ?? (checks.length === 0 ? continuous : undefined);
 
@@ -174,7 +180,7 @@ function awaiting({ asked, continuous }: PartitionState, id: string): Checking |
   return checking;
 }
 
-/** Without a whole table there is nothing to compare with. */
+/** Refuses all requested checks: without a complete table there is nothing to compare with. */
 function refused(rows: Rows<Row>, state: PartitionState, settings: CheckSettings, kept: Kept): readonly Out[] {
   const why =
     kept === undefined ? 'is not kept' : `is not whole in partition ${state.partition}: ${fillText(state, settings)}`;
@@ -246,7 +252,7 @@ function shardsOf({ homes }: PartitionState, trie: boolean): ShardId[] {
   return [...shards];
 }
 
-/** The next look at a leg, where it can be had now. */
+/** The next request of a leg, if it can be made now. */
 function looked(
   rows: Rows<Row>,
   state: PartitionState,
@@ -281,7 +287,7 @@ function looked(
   return [effect({ ...look, range: state.rangeOf(slice), owned: true, upTo, rows: live })];
 }
 
-/** V3. */
+/** Why a leg cannot be checked now (V3). */
 function obstacleTo(
   state: PartitionState,
   slice: SliceKey,
@@ -292,7 +298,7 @@ function obstacleTo(
   return obstacleAt(state, shard);
 }
 
-/** V5. */
+/** Whether the row is stray (V5). */
 function isStray(rows: Rows<Row>, state: PartitionState, shard: ShardId, { found }: Difference): boolean {
   const slice = found === undefined ? undefined : state.tree.sliceOf(found.filter, found.clientId);
   const home = slice === undefined ? undefined : state.homes.get(slice);
@@ -306,13 +312,13 @@ function isStray(rows: Rows<Row>, state: PartitionState, shard: ShardId, { found
   return true;
 }
 
-/** The same rows are looked at again, or mended, at the next tick. */
+/** The same rows are read again, or corrected, at the next tick. */
 function turnTo(checking: Checking, phase: Checking['phase'], suspects: readonly Difference[]): void {
   checking.phase = phase;
   checking.suspects = suspects;
 }
 
-/** What lies behind comes next. */
+/** Continues after the rows that were compared. */
 function goOn(checking: Checking, rows: number): void {
   checking.findings = { ...checking.findings, rows: checking.findings.rows + rows };
   checking.after = checking.upTo;
@@ -366,7 +372,7 @@ function placeName({ wanted, found }: Difference): string {
   return `${filter}\u0000${clientId}`;
 }
 
-/** V2: the same difference. */
+/** Identifies a difference, to recognise the same one (V2). */
 function nameOf(difference: Difference): string {
   const { wanted, found } = difference;
   return `${placeName(difference)} ${JSON.stringify([wanted?.version, found?.version, found?.gone])}`;

@@ -1,16 +1,17 @@
-// Commands: what the planner asks of the slices of one partition.
+// Commands: the planner's commands about the slices of one partition.
 //
 //   C1. The same command id twice has one effect, and is answered once.
 //   C2. A command that is not possible changes nothing and is answered with the reason; none throws.
-//   C3. Of a split or merge the new owner records are put before the old ones go: a reader never meets a gap. A slice carved
-//       out of one that stays gets no record until one of the two moves: a reader that does not know of it yet asks for
-//       the slice around it, and must be given its rows too.
+//   C3. In a split or merge the new owner records are written before the old ones are removed: readers never meet a
+//       gap. A slice that is carved out of one that stays gets no record until one of the two moves: a reader that does
+//       not know of it yet asks for the slice around it, and must get its rows too.
 //   C4. A slice that moves is neither split nor merged.
 //   C5. Only commands of the newest planner are carried out (state/fence.ts): any other is refused and reported, and
 //       its id is not remembered.
-//   C6. A command about slices waits until the pointer table has reached its epoch: so nobody is taken to be owner from an
-//       epoch on that was never published, and no later one is refused for it. After a start, before the first tick, those
-//       that come wait behind those that wait already; and nobody gives up while the table is still being read.
+//   C6. A command about slices waits until the pointer table has reached its epoch. So no owner record has an epoch
+//       that was never published, which would make stores refuse later records. After a start, before the first tick,
+//       new commands wait behind those that are waiting already; and none is given up while the table is still being
+//       read.
 
 import { type Epoch, epoch as epochOf, type MoveId, type SliceKey } from '../../schemas/ids.ts';
 import type { Command, MergeSlices, MoveSlice, SplitSlice, SteerMove } from '../../schemas/records.ts';
@@ -47,11 +48,11 @@ import {
 import { onShardCommand } from './shards.ts';
 
 export interface CommandSettings extends MoveSettings {
-  /** Whether the table of subscriptions is kept. */
+  /** Whether the subscription table is kept. */
   readonly subscriptionTable: boolean;
-  /** Ids of commands that are remembered (C1); older ones are forgotten. */
+  /** Number of command ids that are remembered (C1); older ones are forgotten. */
   readonly commandsKept: number;
-  /** Finished moves that can still answer a late command about them. */
+  /** Number of finished moves that can still answer a late command. */
   readonly finishedMovesKept: number;
 }
 
@@ -70,7 +71,10 @@ export function onCommand(
   return isAhead(state, command) ? held(rows, state, command, offset) : obeyed(rows, state, command, offset, settings);
 }
 
-/** On each tick: what the pointer table has caught up with is carried out, what waits for too long is given up (C6). */
+/**
+ * At each tick: carries out the commands whose epoch the pointer table has reached, and gives up those that have waited
+ * too long (C6).
+ */
 export function aheadNoMore(rows: Rows<Row>, state: PartitionState, settings: CommandSettings): Out[] {
   const out: Out[] = [];
   for (const key of [...state.ahead]) {
@@ -89,10 +93,10 @@ export function aheadNoMore(rows: Rows<Row>, state: PartitionState, settings: Co
   return out;
 }
 
-/** A few times what a reader of the pointer table may be behind. */
+/** A few times as long as a reader of the pointer table may be behind. */
 const AHEAD_MS = 60_000;
 const NO_TICK = 0;
-/** More than one partition's share of the moves that a fleet makes at once. */
+/** More than one partition's share of the moves that a fleet makes at the same time. */
 const AHEAD_MAX = 64;
 
 function isAhead({ pointerEpoch, ahead }: PartitionState, { epoch, body }: Command): boolean {
@@ -100,7 +104,7 @@ function isAhead({ pointerEpoch, ahead }: PartitionState, { epoch, body }: Comma
   return pointerEpoch === undefined ? ahead.size > 0 : epoch > pointerEpoch;
 }
 
-/** The time of one that came before the first tick begins with it. */
+/** Whether a command may still wait. For one that came before the first tick, the time starts with that tick. */
 function mayWait(rows: Rows<Row>, { pointerEpoch, wallTime = 0 }: PartitionState, key: string, row: Ahead): boolean {
   if (pointerEpoch === TABLE_UNREAD) return true;
   if (row.sinceWallMs !== NO_TICK) return wallTime - row.sinceWallMs < AHEAD_MS;
@@ -146,7 +150,7 @@ function obeyed(
   }
 }
 
-/** Takes over what a move has become, and says what is to be done and told. */
+/** Stores the new state of a move, and returns its effects and reports. */
 export function carryOn(
   rows: Rows<Row>,
   state: PartitionState,
@@ -188,13 +192,13 @@ export const contextOf = (
   passage,
 });
 
-/** C1. Another command under the same id is not a repetition: somebody foresaw the id. */
+/** C1. A different command under the same id is not a repetition: somebody has guessed the id. */
 function isRepetition(rows: Rows<Row>, id: string, body: number): boolean {
   const known = rows.get(commandRow(id));
   return known?.kind === 'command' && (known.body === undefined || known.body === body);
 }
 
-/** C1. The ids are kept in the order of the commands topic. */
+/** C1. The ids are stored in the order of the commands topic. */
 function remember(rows: Rows<Row>, state: PartitionState, id: string, done: Done, settings: CommandSettings): void {
   const key = commandRow(id);
   if (rows.get(key) === undefined) state.commandOrder.push(key);
@@ -202,7 +206,7 @@ function remember(rows: Rows<Row>, state: PartitionState, id: string, done: Done
   if (state.commandOrder.length > settings.commandsKept) rows.delete(state.commandOrder.shift()!);
 }
 
-/** C5. What is told of a command that is not obeyed; `undefined` for one that is. */
+/** The report of a command that is refused by C5; `undefined` for one that is accepted. */
 function fenced(rows: Rows<Row>, state: PartitionState, { id, term, planner, body }: Command): Out | undefined {
   const row = rows.get(FENCE);
   const known = row?.kind === 'fence' ? row : NOBODY;
@@ -251,7 +255,7 @@ function mergeSlices(rows: Rows<Row>, state: PartitionState, command: Command, {
   const out: Out[] = [];
   arrives(rows, state, into, shard);
   if (slices.includes(into)) {
-    state.rehome(into, shard, epoch); // Readers from before the merge are older than what is merged.
+    state.rehome(into, shard, epoch); // Readers from before the merge have older epochs than the merged slice.
     state.countAnew(into);
   } else {
     state.add(into, shard, epoch);
@@ -307,7 +311,7 @@ function steerMove(
   return carryOn(rows, state, move, turn, settings);
 }
 
-/** It is the first word to the source that ends, now or some time, what its record of the slice answers (C3). */
+/** True for the first record that limits the time in which the source answers for its slice (C3). */
 const bounds = (each: Effect, { slice, from, bounded }: Move): boolean =>
   each.kind === 'own' &&
   each.shard === from &&
@@ -332,7 +336,7 @@ function moveRefusal(
   return movingRefusal(state, [slice]);
 }
 
-/** A rebuild needs every subscription of the slice. */
+/** Why a rebuild is refused: it needs every subscription of the slice. */
 function tableRefusal(
   state: PartitionState,
   { slice, source }: MoveSlice,

@@ -1,8 +1,9 @@
-// Ended: what the table of subscriptions remembers of those that have ended (T4 of subscriptions.ts) is dropped after a time.
+// Ended: drops ended subscriptions from the subscription table (subscriptions.ts T4) after a time.
 //
-//   N1. One pass over the table after the other, slowly, whatever else is known of it: also where no shard is checked.
-//   N2. How long ago something ended is told by the earlier of two clocks: that of the events, which may stand still, and the
-//       host's, so that a broker whose clock is ahead has nothing dropped too early.
+//   N1. Passes over the table are made one after the other, slowly, whatever state it is in: also where no shard is
+//       checked.
+//   N2. The age of an ended subscription is judged by the earlier of two clocks: event time, which may stand still, and
+//       the host's. So a broker whose clock is ahead does not cause anything to be dropped too early.
 
 import { NOTHING, type Page } from '../step.ts';
 import type { EndedPass } from './check-state.ts';
@@ -14,14 +15,14 @@ export interface EndedSettings {
   readonly tombstoneMs: number;
 }
 
-/** Of all partitions of a process together a few hundredths of its time. */
+/** Takes a few hundredths of a process's time, for all of its partitions together. */
 const ROWS_PER_SECOND = 300;
 const PAGE_ROWS = 500;
 const REST_MS = 60_000;
-/** After a pass that met nothing that has ended: a fleet without sessions has none. */
+/** Pause after a pass that found no ended subscription: a fleet without sessions has none. */
 const LONG_REST_MS = 3_600_000;
 
-/** What of the table a tick will look at. */
+/** The pages of the table that a tick will read. */
 export function pagesOfEnded({ ended }: PartitionState): readonly Page[] {
   return ended === undefined || ended.waitMs > 0 ? NOTHING : [pageOf(ended)];
 }

@@ -1,24 +1,27 @@
-// Fill state: what is remembered of how far the table of subscriptions of one partition is filled (fill.ts).
+// Fill state: what is stored of the progress of filling the subscription table of one partition (fill.ts).
 
 import type { SliceKey } from '../../schemas/ids.ts';
 import type { Cursor } from '../../state/effects.ts';
 
-/** How far the table has what a slice has: up to there, or to its end. */
+/** How much of a slice the table has: up to this cursor, or all of it. */
 export interface Filled {
   readonly life: number;
   readonly upTo?: Cursor;
 }
 
-/** One that is under way, in memory. */
+/** A filling under way, in memory. */
 export interface Filling {
-  /** What the table has of earlier lives is being dropped (F6 of fill.ts): where that goes on; `undefined` when it is done. */
+  /**
+   * While rows of earlier lives of the table are being dropped (fill.ts F6): where that continues; `undefined` when it
+   * is done.
+   */
   dropping: { readonly prefix: 'c' | 'w'; readonly after: string | undefined } | undefined;
   /** The slice that is being read. */
   slice: SliceKey | undefined;
-  /** What has been asked of its shard (F2 of fill.ts). */
+  /** The request under way to its shard (fill.ts F2). */
   asked: 'knock' | 'page' | undefined;
-  /** At or below 0: what was read has to be waited for. */
+  /** At or below 0: filling has to wait, because of the rows already read. */
   budgetRows: number;
-  /** Why the last slice that was passed over was. */
+  /** Why the last slice that was skipped was skipped. */
   reason: string;
 }

@@ -1,18 +1,21 @@
-// Fill: the table of subscriptions of a partition that has not had it from its first event on, or not all the time, is filled
-// from its shards, in the background. Then it is whole.
+// Fill: fills an incomplete subscription table of a partition from its shards, in the background. A table is incomplete
+// when it was not kept from the partition's first event on, or not all the time.
 //
-//   F1. Until then shards know more than the table. A row of the table that is of this life of it is the outcome of every
-//       event since, so it stays; where there is none, what the shard has is taken.
-//   F2. A page is read in the commit, behind the writes of all events before it, and taken before the next event is stepped:
-//       only what an outcome asks for is performed like that, so the tick asks for a first row (`knock`), and its outcome for
-//       the page. So a removal, which leaves no row in the table, is in the page or comes after what was taken from it.
-//   F3. A shard that has yet to write what waits for it, is not ready, or does not say that it has the slice, is not read. Its
-//       slices wait, and the others go on.
-//   F4. What a run before this one wrote and did not commit may be in a page. Its event comes again, with the version that was
-//       taken, and is done again (subscriptions.ts T7).
-//   F5. How far a slice is, is kept with the slice: a restart goes on there, and a move takes it along. What a split or a merge
-//       has made is read from its beginning, but where all that it was made of was filled.
-//   F6. Each time that the table has missed events it begins another life. Rows of an earlier one say nothing, and are dropped.
+//   F1. Until the table is complete, shards know more than the table. A row of the table's present life is the outcome
+//       of every event since that life began, so it stays; where there is no such row, the shard's row is taken.
+//   F2. A page is read within the commit, after the writes of all earlier events, and its rows are taken before the
+//       next event is stepped. Only effects that an outcome causes are performed in this way, so the tick first
+//       requests a single row (`knock`), and its outcome causes the request for the page. So a removal, which leaves no
+//       row in the table, either is in the page or comes after the page's rows were taken.
+//   F3. A shard is not read while writes for it wait on disk, while it is not ready, or when it does not say that it
+//       has the slice. Its slices wait, and the others continue.
+//   F4. A page may contain what an earlier run wrote and did not commit. Its event then comes again, with the version
+//       that was taken, and is applied again (subscriptions.ts T7).
+//   F5. The progress of a slice is stored with the slice: it continues there after a restart, and a move keeps it. A
+//       slice that a split or a merge has made is read from its beginning, unless all slices that it was made from were
+//       filled.
+//   F6. Each time the table has missed events it begins another life. Rows of an earlier life do not count, and are
+//       dropped.
 
 import type { SliceKey } from '../../schemas/ids.ts';
 import { integer } from '../../schemas/setting.ts';
@@ -32,9 +35,9 @@ import {
 } from './subscriptions.ts';
 
 export interface FillSettings {
-  /** In each partition; 0: the table stays as it is. */
+  /** Rate in each partition; 0: the table stays as it is. */
   readonly fillRowsPerSecond: number;
-  /** Rows of one page, or of one comparison: bounds how long a commit waits for it. */
+  /** Most rows of one page, or of one comparison: limits how long a commit waits for it. */
   readonly checkPageRows: number;
 }
 
@@ -46,24 +49,26 @@ export const FILL_SETTINGS = {
   ),
 };
 
-/** A page costs at least as much as so many rows: of a thousand empty slices there are not a thousand pages a second. */
+/**
+ * A page counts as at least this many rows, so that a thousand empty slices do not cause a thousand requests a second.
+ */
 const PAGE_ROWS_MIN = 100;
 
 export function isFilled({ tableLife }: PartitionState, filled: Filled | undefined): boolean {
   return filled?.life === tableLife && filled.upTo === undefined;
 }
 
-/** What was made of these slices is filled, or not begun (F5). */
+/** The progress of a slice made from these slices: filled, or not begun (F5). */
 export function filledFrom(state: PartitionState, filled: readonly (Filled | undefined)[]): Filled | undefined {
   return filled.every((each) => isFilled(state, each)) ? filled[0] : undefined;
 }
 
-/** What is known of a subscription by this life of the table (F6). */
+/** What this life of the table knows of a subscription (F6). */
 export function knownIn({ tableLife }: PartitionState, row: KeptRow | undefined): Subscription | undefined {
   return row === undefined || isSpilled(row) || (row.life ?? 0) !== tableLife ? undefined : row;
 }
 
-/** A row as this life of the table keeps it. */
+/** A row as this life of the table stores it. */
 export const keptIn = ({ tableLife }: PartitionState, row: Subscription): Subscription =>
   tableLife === 0 ? row : { ...row, life: tableLife };
 
@@ -75,13 +80,13 @@ export function beginLife(state: PartitionState): void {
   state.tableIsClear = false;
 }
 
-/** What of the table a tick will look at. */
+/** The pages of the table that a tick will read. */
 export function pagesOfFill({ tableIsWhole, filling }: PartitionState, settings: FillSettings): readonly Page[] {
   const dropping = tableIsWhole ? undefined : filling?.dropping;
   return dropping === undefined ? NOTHING : [pageDropped(dropping, settings)];
 }
 
-/** What of the table is looked at when a page has been read. */
+/** The keys of the table that are needed when a page has been read. */
 export function keysOfFill(outcome: Extract<Outcome, { readonly kind: 'read' }>): string[] {
   return outcome.rows.map(({ filter, clientId }) => subscriptionKey(filter, clientId));
 }
@@ -107,7 +112,7 @@ export function onFillTick(
   return [reading(state, slice, 1)];
 }
 
-/** A shard has told what it has of a slice. */
+/** Takes the rows that a shard has returned of a slice. */
 export function onRead(
   rows: Rows<Row>,
   state: PartitionState,
@@ -121,7 +126,7 @@ export function onRead(
   filling.asked = undefined;
   const { slice, shard } = outcome;
   const home = state.homes.get(slice);
-  if (filling.slice !== slice || home?.shard !== shard) return NOTHING; // It was switched, split or merged meanwhile.
+  if (filling.slice !== slice || home?.shard !== shard) return NOTHING; // The slice was moved, split or merged meanwhile.
   if (outcome.away !== '') {
     leaveAlone(state, shard);
     filling.reason = `${slice} on ${shard}: ${outcome.away}`;
@@ -149,7 +154,7 @@ export function onRead(
   return out;
 }
 
-/** Why the table of a partition is not whole, and how far it is. */
+/** Why the table of a partition is incomplete, and its progress. */
 export function fillText(state: PartitionState, { fillRowsPerSecond }: FillSettings): string {
   let filled = 0;
   for (const home of state.homes.values()) if (isFilled(state, home.filled)) filled += 1;
@@ -170,7 +175,7 @@ const pageDropped = ({ prefix, after }: NonNullable<Filling['dropping']>, { chec
   ...{ prefix, after, limit: checkPageRows },
 });
 
-/** F6. */
+/** Drops rows of earlier lives (F6). */
 function dropped(
   rows: Rows<Row>,
   state: PartitionState,
@@ -199,7 +204,7 @@ function dropped(
   return out;
 }
 
-/** The one under way, or the first that is not filled and can be read now (F3). */
+/** The slice under way, or the first one that is not filled and can be read now (F3). */
 function nextSlice(state: PartitionState, filling: Filling): SliceKey | undefined {
   const { slice } = filling;
   if (slice !== undefined && canBeRead(state, filling, slice)) return slice;

@@ -1,15 +1,15 @@
 // Left: after a move that ended without one of its shards, tells that shard where the slice is as soon as it answers,
 // and then erases the slice's rows there, so that the shard can hold the slice again or be released.
 //
-//   F1. The record is put before the first row is erased, and each erase says it has been: whoever has spoken since under a
-//       later turn is not undone, and ends it.
-//   F2. Nothing waits for the shard. It is asked again after a pause that doubles, since each question may cost the time of
-//       a call that is not answered: one word at first, and the rest once it has answered.
-//   F3. A move that brings the slice back to that shard, or one around it, empties it itself (M2 of move.ts): it ends it. So does
-//       a merge there, which all that it is made of has come back for. Of a slice within it that is there, or coming, nothing
-//       is erased, nor of a part of its topic in another division.
-//   F4. What lies within the slice and stays at the shard gets its own record before: with `moved` alone it would be found
-//       nowhere.
+//   F1. The owner record is written before the first row is erased, and each erase requires that record. So a record
+//       that was written since with a later turn is not undone; it ends this work.
+//   F2. Nothing waits for the shard. It is asked again after a pause that doubles, since each request may wait for
+//       a time-out: first with one record, and with the rest once it has answered.
+//   F3. A move that brings the slice, or a slice around it, back to that shard erases its rows itself (move.ts M2): it
+//       ends this work. So does a merge there, for which all its parts have come back. Of slices within the slice that
+//       are there, or coming, nothing is erased, nor of a part of its topic in another division.
+//   F4. Slices within the slice that stay at the shard get their own records first: with only the `moved` record they
+//       would be found nowhere.
 
 import type { MoveId, ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { Outcome, SliceRange } from '../../state/effects.ts';
@@ -19,10 +19,10 @@ import type { Left } from './move.ts';
 import { effect, type Out, tell } from './out.ts';
 import { type LeftRow, leftRow, moveRow, NEVER_ASKED, type PartitionState, type Row } from './partition-state.ts';
 
-/** Rows of one erase, as of one chunk of a move. */
+/** Rows of one erase, as for one chunk of a move. */
 const ERASE_ROWS = 2_000;
 const FIRST_PAUSE_MS = 1_000;
-/** A call that is not answered takes ten seconds, for which the partition waits: a thirtieth of the time. */
+/** A request without an answer takes ten seconds, for which the partition waits: a thirtieth of the time. */
 const PAUSE_MS_MAX = 300_000;
 
 export function leave(rows: Rows<Row>, state: PartitionState, { shard, owner, reason }: Left): Out {
@@ -32,7 +32,7 @@ export function leave(rows: Rows<Row>, state: PartitionState, { shard, owner, re
   return told(state, { kind: 'left', shard, owner }, false, reason);
 }
 
-/** On each tick. */
+/** Called at each tick. */
 export function onLeftTick(rows: Rows<Row>, state: PartitionState, elapsedMs: number): Out[] {
   const out: Out[] = [];
   for (const [key, asking] of state.left) {
@@ -46,7 +46,7 @@ export function onLeftTick(rows: Rows<Row>, state: PartitionState, elapsedMs: nu
   return out;
 }
 
-/** Whether the outcome is of what this file has asked for. */
+/** Whether the outcome belongs to an effect of this file. */
 export const isOfLeft = (state: PartitionState, move: MoveId): boolean => state.left.has(move);
 
 export function onLeft(rows: Rows<Row>, state: PartitionState, outcome: Outcome): readonly Out[] {
@@ -78,7 +78,7 @@ export function onLeft(rows: Rows<Row>, state: PartitionState, outcome: Outcome)
   return [told(state, row, true, '')];
 }
 
-/** Records of what lies within a slice and stays at the shard that it leaves. */
+/** Records of slices within the slice that stay at the shard which the slice leaves. */
 export function staying(state: PartitionState, slice: SliceKey, from: ShardId, move: MoveId): Out[] {
   const out: Out[] = [];
   for (const [within, { shard, epoch }] of state.homes) {
@@ -88,7 +88,7 @@ export function staying(state: PartitionState, slice: SliceKey, from: ShardId, m
   return out;
 }
 
-/** The slice comes to the shard, or comes together there (F3). */
+/** The slice comes to the shard, or is merged there (F3). */
 export function arrives(rows: Rows<Row>, state: PartitionState, slice: SliceKey, to: ShardId): void {
   for (const key of state.left.keys()) {
     const row = rows.get(key);
@@ -98,7 +98,7 @@ export function arrives(rows: Rows<Row>, state: PartitionState, slice: SliceKey,
   }
 }
 
-/** The shard has been released: there is nothing left of it. */
+/** The shard has been released: nothing is left of it. */
 export function shardGone(rows: Rows<Row>, state: PartitionState, shard: ShardId): void {
   for (const key of state.left.keys()) {
     const row = rows.get(key);
@@ -113,13 +113,13 @@ function forget(rows: Rows<Row>, state: PartitionState, key: string): void {
   state.left.delete(key);
 }
 
-/** What the shard is told, in this order (F4). */
+/** The records that the shard gets, in this order (F4). */
 function wordsOf(state: PartitionState, key: string, { shard, owner }: LeftRow): Out[] {
   const move = key as MoveId;
   return [...staying(state, owner.slice, shard, move), effect({ kind: 'own', shard, owner, move })];
 }
 
-/** F3. */
+/** The range to erase (F3). */
 function rangeOf(rows: Rows<Row>, state: PartitionState, { shard, owner }: LeftRow): SliceRange {
   const except = new Set<SliceKey>();
   for (const [slice, home] of state.homes) {

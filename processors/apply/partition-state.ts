@@ -1,11 +1,12 @@
-// Partition state: what one apply task remembers, as the rows of its table, and the indexes it keeps beside them in memory.
+// Partition state: what one apply task stores, as the rows of its table, and the indexes that it keeps beside them in
+// memory.
 //
-//   L1. A row for each slice says where it lives; `storePartitionState` writes those that have changed. A pin's key may have
-//       64 KiB, so that one row for all of them could outgrow the largest record of a log.
-//   L2. What is not encoded (indexes, sizes, the time of the last tick) is built or measured anew after a start.
+//   L1. A row for each slice says where it is; `storePartitionState` writes changed ones. A pin's key may have
+//       64 KiB, so one row for all slices could become larger than the largest record of a log.
+//   L2. What is not stored (indexes, sizes, the time of the last tick) is rebuilt or measured again after a start.
 //
 // A mutable index with a pure face: the hot path finds a slice and its shards without allocating. Only the task that
-// owns the partition touches it.
+// owns the partition uses it.
 
 import { assert } from '../../schemas/errors.ts';
 import {
@@ -40,15 +41,15 @@ export interface ShardWork {
   readonly address: string;
 }
 
-/** A command that was carried out; kept while a repetition of it is to be expected. */
+/** A command that was carried out; kept while a repetition of it may still come. */
 export interface Done {
   readonly kind: 'command';
   readonly offset: number;
-  /** Of what it asked for: ids can be foreseen. Absent in a row of an earlier release. */
+  /** Hash of its body: ids can be guessed. Absent in a row of an earlier release. */
   readonly body?: number;
 }
 
-/** What came of this task's writes: applied + stale + foreign = all rows written. */
+/** Results of this task's writes: applied + stale + foreign = all rows written. */
 export interface Counts {
   readonly kind: 'counts';
   readonly applied: number;
@@ -57,21 +58,21 @@ export interface Counts {
   readonly foreign?: number;
 }
 
-/** The planner whose word counts (state/fence.ts). */
+/** The planner whose commands are accepted (state/fence.ts). */
 export interface Fence extends Writer {
   readonly kind: 'fence';
 }
 
-/** A command that waits for the pointer table to reach its epoch. */
+/** A command that waits until the pointer table reaches its epoch. */
 export interface Ahead {
   readonly kind: 'ahead';
   readonly command: Command;
-  /** In the commands topic, whose order is kept. Absent in a row of an earlier release. */
+  /** Offset in the commands topic, whose order is kept. Absent in a row of an earlier release. */
   readonly offset?: number;
   readonly sinceWallMs: number;
 }
 
-/** Where a slice lives (L1). */
+/** Where a slice is (L1). */
 export interface SliceRow {
   readonly kind: 'slice';
   readonly slice: SliceKey;
@@ -81,33 +82,33 @@ export interface SliceRow {
   readonly filled?: Filled;
 }
 
-/** What a shard that did not answer is to be told of a slice, and emptied of (left.ts). */
+/** The record that a shard which did not answer has yet to get about a slice, before its rows are erased (left.ts). */
 export interface LeftRow {
   readonly kind: 'left';
   readonly shard: ShardId;
   readonly owner: OwnerRecord;
 }
 
-/** How much waits for a shard that cannot be reached (away.ts). */
+/** What waits on disk for a shard that cannot be reached (away.ts). */
 export interface SpillRow {
   readonly kind: 'spill';
   readonly shard: ShardId;
-  /** At most so many: a later row of a subscription takes the place of an earlier one. */
+  /** An upper bound: a later row of a subscription replaces an earlier one. */
   readonly rows: number;
-  /** Rows that no longer fitted, of a shard that has lost its data. */
+  /** Number of rows that did not fit, for a shard that has lost its data. */
   readonly dropped: number;
   readonly isLost: boolean;
   readonly sinceWallMs: number;
 }
 
-/** When a shard that is away is asked again. */
+/** When a shard that does not answer is asked again. */
 export interface Pending {
   readonly waitMs: number;
   readonly failures: number;
-  /** The rows that it has been asked to write, and those of them of which something newer waits since. */
+  /** The rows that it has been asked to write, and those of them that a newer row has replaced since. */
   readonly keys: readonly string[] | undefined;
   readonly renewed?: Set<string>;
-  /** It has written some of what waits. */
+  /** True when it has written some of the waiting rows. */
   readonly answers: boolean;
 }
 
@@ -136,12 +137,12 @@ export const leftRow = (shard: ShardId, slice: SliceKey): string => `left/${shar
 export const spillRow = (shard: ShardId): string => `spill/${shard}`;
 export const commandRow = (id: string): string => `command/${id}`;
 
-/** How far the asking is of what a row of `left` says. */
+/** Progress of the requests for a row of `left`. */
 export interface Asking {
   readonly waitMs: number;
   readonly failures: number;
   readonly isAsked: boolean;
-  /** It has answered what it was asked. */
+  /** True when it has answered a request. */
   readonly answers: boolean;
 }
 
@@ -150,18 +151,18 @@ export const NEVER_ASKED: Asking = { waitMs: 0, failures: 0, isAsked: false, ans
 export interface Wanted {
   readonly datastoreType: string;
   readonly resize: boolean;
-  /** It has never been ready. Once it was, it is not made again (P5 of shards.ts). */
+  /** True while it has never been ready. Once it was ready, it is not created again (shards.ts P5). */
   readonly create: boolean;
-  /** Which instance it was when it was ready; '' when this task was not told. */
+  /** Its instance when it was ready; '' when this task was not told. */
   readonly instanceId: string;
 }
 
-/** Where a slice lives, and what the hot path needs to know of it. */
+/** Where a slice is, and what the hot path needs to know of it. */
 export interface SlicePlacement {
   shard: ShardId;
   epoch: Epoch;
   moving: MoveId | undefined;
-  /** The shard that gets each event too while the slice moves. */
+  /** The shard that also gets each event while the slice moves. */
   second: Second | undefined;
   /** Live rows and their bytes when last counted; -1 while unknown. */
   entries: number;
@@ -170,13 +171,13 @@ export interface SlicePlacement {
   entriesTold: number;
   /** Writes until the slice is counted again. */
   writesLeft: number;
-  /** How far the table of subscriptions has it, where that was not kept from the first event on. */
+  /** How much of it the subscription table has, where that was not kept from the first event on. */
   filled: Filled | undefined;
-  /** What a count under way has found so far, and where it goes on. */
+  /** The result so far of a count under way, and where it continues. */
   counting: { readonly entries: number; readonly bytes: number; readonly rest: Cursor } | undefined;
 }
 
-/** Far more than the moves of one start take. */
+/** Far more than the moves of one start need. */
 const TURNS_PER_START = 2 ** 24;
 
 export class PartitionState {
@@ -189,46 +190,53 @@ export class PartitionState {
   readonly finished: MoveId[] = [];
   /** The last turn that was given to a move. */
   turn = 0;
-  /** The table of subscriptions has every subscription of the partition: it was kept from the first one on, or filled since. */
+  /**
+   * True when the subscription table has every subscription of the partition: it was kept from the first event on, or
+   * filled since.
+   */
   tableIsWhole = false;
-  /** It has missed events, as it was not kept. */
+  /** True when it has missed events because it was not kept. */
   tableMisses = false;
-  /** How many times it had, and began anew (F6 of fill.ts). */
+  /** How many times it had missed events and began a new life (fill.ts F6). */
   tableLife = 0;
-  /** It has no row of an earlier life. */
+  /** True when it has no row of an earlier life. */
   tableIsClear = true;
 
-  // Not encoded (L2).
+  // Not stored (L2).
   awake = false;
   eventTime: EventTime = eventTime(0);
   wallTime: number | undefined;
   readonly active = new Set<MoveId>();
   readonly commandOrder: string[] = [];
-  /** Shards that are asked for at each tick until they are ready. */
+  /** Shards that are requested at each tick until they are ready. */
   readonly unready = new Map<ShardId, Wanted>();
-  /** Shards that are to go: how long until their stores are asked again. */
+  /** Shards to be released: time until their stores are asked again. */
   readonly releasing = new Map<ShardId, number>();
   readonly toCount = new Set<SliceKey>();
-  /** Of the pointer table when last told; `undefined` where nobody tells, or no tick has come since the start. */
+  /**
+   * Epoch of the pointer table when last told; `undefined` when nobody tells it, or no tick has come since the start.
+   */
   pointerEpoch: number | undefined;
-  /** Rows of commands that wait for it, oldest first. */
+  /** Keys of commands that wait for it, oldest first. */
   readonly ahead = new Set<string>();
-  /** Rows of shards that are to be told where a slice is, by key. */
+  /** By key of their row: shards that have yet to be told where a slice is. */
   readonly left = new Map<string, Asking>();
   /** Shards that cannot be reached and have rows waiting. */
   readonly away = new Map<ShardId, SpillRow>();
-  /** When those are asked again, and which rows they are asked to write. */
+  /** When those are asked again, and which rows they were asked to write. */
   readonly asking = new Map<ShardId, Pending>();
-  /** Rows of checks that were asked for, in that order; the first one goes on in `asked`. */
+  /** Keys of requested checks, in their order; the first one is under way in `asked`. */
   readonly checks: string[] = [];
   asked: Checking | undefined;
   filling: Filling | undefined;
   ended: EndedPass | undefined;
   continuous: Checking | undefined;
-  /** By the host's clock: when checks may begin, and until when a shard that did not answer is not asked what it has. */
+  /**
+   * By the host's clock: when checks may begin, and until when a shard that did not answer is not asked to be checked.
+   */
   checksFrom: number | undefined;
   readonly shardsAway = new Map<ShardId, number>();
-  /** Slices that came, went or have another home since `storePartitionState`. */
+  /** Slices that were added, removed or placed elsewhere since `storePartitionState`. */
   readonly changed = new Set<SliceKey>();
   readonly #ranges = new Map<SliceKey, SliceRange>();
 
@@ -253,19 +261,19 @@ export class PartitionState {
     this.toCount.add(slice);
   }
 
-  /** The first turn of a move that begins, or goes on after a start (M8 of move.ts). */
+  /** The first turn of a move that begins, or continues after a start (move.ts M8). */
   nextTurn(): number {
     const turn = this.turn + 1;
     this.turn += TURNS;
     return turn;
   }
 
-  /** What is said from now on is later than what any earlier start said, committed or not (M8 of move.ts). */
+  /** Makes turns from now on later than those of any earlier start, committed or not (move.ts M8). */
   begin(starts: number): void {
     this.turn = Math.max(this.turn, starts * TURNS_PER_START);
   }
 
-  /** The slice lives there from that epoch on. */
+  /** The slice is on that shard from that epoch on. */
   rehome(slice: SliceKey, shard: ShardId, epoch: Epoch): void {
     const home = this.homeOf(slice);
     if (home.shard !== shard) home.counting = undefined;
@@ -282,7 +290,7 @@ export class PartitionState {
     this.toCount.delete(slice);
   }
 
-  /** Counts the slice from its first row: it holds other rows now, or lies elsewhere. */
+  /** Counts the slice from the beginning: it has other rows now, or is on another shard. */
   countAnew(slice: SliceKey): void {
     this.homeOf(slice).counting = undefined;
     this.toCount.add(slice);
@@ -294,7 +302,7 @@ export class PartitionState {
     return home;
   }
 
-  /** The slice less those carved out of it. Kept until a slice is split or merged: building it looks at every slice. */
+  /** The slice less those carved out of it. Cached until a slice is split or merged: computing it reads every slice. */
   rangeOf(slice: SliceKey): SliceRange {
     let range = this.#ranges.get(slice);
     if (range === undefined) {
@@ -309,7 +317,7 @@ export class PartitionState {
     return false;
   }
 
-  /** Takes over what a move has become: where its slice lives, and where its events go. Returns finished moves to forget. */
+  /** Follows a move's new state: where its slice is, and where its events go. Returns finished moves to forget. */
   follow(move: Move, finishedMax: number): MoveId[] {
     const home = this.homes.get(move.slice);
     if (home !== undefined) {
@@ -324,7 +332,7 @@ export class PartitionState {
     return this.finished.splice(0, Math.max(0, this.finished.length - finishedMax));
   }
 
-  /** Rebuilds what is not encoded from the other rows. */
+  /** Rebuilds from the other rows what is not stored. */
   wake(rows: Rows<Row>): Move[] {
     const moves: Move[] = [];
     const commands: [id: string, offset: number][] = [];
@@ -383,7 +391,7 @@ interface PlainState {
   readonly kind: 'life';
   readonly partitions: number;
   readonly partition: Partition;
-  /** Of an earlier release alone, which kept no rows of slices. */
+  /** Only in rows of an earlier release, which stored no rows of slices. */
   readonly slices?: readonly (readonly [SliceKey, ShardId, Epoch])[];
   readonly finished: readonly MoveId[];
   readonly eventTime: EventTime;
@@ -430,11 +438,11 @@ const homeOf = (shard: ShardId, epoch: Epoch): SlicePlacement => ({
   entries: -1,
   bytes: 0,
   entriesTold: -1,
-  writesLeft: Number.POSITIVE_INFINITY, // Counted at the next ticks in any case; then by the count.
+  writesLeft: Number.POSITIVE_INFINITY, // Counted at the next ticks anyway; after that, by the result of the count.
   filled: undefined,
   counting: undefined,
 });
 
-/** True for the one task that reports about a shard: the others make sure that it exists, and say nothing. */
+/** True for the one task that reports about a shard; the others only make sure that it exists. */
 export const reportsOn = (state: PartitionState, shard: ShardId): boolean =>
   partitionOf(shard, state.partitions) === state.partition;

@@ -1,9 +1,9 @@
-// Passages: the table of subscriptions (subscriptions.ts) as a store has it, a stretch of a slice at a time. A rebuild fills a
-// shard from them.
+// Passages: the rows of a slice in the subscription table (subscriptions.ts), one contiguous part at a time, in the
+// form of a store's rows. A rebuild fills a shard from them.
 //
-//   Q1. A step reads those pages alone that were asked for before it. What a rebuild will ask for is found by asking it ahead,
-//       with nothing to read: a move is pure, and comes to the same question. One that was not foreseen waits for the next
-//       tick.
+//   Q1. A step can read only pages that were requested before it. The pages that a rebuild needs are found by stepping
+//       it in advance, with nothing to read: a move is pure, so it will make the same request again. A request that was
+//       not foreseen waits for the next tick.
 
 import type { Outcome } from '../../state/effects.ts';
 import type { Page, Rows, Tick } from '../step.ts';
@@ -15,7 +15,7 @@ import { cursorOf, pageOf, rowIn } from './table-pages.ts';
 
 type Read = NonNullable<MoveContext['passage']>;
 
-/** The pages that the rebuilds of a partition will look at when they hear this (Q1). */
+/** The pages that the rebuilds of a partition will read when they get this input (Q1). */
 export function pagesOfRebuilds(
   rows: Rows<Row>,
   state: PartitionState,
@@ -55,7 +55,7 @@ export function passagesOf(state: PartitionState, kept: Kept): Read | undefined 
   };
 }
 
-/** The first tick after a start knows no elapsed time; ticks come about five times a second. */
+/** At the first tick after a start the elapsed time is unknown; ticks come about five times a second. */
 const FIRST_TICK_MS = 200;
 
 export const elapsedSince = (state: PartitionState, { wallTime }: Tick): number =>

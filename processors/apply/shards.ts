@@ -1,12 +1,15 @@
-// Shards: requests the shards that slices live on, and reports what became of them.
+// Shards: requests the shards that slices are on, and reports the results.
 //
-//   P1. Every task asks for the shards of its own first slices before its first write, and again after each start.
-//   P2. One task reports about a shard: the one that was commanded, or for the first shards the one that `reportsOn` names.
-//   P3. A shard that is not ready is asked for again at each tick; after `provisionTriesMax` failures it is given up.
-//   P4. This task knows of its own slices alone, so a release is the store's to grant: its records are those of all tasks.
-//       What is refused stays as it was, and the planner is told. A store that does not answer is asked again later.
-//   P5. A shard is made while it is being allocated, and at genesis. After it was ready once no task has it made again: it
-//       would come back empty, and be believed. It is lost then, and asked for until it is back.
+//   P1. Every task requests the shards of its own first slices before its first write, and again after each start.
+//   P2. One task reports about a shard: the one that got the command, or for the first shards the one that `reportsOn`
+//       names.
+//   P3. A shard that is not ready is requested again at each tick; after `provisionTriesMax` failures it is reported as
+//       failed.
+//   P4. A task knows only its own slices, so the store decides about its release: its records are those of all tasks.
+//       When it refuses, nothing changes, and the planner is told. A store that does not answer is asked again later.
+//   P5. A shard is created only while it is being allocated, and at genesis. Once it was ready no task has it created
+//       again: it would come back empty, and its empty answers would be believed. It is lost then, and requested until
+//       it is back.
 
 import type { ShardId } from '../../schemas/ids.ts';
 import type { Command, ShardProgressState } from '../../schemas/records.ts';
@@ -24,7 +27,7 @@ export interface ShardSettings {
   readonly provisionTriesMax: number;
 }
 
-/** The task's first words: its first shards, before anything is written to them (P1). */
+/** The first effects of a task: they request its first shards, before anything is written to them (P1). */
 export function firstShards(rows: Rows<Row>, state: PartitionState, settings: ShardSettings): Out[] {
   return genesisShards(settings.genesis).flatMap(([shard, datastoreType]) => {
     if (reportsOn(state, shard)) return ask(rows, state, shard, datastoreType, 'allocating');
@@ -33,10 +36,10 @@ export function firstShards(rows: Rows<Row>, state: PartitionState, settings: Sh
   });
 }
 
-/** After a start: every shard this task answers for, and the first shards while slices are there (P1). */
+/** After a start: requests every shard that this task answers for, and the first shards while slices are there (P1). */
 export function shardsAgain(rows: Rows<Row>, state: PartitionState, settings: ShardSettings): Out[] {
   const out: Out[] = [];
-  // The first effects of a task are not over before both are there, whoever has made them.
+  // The first effects of a task do not end before both exist, whichever task has created them.
   for (const [shard, datastoreType] of genesisShards(settings.genesis))
     if (state.uses(shard)) state.unready.set(shard, { datastoreType, resize: false, create: false, instanceId: '' });
   for (const [, row] of rows.entries()) {
@@ -50,7 +53,7 @@ export function shardsAgain(rows: Rows<Row>, state: PartitionState, settings: Sh
 export const askedAgain = (state: PartitionState, elapsedMs: number): Out[] =>
   [...state.unready.keys()].flatMap((shard) => (isPausing(state, shard, elapsedMs) ? [] : [provision(state, shard)]));
 
-/** On each tick: shards that are to go, and whose stores have not answered (P4). */
+/** At each tick: asks again the stores of shards that are to be released and have not answered (P4). */
 export function releasedAgain(state: PartitionState, elapsedMs: number): Out[] {
   const out: Out[] = [];
   for (const [shard, waitMs] of state.releasing) {
@@ -85,7 +88,7 @@ export function onProvisioned(
 ): readonly Out[] {
   const { shard, instanceId, address } = outcome;
   const wanted = state.unready.get(shard);
-  if (wanted?.datastoreType !== outcome.datastoreType) return NOTHING; // Answers an earlier question.
+  if (wanted?.datastoreType !== outcome.datastoreType) return NOTHING; // The outcome of an earlier request.
   const row = rows.get(shardRow(shard));
   if (outcome.state === 'ready') {
     state.unready.delete(shard);
@@ -153,14 +156,14 @@ function release(state: PartitionState, shard: ShardId): Out {
   return effect({ kind: 'release', shard });
 }
 
-/** Nothing waits for a shard to go, and a question may cost the time of a call that is not answered. */
+/** Nothing waits for a release, and a request may wait for a time-out. */
 const RELEASE_AGAIN_MS = 60_000;
 
 function provision(state: PartitionState, shard: ShardId): Out {
   return effect({ kind: 'provision', shard, ...state.unready.get(shard)! });
 }
 
-/** P5. A row has an instance from the first time on that the shard was ready. */
+/** P5: a row has an instance once the shard was ready for the first time. */
 const wanted = ({ datastoreType, state, instanceId }: ShardWork): Wanted => ({
   datastoreType,
   resize: state === 'resizing',
@@ -184,7 +187,7 @@ const newWork = (
   address: '',
 });
 
-/** How long it took is about machines, not about events: the host's clock tells it, and 0 stands for "not measured". */
+/** How long provisioning took is measured by the host's clock, since it does not depend on events; 0: not measured. */
 function report(life: PartitionState, row: ShardWork, state: ShardProgressState, reason: string): Out {
   const { shard, datastoreType, instanceId, address, sinceWallMs } = row;
   const tookMs = sinceWallMs === 0 ? 0 : Math.max(0, (life.wallTime ?? sinceWallMs) - sinceWallMs);

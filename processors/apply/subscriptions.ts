@@ -1,19 +1,22 @@
-// Subscriptions: what every client is subscribed to, as the events have it. The table is the truth that shards are filled
-// from, checked against and rebuilt from; it is kept on disk, and goes to the compacted topic `subscription-table`.
+// Subscriptions: the subscription table: every subscription, as the events make it. It is the truth that shards are
+// filled from, checked against and rebuilt from; it is kept on disk, and written to the compacted topic
+// `subscription-table`.
 //
-//   T1. A row is the outcome of all events of its topic filter and client, in the order of their partition: one task folds
-//       them, before any shard is asked for anything. So no shard that lost its data, or lies, can change what is true.
-//   T2. An event of an earlier session than the row's changes nothing, whenever it comes. The session epoch tells, where
-//       both have one.
-//   T3. Where one of them has none, a removal by a broker that does not hold the subscription changes nothing: the client
-//       has connected elsewhere since.
-//   T4. A removal by a broker with sessions is remembered for a time, so that a late event of an earlier session does not
-//       bring the subscription back (T2). Any other leaves nothing: later events have higher versions.
-//   T5. Shards are written with what the row became, not with the event: a removal names the broker that held the
-//       subscription and its version, so that it removes it in whatever state the shard is.
-//   T6. Rows of subscriptions lie in the order of the shards' own rows (datastores/rows.ts R3): a slice is one stretch of keys.
-//   T7. The event that a row is of changes nothing when it comes again, but is done again: the row may have been read from a
-//       shard (fill.ts F4), before the event was written to all that are to have it.
+//   T1. A row is the outcome of all events of its topic filter and client, in the order of their partition: one task
+//       applies them, before any shard is asked. So no shard that has lost its data, or returns wrong data, can change
+//       the truth.
+//   T2. An event of an earlier session than the row's changes nothing, whenever it comes. This is decided by the
+//       session epochs, where both have one.
+//   T3. Where one of them has none, a removal by a broker that does not hold the subscription changes nothing: the
+//       client has connected elsewhere since.
+//   T4. A removal by a broker with sessions is remembered for a time, so that a late event of an earlier session does
+//       not bring the subscription back (T2). Any other removal leaves no row: later events have higher versions.
+//   T5. The resulting row is written to shards, not the event: a removal names the broker that held the
+//       subscription and its version, so that it removes the subscription whatever state the shard is in.
+//   T6. Rows have the order of the shards' own rows (datastores/rows.ts R3): a slice is one contiguous range of keys.
+//   T7. When the event that made a row comes again it changes nothing in the table, but is written to shards again: the
+//       row may have been read from a shard (fill.ts F4) before the event was written to all shards that should have
+//       it.
 
 import type { EventTime, Offset, Partition, ShardId } from '../../schemas/ids.ts';
 import type { SubscriptionEvent, Subscription as SubscriptionRecord } from '../../schemas/records.ts';
@@ -22,7 +25,7 @@ import { placeKey } from '../../state/keys.ts';
 import { optionsOf, type SubscriptionOptions } from '../../state/subscription-options.ts';
 import { type Emit, jsonTable, type Table } from '../step.ts';
 
-/** A row of the table; its key has the filter and the client. */
+/** A row of the table; its key contains the filter and the client. */
 export interface Subscription {
   /** The broker that holds it. */
   readonly brokerId: string;
@@ -30,15 +33,15 @@ export interface Subscription {
   readonly options?: SubscriptionOptions;
   readonly version: Version;
   readonly at: EventTime;
-  /** The session epoch of the last event that changed it; absent where its broker has no sessions. */
+  /** The session epoch of the last event that changed it; absent when its broker does not report sessions. */
   readonly session?: number;
-  /** It has ended (T4). */
+  /** True when it has ended (T4). */
   readonly removed?: true;
-  /** The life of the table that it is of (fill.ts F6); absent for the first. */
+  /** The life of the table in which it was written (fill.ts F6); absent for the first. */
   readonly life?: number;
 }
 
-/** A row that waits for its shard (away.ts). */
+/** A row that waits on disk for its shard (away.ts). */
 export interface Spilled {
   readonly spilled: SubscriptionRow;
 }
@@ -47,10 +50,10 @@ export type KeptRow = Subscription | Spilled;
 
 export const isSpilled = (row: KeptRow): row is Spilled => 'spilled' in row;
 
-/** Keys of rows that wait begin with it, those of subscriptions with `c` or `w`. */
+/** First character of the keys of waiting rows; those of subscriptions begin with `c` or `w`. */
 export const SPILL = 's';
 
-/** A compact form, as there may be a hundred million of them. */
+/** A compact form, since there may be a hundred million rows. */
 type Stored = readonly [brokerId: string, qos: number, incarnation: number, offset: Offset, at: number, more?: More];
 interface More {
   readonly options?: SubscriptionOptions;
@@ -78,7 +81,7 @@ export const subscriptionTable: Table<KeptRow> = {
   },
 };
 
-/** Where the row of a subscription lies (T6); `place` is that of the filter. */
+/** The key of a subscription's row (T6); `place` is that of the filter. */
 export const subscriptionKey = placeKey;
 
 /** The filter and client of a key. */
@@ -88,10 +91,13 @@ export function subscriptionAt(key: string): { readonly filter: string; readonly
   return { filter: key.slice(from, nul), clientId: key.slice(nul + 1) };
 }
 
-/** What an event makes of a row: the row as it is then (`undefined`: none), and what shards are to write. */
+/** The result of an event: the new row (`undefined`: none), and what to write to shards. */
 export type Folded =
   | { readonly is: 'changed'; readonly row: Subscription | undefined; readonly write: SubscriptionRow }
-  /** Changes nothing: it is older than what is known, by a broker that does not hold it, or of an earlier session. */
+  /**
+   * Changes nothing: it is older than the row, by a broker that does not hold the subscription, or of an earlier
+   * session.
+   */
   | { readonly is: 'stale' | 'foreign' | 'superseded' };
 
 export function foldEvent(known: Subscription | undefined, event: SubscriptionEvent, version: Version): Folded {
@@ -108,7 +114,7 @@ export function foldEvent(known: Subscription | undefined, event: SubscriptionEv
     return { is: 'changed', row: { ...live, ...session }, write: { filter, clientId, ...live, gone: false } };
   }
   if (known === undefined || known.removed === true) {
-    // No shard should have it. One that does, from before the table was kept, is told nevertheless.
+    // No shard should have it; but one that does, from before the table was kept, has to be told.
     const row = sessionEpoch === 0 ? known : ({ brokerId, qos, version, at, ...session, removed: true } as const);
     return { is: 'changed', row, write: { filter, clientId, brokerId, qos, version, gone: true, at } };
   }
@@ -130,12 +136,15 @@ const DEFAULTS: SubscriptionOptions = {
 
 const optionsIn = ({ options }: Subscription) => (options === undefined ? {} : { options });
 
-/** What is counted: an event that changed nothing, that the table no longer remembers an ended subscription, or that half or all of what may wait for a shard does (away.ts). */
+/**
+ * Counted: an event that changed nothing; an ended subscription that was dropped from the table; half or all of the
+ * rows that may wait for a shard are waiting (away.ts).
+ */
 export type Tally =
   | { readonly what: Exclude<Folded['is'], 'changed'> | 'dropped' }
   | { readonly what: 'half-full' | 'full'; readonly shard: ShardId; readonly rows: number };
 
-/** What the topic is told of a row. */
+/** The record of a row for the topic. */
 export function recordOf(
   partition: Partition,
   filter: string,

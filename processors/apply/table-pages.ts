@@ -1,5 +1,5 @@
-// Table pages: the rows of one slice in the table of subscriptions, a stretch at a time. A slice is one stretch of keys (T6 of
-// subscriptions.ts). What was carved out of it lies within and is left out.
+// Table pages: the rows of one slice in the subscription table, one page at a time. A slice is one contiguous range of
+// keys (subscriptions.ts T6), without the slices carved out of it, whose rows lie within the range.
 
 import type { SliceKey } from '../../schemas/ids.ts';
 import type { Cursor, SubscriptionRow } from '../../state/effects.ts';
@@ -8,7 +8,7 @@ import type { Page } from '../step.ts';
 import type { PartitionState } from './partition-state.ts';
 import { isSpilled, type KeptRow, subscriptionAt, subscriptionKey } from './subscriptions.ts';
 
-/** What to read of the table, after that place. */
+/** The page to read after that place. */
 export function pageOf(slice: SliceKey, after: Cursor | undefined, limit: number): Page {
   const stretch = stretchOf(slice);
   if (after === undefined) return { ...stretch, limit };
@@ -32,7 +32,7 @@ function stretchOf(key: SliceKey): Omit<Page, 'limit'> {
   }
 }
 
-/** The row as stores have it, if it is of the slice and live. */
+/** The row as stores have it, if it belongs to the slice and is live. */
 export function rowIn(state: PartitionState, slice: SliceKey, key: string, row: KeptRow): SubscriptionRow | undefined {
   if (isSpilled(row) || row.removed === true) return undefined;
   const { filter, clientId } = subscriptionAt(key);
@@ -45,7 +45,7 @@ export function rowIn(state: PartitionState, slice: SliceKey, key: string, row: 
   return { filter, clientId, brokerId, qos, ...(options === undefined ? {} : { options }), version, gone: false, at };
 }
 
-/** The place of a key. */
+/** The cursor of a key. */
 export function cursorOf(key: string): Cursor {
   const { filter, clientId } = subscriptionAt(key);
   return `${filter}\u0000${clientId}`;
