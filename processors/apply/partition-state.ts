@@ -167,7 +167,7 @@ export interface SlicePlacement {
   /** Live rows and their bytes when last counted; -1 while unknown. */
   entries: number;
   bytes: number;
-  /** What the planner was told; -1 for nothing yet. */
+  /** The number last reported to the planner; -1 before the first report. */
   entriesTold: number;
   /** Writes until the slice is counted again. */
   writesLeft: number;
