@@ -1,32 +1,35 @@
-// OwnerIndex: the owner records of one shard, and what they say about a question (D3, D4 and D5 of shard-store.ts). In
-// memory; the store that holds it keeps the records on disk.
+// OwnerIndex: the owner records of one shard, and how they answer a question (shard-store.ts D3, D4 and D5). In
+// memory; the store that uses it keeps the records on disk.
 //
-//   O1. The most specific record that covers a filter decides: a spread over a pin over the longest hash prefix, the
-//       longest literal prefix among groups.
+//   O1. The most specific record that covers a filter decides: a spread part before a pin before the longest hash
+//       prefix, the longest literal prefix among groups.
 //   O2. A question is answered `moved` when the deciding record is `moved`, whatever the asker knows, or when no record
-//       covers it: rows are not here, and an empty answer would be a wrong one. The epoch told is never below the asker's.
-//   O3. A question about a group covers what was carved out of it and is here: the asker may not know yet that it must ask
-//       for that apart, and no record tells from which epoch on it does. Who asks for both has those rows twice, and keeps
-//       each once. What is elsewhere, or still coming, is left out.
-//   O4. Of the parts of a spread topic one that has moved away since the asker's epoch is enough to send it on; so is the
-//       slice that held the topic before, since that asker may look for all of it. When no part is here it is sent on too.
-//   O5. A slice that is still being received answers those alone who can know of its coming: its record has the epoch that
-//       it had at its source, so whoever is older may be looking for an owner from before that.
-//   O6. A record that says until when it speaks is as good as `moved` after that: this store may have missed what was written
-//       since, and nobody could tell it.
-//   O7. Records within a range that is erased are forgotten with it (D5): no record outlives the slice it is about once
-//       the slice around it arrives again.
-//       A range that is erased leaves out what is here, or coming, by a later word than the caller's (shard-store.ts D5): a part of it has
-//       come back since, or the topic in another division.
-//   O8. A row is not taken where the most specific record that covers it is `moved` (shard-store.ts D8): it comes late, and nobody who asks
-//       here would be told of it. Of a spread topic that is the record of its client's part: the parts that are here would
-//       answer with the rows of all.
-//   O9. A topic that was spread, came together elsewhere and came back in other parts has records of both divisions, and of the
-//       whole once those parts come together here: the later word counts. The record of the whole takes along those of
-//       parts from before it: that of the hash slice that holds the topic then need not be later.
+//       covers the filter: the rows are not here, and an empty answer would be wrong. The epoch returned is never below
+//       the asker's.
+//   O3. A question about a group includes the slices that were carved out of it and are here: the asker may not know
+//       yet that it must ask for them separately, and no record says from which epoch on it does. An asker that asks
+//       for both gets those rows twice, and keeps each once. Slices that are elsewhere, or still being received, are
+//       left out.
+//   O4. When one part of a spread topic has moved away since the asker's epoch, the asker is redirected; and also when
+//       the slice that held the topic before has, since that asker may look for all of the topic there. It is
+//       redirected too when no part is here.
+//   O5. A slice that is still being received answers only askers that can know of its coming: its record has the epoch
+//       that it had at its source, so an older asker may be looking for an owner from before that.
+//   O6. A record with a time limit counts as `moved` when the time is over: this store may have missed later writes,
+//       and nobody could tell it.
+//   O7. When a range is erased, records within it are forgotten (D5): no record of a slice remains when the slice
+//       around it comes back. Slices within the range that are here, or being received, by a later record than the
+//       caller's are not erased (shard-store.ts D5): a part of the range has come back since, or the topic in another
+//       division.
+//   O8. A row is not accepted when the most specific record that covers it is `moved` (shard-store.ts D8): it comes
+//       late, and nobody who asks here would find it. For a spread topic the record of its client's part decides: the
+//       parts that are here would otherwise answer with rows of other parts.
+//   O9. A topic that was spread, was merged elsewhere and came back in another division has records of both divisions,
+//       and of the whole once those parts are merged here: the later record counts. The record of the whole replaces
+//       earlier ones of parts, so the record of the hash slice that holds the topic then need not be later.
 //
-// An asker's epoch is that of its whole pointer table, so whoever knows of a move asks elsewhere, and is not sent on because
-// of it when it asks for what stayed.
+// An asker's epoch is that of its whole pointer table. So an asker that knows of a move asks elsewhere for what has
+// moved, and is not redirected when it asks for what has stayed.
 
 import { type Epoch, epoch, type SliceKey } from '../schemas/ids.ts';
 import type { DisownRight, EraseRight, OwnerRecord, SliceRange } from '../state/effects.ts';
@@ -44,7 +47,10 @@ import {
 import { SliceTree } from '../state/slice-tree.ts';
 import { compareUtf8 } from '../state/utf8.ts';
 
-/** What the records say about a topic asked of a group: `includes` tells by the length of its literal prefix which filters belong to the answer. */
+/**
+ * How to answer a question about a topic in a group: `includes` says, by the length of a filter's literal prefix,
+ * whether it belongs to the answer.
+ */
 export type GroupRuling =
   | { readonly kind: 'moved'; readonly epoch: Epoch }
   | { readonly kind: 'answer'; includes(prefixLength: number): boolean };
@@ -55,40 +61,40 @@ export class OwnerIndex {
   readonly partitions: number;
   readonly #now: () => number;
   readonly #records = new Map<SliceKey, OwnerRecord>();
-  readonly #slices: SliceTree; // All but spreads: of those this shard may have some parts alone.
+  readonly #slices: SliceTree; // Without spread parts: this shard may have only some of them.
   readonly #spreads = new Map<string, Set<SliceKey>>();
-  /** Records that are `moved`. */
+  /** Number of records that are `moved`. */
   #left = 0;
-  /** No record has a longer literal prefix. It does not shrink: it only bounds how far a topic is looked at. */
+  /** No record has a longer literal prefix. It never shrinks: it only limits how much of a topic is examined. */
   #prefixLengthMax = 0;
 
-  /** `now`: the host's clock, for records that speak for a time. */
+  /** `now`: the host's clock, for records with a time limit. */
   constructor(partitions: number, now: () => number) {
     this.partitions = partitions;
     this.#now = now;
     this.#slices = new SliceTree(partitions);
   }
 
-  /** D4. */
+  /** Whether a new record is accepted (D4). */
   accepts(owner: OwnerRecord): boolean {
     const known = this.#records.get(owner.slice);
     if (known === undefined || owner.epoch > known.epoch) return true;
     return owner.epoch === known.epoch && (owner.turn ?? 0) >= (known.turn ?? 0);
   }
 
-  /** D5. */
+  /** Whether rows may be erased by this right (D5). */
   allowsErase(slice: SliceKey, { state, epoch: at, turn = 0 }: EraseRight): boolean {
     const known = this.#records.get(slice);
     return known?.state === state && known.epoch === at && (known.turn ?? 0) === turn;
   }
 
-  /** D5. */
+  /** Whether the record may be forgotten by this right (D5). */
   allowsDisown(slice: SliceKey, { state, epoch: at }: DisownRight): boolean {
     const known = this.#records.get(slice);
     return known === undefined || (known.state === state && known.epoch <= at);
   }
 
-  /** Whether a look-up of the filter is answered here, for whoever has the newest pointers. */
+  /** Whether a look-up of the filter is answered here, for an asker with the newest pointers. */
   finds(filter: string): boolean {
     const place = placeOf(filter);
     const partition = partitionOf(place.routingKey, this.partitions);
@@ -104,7 +110,7 @@ export class OwnerIndex {
     return false;
   }
 
-  /** O8. */
+  /** Whether the slice of this row has left (O8). */
   hasLeft(filter: string, clientId: string): boolean {
     if (this.#left === 0) return false;
     const place = placeOf(filter);
@@ -114,7 +120,7 @@ export class OwnerIndex {
     return this.#hasMoved(this.#partOf(filter, clientId, around) ?? around);
   }
 
-  /** O7. */
+  /** The slices within the range that have records (O7). */
   within({ slice, except }: SliceRange): SliceKey[] {
     const found: SliceKey[] = [];
     for (const key of this.#records.keys()) {
@@ -124,7 +130,7 @@ export class OwnerIndex {
     return found;
   }
 
-  /** What of the range goes when it is erased by this right (O7). */
+  /** The part of the range that is erased by this right (O7). */
   erasable(range: SliceRange, { epoch: at }: EraseRight): SliceRange {
     const divided = [...this.#records.keys()].filter((key) => isOtherDivision(key, range.slice));
     const later = [...this.within(range), ...divided].filter((key) => {
@@ -134,7 +140,7 @@ export class OwnerIndex {
     return later.length === 0 ? range : { ...range, except: [...range.except, ...later] };
   }
 
-  /** The records that are forgotten with that of the slice: of parts from before it was whole here (O9). */
+  /** The records that are forgotten together with that of the slice: of parts from before it was whole here (O9). */
   forgottenWith(slice: SliceKey): SliceKey[] {
     const known = this.#records.get(slice);
     const whole = parseSlice(slice);
@@ -173,7 +179,10 @@ export class OwnerIndex {
     return [...this.#records.values()].sort((a, b) => compareUtf8(a.slice, b.slice));
   }
 
-  /** The epoch to tell the asker when the subscribers of this filter are not to be answered here; else `undefined`. */
+  /**
+   * The epoch to return to the asker when the subscribers of this filter must not be answered here; otherwise
+   * `undefined`.
+   */
   movedFor(filter: string, asker: Epoch): Epoch | undefined {
     const place = placeOf(filter);
     const partition = partitionOf(place.routingKey, this.partitions);
@@ -183,7 +192,7 @@ export class OwnerIndex {
     return parts === undefined ? this.#movedBy(around, asker) : this.#movedByParts(parts, around, asker);
   }
 
-  /** What is to be answered when `topic` is asked of the group `key`. */
+  /** How to answer when `topic` is asked of the group `key`. */
   rulingFor(topic: string, key: SliceKey, asker: Epoch): GroupRuling {
     const asked = parseSlice(key);
     if (asked?.kind !== 'group') return { kind: 'moved', epoch: asker };
@@ -193,7 +202,7 @@ export class OwnerIndex {
 
     const levels = `${topic}/`;
     if (!levels.startsWith(prefix)) return NOTHING;
-    /** Ascending lengths at which another record begins to decide, and whether its rows belong to the answer. */
+    /** Ascending prefix lengths at which another record begins to decide, and whether its rows belong to the answer. */
     const turns: { readonly length: number; readonly included: boolean }[] = [
       { length: prefix.length, included: true },
     ];
@@ -221,7 +230,9 @@ export class OwnerIndex {
     };
   }
 
-  /** The records of a topic's parts; `undefined` when there are none, or it has been whole here since (O9). */
+  /**
+   * The records of a topic's parts; `undefined` when there are none, or when the topic has been whole here since (O9).
+   */
   #partsOf(filter: string, around: SliceKey | undefined): ReadonlySet<SliceKey> | undefined {
     const parts = this.#spreads.get(filter);
     if (parts === undefined || around !== pinSlice(filter)) return parts;
@@ -229,7 +240,7 @@ export class OwnerIndex {
     return undefined;
   }
 
-  /** The part of a spread topic that has the client, where there is a record of it that counts (O9). */
+  /** The part of a spread topic that has the client, if there is a valid record of it (O9). */
   #partOf(filter: string, clientId: string, around: SliceKey | undefined): SliceKey | undefined {
     let found: SliceKey | undefined;
     for (const key of this.#spreads.get(filter) ?? []) {
@@ -268,12 +279,12 @@ export class OwnerIndex {
     return moved ?? (isHere ? undefined : asker);
   }
 
-  /** O6. */
+  /** The state of a record, with its time limit (O6). */
   #stateOf({ state, until }: OwnerRecord): OwnerRecord['state'] {
     return until !== undefined && this.#now() > until ? 'moved' : state;
   }
 
-  /** The slice is not here for this asker, who does not know it yet. */
+  /** True when the asker does not know yet that the slice is here. */
   #isNews(record: OwnerRecord, asker: Epoch): boolean {
     return this.#stateOf(record) !== 'owned' && record.epoch > asker;
   }
@@ -284,5 +295,5 @@ function later(a: Epoch | undefined, b: Epoch | undefined): Epoch | undefined {
   return epoch(Math.max(a, b));
 }
 
-/** The end of the level that begins at `from`, its '/' included, or 0 at the end of the text. */
+/** The end of the level that begins at `from`, including its '/'; 0 at the end of the text. */
 const nextEnd = (levels: string, from: number): number => levels.indexOf('/', from) + 1;

@@ -1,17 +1,18 @@
-// Away: what a shard that cannot be reached has yet to write. Its rows are spilled to the task's own disk, in the same
-// transaction as the positions of their events, so that slices of other shards in the same partition go on.
+// Away: the writes for a shard that cannot be reached. Its rows are spilled to the task's own disk, in the same
+// transaction as the positions of their events, so that slices of other shards in the same partition continue.
 //
-//   A1. A position is committed when each event before it is in its shard or in the spill: the spill is part of the state
-//       that is restored with the position, so nothing is lost by it. It counts as applied only once it is drained.
-//   A2. The spill of a shard holds the last row of each subscription: a later one says all that the earlier ones did
-//       (subscriptions.ts T5). A removal of which the table knew no subscription does not: it waits beside, one for each broker.
-//       All are drained in any order, beside newer writes: versions decide.
-//   A3. The spill is bounded. Beyond the bound a write waits for its shard, and the partition with it; but not for a shard
-//       that has lost its data, which will be filled again from the table: its rows are dropped, and counted.
-//   A4. A shard is asked again after a pause that doubles, since a question may cost the time of a call without an answer.
-//   A5. A row that waited was in no shard while its slice may have begun to move, and was not copied: so it is written to all
-//       that the slice lives at by the time that it is drained. What no longer lives at this shard is written there alone.
-//   A6. What is drained is forgotten, unless something newer of the same subscription waits by then.
+//   A1. A position is committed when every event before it is in its shard or in the spill: the spill is part of the
+//       state that is restored with the position, so nothing is lost. A row counts as applied only once it is drained.
+//   A2. The spill of a shard holds the last row of each subscription, which contains everything that earlier ones did
+//       (subscriptions.ts T5). A removal for which the table knew no subscription does not: it is spilled separately,
+//       one for each broker. Spilled rows are drained in any order, mixed with newer writes: versions decide.
+//   A3. The spill is bounded. Beyond the limit a write waits for its shard, and so does the partition; except for a
+//       shard that has lost its data, which will be filled from the table: its rows are dropped, and counted.
+//   A4. A shard is asked again after a pause that doubles, since a request may have to wait for a time-out.
+//   A5. While a row waited it was in no shard, and its slice may have begun to move without it. So when it is drained
+//       it is written to all shards that the slice is on by then; a row whose slice has left this shard is written to
+//       this shard alone.
+//   A6. A drained row is forgotten, unless a newer row of the same subscription is waiting by then.
 
 import type { ShardId } from '../../schemas/ids.ts';
 import type { Outcome, SubscriptionRow } from '../../state/effects.ts';
@@ -29,22 +30,25 @@ import {
 import { isSpilled, SPILL, subscriptionKey } from './subscriptions.ts';
 
 export interface AwaySettings {
-  /** Rows that may wait for one shard. */
+  /** Most rows that may wait for one shard. */
   readonly spillRowsMax: number;
 }
 
-/** Rows of one write that drains: about 20 ms. */
+/** Rows of one write when draining: about 20 ms. */
 const DRAINED_ROWS = 1_000;
 const FIRST_PAUSE_MS = 1_000;
 const PAUSE_MS_MAX = 5_000;
-/** A question that is not answered takes ten seconds: a thirtieth of the time. */
+/** A request without an answer takes ten seconds: a thirtieth of the time. */
 const ALONE_MS = 300_000;
 const ALARMS = [
   ['half-full', 0.5],
   ['full', 1],
 ] as const;
 
-/** How a row gets to its shard: `spilled` for one that is away, `tried` where it can be, `awaited` where it cannot (A3). */
+/**
+ * How to write a row to a shard: `spilled` for one that is away, `tried` where it can be spilled after a failure,
+ * `awaited` where it cannot (A3).
+ */
 export function wayTo(
   state: PartitionState,
   kept: Kept,
@@ -59,7 +63,7 @@ export function wayTo(
   return isFull ? 'awaited' : 'spilled';
 }
 
-/** Keeps a row until its shard is back. */
+/** Stores a row until its shard is back. */
 export function spill(
   rows: Rows<Row>,
   state: PartitionState,
@@ -82,7 +86,7 @@ export function spill(
       out.push({ topic: 'tallies', key: '', value: { what, shard, rows: before.rows + 1 } });
 }
 
-/** A write was not done, as its shard cannot be reached: its rows wait. */
+/** A write failed because its shard cannot be reached: its rows are spilled. */
 export function onUnwritten(
   rows: Rows<Row>,
   state: PartitionState,
@@ -101,7 +105,7 @@ export function onUnwritten(
   return out;
 }
 
-/** On each tick: shards that are away are asked whether they are back, by what waits for them. */
+/** At each tick: asks shards that are away whether they are back, by writing what waits for them. */
 export function onAwayTick(rows: Rows<Row>, state: PartitionState, kept: NonNullable<Kept>, elapsedMs: number): Out[] {
   const out: Out[] = [];
   for (const shard of [...state.away.keys()]) {
@@ -112,13 +116,13 @@ export function onAwayTick(rows: Rows<Row>, state: PartitionState, kept: NonNull
   return out;
 }
 
-/** What `onAwayTick` will look at. */
+/** The pages that `onAwayTick` will read. */
 export const pagesOfTick = (state: PartitionState, elapsedMs: number): Page[] =>
   [...state.away.keys()]
     .filter((shard) => isDue(state.asking.get(shard), elapsedMs))
     .map((shard) => pageAfter(shard, undefined));
 
-/** Why a shard is not to be asked now what it has; `undefined` when it is. */
+/** Why a shard's rows should not be read now; `undefined` when they can be. */
 export function obstacleAt(state: PartitionState, shard: ShardId): string | undefined {
   if (state.away.has(shard)) return `${shard} has yet to write what waits for it`;
   if (state.unready.has(shard)) return `${shard} is not ready`;
@@ -127,17 +131,17 @@ export function obstacleAt(state: PartitionState, shard: ShardId): string | unde
   return undefined;
 }
 
-/** It did not answer: it is not asked for a while, as the partition waits for each question. */
+/** The shard did not answer: it is not asked for a while, since the partition waits for each request. */
 export function leaveAlone(state: PartitionState, shard: ShardId): void {
   state.shardsAway.set(shard, state.wallTime! + ALONE_MS);
 }
 
-/** The shard is away, and not to be asked now (A4). */
+/** True when the shard is away and must not be asked now (A4). */
 export function isPausing(state: PartitionState, shard: ShardId, elapsedMs: number): boolean {
   return state.away.has(shard) && !isDue(state.asking.get(shard), elapsedMs);
 }
 
-/** A shard has written some of what waited for it. */
+/** A shard has written some of the rows that waited for it. */
 export function onDrained(rows: Rows<Row>, state: PartitionState, kept: NonNullable<Kept>, shard: ShardId): Out[] {
   const { keys, renewed } = state.asking.get(shard) ?? BACK;
   const away = state.away.get(shard);
@@ -148,7 +152,7 @@ export function onDrained(rows: Rows<Row>, state: PartitionState, kept: NonNulla
   return drain(rows, state, kept, shard, keys.at(-1));
 }
 
-/** What `onDrained` will look at. */
+/** The pages that `onDrained` will read. */
 export function pageOfDrained(state: PartitionState, shard: ShardId): Page[] {
   const keys = state.asking.get(shard)?.keys;
   return keys === undefined ? [] : [pageAfter(shard, keys.at(-1))];
@@ -171,7 +175,7 @@ const pageAfter = (shard: ShardId, after: string | undefined): Page => ({
   ...{ prefix: `${SPILL}${shard}\u0000`, after, limit: DRAINED_ROWS },
 });
 
-/** A2. */
+/** The key of a waiting row (A2). */
 function keyOf(shard: ShardId, { filter, clientId, brokerId, gone, since }: SubscriptionRow): string {
   const key = `${SPILL}${shard}\u0000${subscriptionKey(filter, clientId)}`;
   return gone && since === undefined ? `${key}\u0000${brokerId}` : key;
@@ -215,7 +219,7 @@ function drain(
     state.asking.delete(shard);
     state.away.delete(shard);
     rows.delete(spillRow(shard));
-  } else state.asking.set(shard, { ...asking, keys: undefined, waitMs: 0 }); // From the first one, at the next tick.
+  } else state.asking.set(shard, { ...asking, keys: undefined, waitMs: 0 }); // Again from the first row, at the next tick.
   return out;
 }
 

@@ -1,36 +1,41 @@
-// Move: one slice going from one shard to another, as a state machine. Pure: each function takes the move and what has
-// happened, and returns the move as it is now with the effects to perform. apply.ts keeps the row and routes the events.
+// Move: moves one slice from one shard to another, as a state machine. Pure: each function takes the move and what has
+// happened, and returns the move's new state and the effects to perform. apply.ts keeps the row and routes the events.
 //
-//   M1. From the first moment of `copying` until RETIRE every event of the slice goes to both shards, so no copied row can
-//       hide a newer one: versions decide.
-//   M2. A copy begins at an empty target: `provisioning` erases whatever an earlier, broken-off move has left there.
-//   M3. `verified` is told only after every row was compared equal and no write to the target has failed since the copy
-//       began. From `settling` on, writes to the target are the runner's to retry, so it stays equal.
-//   M4. Before SWITCH the target can be given up, after it only the source can: there is no other way back.
-//   M5. The source gets its `moved` record before its first row is erased. A target that is given up gets one after its last
-//       row is: the slice may have lived there before, and a reader from that time must still be sent on.
-//       An erase that a shard refuses has nothing to do there: the record under which this move may erase is gone, and
-//       with it what the move had put there. Before a copy it means that the shard is not ready to receive.
-//   M6. After a restart a move goes on from its row, but compares anew: an erase that was not committed may have happened.
-//   M7. From SHARE on the target is as good as the source, and readers ask either: a replica. UNSHARE ends it as a move
-//       from the replica back to the source, of which there is nothing to copy; SWITCH as a move to it, when the source has
-//       lost its data.
-//   M8. What a move says of its slice within one epoch has a turn, above those of what was said before; a start takes new
-//       ones, above those of every start before it, also of one that died before it could commit. So a task that lost
-//       its partition and wakes up later, or a call that a store carries out after the task gave it up, can no longer
-//       change owner records or erase rows: it would destroy what has been copied and compared since.
-//   M9. After SWITCH the source's record speaks for LEASE_MS at a time, renewed while it answers. Once it has acknowledged
-//       that (`bounded`), nothing waits for it for longer than HOLD_MS: a write that fails there is held until the lease
-//       has run out. Who is late is sent on then, and by no store that comes back answered without it. So the source can be
-//       given up: the target has everything, and left.ts tells the source where the slice is once it is back.
-//       The lease has no turn: it takes nothing back from a `moved` that was put under the same epoch.
+//   M1. From the beginning of `copying` until RETIRE every event of the slice goes to both shards, so a copied row can
+//       never replace a newer one: versions decide.
+//   M2. A copy begins at an empty target: `provisioning` erases whatever an earlier, interrupted move has left there.
+//   M3. `verified` is reported only when every row was compared equal and no write to the target has failed since the
+//       copy began. From `settling` on, the runner retries failed writes to the target, so it stays equal.
+//   M4. Before SWITCH the target can be given up, after it only the source: there is no other way back.
+//   M5. The source gets its `moved` record before its first row is erased. A target that is given up gets one after its
+//       last row is erased: the slice may have been there before, and a reader from that time must still be redirected.
+//       When a shard refuses an erase there is nothing left to erase: the record that allows this move to erase is
+//       gone, and with it the rows that the move had put there. Before a copy a refusal means that the shard is not
+//       ready to receive.
+//   M6. After a restart a move continues from its row, but compares again: an erase that was not committed may have
+//       happened.
+//   M7. From SHARE on the target is as good as the source, and readers ask either: it is a replica. UNSHARE ends it as
+//       a move from the replica back to the source, with nothing to copy; SWITCH ends it as a move to the replica, when
+//       the source has lost its data.
+//   M8. Several owner records of a move within one epoch are ordered by their turn, which is above those of earlier
+//       moves. A start takes new turns, above those of every earlier start, also of one that died before it could
+//       commit. So a task that has lost its partition and wakes up later, or a call that a store carries out after the
+//       task has given it up, can no longer change owner records or erase rows: that would destroy what has been copied
+//       and compared since.
+//   M9. After SWITCH the source's record is a lease: valid for LEASE_MS at a time, and renewed while the source
+//       answers. Once the source has acknowledged one (`bounded`), nothing waits for it longer than HOLD_MS: a write
+//       that fails there is held until the lease has run out. Then late readers are redirected, and a store that comes
+//       back never answers them without that write. So the source can be given up: the target has everything, and
+//       left.ts tells the source where the slice is once it is back. A lease has no turn: it does not replace a `moved`
+//       record of the same epoch.
 //   M10. A source that does not answer before SWITCH may be lost, and the copy may be the only one: the move waits for
-//        it, or for an ABORT, and does not abort itself. A source that does not answer at SWITCH has a record without
-//        an end, and would answer late readers without the events that it has missed: everything of the slice waits
-//        until it has acknowledged a lease. One that has lost its data answers nobody, and is given up at once (M9).
-//   M11. A rebuild is a move from the table of subscriptions: its source has lost its data, so what is copied and compared are
-//       passages of the table, and the source is given up at SWITCH. It is told there that the slice has moved, in case it
-//       was not lost after all.
+//        it, or for an ABORT, and does not abort itself. A source that does not answer at SWITCH has a record without a
+//        time limit, and would answer late readers without the events that it has missed: every write of the slice
+//        waits until it has acknowledged a lease. A source that has lost its data answers nobody, and is given up at
+//        once (M9).
+//   M11. A rebuild is a move from the subscription table: its source has lost its data, so what is copied and compared
+//        are passages of the table, and the source is given up at SWITCH. It is told then that the slice has moved, in
+//        case it was not lost after all.
 //
 // At most one chunk effect of a move is under way (`awaiting`), and outcomes come in the order of their effects, before
 // the next tick.
@@ -42,17 +47,17 @@ import { fallbacksOf, integer } from '../../schemas/setting.ts';
 import type { Cursor, Effect, Outcome, OwnerRecord, Passage, SliceRange } from '../../state/effects.ts';
 
 export interface MoveSettings {
-  /** Copy throttle of a move that names none; rows compared and erased count like rows copied. */
+  /** Copy throttle of a move that gives none; rows compared and erased count like rows copied. */
   readonly copyRowsPerSecond: number;
-  /** The same of a rebuild: until it is done its slice is not served. */
+  /** The throttle of a rebuild: until the rebuild is done its slice is not served. */
   readonly rebuildRowsPerSecond: number;
-  /** Rows in one effect: bounds how long a commit waits for one chunk. */
+  /** Most rows in one effect: limits how long a commit waits for one chunk. */
   readonly chunkRowsMax: number;
-  /** Rows of the table in one effect of a rebuild. */
+  /** Most rows of the table in one effect of a rebuild. */
   readonly passageRowsMax: number;
-  /** How often one chunk is copied again before the move fails over a difference. */
+  /** How often one chunk is copied again before the move fails because of a difference. */
   readonly recopiesMax: number;
-  /** Failed tries in a row before a move that can be given up is. */
+  /** Consecutive failures after which a move is given up, if it can be. */
   readonly failuresMax: number;
 }
 
@@ -94,7 +99,7 @@ export type Phase =
   | 'aborting'
   | 'aborted';
 
-/** Legal steps; any other is a bug and throws. */
+/** Legal transitions; any other is a bug and throws. */
 const NEXT: Record<Phase, readonly Phase[]> = {
   planned: ['provisioning', 'aborting'], // Even now the target may hold rows: from a run that was not committed.
   provisioning: ['copying', 'aborting'],
@@ -102,9 +107,9 @@ const NEXT: Record<Phase, readonly Phase[]> = {
   verifying: ['settling', 'copying', 'aborting'], // Back to copying: a write to the target has failed.
   settling: ['verified', 'verifying', 'copying', 'aborting'], // Back to verifying: a restart (M6).
   verified: ['switched', 'shared', 'aborting'],
-  shared: ['switched'], // Readers ask the target: it can be left by a switch back alone (M7).
-  switched: ['draining'], // Past the pointer switch there is no way back (M4).
-  draining: ['leaving', 'retired'], // Retired at once: the source has been given up (M9).
+  shared: ['switched'], // Readers ask the target: it can only be left by a switch back (M7).
+  switched: ['draining'], // After the pointer switch there is no way back (M4).
+  draining: ['leaving', 'retired'], // Retired at once when the source was given up (M9).
   leaving: ['retiring', 'retired'],
   retiring: ['retired', 'leaving'], // Back to leaving: a restart (M6).
   aborting: ['aborted'],
@@ -112,7 +117,7 @@ const NEXT: Record<Phase, readonly Phase[]> = {
   aborted: [],
 };
 
-/** The phase as the planner and people see it. */
+/** The phase as the planner and operators see it. */
 const STATE: Record<Exclude<Phase, 'aborting'>, MoveState> = {
   planned: 'PLANNED',
   provisioning: 'PROVISIONING',
@@ -129,7 +134,7 @@ const STATE: Record<Exclude<Phase, 'aborting'>, MoveState> = {
   aborted: 'ABORTED',
 };
 
-/** What the pointer's next epoch makes of a move. */
+/** The effect of the planner's commands that change the pointer. */
 const POINTED = {
   SWITCH: { from: ['verified', 'shared'], to: 'switched' },
   SHARE: { from: ['verified'], to: 'shared' },
@@ -142,16 +147,16 @@ const RESTING: ReadonlySet<Phase> = new Set(['verified', 'shared', 'draining']);
 const FIRST_BACKOFF_MS = 200;
 const BACKOFF_MS_MAX = 10_000;
 const REPORT_MS = 1_000;
-/** How long a source answers late readers at a time (M9): many times what a renewal takes, and what its partition waits. */
+/** Duration of a lease (M9): many times as long as a renewal takes, and as its partition may wait. */
 const LEASE_MS = 10_000;
-/** What the clocks of two hosts may be apart: far more than NTP leaves. */
+/** Largest difference between the clocks of two hosts: far more than NTP leaves. */
 const CLOCK_SKEW_MS = 2_000;
 const HOLD_MS = LEASE_MS + CLOCK_SKEW_MS;
-/** A tick that comes late gives at most this much budget: a stall must not be followed by a burst. */
+/** A late tick adds at most this much time to the budget: a stall must not be followed by a burst. */
 const BURST_MS_MAX = 1_000;
 
 type ChunkKind = 'copy' | 'compare' | 'fill' | 'match' | 'erase';
-/** `own`: a word for the source (M9). */
+/** What the move waits for; `own`: a record for the source (M9). */
 type Awaited = ChunkKind | 'own';
 
 export interface Move {
@@ -160,41 +165,41 @@ export interface Move {
   readonly slice: SliceKey;
   readonly from: ShardId;
   readonly to: ShardId;
-  /** What is copied (M11); absent in a row of an earlier release. */
+  /** Where rows are copied from (M11); absent in a row of an earlier release. */
   readonly source?: MoveSource | undefined;
   readonly phase: Phase;
   /** The slice's epoch at the source; after SWITCH its epoch at the target. */
   readonly epoch: Epoch;
-  /** The first of the TURNS that are this move's (M8); absent in a row of an earlier release. */
+  /** The first of the move's TURNS turns (M8); absent in a row of an earlier release. */
   readonly turn?: number;
   readonly paused: boolean;
   /** 0 means the configured rate. */
   readonly rowsPerSecond: number;
-  /** Where copying or comparing goes on. */
+  /** Where copying or comparing continues. */
   readonly cursor: Cursor | undefined;
-  /** Rows that may be worked on now. */
+  /** Number of rows that may be processed now. */
   readonly budgetRows: number;
   readonly awaiting: Awaited | undefined;
-  /** What is awaited was asked before the move took another turn: its outcome says nothing. */
+  /** True when the awaited effect was requested before the move changed course: its outcome is ignored. */
   readonly discard: boolean;
   /** Row limit of the last chunk: a chunk that differs is copied again with the same limit. */
   readonly chunkRows: number;
   readonly recopying: boolean;
   readonly recopies: number;
-  /** A try has failed since the last tick. */
+  /** True when an effect has failed since the last tick. */
   readonly failing: boolean;
   readonly failures: number;
-  /** What failed last was the source, and the move waits for it (M10). */
+  /** True when the source failed last, and the move waits for it (M10). */
   readonly sourceAway?: boolean;
-  /** The shard that failed last said that its data is not there. */
+  /** True when the shard that failed last said that its data is lost. */
   readonly lost?: boolean;
-  /** The latest time that the source may have been given to answer late readers (M9). */
+  /** Until when the source may answer late readers, at the latest (M9). */
   readonly leasedUntil?: number;
-  /** The source has acknowledged a lease, or that the slice has moved (M9). */
+  /** True when the source has acknowledged a lease, or that the slice has moved (M9). */
   readonly bounded?: boolean;
-  /** The source gets nothing any more (M9). */
+  /** True when nothing is written to the source any more (M9). */
   readonly givenUp?: boolean;
-  /** How often the copy began anew since a write to the target had failed. */
+  /** How often the copy was restarted because a write to the target had failed. */
   readonly restarts: number;
   readonly waitMs: number;
   readonly rowsCopied: number;
@@ -202,24 +207,24 @@ export interface Move {
   readonly rowsVerified: number;
   readonly rowsErased: number;
   readonly sinceReportMs: number;
-  /** The state that was told last: an aborting move keeps it, with `reason` saying that it is being given up. */
+  /** The state that was reported last: an aborting move keeps it, with a `reason` that says so. */
   readonly told: MoveState;
   readonly reason: string;
 }
 
-/** What a move needs to know of the slice at each turn. */
+/** What a move needs to know of the slice in each turn. */
 export interface MoveContext {
   readonly settings: MoveSettings;
   readonly range: SliceRange;
   /** Live rows of the slice when last counted; -1 while unknown. */
   readonly entries: number;
-  /** A passage of the table of subscriptions, of a rebuild; `undefined` when it has not been read now. */
+  /** Returns a passage of the subscription table, for a rebuild; `undefined` when it was not read for this step. */
   readonly passage?: ((move: Move, after: Cursor | undefined, limit: number) => Passage | undefined) | undefined;
   /** The host's clock at the last tick; absent before the first one. */
   readonly wallTime?: number | undefined;
 }
 
-/** A shard that is to be told where a slice is, and to be emptied of it, once it answers. */
+/** A shard that has to be told where a slice is, and whose rows of it have to be erased, once it answers. */
 export interface Left {
   readonly shard: ShardId;
   readonly owner: OwnerRecord;
@@ -229,7 +234,7 @@ export interface Left {
 export interface Turn {
   readonly move: Move;
   readonly effects: readonly Effect[];
-  /** What to tell the planner, or `undefined` when there is nothing new. */
+  /** The report for the planner; `undefined` when there is nothing new. */
   readonly report: MoveProgress | undefined;
   /** A shard of the move that was given up. */
   readonly left?: Left;
@@ -271,28 +276,28 @@ export function newMove(parts: {
   };
 }
 
-/** M11. */
+/** True for a rebuild (M11). */
 export const isRebuild = ({ source }: Pick<Move, 'source'>): boolean => source === 'TABLE';
 
 export const isFinished = (move: Move): boolean => NEXT[move.phase].length === 0;
 export const isSwitched = ({ phase }: Move): boolean => phase === 'retiring' || phase === 'retired' || drains(phase);
 
-/** The source still gets the slice's events. */
+/** True while the source still gets the slice's events. */
 const drains = (phase: Phase): boolean => phase === 'switched' || phase === 'draining' || phase === 'leaving';
 
-/** M10. */
+/** True while the move waits for its source (M10). */
 export const waitsForSource = (move: Move): boolean =>
   move.sourceAway === true && (canAbort(move) || isUnbounded(move));
 
-/** The source answers late readers without an end, or may do so. */
+/** True while the source answers late readers without a time limit, or may do so. */
 const isUnbounded = ({ phase, bounded }: Move): boolean => drains(phase) && bounded !== true;
 
 const canAbort = ({ phase }: Move): boolean => NEXT[phase].includes('aborting');
 
 /**
- * The shard that gets the slice's events beside the owner (M1). With `move` set a failed write is the move's to repair, with
- * `holdMs` after the runner has repeated it for so long. Otherwise the runner repeats it until it succeeds (M3, M10), or the
- * shard turns out to have lost its data.
+ * The shard that gets the slice's events beside the owner (M1). With `move` set, a failed write is handled by the move;
+ * with `holdMs`, only after the runner has repeated it for that long. Otherwise the runner repeats it until it succeeds
+ * (M3, M10), or the shard turns out to have lost its data.
  */
 export function secondShardOf(move: Move): Second | undefined {
   switch (move.phase) {
@@ -319,7 +324,7 @@ export interface Second {
   readonly holdMs?: number;
 }
 
-/** Time has passed: budget grows, what waited goes on, what failed is tried again or given up. */
+/** Time has passed: the budget grows, waiting work continues, failed effects are retried or given up. */
 export function onTick(before: Move, elapsedMs: number, context: MoveContext): Turn {
   if (isFinished(before)) return { move: before, effects: [], report: undefined };
   const passedMs = Math.min(Math.max(elapsedMs, 0), BURST_MS_MAX);
@@ -349,7 +354,7 @@ export function onTick(before: Move, elapsedMs: number, context: MoveContext): T
   }
 }
 
-/** An effect of this move has come to something. */
+/** Handles the outcome of an effect of this move. */
 export function onOutcome(before: Move, outcome: Outcome, context: MoveContext): Turn {
   if (isFinished(before)) return afterTheEnd(before, outcome);
   switch (outcome.kind) {
@@ -393,7 +398,10 @@ export function onOutcome(before: Move, outcome: Outcome, context: MoveContext):
   }
 }
 
-/** The planner, or a person through it, steers. What is not allowed now changes nothing and is answered with the reason. */
+/**
+ * Handles a command of the planner, or of an operator through it. One that is not allowed now changes nothing and is
+ * answered with the reason.
+ */
 export function onSteer(
   before: Move,
   command: {
@@ -429,7 +437,7 @@ export function onSteer(
     case 'SHARE':
     case 'UNSHARE': {
       const { from: needed, to: next } = POINTED[command.action];
-      if (before.phase === next || (next === 'switched' && isSwitched(before))) return accept(before); // Said twice.
+      if (before.phase === next || (next === 'switched' && isSwitched(before))) return accept(before); // A repeated command.
       if (!needed.some((phase) => phase === before.phase))
         return refuse(`the move is ${before.phase}, not ${needed.join(' or ')}`);
       if (command.epoch <= before.epoch) return refuse(`epoch ${command.epoch} is not above ${before.epoch}`);
@@ -446,7 +454,7 @@ export function onSteer(
       return accept(leased, [owned(leased), lease(leased)]);
     }
     case 'RETIRE': {
-      if (before.phase === 'leaving' || before.phase === 'retiring') return accept(before); // Said twice.
+      if (before.phase === 'leaving' || before.phase === 'retiring') return accept(before); // A repeated command.
       if (before.phase !== 'switched' && before.phase !== 'draining')
         return refuse('the pointer has not been switched');
       const drained = before.phase === 'switched' ? entered(before, 'draining') : before;
@@ -457,7 +465,10 @@ export function onSteer(
   }
 }
 
-/** The task has started: nothing is under way any more, and owner records are put again, which changes nothing twice. */
+/**
+ * The task has started: nothing is under way any more, and owner records are written again, which changes nothing if
+ * repeated.
+ */
 export function onRestart(before: Move, context: MoveContext): Turn {
   let move: Move = { ...before, awaiting: undefined, discard: false };
   if (move.phase === 'settling') move = entered(move, 'verifying');
@@ -494,7 +505,7 @@ export function progressOf(move: Move, context: MoveContext): MoveProgress {
 
 // ---- turns ---------------------------------------------------------------------------------------------------------
 
-/** The result of a turn, with the report that is due: at each new state, otherwise once a second while rows move. */
+/** The result of a turn, with a report when one is due: at each new state, otherwise once a second while rows move. */
 function turn(before: Move, move: Move, effects: readonly Effect[], context: MoveContext): Turn {
   const isNew = stateOf(move) !== move.told || move.reason !== before.reason;
   const isBusy = !move.paused && !RESTING.has(move.phase);
@@ -502,7 +513,10 @@ function turn(before: Move, move: Move, effects: readonly Effect[], context: Mov
   return answered(move, effects, context);
 }
 
-/** A turn that is told in any case, but for an aborting move that was called verified: that word must not come again. */
+/**
+ * A turn that is always reported, except for an aborting move that was reported as verified: that report must not come
+ * again.
+ */
 function answered(move: Move, effects: readonly Effect[], context: MoveContext): Turn {
   if (move.phase === 'aborting' && move.told === 'VERIFIED') return { move, effects, report: undefined };
   const told = { ...move, sinceReportMs: 0, told: stateOf(move) };
@@ -511,7 +525,7 @@ function answered(move: Move, effects: readonly Effect[], context: MoveContext):
 
 const stateOf = (move: Move): MoveState => (move.phase === 'aborting' ? move.told : STATE[move.phase]);
 
-/** A turn that also asks for the next chunk when there is one and the budget allows it. */
+/** A turn that also requests the next chunk, when there is one and the budget allows it. */
 function working(before: Move, move: Move, effects: readonly Effect[], context: MoveContext): Turn {
   if (move.awaiting !== undefined || move.paused || move.failing || move.waitMs > 0)
     return turn(before, move, effects, context);
@@ -524,7 +538,9 @@ function working(before: Move, move: Move, effects: readonly Effect[], context: 
   return turn(before, { ...move, awaiting: chunk.kind, chunkRows: limit }, [...effects, ...asked], context);
 }
 
-/** Rows of the next chunk. Passages are read ahead: they are whole ones, and what is over the budget is paid back. */
+/**
+ * Row limit of the next chunk. Passages are read in advance and as a whole; rows beyond the budget are paid back later.
+ */
 function limitOf(move: Move, { chunkRowsMax, passageRowsMax, rebuildRowsPerSecond }: MoveSettings): number {
   const isPassage = isRebuild(move) && (move.phase === 'copying' || move.phase === 'verifying');
   if (!isPassage) return Math.min(chunkRowsMax, Math.floor(move.budgetRows));
@@ -575,7 +591,7 @@ function draining(before: Move, ticked: Move, context: MoveContext): Turn {
   }
   if (move.awaiting !== undefined || move.waitMs > 0) return turn(before, move, [], context);
   if (move.phase === 'leaving') return turn(before, { ...move, awaiting: 'own' }, [moved(move)], context);
-  // With what it was to be told before: it may have it, and is given no more time.
+  // Its earlier record is repeated: the source may have it, and gets no more time.
   const isAgain = move.failures > 0 && !isUnbounded(move);
   if (!isAgain && (move.leasedUntil ?? 0) - wallTime > LEASE_MS / 2) return turn(before, move, [], context);
   const leasedUntil = isAgain ? (move.leasedUntil ?? 0) : wallTime + LEASE_MS;
@@ -583,7 +599,9 @@ function draining(before: Move, ticked: Move, context: MoveContext): Turn {
   return turn(before, leased, [lease(leased)], context);
 }
 
-/** The source has a word of ours, or a later one: also of what stays with it, since one that fails ends the awaiting. */
+/**
+ * The source has our record, or a later one; also for slices that stay with it, since a failed record ends the waiting.
+ */
 function sourceTold(
   before: Move,
   { shard, slice, state }: Extract<Outcome, { kind: 'owned' }>,
@@ -600,7 +618,7 @@ function sourceTold(
   return working(before, entered(move, 'retiring'), [], context); // M5
 }
 
-/** The last word of a move that was given up may fail too (M5). */
+/** The last record of a move that was given up may fail too (M5). */
 function afterTheEnd(move: Move, outcome: Outcome): Turn {
   const nothing: Turn = { move, effects: [], report: undefined };
   if (move.phase !== 'aborted' || outcome.kind !== 'failed' || outcome.effect !== 'own') return nothing;
@@ -608,7 +626,7 @@ function afterTheEnd(move: Move, outcome: Outcome): Turn {
   return { ...nothing, left: { shard, owner, reason: outcome.reason } };
 }
 
-/** Nothing more is asked of the shard that the slice is not on: left.ts sees to it once it answers. */
+/** Nothing more is asked of the shard that the slice is not on: left.ts does the rest once it answers. */
 function givenUp(before: Move, failing: Move, context: MoveContext): Turn {
   const isTarget = failing.phase === 'aborting';
   const shard = isTarget ? failing.to : failing.from;
@@ -623,12 +641,12 @@ function givenUp(before: Move, failing: Move, context: MoveContext): Turn {
   return { ...turn(before, over, [], context), left: { ...leftBy(move, owner, failing.reason), shard } };
 }
 
-/** What the source is to be told last (M8). */
+/** The last record for the source (M8). */
 function leftBy({ from: shard, turn }: Move, owner: OwnerRecord, reason: string): Left {
   return { shard, owner: turn === undefined ? owner : { ...owner, turn: turn + TURNS - 1 }, reason };
 }
 
-/** Takes the outcome of the chunk under way and asks for the next one. */
+/** Handles the outcome of the chunk under way and requests the next one. */
 function chunkDone(
   before: Move,
   kind: ChunkKind,
@@ -670,7 +688,7 @@ function erasedChunk(
   );
 }
 
-/** An effect could not be performed. A lost write to the target spoils the copy: it begins anew. */
+/** An effect failed. After a lost write to the target the copy is no longer complete: it is restarted. */
 function failed(move: Move, effect: Effect['kind'], shard: ShardId, what: string): Move {
   const isLate = shard === move.from && isUnbounded(move);
   const isSource = isLate || (shard === move.from && (move.phase === 'copying' || move.phase === 'verifying'));
@@ -695,7 +713,7 @@ function failed(move: Move, effect: Effect['kind'], shard: ShardId, what: string
   return { ...freed, failing: true, reason, sourceAway: isSource };
 }
 
-/** Decides at a tick about what failed since the last one: wait and try again, or give up while that is possible. */
+/** At a tick, decides about failures since the last one: wait and retry, or give up while that is possible. */
 function retried(move: Move, context: MoveContext): Move {
   const failures = move.failures + 1;
   const isRestart = move.phase === 'copying' && move.cursor === undefined && !move.sourceAway;
@@ -707,7 +725,7 @@ function retried(move: Move, context: MoveContext): Move {
   return aborting(again, `aborted after ${Math.max(failures, restarts)} failures: ${move.reason}`);
 }
 
-/** Passes to the next phase; throws when NEXT does not allow it. */
+/** Enters the next phase; throws when NEXT does not allow it. */
 function entered(move: Move, phase: Phase): Move {
   assert(NEXT[move.phase].includes(phase), `move ${move.id} cannot go from ${move.phase} to ${phase}`);
   return {
@@ -722,7 +740,7 @@ function entered(move: Move, phase: Phase): Move {
   };
 }
 
-/** The source is about to be told that it has moved (M5). */
+/** The source is about to get its `moved` record (M5). */
 const leaving = (move: Move): Move => ({
   ...(move.phase === 'leaving' ? move : entered(move, 'leaving')),
   awaiting: 'own',
@@ -743,7 +761,7 @@ const aborting = (move: Move, reason: string): Move => ({
 
 type Owning = Extract<Effect, { kind: 'own' }>;
 
-/** How many a move takes (M8): before its copy, from the copy on, and at its end. */
+/** Turns that a move uses (M8): before its copy, from the copy on, and at its end. */
 export const TURNS = 3;
 
 function turnOf({ turn, phase }: Move): { readonly turn?: number } {
@@ -760,7 +778,7 @@ const receiving = (move: Move): Effect => ({
   move: move.id,
 });
 
-/** M9. What the source answers late readers by. */
+/** The lease with which the source answers late readers (M9). */
 const lease = ({ id, from, to, slice, epoch, leasedUntil }: Move): Effect => ({
   kind: 'own',
   shard: from,
@@ -791,7 +809,7 @@ const stayed = (move: Move): Owning => ({
 const rateOf = (move: Move, context: MoveContext): number =>
   move.rowsPerSecond || (isRebuild(move) ? context.settings.rebuildRowsPerSecond : context.settings.copyRowsPerSecond);
 
-/** Rows still to be copied, compared or erased over the rate; -1 while the slice has not been counted. */
+/** Rows still to be copied, compared or erased, divided by the rate; -1 while the slice has not been counted. */
 function etaMs(move: Move, context: MoveContext): number {
   if (isFinished(move) || RESTING.has(move.phase)) return 0;
   if (context.entries < 0) return -1;

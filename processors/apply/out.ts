@@ -1,4 +1,4 @@
-// Out: what the apply stage says to the other stages, to stores and to people.
+// Out: the records and effects that the apply stage emits.
 
 import type { ShardId } from '../../schemas/ids.ts';
 import type { Progress, Subscription as SubscriptionRecord } from '../../schemas/records.ts';
@@ -14,7 +14,7 @@ export type Out =
   | Emit<'subscription-table', SubscriptionRecord>
   | Emit<'tallies', Tally>;
 
-/** The table of subscriptions; `undefined` where stores are trusted to be the only copy of what they hold. */
+/** The subscription table; `undefined` where it is not kept, and each store is the only copy of its rows. */
 export type Kept = DiskRows<KeptRow> | undefined;
 
 /** Effects are local to the task and performed in order: they need no key. */
@@ -26,11 +26,11 @@ export const tell = (state: PartitionState, key: string, body: Progress['body'])
   value: { at: state.eventTime, body },
 });
 
-/** A write that is repeated until it is done. */
+/** A write that is repeated until it succeeds. */
 export const writing = (shard: ShardId, rows: readonly SubscriptionRow[]): Out =>
   effect({ kind: 'write', shard, rows });
 
-/** The same, but not for a shard that has lost its data, where the table can fill it again (away.ts A3). */
+/** The same, except for a shard that has lost its data, if the table can fill it again (away.ts A3). */
 export const writingUnlessLost = (
   { tableIsWhole }: PartitionState,
   shard: ShardId,

@@ -1,8 +1,10 @@
-// Route: subscription events to the shards that hold their slices. The hot path of the stage: every event passes here.
+// Route: writes subscription events to the shards that hold their slices. The hot path of the stage: every event passes
+// here.
 //
-//   E1. An event is written to its slice's owner and, while the slice moves, to the move’s other shard too (move.ts M1).
-//   E2. Its version is its place in the subscriptions topic, whichever way it came: order on other topics means nothing.
-//       A trie event brings the life of that topic that it was read in.
+//   E1. An event is written to its slice's owner and, while the slice moves, to the move’s other shard too (move.ts
+//       M1).
+//   E2. Its version is its position in the subscriptions topic, whichever way it came: its order on other topics has no
+//       meaning. A trie event carries the incarnation of that topic in which it was read.
 
 import { assert } from '../../schemas/errors.ts';
 import type { Offset, SliceKey } from '../../schemas/ids.ts';
@@ -17,7 +19,7 @@ import { effect, type Kept, type Out, writingToo, writingUnlessLost } from './ou
 import type { PartitionState, Row, SlicePlacement } from './partition-state.ts';
 import { foldEvent, recordOf, subscriptionKey } from './subscriptions.ts';
 
-/** What a task routes by. */
+/** What a task needs for routing. */
 export interface Routing {
   readonly rows: Rows<Row>;
   readonly state: PartitionState;
@@ -38,7 +40,7 @@ export function routeEvent(routing: Routing, event: SubscriptionEvent, offset: O
   return out;
 }
 
-/** The writes of a batch of trie events; neighbours that go to the same shard share one effect. */
+/** The writes of a batch of trie events; consecutive rows for the same shard share one effect. */
 export function routeEvents(routing: Routing, batch: WildcardEvents): readonly Out[] {
   const { state, settings } = routing;
   const out: Out[] = [];
@@ -59,12 +61,12 @@ export function routeEvents(routing: Routing, batch: WildcardEvents): readonly O
   return out;
 }
 
-/** Takes the rows of a write. */
+/** Collects the rows of a write. */
 interface RowsOfWrite {
   push(row: SubscriptionRow): void;
 }
 
-/** Adds the writes to the shards of a slice to `out`; the rows come after. */
+/** Adds the writes to the shards of a slice to `out`; their rows are added later. */
 function writes(
   { rows: table, state, settings, kept }: Routing,
   { shard, second }: SlicePlacement,
@@ -84,7 +86,7 @@ function writes(
   };
 }
 
-/** What shards are to write of an event: nothing when it changes nothing (subscriptions.ts T1). */
+/** The row that shards have to write for an event; `undefined` when the event changes nothing (subscriptions.ts T1). */
 function settled(
   { state, kept }: Routing,
   event: SubscriptionEvent,

@@ -1,9 +1,9 @@
-// Cell state: what the planner remembers of its cell, as typed repositories over the rows of the stage. Under which key a row
-// lies, and in which lists of the cell's own row it stands, is known here and nowhere else.
+// Cell state: what the planner stores of its cell, as typed repositories over the rows of the stage. Only this file
+// knows the keys of rows, and the lists of ids in the cell's own row.
 //
 //   B1. Every kind has its own name before the id, as in every release: `shard/shard-0001`, `series/c/0/00`.
-//   B2. What is open, awaited or known is a list of ids in the cell's row: nobody walks all rows to find it.
-//   B3. Rows are mutable, and are put again after each change: that is what stores them.
+//   B2. Ids of what is open, awaited or known are lists in the cell's row: nobody has to read all rows to find them.
+//   B3. Rows are mutable, and are set again after each change, which stores them.
 
 import type { MoveId, PlanId, ShardId } from '../../../schemas/ids.ts';
 import type { Rows } from '../../step.ts';
@@ -17,7 +17,7 @@ const keyOf = (kind: Kind, id: string): string => `${kind}/${id}`; // B1
 
 const partId = (checkId: string, partition: number): string => `${checkId}/${partition}`;
 
-/** What the rows of these kinds are called, in themselves. */
+/** For rows of these kinds: the field that contains the id. */
 const ID_OF = {
   shard: ({ id }: RowOf<'shard'>): string => id,
   slice: ({ slice }: RowOf<'slice'>): string => slice,
@@ -39,7 +39,7 @@ export const cellOf = (rows: Pick<PlanRows, 'get'>): CellRow | undefined => {
   return row?.kind === 'cell' ? row : undefined;
 };
 
-/** The rows of one kind, to be read. */
+/** Read access to the rows of one kind. */
 export class RowReader<K extends Kind> {
   readonly kind: K;
   readonly #rows: PlanRows;
@@ -49,7 +49,7 @@ export class RowReader<K extends Kind> {
     this.kind = kind;
   }
 
-  /** A name and its kind go together, so a row of another kind means absence. */
+  /** The row; `undefined` when there is none of this kind. */
   get(id: string): RowOf<K> | undefined {
     const row = this.#rows.get(keyOf(this.kind, id));
     return row?.kind === this.kind ? (row as RowOf<K>) : undefined;
@@ -59,13 +59,13 @@ export class RowReader<K extends Kind> {
     return this.get(id) !== undefined;
   }
 
-  /** Walks the rows of every kind: who needs several kinds of many rows asks `CellState.each`. */
+  /** Reads the rows of every kind: a caller that needs several kinds uses `CellState.each`. */
   *all(): Generator<RowOf<K>> {
     for (const [, row] of this.#rows.entries()) if (row.kind === this.kind) yield row as RowOf<K>;
   }
 }
 
-/** Rows of a kind whose ids stand beside them. */
+/** Rows of a kind whose ids are not in the rows. */
 export class Repository<K extends Kind> extends RowReader<K> {
   readonly #rows: Rows<Row>;
 
@@ -74,7 +74,7 @@ export class Repository<K extends Kind> extends RowReader<K> {
     this.#rows = rows;
   }
 
-  /** B3 */
+  /** Stores the row (B3). */
   set(id: string, row: RowOf<K>): void {
     this.#rows.set(keyOf(this.kind, id), row);
   }
@@ -84,9 +84,9 @@ export class Repository<K extends Kind> extends RowReader<K> {
   }
 }
 
-/** Rows of a kind that have their ids in themselves. */
+/** Rows of a kind that contain their ids. */
 export class NamedRepository<K extends Named> extends Repository<K> {
-  /** B3 */
+  /** Stores the row (B3). */
   put(row: RowOf<K>): void {
     this.set((ID_OF[this.kind] as (row: RowOf<K>) => string)(row), row);
   }
@@ -100,12 +100,15 @@ export class Shards extends NamedRepository<'shard'> {
     this.#cell = cell;
   }
 
-  /** Those that were asked for, or for another type, and have not answered. One may answer while they are walked. */
+  /**
+   * Shards that were requested, or requested with another type, and have not answered. One may answer during the
+   * iteration.
+   */
   *awaited(): Generator<ShardRow> {
     for (const id of [...this.#cell.openShards]) yield this.get(id)!;
   }
 
-  /** Those that have lost their data. One may be found while they are walked. */
+  /** Shards that have lost their data. One may be found again during the iteration. */
   *lost(): Generator<ShardRow & { lost: string }> {
     for (const id of [...(this.#cell.lostShards ?? [])]) {
       const row = this.get(id);
@@ -113,7 +116,7 @@ export class Shards extends NamedRepository<'shard'> {
     }
   }
 
-  /** This and `found` change the cell's row: keep it. */
+  /** `lose` and `found` change the cell's row: call `keepCell` afterwards. */
   lose(id: ShardId): void {
     this.#cell.lostShards = [...(this.#cell.lostShards ?? []).filter((other) => other !== id), id];
   }
@@ -126,7 +129,7 @@ export class Shards extends NamedRepository<'shard'> {
     return this.#cell.openShards.includes(id);
   }
 
-  /** This and what follows changes the cell's row: keep it. */
+  /** This and the next method change the cell's row: call `keepCell` afterwards. */
   awaitAnswer(id: ShardId): void {
     this.#cell.openShards.push(id);
   }
@@ -146,12 +149,12 @@ export class Moves extends NamedRepository<'move'> {
     this.#cell = cell;
   }
 
-  /** In the order in which they began. One may close while they are walked. */
+  /** In the order in which they began. One may close during the iteration. */
   *open(): Generator<MoveRow> {
     for (const id of [...this.#cell.openMoves]) yield this.get(id)!;
   }
 
-  /** The last that have ended, in that order. */
+  /** The last moves that have ended, in that order. */
   *closed(): Generator<MoveRow> {
     for (const id of this.#cell.closedMoves) {
       const move = this.get(id);
@@ -159,13 +162,13 @@ export class Moves extends NamedRepository<'move'> {
     }
   }
 
-  /** This and what follows changes the cell's row: keep it. */
+  /** This and the next method change the cell's row: call `keepCell` afterwards. */
   begin(move: MoveRow): void {
     this.#cell.openMoves.push(move.id);
     this.put(move);
   }
 
-  /** A closed move stays to be looked at for a while. */
+  /** A closed move can still be looked up for a while. */
   close(closed: MoveId): void {
     const cell = this.#cell;
     cell.openMoves = cell.openMoves.filter((id) => id !== closed);
@@ -186,12 +189,12 @@ export class Brokers extends Repository<'broker'> {
     return this.#cell.brokers.length;
   }
 
-  /** In the order in which they were first heard of. One may be forgotten while they are walked. */
+  /** In the order in which they were first met. One may be forgotten during the iteration. */
   *known(): Generator<readonly [name: string, broker: BrokerRow]> {
     for (const name of this.#cell.brokers) yield [name, this.get(name)!];
   }
 
-  /** This and what follows changes the cell's row: keep it. */
+  /** This and the next method change the cell's row: call `keepCell` afterwards. */
   meet(name: string): void {
     this.#cell.brokers.push(name);
   }
@@ -213,7 +216,7 @@ export class Proposals extends NamedRepository<'proposal'> {
     this.#cell = cell;
   }
 
-  /** Those that can still be looked at, oldest first. */
+  /** Proposals that can still be looked up, oldest first. */
   *kept(): Generator<ProposalRow> {
     for (const id of this.#cell.proposals ?? []) {
       const row = this.get(id);
@@ -225,7 +228,7 @@ export class Proposals extends NamedRepository<'proposal'> {
     return this.get(this.#cell.proposals?.at(-1) ?? '');
   }
 
-  /** Changes the cell's row: keep it. */
+  /** Changes the cell's row: call `keepCell` afterwards. */
   add(row: ProposalRow): void {
     this.put(row);
     const kept: PlanId[] = [...(this.#cell.proposals ?? []), row.id];
@@ -246,7 +249,7 @@ export class Checks extends NamedRepository<'check'> {
     this.#parts = parts;
   }
 
-  /** Changes the cell's row: keep it. */
+  /** Changes the cell's row: call `keepCell` afterwards. */
   add(row: RowOf<'check'>): void {
     this.put(row);
     const kept = [...(this.#cell.checks ?? []), row.id];
@@ -260,7 +263,7 @@ export class Checks extends NamedRepository<'check'> {
   }
 }
 
-/** What is done with each row of some kinds. */
+/** What to do with each row of some kinds. */
 export type Visit = { readonly [K in Kind]?: (row: RowOf<K>, id: string) => void };
 
 export class CellState {
@@ -268,7 +271,7 @@ export class CellState {
   readonly shards: Shards;
   readonly slices: NamedRepository<'slice'>;
   readonly moves: Moves;
-  /** Splits and merges that apply has been asked for. */
+  /** Splits and merges that apply was asked to carry out. */
   readonly changes: NamedRepository<'change'>;
   readonly brokers: Brokers;
   readonly series: Repository<'series'>;
@@ -280,11 +283,11 @@ export class CellState {
   /** Keys of the pointer table. */
   readonly gone: NamedRepository<'gone'>;
   readonly checks: Checks;
-  /** What partitions told of them. */
+  /** What partitions have reported of them. */
   readonly checkParts: NamedRepository<'checkPart'>;
-  /** Whether the planner has said something since the rows were loaded (turn.ts U3). */
+  /** Whether the planner has written a record since the rows were loaded (turn.ts U3). */
   hasSpoken = false;
-  /** When lost shards were last looked at, by wall time; not kept. */
+  /** When lost shards were last checked, by wall time; not stored. */
   rebuildsSeenAt = 0;
   readonly #rows: Rows<Row>;
 
@@ -306,12 +309,15 @@ export class CellState {
     this.checks = new Checks(rows, cell, this.checkParts);
   }
 
-  /** Keeps the changes of the cell's own row; to be called after any. */
+  /** Stores the cell's own row; to be called after any change of it. */
   keepCell(): void {
     this.#rows.set(CELL, this.cell);
   }
 
-  /** Walks all rows once, where a repository for each kind would walk them as many times. What it visits, it must not delete. */
+  /**
+   * Reads all rows once, where a repository for each kind would read them once each. Rows must not be deleted
+   * meanwhile.
+   */
   each(visit: Visit): void {
     for (const [key, row] of this.#rows.entries()) {
       if (row.kind === 'cell') continue;
@@ -321,7 +327,7 @@ export class CellState {
   }
 }
 
-/** The rows as they are to be read from outside: nothing of them can be changed. */
+/** Read-only access to the rows, for code outside the stage. */
 export type CellReader = ReturnType<typeof readerOf>;
 export const readerOf = (rows: PlanRows) => ({
   cell: cellOf(rows),

@@ -1,9 +1,10 @@
-// Checks: a person asks that what shards have is compared with the table of subscriptions. The planner passes that on to the
-// tasks of the partitions, which do it (apply/check.ts), and keeps what they tell.
+// Checks: requests to compare the rows of shards with the subscription table. The planner passes a request on to the
+// tasks of the partitions, which make the check (apply/check.ts), and stores what they report.
 //
-//   Y1. A request has one effect, however often it comes. What is not there is refused, and kept as that.
-//   Y2. The last ones are kept, and of each what every partition told last. Of the continuous check, which nobody asked
-//       for, partitions tell when they have found something, and when that is gone.
+//   Y1. A request has one effect, however often it comes. A request about something that does not exist is refused, and
+//       stored as refused.
+//   Y2. The last checks are stored, each with the last report of every partition. Of the continuous check, which nobody
+//       requests, partitions report when they have found something, and when that is gone.
 
 import type { ShardId, SliceKey } from '../../../schemas/ids.ts';
 import type { CheckProgress, CheckRequest } from '../../../schemas/records.ts';
@@ -13,7 +14,7 @@ import type { PlanRows } from './rows.ts';
 import type { Turn } from './turn.ts';
 
 const LISTED_MAX = 200;
-/** As apply calls the one that always goes on. */
+/** Apply's id of the continuous check. */
 const CONTINUOUS = 'continuous';
 
 export function takeCheckRequest(turn: Turn, { requestId: id, shardId, slice, repair }: CheckRequest): void {
@@ -54,14 +55,14 @@ export function takeCheckProgress(turn: Turn, { kind: _, ...told }: CheckProgres
 
 export interface CheckSummary {
   readonly checkId: string;
-  /** 0 for the one that always goes on. */
+  /** 0 for the continuous check. */
   readonly at: number;
   readonly shardId: string;
   readonly slice: string;
   readonly repair: boolean;
   readonly state: 'RUNNING' | 'DONE' | 'REFUSED';
   readonly partitions: number;
-  /** Those that have told how far they are. */
+  /** Partitions that have reported their progress. */
   readonly partitionsHeard: number;
   readonly partitionsDone: number;
   readonly slices: number;
@@ -77,7 +78,7 @@ export interface CheckSummary {
   readonly reasons: readonly string[];
 }
 
-/** Newest first, and the one that always goes on last, where it has found something. */
+/** Newest first; the continuous check is last, if it has found something. */
 export function checksOf(rows: PlanRows): CheckSummary[] {
   const { checks, checkParts } = readerOf(rows);
   const parts = [...checkParts.all()];
