@@ -344,8 +344,8 @@ function tableRefusal(
 ): string | undefined {
   if (!isRebuild({ source }) || state.tableIsWhole) return undefined;
   if (!settings.subscriptionTable)
-    return `${slice} cannot be rebuilt: the table of subscriptions is switched off (FORESHARD_SUBSCRIPTION_TABLE)`;
-  return `${slice} cannot be rebuilt: the table of subscriptions is not whole in partition ${state.partition}, where it was not kept from the first event on and has yet to be filled`;
+    return `${slice} cannot be rebuilt: the subscription table is switched off (FORESHARD_SUBSCRIPTION_TABLE)`;
+  return `${slice} cannot be rebuilt: the subscription table is not whole in partition ${state.partition}, where it was not kept from the first event on and has yet to be filled`;
 }
 
 function movingRefusal(state: PartitionState, slices: readonly SliceKey[]): string | undefined {

@@ -184,7 +184,7 @@ describe('a shard that has lost its data', () => {
     ['a trie shard', [FIRST_TRIE_SHARD]],
     ['both at once', [FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD]],
   ] as const)
-    test(`is rebuilt from the table of subscriptions without a person: ${name}`, async () => {
+    test(`is rebuilt from the subscription table without a person: ${name}`, async () => {
       await fleet.lose(...lost);
       await fleet.startAgain();
       await fleet.pass(60);
@@ -224,7 +224,7 @@ describe('a shard that has lost its data', () => {
   });
 });
 
-test('a fleet that had no table of subscriptions has a lost shard rebuilt once the table is filled', async () => {
+test('a fleet that had no subscription table has a lost shard rebuilt once the table is filled', async () => {
   const fleet = await Fleet.start({ subscriptionTable: false });
   try {
     for (const filter of FILTERS) for (let i = 0; i < 4; i++) await fleet.event('SUBSCRIBE', filter, `client-${i}`);

@@ -38,7 +38,7 @@ const catalog = catalogOf({
 });
 
 for (const subscriptionTable of [true, false])
-  describe(`sessions, ${subscriptionTable ? 'with' : 'without'} a table of subscriptions`, () => {
+  describe(`sessions, ${subscriptionTable ? 'with' : 'without'} a subscription table`, () => {
     let folder: TempFolder;
     let shards: Provisioner;
     let run: Drive;

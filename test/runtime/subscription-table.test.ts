@@ -1,4 +1,4 @@
-// The table of subscriptions beside the shards it is the truth of: the whole way of an event, with real stores.
+// The subscription table beside the shards it is the truth of: the whole way of an event, with real stores.
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { effectsOver } from '../../datastores/perform.ts';
@@ -36,7 +36,7 @@ const catalog = catalogOf({
   ],
 });
 
-describe('the table of subscriptions', () => {
+describe('the subscription table', () => {
   let folder: TempFolder;
   let shards: Provisioner;
   let run: Drive;

@@ -131,7 +131,7 @@ export class Oracle {
   readonly #committed = new Map<string, number>();
   readonly #poisoned = new Set<string>();
   readonly #buried = new Set<string>();
-  /** What the table of subscriptions has. */
+  /** What the subscription table has. */
   readonly #kept = new Map<string, Subscription>();
   #table: Table = { epoch: 0, position: 0, slices: new Map(), shards: new Map() };
   #term = 0;
@@ -523,7 +523,7 @@ export class Oracle {
     }
   }
 
-  /** The table of subscriptions is what the events have made of it. */
+  /** The subscription table is what the events have made of it. */
   #hearTable({ records }: Append): void {
     for (const { key, value } of records) {
       const text = String(key);
@@ -533,7 +533,7 @@ export class Oracle {
     }
   }
 
-  /** Once everything is due: each row of the table of subscriptions is a live one, and each live one has a row. */
+  /** Once everything is due: each row of the subscription table is a live one, and each live one has a row. */
   checkKept(): void {
     let live = 0;
     for (const [text, { states, due, filter, clientId }] of this.#keys) {
@@ -544,11 +544,11 @@ export class Oracle {
       if (row?.brokerId !== state.brokerId || row.qos !== state.qos)
         this.#break(
           'I8',
-          `the table of subscriptions has ${clientId} at ${filter} with ${row?.brokerId}, and not with ${state.brokerId}`,
+          `the subscription table has ${clientId} at ${filter} with ${row?.brokerId}, and not with ${state.brokerId}`,
         );
     }
     if (this.#kept.size !== live)
-      this.#break('I8', `the table of subscriptions has ${this.#kept.size} rows, and ${live} subscriptions are live`);
+      this.#break('I8', `the subscription table has ${this.#kept.size} rows, and ${live} subscriptions are live`);
   }
 
   #hearLetters({ records }: Append): void {

@@ -28,7 +28,7 @@ export interface SettingsOfRun {
   readonly mode: PlanSettings['mode'];
   readonly copyRowsPerSecond: number;
   readonly chunkRowsMax: number;
-  /** Whether the table of subscriptions is kept, and lost shards are rebuilt from it. */
+  /** Whether the subscription table is kept, and lost shards are rebuilt from it. */
   readonly keepsTable: boolean;
 }
 

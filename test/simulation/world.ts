@@ -158,7 +158,7 @@ export class World {
   #settledMs = 0;
   readonly #skew: Chance;
   readonly #words = new Map<string, { readonly epoch: number; readonly turn: number }>();
-  /** Slices that are moved from the table of subscriptions. */
+  /** Slices that are moved from the subscription table. */
   readonly #rebuilt = new Set<SliceKey>();
   readonly #published = new Map<number, number>();
   readonly #beats = new Map<string, { readonly at: number; readonly position: number }>();

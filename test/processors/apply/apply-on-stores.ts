@@ -36,7 +36,7 @@ export class ApplyOnStores {
   /** Keys of the table's topic as they were written, or removed. */
   readonly tabled: (readonly [key: string, isThere: boolean])[] = [];
   readonly shards: Provisioner;
-  /** The table of subscriptions, where it is kept. */
+  /** The subscription table, where it is kept. */
   kept: DiskTable | undefined;
   #durable = new Map<string, Buffer>();
   #rows = new RowTable(partitionStates as never);
@@ -143,7 +143,7 @@ export class ApplyOnStores {
     this.#keepTable(keepsTable);
   }
 
-  /** The rows of the table of subscriptions. */
+  /** The rows of the subscription table. */
   async tableRows(): Promise<[key: string, row: KeptRow][]> {
     const { prefix } = new DiskTable(subscriptionTable as never);
     const rows: [string, KeptRow][] = [];

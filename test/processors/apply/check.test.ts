@@ -270,7 +270,7 @@ describe('a check', () => {
     try {
       await task.tick(12);
       const told = await check(task);
-      expect(told).toMatchObject({ state: 'REFUSED', reason: 'the table of subscriptions is not kept' });
+      expect(told).toMatchObject({ state: 'REFUSED', reason: 'the subscription table is not kept' });
     } finally {
       await task.close();
     }
