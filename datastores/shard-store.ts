@@ -24,11 +24,29 @@
 //       beside those of another part of a spread topic.
 //   D9. A row is forgotten, without a tombstone, only as it was seen: what has been written there since is not undone.
 
-import type { Epoch, EventTime, ShardId } from '../schemas/ids.ts';
+import type { Epoch, EventTime, ShardId, SliceKey } from '../schemas/ids.ts';
 import type { StoreKind } from '../schemas/records.ts';
 import type { Cursor, DisownRight, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../state/effects.ts';
 import type { KeySpace } from '../state/keys.ts';
 import type { SubscriptionOptions } from '../state/subscription-options.ts';
+import type { Tracker } from './answer-cache.ts';
+
+/** A PUBLISH, asked of one shard. */
+export interface PublishQuestion {
+  readonly topic: string;
+  /** The slices of the shard that can hold a match, by the asker's pointer table; at least one. */
+  readonly slices: readonly SliceKey[];
+  /** Of the asker's pointer table. */
+  readonly epoch: Epoch;
+}
+
+/** Who hears a PUBLISH, as far as one shard knows. */
+export interface Audience {
+  /** Ids of the brokers with a subscriber that is in no share group, each once; '' where one is on no broker now. */
+  readonly brokers: readonly string[];
+  /** The members of each share group that hears it; those with a connection first. */
+  readonly groups: readonly (readonly Subscriber[])[];
+}
 
 /** One live subscriber in an answer. */
 export interface Subscriber {
@@ -105,6 +123,26 @@ export interface ShardStore {
   dropTombstones(before: EventTime): Promise<number>;
   close(): Promise<void>;
 }
+
+/** A store that remembers who hears a PUBLISH (answering-store.ts), or one that is asked over the network. */
+export interface AnsweringStore extends ShardStore {
+  /**
+   * Who hears a PUBLISH, at once where it is known. A tracker is told when the answer does not count any more, and may be told
+   * before it has the answer: then it has none to keep. It holds for as long as `keep` says.
+   */
+  audience(question: PublishQuestion, tracker?: Tracker): Asked | Promise<Asked>;
+}
+
+export type Asked =
+  | { readonly kind: 'moved'; readonly slice: SliceKey; readonly epoch: Epoch }
+  | {
+      readonly kind: 'audience';
+      readonly audience: Audience;
+      /** How long it may be kept without asking again, in ms, if the tracker is told of no change. 0: not at all. */
+      readonly keepMs: number;
+    };
+
+export const isAnswering = (store: Pick<ShardStore, 'lookup'>): store is AnsweringStore => 'audience' in store;
 
 /** A store as the process that holds its data has it. */
 export interface LocalShardStore extends ShardStore {

@@ -1,25 +1,31 @@
-// Shard server: the shards of one provisioner, over HTTP, so that instances and brokers on other machines share them.
+// Shard server: the shards of one provisioner, for instances and brokers on other machines. On one port it speaks RESP
+// (resp-session.ts) with whoever begins with a command, and HTTP with whoever begins with a request.
 //
-//   H1. Every request but GET /livez carries the bearer token, compared in constant time. Without a token the server
-//       binds to loopback alone.
+//   H1. Every request but GET /livez carries the admin token, compared in constant time. Without a token the server
+//       binds to loopback alone. Over RESP the read token does for look-ups.
 //   H2. A body is checked whole (wire.ts) before anything is done; its size is limited before it is read.
 //   H3. An answer has the code of the failure, never its stack, its path or the token.
 //   H4. A shard that is lost, or that another fleet asks for, is refused and told to the log, once a minute for each.
 
-import { createHash, timingSafeEqual } from 'node:crypto';
+import type { Socket } from 'node:net';
 import { fastify } from 'fastify';
 import { AppError } from '../../schemas/errors.ts';
-import { epoch, eventTime, sliceKey } from '../../schemas/ids.ts';
 import { isLoopback } from '../../schemas/loopback.ts';
-import { cursorAt, rowBytes } from '../rows.ts';
 import { checkedShardName } from '../shard-name.ts';
-import type { Page, Provisioner, ShardStore } from '../shard-store.ts';
-import { bodyProblem, meantBy, ownerOf, REQUESTS, type Request, rangeOf, rowOf, STATUS, wireRow } from './wire.ts';
+import type { Provisioner, ShardStore } from '../shard-store.ts';
+import { CALLS } from './calls.ts';
+import { serveResp } from './resp-connection.ts';
+import type { RespServer, RespSession } from './resp-session.ts';
+import { rightsOf } from './rights.ts';
+import { ServerStatistics } from './server-statistics.ts';
+import { bodyProblem, MUST_BE_SEEN, meantBy, REQUESTS, type Request, STATUS } from './wire.ts';
 
 export interface ShardServerSettings {
   readonly provisioner: Provisioner;
   /** `undefined`: no authentication, loopback alone (H1). */
   readonly token: string | undefined;
+  /** Does for look-ups over RESP alone. */
+  readonly readToken?: string;
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
@@ -28,7 +34,7 @@ export interface ShardServerSettings {
 }
 
 export interface ShardServer {
-  /** `http://host:port` */
+  /** `http://host:port`, for both protocols. */
   readonly address: string;
   /** Ends the requests under way. The provisioner stays open: whoever made it closes it. */
   close(): Promise<void>;
@@ -36,49 +42,19 @@ export interface ShardServer {
 
 /** A write of 10,000 rows with texts of some hundred bytes; longer ones are sent in smaller pieces. */
 export const BODY_BYTES_MAX = 16 * 1024 * 1024;
-/** A page ends before it weighs more than this, so an answer stays in bounds whatever the texts. */
-const PAGE_BYTES_MAX = 8 * 1024 * 1024;
 /** Longer than any call should take; a client that sends its body slower than this is let go. */
 const REQUEST_TIMEOUT_MS = 30_000;
 
-/** Refusals that somebody must see to (H4). */
-const LOUD: ReadonlySet<string> = new Set(['SHARD_LOST', 'FLEET_MISMATCH']);
+/** What an HTTP request begins with, and no command does. */
+const HTTP_REQUEST = /^[A-Z]{3,7} \//;
 const TELL_AGAIN_MS = 60_000;
 
 type Headers = Parameters<typeof meantBy>[0];
 
-type Calls = {
-  readonly [Call in Exclude<keyof typeof REQUESTS, 'ensure'>]: (
-    store: ShardStore,
-    body: Request<Call>,
-  ) => Promise<unknown>;
-};
-
-const CALLS: Calls = {
-  write: (store, body) => store.write(body.rows.map(rowOf)),
-  forget: (store, body) => store.forget(body.rows.map(rowOf)),
-  own: (store, body) => store.own(ownerOf(body.owner)),
-  disown: (store, { slice, right }) => store.disown(sliceKey(slice), { state: right.state, epoch: epoch(right.epoch) }),
-  owners: (store) => store.owners(),
-  lookup: (store, body) => store.lookup(body.filters, epoch(body.asker)),
-  match: (store, body) =>
-    store.match(
-      body.queries.map((each) => ({ topic: each.topic, slice: sliceKey(each.slice), epoch: epoch(each.epoch) })),
-    ),
-  scan: async (store, body) => {
-    const page = bounded(await store.scan(rangeOf(body.range), body.cursor, body.limit));
-    return { rows: page.rows.map(wireRow), cursor: page.cursor, done: page.done };
-  },
-  digest: (store, body) => store.digest(rangeOf(body.range), body.after, body.upTo),
-  erase: async (store, { range, limit, right }) =>
-    (await store.erase(rangeOf(range), limit, { ...right, epoch: epoch(right.epoch) })) ?? null,
-  count: (store, body) => store.count(rangeOf(body.range), body.cursor, body.limit),
-  dropTombstones: (store, body) => store.dropTombstones(eventTime(body.before)),
-};
-
 /** Resolves when the server listens. Throws CONFIG_INVALID (H1), also for a port that cannot be had. */
 export async function startShardServer(settings: ShardServerSettings): Promise<ShardServer> {
-  const { provisioner, token, host, port, log } = settings;
+  const { provisioner, token, readToken, host, port, log } = settings;
+  const tokens = { admin: token, read: readToken };
   if (!token && !isLoopback(host)) {
     throw new AppError('CONFIG_INVALID', 'a shard server without a token listens on loopback only: set a token', {
       host,
@@ -95,9 +71,9 @@ export async function startShardServer(settings: ShardServerSettings): Promise<S
   const storeFor = (request: { readonly params: Named; readonly headers: Headers }): Promise<ShardStore> =>
     provisioner.store(checkedShardName(request.params.shard), meantBy(request.headers));
   const toldAt = new Map<string, number>();
-  const told = (request: Parameters<typeof about>[0], error: AppError): void => {
-    const failure = { ...about(request), error };
-    if (LOUD.has(error.code)) {
+  const told = (failure: { readonly call: string; readonly shard: string; readonly error: unknown }): void => {
+    const { error } = failure;
+    if (error instanceof AppError && MUST_BE_SEEN.has(error.code)) {
       const key = `${failure.shard} ${error.code}`;
       const now = performance.now();
       if (now - (toldAt.get(key) ?? Number.NEGATIVE_INFINITY) < TELL_AGAIN_MS) return;
@@ -111,12 +87,12 @@ export async function startShardServer(settings: ShardServerSettings): Promise<S
   server.addHook('onRequest', async (request) => {
     if (!token || request.url === '/livez') return;
     const given = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '';
-    if (!timingSafeEqual(hashOf(given), hashOf(token))) throw new AppError('UNAUTHORIZED', 'the token is wrong');
+    if (rightsOf(given, tokens) !== 'admin') throw new AppError('UNAUTHORIZED', 'the token is wrong');
   });
   server.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
     if (error instanceof AppError) {
       const status = STATUS[error.code] ?? 500;
-      if (status >= 500 || LOUD.has(error.code)) told(request, error);
+      if (status >= 500 || MUST_BE_SEEN.has(error.code)) told({ ...about(request), error });
       return reply.code(status).send({ code: error.code, message: error.message });
     }
     const status = error.statusCode ?? 500;
@@ -135,7 +111,8 @@ export async function startShardServer(settings: ShardServerSettings): Promise<S
       const { keySpace } = meantBy(request.headers);
       const shard = checkedShardName(request.params.shard);
       const provisioned = await provisioner.ensure(shard, datastoreType, resize, known, keySpace);
-      if (provisioned.state === 'lost') told(request, new AppError('SHARD_LOST', provisioned.reason));
+      if (provisioned.state === 'lost')
+        told({ ...about(request), error: new AppError('SHARD_LOST', provisioned.reason) });
       return provisioned;
     },
   );
@@ -148,7 +125,7 @@ export async function startShardServer(settings: ShardServerSettings): Promise<S
     return resident === undefined ? {} : { resident };
   });
   for (const [name, call] of Object.entries(CALLS) as [
-    keyof Calls,
+    keyof typeof CALLS,
     (store: ShardStore, body: never) => Promise<unknown>,
   ][]) {
     server.post<{ Params: Named; Body: never }>(
@@ -162,8 +139,49 @@ export async function startShardServer(settings: ShardServerSettings): Promise<S
       },
     );
   }
+  const statistics = new ServerStatistics();
+  const sessions = new Map<number, RespSession>();
+  const sockets = new Set<Socket>();
+  const resp: RespServer = {
+    provisioner,
+    tokens,
+    statistics,
+    find: (id) => sessions.get(id),
+    failed: (call, shard, error) => told({ call, shard, error }),
+  };
+  const [asHttp] = server.server.listeners('connection') as ((socket: Socket) => void)[];
+  let connections = 0;
+  server.server.removeAllListeners('connection');
+  server.server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    socket.on('error', () => socket.destroy());
+    socket.setTimeout(REQUEST_TIMEOUT_MS, () => socket.destroy()); // It has not said anything yet.
+    socket.once('data', (first: Buffer) => {
+      socket.setTimeout(0);
+      if (HTTP_REQUEST.test(first.toString('latin1', 0, 16))) {
+        socket.pause();
+        socket.unshift(first);
+        asHttp!.call(server.server, socket);
+        socket.resume();
+        return;
+      }
+      const id = ++connections;
+      statistics.connected(+1);
+      socket.on('close', () => {
+        sessions.delete(id);
+        statistics.connected(-1);
+      });
+      sessions.set(id, serveResp(socket, resp, id, first));
+    });
+  });
+  const close = async (): Promise<void> => {
+    const closed = server.close();
+    for (const socket of sockets) socket.destroy();
+    await closed;
+  };
   try {
-    return { address: await server.listen({ host, port }), close: () => server.close() };
+    return { address: await server.listen({ host, port }), close };
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     throw new AppError('CONFIG_INVALID', `cannot listen on ${host}:${port}: ${code}`, { code }, cause);
@@ -177,17 +195,3 @@ interface Named {
 function about(request: { readonly params: unknown; readonly routeOptions: { readonly url?: string | undefined } }) {
   return { call: request.routeOptions.url ?? '', shard: (request.params as Partial<Named> | undefined)?.shard ?? '' };
 }
-
-/** The first rows of the page up to PAGE_BYTES_MAX, at least one. */
-function bounded(page: Page): Page {
-  let bytes = 0;
-  for (const [i, row] of page.rows.entries()) {
-    bytes += rowBytes(row);
-    if (bytes <= PAGE_BYTES_MAX || i === 0) continue;
-    const rows = page.rows.slice(0, i);
-    return { rows, cursor: cursorAt(rows[i - 1]!), done: false };
-  }
-  return page;
-}
-
-const hashOf = (text: string): Buffer => createHash('sha256').update(text).digest();

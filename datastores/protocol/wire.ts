@@ -179,6 +179,9 @@ export const STATUS: Partial<Record<ErrorCode, number>> = {
   STORE_CLOSED: 503,
 };
 
+/** Refusals that somebody must see to, whoever is to blame. */
+export const MUST_BE_SEEN: ReadonlySet<string> = new Set(['SHARD_LOST', 'FLEET_MISMATCH']);
+
 export const KEY_SPACE_HEADER = 'x-foreshard-key-space';
 export const INSTANCE_HEADER = 'x-foreshard-instance';
 
@@ -191,15 +194,21 @@ export const keySpaceText = ({ partitions, keyFormat }: KeySpace): string => `${
 export function meantBy(headers: Readonly<Record<string, string | string[] | undefined>>): Meant {
   const instanceId = headers[INSTANCE_HEADER];
   const text = headers[KEY_SPACE_HEADER];
-  const parts = text === undefined ? undefined : /^([1-9]\d{0,5})\/([1-9]\d{0,5})$/.exec(String(text));
-  if (parts === null || Array.isArray(instanceId))
-    throw new AppError('REQUEST_INVALID', `the header ${KEY_SPACE_HEADER} is <partitions>/<key format>`);
   const fleet = headers[FLEET_HEADER];
-  if (fleet !== undefined && !/^[\w.-]{1,100}$/.test(String(fleet)))
-    throw new AppError('REQUEST_INVALID', `the header ${FLEET_HEADER} is the prefix of the fleet's topics`);
-  if (parts === undefined) return { instanceId, keySpace: undefined };
+  if (Array.isArray(instanceId)) throw new AppError('REQUEST_INVALID', `the header ${INSTANCE_HEADER} stands once`);
+  const keySpace = keySpaceOfText(text === undefined ? undefined : String(text), fleet && String(fleet));
+  return { instanceId, keySpace };
+}
+
+/** A key space as `keySpaceText` writes it, and the prefix of the fleet's topics. Throws REQUEST_INVALID. */
+export function keySpaceOfText(text: string | undefined, fleet: string | undefined): KeySpace | undefined {
+  if (fleet !== undefined && !/^[\w.-]{1,100}$/.test(fleet))
+    throw new AppError('REQUEST_INVALID', 'a fleet is the prefix of its topics');
+  if (text === undefined) return undefined;
+  const parts = /^([1-9]\d{0,5})\/([1-9]\d{0,5})$/.exec(text);
+  if (parts === null) throw new AppError('REQUEST_INVALID', 'a key space is <partitions>/<key format>');
   const keySpace = { partitions: Number(parts[1]), keyFormat: Number(parts[2]) };
-  return { instanceId, keySpace: fleet === undefined ? keySpace : { ...keySpace, fleet: String(fleet) } };
+  return fleet === undefined ? keySpace : { ...keySpace, fleet };
 }
 
 export function wireRow(each: SubscriptionRow): WireRow {

@@ -18,6 +18,8 @@
 import { randomUUID } from 'node:crypto';
 import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { CachePool } from '../../datastores/answer-cache.ts';
+import { answeringStore } from '../../datastores/answering-store.ts';
 import { isOfDisk } from '../../datastores/disk-error.ts';
 import { checkKeySpace, gone, isGone, lost, type Opening, type StoreIdentity } from '../../datastores/identity.ts';
 import { Serial } from '../../datastores/serial.ts';
@@ -44,6 +46,9 @@ export interface EmbeddedSettings {
   readonly keySpace?: KeySpace;
   readonly now: () => number;
 }
+
+/** Of all answers that the stores remember (answering-store.ts): some 200,000 topics with a few brokers each. */
+const ANSWERS_BYTES_MAX = 128 * 1024 * 1024;
 
 /** Contents of shard.json. */
 interface ShardFile {
@@ -81,6 +86,7 @@ class EmbeddedProvisioner implements Provisioner {
   readonly #work = new Map<ShardId, Serial>();
   /** The known instances of this process's fleet's shards (E4). */
   readonly #instances = new Map<ShardId, string>();
+  readonly #answers = new CachePool(ANSWERS_BYTES_MAX);
   #closed = false;
 
   constructor(settings: EmbeddedSettings) {
@@ -233,7 +239,9 @@ class EmbeddedProvisioner implements Provisioner {
     const keySpace = file.keySpace ?? this.#keySpace(asked, `${shard} was made by an earlier release for`);
     const identity = { instanceId: file.instanceId, ...keySpace };
     const as = file.format === 1 ? 'earlier' : 'known';
-    const opened = { identity, store: await this.#settings.open[file.kind](folder, { identity, as }) };
+    const { open, now } = this.#settings;
+    const store = await answeringStore(await open[file.kind](folder, { identity, as }), this.#answers, now);
+    const opened = { identity, store };
     if (file.format === 1) await this.#write(shard, { ...file, format: 2, keySpace });
     this.#stores.set(shard, opened);
     return opened;

@@ -1,0 +1,159 @@
+// AnswerCache: answers about topics that were asked for lately, kept right by being told of each change.
+//
+//   N1. An entry is there from before its answer is read until a change concerns its topic. Whoever reads an answer gives it
+//       to the entry afterwards: one that was dropped meanwhile takes none, since the answer may be older than the change.
+//   N2. Whoever holds an answer as well is told when the entry is dropped, for whatever reason; never too seldom, and once.
+//   N3. All caches of a pool together take at most its bytes. What was not asked for since the last round goes first
+//       (the CLOCK algorithm, Corbato 1968).
+
+import { TopicIndex } from './topic-index.ts';
+
+/** Who is told that an answer does not count any more (N2). */
+export interface Tracker {
+  /** Whoever it was is gone: there is nobody to be told. */
+  readonly isOver: boolean;
+  /** `undefined`: of every topic. */
+  dropped(topic: string | undefined): void;
+}
+
+/** Trackers of one entry before those that are over are looked for. */
+const TRACKERS_MIN = 64;
+
+export class CacheEntry<Answer> {
+  readonly topic: string;
+  readonly trackers = new Set<Tracker>();
+  /** Empty until the first is read, and after the entry was dropped. */
+  answers: readonly Answer[] = [];
+  wasUsed = true;
+  bytes = 0;
+  isHeld = true;
+  #cleanAt = TRACKERS_MIN;
+  /** Takes it out of its cache. */
+  readonly drop: () => void;
+
+  constructor(topic: string, drop: (entry: CacheEntry<Answer>) => void) {
+    this.topic = topic;
+    this.drop = () => drop(this);
+  }
+
+  track(tracker: Tracker): void {
+    this.trackers.add(tracker);
+    if (this.trackers.size < this.#cleanAt) return;
+    for (const each of this.trackers) if (each.isOver) this.trackers.delete(each);
+    this.#cleanAt = Math.max(TRACKERS_MIN, 2 * this.trackers.size);
+  }
+}
+
+type Held = Pick<CacheEntry<unknown>, 'wasUsed' | 'bytes' | 'drop'>;
+
+/** N3. */
+export class CachePool {
+  readonly #bytesMax: number;
+  readonly #entries = new Set<Held>(); // In the order in which the hand of the clock comes by.
+  #bytes = 0;
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  add(entry: Held, bytes: number): void {
+    this.#entries.add(entry);
+    this.resize(entry, bytes);
+  }
+
+  resize(entry: Held, bytes: number): void {
+    this.#bytes += bytes - entry.bytes;
+    entry.bytes = bytes;
+    for (const oldest of this.#entries) {
+      // The set grows while it is walked; an entry comes by at most twice.
+      if (this.#bytes <= this.#bytesMax) return;
+      if (oldest.wasUsed) {
+        oldest.wasUsed = false;
+        this.#entries.delete(oldest);
+        this.#entries.add(oldest);
+      } else oldest.drop();
+    }
+  }
+
+  remove(entry: Held): void {
+    if (this.#entries.delete(entry)) this.#bytes -= entry.bytes;
+  }
+}
+
+/** Objects, the sets and the place in the index: about this much beside the texts. */
+const ENTRY_BYTES = 600;
+
+export class AnswerCache<Answer> {
+  readonly #pool: CachePool;
+  readonly #entries = new TopicIndex<CacheEntry<Answer>>();
+
+  constructor(pool: CachePool) {
+    this.#pool = pool;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** The entry of the topic; a new one where there is none. */
+  entryOf(topic: string): CacheEntry<Answer> {
+    const known = this.#entries.get(topic);
+    if (known !== undefined) {
+      known.wasUsed = true;
+      return known;
+    }
+    const entry = new CacheEntry<Answer>(topic, (each) => this.#drop(each));
+    this.#entries.set(topic, entry);
+    this.#pool.add(entry, ENTRY_BYTES + 4 * topic.length);
+    return entry;
+  }
+
+  find(topic: string): CacheEntry<Answer> | undefined {
+    const entry = this.#entries.get(topic);
+    if (entry !== undefined) entry.wasUsed = true;
+    return entry;
+  }
+
+  /** N1. `bytes`: what these answers take, about. */
+  give(entry: CacheEntry<Answer>, answers: readonly Answer[], bytes: number): void {
+    if (!entry.isHeld) return;
+    entry.answers = answers;
+    this.#pool.resize(entry, ENTRY_BYTES + 4 * entry.topic.length + bytes);
+  }
+
+  /** Something about subscriptions of this filter has changed. */
+  changed(filter: string): void {
+    for (const entry of this.#entries.matching(filter)) this.#drop(entry);
+  }
+
+  dropTopic(topic: string): void {
+    this.#entries.get(topic)?.drop();
+  }
+
+  clear(): void {
+    const told = new Set<Tracker>();
+    for (const entry of this.#entries.values()) {
+      for (const tracker of entry.trackers) told.add(tracker);
+      this.#forget(entry);
+    }
+    this.#entries.clear();
+    for (const tracker of told) tracker.dropped(undefined);
+  }
+
+  #drop(entry: CacheEntry<Answer>): void {
+    if (!entry.isHeld) return;
+    this.#forget(entry);
+    this.#entries.delete(entry.topic);
+    for (const tracker of entry.trackers) tracker.dropped(entry.topic); // N2
+  }
+
+  #forget(entry: CacheEntry<Answer>): void {
+    entry.isHeld = false;
+    entry.answers = [];
+    this.#pool.remove(entry);
+  }
+}

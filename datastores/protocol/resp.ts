@@ -1,0 +1,145 @@
+// RESP: the protocol that Redis's clients speak, versions 2 and 3, as a server needs it: commands out of bytes, replies into
+// bytes. https://redis.io/docs/latest/develop/reference/protocol-spec/
+//
+//   Z1. `push` takes bytes as they come, in pieces of any size, and gives whole commands alone. What cannot be a command is
+//       a problem; nothing after it is read, since where a next command would begin is not known.
+//   Z2. What one command may take is bounded before it is kept: so many words, so many bytes.
+//   Z3. Replies are the same in both versions but for a map and a push, of which version 2 knows neither.
+
+/** Commands, each with its name and its arguments, and what came after them that is none. */
+export interface Received {
+  readonly commands: readonly (readonly Buffer[])[];
+  readonly problem?: string;
+}
+
+class RespError extends Error {}
+
+export interface RespLimits {
+  readonly wordsMax: number;
+  /** Of a whole command. */
+  readonly bytesMax: number;
+}
+
+const CR = 13;
+const LF = 10;
+const STAR = 42;
+const DOLLAR = 36;
+/** A command without lengths, as a person types it. */
+const INLINE_BYTES_MAX = 64 * 1024;
+/** Digits of a length, and its sign and line end. */
+const HEADER_BYTES_MAX = 32;
+
+export class RespReader {
+  readonly #limits: RespLimits;
+  #chunks: Buffer[] = [];
+  #bytes = 0;
+  /** Less than this is no whole command. */
+  #needed = 1;
+
+  constructor(limits: RespLimits) {
+    this.#limits = limits;
+  }
+
+  /** The commands that are whole now (Z1). */
+  push(chunk: Buffer): Received {
+    this.#chunks.push(chunk);
+    this.#bytes += chunk.length;
+    if (this.#bytes < this.#needed) return { commands: [] };
+    const bytes = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks, this.#bytes);
+    const commands: Buffer[][] = [];
+    let at = 0;
+    this.#needed = 1;
+    try {
+      while (at < bytes.length) {
+        const words: Buffer[] = [];
+        const end = bytes[at] === STAR ? this.#array(bytes, at, words) : this.#inline(bytes, at, words);
+        if (end < 0) break;
+        if (words.length > 0) commands.push(words);
+        at = end;
+      }
+    } catch (error) {
+      if (error instanceof RespError) return { commands, problem: error.message };
+      throw error;
+    }
+    this.#chunks = at === bytes.length ? [] : [bytes.subarray(at)];
+    this.#bytes = bytes.length - at;
+    return { commands };
+  }
+
+  /** Puts the words of the command at `start` into `words`; where the next one begins, or -1 when bytes are missing. */
+  #array(bytes: Buffer, start: number, words: Buffer[]): number {
+    let lineEnd = this.#lineEnd(bytes, start + 1);
+    if (lineEnd < 0) return -1;
+    const count = numberIn(bytes, start + 1, lineEnd, 'the number of words');
+    if (count > this.#limits.wordsMax) throw new RespError(`a command has at most ${this.#limits.wordsMax} words`);
+    let at = lineEnd + 2;
+    for (let i = 0; i < count; i++) {
+      if (at >= bytes.length) return this.#wait(at - start + 1);
+      if (bytes[at] !== DOLLAR) throw new RespError(`expected '$', got '${String.fromCharCode(bytes[at]!)}'`);
+      lineEnd = this.#lineEnd(bytes, at + 1);
+      if (lineEnd < 0) return -1;
+      const length = numberIn(bytes, at + 1, lineEnd, 'the length of a word');
+      const from = lineEnd + 2;
+      if (from - start + length > this.#limits.bytesMax)
+        throw new RespError(`a command has at most ${this.#limits.bytesMax} bytes`); // Z2
+      at = from + length + 2;
+      if (at > bytes.length) return this.#wait(at - start);
+      if (bytes[at - 2] !== CR || bytes[at - 1] !== LF) throw new RespError('a word is not as long as it says');
+      words.push(bytes.subarray(from, from + length));
+    }
+    return at;
+  }
+
+  #inline(bytes: Buffer, start: number, words: Buffer[]): number {
+    const end = bytes.indexOf(LF, start);
+    if ((end < 0 ? bytes.length : end) - start > INLINE_BYTES_MAX) throw new RespError('too big inline request');
+    if (end < 0) return -1;
+    for (const word of bytes.toString('utf8', start, end).trim().split(/\s+/)) if (word) words.push(Buffer.from(word));
+    return end + 1;
+  }
+
+  #lineEnd(bytes: Buffer, from: number): number {
+    const end = bytes.indexOf(CR, from);
+    if (end >= 0 && end + 1 < bytes.length && end - from <= HEADER_BYTES_MAX) {
+      if (bytes[end + 1] !== LF) throw new RespError('a line does not end');
+      return end;
+    }
+    if ((end < 0 ? bytes.length : end) - from > HEADER_BYTES_MAX) throw new RespError('a length is too long');
+    return -1;
+  }
+
+  #wait(bytes: number): number {
+    this.#needed = bytes;
+    return -1;
+  }
+}
+
+function numberIn(bytes: Buffer, from: number, to: number, what: string): number {
+  let value = 0;
+  for (let i = from; i < to; i++) {
+    const digit = bytes[i]! - 48;
+    if (digit < 0 || digit > 9) throw new RespError(`${what} is no number`);
+    value = 10 * value + digit;
+  }
+  if (to === from || value > Number.MAX_SAFE_INTEGER) throw new RespError(`${what} is no number`);
+  return value;
+}
+
+/** A reply, or a part of one, as it goes over the line. */
+export type Reply = string;
+
+export const OK: Reply = '+OK\r\n';
+export const simple = (text: string): Reply => `+${text}\r\n`;
+export const integer = (value: number): Reply => `:${value}\r\n`;
+export const bulk = (text: string): Reply => `$${Buffer.byteLength(text)}\r\n${text}\r\n`;
+export const array = (items: readonly Reply[]): Reply => `*${items.length}\r\n${items.join('')}`;
+/** `code` is one word in capitals. */
+export const failure = (code: string, message: string): Reply => `-${code} ${message.replace(/[\r\n]+/g, ' ')}\r\n`;
+export const nothing = (version: RespVersion): Reply => (version === 3 ? '_\r\n' : '$-1\r\n');
+/** Z3. */
+export const map = (version: RespVersion, entries: readonly (readonly [Reply, Reply])[]): Reply =>
+  version === 3 ? `%${entries.length}\r\n${entries.flat().join('')}` : array(entries.flat());
+/** Z3. Version 3 alone. */
+export const push = (items: readonly Reply[]): Reply => `>${items.length}\r\n${items.join('')}`;
+
+export type RespVersion = 2 | 3;
