@@ -5,7 +5,7 @@ import type { Clock, Log } from '../runtime/ports.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { EVENT_PRODUCER_DEFAULTS, EventProducer, type EventProducerSettings } from './event-producer.ts';
 import { PointerReader, type PointerReaderSettings } from './pointer-reader.ts';
-import { ROUTER_DEFAULTS, Router, type RouterPorts, type RouterSettings } from './router.ts';
+import { Router, type RouterPorts, type RouterSettings } from './router.ts';
 
 export type { Answer, ShardStore, Subscriber } from '../datastores/shard-store.ts';
 export { AppError, type ErrorCode } from '../schemas/errors.ts';
@@ -26,7 +26,14 @@ export {
   type SubscriptionDetails,
 } from './event-producer.ts';
 export { PointerReader, type PointerReaderSettings } from './pointer-reader.ts';
-export { type FilterPlacement, ROUTER_DEFAULTS, Router, type RouterSettings, type ShardReader } from './router.ts';
+export {
+  type Delivery,
+  type FilterPlacement,
+  ROUTER_DEFAULTS,
+  Router,
+  type RouterSettings,
+  type ShardReader,
+} from './router.ts';
 
 export interface BrokerPorts {
   readonly log: Pick<Log, 'follow' | 'append'>;
@@ -53,7 +60,7 @@ export async function joinFleet(ports: BrokerPorts, settings: BrokerSettings): P
   const { log, codec, clock, storeOf } = ports;
   const pointers = await PointerReader.open({ log, codec, clock }, settings);
   await pointers.ready;
-  const router = new Router({ pointers, storeOf }, { ...ROUTER_DEFAULTS, ...settings });
+  const router = new Router({ pointers, storeOf, now: () => clock.now() }, settings);
   const pointerPosition = (): number => pointers.table.position;
   const events = new EventProducer({ log, codec, clock, pointerPosition }, { ...EVENT_PRODUCER_DEFAULTS, ...settings });
   return {

@@ -1,23 +1,31 @@
 // Router: where a SUBSCRIBE is kept, and who receives a PUBLISH.
 //
-//   R1. The answer to a PUBLISH is the union of the answers of all shards of its route, each subscriber once per
-//       filter. When a topic is spread by client, a shard answers with everything it holds of the topic; only the parts
-//       that the shard was asked for count. Another part may be on its way to this shard, or may have been left behind
-//       there.
-//   R2. When a store answers `moved`, the router waits for a newer table and asks the whole route again, at most
-//       `hopsMax` times; then it throws POINTER_STALE. It never returns a partial answer.
-//   R3. Replicas are asked in turn. When one is unavailable or has lost its data, the other is asked instead.
+//   R1. The answer to a PUBLISH is the union of what all shards of its route say: each subscriber once per filter, or each
+//       broker once. Of a topic spread by client counts of each shard what belongs to the parts it is asked for
+//       (audience.ts A1).
+//   R2. A store that says `moved` is believed: the table is waited for and the whole route asked again, at most
+//       `hopsMax` times; then POINTER_STALE, never a partial answer.
+//   R3. Replicas are asked in turn. When one is not there, or has lost its data, the other answers for it.
+//   R4. A delivery is kept while the pointer table stays as it is, none of its shards tells of a change, and each says that it
+//       may be; at most `cacheBytes` of them. One whose reading was under way at a change is not kept.
 
-import type { Answer, ShardStore, Subscriber } from '../datastores/shard-store.ts';
+import { AnswerCache, type CacheEntry, CachePool, type Tracker } from '../datastores/answer-cache.ts';
+import { audienceOf, type Heard, hearersIn, memberAt, union } from '../datastores/audience.ts';
+import {
+  type AnsweringStore,
+  type Asked,
+  isAnswering,
+  type ShardStore,
+  type Subscriber,
+} from '../datastores/shard-store.ts';
 import { AppError } from '../schemas/errors.ts';
 import { type Epoch, epoch, type ShardId } from '../schemas/ids.ts';
 import type { ShardEntry } from '../schemas/records.ts';
-import { filterHash, isTrieSlice, parseSlice } from '../state/keys.ts';
 import type { Pointer, PointerTable, RouteTarget } from '../state/pointer-table.ts';
 import type { PointerReader } from './pointer-reader.ts';
 
-/** What a router needs of a shard: the reading half of a store. */
-export type ShardReader = Pick<ShardStore, 'lookup' | 'match'>;
+/** What a router asks a shard: the reading half of a store, and in short where the store can. */
+export type ShardReader = Pick<ShardStore, 'lookup' | 'match'> & Partial<Pick<AnsweringStore, 'audience'>>;
 
 export interface RouterPorts {
   readonly pointers: Pick<PointerReader, 'table' | 'newerThan'>;
@@ -26,6 +34,8 @@ export interface RouterPorts {
    * or is gone, SHARD_LOST when its data is lost.
    */
   readonly storeOf: (shard: ShardEntry) => Promise<ShardReader>;
+  /** In ms. Without it nothing is kept that may be kept for a time alone. */
+  readonly now?: () => number;
 }
 
 export interface RouterSettings {
@@ -33,11 +43,14 @@ export interface RouterSettings {
   readonly hopsMax: number;
   /** How long one hop waits for a newer table. */
   readonly waitMs: number;
+  /** R4. */
+  readonly cacheBytes: number;
 }
 
 export const ROUTER_DEFAULTS: RouterSettings = {
-  hopsMax: 2, // A slice moves at most once during a look-up; twice when the broker lags behind as well.
-  waitMs: 2_000, // A pointer change reaches every broker within a second.
+  hopsMax: 2, // A slice moves once in the time of a look-up; twice when the broker lags behind as well.
+  waitMs: 2_000, // A pointer is with every broker within a second.
+  cacheBytes: 64 * 1024 * 1024, // Some 80,000 topics with a few brokers each.
 };
 
 export interface FilterPlacement {
@@ -46,14 +59,45 @@ export interface FilterPlacement {
   readonly shards: readonly (ShardEntry | undefined)[];
 }
 
+/** Where a PUBLISH goes. Each broker finds its own clients by itself. */
+export interface Delivery {
+  /** Ids of brokers with a subscriber that is in no share group, each once; '' where one is on no broker now. */
+  readonly brokers: readonly string[];
+  /** One member of each share group that hears it, in turn; one with a connection where there is one. */
+  readonly members: readonly Subscriber[];
+}
+
+interface Kept {
+  readonly delivery: Delivery;
+  readonly table: PointerTable;
+  readonly epoch: Epoch;
+  /** In ms, by the clock of `now`. */
+  readonly until: number;
+}
+
+type Moved = Extract<Heard, { kind: 'moved' }> | { readonly kind: 'moved'; readonly epoch: Epoch };
+
 export class Router {
   readonly #ports: RouterPorts;
   readonly #settings: RouterSettings;
+  readonly #cache: AnswerCache<Kept>;
+  /** Told of changes by the shards (R4). */
+  readonly #tracker: Tracker;
   #turn = 0;
 
-  constructor(ports: RouterPorts, settings: RouterSettings = ROUTER_DEFAULTS) {
+  constructor(ports: RouterPorts, settings: Partial<RouterSettings> = {}) {
     this.#ports = ports;
-    this.#settings = settings;
+    this.#settings = { ...ROUTER_DEFAULTS, ...settings };
+    this.#cache = new AnswerCache(new CachePool(this.#settings.cacheBytes));
+    this.#tracker = {
+      isOver: false,
+      dropped: (topic) => (topic === undefined ? this.#cache.clear() : this.#cache.dropTopic(topic)),
+    };
+  }
+
+  /** Topics whose delivery is kept, or being read. */
+  get cachedTopics(): number {
+    return this.#cache.size;
   }
 
   /**
@@ -71,6 +115,53 @@ export class Router {
    * All subscribers whose filter matches a PUBLISH to this valid topic (R1). Throws POINTER_STALE or STORE_UNAVAILABLE.
    */
   async subscribersOf(topic: string): Promise<readonly Subscriber[]> {
+    const { answers } = await this.#alongRoute(topic, (store, question) => hearersIn(store, question));
+    return union(answers);
+  }
+
+  /** Where a PUBLISH to this valid topic goes; at once where that is kept (R1, R4). Throws as `subscribersOf` does. */
+  deliveryOf(topic: string): Delivery | Promise<Delivery> {
+    const { pointers, now } = this.#ports;
+    const entry = this.#cache.entryOf(topic);
+    const [kept] = entry.answers;
+    if (kept !== undefined && kept.table === pointers.table && kept.epoch === kept.table.epoch)
+      if (kept.until === Number.POSITIVE_INFINITY || kept.until > now!()) return kept.delivery;
+    return this.#read(entry);
+  }
+
+  async #read(entry: CacheEntry<Kept>): Promise<Delivery> {
+    const { answers, table, asker } = await this.#alongRoute(entry.topic, async (store, question) => {
+      if (isAnswering(store)) return store.audience(question, this.#tracker);
+      const heard = await hearersIn(store, question);
+      return heard.kind === 'moved' ? heard : asked(audienceOf(heard.subscribers), 0);
+    });
+    const brokers =
+      answers.length === 1
+        ? answers[0]!.audience.brokers
+        : [...new Set(answers.flatMap(({ audience }) => audience.brokers))];
+    const members = answers.flatMap(({ audience }) => audience.groups.map((group) => memberAt(group, this.#turn++)));
+    const delivery = { brokers, members };
+    const until = this.#until(Math.min(...answers.map(({ keepMs }) => keepMs)));
+    const isSame = table === this.#ports.pointers.table && table.epoch === asker;
+    if (members.length === 0 && isSame && until > 0) {
+      const bytes = brokers.reduce((sum, broker) => sum + BROKER_BYTES + 2 * broker.length, 0);
+      this.#cache.give(entry, [{ delivery, table, epoch: asker, until }], bytes);
+    }
+    return delivery;
+  }
+
+  /** Until when what may be kept for so long is kept; 0: not at all. */
+  #until(keepMs: number): number {
+    if (keepMs === Number.POSITIVE_INFINITY) return keepMs;
+    const { now } = this.#ports;
+    return keepMs > 0 && now !== undefined ? now() + keepMs : 0;
+  }
+
+  /** What each shard of the topic's route says (R1), by which table and epoch. */
+  async #alongRoute<Told extends { readonly kind: string }>(
+    topic: string,
+    ask: (store: ShardReader, question: Question) => Promise<Told | Moved> | Told | Moved,
+  ): Promise<{ readonly answers: Told[]; readonly table: PointerTable; readonly asker: Epoch }> {
     const { pointers } = this.#ports;
     const turn = this.#turn++;
     for (let hop = 0; ; hop++) {
@@ -78,9 +169,13 @@ export class Router {
       const asker = table.epoch;
       const stops = table.route(topic, turn);
       if (stops.length === 0) throw stale(table, { topic }, 'no slice of the pointer table covers the topic');
-      const answers = (await Promise.all(stops.map((stop) => this.#askedOrReplica(table, stop, topic, asker)))).flat();
-      const moved = answers.filter((answer) => answer.kind === 'moved');
-      if (moved.length === 0) return union(answers);
+      const told = await Promise.all(
+        stops.map((stop) =>
+          this.#askedOrReplica(table, stop, (store, slices) => ask(store, { topic, slices, epoch: asker })),
+        ),
+      );
+      const moved = told.filter((answer): answer is Moved => answer.kind === 'moved');
+      if (moved.length === 0) return { answers: told as Told[], table, asker };
       if (hop === this.#settings.hopsMax)
         throw stale(table, { topic, hops: hop }, 'a shard still says that a slice has moved');
       // The table must reach the epoch of the move, where that is newer than ours.
@@ -90,69 +185,44 @@ export class Router {
   }
 
   /** R3 */
-  async #askedOrReplica(
-    table: PointerTable,
-    stop: RouteTarget,
-    topic: string,
-    asker: Epoch,
-  ): Promise<readonly Answer[]> {
+  async #askedOrReplica<Told>(table: PointerTable, stop: RouteTarget, ask: Ask<Told>): Promise<Told | Moved> {
     try {
-      return await this.#asked(stop, topic, asker);
+      return await this.#asked(table, stop, ask);
     } catch (error) {
       const shard = replicaOf(stop);
       if (shard === undefined || !(error instanceof AppError && AWAY.has(error.code))) throw error;
-      return this.#asked({ shard, entry: table.shard(shard), pointers: stop.pointers }, topic, asker);
+      return this.#asked(table, { shard, entry: table.shard(shard), pointers: stop.pointers }, ask);
     }
   }
 
-  async #asked({ entry, pointers }: RouteTarget, topic: string, asker: Epoch): Promise<readonly Answer[]> {
-    if (entry === undefined) return [{ kind: 'moved', epoch: asker }];
-    const groups = pointers.filter(({ slice }) => isTrieSlice(slice));
+  async #asked<Told>(table: PointerTable, { entry, pointers }: RouteTarget, ask: Ask<Told>): Promise<Told | Moved> {
+    const moved: Moved = { kind: 'moved', epoch: table.epoch };
+    if (entry === undefined) return moved;
     try {
-      const store = await this.#ports.storeOf(entry);
-      const [exact, matched] = await Promise.all([
-        groups.length < pointers.length ? store.lookup([topic], asker) : [],
-        groups.length > 0 ? store.match(groups.map(({ slice }) => ({ topic, slice, epoch: asker }))) : [],
-      ]);
-      return [...exact.map((answer) => ofParts(answer, pointers)), ...matched];
+      const slices = pointers.map(({ slice }) => slice);
+      return await ask(await this.#ports.storeOf(entry), slices);
     } catch (error) {
-      if (error instanceof AppError && error.code === 'SHARD_UNKNOWN') return [{ kind: 'moved', epoch: asker }];
+      if (error instanceof AppError && error.code === 'SHARD_UNKNOWN') return moved;
       throw error;
     }
   }
 }
 
+type Question = Parameters<typeof hearersIn>[1];
+type Ask<Told> = (store: ShardReader, slices: Question['slices']) => Promise<Told | Moved> | Told | Moved;
+
+/** A broker in a list: about so many bytes beside its id. */
+const BROKER_BYTES = 32;
 const AWAY: ReadonlySet<string> = new Set(['STORE_UNAVAILABLE', 'SHARD_LOST']);
 
-/** Another shard that holds everything that this one is asked for; `undefined` for none. */
+const asked = (audience: Extract<Asked, { kind: 'audience' }>['audience'], keepMs: number) =>
+  ({ kind: 'audience', audience, keepMs }) as const;
+
+/** Another shard that holds everything that this one is asked for. */
 const replicaOf = ({ shard, pointers }: RouteTarget): ShardId | undefined =>
   pointers[0]?.shards.find(
     (other) => other !== shard && pointers.every(({ mode, shards }) => mode === 'REPLICAS' && shards.includes(other)),
   );
-
-/** The part of a shard's answer that belongs to the slices it was asked for (R1). */
-function ofParts(answer: Answer, pointers: readonly Pointer[]): Answer {
-  if (answer.kind === 'moved') return answer;
-  const parts = pointers.flatMap(({ slice }) => {
-    const parsed = parseSlice(slice);
-    return parsed?.kind === 'spread' ? [parsed] : [];
-  });
-  if (parts.length === 0) return answer;
-  const isAsked = ({ clientId }: Subscriber): boolean => {
-    const hash = filterHash(clientId);
-    return parts.some(({ of, index }) => hash % of === index);
-  };
-  return { kind: 'found', subscribers: answer.subscribers.filter(isAsked) };
-}
-
-function union(answers: readonly Answer[]): Subscriber[] {
-  const lists = answers.flatMap((answer) => (answer.kind === 'found' ? [answer.subscribers] : []));
-  if (lists.length === 1) return [...lists[0]!];
-  const each = new Map<string, Subscriber>();
-  for (const list of lists)
-    for (const subscriber of list) each.set(`${subscriber.filter}\u0000${subscriber.clientId}`, subscriber);
-  return [...each.values()];
-}
 
 const stale = (table: PointerTable, facts: Readonly<Record<string, unknown>>, what: string): AppError =>
   new AppError('POINTER_STALE', `${what}: this broker's table is at epoch ${table.epoch}, offset ${table.position}`, {

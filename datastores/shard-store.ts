@@ -142,7 +142,8 @@ export type Asked =
       readonly keepMs: number;
     };
 
-export const isAnswering = (store: Pick<ShardStore, 'lookup'>): store is AnsweringStore => 'audience' in store;
+export const isAnswering = <Store extends object>(store: Store): store is Store & Pick<AnsweringStore, 'audience'> =>
+  'audience' in store;
 
 /** A store as the process that holds its data has it. */
 export interface LocalShardStore extends ShardStore {

@@ -13,6 +13,7 @@
 //   C6. An answer that is not of the expected form, as from something else at that address, counts as no answer.
 
 import { Compile } from 'typebox/compile';
+import type { Tracker } from '../../datastores/answer-cache.ts';
 import { writeResult } from '../../datastores/merge.ts';
 import {
   ANSWERS,
@@ -32,11 +33,14 @@ import { rowBytes } from '../../datastores/rows.ts';
 import { checkedShardName } from '../../datastores/shard-name.ts';
 import type {
   Answer,
+  AnsweringStore,
+  Asked,
   Count,
   Meant,
   Page,
   Provisioned,
   Provisioner,
+  PublishQuestion,
   RangeDigest,
   ShardStore,
   WriteResult,
@@ -47,6 +51,7 @@ import type { Epoch, EventTime, ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
 import type { Cursor, DisownRight, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
 import { filterHash, type KeySpace, keySpaceOf } from '../../state/keys.ts';
+import { LookUpConnection } from './look-up-connection.ts';
 
 export interface RemoteSettings {
   /** `http://host:port` of each shard server. */
@@ -130,6 +135,7 @@ class RemoteProvisioner implements Provisioner {
     this.#closed = true;
     for (const store of this.#stores.values()) await store.close();
     this.#stores.clear();
+    for (const server of this.#servers) server.lookUps.close();
   }
 
   /** The server that has the shard, ready or not; `undefined` when every server says that it has not (C1, C2). */
@@ -152,8 +158,8 @@ class RemoteProvisioner implements Provisioner {
   }
 }
 
-/** A shard on a server. Closing it closes nothing on the server: others use the shard too. */
-class RemoteStore implements ShardStore {
+/** A shard on a server. Closing it closes nothing there: others use it too. */
+class RemoteStore implements AnsweringStore {
   readonly kind: StoreKind;
   readonly instanceId: string;
   readonly #shard: ShardId;
@@ -214,6 +220,11 @@ class RemoteStore implements ShardStore {
     return answers;
   }
 
+  audience(question: PublishQuestion, tracker?: Tracker): Promise<Asked> {
+    if (this.#closed) throw new AppError('STORE_CLOSED', 'the shard has been closed', { shard: this.#shard });
+    return this.#server.lookUps.audience(this.#shard, this.instanceId, question, tracker);
+  }
+
   async scan(range: SliceRange, cursor: Cursor | undefined, limit: number): Promise<Page> {
     const page = await this.#call<{ rows: WireRow[]; cursor?: Cursor; done: boolean }>('scan', {
       range,
@@ -260,6 +271,7 @@ class RemoteStore implements ShardStore {
 /** One shard server; Node's fetch keeps its connections open between calls. */
 class Server {
   readonly address: string;
+  readonly lookUps: LookUpConnection;
   readonly #token: string | undefined;
   readonly #timeoutMs: number;
   readonly #keySpace: KeySpace;
@@ -269,6 +281,14 @@ class Server {
     this.#token = settings.token;
     this.#timeoutMs = settings.timeoutMs ?? TIMEOUT_MS;
     this.#keySpace = keySpaceOf(settings.partitions, settings.fleet);
+    const { hostname, port } = new URL(this.address);
+    this.lookUps = new LookUpConnection({
+      host: hostname.replace(/^\[|\]$/g, ''),
+      port: Number(port) || 80,
+      token: settings.token,
+      keySpace: this.#keySpace,
+      timeoutMs: this.#timeoutMs,
+    });
   }
 
   /** Whether the server has the shard, or the error why it cannot tell. Any answer but "unknown" means that it has. */
