@@ -7,6 +7,7 @@ const BENCHES: Readonly<Record<string, () => Promise<readonly Measurement[]>>> =
   ingest: async () => (await import('./ingest.ts')).ingest(),
   'ingest-embedded': async () => (await import('./ingest.ts')).ingestEmbedded(),
   restore: async () => (await import('./restore.ts')).restore(),
+  'look-ups': async () => (await import('./look-ups.ts')).lookUps(),
   memory: async () => (await import('./memory.ts')).memory(),
   sessions: async () => (await import('./sessions.ts')).sessions(),
   'topic-match': async () => (await import('./topic-match.ts')).topicMatch(),

@@ -43,7 +43,7 @@ export interface RouterSettings {
   readonly hopsMax: number;
   /** How long one hop waits for a newer table. */
   readonly waitMs: number;
-  /** R4. */
+  /** R4; 0: nothing is kept. */
   readonly cacheBytes: number;
 }
 
@@ -81,18 +81,19 @@ export class Router {
   readonly #ports: RouterPorts;
   readonly #settings: RouterSettings;
   readonly #cache: AnswerCache<Kept>;
-  /** Told of changes by the shards (R4). */
-  readonly #tracker: Tracker;
+  /** Told of changes by the shards (R4); none where nothing is kept. */
+  readonly #tracker: Tracker | undefined;
   #turn = 0;
 
   constructor(ports: RouterPorts, settings: Partial<RouterSettings> = {}) {
     this.#ports = ports;
     this.#settings = { ...ROUTER_DEFAULTS, ...settings };
     this.#cache = new AnswerCache(new CachePool(this.#settings.cacheBytes));
-    this.#tracker = {
-      isOver: false,
-      dropped: (topic) => (topic === undefined ? this.#cache.clear() : this.#cache.dropTopic(topic)),
-    };
+    if (this.#settings.cacheBytes > 0)
+      this.#tracker = {
+        isOver: false,
+        dropped: (topic) => (topic === undefined ? this.#cache.clear() : this.#cache.dropTopic(topic)),
+      };
   }
 
   /** Topics whose delivery is kept, or being read. */

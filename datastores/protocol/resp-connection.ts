@@ -7,10 +7,10 @@
 
 import type { Socket } from 'node:net';
 import { failure, type Reply, RespReader } from './resp.ts';
-import { type RespServer, RespSession } from './resp-session.ts';
+import { type RespServer, RespSession, WORDS_MAX } from './resp-session.ts';
 
 /** A write of 10,000 rows with texts of some hundred bytes; longer ones are sent in smaller pieces. */
-const LIMITS = { wordsMax: 512, bytesMax: 16 * 1024 * 1024 };
+const LIMITS = { wordsMax: WORDS_MAX + 1, bytesMax: 16 * 1024 * 1024 };
 const WAITING_MAX = 1_024;
 const UNREAD_BYTES_MAX = 64 * 1024 * 1024;
 

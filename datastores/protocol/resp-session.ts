@@ -72,6 +72,8 @@ const PROTOCOL = '1.0.0';
 const INVALIDATE = '__redis__:invalidate';
 /** Of one shard, in one question. */
 const SLICES_MAX = 256;
+/** Of one command. */
+export const WORDS_MAX = 16_384;
 /** Slice keys and shards that a session has seen. */
 const REMEMBERED_MAX = 10_000;
 
@@ -93,6 +95,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   UNSUBSCRIBE: { rights: 'read', words: [0, 1], run: (session) => session.unsubscribe() },
   'FS.FLEET': { rights: 'read', words: [2, 3], run: (session, words) => session.chooseFleet(words) },
   'FS.BROKERS': { rights: 'read', words: [5, 4 + SLICES_MAX], run: (session, words) => session.brokers(words) },
+  'FS.MBROKERS': { rights: 'read', words: [6, WORDS_MAX], run: (session, words) => session.brokersOfMany(words) },
   'FS.CLIENTS': { rights: 'read', words: [5, 4 + SLICES_MAX], run: (session, words) => session.clients(words) },
   'FS.CALL': { rights: 'admin', words: [4, 4], run: (session, words) => session.call(words) },
 };
@@ -253,6 +256,37 @@ export class RespSession {
     this.#stores.clear();
     this.#fleet = { keySpace: keySpaceOfText(`${partitions}/${keyFormat}`, fleet) };
     return OK;
+  }
+
+  /**
+   * FS.MBROKERS epoch shard instance topic n slice [slice ...] [shard instance topic n slice [slice ...] ...]: one reply for each
+   * question, a failure among them where there is one.
+   */
+  brokersOfMany([at, ...words]: Words): Answer {
+    const answers: Answer[] = [];
+    let isWhole = true;
+    for (let i = 0; i < words.length; ) {
+      const [shard, instanceId, topic, count] = words.slice(i, i + 4);
+      const end = i + 4 + Number(count);
+      if (!/^\d{1,3}$/.test(count ?? '') || Number(count) < 1 || Number(count) > SLICES_MAX || end > words.length)
+        return failure('ERR', 'each question is: shard instance topic n, and n slices');
+      const question = [shard!, instanceId!, at!, topic!, ...words.slice(i + 4, end)];
+      const answer = this.#oneOfMany(question);
+      if (typeof answer !== 'string') isWhole = false;
+      answers.push(answer);
+      i = end;
+    }
+    return isWhole ? array(answers as Reply[]) : Promise.all(answers).then(array);
+  }
+
+  #oneOfMany(question: Words): Answer {
+    try {
+      const answer = this.brokers(question);
+      if (typeof answer === 'string') return answer;
+      return answer.catch((error) => this.#failed('FS.MBROKERS', question, error));
+    } catch (error) {
+      return this.#failed('FS.MBROKERS', question, error);
+    }
   }
 
   /** FS.BROKERS shard instance epoch topic slice [slice ...] */

@@ -5,13 +5,14 @@
 //       none counts any more.
 //   L2. A connection is used when it tracks and knows the fleet, not before. One that fails is not tried again at once.
 //   L3. What is not answered in time, or not by a shard server, is STORE_UNAVAILABLE.
+//   L4. What is asked in one turn of the event loop goes as one command.
 
 import { Redis } from 'ioredis';
 import type { Tracker } from '../../datastores/answer-cache.ts';
 import { STATUS } from '../../datastores/protocol/wire.ts';
 import type { Asked, PublishQuestion, Subscriber } from '../../datastores/shard-store.ts';
 import { AppError, type ErrorCode } from '../../schemas/errors.ts';
-import { epoch, sliceKey } from '../../schemas/ids.ts';
+import { type Epoch, epoch, sliceKey } from '../../schemas/ids.ts';
 import type { KeySpace } from '../../state/keys.ts';
 import { optionsOf } from '../../state/subscription-options.ts';
 
@@ -24,13 +25,24 @@ export interface LookUpSettings {
   readonly timeoutMs: number;
 }
 
+/** Questions that wait for the end of the turn (L4). */
+interface Batch {
+  readonly at: Epoch;
+  readonly words: string[];
+  readonly waiting: { readonly resolve: (answer: unknown) => void; readonly reject: (error: AppError) => void }[];
+}
+
 const CHANGES = '__redis__:invalidate';
+const NOT_A_SERVER = 'it does not answer as a shard server';
+/** In one command: with a few slices each, well below what a command may have. */
+const QUESTIONS_MAX = 256;
 /** L2. */
 const AGAIN_AFTER_MS = 100;
 
 export class LookUpConnection {
   readonly #settings: LookUpSettings;
   readonly #trackers = new Map<string, Set<Tracker>>(); // By shard.
+  #batch: Batch | undefined;
   #connecting: Promise<Redis> | undefined;
   #failedAt = Number.NEGATIVE_INFINITY;
   #failure: unknown;
@@ -41,28 +53,43 @@ export class LookUpConnection {
   }
 
   /** Throws STORE_UNAVAILABLE, and what the shard answers with. */
-  async audience(
-    shard: string,
-    instanceId: string,
-    { topic, slices, epoch: at }: PublishQuestion,
-    tracker?: Tracker,
-  ): Promise<Asked> {
+  async audience(shard: string, instanceId: string, question: PublishQuestion, tracker?: Tracker): Promise<Asked> {
     const redis = await this.#connected();
     if (tracker !== undefined) this.#track(shard, tracker);
-    try {
-      const answer = await redis.call('FS.BROKERS', shard, instanceId, String(at), topic, ...slices);
-      return this.#askedOf(answer, tracker !== undefined);
-    } catch (error) {
-      if (error instanceof AppError) throw error;
-      const message = error instanceof Error ? error.message : String(error);
-      const [code, rest] = divided(message);
-      if (code === 'MOVED') {
-        const end = rest.lastIndexOf(' ');
-        return { kind: 'moved', slice: sliceKey(rest.slice(0, end)), epoch: epoch(Number(rest.slice(end + 1))) };
+    const answer = await this.#answer(redis, shard, instanceId, question);
+    return this.#askedOf(answer, tracker !== undefined);
+  }
+
+  /** L4. */
+  #answer(redis: Redis, shard: string, instanceId: string, { topic, slices, epoch: at }: PublishQuestion) {
+    return new Promise<unknown>((resolve, reject) => {
+      if (this.#batch === undefined || this.#batch.at !== at || this.#batch.waiting.length === QUESTIONS_MAX) {
+        const batch: Batch = { at, words: [], waiting: [] };
+        this.#batch = batch;
+        process.nextTick(() => {
+          if (this.#batch === batch) this.#batch = undefined;
+          void this.#send(redis, batch);
+        });
       }
-      if (code === 'NOAUTH' || code === 'NOPERM') throw this.#problem('UNAUTHORIZED', rest, error);
-      if (Object.hasOwn(STATUS, code)) throw this.#problem(code as ErrorCode, rest, error);
-      throw this.#problem('STORE_UNAVAILABLE', message, error); // L3
+      this.#batch.words.push(shard, instanceId, topic, String(slices.length), ...slices);
+      this.#batch.waiting.push({ resolve, reject });
+    });
+  }
+
+  async #send(redis: Redis, { at, words, waiting }: Batch): Promise<void> {
+    let answers: unknown;
+    try {
+      answers = await redis.call('FS.MBROKERS', String(at), ...words);
+      if (!Array.isArray(answers) || answers.length !== waiting.length) throw new Error(NOT_A_SERVER);
+    } catch (error) {
+      for (const { reject } of waiting) reject(this.#problemOf(error));
+      return;
+    }
+    for (const [i, { resolve, reject }] of waiting.entries()) {
+      const answer: unknown = (answers as unknown[])[i];
+      if (!(answer instanceof Error)) resolve(answer);
+      else if (answer.message.startsWith('MOVED ')) resolve(answer.message);
+      else reject(this.#problemOf(answer));
     }
   }
 
@@ -93,7 +120,7 @@ export class LookUpConnection {
     const { host, port, token, keySpace, timeoutMs } = this.#settings;
     const redis = new Redis({
       ...{ host, port, lazyConnect: true, connectTimeout: timeoutMs, commandTimeout: timeoutMs },
-      ...{ retryStrategy: () => null, enableReadyCheck: false, disableClientInfo: true, enableAutoPipelining: true },
+      ...{ retryStrategy: () => null, enableReadyCheck: false, disableClientInfo: true },
       ...(token === undefined ? {} : { password: token }),
     });
     let cause: unknown;
@@ -148,14 +175,30 @@ export class LookUpConnection {
 
   /** L3. */
   #askedOf(answer: unknown, mayKeep: boolean): Asked {
-    const [brokers, members, keepMs] = answer as [unknown, unknown, unknown];
-    if (!Array.isArray(answer) || !Array.isArray(brokers) || !Array.isArray(members) || typeof keepMs !== 'number')
-      throw this.#problem('STORE_UNAVAILABLE', 'it does not answer as a shard server');
+    if (typeof answer === 'string') {
+      const end = answer.lastIndexOf(' ');
+      return {
+        kind: 'moved',
+        slice: sliceKey(answer.slice('MOVED '.length, end)),
+        epoch: epoch(Number(answer.slice(end))),
+      };
+    }
+    const [brokers, members, keepMs] = Array.isArray(answer) ? (answer as unknown[]) : [];
+    if (!Array.isArray(brokers) || !Array.isArray(members) || typeof keepMs !== 'number')
+      throw this.#problem('STORE_UNAVAILABLE', NOT_A_SERVER);
     return {
       kind: 'audience',
       audience: { brokers, groups: members.map((member) => [subscriberIn(member)]) },
       keepMs: mayKeep ? (keepMs < 0 ? Number.POSITIVE_INFINITY : keepMs) : 0,
     };
+  }
+
+  #problemOf(error: unknown): AppError {
+    const message = error instanceof Error ? error.message : String(error);
+    const [code, rest] = divided(message);
+    if (code === 'NOAUTH' || code === 'NOPERM') return this.#problem('UNAUTHORIZED', rest, error);
+    if (Object.hasOwn(STATUS, code)) return this.#problem(code as ErrorCode, rest, error);
+    return this.#problem('STORE_UNAVAILABLE', message, error); // L3
   }
 
   #problem(code: ErrorCode, message: string, cause?: unknown): AppError {
