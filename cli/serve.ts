@@ -30,6 +30,7 @@ export async function runProcess(config: Config, output: Output): Promise<void> 
 export async function runShardServer(config: Config, host: string, port: number, output: Output): Promise<void> {
   const logger = createLogger({ level: config.logLevel, pretty: config.logPretty });
   const token = config.shardServerToken.reveal();
+  const readToken = config.shardServerReadToken.reveal();
   if (token === '' && !isLoopback(host))
     throw new AppError('CONFIG_INVALID', `${host} is reachable from outside: set FORESHARD_SHARD_SERVER_TOKEN`);
   const provisioner = shardFolders(config, readCatalog(config.catalogPath), systemClock(), false, (failure) =>
@@ -38,6 +39,7 @@ export async function runShardServer(config: Config, host: string, port: number,
   const server = await startShardServer({
     provisioner,
     token: token === '' ? undefined : token,
+    ...(readToken === '' ? {} : { readToken }),
     host,
     port,
     log: (failure) => logger.error({ ...failure }, 'a shard could not do what was asked'),

@@ -19,6 +19,7 @@ export const SHARD_SERVER_SETTINGS: readonly SettingName[] = [
   'catalogPath',
   'shutdownDeadlineMs',
   'shardServerToken',
+  'shardServerReadToken',
 ];
 
 /** Adds `--config` and a flag for each of these settings, with its default and bounds. */

@@ -103,6 +103,7 @@ export const SETTINGS = {
   storeEngine: choice(['level', 'rocksdb'], 'level', 'Engine of local state.'),
   shardServers: hosts([], 'Shard servers, host:port, separated by commas; empty keeps shards in this process.'),
   shardServerToken: secret('Token for shard servers.'),
+  shardServerReadToken: secret('Token for look-ups alone, which brokers send to a shard server; empty: there is none.'),
   catalogPath: text('', 'Prices and sizes of datastore types; empty uses the built-in catalogue.'),
   concreteType: label('level-small', 'Datastore type of the first shard of concrete filters.'),
   trieType: label('trie-small', 'Datastore type of the first shard of wildcard filters.'),

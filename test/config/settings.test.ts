@@ -278,6 +278,7 @@ const ROWS: Record<SettingName, Row> = {
     at: (s) => [s.remote.token, s.shardServer.token],
     arrives: ['a secret', 'a secret'],
   },
+  shardServerReadToken: { value: 'a secret', at: (s) => s.shardServer.readToken },
   catalogPath: {
     value: fileWith('catalog.json', EXAMPLE.replaceAll('level-large', 'level-huge')),
     at: (s) => s.stages.plan.catalog.has('level-huge'),

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -280,6 +281,17 @@ describe('a connection', () => {
     expect(await provisioner.release(shardId('kv'))).toBeUndefined();
     expect(await refusal(brokers(redis, 'kv', 'a', CONCRETE))).toMatch(/^SHARD_UNKNOWN /);
   });
+});
+
+test('the examples of docs/protocol.md are what goes over the line', async () => {
+  await write('trie', row('home/+', 'c1', 1), row('$share/g/home/1', 'm1', 2, { brokerId: 'broker-2' }));
+  const [, block] = /```resp\n([\s\S]*?)```/.exec(readFileSync('docs/protocol.md', 'utf8'))!;
+  const lines = block!.trim().split('\n');
+  expect(lines.length).toBeGreaterThan(6);
+  for (let i = 0; i < lines.length; i += 2) {
+    const [asked, answered] = [lines[i]!, lines[i + 1]!].map((line) => line.slice(2).replaceAll('\\r\\n', '\r\n'));
+    expect((await raw(`AUTH ${READ}\r\n${asked}`)).text).toBe(`+OK\r\n${answered}+OK\r\n`);
+  }
 });
 
 test('FS.CALL carries out what HTTP does, checked as there', async () => {
