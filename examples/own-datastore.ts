@@ -109,7 +109,7 @@ class MemoryStore implements LocalShardStore {
   async disown(slice: SliceKey, right: DisownRight): Promise<boolean> {
     const { owners } = this.#opened();
     if (!owners.allowsDisown(slice, right)) return false; // D5
-    owners.delete(slice);
+    for (const key of [slice, ...owners.forgottenWith(slice)]) owners.delete(key);
     return true;
   }
 
