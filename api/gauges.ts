@@ -7,12 +7,13 @@ import { type SeriesRow, SIGNALS } from '../processors/forecast/series-row.ts';
 import { FORECAST_DEFAULTS } from '../processors/forecast/settings.ts';
 import { costsOfCell, footprintsOfCell } from '../processors/plan/demand/cost-learning.ts';
 import { PLAN_DEFAULTS } from '../processors/plan/settings.ts';
-import type { CellRow, Row as PlanRow } from '../processors/plan/stage/rows.ts';
+import { type CellReader, readerOf } from '../processors/plan/stage/cell-state.ts';
 import { type MemoryRow, sessionWork } from '../processors/sessions/rows.ts';
 import type { Fitter } from '../runtime/ports.ts';
 import type { Running } from '../runtime/runner.ts';
 import type { Meter, Sample } from '../runtime/telemetry.ts';
 import type { MoveState, OperationAction } from '../schemas/records.ts';
+import { planRowsOf } from './plan-rows.ts';
 
 const MOVE_STATES: readonly MoveState[] = [
   'PLANNED',
@@ -29,7 +30,7 @@ const MOVE_STATES: readonly MoveState[] = [
 
 /** Gauges of this process's tasks: series of a task that has moved away are no longer reported here. */
 export function reportGauges(
-  running: Pick<Running, 'rows' | 'readiness' | 'lags'>,
+  running: Pick<Running, 'read' | 'rows' | 'readiness' | 'lags'>,
   fitter: Pick<Fitter, 'pending'>,
   meter: Meter,
   now: number,
@@ -40,14 +41,15 @@ export function reportGauges(
   reportAway(running, meter);
   reportSessions(running, meter);
   reportChecks(running, meter, now);
-  const moves = new Map<MoveState, number>(MOVE_STATES.map((state) => [state, 0]));
-  let cell: CellRow | undefined;
-  for (const [, row] of running.rows<PlanRow>('plan', 'cells')) {
-    if (row.kind === 'move') moves.set(row.state, (moves.get(row.state) ?? 0) + 1);
-    if (row.kind === 'cell') cell = row;
-  }
-  reportCosts(cell, meter);
-  for (const [state, count] of moves) meter.set('foreshard_moves', count, { state });
+  const planner = readerOf(planRowsOf(running));
+  reportMoves(planner, meter);
+  reportCosts(planner, meter);
+}
+
+function reportMoves({ moves }: Pick<CellReader, 'moves'>, meter: Meter): void {
+  const counts = new Map(MOVE_STATES.map((state) => [state, 0]));
+  for (const { state } of moves.all()) counts.set(state, counts.get(state)! + 1);
+  for (const [state, count] of counts) meter.set('foreshard_moves', count, { state });
 }
 
 /**
@@ -136,7 +138,7 @@ function reportProgress(running: Pick<Running, 'readiness' | 'lags'>, meter: Met
 }
 
 /** What the planner has learned about stores; only where it runs. */
-function reportCosts(cell: CellRow | undefined, meter: Meter): void {
+function reportCosts({ cell }: Pick<CellReader, 'cell'>, meter: Meter): void {
   const samplesOf = (name: string, all: Record<'KEY_VALUE' | 'TRIE', object>): Sample[] =>
     (['KEY_VALUE', 'TRIE'] as const).flatMap((store_kind) =>
       Object.entries(all[store_kind]).map(([part, value]) => ({ value, labels: { store_kind, [name]: part } })),

@@ -11,7 +11,7 @@
 
 import { readerOf } from '../processors/plan/stage/cell-state.ts';
 import { checksOf } from '../processors/plan/stage/checks.ts';
-import { cells, type PlanRows, type Row } from '../processors/plan/stage/rows.ts';
+import type { PlanRows } from '../processors/plan/stage/rows.ts';
 import { movesOf, proposalsOf, shardsOf } from '../processors/plan/stage/views.ts';
 import type { Clock, Follower, Log } from '../runtime/ports.ts';
 import type { OwnedLag, Running } from '../runtime/runner.ts';
@@ -26,6 +26,7 @@ import { deadLetters, decisions, forecasts, metrics, pointers, sessionOperations
 import { DecisionRing } from './decision-ring.ts';
 import { type Followed, followTopic } from './follow-topic.ts';
 import { LetterRing } from './letter-ring.ts';
+import { PLAN_TASK, planRowsOf } from './plan-rows.ts';
 import { PredictionCache, type SeriesSettings } from './prediction-cache.ts';
 import { SessionOperations } from './session-operations.ts';
 import type { MoveView, Owned, ShardView, TopicPlace, Views } from './views.ts';
@@ -55,8 +56,6 @@ export interface RunningParts {
 const ANSWER_WAIT_MS = 3_000;
 /** Kafka takes a record in a few ms, and chooses a new leader in a few seconds. */
 const APPEND_WAIT_MS = 5_000;
-/** The planner's one task. */
-const PLAN_TASK = 0;
 
 export interface RunningViews extends Views {
   /** The pointer table, once it has been read to its end. */
@@ -286,14 +285,7 @@ function ofPlanner<Answer>(running: Running, answer: (rows: PlanRows) => Answer)
   const owner = running.where('plan', PLAN_TASK);
   if (owner.kind === 'elsewhere') return owner;
   if (owner.kind === 'unknown') return { kind: 'nobody' };
-  const rows: PlanRows = {
-    get(key) {
-      const found = running.read<Row>('plan', cells.name, PLAN_TASK, key);
-      return found.kind === 'here' ? found.row : undefined;
-    },
-    entries: () => running.rows<Row>('plan', cells.name),
-  };
-  return { kind: 'here', answer: answer(rows) };
+  return { kind: 'here', answer: answer(planRowsOf(running)) };
 }
 
 const UNREACHABLE = 'UNREACHABLE' as const;

@@ -16,6 +16,7 @@ function gaugesOf(planRows: Iterable<readonly [string, Row]>, applyRows: readonl
       for (const { value, labels } of series) set.set([name, ...Object.values(labels)].join(' '), value);
     },
   } as unknown as Meter;
+  const plan = new Map(planRows);
   const waiting = [{ group: 'work', partition: 3, since: 1_000 }];
   const lag = { group: 'work', topic: 'subscriptions', records: 9 };
   const lags = [
@@ -26,8 +27,12 @@ function gaugesOf(planRows: Iterable<readonly [string, Row]>, applyRows: readonl
   const running = {
     readiness: () => ({ restoredPercent: 100, waiting, standing: lags.slice(1) }),
     lags: () => lags,
+    read: (_group: string, _table: string, _partition: number, key: string) => {
+      const row = plan.get(key);
+      return row === undefined ? { kind: 'unknown' } : { kind: 'here', row };
+    },
     rows: (group: string, table: string) => {
-      if (group === 'plan') return [...planRows];
+      if (group === 'plan') return plan.entries();
       return table === 'lives' ? applyRows.map((row, i) => [`row-${i}`, row]) : [];
     },
   } as never;

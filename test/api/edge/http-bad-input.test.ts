@@ -1,5 +1,5 @@
-// The HTTP part of the catalogue of bad input (84 to 97) on a real socket: what http-server.test.ts and http-socket.test.ts
-// do not have already, and the list of where each number is. After each case the server answers the next request.
+// The HTTP part of the catalogue of bad input (84 to 97) on a real socket: cases that the other tests beside it do
+// not have already, and the list of where each number is. After each case the server answers the next request.
 
 import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
@@ -247,8 +247,8 @@ describe('97: peers that are half there', () => {
 });
 
 test('every number from 84 to 97 is here or in the tests beside, or said not to arise and why', () => {
-  const beside = ['http-server.test.ts', 'http-socket.test.ts'].map((name) =>
-    readFileSync(new URL(name, import.meta.url), 'utf8'),
+  const beside = ['http-access.test.ts', 'http-answers.test.ts', 'http-refusals.test.ts', 'http-socket.test.ts'].map(
+    (name) => readFileSync(new URL(name, import.meta.url), 'utf8'),
   );
   const elsewhere: Readonly<Record<number, readonly string[]>> = {
     84: ['a JWT with alg none', 'a token in the URL is not one', 'after ten wrong tokens an address waits'],
