@@ -1,34 +1,36 @@
-// AnswerCache: answers about topics that were asked for lately, kept right by being told of each change.
+// AnswerCache: answers about topics that were looked up lately. It stays correct because it is told of each change.
 //
-//   N1. An entry is there from before its answer is read until a change concerns its topic. Whoever reads an answer gives it
-//       to the entry afterwards: one that was dropped meanwhile takes none, since the answer may be older than the change.
-//   N2. Whoever holds an answer as well is told when the entry is dropped, for whatever reason; never too seldom, and once.
-//   N3. All caches of a pool together take at most its bytes. What was not asked for since the last round goes first
-//       (the CLOCK algorithm, Corbato 1968).
+//   N1. An entry exists from before its answer is read until a change affects its topic. The reader adds the answer to
+//       the entry afterwards: an entry that was dropped meanwhile takes none, since the answer may be older than the
+//       change.
+//   N2. Everyone who keeps a copy of an answer is told when its entry is dropped, for whatever reason: always, and
+//       once.
+//   N3. All caches of a pool together use at most the pool's bytes. Entries that were not used since the last round go
+//       first (the CLOCK algorithm, Corbato 1968).
 
 import { TopicIndex } from './topic-index.ts';
 
-/** Who is told that an answer does not count any more (N2). */
+/** Is told when an answer is no longer valid (N2). */
 export interface Tracker {
-  /** Whoever it was is gone: there is nobody to be told. */
+  /** True when the receiver is gone: it need not be told. */
   readonly isOver: boolean;
-  /** `undefined`: of every topic. */
+  /** `undefined`: the answers about all topics. */
   dropped(topic: string | undefined): void;
 }
 
-/** Trackers of one entry before those that are over are looked for. */
+/** From this number of trackers of one entry on, those that are over are removed. */
 const TRACKERS_MIN = 64;
 
 export class CacheEntry<Answer> {
   readonly topic: string;
   readonly trackers = new Set<Tracker>();
-  /** Empty until the first is read, and after the entry was dropped. */
+  /** Empty until the first answer is read, and after the entry was dropped. */
   answers: readonly Answer[] = [];
   wasUsed = true;
   bytes = 0;
   isHeld = true;
   #cleanAt = TRACKERS_MIN;
-  /** Takes it out of its cache. */
+  /** Removes it from its cache. */
   readonly drop: () => void;
 
   constructor(topic: string, drop: (entry: CacheEntry<Answer>) => void) {
@@ -46,10 +48,10 @@ export class CacheEntry<Answer> {
 
 type Held = Pick<CacheEntry<unknown>, 'wasUsed' | 'bytes' | 'drop'>;
 
-/** N3. */
+/** Limits the memory of several caches (N3). */
 export class CachePool {
   readonly #bytesMax: number;
-  readonly #entries = new Set<Held>(); // In the order in which the hand of the clock comes by.
+  readonly #entries = new Set<Held>(); // In the order in which the clock's hand visits them.
   #bytes = 0;
 
   constructor(bytesMax: number) {
@@ -69,7 +71,7 @@ export class CachePool {
     this.#bytes += bytes - entry.bytes;
     entry.bytes = bytes;
     for (const oldest of this.#entries) {
-      // The set grows while it is walked; an entry comes by at most twice.
+      // The set grows during the loop; an entry is visited at most twice.
       if (this.#bytes <= this.#bytesMax) return;
       if (oldest.wasUsed) {
         oldest.wasUsed = false;
@@ -84,7 +86,7 @@ export class CachePool {
   }
 }
 
-/** Objects, the sets and the place in the index: about this much beside the texts. */
+/** Approximate size of the objects, sets and index entry, without texts. */
 const ENTRY_BYTES = 600;
 
 export class AnswerCache<Answer> {
@@ -99,7 +101,7 @@ export class AnswerCache<Answer> {
     return this.#entries.size;
   }
 
-  /** The entry of the topic; a new one where there is none. */
+  /** The entry of the topic, which is created when there is none. */
   entryOf(topic: string): CacheEntry<Answer> {
     const known = this.#entries.get(topic);
     if (known !== undefined) {
@@ -118,14 +120,14 @@ export class AnswerCache<Answer> {
     return entry;
   }
 
-  /** N1. `bytes`: what these answers take, about. */
+  /** Adds answers to an entry (N1). `bytes`: their approximate size. */
   give(entry: CacheEntry<Answer>, answers: readonly Answer[], bytes: number): void {
     if (!entry.isHeld) return;
     entry.answers = answers;
     this.#pool.resize(entry, ENTRY_BYTES + 4 * entry.topic.length + bytes);
   }
 
-  /** Something about subscriptions of this filter has changed. */
+  /** Subscriptions of this filter have changed. */
   changed(filter: string): void {
     for (const entry of this.#entries.matching(filter)) this.#drop(entry);
   }

@@ -1,11 +1,13 @@
-// Answering store: a store that remembers who hears a PUBLISH, so that a topic that is published to often costs no reading,
-// however many subscribers it has, and that tells whoever keeps its answers when they change.
+// Answering store: a store that remembers the audience of topics, so that a topic with many publishes needs no reads,
+// however many subscribers it has; and that tells those who keep its answers when the answers change.
 //
-//   W1. Every change goes through here. What it may concern is dropped when the change is done, well or badly, and before
-//       the caller hears of it: who asks after that gets an answer of after that.
-//   W2. A row concerns the topics that its filter matches; an owner record that says something new, and an erase of what was
-//       being received, concern all.
-//   W3. A record that speaks for a time (owner-index.ts O6) bounds how long an answer is kept; and it is told how long.
+//   W1. Every change goes through here. Answers that it may affect are dropped when the change has ended, with or
+//       without success, and before its caller is told: a question that is asked after that gets an answer from after
+//       the change.
+//   W2. A row affects the topics that its filter matches; a new owner record, and an erase of a slice that was
+//       being received, affect all topics.
+//   W3. An owner record with a time limit (owner-index.ts O6) limits how long an answer may be kept; the answer says
+//       how long.
 
 import { AppError } from '../schemas/errors.ts';
 import type { Epoch, EventTime, SliceKey } from '../schemas/ids.ts';
@@ -25,18 +27,18 @@ import type {
   WriteResult,
 } from './shard-store.ts';
 
-/** An answer, and the question that it is of. */
+/** An answer and its question. */
 interface Known {
   readonly epoch: Epoch;
   readonly slices: readonly SliceKey[];
   readonly audience: Audience;
-  /** In ms, by the host's clock (W3). */
+  /** Until when it may be kept, in ms, by the host's clock (W3). */
   readonly until: number;
 }
 
-/** Questions about one topic that are remembered at a time: brokers differ in their epochs for as long as a change spreads. */
+/** Questions about one topic that are remembered at a time: brokers have different epochs while a change spreads. */
 const QUESTIONS_MAX = 4;
-/** A text in a list, and a subscriber: about so many bytes beside their own. */
+/** Approximate size of a text in a list, and of a subscriber, without its characters. */
 const TEXT_BYTES = 48;
 const SUBSCRIBER_BYTES = 200;
 
@@ -56,7 +58,7 @@ class RememberingStore implements LocalShardStore, AnsweringStore {
   readonly #now: () => number;
   readonly #cache: AnswerCache<Known>;
   #owners: Map<SliceKey, OwnerRecord>;
-  /** The earliest end of a record's time (W3). */
+  /** The earliest time limit of an owner record (W3). */
   #until = Number.POSITIVE_INFINITY;
   #isClosed = false;
 
@@ -176,7 +178,7 @@ class RememberingStore implements LocalShardStore, AnsweringStore {
     this.#cache.clear();
   }
 
-  /** W1. `done` is given nothing when the change failed. */
+  /** Runs a change (W1). `done` gets `undefined` when the change failed. */
   async #then<Result>(change: Promise<Result>, done: (result: Result | undefined) => void): Promise<Result> {
     let result: Result | undefined;
     try {
@@ -191,7 +193,7 @@ class RememberingStore implements LocalShardStore, AnsweringStore {
     if (this.#cache.size > 0) for (const { filter } of rows) this.#cache.changed(filter);
   }
 
-  /** A record that is gone bounds nothing any more (W3). */
+  /** Recomputes the limit after records were forgotten: they no longer limit anything (W3). */
   async #recordsGone(): Promise<void> {
     if (this.#until === Number.POSITIVE_INFINITY) return;
     this.#owners = bySlice(await this.#store.owners());

@@ -1,24 +1,25 @@
-// Audience: who hears a PUBLISH, as far as one shard knows. A broker needs the other brokers that have a subscriber, each
-// once, and one member of each share group: each broker knows its own clients by itself (MQTT 5, 4.8.2 for groups).
+// Audience: who receives a PUBLISH, as far as one shard knows. A broker needs to know which other brokers have a
+// subscriber, each once, and one member of each share group: every broker knows its own clients (MQTT 5, 4.8.2 for
+// groups).
 //
-//   A1. Of a topic that is spread by client a shard says only what belongs to the parts that it is asked for: another part
-//       may be on its way to it, or left behind there.
-//   A2. Members of a share group with a connection come before those without; a member without one is chosen when there
-//       is no other.
+//   A1. For a topic that is spread by client, a shard returns only subscribers of the parts that it is asked for:
+//       another part may be on its way to this shard, or may have been left behind there.
+//   A2. Members of a share group that are connected come before those that are not; a member without a connection is
+//       chosen only when there is no other.
 
 import type { Epoch, SliceKey } from '../schemas/ids.ts';
 import { filterHash, isTrieSlice, parseSlice } from '../state/keys.ts';
 import { isShared } from '../state/topic-filter.ts';
 import type { Answer, Audience, PublishQuestion, ShardStore, Subscriber } from './shard-store.ts';
 
-/** The broker of a subscriber whose session goes on without a connection. */
+/** The broker of a subscriber whose session continues without a connection. */
 export const NO_BROKER = '';
 
 export type Heard =
   | { readonly kind: 'found'; readonly subscribers: readonly Subscriber[] }
   | { readonly kind: 'moved'; readonly slice: SliceKey; readonly epoch: Epoch };
 
-/** What the store says to the question: all of its subscribers, or the first slice that is not there for this asker. */
+/** The store's answer: all subscribers, or the first slice that is not there for this asker. */
 export async function hearersIn(
   store: Pick<ShardStore, 'lookup' | 'match'>,
   { topic, slices, epoch }: PublishQuestion,
@@ -41,7 +42,7 @@ export async function hearersIn(
   return { kind: 'found', subscribers: union(answers.map(([, answer]) => answer)) };
 }
 
-/** A1. */
+/** The part of an answer that belongs to these slices (A1). */
 export function ofParts(answer: Answer, slices: readonly SliceKey[]): Answer {
   if (answer.kind === 'moved') return answer;
   const parts = slices.flatMap((slice) => {
@@ -85,7 +86,7 @@ export function audienceOf(subscribers: readonly Subscriber[]): Audience {
   };
 }
 
-/** The member of the group whose turn it is (A2). */
+/** The group's next member, by turns (A2). */
 export function memberAt(group: readonly Subscriber[], turn: number): Subscriber {
   const offline = group.findIndex(({ brokerId }) => brokerId === NO_BROKER);
   const online = offline < 0 ? group.length : offline;

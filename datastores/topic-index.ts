@@ -1,9 +1,9 @@
-// TopicIndex: values by topic, and which of these topics a topic filter matches. The reverse of state/topic-trie.ts, which
-// holds filters and is asked for a topic.
+// TopicIndex: values by topic, and which of these topics a topic filter matches. It is the reverse of
+// state/topic-trie.ts, which holds filters and is asked for a topic.
 //
-//   X1. `matching` gives the values of exactly the topics for which `matches` of topic-filter.ts says true, each once.
-//   X2. A filter without wildcards costs one look-up. The tree of levels is built when the first wildcard comes: whoever
-//       never asks for one does not pay for it.
+//   X1. `matching` returns the values of exactly the topics for which `matches` of topic-filter.ts is true, each once.
+//   X2. A filter without wildcards costs one look-up. The tree of levels is built when the first wildcard comes:
+//       without wildcards it costs nothing.
 //
 // A mutable index with a pure face; its oracle is `matches`.
 
@@ -46,7 +46,7 @@ export class TopicIndex<Value extends object> {
     return this.#values.values();
   }
 
-  /** X1. A shared filter matches as the filter within it does. */
+  /** The values of the topics that the filter matches (X1). A shared filter matches like the filter within it. */
   matching(filter: string): Value[] {
     const inner = innerFilter(filter);
     const found: Value[] = [];
@@ -59,7 +59,7 @@ export class TopicIndex<Value extends object> {
     }
     let nodes = [this.#tree()];
     for (const [depth, level] of inner.split('/').entries()) {
-      // A first level that begins with $ is not for wildcards (MQTT 5, 4.7.2).
+      // A wildcard does not match a first level that begins with $ (MQTT 5, 4.7.2).
       const open = (node: Node<Value>): Node<Value>[] =>
         [...node.children].flatMap(([name, child]) => (depth === 0 && name.startsWith('$') ? [] : [child]));
       if (level === '#') {
@@ -67,7 +67,7 @@ export class TopicIndex<Value extends object> {
           if (depth > 0) take(node); // a/# matches a, too.
           const below = open(node);
           for (const each of below) {
-            // Grows while it is walked.
+            // The list grows during the loop.
             take(each);
             for (const child of each.children.values()) below.push(child);
           }
@@ -104,7 +104,7 @@ function put<Value>(root: Node<Value>, topic: string, value: Value): void {
   node.value = value;
 }
 
-/** Takes the topic out, and the levels that lead to no other. */
+/** Removes the topic, and the levels that lead to no other. */
 function remove<Value>(root: Node<Value>, topic: string): void {
   const levels = topic.split('/');
   const path = [root];

@@ -1,5 +1,5 @@
-// Calls: what Foreshard asks of a shard's store over the network, from a checked body to an answer that can be written as
-// JSON (wire.ts).
+// Calls: Foreshard's requests to a shard's store over the network, from a checked body to an answer that can be written
+// as JSON (wire.ts).
 
 import { Compile } from 'typebox/compile';
 import { problemOf } from '../../schemas/checked.ts';
@@ -10,13 +10,13 @@ import { checkedShardName } from '../shard-name.ts';
 import type { Meant, Page, Provisioner, ShardStore } from '../shard-store.ts';
 import { bodyProblem, ownerOf, REQUESTS, type Request, rangeOf, rowOf, wireRow } from './wire.ts';
 
-/** A page ends before it weighs more than this, so an answer stays in bounds whatever the texts. */
+/** A page ends before it is larger than this, so that answers are bounded whatever the texts are. */
 const PAGE_BYTES_MAX = 8 * 1024 * 1024;
 
 type StoreCall = Exclude<keyof typeof REQUESTS, 'ensure'>;
 type Calls = { readonly [Call in StoreCall]: (store: ShardStore, body: Request<Call>) => Promise<unknown> };
 
-/** Each call upon a shard's store, its body checked. */
+/** Each call on a shard's store, with its checked body. */
 export const CALLS: Calls = {
   write: (store, body) => store.write(body.rows.map(rowOf)),
   forget: (store, body) => store.forget(body.rows.map(rowOf)),
@@ -39,7 +39,7 @@ export const CALLS: Calls = {
   dropTombstones: (store, body) => store.dropTombstones(eventTime(body.before)),
 };
 
-/** What is asked of a provisioner (`ensure`, `find`, `release`) or of a shard's store. */
+/** A request to a provisioner (`ensure`, `find`, `release`) or to a shard's store. */
 export interface ShardCall {
   readonly shard: string;
   readonly meant: Meant;
@@ -47,7 +47,9 @@ export interface ShardCall {
   readonly body: unknown;
 }
 
-/** Carries the call out. Throws REQUEST_INVALID before anything is done; what a provisioner or a store throws. */
+/**
+ * Carries the call out. Throws REQUEST_INVALID before anything is done, and what the provisioner or the store throws.
+ */
 export async function carryOutCall(
   provisioner: Provisioner,
   { shard, meant, call, body }: ShardCall,

@@ -1,23 +1,23 @@
 // RESP connection: a socket of a shard server, and the session on it (resp-session.ts).
 //
-//   K1. Commands run side by side; replies go out in the order of the commands. What is told unasked takes its place behind
-//       the replies that are due by then: a client that keeps an answer hears of its end after the answer.
-//   K2. A client that sends faster than it is answered, or than it reads, is not read from until it has caught up. One that
-//       does not read what it is told is let go.
+//   K1. Commands run at the same time; replies are sent in the order of the commands. A push message is sent after
+//       the replies that are due by then: a client that keeps an answer is told of its end after the answer.
+//   K2. When a client sends faster than it is answered, or than it reads, its socket is not read until it has caught
+//       up. A client that does not read its push messages is disconnected.
 
 import type { Socket } from 'node:net';
 import { failure, type Reply, RespReader } from './resp.ts';
 import { type RespServer, RespSession, WORDS_MAX } from './resp-session.ts';
 
-/** A write of 10,000 rows with texts of some hundred bytes; longer ones are sent in smaller pieces. */
+/** A write of 10,000 rows with texts of some hundred bytes; longer writes are divided. */
 const LIMITS = { wordsMax: WORDS_MAX + 1, bytesMax: 16 * 1024 * 1024 };
 const WAITING_MAX = 1_024;
 const UNREAD_BYTES_MAX = 64 * 1024 * 1024;
 
-/** Serves the socket until either side ends it; `received`: what has been read of it already. */
+/** Serves the socket until either side ends it; `received`: bytes that were read from it already. */
 export function serveResp(socket: Socket, server: RespServer, id: number, received: Buffer): RespSession {
   const reader = new RespReader(LIMITS);
-  /** Replies in order; `undefined` while one is not there yet. */
+  /** Replies in order; `undefined` while one is not ready. */
   let waiting: { reply: Reply | undefined }[] = [];
   let out: Reply[] = [];
   let isScheduled = false;

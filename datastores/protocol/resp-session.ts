@@ -1,10 +1,11 @@
-// RESP session: what one connection of a shard server may ask, and what it is answered (docs/protocol.md has it for readers).
-// Commands of Redis as far as its clients use them to connect, and those of Foreshard, which begin with `FS.`.
+// RESP session: the commands of one connection to a shard server, and their replies (documented for clients in
+// docs/protocol.md). There are the commands of Redis that its clients use to connect, and Foreshard's own, which begin
+// with `FS.`.
 //
-//   P1. Nothing but HELLO, AUTH and QUIT is answered before the token, where one is configured. What changes a shard wants
-//       the admin's.
-//   P2. A connection that tracks is told of each answer that it was given with leave to keep it, when that does not count any
-//       more: after that answer, and before any that it is given after the change. One that does not track gets no such leave.
+//   P1. Where a token is configured, only HELLO, AUTH and QUIT are answered before it was given. Commands that change a
+//       shard need the admin token.
+//   P2. A connection that tracks is told of each answer that it may keep when the answer is no longer valid: after that
+//       answer, and before any answer from after the change. A connection that does not track may keep no answers.
 //   P3. A failure has a code of schemas/errors.ts, or one that Redis's clients know.
 
 import { AppError } from '../../schemas/errors.ts';
@@ -28,30 +29,30 @@ import { array, bulk, failure, integer, map, nothing, OK, push, type Reply, type
 import { type Rights, rightsOf, type Tokens } from './rights.ts';
 import { keySpaceOfText, MUST_BE_SEEN, STATUS } from './wire.ts';
 
-/** What sessions of one server share. */
+/** What the sessions of one server share. */
 export interface RespServer {
   readonly provisioner: Provisioner;
   readonly tokens: Tokens;
   readonly statistics: Statistics;
   /** The session with this id, while it is connected. */
   find(id: number): RespSession | undefined;
-  /** Told of each failure that is the server's own or that somebody must see to. */
+  /** Called for each failure of the server itself, and for those that an operator must see. */
   failed(call: string, shard: string, error: unknown): void;
 }
 
 export interface Statistics {
-  /** In ms, from any moment on. */
+  /** In ms; only differences matter. */
   now(): number;
   command(): void;
   lookUp(ms: number): void;
-  /** What INFO says, by section. */
+  /** The contents of INFO, by section. */
   sections(): Readonly<Record<string, Readonly<Record<string, string | number>>>>;
 }
 
 export interface RespSessionParts {
   readonly id: number;
   readonly server: RespServer;
-  /** Sends what was not asked for. */
+  /** Sends a push message. */
   readonly send: (reply: Reply) => void;
   /** Ends the connection after the replies so far. */
   readonly end: () => void;
@@ -62,19 +63,19 @@ type Answer = Reply | Promise<Reply>;
 
 interface Command {
   readonly rights: Rights;
-  /** Words after the name: at least, and at most. */
+  /** Number of arguments: least and most. */
   readonly words: readonly [least: number, most: number];
   readonly run: (session: RespSession, words: Words) => Answer;
 }
 
-/** Of this protocol: grows when a command says more, or another thing. */
+/** Version of this protocol: raised when a command changes. */
 const PROTOCOL = '1.0.0';
 const INVALIDATE = '__redis__:invalidate';
-/** Of one shard, in one question. */
+/** Most slices of one shard in one question. */
 const SLICES_MAX = 256;
-/** Of one command. */
+/** Most words of one command. */
 export const WORDS_MAX = 16_384;
-/** Slice keys and shards that a session has seen. */
+/** Most slice keys and shards that a session caches. */
 const REMEMBERED_MAX = 10_000;
 
 const COMMANDS: Readonly<Record<string, Command>> = {
@@ -109,7 +110,7 @@ export class RespSession {
   #rights: Rights;
   #fleet: Meant = {};
   #name = '';
-  /** Whoever is told of what changes: this session, or the one that it is redirected to. */
+  /** The session that gets the push messages: this one, or the one it is redirected to. */
   #toldTo: RespSession | undefined;
   #hearsChanges = false;
   #turn = 0;
@@ -126,7 +127,7 @@ export class RespSession {
     this.#rights = rightsOf('', server.tokens);
   }
 
-  /** The reply to one command. It never throws and never rejects. */
+  /** The reply to one command. Never throws and never rejects. */
   execute(words: readonly Buffer[]): Answer {
     this.#server.statistics.command();
     const name = words[0]!.toString('latin1').toUpperCase();
@@ -217,7 +218,7 @@ export class RespSession {
     }
   }
 
-  /** P2. */
+  /** CLIENT TRACKING (P2). */
   #track([state, option, id, ...more]: Words): Reply {
     if (state === 'OFF' && option === undefined) {
       this.close();
@@ -244,14 +245,16 @@ export class RespSession {
     return this.#told([bulk('unsubscribe'), bulk(INVALIDATE), integer(0)]);
   }
 
-  /** Tells that what was said of this key (`shard topic`, or `shard` for all of its topics) does not count any more. */
+  /**
+   * Tells the client that answers with this key (`shard topic`, or `shard` for all of its topics) are no longer valid.
+   */
   changed(key: string): void {
     const list = array([bulk(key)]);
     if (this.#hearsChanges) this.#send(this.#told([bulk('message'), bulk(INVALIDATE), list]));
     else if (this.#version === 3) this.#send(push([bulk('invalidate'), list]));
   }
 
-  /** FS.FLEET partitions key-format [fleet]: by which key space the shards are meant (shard-store.ts D7). */
+  /** FS.FLEET partitions key-format [fleet]: the key space that the client's fleet uses (shard-store.ts D7). */
   chooseFleet([partitions, keyFormat, fleet]: Words): Reply {
     this.#stores.clear();
     this.#fleet = { keySpace: keySpaceOfText(`${partitions}/${keyFormat}`, fleet) };
@@ -331,7 +334,7 @@ export class RespSession {
     return bulk(JSON.stringify(answer));
   }
 
-  /** The connection is over, or tracks no more. */
+  /** The connection has ended, or no longer tracks. */
   close(): void {
     this.#toldTo = undefined;
     for (const tracker of this.#trackers.values()) tracker.isOver = true;
@@ -345,7 +348,7 @@ export class RespSession {
 
   #audienceReply({ audience: { brokers, groups }, keepMs }: Extract<Asked, { kind: 'audience' }>, isTracked: boolean) {
     const chosen = groups.map((group) => subscriberReply(memberAt(group, this.#turn++)));
-    // Of a share group another member is told each time.
+    // For a share group the answer changes each time: another member's turn.
     const keep = !isTracked || groups.length > 0 ? 0 : keepMs;
     return array([
       array(brokers.map(bulk)),

@@ -1,12 +1,12 @@
-// RESP: the protocol that Redis's clients speak, versions 2 and 3, as a server needs it: commands out of bytes, replies into
-// bytes. https://redis.io/docs/latest/develop/reference/protocol-spec/
+// RESP: the protocol of Redis's clients, versions 2 and 3, as far as a server needs it: parses commands and writes
+// replies. https://redis.io/docs/latest/develop/reference/protocol-spec/
 //
-//   Z1. `push` takes bytes as they come, in pieces of any size, and gives whole commands alone. What cannot be a command is
-//       a problem; nothing after it is read, since where a next command would begin is not known.
-//   Z2. What one command may take is bounded before it is kept: so many words, so many bytes.
-//   Z3. Replies are the same in both versions but for a map and a push, of which version 2 knows neither.
+//   Z1. `push` takes bytes in pieces of any size, and returns complete commands only. Malformed bytes are a problem;
+//       nothing after them is read, since it is not known where a next command would begin.
+//   Z2. The size of a command is limited before it is stored: number of words and number of bytes.
+//   Z3. Replies are the same in both versions, except for maps and push messages, which version 2 does not have.
 
-/** Commands, each with its name and its arguments, and what came after them that is none. */
+/** Complete commands, each with its name and arguments, and the problem after them, if any. */
 export interface Received {
   readonly commands: readonly (readonly Buffer[])[];
   readonly problem?: string;
@@ -16,7 +16,7 @@ class RespError extends Error {}
 
 export interface RespLimits {
   readonly wordsMax: number;
-  /** Of a whole command. */
+  /** Of one command. */
   readonly bytesMax: number;
 }
 
@@ -24,23 +24,23 @@ const CR = 13;
 const LF = 10;
 const STAR = 42;
 const DOLLAR = 36;
-/** A command without lengths, as a person types it. */
+/** A command without lengths, as typed by a person. */
 const INLINE_BYTES_MAX = 64 * 1024;
-/** Digits of a length, and its sign and line end. */
+/** Digits of a length, with its sign and line end. */
 const HEADER_BYTES_MAX = 32;
 
 export class RespReader {
   readonly #limits: RespLimits;
   #chunks: Buffer[] = [];
   #bytes = 0;
-  /** Less than this is no whole command. */
+  /** With fewer bytes there is no complete command. */
   #needed = 1;
 
   constructor(limits: RespLimits) {
     this.#limits = limits;
   }
 
-  /** The commands that are whole now (Z1). */
+  /** The commands that are complete now (Z1). */
   push(chunk: Buffer): Received {
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
@@ -66,7 +66,10 @@ export class RespReader {
     return { commands };
   }
 
-  /** Puts the words of the command at `start` into `words`; where the next one begins, or -1 when bytes are missing. */
+  /**
+   * Adds the words of the command at `start` to `words`; returns the position of the next command, or -1 when bytes are
+   * missing.
+   */
   #array(bytes: Buffer, start: number, words: Buffer[]): number {
     let lineEnd = this.#lineEnd(bytes, start + 1);
     if (lineEnd < 0) return -1;
@@ -125,7 +128,7 @@ function numberIn(bytes: Buffer, from: number, to: number, what: string): number
   return value;
 }
 
-/** A reply, or a part of one, as it goes over the line. */
+/** A reply, or a part of one, as it is sent. */
 export type Reply = string;
 
 export const OK: Reply = '+OK\r\n';
@@ -136,10 +139,10 @@ export const array = (items: readonly Reply[]): Reply => `*${items.length}\r\n${
 /** `code` is one word in capitals. */
 export const failure = (code: string, message: string): Reply => `-${code} ${message.replace(/[\r\n]+/g, ' ')}\r\n`;
 export const nothing = (version: RespVersion): Reply => (version === 3 ? '_\r\n' : '$-1\r\n');
-/** Z3. */
+/** A map (Z3). */
 export const map = (version: RespVersion, entries: readonly (readonly [Reply, Reply])[]): Reply =>
   version === 3 ? `%${entries.length}\r\n${entries.flat().join('')}` : array(entries.flat());
-/** Z3. Version 3 alone. */
+/** A push message (Z3); only in version 3. */
 export const push = (items: readonly Reply[]): Reply => `>${items.length}\r\n${items.join('')}`;
 
 export type RespVersion = 2 | 3;

@@ -1,4 +1,4 @@
-// Rights: what whoever holds a token may ask of a shard server. Tokens are compared in constant time.
+// Rights: what the holder of a token may do at a shard server. Tokens are compared in constant time.
 
 import { createHash, timingSafeEqual } from 'node:crypto';
 
@@ -8,7 +8,7 @@ export type Rights = 'none' | 'read' | 'admin';
 export interface Tokens {
   /** `undefined`: no authentication; then everybody may do everything. */
   readonly admin: string | undefined;
-  /** `undefined`: there is no token for reading alone. */
+  /** `undefined`: there is no token that only allows reading. */
   readonly read: string | undefined;
 }
 

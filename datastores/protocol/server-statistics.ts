@@ -1,8 +1,8 @@
-// Server statistics: what a shard server says of itself in INFO, under the names that Redis's INFO has where it has one.
+// Server statistics: the contents of a shard server's INFO, with the names of Redis's INFO where it has the same value.
 
 import type { Statistics } from './resp-session.ts';
 
-/** Look-ups that the percentiles are of: the last ones. */
+/** Number of the last look-ups over which percentiles are computed. */
 const TIMES = 4_096;
 
 export class ServerStatistics implements Statistics {

@@ -1,11 +1,12 @@
-// Shard server: the shards of one provisioner, for instances and brokers on other machines. On one port it speaks RESP
-// (resp-session.ts) with whoever begins with a command, and HTTP with whoever begins with a request.
+// Shard server: offers the shards of one provisioner to instances and brokers on other machines. On one port it speaks
+// RESP (resp-session.ts) with clients that begin with a command, and HTTP with clients that begin with a request.
 //
-//   H1. Every request but GET /livez carries the admin token, compared in constant time. Without a token the server
-//       binds to loopback alone. Over RESP the read token does for look-ups.
-//   H2. A body is checked whole (wire.ts) before anything is done; its size is limited before it is read.
-//   H3. An answer has the code of the failure, never its stack, its path or the token.
-//   H4. A shard that is lost, or that another fleet asks for, is refused and told to the log, once a minute for each.
+//   H1. Every request except GET /livez needs the admin token, which is compared in constant time. Without a configured
+//       token the server listens on loopback only. Over RESP the read token is sufficient for look-ups.
+//   H2. A body is checked as a whole (wire.ts) before anything is done; its size is limited before it is read.
+//   H3. An answer has the code of the failure, never its stack, a path or the token.
+//   H4. A request to a shard that is lost, or belongs to another fleet, is refused and logged, once a minute for each
+//       shard.
 
 import type { Socket } from 'node:net';
 import { fastify } from 'fastify';
@@ -22,14 +23,14 @@ import { bodyProblem, MUST_BE_SEEN, meantBy, REQUESTS, type Request, STATUS } fr
 
 export interface ShardServerSettings {
   readonly provisioner: Provisioner;
-  /** `undefined`: no authentication, loopback alone (H1). */
+  /** `undefined`: no authentication, loopback only (H1). */
   readonly token: string | undefined;
-  /** Does for look-ups over RESP alone. */
+  /** Sufficient for look-ups over RESP only. */
   readonly readToken?: string;
   readonly host: string;
   /** 0: any free port. */
   readonly port: number;
-  /** Told of failures that are the server's own; nothing of the request is in them but the shard and the call. */
+  /** Called for failures of the server itself; of the request it gets only the shard and the call. */
   readonly log?: (failure: { readonly call: string; readonly shard: string; readonly error: unknown }) => void;
 }
 
@@ -40,18 +41,18 @@ export interface ShardServer {
   close(): Promise<void>;
 }
 
-/** A write of 10,000 rows with texts of some hundred bytes; longer ones are sent in smaller pieces. */
+/** A write of 10,000 rows with texts of some hundred bytes; longer writes are divided. */
 export const BODY_BYTES_MAX = 16 * 1024 * 1024;
-/** Longer than any call should take; a client that sends its body slower than this is let go. */
+/** Longer than any call should take; a client that sends its body more slowly is disconnected. */
 const REQUEST_TIMEOUT_MS = 30_000;
 
-/** What an HTTP request begins with, and no command does. */
+/** The beginning of an HTTP request; no command begins like this. */
 const HTTP_REQUEST = /^[A-Z]{3,7} \//;
 const TELL_AGAIN_MS = 60_000;
 
 type Headers = Parameters<typeof meantBy>[0];
 
-/** Resolves when the server listens. Throws CONFIG_INVALID (H1), also for a port that cannot be had. */
+/** Resolves when the server listens. Throws CONFIG_INVALID (H1), also when the port cannot be bound. */
 export async function startShardServer(settings: ShardServerSettings): Promise<ShardServer> {
   const { provisioner, token, readToken, host, port, log } = settings;
   const tokens = { admin: token, read: readToken };
@@ -156,7 +157,7 @@ export async function startShardServer(settings: ShardServerSettings): Promise<S
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => socket.destroy());
-    socket.setTimeout(REQUEST_TIMEOUT_MS, () => socket.destroy()); // It has not said anything yet.
+    socket.setTimeout(REQUEST_TIMEOUT_MS, () => socket.destroy()); // For a client that has not sent anything yet.
     socket.once('data', (first: Buffer) => {
       socket.setTimeout(0);
       if (HTTP_REQUEST.test(first.toString('latin1', 0, 16))) {

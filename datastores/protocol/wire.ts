@@ -1,18 +1,19 @@
-// Wire: what a shard server and its clients say to each other, as JSON over HTTP. One list of schemas checks requests at
-// the server and answers at the client; rows travel as tuples, since a copy is millions of them.
+// Wire: the messages between a shard server and its clients, as JSON over HTTP. The same schemas check requests at
+// the server and answers at the client; rows are sent as tuples, since a copy has millions of them.
 //
 //   PUT    /shards/:shard          { datastoreType, resize, known }   -> Provisioned
 //   GET    /shards/:shard                                             -> { kind, instanceId }
 //   DELETE /shards/:shard                                             -> {}, or { resident } where it stays
 //   POST   /shards/:shard/<call>   arguments of the method            -> its result
 //
-// Every request says in its headers by which key space the asker's fleet goes, and, when it knows, which instance it means:
-// a store that is not that refuses (D7 of shard-store.ts). A client of an earlier release says neither.
+// Every request states in its headers the key space of the asker's fleet and, when the asker knows it, the instance
+// that it means: any other store refuses (shard-store.ts D7). A client of an earlier release states neither.
 //
-// What few rows have stands behind them. A release that does not know of it does not take such a row, on either side: the
-// server refuses it, the client takes the answer for none. Nothing of a row is dropped on the way.
+// Fields that only few rows have are at the end of the tuple. A release that does not know such a field does not accept
+// the row, on either side: the server refuses the request, the client takes the answer for none. No field is dropped
+// silently.
 //
-// A failure is { code, message } with a code of schemas/errors.ts and a fitting status.
+// A failure is { code, message } with a code of schemas/errors.ts and a matching status.
 
 import { type Static, Type } from 'typebox';
 import { AppError, type ErrorCode } from '../../schemas/errors.ts';
@@ -23,11 +24,14 @@ import { IDENTIFIER_MAX, optionsOf, RETAIN_HANDLING_MAX } from '../../state/subs
 import { filterProblem, topicProblem } from '../../state/topic-filter.ts';
 import type { Meant } from '../shard-store.ts';
 
-/** MQTT's own limit for one text is 65,535 bytes, so no more code units; a slice key and a cursor add to one or two. */
+/**
+ * MQTT's limit for a text is 65,535 bytes, so it has no more code units; a slice key and a cursor consist of one or two
+ * texts.
+ */
 const TEXT_MAX = 65_535;
 const SLICE_MAX = TEXT_MAX + 64;
 const CURSOR_MAX = 2 * TEXT_MAX + 1;
-/** Items in one list of a request: bounds the work of one call. The body limit comes first for long texts. */
+/** Most items in one list of a request: limits the work of one call. For long texts the body limit is reached first. */
 export const ITEMS_MAX = 10_000;
 
 const count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
@@ -46,7 +50,7 @@ const options = Type.Object(
   },
   { additionalProperties: false },
 );
-/** What few rows have: options, the version of the removed subscription, and removals by other brokers. */
+/** Fields that few rows have: options, the version of the removed subscription, and removals by other brokers. */
 const more = Type.Object(
   {
     options: Type.Optional(options),
@@ -116,7 +120,7 @@ export const REQUESTS = {
 };
 
 const storeKind = Type.Union([Type.Literal('KEY_VALUE'), Type.Literal('TRIE')]);
-/** Which subscribers a store has for what was asked, in the order of the questions. */
+/** The subscribers that a store has for each question, in the order of the questions. */
 const found = Type.Array(
   Type.Union([
     Type.Object({
@@ -163,7 +167,7 @@ export type Request<Call extends keyof typeof REQUESTS> = Static<(typeof REQUEST
 type WireOwner = Static<typeof owner>;
 type WireRange = Static<typeof range>;
 
-/** Status of each code that a store or provisioner throws; others are a failure of the server. */
+/** HTTP status of each code that a store or provisioner throws; other errors are failures of the server. */
 export const STATUS: Partial<Record<ErrorCode, number>> = {
   REQUEST_INVALID: 400,
   SHARD_INVALID: 400,
@@ -179,18 +183,18 @@ export const STATUS: Partial<Record<ErrorCode, number>> = {
   STORE_CLOSED: 503,
 };
 
-/** Refusals that somebody must see to, whoever is to blame. */
+/** Refusals that an operator must see, whoever has caused them. */
 export const MUST_BE_SEEN: ReadonlySet<string> = new Set(['SHARD_LOST', 'FLEET_MISMATCH']);
 
 export const KEY_SPACE_HEADER = 'x-foreshard-key-space';
 export const INSTANCE_HEADER = 'x-foreshard-instance';
 
-/** Apart from the key space, so that a server of an earlier release goes on understanding that. */
+/** Separate from the key space, so that a server of an earlier release still understands the latter. */
 export const FLEET_HEADER = 'x-foreshard-fleet';
 
 export const keySpaceText = ({ partitions, keyFormat }: KeySpace): string => `${partitions}/${keyFormat}`;
 
-/** What the headers of a request say. Throws REQUEST_INVALID. */
+/** The contents of a request's headers. Throws REQUEST_INVALID. */
 export function meantBy(headers: Readonly<Record<string, string | string[] | undefined>>): Meant {
   const instanceId = headers[INSTANCE_HEADER];
   const text = headers[KEY_SPACE_HEADER];
@@ -277,7 +281,7 @@ export const rangeOf = (wire: WireRange): SliceRange => ({
   except: wire.except.map(sliceKey),
 });
 
-/** Why a checked body still makes no sense: a key that is no slice, a filter that is none. */
+/** Why a checked body is still not valid: it has an invalid slice key or filter. */
 export function bodyProblem(body: unknown): string | undefined {
   const {
     rows,
@@ -298,7 +302,7 @@ export function bodyProblem(body: unknown): string | undefined {
     const problem = filterProblem(filter);
     if (problem !== undefined) return `a filter is not valid: ${problem}`;
   }
-  // What is looked up may be a topic that somebody publishes to: it has no limit of levels.
+  // A looked-up filter may also be a topic of a PUBLISH, which has no limit of levels.
   for (const asked of filters ?? []) {
     const problem = filterProblem(asked);
     if (problem !== undefined && topicProblem(asked) !== undefined) return `a filter is not valid: ${problem}`;

@@ -1,11 +1,11 @@
-// Look-up connection: the questions of one broker to one shard server, over RESP (resp-session.ts), on one connection that
-// also tells what has changed.
+// Look-up connection: one broker's questions to one shard server, over RESP (resp-session.ts), on one connection, which
+// also reports changes.
 //
-//   L1. Whatever was told on a connection counts until that connection ends: then everybody who keeps an answer is told that
-//       none counts any more.
-//   L2. A connection is used when it tracks and knows the fleet, not before. One that fails is not tried again at once.
-//   L3. What is not answered in time, or not by a shard server, is STORE_UNAVAILABLE.
-//   L4. What is asked in one turn of the event loop goes as one command.
+//   L1. Answers may be kept only until their connection ends: then everyone who keeps one is told that none is valid
+//       any more.
+//   L2. A connection is used only when it tracks and knows the fleet. After a failure it is not tried again at once.
+//   L3. A question that is not answered in time, or not by a shard server, is STORE_UNAVAILABLE.
+//   L4. Questions asked in one turn of the event loop are sent as one command.
 
 import { Redis } from 'ioredis';
 import type { Tracker } from '../../datastores/answer-cache.ts';
@@ -21,11 +21,11 @@ export interface LookUpSettings {
   readonly port: number;
   readonly token: string | undefined;
   readonly keySpace: KeySpace;
-  /** For one question, and for the connection to be made. */
+  /** Time limit of one question, and of connecting. */
   readonly timeoutMs: number;
 }
 
-/** Questions that wait for the end of the turn (L4). */
+/** Questions that wait for the end of the turn of the event loop (L4). */
 interface Batch {
   readonly at: Epoch;
   readonly words: string[];
@@ -34,7 +34,7 @@ interface Batch {
 
 const CHANGES = '__redis__:invalidate';
 const NOT_A_SERVER = 'it does not answer as a shard server';
-/** In one command: with a few slices each, well below what a command may have. */
+/** Most questions in one command: with a few slices each, well below the limit of a command. */
 const QUESTIONS_MAX = 256;
 /** L2. */
 const AGAIN_AFTER_MS = 100;
@@ -115,7 +115,7 @@ export class LookUpConnection {
     return this.#connecting;
   }
 
-  /** L2. */
+  /** Connects, logs in, states the fleet and turns tracking on (L2). */
   async #connect(): Promise<Redis> {
     const { host, port, token, keySpace, timeoutMs } = this.#settings;
     const redis = new Redis({
@@ -155,7 +155,7 @@ export class LookUpConnection {
     else trackers.add(tracker);
   }
 
-  /** `shard topic`, or `shard` for all of its topics; nothing for all shards. */
+  /** Keys that changed: `shard topic`, or `shard` for all of its topics; `undefined`: all shards. */
   #changed(keys: unknown): void {
     if (!Array.isArray(keys)) {
       this.#allChanged();
