@@ -45,6 +45,7 @@ import type { Epoch, MoveId, ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { MoveProgress, MoveSource, MoveState, SteerAction } from '../../schemas/records.ts';
 import { fallbacksOf, integer } from '../../schemas/setting.ts';
 import type { Cursor, Effect, Outcome, OwnerRecord, Passage, SliceRange } from '../../state/effects.ts';
+import { lease, moved, owned, receiving, stayed, TURNS, turnOf } from './move-records.ts';
 
 export interface MoveSettings {
   /** Copy throttle of a move that gives none; rows compared and erased count like rows copied. */
@@ -755,55 +756,6 @@ const aborting = (move: Move, reason: string): Move => ({
   failing: false,
   waitMs: 0,
   reason,
-});
-
-// ---- owner records -------------------------------------------------------------------------------------------------
-
-type Owning = Extract<Effect, { kind: 'own' }>;
-
-/** Turns that a move uses (M8): before its copy, from the copy on, and at its end. */
-export const TURNS = 3;
-
-function turnOf({ turn, phase }: Move): { readonly turn?: number } {
-  if (turn === undefined) return {};
-  if (phase === 'leaving' || phase === 'retiring' || phase === 'retired' || phase === 'aborted')
-    return { turn: turn + 2 };
-  return { turn: phase === 'planned' || phase === 'provisioning' ? turn : turn + 1 };
-}
-
-const receiving = (move: Move): Effect => ({
-  kind: 'own',
-  shard: move.to,
-  owner: { slice: move.slice, state: 'receiving', epoch: move.epoch, ...turnOf(move) },
-  move: move.id,
-});
-
-/** The lease with which the source answers late readers (M9). */
-const lease = ({ id, from, to, slice, epoch, leasedUntil }: Move): Effect => ({
-  kind: 'own',
-  shard: from,
-  owner: { slice, state: 'owned', epoch, movedTo: to, until: leasedUntil! },
-  move: id,
-});
-
-const owned = ({ to, slice, epoch }: Move): Effect => ({
-  kind: 'own',
-  shard: to,
-  owner: { slice, state: 'owned', epoch },
-});
-
-const moved = (move: Move): Owning => ({
-  kind: 'own',
-  shard: move.from,
-  owner: { slice: move.slice, state: 'moved', epoch: move.epoch, movedTo: move.to, ...turnOf(move) },
-  move: move.id,
-});
-
-const stayed = (move: Move): Owning => ({
-  kind: 'own',
-  shard: move.to,
-  owner: { slice: move.slice, state: 'moved', epoch: move.epoch, movedTo: move.from, ...turnOf(move) },
-  move: move.id,
 });
 
 const rateOf = (move: Move, context: MoveContext): number =>

@@ -27,7 +27,8 @@ import { SliceTree } from '../../state/slice-tree.ts';
 import type { Rows, Table } from '../step.ts';
 import type { Checking, CheckRow, EndedPass, PassRow } from './check-state.ts';
 import type { Filled, Filling } from './fill-state.ts';
-import { isFinished, type Move, type Second, secondShardOf, TURNS } from './move.ts';
+import { isFinished, type Move, type Second, secondShardOf } from './move.ts';
+import { TURNS } from './move-records.ts';
 
 /** A shard that this task provisions and reports about. */
 export interface ShardWork {
