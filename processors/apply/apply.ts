@@ -60,12 +60,12 @@ export const APPLY_SETTINGS = {
   ...FILL_SETTINGS,
   subscriptionTable: flag(
     true,
-    'Keep every subscription in the compacted topic subscription-table too, from which a lost shard is filled again. Without it a shard’s store is the only copy of what it holds, and the order of a client’s sessions is not kept.',
+    'Keep every subscription in the compacted topic subscription-table too, from which a lost shard is rebuilt. Without it a shard’s store is the only copy of its subscriptions, and the order of a client’s sessions is not considered.',
   ),
   spillRowsMax: integer(
     100_000,
     { min: 0, max: 100_000_000, unit: 'rows' },
-    'How many writes to one shard that does not answer each partition keeps on disk until it is back, so that its other slices go on; 0: the partition waits.',
+    'Most writes to a shard that does not answer that each partition keeps on disk until the shard is back, so that the partition’s other slices continue; 0: the partition waits.',
   ),
   incarnation: integer(
     0,

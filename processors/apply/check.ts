@@ -41,7 +41,7 @@ export const CHECK_SETTINGS = {
   checkRowsPerSecond: integer(
     500,
     { min: 0, max: 1_000_000, unit: 'rows/s' },
-    'How fast each partition’s shards are compared with the subscription table, all the time. 0 turns that off.',
+    'How fast each partition’s shards are compared with the subscription table, all the time. 0 turns this off.',
   ),
 };
 

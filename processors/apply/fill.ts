@@ -45,7 +45,7 @@ export const FILL_SETTINGS = {
   fillRowsPerSecond: integer(
     2_000,
     { min: 0, max: 1_000_000, unit: 'rows/s' },
-    'How fast each partition’s subscription table is filled from its shards, where it was not kept from the first event on. 0 leaves it as it is: what it does not have whole is neither checked nor rebuilt.',
+    'How fast each partition’s subscription table is filled from its shards, where it was not kept from the first event on. 0 turns filling off: partitions with an incomplete table are then neither checked nor rebuilt.',
   ),
 };
 

@@ -67,12 +67,12 @@ export const MOVE_SETTINGS = {
   copyRowsPerSecond: integer(
     50_000,
     { min: 1, max: 10_000_000, unit: 'rows/s' },
-    'How fast one move copies, compares and erases, at most.',
+    'Highest rate at which one move copies, compares and erases.',
   ),
   rebuildRowsPerSecond: integer(
     200_000,
     { min: 1, max: 10_000_000, unit: 'rows/s' },
-    'How fast a slice of a lost shard is filled again and compared, at most. Faster than a move, since nobody is served from the slice meanwhile.',
+    'Highest rate at which a slice of a lost shard is rebuilt and compared. Faster than a move, since the slice is not served meanwhile.',
   ),
 };
 
