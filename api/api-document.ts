@@ -6,6 +6,7 @@ import Type, { type TSchema } from 'typebox';
 import { ErrorBody, type Route } from './api.ts';
 import { HEAD_BYTES_MAX } from './letter-ring.ts';
 import { MEASUREMENT_SCHEMAS } from './metric-body.ts';
+import { SUBSCRIPTION_SCHEMA } from './subscription-body.ts';
 
 type Properties = Readonly<Record<string, TSchema>>;
 const propertiesOf = (schema: TSchema): Properties => (schema as { readonly properties?: Properties }).properties ?? {};
@@ -14,7 +15,7 @@ const propertiesOf = (schema: TSchema): Properties => (schema as { readonly prop
 const open = (properties: Record<string, TSchema>) => Type.Object(properties, { additionalProperties: true });
 const listed = (name: string) => open({ [name]: Type.Array(open({})) });
 const asked = open({ requestId: Type.String() });
-const metricsTaken = {
+const listTaken = {
   accepted: Type.Integer({ minimum: 0 }),
   refused: Type.Integer({ minimum: 0 }),
   refusals: Type.Array(
@@ -44,14 +45,15 @@ const deadLetter = Type.Object({
   }),
 });
 /** The first refusal's code, message and field stand for the whole. */
-const metricsRefused = Type.Union([Type.Object({ ...propertiesOf(ErrorBody), ...metricsTaken }), ErrorBody]);
+const listRefused = Type.Union([Type.Object({ ...propertiesOf(ErrorBody), ...listTaken }), ErrorBody]);
 
 /** The successful answer of each route, and other answers particular to it; by method and path. */
 const ANSWERS: Readonly<Record<string, { readonly [status: number]: TSchema }>> = {
   'GET /': { 200: open({ name: Type.String(), docs: Type.String() }) },
   'GET /predict_load': { 200: open({ topic: Type.String(), steps: Type.Array(open({})) }), 404: ErrorBody },
   'GET /get_shard_id': { 200: open({ topic: Type.String(), shardId: Type.String() }), 404: ErrorBody },
-  'POST /update_metrics': { 202: Type.Object(metricsTaken), 400: metricsRefused },
+  'POST /update_metrics': { 202: Type.Object(listTaken), 400: listRefused },
+  'POST /subscriptions': { 202: Type.Object(listTaken), 400: listRefused },
   'POST /predict_and_shard': { 200: asked, 202: asked, 404: ErrorBody },
   'GET /shards': { 200: listed('shards') },
   'GET /moves': { 200: listed('moves') },
@@ -128,9 +130,9 @@ export function publishedBody(path: string, schema: TSchema): TSchema {
   const strict = (properties: Record<string, TSchema>) =>
     Type.Object({ ...properties, ...others }, { additionalProperties: false });
   const literal = (value: string) => Type.Literal(value);
-  if (path === '/update_metrics') {
+  if (path === '/update_metrics' || path === '/subscriptions') {
     const [, list] = (schema as { readonly anyOf?: readonly TSchema[] }).anyOf ?? [];
-    const one = Type.Union([...MEASUREMENT_SCHEMAS]);
+    const one = path === '/subscriptions' ? SUBSCRIPTION_SCHEMA : Type.Union([...MEASUREMENT_SCHEMAS]);
     return Type.Union([one, { ...list, items: one } as TSchema]);
   }
   if (path === '/moves/:id' && rowsPerSecond !== undefined)

@@ -5,11 +5,12 @@
 import Type, { type TSchema } from 'typebox';
 import { AppError, type ErrorCode } from '../schemas/errors.ts';
 import { moveId, planId, type ShardId, shardId } from '../schemas/ids.ts';
-import type { Metric, MoveRequestAction, PlanVerdict, Signal } from '../schemas/records.ts';
+import type { MoveRequestAction, PlanVerdict, Signal } from '../schemas/records.ts';
 import { hasWildcard, parseSlice } from '../state/keys.ts';
 import { filterProblem } from '../state/topic-filter.ts';
 import { LETTERS_MAX } from './letter-ring.ts';
 import { type BodyRefusal, metricOf } from './metric-body.ts';
+import { subscriptionOf } from './subscription-body.ts';
 import type { Owned, TopicForecast, TopicPlace, Views } from './views.ts';
 
 /** `anyone` needs no token; `admin` may do everything that `read` may. */
@@ -35,6 +36,8 @@ export interface Route {
   readonly query?: TSchema;
   readonly params?: TSchema;
   readonly body?: TSchema;
+  /** With an Idempotency-Key it is done once (repeated-requests.ts). */
+  readonly takesKey?: boolean;
   handle(views: Views, request: ApiRequest): Promise<ApiResponse>;
 }
 
@@ -56,7 +59,8 @@ export class FieldError extends AppError {
 }
 
 const STRICT = { additionalProperties: false };
-const METRICS_MAX = 10_000;
+/** Metrics or subscriptions in one request. */
+const LIST_MAX = 10_000;
 const HORIZON_MINUTES_MAX = 7 * 24 * 60;
 const topic = Type.String({
   minLength: 1,
@@ -79,6 +83,26 @@ const clientInUrl = Type.String({ ...client, maxLength: 1_000 });
 const signal = Type.Union([Type.Literal('SUBSCRIPTIONS'), Type.Literal('PUBLISHES')], {
   description: 'SUBSCRIPTIONS (subscribe and unsubscribe events) unless given; PUBLISHES: messages published.',
 });
+
+/** What is right of a body or a list of them, and the answer: 202 with counts and refusals, or 400 when nothing was right. */
+function judgedList<Taken>(
+  body: unknown,
+  judge: (given: unknown) => { readonly taken: Taken } | { readonly refusal: BodyRefusal },
+): { readonly taken: readonly Taken[]; readonly response: ApiResponse } {
+  const taken: Taken[] = [];
+  const refusals: (BodyRefusal & { index: number })[] = [];
+  for (const [index, given] of (Array.isArray(body) ? body : [body]).entries()) {
+    const judged = judge(given);
+    if ('taken' in judged) taken.push(judged.taken);
+    else refusals.push({ index, ...judged.refusal });
+  }
+  const counts = { accepted: taken.length, refused: refusals.length, refusals };
+  const [first] = refusals;
+  if (taken.length > 0 || first === undefined) return { taken, response: { kind: 'json', status: 202, body: counts } };
+  const { code, field } = first;
+  const message = refusals.length === 1 ? first.message : `all ${refusals.length} were refused: ${first.message}, …`;
+  return { taken, response: { kind: 'json', status: 400, body: { code, message, field, ...counts } } };
+}
 
 export const ROUTES: readonly Route[] = [
   {
@@ -148,26 +172,36 @@ export const ROUTES: readonly Route[] = [
       'Takes one metric, or a list of at least one: TopicTraffic, DatastoreMetrics or BrokerHeartbeat. The answer says which were refused and why; it is 400 when all were.',
     body: Type.Union([
       Type.Object({}, { additionalProperties: true }),
-      Type.Array(Type.Object({}, { additionalProperties: true }), { minItems: 1, maxItems: METRICS_MAX }),
+      Type.Array(Type.Object({}, { additionalProperties: true }), { minItems: 1, maxItems: LIST_MAX }),
     ]),
     async handle(views, { body }) {
-      const accepted: Metric[] = [];
-      const refusals: (BodyRefusal & { index: number })[] = [];
-      for (const [index, given] of (Array.isArray(body) ? body : [body]).entries()) {
-        const judged = metricOf(given);
-        if ('metric' in judged) accepted.push(judged.metric);
-        else refusals.push({ index, ...judged.refusal });
-      }
-      const counts = { accepted: accepted.length, refused: refusals.length, refusals };
-      const [first] = refusals;
-      if (accepted.length === 0 && first !== undefined) {
-        const { code, field } = first;
-        const message =
-          refusals.length === 1 ? first.message : `all ${refusals.length} were refused: ${first.message}, …`;
-        return { kind: 'json', status: 400, body: { code, message, field, ...counts } };
-      }
-      await views.sendMetrics(accepted);
-      return { kind: 'json', status: 202, body: counts };
+      const judged = judgedList(body, (given) => {
+        const found = metricOf(given);
+        return 'metric' in found ? { taken: found.metric } : found;
+      });
+      if (judged.taken.length > 0) await views.sendMetrics(judged.taken);
+      return judged.response;
+    },
+  },
+  {
+    method: 'POST',
+    path: '/subscriptions',
+    role: 'admin',
+    about:
+      'Takes one SUBSCRIBE or UNSUBSCRIBE, or a list, for a broker that does not write to Kafka. 202 means that the events are durable in the log. The answer says which were refused and why; it is 400 when all were. A request that is repeated with the same `Idempotency-Key` has no second effect.',
+    takesKey: true,
+    body: Type.Union([
+      Type.Object({}, { additionalProperties: true }),
+      Type.Array(Type.Object({}, { additionalProperties: true }), { minItems: 1, maxItems: LIST_MAX }),
+    ]),
+    async handle(views, { body }) {
+      const now = views.now();
+      const judged = judgedList(body, (given) => {
+        const found = subscriptionOf(given, now);
+        return 'event' in found ? { taken: found.event } : found;
+      });
+      if (judged.taken.length > 0) await views.sendSubscriptions(judged.taken);
+      return judged.response;
     },
   },
   {

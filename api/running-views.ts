@@ -22,7 +22,15 @@ import type { Decision, Metric } from '../schemas/records.ts';
 import { parseSlice, partitionOf, placeOf } from '../state/keys.ts';
 import { type Pointer, type PointerRefusal, PointerTable } from '../state/pointer-table.ts';
 import { refuseMetric } from '../state/validation.ts';
-import { deadLetters, decisions, forecasts, metrics, pointers, sessionOperations } from '../topology/topics.ts';
+import {
+  deadLetters,
+  decisions,
+  forecasts,
+  metrics,
+  pointers,
+  sessionOperations,
+  subscriptions,
+} from '../topology/topics.ts';
 import { DecisionRing } from './decision-ring.ts';
 import { type Followed, followTopic } from './follow-topic.ts';
 import { LetterRing } from './letter-ring.ts';
@@ -140,6 +148,17 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
       }
       await send(all.map(({ body }) => body));
     },
+
+    async sendSubscriptions(events) {
+      const records = events.map((event) => {
+        const key = event.topicFilter;
+        const partition = partitionOf(key, settings.partitions);
+        return { topic: subscriptions.name, partition, key, value: codec.encode(subscriptions.record!, event) };
+      });
+      await takenInTime(log.append(records), clock);
+    },
+
+    now: () => Math.floor(clock.now()),
 
     async requestPlan(topic, requestId = parts.newId()) {
       await send([{ kind: 'PlanRequest', requestId, topic, timestamp: eventTime(clock.now()) }]);

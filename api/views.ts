@@ -31,6 +31,7 @@ import type {
   ShardState,
   Signal,
   StoreKind,
+  SubscriptionEvent,
 } from '../schemas/records.ts';
 import type { SessionOperationView } from './session-operations.ts';
 
@@ -209,6 +210,10 @@ export interface Views {
   deadLetters(query: { readonly before: Offset | undefined; readonly limit: number }): Promise<Owned<LetterPage>>;
   /** Resolves when the log has them. They are checked (state/validation.ts). */
   sendMetrics(metrics: readonly Metric[]): Promise<void>;
+  /** Resolves when the log has them. They are checked (subscription-body.ts). */
+  sendSubscriptions(events: readonly SubscriptionEvent[]): Promise<void>;
+  /** Milliseconds since 1970. */
+  now(): number;
   /** Resolves with the planner's answer, or without one after a while; the log has the request in either case. */
   requestPlan(topic: string, requestId: string | undefined): Promise<PlanRequested>;
   /** The request's id; `undefined` when there is no such move. */

@@ -23,28 +23,45 @@ const TRACKERS_MIN = 64;
 
 export class CacheEntry<Answer> {
   readonly topic: string;
-  readonly trackers = new Set<Tracker>();
   /** Empty until the first answer is read, and after the entry was dropped. */
-  answers: readonly Answer[] = [];
+  answers: readonly Answer[] = NONE;
   wasUsed = true;
   bytes = 0;
   isHeld = true;
+  readonly #cache: { drop(entry: CacheEntry<Answer>): void };
+  /** Most entries have one at most. */
+  #trackers: Tracker | Set<Tracker> | undefined;
   #cleanAt = TRACKERS_MIN;
-  /** Removes it from its cache. */
-  readonly drop: () => void;
 
-  constructor(topic: string, drop: (entry: CacheEntry<Answer>) => void) {
+  constructor(topic: string, cache: { drop(entry: CacheEntry<Answer>): void }) {
     this.topic = topic;
-    this.drop = () => drop(this);
+    this.#cache = cache;
+  }
+
+  /** Removes it from its cache. */
+  drop(): void {
+    this.#cache.drop(this);
   }
 
   track(tracker: Tracker): void {
-    this.trackers.add(tracker);
-    if (this.trackers.size < this.#cleanAt) return;
-    for (const each of this.trackers) if (each.isOver) this.trackers.delete(each);
-    this.#cleanAt = Math.max(TRACKERS_MIN, 2 * this.trackers.size);
+    const known = this.#trackers;
+    if (known === undefined || known === tracker) this.#trackers = tracker;
+    else if (!(known instanceof Set)) this.#trackers = new Set([known, tracker]);
+    else {
+      known.add(tracker);
+      if (known.size < this.#cleanAt) return;
+      for (const each of known) if (each.isOver) known.delete(each);
+      this.#cleanAt = Math.max(TRACKERS_MIN, 2 * known.size);
+    }
+  }
+
+  get trackers(): Iterable<Tracker> {
+    const known = this.#trackers;
+    return known === undefined ? NONE : known instanceof Set ? known : [known];
   }
 }
+
+const NONE: readonly never[] = [];
 
 type Held = Pick<CacheEntry<unknown>, 'wasUsed' | 'bytes' | 'drop'>;
 
@@ -86,7 +103,7 @@ export class CachePool {
   }
 }
 
-/** Approximate size of the objects, sets and index entry, without texts. */
+/** Approximate size of an entry with its answer and its places in the index and the pool, without texts. */
 const ENTRY_BYTES = 600;
 
 export class AnswerCache<Answer> {
@@ -108,9 +125,9 @@ export class AnswerCache<Answer> {
       known.wasUsed = true;
       return known;
     }
-    const entry = new CacheEntry<Answer>(topic, (each) => this.#drop(each));
+    const entry = new CacheEntry<Answer>(topic, this);
     this.#entries.set(topic, entry);
-    this.#pool.add(entry, ENTRY_BYTES + 4 * topic.length);
+    this.#pool.add(entry, ENTRY_BYTES + topic.length);
     return entry;
   }
 
@@ -124,12 +141,12 @@ export class AnswerCache<Answer> {
   give(entry: CacheEntry<Answer>, answers: readonly Answer[], bytes: number): void {
     if (!entry.isHeld) return;
     entry.answers = answers;
-    this.#pool.resize(entry, ENTRY_BYTES + 4 * entry.topic.length + bytes);
+    this.#pool.resize(entry, ENTRY_BYTES + entry.topic.length + bytes);
   }
 
   /** Subscriptions of this filter have changed. */
   changed(filter: string): void {
-    for (const entry of this.#entries.matching(filter)) this.#drop(entry);
+    for (const entry of this.#entries.matching(filter)) this.drop(entry);
   }
 
   dropTopic(topic: string): void {
@@ -146,7 +163,7 @@ export class AnswerCache<Answer> {
     for (const tracker of told) tracker.dropped(undefined);
   }
 
-  #drop(entry: CacheEntry<Answer>): void {
+  drop(entry: CacheEntry<Answer>): void {
     if (!entry.isHeld) return;
     this.#forget(entry);
     this.#entries.delete(entry.topic);
@@ -155,7 +172,7 @@ export class AnswerCache<Answer> {
 
   #forget(entry: CacheEntry<Answer>): void {
     entry.isHeld = false;
-    entry.answers = [];
+    entry.answers = NONE;
     this.#pool.remove(entry);
   }
 }

@@ -12,7 +12,7 @@ import { innerFilter } from '../state/topic-filter.ts';
 
 /** One level of topics; `value` is that of the topic that ends here. */
 interface Node<Value> {
-  readonly children: Map<string, Node<Value>>;
+  children: Map<string, Node<Value>> | undefined;
   value: Value | undefined;
 }
 
@@ -61,7 +61,7 @@ export class TopicIndex<Value extends object> {
     for (const [depth, level] of inner.split('/').entries()) {
       // A wildcard does not match a first level that begins with $ (MQTT 5, 4.7.2).
       const open = (node: Node<Value>): Node<Value>[] =>
-        [...node.children].flatMap(([name, child]) => (depth === 0 && name.startsWith('$') ? [] : [child]));
+        [...(node.children ?? [])].flatMap(([name, child]) => (depth === 0 && name.startsWith('$') ? [] : [child]));
       if (level === '#') {
         for (const node of nodes) {
           if (depth > 0) take(node); // a/# matches a, too.
@@ -69,12 +69,12 @@ export class TopicIndex<Value extends object> {
           for (const each of below) {
             // The list grows during the loop.
             take(each);
-            for (const child of each.children.values()) below.push(child);
+            for (const child of each.children?.values() ?? []) below.push(child);
           }
         }
         return found;
       }
-      nodes = nodes.flatMap((node) => (level === '+' ? open(node) : (node.children.get(level) ?? [])));
+      nodes = nodes.flatMap((node) => (level === '+' ? open(node) : (node.children?.get(level) ?? [])));
     }
     for (const node of nodes) take(node);
     return found;
@@ -89,11 +89,12 @@ export class TopicIndex<Value extends object> {
   }
 }
 
-const newNode = <Value>(): Node<Value> => ({ children: new Map(), value: undefined });
+const newNode = <Value>(): Node<Value> => ({ children: undefined, value: undefined });
 
 function put<Value>(root: Node<Value>, topic: string, value: Value): void {
   let node = root;
   for (const level of topic.split('/')) {
+    node.children ??= new Map();
     let child = node.children.get(level);
     if (child === undefined) {
       child = newNode();
@@ -108,11 +109,11 @@ function put<Value>(root: Node<Value>, topic: string, value: Value): void {
 function remove<Value>(root: Node<Value>, topic: string): void {
   const levels = topic.split('/');
   const path = [root];
-  for (const level of levels) path.push(path.at(-1)!.children.get(level)!);
+  for (const level of levels) path.push(path.at(-1)!.children!.get(level)!);
   path.at(-1)!.value = undefined;
   for (let depth = levels.length; depth > 0; depth--) {
     const { children, value } = path[depth]!;
-    if (children.size > 0 || value !== undefined) return;
-    path[depth - 1]!.children.delete(levels[depth - 1]!);
+    if ((children?.size ?? 0) > 0 || value !== undefined) return;
+    path[depth - 1]!.children!.delete(levels[depth - 1]!);
   }
 }

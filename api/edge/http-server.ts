@@ -18,9 +18,10 @@ import type { Logger, Meter } from '../../runtime/telemetry.ts';
 import { AppError } from '../../schemas/errors.ts';
 import { isLoopback } from '../../schemas/loopback.ts';
 import { isHostPort } from '../../schemas/setting.ts';
-import { type ApiRequest, FieldError, ROUTES, type Role, type Route, STATUS } from '../api.ts';
+import { type ApiRequest, type ApiResponse, FieldError, ROUTES, type Role, type Route, STATUS } from '../api.ts';
 import { publishedBody, publishedQuery, responsesOf } from '../api-document.ts';
 import { BadTokens } from '../bad-tokens.ts';
+import { RepeatedRequests } from '../repeated-requests.ts';
 import type { Views } from '../views.ts';
 
 /** A file of the dashboard, held in memory: no request ever names a path on disk. */
@@ -129,13 +130,14 @@ export async function httpApp(views: Views, options: HttpOptions): Promise<Fasti
   });
   await documented(app, options);
   const allowed = doorkeeper(options);
+  const repeated = new RepeatedRequests<ApiResponse>(options.now ?? Date.now);
   for (const route of routesOf(options)) {
     app.route({
       method: route.method,
       url: route.path,
       schema: schemaOf(route, options),
       onRequest: async (request) => allowed(request, route.role),
-      handler: (request, reply) => answer(views, route, request, reply, options),
+      handler: (request, reply) => answer(views, route, request, reply, options, repeated),
     });
   }
   for (const [path, page] of options.pages ?? []) {
@@ -295,15 +297,32 @@ function oneOf(problems: readonly SchemaProblem[], problem: SchemaProblem | unde
 
 // ---- the answer -----------------------------------------------------------------------------------------------------
 
-async function answer(views: Views, route: Route, request: FastifyRequest, reply: FastifyReply, options: HttpOptions) {
+async function answer(
+  views: Views,
+  route: Route,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  options: HttpOptions,
+  repeated: RepeatedRequests<ApiResponse>,
+) {
   const asked = { query: request.query, params: request.params, body: request.body } as ApiRequest;
-  const response = await route.handle(views, asked);
+  const key = route.takesKey ? keyIn(request) : undefined;
+  const response = await (key === undefined
+    ? route.handle(views, asked)
+    : repeated.answer(`${route.path} ${key}`, JSON.stringify(asked.body), () => route.handle(views, asked)));
   const isTaken = response.kind === 'elsewhere' || response.status < 400;
   if (route.role === 'admin' && isTaken) audit(route, request, asked, options);
   if (response.kind === 'text') return reply.status(response.status).type(response.type).send(response.body);
   if (response.kind === 'json') return reply.status(response.status).send(response.body);
   const { status, body } = await askOwner(response.address, request, options);
   return reply.status(status).type('application/json; charset=utf-8').serializer(String).send(body);
+}
+
+/** Throws REQUEST_INVALID. */
+function keyIn(request: FastifyRequest): string | undefined {
+  const key = request.headers['idempotency-key'];
+  if (key === undefined || (typeof key === 'string' && /^[\x21-\x7e]{1,128}$/.test(key))) return key;
+  throw new FieldError('REQUEST_INVALID', 'Idempotency-Key', 'Idempotency-Key must be 1 to 128 visible characters');
 }
 
 /** Records who changed what, without the body's text, which may contain anything. */

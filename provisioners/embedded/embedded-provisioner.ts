@@ -47,8 +47,8 @@ export interface EmbeddedSettings {
   readonly now: () => number;
 }
 
-/** Of all answers that the stores remember (answering-store.ts): some 200,000 topics with a few brokers each. */
-const ANSWERS_BYTES_MAX = 128 * 1024 * 1024;
+/** Of all answers that the stores remember (answering-store.ts): some 350,000 topics with a few brokers each. */
+const ANSWERS_BYTES_MAX = 256 * 1024 * 1024;
 
 /** Contents of shard.json. */
 interface ShardFile {

@@ -4,7 +4,7 @@ import type { SessionOperationView } from '../../api/session-operations.ts';
 import type { CheckView, LetterView, PlanAnswering, PlanView, Steering, Views } from '../../api/views.ts';
 import { UNSAID } from '../../processors/plan/stage/turn.ts';
 import { epoch, eventTime, moveId, planId, seriesId, shardId, sliceKey } from '../../schemas/ids.ts';
-import type { Decision, Forecast, Metric } from '../../schemas/records.ts';
+import type { Decision, Forecast, Metric, SubscriptionEvent } from '../../schemas/records.ts';
 
 export const FORECAST: Forecast = {
   series: seriesId('c/0/0000'),
@@ -92,6 +92,7 @@ const LETTER: LetterView = {
 
 export interface FakeViews extends Views {
   readonly sent: Metric[];
+  readonly subscribed: SubscriptionEvent[];
   readonly steered: Steering[];
   readonly answered: PlanAnswering[];
   readonly asked: string[];
@@ -99,11 +100,13 @@ export interface FakeViews extends Views {
 
 export function fakeViews(changes: Partial<Views> = {}): FakeViews {
   const sent: Metric[] = [];
+  const subscribed: SubscriptionEvent[] = [];
   const steered: Steering[] = [];
   const answered: PlanAnswering[] = [];
   const asked: string[] = [];
   return {
     sent,
+    subscribed,
     steered,
     answered,
     asked,
@@ -133,6 +136,10 @@ export function fakeViews(changes: Partial<Views> = {}): FakeViews {
       asked.push(`dead letters ${before} ${limit}`);
       return { kind: 'here', answer: { letters: [LETTER], next: '7' } };
     },
+    async sendSubscriptions(events) {
+      subscribed.push(...events);
+    },
+    now: () => 1_700_000_000_000,
     async sendMetrics(metrics) {
       sent.push(...metrics);
     },

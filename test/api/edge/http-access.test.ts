@@ -14,6 +14,10 @@ describe('who may do what', () => {
     'GET /predict_load': { ask: { url: '/predict_load?topic=a' }, statuses: [401, 401, 200, 200] },
     'GET /get_shard_id': { ask: { url: '/get_shard_id?topic=a' }, statuses: [401, 401, 200, 200] },
     'POST /update_metrics': { ask: { url: '/update_metrics', payload: heartbeat }, statuses: [401, 401, 403, 202] },
+    'POST /subscriptions': {
+      ask: { url: '/subscriptions', payload: { action: 'SUBSCRIBE', topicFilter: 'a', clientId: 'c', brokerId: 'b' } },
+      statuses: [401, 401, 403, 202],
+    },
     'POST /predict_and_shard': {
       ask: { url: '/predict_and_shard', payload: { topic: 'a' } },
       statuses: [401, 401, 403, 200],
