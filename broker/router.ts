@@ -8,6 +8,8 @@
 //   R3. Replicas are asked in turn. When one is not there, or has lost its data, the other answers for it.
 //   R4. A delivery is kept while the pointer table stays as it is, none of its shards tells of a change, and each says that it
 //       may be; at most `cacheBytes` of them. One whose reading was under way at a change is not kept.
+//   R5. A shard that the table calls lost, or silent, is not asked: it may still answer, without events that it has
+//       missed. The error names the shard, and the time at which its slices are expected to be served again.
 
 import { AnswerCache, type CacheEntry, CachePool, type Tracker } from '../datastores/answer-cache.ts';
 import { audienceOf, type Heard, hearersIn, memberAt, union } from '../datastores/audience.ts';
@@ -19,7 +21,7 @@ import {
   type Subscriber,
 } from '../datastores/shard-store.ts';
 import { AppError } from '../schemas/errors.ts';
-import { type Epoch, epoch, type ShardId } from '../schemas/ids.ts';
+import { type Epoch, epoch, eventTime, type ShardId } from '../schemas/ids.ts';
 import type { ShardEntry } from '../schemas/records.ts';
 import type { Pointer, PointerTable, RouteTarget } from '../state/pointer-table.ts';
 import type { PointerReader } from './pointer-reader.ts';
@@ -113,7 +115,8 @@ export class Router {
   }
 
   /**
-   * All subscribers whose filter matches a PUBLISH to this valid topic (R1). Throws POINTER_STALE or STORE_UNAVAILABLE.
+   * All subscribers whose filter matches a PUBLISH to this valid topic (R1). Throws POINTER_STALE, SHARD_LOST or
+   * STORE_UNAVAILABLE.
    */
   async subscribersOf(topic: string): Promise<readonly Subscriber[]> {
     const { answers } = await this.#alongRoute(topic, (store, question) => hearersIn(store, question));
@@ -199,6 +202,7 @@ export class Router {
   async #asked<Told>(table: PointerTable, { entry, pointers }: RouteTarget, ask: Ask<Told>): Promise<Told | Moved> {
     const moved: Moved = { kind: 'moved', epoch: table.epoch };
     if (entry === undefined) return moved;
+    if (isLost(entry)) throw lostError(entry);
     try {
       const slices = pointers.map(({ slice }) => slice);
       return await ask(await this.#ports.storeOf(entry), slices);
@@ -215,6 +219,18 @@ type Ask<Told> = (store: ShardReader, slices: Question['slices']) => Promise<Tol
 /** A broker in a list: about so many bytes beside its id. */
 const BROKER_BYTES = 32;
 const AWAY: ReadonlySet<string> = new Set(['STORE_UNAVAILABLE', 'SHARD_LOST']);
+
+const isLost = ({ loss = 'NONE' }: ShardEntry): boolean => loss !== 'NONE';
+
+/** R5. */
+function lostError({ shardId, loss, rebuiltAt = eventTime(0) }: ShardEntry): AppError {
+  const what = loss === 'SILENT' ? 'has not answered for too long' : 'has lost its data';
+  const when =
+    rebuiltAt > 0
+      ? `what it held is expected on another shard at ${new Date(rebuiltAt).toISOString()}`
+      : 'it is not known yet when what it held will be on another shard';
+  return new AppError('SHARD_LOST', `${shardId} ${what}: ${when}`, { shard: shardId, rebuiltAt });
+}
 
 const asked = (audience: Extract<Asked, { kind: 'audience' }>['audience'], keepMs: number) =>
   ({ kind: 'audience', audience, keepMs }) as const;

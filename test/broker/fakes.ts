@@ -3,7 +3,7 @@
 import type { Batch, Clock, Follower, OutRecord } from '../../runtime/ports.ts';
 import { jsonCodec } from '../../schemas/codec.ts';
 import { epoch, shardId, sliceKey } from '../../schemas/ids.ts';
-import type { PointerMode, PointerRecord } from '../../schemas/records.ts';
+import type { PointerMode, PointerRecord, ShardEntry } from '../../schemas/records.ts';
 import { keyOfBody } from '../../state/pointer-table.ts';
 
 export const PARTITIONS = 2;
@@ -86,7 +86,7 @@ export const pointer = (slice: string, shards: readonly string[], mode: PointerM
   shards: shards.map(shardId),
 });
 
-export const shard = (id: string) => ({
+export const shard = (id: string, loss: Partial<Pick<ShardEntry, 'loss' | 'rebuiltAt'>> = {}) => ({
   kind: 'ShardEntry' as const,
   shardId: shardId(id),
   storeKind: 'KEY_VALUE' as const,
@@ -94,6 +94,7 @@ export const shard = (id: string) => ({
   instanceId: id,
   address: '',
   state: 'READY' as const,
+  ...loss,
 });
 
 /** Time moves when the test says so; sleeps end at once and are remembered. */

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { ROUTER_DEFAULTS, Router, type ShardReader } from '../../broker/router.ts';
 import type { Answer, Subscriber } from '../../datastores/shard-store.ts';
 import { AppError } from '../../schemas/errors.ts';
-import { epoch } from '../../schemas/ids.ts';
+import { epoch, eventTime } from '../../schemas/ids.ts';
 import { filterHash, partitionOf, spreadSlice } from '../../state/keys.ts';
 import { PointerTable } from '../../state/pointer-table.ts';
 import { firstSlices } from '../../state/slice-tree.ts';
@@ -118,6 +118,30 @@ describe('router: PUBLISH', () => {
     world.stores.set('s3', { lookup: down });
     await expect(world.router.subscribersOf('a/b')).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
   });
+
+  for (const { name, loss, says } of [
+    { name: 'lost', loss: { loss: 'LOST' }, says: 's1 has lost its data: it is not known yet' },
+    { name: 'silent', loss: { loss: 'SILENT' }, says: 's1 has not answered for too long: it is not known yet' },
+    {
+      name: 'lost and says until when',
+      loss: { loss: 'LOST', rebuiltAt: eventTime(Date.UTC(2026, 10, 30, 21)) },
+      says: 'expected on another shard at 2026-11-30T21:00:00.000Z',
+    },
+  ] as const)
+    test(`a shard that the table calls ${name} is not asked, whatever it would answer (R5)`, async () => {
+      const world = new World();
+      world.stores.set('s1', { lookup: async () => [found()] });
+      world.stores.set('s2', { match: async (queries) => queries.map(() => found()) });
+      world.topic.change(shard('s1', loss));
+      world.read();
+      const error = await world.router.subscribersOf('a/b').catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({ code: 'SHARD_LOST', facts: { shard: 's1' } });
+      expect((error as Error).message).toContain(says);
+      expect(world.asked).not.toContain('s1');
+      world.topic.change(shard('s1'));
+      world.read();
+      expect(await world.router.subscribersOf('a/b')).toEqual([]);
+    });
 
   test('a shard that says moved is asked again where the newer table says', async () => {
     const world = new World();

@@ -15,7 +15,15 @@
 //   M6. While its target is lost, a move is not switched and nothing is erased at its source, which may hold the only
 //       copy. Where shards are rebuilt the move ends, and its slice is rebuilt.
 
-import { type Epoch, type EventTime, type MoveId, moveId, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
+import {
+  type Epoch,
+  type EventTime,
+  type MoveId,
+  moveId,
+  type Offset,
+  type ShardId,
+  type SliceKey,
+} from '../../../schemas/ids.ts';
 import type { MoveProgress, MoveRequest, MoveState, PointerMode, SteerAction } from '../../../schemas/records.ts';
 import { parseSlice, partitionOfSlice } from '../../../state/keys.ts';
 import type { RowReader } from './cell-state.ts';
@@ -311,16 +319,9 @@ function retireWhenPassed(turn: Turn, move: MoveRow, wallTime: number): void {
     if (!move.replicates) learnCopyRate(turn, move, wallTime);
   }
   if (move.asked !== '' || move.switchOffset < 0) return;
-  const { brokerSilentMs, drainMs } = turn.settings;
-  let live = 0;
-  for (const [, broker] of turn.state.brokers.known()) {
-    if (wallTime - broker.seenWallTime > brokerSilentMs && broker.beats === broker.seenBeats) continue;
-    if (broker.pointerOffset <= move.switchOffset) return;
-    live++;
-  }
   const sinceMs = wallTime - move.switchedWallTime;
-  if (live === 0 && sinceMs < drainMs) return;
-  if (waitsForTarget(turn, move)) return;
+  const live = brokersPast(turn, move.switchOffset, sinceMs, wallTime);
+  if (live === undefined || waitsForTarget(turn, move)) return;
   move.asked = 'RETIRE';
   turn.moves.put(move);
   steer(turn, move, 'RETIRE', live === 0 ? 'no broker is alive' : `all ${live} live brokers have read the switch`);
@@ -328,6 +329,25 @@ function retireWhenPassed(turn: Turn, move: MoveRow, wallTime: number): void {
     turn.cell.measured.propagationMs = smoothed(turn.cell.measured.propagationMs, Math.max(1, sinceMs));
     turn.keepCell();
   }
+}
+
+/**
+ * How many live brokers there are, once each has read the pointer table beyond the offset; `undefined` before. Without any,
+ * `drainMs` after it was written.
+ */
+export function brokersPast(
+  { settings, state }: Turn,
+  offset: Offset,
+  sinceMs: number,
+  wallTime: number,
+): number | undefined {
+  let live = 0;
+  for (const [, broker] of state.brokers.known()) {
+    if (wallTime - broker.seenWallTime > settings.brokerSilentMs && broker.beats === broker.seenBeats) continue;
+    if (broker.pointerOffset <= offset) return undefined;
+    live++;
+  }
+  return live === 0 && sinceMs < settings.drainMs ? undefined : live;
 }
 
 function learnCopyRate(turn: Turn, move: MoveRow, wallTime: number): void {

@@ -6,22 +6,23 @@
 //       shards and dollars, as the new shard takes the place of one, nor cool-downs and churn. What it takes still counts for
 //       everything that comes after. It waits for the caps on moves alone (FORESHARD_MOVES_MAX), and goes before other moves.
 //   R3. A shard that is heard of again before its rebuild has begun is as it was. Of one whose rebuild has begun, what has
-//       been begun goes on.
+//       been begun goes on, and until that has ended nobody asks it: it has missed what its new shard has.
 //       A shard that is another fleet's has lost nothing: the settings are wrong, and a person puts them right.
 //   R4. What fails is tried again after a pause: the rebuild of a slice, the request for a shard, the release of the lost one.
 //   R5. What the table of subscriptions does not have whole is not rebuilt from it. It waits for its shard, as where there is
 //       no table.
 //   R6. A person may ask for a rebuild: then it is not waited for. One who says so has a shard rebuilt that is not known to be
 //       lost, since it will not come back or what it holds is wrong; nothing that is heard of it later ends that. It is no
-//       longer read from its first move on, so every slice on it must be in the table.
+//       longer read, so every slice on it must be in the table.
+//   R7. Readers are told when the rebuild is expected to be over, by how much of it is done in which time.
 
 import type { ShardId, SliceKey } from '../../../schemas/ids.ts';
 import type { RebuildRequest } from '../../../schemas/records.ts';
 import { parseSlice, partitionOfSlice } from '../../../state/keys.ts';
 import { peakOf } from '../demand/demand.ts';
-import { canRebuild, isOpen, remembered, startMove } from './moves.ts';
+import { brokersPast, canRebuild, isOpen, isSwitched, remembered, startMove } from './moves.ts';
 import type { ShardRow, SliceRow } from './rows.ts';
-import { loseShard, startRetire, startShard } from './shards.ts';
+import { loseShard, publishLoss, startRetire, startShard, takeBack } from './shards.ts';
 import { snapshotOf } from './snapshot.ts';
 import type { Turn } from './turn.ts';
 
@@ -45,6 +46,11 @@ export function rebuildShards(turn: Turn, wallTime: number): void {
   const waiting: { readonly slice: SliceRow; readonly lost: LostShard; readonly target: ShardRow }[] = [];
   for (const lost of due) {
     const slices = slicesOn.get(lost.id)!;
+    if (lost.back) {
+      takeBack(turn, lost);
+      continue;
+    }
+    expectEnd(turn, lost, slices, wallTime);
     if (settings.mode === 'observe') {
       turn.refuse(lost.id, 'observe', `Not carried out in mode observe: rebuild ${lost.id}, which has lost its data.`);
       continue;
@@ -65,6 +71,8 @@ export function rebuildShards(turn: Turn, wallTime: number): void {
   for (const { slice, lost, target } of waiting) {
     if (!mayMove(turn, target.id)) continue;
     slice.rebuiltWallTime = wallTime;
+    lost.rebuilding ??= { since: wallTime, rows: rowsOf(slicesOn.get(lost.id)!) };
+    turn.shards.put(lost);
     const reason = `${lost.id} has lost its data, so ${slice.slice} is rebuilt on ${target.id} from the table of subscriptions.`;
     startMove(turn, slice, target.id, reason, {}, { rebuilds: true });
     turn.cell.ledger.push({ at: turn.now, keys: slice.entries, urgent: true, shards: 0, dollars: 0 });
@@ -88,6 +96,7 @@ export function takeRebuildRequest(turn: Turn, { requestId, shardId: id, force }
   delete shard.triedWallTime;
   if (shard.lost === undefined) {
     shard.forced = true;
+    shard.silent = true;
     loseShard(turn, shard, 'a person has it rebuilt, whatever it holds');
   } else turn.shards.put(shard);
   for (const key of slices) {
@@ -160,9 +169,48 @@ function isDue(turn: Turn, shard: LostShard, wallTime: number): boolean {
     shard.lostWallTime = wallTime;
     turn.shards.put(shard);
   }
+  if (shard.silent && !isGivenUp(turn, shard, wallTime)) return false;
   if (shard.asked) return true; // R6.
   return shard.replacement !== undefined || wallTime - shard.lostWallTime >= turn.settings.rebuildAfterMs;
 }
+
+/** The brokers have read that it is not to be asked: nobody waits for it any more (shards.ts C6). */
+function isGivenUp(turn: Turn, shard: LostShard, wallTime: number): boolean {
+  const { silentOffset, silentWallTime } = shard;
+  if (silentWallTime === undefined) {
+    shard.silentWallTime = wallTime;
+    turn.shards.put(shard);
+    return false;
+  }
+  if (silentOffset === undefined) return false;
+  if (brokersPast(turn, silentOffset, wallTime - silentWallTime, wallTime) === undefined) return false;
+  delete shard.silent;
+  publishLoss(turn, shard);
+  return true;
+}
+
+/** R7. */
+function expectEnd(turn: Turn, lost: LostShard, slices: readonly SliceRow[], wallTime: number): void {
+  const { rebuilding, rebuiltAt } = lost;
+  if (rebuilding === undefined) return;
+  let left = rowsOf(slices);
+  for (const { rebuilds, from, state, rowsCopied, rowsVerified } of turn.moves.open())
+    if (rebuilds === true && from === lost.id && !isSwitched(state)) left -= (rowsCopied + rowsVerified) / 2;
+  const done = rebuilding.rows - left;
+  if (!(done > 0 && left >= 0)) return;
+  const restMs = ((wallTime - rebuilding.since) * left) / done;
+  const at = Math.round(wallTime + restMs);
+  if (rebuiltAt !== undefined && Math.abs(at - rebuiltAt) < Math.max(TOLD_MS, restMs * TOLD_SHARE)) return;
+  lost.rebuiltAt = at;
+  publishLoss(turn, lost);
+}
+
+/** A slice without rows is work too. */
+const rowsOf = (slices: readonly SliceRow[]): number => slices.reduce((sum, { entries }) => sum + entries + 1, 0);
+
+/** An expectation that has changed by less is not published again. */
+const TOLD_MS = 5_000;
+const TOLD_SHARE = 0.25;
 
 const isPast = (tried: number | undefined, wallTime: number, pauseMs = TRY_AGAIN_MS): boolean =>
   tried === undefined || Math.abs(wallTime - tried) >= pauseMs;

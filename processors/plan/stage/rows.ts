@@ -146,6 +146,18 @@ export interface ShardRow {
   asked?: true;
   /** It was not known to be lost when a person asked for that. */
   forced?: true;
+  /** It may still answer somebody: nothing is rebuilt before the brokers know that it is not to be asked. */
+  silent?: true;
+  /** Where in the pointer table they read that; absent until it has been read back. */
+  silentOffset?: Offset;
+  /** When that was published, by wall time. */
+  silentWallTime?: number;
+  /** It is heard of again, while slices of it are being rebuilt. */
+  back?: true;
+  /** When its rebuild began, by wall time, and what there was to do, in rows. */
+  rebuilding?: { readonly since: number; readonly rows: number };
+  /** When it is expected to be over, by wall time, as it was published. */
+  rebuiltAt?: number;
   /** A lost shard is rebuilt on this one. */
   replacement?: ShardId;
   /** When its replacement was requested, by wall time. */

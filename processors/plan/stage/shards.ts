@@ -8,6 +8,9 @@
 //   C5. Nothing is moved from or to a shard that has lost its data: moves to it are aborted and a replica there is
 //       ended. The slices on it are rebuilt elsewhere (rebuilds.ts). Where they cannot be, they wait for it, and so do moves
 //       from it (moves.ts M5).
+//   C6. Readers do not ask a lost shard. One that has only not answered for long may still answer somebody, and without
+//       the events that it has missed: so readers are told first, and it is taken for lost, and rebuilt, once every live broker
+//       has read that.
 
 import { epoch, eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
 import type {
@@ -319,9 +322,27 @@ function shardFailed(turn: Turn, shard: ShardRow, reason: string): void {
 
 /** C5 */
 function shardLost(turn: Turn, shard: ShardRow, progress: ShardProgress): void {
+  if (progress.silent) {
+    shardSilent(turn, shard, progress.reason);
+    return;
+  }
   if (progress.foreign === true) shard.foreign = true;
   else delete shard.foreign;
   loseShard(turn, shard, progress.reason || 'no reason was given');
+}
+
+/** C6. Where it is not to be rebuilt whole, it is waited for. */
+function shardSilent(turn: Turn, shard: ShardRow, reason: string): void {
+  if (shard.lost !== undefined || shard.state !== 'READY') return;
+  const slices = [...turn.slices.all()].filter((slice) => slice.shard === shard.id);
+  const { settings } = turn;
+  if (settings.rebuilds && settings.mode !== 'observe' && slices.every(({ slice }) => canRebuild(turn, slice))) {
+    shard.silent = true;
+    loseShard(turn, shard, reason);
+    return;
+  }
+  const why = 'the table of subscriptions does not have everything that is on it, or nothing is carried out here';
+  turn.refuse(shard.id, 'table', `${shard.id} is waited for and not taken for lost (${reason}): ${why}.`);
 }
 
 /** The shard has lost its data, as far as is known (C5). */
@@ -332,6 +353,7 @@ export function loseShard(turn: Turn, shard: ShardRow, reason: string): void {
   shards.put(shard);
   if (!isNews) return;
   shards.lose(shard.id);
+  publishLoss(turn, shard);
   turn.keepCell();
   const isRebuilt = settings.rebuilds && !shard.foreign;
   const waitMs = shard.asked ? 0 : settings.rebuildAfterMs;
@@ -351,20 +373,37 @@ export function loseShard(turn: Turn, shard: ShardRow, reason: string): void {
   }
 }
 
+/** What readers and tasks are to know of the loss of a shard that they know. */
+export function publishLoss(turn: Turn, shard: ShardRow): void {
+  if (shard.epoch > 0 && shard.state === 'READY') shard.epoch = turn.publish([shardEntry(shard, 'READY')]);
+  turn.shards.put(shard);
+}
+
+/** It is heard of. What is being rebuilt of it is not asked of it any more. */
 function shardFound(turn: Turn, shard: ShardRow): void {
   if (shard.lost === undefined || shard.forced) return;
-  delete shard.lost;
-  delete shard.asked;
-  delete shard.lostWallTime;
-  delete shard.foreign;
+  shard.back = true;
   turn.shards.put(shard);
+  takeBack(turn, shard);
+}
+
+/** Once nothing of it is being rebuilt, a shard that is heard of again is as it was. */
+export function takeBack(turn: Turn, shard: ShardRow): void {
+  for (const { rebuilds, from } of turn.moves.open()) if (rebuilds === true && from === shard.id) return;
+  for (const key of OF_A_LOSS) delete shard[key];
   turn.shards.found(shard.id);
   turn.keepCell();
+  publishLoss(turn, shard);
   turn.decide({ kind: 'KEEP', subject: shard.id, reason: `${shard.id} is back with its data.` });
   for (const move of turn.moves.open()) {
     if (move.to === shard.id) switchWhenFree(turn, move);
   }
 }
+
+const OF_A_LOSS = [
+  ...(['lost', 'foreign', 'lostWallTime', 'asked', 'silent', 'silentOffset', 'silentWallTime', 'back'] as const),
+  ...(['rebuilding', 'rebuiltAt'] as const),
+];
 
 /** Publishes the slices that a split or merge has made (C2). */
 function publishChange(turn: Turn, change: ChangeRow): void {

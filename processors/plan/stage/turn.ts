@@ -198,6 +198,10 @@ export const shardEntry = (shard: ShardRow, state: ShardEntry['state']): Omit<Sh
   instanceId: shard.instanceId,
   address: shard.address,
   state,
+  ...(shard.lost !== undefined && {
+    loss: shard.silent ? 'SILENT' : 'LOST',
+    rebuiltAt: eventTime(shard.rebuiltAt ?? 0),
+  }),
 });
 
 export const pointerEntry = (

@@ -76,7 +76,7 @@ export function watchBrokers(turn: Turn, wallTime: number): void {
 
 /** Our own changes are read back for their offsets; anything else in the table is foreign (W2). */
 export function takePointer(turn: Turn, key: string, record: PointerRecord | null, offset: Offset): void {
-  const { cell, moves, slices } = turn;
+  const { cell, moves, shards, slices } = turn;
   if (record === null) {
     if (isLive(turn, key)) repair(turn, `${key} was removed`, new Set([key]));
     return;
@@ -90,7 +90,11 @@ export function takePointer(turn: Turn, key: string, record: PointerRecord | nul
   }
   cell.read = { epoch: change.epoch, index: change.index, count: change.count };
   turn.keepCell();
-  if (body.kind !== 'PointerEntry') return;
+  if (body.kind !== 'PointerEntry') {
+    const shard = shards.get(body.shardId);
+    if (shard?.silent && body.epoch === shard.epoch) shards.put({ ...shard, silentOffset: offset });
+    return;
+  }
   const busyWith = slices.get(body.slice)?.busyWith ?? '';
   const move = moves.get(busyWith);
   if (move === undefined || move.switchEpoch !== change.epoch) return;

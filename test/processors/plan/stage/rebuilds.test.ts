@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import type { PlanSettings } from '../../../../processors/plan/stage/plan-stage.ts';
 import { shardsOf } from '../../../../processors/plan/stage/views.ts';
-import { eventTime, type ShardId, shardId } from '../../../../schemas/ids.ts';
+import { eventTime, type ShardId, type SliceKey, shardId } from '../../../../schemas/ids.ts';
 import type { MoveSlice, MoveState } from '../../../../schemas/records.ts';
 import { forecast, StageByHand, T0 } from '../stage-by-hand.ts';
 
@@ -15,10 +15,21 @@ const [CONCRETE, TRIE, THIRD, FOURTH] = ['shard-0001', 'shard-0002', 'shard-0003
 ];
 
 class Cell extends StageByHand {
-  say(shard: ShardId, state: 'LOST' | 'FOUND', foreign = false): void {
+  say(shard: ShardId, state: 'LOST' | 'FOUND', foreign = false, silent = false): void {
     const reason = state === 'LOST' ? 'its store is empty' : '';
     const nothing = { datastoreType: '', instanceId: '', address: '', tookMs: 0 };
-    this.progress({ kind: 'ShardProgress', shardId: shard, state, reason, foreign, ...nothing });
+    this.progress({ kind: 'ShardProgress', shardId: shard, state, reason, foreign, silent, ...nothing });
+  }
+
+  /** A broker has read everything below the offset. */
+  beat(brokerId: string, pointerOffset: number): void {
+    this.metric({ kind: 'BrokerHeartbeat', brokerId, pointerOffset, timestamp: eventTime(T0) });
+  }
+
+  /** What readers are told last of the shard. */
+  lossOf(shard: ShardId): string | undefined {
+    const told = this.pointers.filter(({ body }) => body.kind === 'ShardEntry' && body.shardId === shard).at(-1)?.body;
+    return told?.kind === 'ShardEntry' ? (told.loss ?? 'NONE') : undefined;
   }
 
   /** Apply has said of which partitions the table of subscriptions is whole. */
@@ -235,6 +246,113 @@ describe('a shard that has lost its data', () => {
   });
 });
 
+describe('a shard that has not answered for long', () => {
+  test('is not asked by readers any more, and rebuilt once every live broker knows that', () => {
+    const cell = cellWith();
+    cell.beat('slow', 0);
+    cell.say(CONCRETE, 'LOST', false, true);
+    expect(cell.lossOf(CONCRETE)).toBe('SILENT');
+    cell.readBack();
+    for (let second = 0; second < 60; second++) {
+      cell.beat('slow', 0);
+      cell.pass(1_000);
+    }
+    expect(cell.asked).toEqual([]);
+    cell.beat('slow', 1_000);
+    cell.pass(1_000);
+    expect(cell.lossOf(CONCRETE)).toBe('LOST');
+    expect(cell.asked).toEqual(['allocate shard-0003 kv']);
+    cell.shardReady(THIRD, 'kv');
+    cell.pass(2_000);
+    cell.finishAll();
+    expect(cell.rebuilds).toHaveLength(4);
+    expect(cell.asked.at(-1)).toBe('retire shard-0001');
+    expect(cell.problems()).toEqual([]);
+  });
+
+  test('waits for no broker that is silent itself', () => {
+    const cell = cellWith();
+    cell.beat('dead', 0);
+    cell.say(CONCRETE, 'LOST', false, true);
+    cell.readBack();
+    cell.pass(25_000);
+    expect(cell.asked).toEqual([]);
+    cell.pass(20_000);
+    expect(cell.asked).toEqual(['allocate shard-0003 kv']);
+  });
+
+  test('is as it was when anybody hears of it before its rebuild has begun', () => {
+    const cell = cellWith();
+    cell.say(CONCRETE, 'LOST', false, true);
+    cell.readBack();
+    cell.pass(4_000);
+    cell.say(CONCRETE, 'FOUND');
+    expect(cell.lossOf(CONCRETE)).toBe('NONE');
+    cell.pass(60_000);
+    expect(cell.asked).toEqual([]);
+  });
+
+  for (const { name, settings, whole } of [
+    { name: 'there is no table of subscriptions', settings: { rebuilds: false }, whole: [0, 1, 2, 3] },
+    { name: 'the table does not have everything on it', settings: {}, whole: [0, 1, 2] },
+    { name: 'nothing is to be carried out', settings: { mode: 'observe' }, whole: [0, 1, 2, 3] },
+  ] as const)
+    test(`is waited for, and asked on, when ${name}`, () => {
+      const cell = cellWith(settings);
+      cell.tables(whole);
+      cell.say(CONCRETE, 'LOST', false, true);
+      cell.readBack();
+      cell.pass(60_000);
+      expect(cell.lossOf(CONCRETE)).toBe('NONE');
+      expect(cell.asked).toEqual([]);
+    });
+});
+
+test('a shard that is heard of while it is rebuilt is asked again when what was begun has ended', () => {
+  const cell = lostIn(cellWith());
+  cell.pass(7_000);
+  cell.shardReady(THIRD, 'kv');
+  cell.pass(2_000);
+  const begun = cell.rebuilds.length;
+  expect(begun).toBeLessThan(4);
+  cell.say(CONCRETE, 'FOUND');
+  cell.pass(10_000);
+  expect(cell.lossOf(CONCRETE)).toBe('LOST');
+  for (const move of [...cell.rebuilds]) cell.finish(move);
+  cell.pass(2_000);
+  expect(cell.rebuilds).toHaveLength(begun);
+  expect(cell.lossOf(CONCRETE)).toBe('NONE');
+});
+
+test('readers are told when a rebuild is expected to be over, by what is done of it', () => {
+  const cell = cellWith();
+  for (const partition of [0, 1, 2, 3])
+    cell.progress({ kind: 'SliceEntries', slice: `c/${partition}/` as SliceKey, entries: 999, bytes: 1 });
+  const expected = (): number => {
+    const entry = cell.pointers.filter(({ body }) => body.kind === 'ShardEntry' && body.shardId === CONCRETE).at(-1);
+    return entry?.body.kind === 'ShardEntry' ? (entry.body.rebuiltAt ?? 0) : 0;
+  };
+  lostIn(cell);
+  cell.pass(7_000);
+  cell.shardReady(THIRD, 'kv');
+  cell.pass(2_000);
+  expect(expected()).toBe(0);
+  const [move] = cell.rebuilds;
+  const half = { rowsCopied: 999, bytesCopied: 1, rowsVerified: 0, rowsErased: 0, etaMs: 0, paused: false, reason: '' };
+  const { moveId, slice, from, to } = move!;
+  const began = cell.wallTime;
+  cell.pass(9_000);
+  cell.progress({ kind: 'MoveProgress', moveId, slice, from, to, state: 'VERIFYING', ...half });
+  cell.pass(1_000);
+  // About an eighth of it took about 10 s.
+  expect(expected()).toBeGreaterThan(began + 70_000);
+  expect(expected()).toBeLessThan(began + 110_000);
+  const told = cell.pointers.length;
+  cell.progress({ kind: 'MoveProgress', moveId, slice, from, to, state: 'VERIFYING', ...half, rowsCopied: 998 });
+  cell.pass(1_000);
+  expect(cell.pointers).toHaveLength(told);
+});
+
 describe('a rebuild that a person asks for', () => {
   test('is begun at once, and once', () => {
     const cell = cellWith();
@@ -347,7 +465,8 @@ describe('a rebuild that a person asks for', () => {
   test('by force rebuilds a shard that is not known to be lost, whatever is heard of it then', () => {
     const cell = cellWith();
     cell.request(CONCRETE, { force: true });
-    cell.pass(1_000);
+    cell.readBack();
+    cell.pass(7_000);
     expect(cell.asked).toEqual(['allocate shard-0003 kv']);
     cell.say(CONCRETE, 'FOUND');
     cell.shardReady(THIRD, 'kv');
