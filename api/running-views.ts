@@ -18,7 +18,7 @@ import type { OwnedLag, Running } from '../runtime/runner.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { AppError } from '../schemas/errors.ts';
 import { eventTime, type ShardId } from '../schemas/ids.ts';
-import type { Decision, Metric } from '../schemas/records.ts';
+import type { Decision, Metric, ShardEntry } from '../schemas/records.ts';
 import { parseSlice, partitionOf, placeOf } from '../state/keys.ts';
 import { type Pointer, type PointerRefusal, PointerTable } from '../state/pointer-table.ts';
 import { refuseMetric } from '../state/validation.ts';
@@ -72,6 +72,10 @@ export interface RunningViews extends Views {
   instanceOf(shard: ShardId): string | undefined;
   /** Whether a pointer names the shard; true while that is not known. */
   isNamed(shard: ShardId): boolean;
+  /** The shards of the pointer table; none before it has been read to its end. */
+  shardEntries(): readonly ShardEntry[];
+  /** Whether the pointer table calls the shard lost, and readers have had the time to know that. */
+  isGivenUp(shard: ShardId): boolean;
   close(): Promise<void>;
 }
 
@@ -237,6 +241,8 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
 
     pointerEpoch: () => (pointersRead.caughtUp ? table.epoch : undefined),
     instanceOf: (shard) => table.shard(shard)?.instanceId,
+    shardEntries: () => (pointersRead.caughtUp ? [...table.shards()] : []),
+    isGivenUp: (shard) => table.shard(shard)?.loss === 'LOST',
     isNamed: (shard) => !pointersRead.caughtUp || [...table.pointers()].some(({ shards }) => shards.includes(shard)),
 
     async close() {

@@ -15,7 +15,7 @@ import { readCatalog } from '../config/edge/catalog-file.ts';
 import { readWeights } from '../config/edge/weights-file.ts';
 import { openLevelKv } from '../datastores/level-kv/level-kv.ts';
 import { effectsOver } from '../datastores/perform.ts';
-import { reachabilityOver } from '../datastores/reachability.ts';
+import { askShard, reachabilityOver } from '../datastores/reachability.ts';
 import type { Provisioner } from '../datastores/shard-store.ts';
 import { openTrieStore } from '../datastores/trie/trie-store.ts';
 import { EmbeddedLog, embeddedLog } from '../log/embedded/embedded-log.ts';
@@ -41,6 +41,7 @@ import { inlineFitter } from '../runtime/inline-fitter.ts';
 import { LostShards } from '../runtime/lost-shards.ts';
 import type { Clock, Log } from '../runtime/ports.ts';
 import { type Running, run } from '../runtime/runner.ts';
+import { ASK_EVERY_MS, SilentShards } from '../runtime/silent-shards.ts';
 import type { Logger, Meter } from '../runtime/telemetry.ts';
 import { embeddedCodec } from '../schemas/avro-codec.ts';
 import type { Codec } from '../schemas/codec.ts';
@@ -162,6 +163,7 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
           kindOf: (datastoreType) => typeNamed(catalog, datastoreType).kind,
           watch: lostShards,
           instanceOf: (shard) => reading?.instanceOf(shard),
+          isGivenUp: (shard) => reading?.isGivenUp(shard) ?? false,
         }),
         // In simulated time no broker reads the table.
         ...(simulated ? {} : { pointerEpoch: () => reading?.pointerEpoch() }),
@@ -201,6 +203,9 @@ export async function begin(config: Config, options: StartOptions): Promise<Star
     });
     reading = views;
     closers.push(() => views.close());
+    const silent = silentShards(config, provisioner, views, lostShards, clock);
+    const stopAsking = simulated ? () => {} : clock.every(ASK_EVERY_MS, () => void silent?.round());
+    closers.push(async () => stopAsking());
     const stopSweeps = simulated ? () => {} : sweeping(provisioner, running, clock, logger, config.tombstoneMs);
     closers.push(async () => stopSweeps());
     answers.handOver(views);
@@ -307,6 +312,19 @@ export function sweeping(
     }
   };
   return clock.every(SWEEP_MS, () => void sweep());
+}
+
+/** What notices that a shard never comes back; `undefined` where it could not be rebuilt. */
+export function silentShards(
+  { shardLostAfterMs: lostAfterMs, subscriptionTable }: Pick<Config, 'shardLostAfterMs' | 'subscriptionTable'>,
+  provisioner: Pick<Provisioner, 'store'>,
+  { instanceOf, shardEntries: shards }: Pick<RunningViews, 'instanceOf' | 'shardEntries'>,
+  reports: LostShards,
+  { now }: Pick<Clock, 'now'>,
+): SilentShards | undefined {
+  if (lostAfterMs === 0 || !subscriptionTable) return undefined;
+  const ask = (shard: ShardId): Promise<unknown> => askShard(provisioner, shard, { instanceId: instanceOf(shard) });
+  return new SilentShards({ ask, shards, reports, now, lostAfterMs });
 }
 
 /** Every stage's settings, from the configuration and the catalogue. */

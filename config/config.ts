@@ -113,6 +113,12 @@ export const SETTINGS = {
     'How long a removed subscription is remembered, so that a replay cannot revive it.',
   ),
 
+  shardLostAfterMs: integer(
+    900_000, // A server that is rebooted, even one that tests its memory and checks its disks, is back by then.
+    { min: 0, max: 30 * DAY_MS, unit: 'ms' },
+    'How long a shard may give no answer before it counts as lost and is rebuilt from the subscription table; 0: the fleet waits for it without limit.',
+  ),
+
   // The stages.
   ...SESSION_SETTINGS,
   ...RATES_SETTINGS,

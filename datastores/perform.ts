@@ -56,6 +56,8 @@ export interface PerformSettings {
    * The instance of the shard by the pointer table; a store of another instance is refused from the first contact on.
    */
   readonly instanceOf?: (shard: ShardId) => string | undefined;
+  /** Whether the pointer table calls the shard lost: no reader asks it, so nothing waits for it when it does not answer. */
+  readonly isGivenUp?: (shard: ShardId) => boolean;
 }
 
 const NOBODY: ShardWatch = { lost() {}, found() {} };
@@ -102,11 +104,16 @@ class Stores {
   readonly #provisioner: Provisioner;
   readonly #watch: ShardWatch;
   readonly #instanceOf: (shard: ShardId) => string | undefined;
+  readonly #isGivenUp: (shard: ShardId) => boolean;
 
-  constructor(provisioner: Provisioner, { watch, instanceOf }: Pick<PerformSettings, 'watch' | 'instanceOf'>) {
+  constructor(
+    provisioner: Provisioner,
+    { watch, instanceOf, isGivenUp }: Pick<PerformSettings, 'watch' | 'instanceOf' | 'isGivenUp'>,
+  ) {
     this.#provisioner = provisioner;
     this.#watch = watch ?? NOBODY;
     this.#instanceOf = instanceOf ?? (() => undefined);
+    this.#isGivenUp = isGivenUp ?? (() => false);
   }
 
   async on<Result>(shard: ShardId, work: (store: ShardStore) => Promise<Result>): Promise<Result> {
@@ -118,7 +125,8 @@ class Stores {
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       if (LOSSES.has(error.code)) this.#watch.lost(shard, error.message, isForeign(error));
-      throw new AppError(error.code, error.message, { ...error.facts, shard }, error);
+      const code = error.code === 'STORE_UNAVAILABLE' && this.#isGivenUp(shard) ? 'SHARD_LOST' : error.code;
+      throw new AppError(code, error.message, { ...error.facts, shard }, error);
     }
   }
 

@@ -3,7 +3,7 @@
 //   R1. Bounded: a few shards are asked at a time, each for at most ANSWER_MS, and none again within FRESH_MS.
 
 import { epoch, type ShardId } from '../schemas/ids.ts';
-import type { Provisioner } from './shard-store.ts';
+import type { Meant, Provisioner } from './shard-store.ts';
 
 /** Long enough for a busy store, short enough for a person who waits. */
 const ANSWER_MS = 1_500;
@@ -17,6 +17,13 @@ export interface ReachabilityPorts {
   sleep(ms: number): Promise<void>;
 }
 
+/** Asks a shard something that it answers from its data. Throws what its store, or the way to it, throws. */
+export const askShard = async (
+  provisioner: Pick<Provisioner, 'store'>,
+  shard: ShardId,
+  meant: Meant = {},
+): Promise<unknown> => (await provisioner.store(shard, meant)).lookup(PROBE, epoch(0));
+
 /** Makes a function that returns which of the given shards do not answer. */
 export function reachabilityOver(
   provisioner: Pick<Provisioner, 'store'>,
@@ -26,7 +33,7 @@ export function reachabilityOver(
 
   const ask = async (shard: ShardId): Promise<boolean> => {
     try {
-      await (await provisioner.store(shard)).lookup(PROBE, epoch(0));
+      await askShard(provisioner, shard);
       return true;
     } catch {
       return false; // Whatever the reason: a broker's look-up would fail as well.

@@ -29,6 +29,7 @@ interface Heard {
   readonly state: 'LOST' | 'FOUND';
   readonly reason: string;
   readonly isForeign: boolean;
+  readonly isSilent?: boolean;
   told: 'no' | 'under way' | 'yes';
 }
 
@@ -50,6 +51,21 @@ export class LostShards implements ShardWatch {
         'a shard has lost its data or belongs to another fleet: the reason says what is wrong',
       );
     }
+    this.#tell(shard);
+  }
+
+  /** It has not answered for too long (silent-shards.ts). */
+  silent(shard: ShardId, reason: string): void {
+    if (this.#heard.get(shard)?.state !== 'LOST') {
+      this.#hear(shard, { state: 'LOST', reason, isForeign: false, isSilent: true, told: 'no' });
+      this.#parts.logger.error({ shard, reason }, 'a shard has not answered for too long, and is taken for lost');
+    }
+    this.#tell(shard);
+  }
+
+  /** Another process has called it lost, and it answers here. */
+  deny(shard: ShardId): void {
+    this.#hear(shard, { state: 'FOUND', reason: '', isForeign: false, told: 'no' });
     this.#tell(shard);
   }
 
@@ -84,7 +100,7 @@ export class LostShards implements ShardWatch {
     const heard = this.#heard.get(shard)!;
     if (heard.told !== 'no') return;
     heard.told = 'under way';
-    const { state, reason, isForeign } = heard;
+    const { state, reason, isForeign, isSilent } = heard;
     const value: Progress = {
       at: eventTime(0),
       body: {
@@ -97,6 +113,7 @@ export class LostShards implements ShardWatch {
         tookMs: 0,
         reason,
         ...(isForeign && { foreign: true }),
+        ...(isSilent && { silent: true }),
       },
     };
     const record = {

@@ -4,7 +4,8 @@
 //       together with the shard's name (rendezvous hashing), so every client picks the same server without
 //       coordination.
 //   C2. While a server cannot be reached, a shard that no other server has may be there: it is not created a second
-//       time.
+//       time. A new shard, other than the first two, is created on a server that can be reached: nobody has used it yet,
+//       and once it is ready its instance is asked for (C5), so what an earlier attempt left elsewhere is never met.
 //   C3. Only configured servers are called, never an address from a record.
 //   C4. A call that fails or takes too long throws STORE_UNAVAILABLE: it may have been carried out. The caller repeats
 //       it.
@@ -50,6 +51,7 @@ import { AppError, type ErrorCode } from '../../schemas/errors.ts';
 import type { Epoch, EventTime, ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { StoreKind } from '../../schemas/records.ts';
 import type { Cursor, DisownRight, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
+import { FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD } from '../../state/genesis.ts';
 import { filterHash, type KeySpace, keySpaceOf } from '../../state/keys.ts';
 import { LookUpConnection } from './look-up-connection.ts';
 
@@ -91,7 +93,8 @@ class RemoteProvisioner implements Provisioner {
 
   async ensure(shard: ShardId, datastoreType: string, resize: boolean, known?: string): Promise<Provisioned> {
     this.#check();
-    const server = (await this.#find(shard)) ?? this.#homeOf(shard);
+    const found = known === undefined ? await this.#placeOf(shard) : await this.#find(shard, known);
+    const server = found ?? this.#homeOf(shard, this.#servers);
     const body = { datastoreType, resize, ...(known === undefined ? {} : { known }) };
     const provisioned = await server.call<Provisioned>('ensure', 'PUT', pathOf(shard), '', body);
     if (known) this.#instances.set(shard, known);
@@ -103,7 +106,7 @@ class RemoteProvisioner implements Provisioner {
     const instanceId = meant.instanceId || this.#instances.get(shard) || '';
     const known = this.#stores.get(shard);
     if (known !== undefined && (instanceId === '' || known.instanceId === instanceId)) return known;
-    const server = await this.#find(shard);
+    const server = await this.#find(shard, instanceId);
     if (server === undefined) throw new AppError('SHARD_UNKNOWN', `no shard server has ${shard}`, { shard });
     const found = await server.call<{ kind: StoreKind; instanceId?: string }>('find', 'GET', pathOf(shard), instanceId);
     const store = new RemoteStore(found.kind, found.instanceId ?? '', shard, server);
@@ -114,8 +117,8 @@ class RemoteProvisioner implements Provisioner {
 
   async release(shard: ShardId): Promise<string | undefined> {
     this.#check();
-    const server = await this.#find(shard);
     const instanceId = this.#instances.get(shard) ?? '';
+    const server = await this.#find(shard, instanceId);
     const answer = await server?.call<{ readonly resident?: string }>('release', 'DELETE', pathOf(shard), instanceId);
     if (answer?.resident === undefined) {
       this.#stores.delete(shard);
@@ -139,18 +142,30 @@ class RemoteProvisioner implements Provisioner {
   }
 
   /** The server that has the shard, ready or not; `undefined` when every server says that it has not (C1, C2). */
-  async #find(shard: ShardId): Promise<Server | undefined> {
-    const answers = await Promise.all(this.#servers.map((server) => server.has(pathOf(shard))));
-    const at = answers.indexOf(true);
+  async #find(shard: ShardId, instanceId: string): Promise<Server | undefined> {
+    const answers = await Promise.all(this.#servers.map((server) => server.has(pathOf(shard), instanceId)));
+    const at = answers.indexOf('has');
     if (at >= 0) return this.#servers[at];
     const unreachable = answers.find((answer) => answer instanceof AppError);
     if (unreachable instanceof AppError) throw unreachable;
-    return undefined;
+    return this.#servers[answers.indexOf('has another')];
   }
 
-  #homeOf(shard: ShardId): Server {
+  /** Where a shard is that was never ready, or else where to create it; `undefined` when any server may do that (C2). */
+  async #placeOf(shard: ShardId): Promise<Server | undefined> {
+    const answers = await Promise.all(this.#servers.map((server) => server.has(pathOf(shard), '')));
+    const at = answers.findIndex((answer) => answer === 'has' || answer === 'has another');
+    if (at >= 0) return this.#servers[at];
+    const unreachable = answers.find((answer) => answer instanceof AppError);
+    if (!(unreachable instanceof AppError)) return undefined;
+    const others = this.#servers.filter((_, index) => answers[index] === 'has not');
+    if (others.length === 0 || shard === FIRST_CONCRETE_SHARD || shard === FIRST_TRIE_SHARD) throw unreachable;
+    return this.#homeOf(shard, others);
+  }
+
+  #homeOf(shard: ShardId, servers: readonly Server[]): Server {
     const weight = (server: Server): number => filterHash(`${server.address} ${shard}`);
-    return this.#servers.reduce((best, server) => (weight(server) > weight(best) ? server : best));
+    return servers.reduce((best, server) => (weight(server) > weight(best) ? server : best));
   }
 
   #check(): void {
@@ -291,15 +306,19 @@ class Server {
     });
   }
 
-  /** Whether the server has the shard, or the error why it cannot tell. Any answer but "unknown" means that it has. */
-  async has(path: string): Promise<boolean | AppError> {
+  /**
+   * Whether the server has the shard as this instance ('': any), or the error why it cannot tell. Any answer but
+   * "unknown" means that it has one.
+   */
+  async has(path: string, instanceId: string): Promise<'has' | 'has another' | 'has not' | AppError> {
     try {
-      await this.call('find', 'GET', path, '');
-      return true;
+      await this.call('find', 'GET', path, instanceId);
+      return 'has';
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
-      if (error.code === 'SHARD_UNKNOWN') return false;
-      return error.facts.answered === true && error.code !== 'UNAUTHORIZED' ? true : error;
+      if (error.code === 'SHARD_UNKNOWN') return 'has not';
+      if (error.code === 'SHARD_LOST') return 'has another';
+      return error.facts.answered === true && error.code !== 'UNAUTHORIZED' ? 'has' : error;
     }
   }
 

@@ -127,6 +127,14 @@ vi.mock('../../api/running-views.ts', () => ({
     return { close: nothing };
   },
 }));
+vi.mock('../../runtime/silent-shards.ts', () => ({
+  ASK_EVERY_MS: 1_000,
+  SilentShards: class {
+    constructor(options: object) {
+      seen.now.silent = options;
+    }
+  },
+}));
 vi.mock('../../topology/topology.ts', async (original) => {
   const real = await original<typeof import('../../topology/topology.ts')>();
   return {
@@ -294,6 +302,7 @@ const ROWS: Record<SettingName, Row> = {
     at: (s) => [s.stages.plan.genesis.trieType, s.stages.apply.genesis.trieType],
     arrives: ['trie-large', 'trie-large'],
   },
+  shardLostAfterMs: { value: 7_000, at: (s) => s.silent?.lostAfterMs },
   tombstoneMs: { value: 60_000, at: (s) => s.sweptBefore, arrives: HELD - 60_000 },
 
   sessionEventsPerSecond: { value: 9, at: (s) => s.stages.sessions.sessionEventsPerSecond },

@@ -377,6 +377,23 @@ describe('performing effects', () => {
       await expect(effectsOver(away, SETTINGS).perform([effect])).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
     });
 
+  test('nobody waits for a shard that the pointer table calls lost, when it does not answer', async () => {
+    const write = { kind: 'write', shard: TO, rows, away: 'lost' } as const;
+    const away = withFaults(
+      TO,
+      [1, 2].map((call) => ({ method: 'write', call, when: 'before' })),
+    ).provisioner;
+    const heard: string[] = [];
+    const watch: ShardWatch = { lost: (shard) => heard.push(shard), found: () => {} };
+    let isGivenUp = false;
+    const effects = effectsOver(away, { ...SETTINGS, watch, isGivenUp: (shard) => isGivenUp && shard === TO });
+    await expect(effects.perform([write])).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    isGivenUp = true;
+    expect(await effects.perform([write])).toMatchObject([{ kind: 'unwritten', isLost: true }]);
+    expect(heard).toEqual([]); // It is known: nothing new is told of it.
+    expect(await effects.perform([write])).toMatchObject([{ kind: 'written' }]); // It is back.
+  });
+
   test('an owner record waits for a shard that nobody has made yet', async () => {
     const own = { kind: 'own', shard: shardId('shard-0009'), owner: owned(hashSlice(0)) } as const;
     await expect(effectsOver(shards, SETTINGS).perform([own])).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Router } from '../../broker/router.ts';
 import { effectsOver } from '../../datastores/perform.ts';
+import { askShard } from '../../datastores/reachability.ts';
 import type { Provisioner } from '../../datastores/shard-store.ts';
 import { randomFrom } from '../../evaluation/random.ts';
 import { APPLY_DEFAULTS, type ApplySettings } from '../../processors/apply/apply.ts';
@@ -15,8 +16,10 @@ import { PLAN_DEFAULTS } from '../../processors/plan/settings.ts';
 import { RATES_DEFAULTS } from '../../processors/rates/settings.ts';
 import { SESSION_DEFAULTS } from '../../processors/sessions/settings.ts';
 import { LostShards } from '../../runtime/lost-shards.ts';
+import { SilentShards } from '../../runtime/silent-shards.ts';
 import { silentLogger } from '../../runtime/telemetry.ts';
 import { embeddedCodec } from '../../schemas/avro-codec.ts';
+import { AppError } from '../../schemas/errors.ts';
 import { type ShardId, shardId } from '../../schemas/ids.ts';
 import type { Decision, PointerRecord, SubscriptionEvent } from '../../schemas/records.ts';
 import { FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD } from '../../state/genesis.ts';
@@ -53,7 +56,12 @@ class Fleet {
   readonly #live = new Map<string, { readonly filter: string; readonly clientId: string }>();
   shards: Provisioner;
   run!: Drive;
+  /** They do not answer the tasks; brokers may still reach them. */
+  readonly away = new Set<ShardId>();
+  #silent: SilentShards | undefined;
+  #seconds = 0;
   #sent = 0;
+  #known: { readonly records: number; readonly table: PointerTable } | undefined;
 
   static async start(apply: Partial<ApplySettings> = {}): Promise<Fleet> {
     const fleet = new Fleet(await tempFolder());
@@ -86,12 +94,19 @@ class Fleet {
         lost: (shard, reason) => lostShards?.lost(shard, reason),
         found: (shard, afterStart) => lostShards?.found(shard, afterStart),
       },
+      instanceOf: (shard) => this.#table().shard(shard)?.instanceId,
+      isGivenUp: (shard) => this.#table().shard(shard)?.loss === 'LOST',
     });
     const run = await drive(topology, {
       ...{ partitions: PARTITIONS, start: now, codec, effects, stores: this.#stores, storage: this.#storage },
     });
     lostShards = new LostShards({ log: run.log, codec, logger: silentLogger, meter: new CountingMeter() });
     this.run = run;
+    this.#silent = new SilentShards({
+      ask: (shard) => askShard(this.#provisioner(), shard),
+      ...{ shards: () => this.#table().shards(), reports: lostShards, now: () => run.clock.now() },
+      lostAfterMs: 60_000,
+    });
     await this.pass(3);
   }
 
@@ -102,7 +117,11 @@ class Fleet {
   }
 
   async pass(seconds: number): Promise<void> {
-    for (let i = 0; i < seconds; i++) await this.run.advance(1_000);
+    for (let i = 0; i < seconds; i++) {
+      await this.run.advance(1_000);
+      this.#seconds += 1;
+      if (this.#seconds % 10 === 0) await this.#silent?.round();
+    }
   }
 
   async event(action: SubscriptionEvent['action'], filter: string, clientId: string): Promise<void> {
@@ -157,11 +176,20 @@ class Fleet {
     return this.run.read(decisions).map(({ value }) => `${(value as Decision).kind} ${(value as Decision).reason}`);
   }
 
+  #table(): PointerTable {
+    const records = this.run?.log.recordsOf(pointers.name).length ?? 0;
+    if (this.#known?.records !== records)
+      this.#known = { records, table: records === 0 ? new PointerTable(PARTITIONS) : this.pointers() };
+    return this.#known.table;
+  }
+
   #provisioner(): Provisioner {
+    const reached = <Result>(shard: ShardId, work: () => Promise<Result>): Promise<Result> =>
+      this.away.has(shard) ? Promise.reject(new AppError('STORE_UNAVAILABLE', `${shard} is away`)) : work();
     return {
-      ensure: (...args) => this.shards.ensure(...args),
-      store: (...args) => this.shards.store(...args),
-      release: (...args) => this.shards.release(...args),
+      ensure: (shard, ...rest) => reached(shard, () => this.shards.ensure(shard, ...rest)),
+      store: (shard, ...rest) => reached(shard, () => this.shards.store(shard, ...rest)),
+      release: (shard, ...rest) => reached(shard, () => this.shards.release(shard, ...rest)),
       sweep: (before) => this.shards.sweep(before),
       close: async () => {},
     };
@@ -193,6 +221,24 @@ describe('a shard that has lost its data', () => {
       for (const shard of lost) expect(table.shard(shard)?.state ?? 'GONE').toBe('GONE');
       expect(fleet.reasons().filter((reason) => reason.startsWith('FINISH'))).toHaveLength(lost.length * PARTITIONS);
     });
+
+  test('is rebuilt too when it never answers again, and is emptied when it does after all', async () => {
+    fleet.away.add(FIRST_CONCRETE_SHARD);
+    await fleet.event('SUBSCRIBE', 'site/a', 'late');
+    await fleet.pass(30);
+    expect(fleet.reasons().some((reason) => reason.includes('rebuilt'))).toBe(false);
+    await fleet.pass(90);
+    await fleet.event('UNSUBSCRIBE', 'site/b', 'client-2');
+    await fleet.pass(2);
+    expect(await fleet.answers()).toEqual(fleet.expected());
+    const table = fleet.pointers();
+    expect([...table.pointers()].some(({ shards }) => shards.includes(FIRST_CONCRETE_SHARD))).toBe(false);
+
+    fleet.away.clear();
+    await fleet.pass(400);
+    expect(fleet.pointers().shard(FIRST_CONCRETE_SHARD)?.state ?? 'GONE').toBe('GONE');
+    expect(await fleet.answers()).toEqual(fleet.expected());
+  });
 
   test('is rebuilt under load: every event that comes meanwhile counts, and no other shard waits', async () => {
     const chance = randomFrom(7);

@@ -12,7 +12,7 @@ import type { Provisioner } from '../../../datastores/shard-store.ts';
 import { remoteProvisioner } from '../../../provisioners/remote/remote-provisioner.ts';
 import { AppError } from '../../../schemas/errors.ts';
 import { epoch, eventTime, shardId } from '../../../schemas/ids.ts';
-import { groupSlice, hashSlice, partitionOf } from '../../../state/keys.ts';
+import { groupSlice, hashSlice, keySpaceOf, partitionOf } from '../../../state/keys.ts';
 import { owned, PARTITIONS, row, shardStoreSuite } from '../../datastores/shard-store-suite.ts';
 import { localShards } from '../../support/shards.ts';
 import { type TempFolder, tempFolder } from '../../support/temp-folder.ts';
@@ -221,6 +221,27 @@ describe('remote provisioner', () => {
     await here.provisioner.ensure(SHARD, 'kv', false);
     expect((await client.ensure(SHARD, 'kv', false)).address).toBe(here.address);
     expect((await client.store(SHARD)).kind).toBe('KEY_VALUE');
+  });
+
+  test('while a server is away, a new shard is made on another, and what is left of it on that one is not met', async () => {
+    const [one, two] = [await started(), await started()];
+    const shard = shardId('shard-0007');
+    const all = remoteProvisioner({ addresses: [one.address, two.address], token: TOKEN, partitions: PARTITIONS });
+    await one.provisioner.ensure(shard, 'kv', false, undefined, keySpaceOf(PARTITIONS)); // Before it went away.
+    const away = remoteProvisioner({
+      addresses: ['http://127.0.0.1:1', two.address],
+      token: TOKEN,
+      partitions: PARTITIONS,
+    });
+    const made = await away.ensure(shard, 'kv', false);
+    expect(made).toMatchObject({ state: 'ready', address: two.address });
+    expect(await away.ensure(shard, 'kv', false, made.instanceId)).toMatchObject({ state: 'ready' });
+    expect(await all.ensure(shard, 'kv', false, made.instanceId)).toMatchObject({
+      state: 'ready',
+      address: two.address,
+    });
+    const store = await all.store(shard, { instanceId: made.instanceId });
+    expect(store.instanceId).toBe(made.instanceId);
   });
 
   test('a pending shard is on the server that provisions it', async () => {
