@@ -9,6 +9,7 @@ import type { DiskRows, Needs, Page, PageOfRows, Table } from '../processors/ste
 import { assert } from '../schemas/errors.ts';
 import type { Change, Store } from '../state/store.ts';
 import { compareUtf8 } from '../state/utf8.ts';
+import { SortedKeys } from './sorted-keys.ts';
 
 type StoredRows = Pick<Store, 'getMany' | 'entries'>;
 
@@ -27,6 +28,8 @@ export class DiskTable implements DiskRows<unknown> {
   /** Rows as stored, `undefined` for none; the most recently read come last. */
   readonly #stored = new Map<string, unknown>();
   readonly #dirty = new Map<string, unknown>();
+  /** Of the changed rows, in order. */
+  readonly #changed = new SortedKeys();
   readonly #pages = new Map<string, StoredPage>();
 
   constructor(table: Table<unknown>) {
@@ -74,9 +77,13 @@ export class DiskTable implements DiskRows<unknown> {
     const { upTo } = stored;
     const rows = stored.rows.filter(([key]) => !this.#dirty.has(key));
     let isMixed = false;
-    for (const [key, row] of this.#dirty) {
-      if (row === undefined || !isOn(page, key) || (upTo !== undefined && compareUtf8(key, upTo) > 0)) continue;
+    let changed = 0;
+    for (const key of this.#changed.from(page.prefix, page.after)) {
+      if (changed > page.limit || !isWithin(page, upTo, key)) break;
+      const row = this.#dirty.get(key);
+      if (row === undefined) continue;
       rows.push([key, row]);
+      changed += 1;
       isMixed = true;
     }
     if (isMixed) rows.sort(([a], [b]) => compareUtf8(a, b));
@@ -92,11 +99,11 @@ export class DiskTable implements DiskRows<unknown> {
   }
 
   set(key: string, row: unknown): void {
-    this.#dirty.set(key, row);
+    this.#change(key, row);
   }
 
   delete(key: string): void {
-    this.#dirty.set(key, undefined);
+    this.#change(key, undefined);
   }
 
   /** Appends the changes since the last call to `into`, as bytes. */
@@ -107,7 +114,13 @@ export class DiskTable implements DiskRows<unknown> {
       this.#stored.set(key, row);
     }
     this.#dirty.clear();
+    this.#changed.clear();
     this.#pages.clear(); // After this, changed rows no longer take precedence over the pages read before (D2).
+  }
+
+  #change(key: string, row: unknown): void {
+    if (!this.#dirty.has(key)) this.#changed.add(key);
+    this.#dirty.set(key, row);
   }
 
   async #scanned(page: Page): Promise<StoredPage> {
@@ -139,7 +152,5 @@ export class DiskTable implements DiskRows<unknown> {
 
 const nameOf = ({ prefix, after, below, limit }: Page): string => JSON.stringify([prefix, after, below, limit]);
 
-const isOn = ({ prefix, after, below }: Page, key: string): boolean =>
-  key.startsWith(prefix) &&
-  (after === undefined || compareUtf8(key, after) > 0) &&
-  (below === undefined || compareUtf8(key, below) < 0);
+const isWithin = ({ below }: Page, upTo: string | undefined, key: string): boolean =>
+  (below === undefined || compareUtf8(key, below) < 0) && (upTo === undefined || compareUtf8(key, upTo) <= 0);
