@@ -20,6 +20,7 @@ import { AppError, type ErrorCode } from '../../schemas/errors.ts';
 import type { Epoch, EventTime, SliceKey } from '../../schemas/ids.ts';
 import type { Cursor, DisownRight, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
 import { KEY_FORMAT } from '../../state/keys.ts';
+import { writeLevel } from '../../state/level-batch.ts';
 import { seal, unseal } from '../../state/seal.ts';
 import { checkKeySpace, gone, lacksIdentity, type Opening, type StoreIdentity } from '../identity.ts';
 import { isSameRow, lastAt, mergeRows, writeResult } from '../merge.ts';
@@ -140,12 +141,22 @@ export async function openLevelKv(folder: string, settings: LevelKvSettings): Pr
 
 async function levelIn(folder: string, cacheBytes: number): Promise<Database> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  return new Level<Buffer, Buffer>(folder, {
+  const db = new Level<Buffer, Buffer>(folder, {
     keyEncoding: 'buffer',
     valueEncoding: 'buffer',
     cacheSize: cacheBytes,
     writeBufferSize: WRITE_BUFFER_BYTES,
   });
+  return {
+    open: () => db.open(),
+    close: () => db.close(),
+    get: (key) => db.get(key),
+    getMany: (keys) => db.getMany(keys),
+    put: (key, value, options) => db.put(key, value, options),
+    del: (key, options) => db.del(key, options),
+    batch: (operations, options) => writeLevel(db, operations, options),
+    iterator: (range) => db.iterator(range),
+  };
 }
 
 class LevelKv implements LocalShardStore {

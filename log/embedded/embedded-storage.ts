@@ -18,6 +18,7 @@ import { Level } from 'level';
 import type { RawRecord, TopicShape } from '../../runtime/ports.ts';
 import { AppError } from '../../schemas/errors.ts';
 import type { Offset, Partition } from '../../schemas/ids.ts';
+import { writeLevel } from '../../state/level-batch.ts';
 import { seal, unseal } from '../../state/seal.ts';
 import { isWhole, type JournalHead, WriteJournal } from '../../state/write-journal.ts';
 import type { Append, Extent, LogStorage, Position } from '../local/log-storage.ts';
@@ -353,7 +354,8 @@ export class EmbeddedStorage implements LogStorage {
       let bytes = 0;
       for (const each of operations) bytes += each.key.length + (each.type === 'put' ? each.value.length : 0);
       const { head, dropped } = this.#journal.next(bytes);
-      await this.#db.batch(
+      await writeLevel(
+        this.#db,
         [
           ...operations,
           ...dropped.map((number): Operation => ({ type: 'del', key: journalKey(number) })),

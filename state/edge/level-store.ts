@@ -5,6 +5,7 @@ import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { Level } from 'level';
+import { writeLevel } from '../level-batch.ts';
 import { type Engine, type Operation, sealedStore } from '../sealed-store.ts';
 import type { StoreFolder } from '../store.ts';
 import type { StoreFiles } from '../table-sums.ts';
@@ -40,7 +41,7 @@ async function openEngine(dir: string, sync: boolean): Promise<Engine> {
     get: (key) => db.get(key),
     getMany: (keys) => db.getMany([...keys]),
     entries: (from, to) => entriesOf(db, from, to),
-    batch: (operations: readonly Operation[]) => db.batch([...operations], { sync }),
+    batch: (operations: readonly Operation[]) => writeLevel(db, operations, { sync }),
     close: () => db.close(),
   };
 }

@@ -80,7 +80,9 @@ test('after a write that the disk refused the folder is opened anew before the n
   const store = await openLevelKv(folder.path, { partitions: 1 });
   await store.own(owned(hashSlice(0)));
   const full = Object.assign(new Error('IO error: No space left on device'), { code: 'LEVEL_IO_ERROR' });
-  const batch = vi.spyOn(Level.prototype, 'batch').mockRejectedValueOnce(full as never);
+  const batch = vi.spyOn(Level.prototype, 'batch').mockImplementationOnce(() => {
+    throw full;
+  });
   const open = vi.spyOn(Level.prototype, 'open');
   try {
     await expect(store.write([row('a', 'c', 1)])).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
