@@ -226,7 +226,7 @@ test.skipIf(services === undefined)(
         },
       );
     const broken = importing();
-    await until('some are there', () => copied.live.size > 0);
+    await until('some are there', () => copied.live.size > 0, PATIENCE_MS);
     await endProcess(broken, 'SIGKILL');
     const again = importing();
     const code = await new Promise<number | null>((resolve) => again.once('exit', resolve));
