@@ -46,6 +46,10 @@ export const FAULTS = {
   // People.
   'move steered': { by: 'minute', dose: 4 },
   sweep: { by: 'minute', dose: 2 },
+  // The network. Last, so that each seed has the doses of the others that it has always had.
+  'cut from a shard': { by: 'minute', dose: 1 },
+  'cut from all shards': { by: 'minute', dose: 0.7 },
+  'cut from the log': { by: 'minute', dose: 0.7 },
 } as const satisfies Record<string, { readonly by: 'call' | 'minute' | 'run'; readonly dose: number }>;
 
 export type FaultName = keyof typeof FAULTS;

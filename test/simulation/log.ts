@@ -41,11 +41,15 @@ class WatchedStorage extends MemoryStorage {
 }
 
 export const APP = 'simulated';
+/** What a process is cut off from when it does not reach the log. */
+export const THE_LOG = 'the log';
 
 export class SharedLog {
   readonly local: LocalLog;
   readonly storage = new WatchedStorage();
   awayUntil = 0;
+  /** Who makes the next commit: it begins at once. */
+  committing: Process | undefined;
   readonly scheduler: Scheduler;
   readonly faults: Faults;
   readonly latencyMs: number;
@@ -85,13 +89,17 @@ export class SharedLog {
   }
 
   async #commit(perform: () => Promise<Offset>): Promise<Offset> {
+    const cut = this.committing?.isCut(THE_LOG);
+    this.committing = undefined;
+    if (cut === 'there') throw new AppError('LOG_UNAVAILABLE', 'the log cannot be reached');
     if (this.isAway) {
       this.faults.meet('log away');
       throw new AppError('LOG_UNAVAILABLE', 'the log is away');
     }
     if (this.faults.strikes('commit unknown, not done')) throw new AppError('COMMIT_UNKNOWN', 'the commit was lost');
     const next = await perform();
-    if (this.faults.strikes('commit unknown, done')) throw new AppError('COMMIT_UNKNOWN', 'the answer was lost');
+    if (cut === 'back' || this.faults.strikes('commit unknown, done'))
+      throw new AppError('COMMIT_UNKNOWN', 'the answer was lost');
     return next;
   }
 }
@@ -123,6 +131,8 @@ export function logOf(process: Process, shared: SharedLog, mutation: LogMutation
       },
       records: async (task, batch) => {
         await process.live();
+        await process.whenJoined(THE_LOG);
+        await process.live();
         for (const each of mutation.batch?.(batch) ?? [batch]) await handler.records(tasks.get(task) ?? task, each);
       },
       leaving: (task, orderly) => {
@@ -148,9 +158,12 @@ export function logOf(process: Process, shared: SharedLog, mutation: LogMutation
           faults.meet('log away');
           throw new AppError('LOG_UNAVAILABLE', 'the log is away');
         }
+        const cut = process.isCut(THE_LOG);
+        if (cut === 'there') throw new AppError('LOG_UNAVAILABLE', 'the log cannot be reached');
         if (faults.strikes('append lost')) throw new AppError('LOG_UNAVAILABLE', 'the append was lost');
         await local.append(records);
-        if (faults.strikes('append not acknowledged')) throw new AppError('LOG_UNAVAILABLE', 'the answer was lost');
+        if (cut === 'back' || faults.strikes('append not acknowledged'))
+          throw new AppError('LOG_UNAVAILABLE', 'the answer was lost');
       }),
     follow: (topic, from, take) => followed(process, shared, topic, from, take, latencyMs),
     health: () => local.health(),
@@ -170,13 +183,15 @@ export async function followed(
   const follower = await shared.local.follow(topic, from, async (batch) => {
     await process.live();
     await shared.scheduler.pause(latencyMs, 'follow');
+    await process.whenJoined(THE_LOG);
     await process.live();
     await take(batch);
   });
   return { caughtUp: follower.caughtUp, close: () => follower.close() };
 }
 
-function taskOf(process: Process, { local, latencyMs }: SharedLog, task: TaskLog, mutation: LogMutation): TaskLog {
+function taskOf(process: Process, shared: SharedLog, task: TaskLog, mutation: LogMutation): TaskLog {
+  const { local, latencyMs } = shared;
   return {
     group: task.group,
     partition: task.partition,
@@ -190,9 +205,10 @@ function taskOf(process: Process, { local, latencyMs }: SharedLog, task: TaskLog
       ),
     commit: async (commit) => {
       process.at('before a commit');
-      const next = await process.call('commit', latencyMs, () =>
-        task.commit(mutation.commit?.(commit, local) ?? commit),
-      );
+      const next = await process.call('commit', latencyMs, () => {
+        shared.committing = process;
+        return task.commit(mutation.commit?.(commit, local) ?? commit);
+      });
       process.at('after a commit');
       await process.live();
       return next;

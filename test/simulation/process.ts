@@ -2,12 +2,24 @@
 // between any two steps of it: killed (nothing is ever answered to it again) or paused (all of it goes on later).
 //
 //   P1. What was asked before the end is carried out or not, as chance has it; who asked never hears of it.
+//   P2. While it is cut off from something, what it asks does not get there, or the answer does not get back: one way or the other.
 
 import type { Clock } from '../../runtime/ports.ts';
 import { never, type Scheduler } from './scheduler.ts';
 
 /** What is killed at the next such moment. */
 export type Moment = 'before a commit' | 'after a commit' | 'before a store call' | 'after a store call';
+
+export type Way = 'there' | 'back';
+
+interface Cut {
+  readonly until: number;
+  readonly way: Way;
+  readonly met: () => void;
+}
+
+/** How often somebody who is cut off looks whether that has ended. */
+const LOOK_MS = 200;
 
 export class Process {
   readonly name: string;
@@ -16,6 +28,7 @@ export class Process {
   readonly #scheduler: Scheduler;
   #state: 'up' | 'paused' | 'down' = 'up';
   #goesOn: (() => void)[] = [];
+  readonly #cuts = new Map<string, Cut>();
   #trap: { readonly moment: Moment; readonly spring: () => void } | undefined;
 
   constructor(name: string, scheduler: Scheduler) {
@@ -42,6 +55,32 @@ export class Process {
     const waiting = this.#goesOn;
     this.#goesOn = [];
     for (const goOn of waiting) goOn();
+  }
+
+  /** P2. `met` is told of each call that the cut hits. */
+  cut(from: string, ms: number, way: Way, met: () => void): void {
+    this.#cuts.set(from, { until: this.#scheduler.now + ms, way, met });
+  }
+
+  /** All that it was cut off from can be reached again. */
+  heal(): void {
+    this.#cuts.clear();
+  }
+
+  /** Which way is cut to any of these; `undefined` for none. */
+  isCut(...from: readonly string[]): Way | undefined {
+    for (const name of from) {
+      const cut = this.#cuts.get(name);
+      if (cut === undefined || cut.until <= this.#scheduler.now) continue;
+      cut.met();
+      return cut.way;
+    }
+    return undefined;
+  }
+
+  /** Resolves once it is not cut off from that, at once where it is not. */
+  async whenJoined(to: string): Promise<void> {
+    while (this.isCut(to) !== undefined) await this.#scheduler.sleep(LOOK_MS, `cut off ${this.name}`);
   }
 
   /** `spring` is called when the process next comes to the moment. */

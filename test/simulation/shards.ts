@@ -17,8 +17,11 @@ import type { OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effec
 import { type KeySpace, keySpaceOf } from '../../state/keys.ts';
 import { Disk, Mount } from './disk.ts';
 import type { Faults } from './faults.ts';
-import type { Process } from './process.ts';
+import type { Process, Way } from './process.ts';
 import type { Chance, Scheduler } from './scheduler.ts';
+
+/** What a process is cut off from when it reaches no shard. */
+export const ALL_SHARDS = 'all shards';
 
 export interface ShardsParts {
   readonly scheduler: Scheduler;
@@ -192,7 +195,9 @@ export class Shards {
     const away = (what: string): AppError => new AppError('STORE_UNAVAILABLE', `${id}: ${what}`, { shard: id });
     const isOut = (): boolean => (this.all.get(id)?.awayUntil ?? 0) > scheduler.now;
     process.at('before a store call');
+    const cut = (): Way | undefined => process.isCut(id, ALL_SHARDS);
     const carriedOut = async (): Promise<Result> => {
+      if (cut() === 'there') throw away('cannot be reached');
       if (isOut()) {
         faults.meet('shard away');
         throw away('does not answer');
@@ -208,7 +213,7 @@ export class Shards {
       if (isChange && faults.strikes('call twice'))
         scheduler.after(this.#chance.between(0, 3_000), `${method} again`, () => void work().catch(ignore));
       if (faults.strikes('call not acknowledged')) throw away('the answer was lost'); // N1
-      if (isOut()) throw away('the answer was lost');
+      if (isOut() || cut() === 'back') throw away('the answer was lost');
       return result;
     };
     const result = await process.call(`${method} ${id}`, networkMs, carriedOut);

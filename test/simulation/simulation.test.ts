@@ -2,10 +2,12 @@
 // are few seeds of few events; `npm run simulate` runs as many as one likes.
 
 import { describe, expect, test } from 'vitest';
-import { FAULT_NAMES } from './faults.ts';
+import { FAULT_NAMES, type FaultName } from './faults.ts';
 import { isFilter, isMatch } from './mqtt-rules.ts';
 import { mutantNamed } from './mutants.ts';
 import { outcomeOf } from './outcome.ts';
+import { Process } from './process.ts';
+import { Scheduler } from './scheduler.ts';
 import { commandOf, shrink } from './shrink.ts';
 import { simulate } from './world.ts';
 
@@ -41,6 +43,42 @@ test('a broken case is shrunk to fewer faults and fewer events, and is still bro
   expect(shrunk.result.breach?.invariant).toBe(result.breach?.invariant);
   expect(shrunk.case.events).toBeLessThan(given.events / 2);
   expect(FAULT_NAMES.filter((name) => shrunk.result.faults.doses[name] > 0)).toEqual([]);
+});
+
+test('processes that are cut off from shards and from the log lose nothing, and go on once they are not', async () => {
+  const cuts: readonly FaultName[] = ['cut from a shard', 'cut from all shards', 'cut from the log'];
+  const hits = new Map<FaultName, number>();
+  for (let seed = 1; seed <= 6; seed++) {
+    const { breach, faults } = await simulate({ seed, events: EVENTS, with: cuts });
+    expect(breach?.message, `seed ${seed}`).toBeUndefined();
+    for (const name of cuts) hits.set(name, (hits.get(name) ?? 0) + (faults.hit.get(name) ?? 0));
+  }
+  for (const name of cuts) expect(hits.get(name), name).toBeGreaterThan(0);
+});
+
+test('a process is cut off for a time, one way, from what it is cut off from alone', async () => {
+  const scheduler = new Scheduler(1, 0);
+  const process = new Process('one', scheduler);
+  let met = 0;
+  process.cut('shard-1', 1_000, 'back', () => met++);
+  process.cut('the log', 5_000, 'there', () => met++);
+  expect([process.isCut('shard-2'), process.isCut('shard-2', 'shard-1'), process.isCut('the log')]).toEqual([
+    undefined,
+    'back',
+    'there',
+  ]);
+  expect(met).toBe(2);
+  await scheduler.run(2_000);
+  expect([process.isCut('shard-1'), process.isCut('the log')]).toEqual([undefined, 'there']);
+  let joinedAt = 0;
+  void process.whenJoined('the log').then(() => {
+    joinedAt = scheduler.now;
+  });
+  await scheduler.run(4_000);
+  expect(joinedAt).toBe(0);
+  process.heal();
+  await scheduler.run(5_000);
+  expect(joinedAt).toBeGreaterThan(0);
 });
 
 test('what came of a case is whole when another process has said it', async () => {

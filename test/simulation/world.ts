@@ -28,13 +28,13 @@ import { type Doses, dosesOf, FAULTS, type FaultName, Faults } from './faults.ts
 import { Instance } from './instance.ts';
 import { Load } from './load.ts';
 import { LocalStates } from './local-states.ts';
-import { APP, type LogMutation, SharedLog } from './log.ts';
+import { APP, type LogMutation, SharedLog, THE_LOG } from './log.ts';
 import { Breach, Oracle, type Table } from './oracle.ts';
 import { type HandSettings, withHand } from './planner.ts';
 import { type Moment, Process } from './process.ts';
 import { type Chance, Scheduler } from './scheduler.ts';
 import { BROKER_SILENT_MS, CATALOG, settingsOf } from './settings.ts';
-import { type Shard, Shards } from './shards.ts';
+import { ALL_SHARDS, type Shard, Shards } from './shards.ts';
 
 /** What a run is made of, and nothing else (W1). */
 export interface Case {
@@ -270,6 +270,7 @@ export class World {
   async #settle(): Promise<void> {
     const from = this.scheduler.now;
     this.faults.end();
+    for (const each of this.#processes()) each.heal();
     this.log.awayUntil = 0;
     for (const shard of this.shards.all.values()) {
       shard.awayUntil = 0;
@@ -495,12 +496,7 @@ export class World {
       this.faults.draw('clocks apart');
       this.faults.meet('clocks apart');
     }
-    for (const each of [
-      this.#instance?.process,
-      ...[...this.#zombies].map(({ process }) => process),
-      ...this.brokers.map(({ process }) => process),
-    ])
-      if (each !== undefined) each.clockAheadMs = skew() + this.#stepMs;
+    for (const each of this.#processes()) each.clockAheadMs = skew() + this.#stepMs;
     this.shards.clockAheadMs = skew() + this.#stepMs;
   }
 
@@ -723,6 +719,18 @@ export class World {
         this.#stepMs = Math.max(0, this.#stepMs + chance.oneOf([-3_600_000, -60_000, -500, 500, 60_000, 3_600_000]));
         this.#setClocks();
         return;
+      case 'cut from a shard': {
+        const one = shard();
+        if (one !== undefined) this.#cut(name, one.id, chance, 15_000);
+        return;
+      }
+      case 'cut from all shards':
+        this.#cut(name, ALL_SHARDS, chance, 15_000);
+        return;
+      case 'cut from the log':
+        // Shorter than a broker is waited for: what it reads after that is nobody's promise.
+        this.#cut(name, THE_LOG, chance, BROKER_SILENT_MS - 2_000);
+        return;
       case 'move steered':
         met(this.#steer(chance));
         return;
@@ -730,6 +738,20 @@ export class World {
         met(true);
         void shards.sweep(scheduler.now - TOMBSTONE_MS).catch(() => {});
     }
+  }
+
+  /** A process, whichever, cannot reach that for a time. */
+  #cut(name: FaultName, from: string, chance: Chance, msMax: number): void {
+    const one = chance.oneOf(this.#processes());
+    const ms = chance.between(500, msMax);
+    one.cut(from, ms, chance.oneOf(['there', 'back']), () => {
+      if (!this.faults.isOver) this.faults.meet(name);
+    });
+  }
+
+  #processes(): Process[] {
+    const running = [this.#instance?.process, ...[...this.#zombies].map((each) => each.process)];
+    return [...running.filter((each) => each !== undefined), ...this.brokers.map((each) => each.process)];
   }
 
   #putBack(shard: Shard): void {
