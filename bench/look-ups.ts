@@ -1,4 +1,4 @@
-// Look-ups: where a PUBLISH goes, through the router, from a shard server in a process of its own; beside it SMEMBERS of a
+// Look-ups: finding where a PUBLISH goes, through the router, from a shard server in a process of its own; compared with SMEMBERS of a
 // Redis on the same machine through the same client library, with the same subscribers. Redis knows no wildcards, so its
 // look-up is one set; ours asks a key-value shard and a trie shard, each topic anew unless it says "kept".
 
@@ -22,10 +22,10 @@ const TOPICS = 100_000;
 const HOT_CLIENTS = 4_000;
 const BROKERS = ['broker-1', 'broker-2', 'broker-3'];
 const BATCH_ROWS = 5_000;
-/** So many are kept by the router, and remembered by the server beside all that was asked before. */
+/** Topics that fit into the caches of the router and, beside all earlier ones, of the server. */
 const KEPT_TOPICS = 20_000;
 const ROUNDS = 5;
-/** The server forgets older topics meanwhile, and some of these among them. */
+/** Passes over these topics: meanwhile the server drops older topics, and some of these too. */
 const KEEPING_PASSES = 3;
 const SEED = 7;
 /** Arbitrary, as a fleet of sensors has them. */

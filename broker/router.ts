@@ -1,11 +1,11 @@
 // Router: where a SUBSCRIBE is kept, and who receives a PUBLISH.
 //
-//   R1. The answer to a PUBLISH is the union of what all shards of its route say: each subscriber once per filter, or each
-//       broker once. Of a topic spread by client counts of each shard what belongs to the parts it is asked for
-//       (audience.ts A1).
-//   R2. A store that says `moved` is believed: the table is waited for and the whole route asked again, at most
-//       `hopsMax` times; then POINTER_STALE, never a partial answer.
-//   R3. Replicas are asked in turn. When one is not there, or has lost its data, the other answers for it.
+//   R1. The answer to a PUBLISH is the union of the answers of all shards of its route: each subscriber once per
+//       filter, or each broker once. For a topic that is spread by client, only those parts count that the shard was
+//       asked for (audience.ts A1).
+//   R2. When a store answers `moved`, the router waits for a newer table and asks the whole route again, at most
+//       `hopsMax` times; then it throws POINTER_STALE. It never returns a partial answer.
+//   R3. Replicas are asked in turn. When one is unavailable or has lost its data, the other is asked instead.
 //   R4. A delivery is kept while the pointer table stays as it is, none of its shards tells of a change, and each says that it
 //       may be; at most `cacheBytes` of them. One whose reading was under way at a change is not kept.
 //   R5. A shard that the table calls lost, or silent, is not asked: it may still answer, without events that it has
@@ -26,7 +26,7 @@ import type { ShardEntry } from '../schemas/records.ts';
 import type { Pointer, PointerTable, RouteTarget } from '../state/pointer-table.ts';
 import type { PointerReader } from './pointer-reader.ts';
 
-/** What a router asks a shard: the reading half of a store, and in short where the store can. */
+/** What a router needs of a shard: the reading half of a store, and its audiences where the store returns them. */
 export type ShardReader = Pick<ShardStore, 'lookup' | 'match'> & Partial<Pick<AnsweringStore, 'audience'>>;
 
 export interface RouterPorts {
@@ -36,7 +36,7 @@ export interface RouterPorts {
    * or is gone, SHARD_LOST when its data is lost.
    */
   readonly storeOf: (shard: ShardEntry) => Promise<ShardReader>;
-  /** In ms. Without it nothing is kept that may be kept for a time alone. */
+  /** The time, in ms. Without it, deliveries that may be kept only for some time are not kept. */
   readonly now?: () => number;
 }
 
@@ -45,13 +45,13 @@ export interface RouterSettings {
   readonly hopsMax: number;
   /** How long one hop waits for a newer table. */
   readonly waitMs: number;
-  /** R4; 0: nothing is kept. */
+  /** Size of the cache of deliveries (R4), in bytes; 0: no cache. */
   readonly cacheBytes: number;
 }
 
 export const ROUTER_DEFAULTS: RouterSettings = {
-  hopsMax: 2, // A slice moves once in the time of a look-up; twice when the broker lags behind as well.
-  waitMs: 2_000, // A pointer is with every broker within a second.
+  hopsMax: 2, // A slice moves at most once during a look-up; twice when the broker lags behind as well.
+  waitMs: 2_000, // A pointer change reaches every broker within a second.
   cacheBytes: 64 * 1024 * 1024, // Some 80,000 topics with a few brokers each.
 };
 
@@ -61,11 +61,11 @@ export interface FilterPlacement {
   readonly shards: readonly (ShardEntry | undefined)[];
 }
 
-/** Where a PUBLISH goes. Each broker finds its own clients by itself. */
+/** Where a PUBLISH has to be delivered. Each broker finds its own clients itself. */
 export interface Delivery {
-  /** Ids of brokers with a subscriber that is in no share group, each once; '' where one is on no broker now. */
+  /** Ids of brokers with a subscriber that is in no share group, each once; '' for subscribers connected to no broker. */
   readonly brokers: readonly string[];
-  /** One member of each share group that hears it, in turn; one with a connection where there is one. */
+  /** One member of each share group that receives it, in turn; a connected one if there is one. */
   readonly members: readonly Subscriber[];
 }
 
@@ -73,7 +73,7 @@ interface Kept {
   readonly delivery: Delivery;
   readonly table: PointerTable;
   readonly epoch: Epoch;
-  /** In ms, by the clock of `now`. */
+  /** Until when it may be used, in ms, by the clock of `now`. */
   readonly until: number;
 }
 
@@ -83,7 +83,7 @@ export class Router {
   readonly #ports: RouterPorts;
   readonly #settings: RouterSettings;
   readonly #cache: AnswerCache<Kept>;
-  /** Told of changes by the shards (R4); none where nothing is kept. */
+  /** Is told of changes by the shards (R4); `undefined` without a cache. */
   readonly #tracker: Tracker | undefined;
   #turn = 0;
 
@@ -98,7 +98,7 @@ export class Router {
       };
   }
 
-  /** Topics whose delivery is kept, or being read. */
+  /** Number of topics whose delivery is cached or being read. */
   get cachedTopics(): number {
     return this.#cache.size;
   }
@@ -123,7 +123,7 @@ export class Router {
     return union(answers);
   }
 
-  /** Where a PUBLISH to this valid topic goes; at once where that is kept (R1, R4). Throws as `subscribersOf` does. */
+  /** Where to deliver a PUBLISH to this valid topic; returned at once when cached (R1, R4). Throws like `subscribersOf`. */
   deliveryOf(topic: string): Delivery | Promise<Delivery> {
     const { pointers, now } = this.#ports;
     const entry = this.#cache.entryOf(topic);
@@ -154,14 +154,14 @@ export class Router {
     return delivery;
   }
 
-  /** Until when what may be kept for so long is kept; 0: not at all. */
+  /** Until when an answer that may be kept for this long is kept; 0: not at all. */
   #until(keepMs: number): number {
     if (keepMs === Number.POSITIVE_INFINITY) return keepMs;
     const { now } = this.#ports;
     return keepMs > 0 && now !== undefined ? now() + keepMs : 0;
   }
 
-  /** What each shard of the topic's route says (R1), by which table and epoch. */
+  /** The answer of each shard of the topic's route (R1), with the table and epoch that were used. */
   async #alongRoute<Told extends { readonly kind: string }>(
     topic: string,
     ask: (store: ShardReader, question: Question) => Promise<Told | Moved> | Told | Moved,
@@ -216,7 +216,7 @@ export class Router {
 type Question = Parameters<typeof hearersIn>[1];
 type Ask<Told> = (store: ShardReader, slices: Question['slices']) => Promise<Told | Moved> | Told | Moved;
 
-/** A broker in a list: about so many bytes beside its id. */
+/** Approximate size of a broker in a list, without its id. */
 const BROKER_BYTES = 32;
 const AWAY: ReadonlySet<string> = new Set(['STORE_UNAVAILABLE', 'SHARD_LOST']);
 
@@ -235,7 +235,7 @@ function lostError({ shardId, loss, rebuiltAt = eventTime(0) }: ShardEntry): App
 const asked = (audience: Extract<Asked, { kind: 'audience' }>['audience'], keepMs: number) =>
   ({ kind: 'audience', audience, keepMs }) as const;
 
-/** Another shard that holds everything that this one is asked for. */
+/** Another shard that holds everything that this one is asked for; `undefined` for none. */
 const replicaOf = ({ shard, pointers }: RouteTarget): ShardId | undefined =>
   pointers[0]?.shards.find(
     (other) => other !== shard && pointers.every(({ mode, shards }) => mode === 'REPLICAS' && shards.includes(other)),
