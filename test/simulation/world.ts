@@ -77,6 +77,7 @@ const SETTLE_MS = 60_000;
 /** A shard that was given up is asked again after at most five minutes. */
 const LEFT_MS = 400_000;
 const MINUTE_MS = 60_000;
+const LOOK_AGAIN_MS = 1_000;
 
 /** Runs a case. `mutation`: with this bug in it. */
 export async function simulate(given: Case, mutation?: Mutation): Promise<Result> {
@@ -156,6 +157,8 @@ export class World {
   #breach: Breach | undefined;
   #isLoaded = false;
   #settledMs = 0;
+  /** Tombstones from before are to be forgotten. */
+  #sweptBefore = Number.NEGATIVE_INFINITY;
   readonly #skew: Chance;
   readonly #words = new Map<string, { readonly epoch: number; readonly turn: number }>();
   /** Slices that are moved from the subscription table. */
@@ -704,7 +707,7 @@ export class World {
         this.#forgetWords(emptied.id, undefined);
         // Its data is gone for good, or comes back: before it is rebuilt elsewhere, or after.
         if (this.shape.keepsTable && chance.hits(0.6)) return;
-        scheduler.after(chance.between(1_000, 30_000), 'put back', () => this.#putBack(emptied));
+        scheduler.after(chance.between(1_000, 30_000), 'put back', () => this.#putBackOnceRead(emptied));
         return;
       }
       case 'reader stopped':
@@ -736,7 +739,8 @@ export class World {
         return;
       case 'sweep':
         met(true);
-        void shards.sweep(scheduler.now - TOMBSTONE_MS).catch(() => {});
+        this.#sweptBefore = scheduler.now - TOMBSTONE_MS;
+        void shards.sweep(this.#sweptBefore).catch(() => {});
     }
   }
 
@@ -752,6 +756,26 @@ export class World {
   #processes(): Process[] {
     const running = [this.#instance?.process, ...[...this.#zombies].map((each) => each.process)];
     return [...running.filter((each) => each !== undefined), ...this.brokers.map((each) => each.process)];
+  }
+
+  /**
+   * Once every reader knows that its slices are elsewhere: a store with records of before its rebuild cannot tell a late reader
+   * that it has missed something.
+   */
+  #putBackOnceRead(shard: Shard): void {
+    if (!this.#isBeingRead(shard.id)) this.#putBack(shard);
+    else this.scheduler.after(LOOK_AGAIN_MS, 'put back', () => this.#putBackOnceRead(shard));
+  }
+
+  /** Readers may still ask it for slices that have been rebuilt elsewhere, as far as anybody knows. */
+  #isBeingRead(shard: ShardId): boolean {
+    const running = this.#instance?.running;
+    const cell = running?.read<PlanRow>('plan', 'cells', 0, 'cell');
+    if (running === undefined || cell?.kind !== 'here' || cell.row === undefined) return true;
+    return (cell.row as CellRow).openMoves.some((id) => {
+      const move = running.read<MoveRow>('plan', 'cells', 0, `move/${id}`);
+      return move.kind === 'here' && move.row?.rebuilds === true && move.row.from === shard;
+    });
   }
 
   #putBack(shard: Shard): void {
@@ -846,6 +870,7 @@ export class World {
       const other = there.get(`${row.filter}\u0000${row.clientId}`);
       there.delete(`${row.filter}\u0000${row.clientId}`);
       if (other === undefined && row.gone && this.#rebuilt.has(slice)) continue; // The table has no tombstones.
+      if (other === undefined && this.#isSwept(row)) continue;
       if (other === undefined) differs(row, 'is missing');
       else if (
         other.gone !== row.gone ||
@@ -854,7 +879,12 @@ export class World {
       )
         differs(row, 'is another');
     }
-    for (const row of there.values()) differs(row, 'is too much');
+    for (const row of there.values()) if (!this.#isSwept(row)) differs(row, 'is too much');
+  }
+
+  /** A tombstone that either shard may have forgotten by now. */
+  #isSwept({ gone, at }: SubscriptionRow): boolean {
+    return gone && at < this.#sweptBefore;
   }
 
   /** I6. */
