@@ -4,6 +4,7 @@
 //       the replies that are due by then: a client that keeps an answer is told of its end after the answer.
 //   K2. When a client sends faster than it is answered, or than it reads, its socket is not read until it has caught
 //       up. A client that does not read its push messages is disconnected.
+//   K3. Before a client has sent a token, its commands are short.
 
 import type { Socket } from 'node:net';
 import { failure, type Reply, RespReader } from './resp.ts';
@@ -11,12 +12,13 @@ import { type RespServer, RespSession, WORDS_MAX } from './resp-session.ts';
 
 /** A write of 10,000 rows with texts of some hundred bytes; longer writes are divided. */
 const LIMITS = { wordsMax: WORDS_MAX + 1, bytesMax: 16 * 1024 * 1024 };
+/** As Redis has it. */
+const STRANGER_LIMITS = { wordsMax: 10, bytesMax: 16 * 1024 };
 const WAITING_MAX = 1_024;
 const UNREAD_BYTES_MAX = 64 * 1024 * 1024;
 
 /** Serves the socket until either side ends it; `received`: bytes that were read from it already. */
 export function serveResp(socket: Socket, server: RespServer, id: number, received: Buffer): RespSession {
-  const reader = new RespReader(LIMITS);
   /** Replies in order; `undefined` while one is not ready. */
   let waiting: { reply: Reply | undefined }[] = [];
   let out: Reply[] = [];
@@ -60,23 +62,24 @@ export function serveResp(socket: Socket, server: RespServer, id: number, receiv
       isEnding = true;
     },
   });
-  const take = (chunk: Buffer): void => {
-    const { commands, problem } = reader.push(chunk);
-    for (const words of commands) {
-      if (isEnding) return;
-      const answer = session.execute(words);
-      if (typeof answer === 'string') {
-        tell(answer);
-        continue;
-      }
-      const place: (typeof waiting)[number] = { reply: undefined };
-      waiting.push(place);
-      void answer.then((reply) => {
-        place.reply = reply;
-        settle();
-      });
+  const reader = new RespReader(() => (session.isKnown ? LIMITS : STRANGER_LIMITS)); // K3
+  const run = (words: readonly Buffer[]): void => {
+    if (isEnding) return;
+    const answer = session.execute(words);
+    if (typeof answer === 'string') {
+      tell(answer);
+      return;
     }
-    if (problem !== undefined) {
+    const place: (typeof waiting)[number] = { reply: undefined };
+    waiting.push(place);
+    void answer.then((reply) => {
+      place.reply = reply;
+      settle();
+    });
+  };
+  const take = (chunk: Buffer): void => {
+    const problem = reader.push(chunk, run);
+    if (problem !== undefined && !isEnding) {
       isEnding = true;
       tell(failure('ERR', `Protocol error: ${problem}`));
     }

@@ -127,6 +127,11 @@ export class RespSession {
     this.#rights = rightsOf('', server.tokens);
   }
 
+  /** It may ask something. */
+  get isKnown(): boolean {
+    return this.#rights !== 'none';
+  }
+
   /** The reply to one command. Never throws and never rejects. */
   execute(words: readonly Buffer[]): Answer {
     this.#server.statistics.command();
@@ -297,15 +302,16 @@ export class RespSession {
     const { statistics } = this.#server;
     const began = statistics.now();
     const question = this.#questionIn(words);
-    const tracker = this.#toldTo === undefined ? undefined : this.#trackerOf(words[0]!);
-    const told = (asked: Asked): Reply => {
+    const told = (asked: Asked, isTracked = false): Reply => {
       statistics.lookUp(statistics.now() - began);
-      return asked.kind === 'moved' ? movedReply(asked) : this.#audienceReply(asked, tracker !== undefined);
+      return asked.kind === 'moved' ? movedReply(asked) : this.#audienceReply(asked, isTracked);
     };
     return this.#asking(words, (store) => {
-      if (!isAnswering(store)) return this.#unremembered(store, question).then(told);
+      if (!isAnswering(store)) return this.#unremembered(store, question).then((asked) => told(asked));
+      const tracker = this.#toldTo === undefined ? undefined : this.#trackerOf(words[0]!);
+      const isTracked = tracker !== undefined;
       const asked = store.audience(question, tracker);
-      return asked instanceof Promise ? asked.then(told) : told(asked);
+      return asked instanceof Promise ? asked.then((each) => told(each, isTracked)) : told(asked, isTracked);
     });
   }
 

@@ -6,12 +6,6 @@
 //   Z2. The size of a command is limited before it is stored: number of words and number of bytes.
 //   Z3. Replies are the same in both versions, except for maps and push messages, which version 2 does not have.
 
-/** Complete commands, each with its name and arguments, and the problem after them, if any. */
-export interface Received {
-  readonly commands: readonly (readonly Buffer[])[];
-  readonly problem?: string;
-}
-
 class RespError extends Error {}
 
 export interface RespLimits {
@@ -30,40 +24,41 @@ const INLINE_BYTES_MAX = 64 * 1024;
 const HEADER_BYTES_MAX = 32;
 
 export class RespReader {
-  readonly #limits: RespLimits;
+  readonly #limits: () => RespLimits;
   #chunks: Buffer[] = [];
   #bytes = 0;
   /** With fewer bytes there is no complete command. */
   #needed = 1;
 
-  constructor(limits: RespLimits) {
+  /** `limits` is asked for each command: what came before it may have changed them. */
+  constructor(limits: () => RespLimits) {
     this.#limits = limits;
   }
 
-  /** The commands that are complete now (Z1). */
-  push(chunk: Buffer): Received {
+  /** Gives each command that is complete now to `take` (Z1). Returns what follows them that is not a command. */
+  push(chunk: Buffer, take: (words: readonly Buffer[]) => void): string | undefined {
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
-    if (this.#bytes < this.#needed) return { commands: [] };
+    if (this.#bytes < this.#needed) return undefined;
     const bytes = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks, this.#bytes);
-    const commands: Buffer[][] = [];
     let at = 0;
     this.#needed = 1;
-    try {
-      while (at < bytes.length) {
-        const words: Buffer[] = [];
-        const end = bytes[at] === STAR ? this.#array(bytes, at, words) : this.#inline(bytes, at, words);
-        if (end < 0) break;
-        if (words.length > 0) commands.push(words);
-        at = end;
+    while (at < bytes.length) {
+      const words: Buffer[] = [];
+      let end: number;
+      try {
+        end = bytes[at] === STAR ? this.#array(bytes, at, words) : this.#inline(bytes, at, words);
+      } catch (error) {
+        if (error instanceof RespError) return error.message;
+        throw error;
       }
-    } catch (error) {
-      if (error instanceof RespError) return { commands, problem: error.message };
-      throw error;
+      if (end < 0) break;
+      if (words.length > 0) take(words);
+      at = end;
     }
     this.#chunks = at === bytes.length ? [] : [bytes.subarray(at)];
     this.#bytes = bytes.length - at;
-    return { commands };
+    return undefined;
   }
 
   /**
@@ -74,7 +69,8 @@ export class RespReader {
     let lineEnd = this.#lineEnd(bytes, start + 1);
     if (lineEnd < 0) return -1;
     const count = numberIn(bytes, start + 1, lineEnd, 'the number of words');
-    if (count > this.#limits.wordsMax) throw new RespError(`a command has at most ${this.#limits.wordsMax} words`);
+    const { wordsMax, bytesMax } = this.#limits();
+    if (count > wordsMax) throw new RespError(`a command has at most ${wordsMax} words`);
     let at = lineEnd + 2;
     for (let i = 0; i < count; i++) {
       if (at >= bytes.length) return this.#wait(at - start + 1);
@@ -83,8 +79,7 @@ export class RespReader {
       if (lineEnd < 0) return -1;
       const length = numberIn(bytes, at + 1, lineEnd, 'the length of a word');
       const from = lineEnd + 2;
-      if (from - start + length > this.#limits.bytesMax)
-        throw new RespError(`a command has at most ${this.#limits.bytesMax} bytes`); // Z2
+      if (from - start + length > bytesMax) throw new RespError(`a command has at most ${bytesMax} bytes`); // Z2
       at = from + length + 2;
       if (at > bytes.length) return this.#wait(at - start);
       if (bytes[at - 2] !== CR || bytes[at - 1] !== LF) throw new RespError('a word is not as long as it says');

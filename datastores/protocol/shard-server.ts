@@ -48,6 +48,8 @@ const REQUEST_TIMEOUT_MS = 30_000;
 
 /** The beginning of an HTTP request; no command begins like this. */
 const HTTP_REQUEST = /^[A-Z]{3,7} \//;
+/** As Redis has it; each takes a few KiB until it has sent a token. */
+const CONNECTIONS_MAX = 10_000;
 const TELL_AGAIN_MS = 60_000;
 
 type Headers = Parameters<typeof meantBy>[0];
@@ -150,6 +152,7 @@ export async function startShardServer(settings: ShardServerSettings): Promise<S
     find: (id) => sessions.get(id),
     failed: (call, shard, error) => told({ call, shard, error }),
   };
+  server.server.maxConnections = CONNECTIONS_MAX;
   const [asHttp] = server.server.listeners('connection') as ((socket: Socket) => void)[];
   let connections = 0;
   server.server.removeAllListeners('connection');

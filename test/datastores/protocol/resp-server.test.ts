@@ -94,6 +94,13 @@ describe('who may ask', () => {
     expect(await refusal(client('wrong').ping())).toMatch(/WRONGPASS|closed/);
   });
 
+  test('whoever has no token yet sends short commands; with it, longer ones, also in one go', async () => {
+    const long = `*2\r\n$4\r\nECHO\r\n$20000\r\n${'x'.repeat(20_000)}\r\n`;
+    expect((await raw(long)).text).toMatch(/^-ERR Protocol error: a command has at most 16384 bytes/);
+    expect((await raw(`*11\r\n`)).text).toMatch(/^-ERR Protocol error: a command has at most 10 words/);
+    expect((await raw(`AUTH ${READ}\r\n${long}`)).text).toHaveLength('+OK\r\n'.length + 20_010 + '+OK\r\n'.length);
+  });
+
   test('the read token looks up and changes nothing', async () => {
     await write('kv', row('a', 'c', 1));
     expect(await brokers(client(READ), 'kv', 'a', CONCRETE)).toEqual([['broker-1'], [], 0]);
