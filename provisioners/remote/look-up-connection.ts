@@ -6,6 +6,9 @@
 //   L2. A connection is used only when it tracks and knows the fleet. After a failure it is not tried again at once.
 //   L3. A question that is not answered in time, or not by a shard server, is STORE_UNAVAILABLE.
 //   L4. Questions asked in one turn of the event loop are sent as one command.
+//   L5. A connection whose server does not answer MISSED_MAX pings in a row is ended: it may be cut off without
+//       knowing it, and would not hear of changes. So no answer is kept for longer than that after it stopped being
+//       right.
 
 import { Redis } from 'ioredis';
 import type { Tracker } from '../../datastores/answer-cache.ts';
@@ -23,6 +26,8 @@ export interface LookUpSettings {
   readonly keySpace: KeySpace;
   /** Time limit of one question, and of connecting. */
   readonly timeoutMs: number;
+  /** How often the server is asked whether it is there (L5). */
+  readonly pingMs?: number;
 }
 
 /** Questions that wait for the end of the turn of the event loop (L4). */
@@ -33,6 +38,8 @@ interface Batch {
 }
 
 const CHANGES = '__redis__:invalidate';
+const PING_MS = 1_000;
+const MISSED_MAX = 3;
 const NOT_A_SERVER = 'it does not answer as a shard server';
 /** Most questions in one command: with a few slices each, well below the limit of a command. */
 const QUESTIONS_MAX = 256;
@@ -44,6 +51,7 @@ export class LookUpConnection {
   readonly #trackers = new Map<string, Set<Tracker>>(); // By shard.
   #batch: Batch | undefined;
   #connecting: Promise<Redis> | undefined;
+  #current: Redis | undefined;
   #failedAt = Number.NEGATIVE_INFINITY;
   #failure: unknown;
   #isClosed = false;
@@ -130,16 +138,15 @@ export class LookUpConnection {
     try {
       await redis.connect();
       redis.on('messageBuffer', (_channel, keys: unknown) => this.#changed(keys));
-      redis.on('close', () => {
-        this.#connecting = undefined;
-        this.#allChanged(); // L1
-      });
+      redis.on('close', () => this.#ended(redis));
       const id = await redis.client('ID');
       await redis.subscribe(CHANGES);
       await redis.call('CLIENT', 'TRACKING', 'ON', 'REDIRECT', String(id));
       const fleet = keySpace.fleet === undefined ? [] : [keySpace.fleet];
       await redis.call('FS.FLEET', String(keySpace.partitions), String(keySpace.keyFormat), ...fleet);
       if (this.#isClosed) redis.disconnect();
+      this.#current = redis;
+      this.#watch(redis);
       return redis;
     } catch (error) {
       redis.disconnect();
@@ -147,6 +154,32 @@ export class LookUpConnection {
       const isRefused = /^(WRONGPASS|NOAUTH)\b/.test(message);
       throw this.#problem(isRefused ? 'UNAUTHORIZED' : 'STORE_UNAVAILABLE', message, error);
     }
+  }
+
+  /** L1. */
+  #ended(redis: Redis): void {
+    if (this.#current !== redis) return;
+    this.#current = undefined;
+    this.#connecting = undefined;
+    this.#allChanged();
+  }
+
+  /** L5. */
+  #watch(redis: Redis): void {
+    let missed = 0;
+    const timer = setInterval(() => {
+      if (missed === MISSED_MAX) redis.disconnect();
+      missed += 1;
+      redis.ping().then(
+        () => {
+          missed = 0;
+        },
+        () => {}, // The next time counts it.
+      );
+    }, this.#settings.pingMs ?? PING_MS);
+    timer.unref();
+    redis.on('close', () => clearInterval(timer));
+    if (redis.status !== 'ready') clearInterval(timer); // It has ended meanwhile.
   }
 
   #track(shard: string, tracker: Tracker): void {

@@ -65,6 +65,8 @@ export interface RemoteSettings {
   readonly fleet?: string;
   /** Time limit of one call. */
   readonly timeoutMs?: number;
+  /** How often a server that has been asked is checked for being there (look-up-connection.ts L5). */
+  readonly pingMs?: number;
 }
 
 const TIMEOUT_MS = 10_000;
@@ -303,6 +305,7 @@ class Server {
       token: settings.token,
       keySpace: this.#keySpace,
       timeoutMs: this.#timeoutMs,
+      ...(settings.pingMs === undefined ? {} : { pingMs: settings.pingMs }),
     });
   }
 

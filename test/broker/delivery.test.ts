@@ -1,6 +1,7 @@
 // Where a PUBLISH goes, through the router, over real stores: in the process, and over a shard server that is killed, started
 // again and asked by other brokers.
 
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Router } from '../../broker/router.ts';
 import { type ShardServer, startShardServer } from '../../datastores/protocol/shard-server.ts';
@@ -182,6 +183,33 @@ for (const where of ['in the process', 'over a shard server'] as const)
       fleet.now += 200;
       expect(isKept('a')).toBe(false);
     });
+
+    if (where === 'over a shard server')
+      test('is forgotten when the server is cut off and nobody says so', async () => {
+        const { port } = new URL(server!.address);
+        const wires: Socket[] = [];
+        const proxy = createServer((socket) => {
+          const onward = connect(Number(port), '127.0.0.1');
+          wires.push(socket, onward);
+          for (const each of [socket, onward]) each.on('error', () => {});
+          socket.pipe(onward);
+          onward.pipe(socket);
+        });
+        await new Promise<void>((listening) => proxy.listen(0, '127.0.0.1', listening));
+        const addresses = [`http://127.0.0.1:${(proxy.address() as AddressInfo).port}`];
+        const cut = new Fleet(remoteProvisioner({ addresses, token: 't', partitions: 1, pingMs: 20, timeoutMs: 200 }));
+        router = cut.router();
+        expect(await brokers('a')).toEqual([]);
+        expect(isKept('a')).toBe(true);
+        for (const wire of wires) {
+          wire.unpipe();
+          wire.pause();
+        }
+        while (isKept('a')) await new Promise((resolve) => setTimeout(resolve, 1));
+        await cut.shards.close();
+        for (const wire of wires) wire.destroy();
+        await new Promise((closed) => proxy.close(closed));
+      });
 
     if (where === 'over a shard server')
       test('is forgotten when the connection ends, and read anew when the server is back', async () => {
