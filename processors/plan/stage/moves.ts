@@ -75,14 +75,14 @@ export function startMove(
   return id;
 }
 
-/** Whether the table of subscriptions can fill a slice again, so that no store has the only copy of it. */
+/** Whether the subscription table can fill a slice again, so that no store has the only copy of it. */
 export function canRebuild({ cell, settings }: Turn, slice: SliceKey): boolean {
   const parsed = settings.rebuilds ? parseSlice(slice) : undefined;
   if (parsed === undefined || cell.wholeTables === undefined) return false;
   return cell.wholeTables.includes(partitionOfSlice(parsed, settings.partitions));
 }
 
-/** Of what is asked about a slice's replica. */
+/** The rows that questions about a slice's replica need. */
 interface WithMoves {
   readonly moves: Pick<RowReader<'move'>, 'get'>;
 }
@@ -287,7 +287,7 @@ export function switchWhenFree(turn: Turn, move: MoveRow): void {
   });
 }
 
-/** M6; told once. */
+/** Whether the move waits because its target is lost (M6); published once. */
 function waitsForTarget(turn: Turn, move: MoveRow): boolean {
   const { id, slice, from, to } = move;
   if (turn.shards.get(to)?.lost === undefined || canRebuild(turn, slice)) return false;

@@ -1,5 +1,5 @@
-// Rebuilds: a shard that has lost its data comes back without a person. A new shard of its type takes its place, and each
-// slice that it holds is moved there, with the table of subscriptions as the source. Then the lost one is given back.
+// Rebuilds: a shard that has lost its data is rebuilt without an operator. A new shard of its type replaces it, and each
+// slice that it holds is moved there, with the subscription table as the source. Then the lost shard is given back.
 //
 //   R1. The slice with the highest load comes first, of all lost shards together.
 //   R2. A slice that is not served is the worst that there is: nothing that can last holds a rebuild back, neither the caps on
@@ -28,13 +28,15 @@ import type { Turn } from './turn.ts';
 
 type LostShard = ShardRow & { readonly lost: string };
 
-/** R4. Longer than a rebuild that works usually takes, and than a refusal needs to be read. */
+/**
+ * Pause before a retry (R4): longer than a successful rebuild usually takes, and long enough for a refusal to be read.
+ */
 const TRY_AGAIN_MS = 30_000;
 const RELEASE_AGAIN_MS = 300_000;
-/** Looking at every slice costs something; a rebuild takes seconds. */
+/** Time between two checks: each reads every slice, and a rebuild takes seconds. */
 const LOOK_MS = 1_000;
 
-/** On each tick. */
+/** Called at each tick. */
 export function rebuildShards(turn: Turn, wallTime: number): void {
   const { settings, shards, state } = turn;
   if (!settings.rebuilds) return;
@@ -80,7 +82,7 @@ export function rebuildShards(turn: Turn, wallTime: number): void {
   }
 }
 
-/** R6. */
+/** Handles an operator's request (R6). */
 export function takeRebuildRequest(turn: Turn, { requestId, shardId: id, force }: RebuildRequest): void {
   if (remembered(turn, requestId)) return;
   const slices = [...turn.slices.all()].filter(({ shard }) => shard === id).map(({ slice }) => slice);
@@ -112,7 +114,7 @@ export function takeRebuildRequest(turn: Turn, { requestId, shardId: id, force }
   turn.decide({ kind: 'KEEP', subject: id, reason, requestId });
 }
 
-/** Why a person's request is not carried out: a word, and a sentence. */
+/** Why a request is refused: a constraint's name, and a sentence. */
 function refusalOf(
   turn: Turn,
   id: ShardId,
@@ -154,7 +156,7 @@ function partitionsOf({ settings }: Turn, slices: readonly SliceKey[]): string {
   return others.length === 0 ? `partition ${first}` : `partitions ${[first, ...others].join(', ')}`;
 }
 
-/** R5. */
+/** Whether the subscription table has the slice (R5). */
 function isCovered(turn: Turn, lost: LostShard, { slice }: SliceRow): boolean {
   if (canRebuild(turn, slice)) return true;
   const reason = `${slice} is not rebuilt, and waits for ${lost.id} to come back: the table of subscriptions was not kept from the first event on in its partition, and has not been filled since, so it does not have every subscription.`;
@@ -162,7 +164,7 @@ function isCovered(turn: Turn, lost: LostShard, { slice }: SliceRow): boolean {
   return false;
 }
 
-/** R3. */
+/** Whether the rebuild of a lost shard may begin (R3). */
 function isDue(turn: Turn, shard: LostShard, wallTime: number): boolean {
   if (shard.state !== 'READY' || shard.foreign) return false;
   if (shard.lostWallTime === undefined) {
@@ -215,7 +217,7 @@ const TOLD_SHARE = 0.25;
 const isPast = (tried: number | undefined, wallTime: number, pauseMs = TRY_AGAIN_MS): boolean =>
   tried === undefined || Math.abs(wallTime - tried) >= pauseMs;
 
-/** The shard that takes the place of the lost one; asked for when there is none. */
+/** The shard that replaces the lost one; requested when there is none. */
 function replacementOf(turn: Turn, lost: LostShard, wallTime: number): ShardRow | undefined {
   const { shards, settings } = turn;
   const known = lost.replacement === undefined ? undefined : shards.get(lost.replacement);
@@ -233,7 +235,7 @@ function replacementOf(turn: Turn, lost: LostShard, wallTime: number): ShardRow 
   return undefined;
 }
 
-/** R2. */
+/** Whether another move to this shard may begin (R2). */
 function mayMove({ moves, settings }: Turn, target: ShardId): boolean {
   let open = 0;
   let toTarget = 0;
@@ -245,7 +247,7 @@ function mayMove({ moves, settings }: Turn, target: ShardId): boolean {
   return open < settings.movesMax && toTarget < settings.movesPerShardMax;
 }
 
-/** Nothing lives on it any more. */
+/** Gives the lost shard back: no slice is on it any more. */
 function giveBack(turn: Turn, lost: LostShard, wallTime: number): void {
   for (const move of turn.moves.open())
     if (isOpen(move.state) && (move.from === lost.id || move.to === lost.id)) return;

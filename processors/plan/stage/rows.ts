@@ -1,5 +1,5 @@
-// Rows of the planner: one cell, and for each series, shard, slice, move, pending change and broker a row of its own, so
-// that a commit writes only what changed. The stage meets them through the repositories of cell-state.ts.
+// Rows of the planner: one cell, and for each series, shard, slice, move, pending change and broker a row of its own,
+// so that a commit writes only what changed. The stage uses them through the repositories of cell-state.ts.
 
 import {
   type Epoch,
@@ -46,9 +46,9 @@ export interface CellRow {
   closedMoves: MoveId[];
   /** Shards that were requested or told to retire, and have not answered yet. */
   openShards: ShardId[];
-  /** Partitions whose table of subscriptions is whole; absent before the first. */
+  /** Partitions whose subscription table is complete; absent before the first. */
   wholeTables?: number[];
-  /** Shards that have lost their data, in the order in which that was heard; absent before the first. */
+  /** Shards that have lost their data, in the order of the reports; absent before the first. */
   lostShards?: ShardId[];
   brokers: string[];
   /** What was spent lately, oldest first. */
@@ -65,7 +65,7 @@ export interface CellRow {
   /** Plans that were proposed to a person, oldest first; absent before the first. */
   proposals?: PlanId[];
   nextPlan?: number;
-  /** Checks that can be looked at, oldest first; absent before the first. */
+  /** Ids of checks that can be looked up, oldest first; absent before the first. */
   checks?: string[];
   ignored: { forecasts: number; progress: number; pointers: number; requests: number; commands?: number };
 }
@@ -138,13 +138,13 @@ export interface ShardRow {
   roomyPlans: number;
   /** Why its store is lost; absent while it is not. */
   lost?: string;
-  /** It is another fleet's: nothing is to be rebuilt. */
+  /** True when it belongs to another fleet: nothing has to be rebuilt. */
   foreign?: true;
-  /** When that was heard, by wall time; absent before the next tick. */
+  /** When the loss was reported, by wall time; absent before the next tick. */
   lostWallTime?: number;
-  /** A person asked for its rebuild: it is not waited for. */
+  /** True when an operator has asked for its rebuild, which then begins at once. */
   asked?: true;
-  /** It was not known to be lost when a person asked for that. */
+  /** True when it was not known to be lost when an operator asked for its rebuild. */
   forced?: true;
   /** It may still answer somebody: nothing is rebuilt before the brokers know that it is not to be asked. */
   silent?: true;
@@ -162,7 +162,7 @@ export interface ShardRow {
   replacement?: ShardId;
   /** When its replacement was requested, by wall time. */
   triedWallTime?: number;
-  /** When it was told to go, by wall time. */
+  /** When it was told to be released, by wall time. */
   releasedWallTime?: number;
   /** Work of look-ups, as its trie reports it (lookup-work.ts). */
   reach?: LookupWork;
@@ -199,7 +199,7 @@ export interface SliceRow {
   left?: readonly LeftShard[];
   /** The move, split or merge that it takes part in; '' when free. */
   busyWith: string;
-  /** When it was last begun to be rebuilt, by wall time. */
+  /** When its rebuild was last started, by wall time. */
   rebuiltWallTime?: number;
 }
 
@@ -211,7 +211,7 @@ export interface MoveRow {
   readonly to: ShardId;
   readonly startedAt: EventTime;
   readonly reason: string;
-  /** True when its source has lost its data, and the table of subscriptions takes its place. */
+  /** True when its source has lost its data, and its rows come from the subscription table. */
   readonly rebuilds?: true;
   /** True when it makes a replica: in state `SHARED` readers ask `from` or `to`. */
   readonly replicates?: true;
@@ -219,7 +219,7 @@ export interface MoveRow {
   paused: boolean;
   /** The last command to apply that decides how the move ends. */
   asked: '' | 'ABORT' | 'RETIRE';
-  /** The decision that it waits has been published (M5 and M6 of moves.ts). */
+  /** True when the decision that it waits has been published (moves.ts M5 and M6). */
   waits?: true;
   rowsCopied: number;
   bytesCopied: number;
@@ -231,7 +231,7 @@ export interface MoveRow {
   switchEpoch: number;
   /** Offset of the switch in the pointer table; -1 until it has been read back. */
   switchOffset: Offset;
-  /** Grows with each sign of life; -1 in `seenSigns` until the first tick saw it. */
+  /** Counts signs of life; -1 in `seenSigns` until the first tick saw it. */
   signs: number;
   seenSigns: number;
   seenWallTime: number;
@@ -319,22 +319,22 @@ export interface ProposalRow {
   readonly promisedDollars: number;
 }
 
-/** A check of the shards that a person asked for (checks.ts). */
+/** A check of the shards that an operator has requested (checks.ts). */
 export interface CheckRow {
   readonly kind: 'check';
   readonly id: string;
   readonly at: EventTime;
-  /** '' for all. */
+  /** '' for all shards. */
   readonly shard: string;
   readonly slice: string;
   readonly repair: boolean;
-  /** Those that were told to. */
+  /** Partitions that were told to make it. */
   readonly partitions: readonly number[];
-  /** Why not; '' when it goes on. */
+  /** Why it was refused; '' when it was not. */
   readonly refusal: string;
 }
 
-/** What one partition told last of a check. */
+/** The last report of one partition on a check. */
 export interface CheckPartRow extends Omit<CheckProgress, 'kind'> {
   readonly kind: 'checkPart';
 }
