@@ -97,7 +97,8 @@ function settled(
   if (kept === undefined) return rowOf(event, version);
   const { topicFilter: filter, clientId } = event;
   const key = subscriptionKey(filter, clientId, place);
-  const known = knownIn(state, kept.get(key));
+  const stored = kept.get(key);
+  const known = knownIn(state, stored);
   const folded = foldEvent(known, event, version);
   if (folded.is !== 'changed') {
     out.push({ topic: 'tallies', key: '', value: { what: folded.is } });
@@ -106,7 +107,7 @@ function settled(
   const { row } = folded;
   if (row === undefined) kept.delete(key);
   else kept.set(key, keptIn(state, row));
-  if (row !== known) out.push(recordOf(state.partition, filter, clientId, row));
+  if (row !== stored) out.push(recordOf(state.partition, filter, clientId, row));
   return folded.write;
 }
 

@@ -147,6 +147,7 @@ describe('a table that was not kept from the first event on', () => {
       expect(await liveInTable(task)).toEqual(['a z A 2']);
       expect(await liveInShards(task, FIRST)).toEqual(['a z A 2']);
       expect(task.tabled).toContainEqual(['a\u0000x', false]);
+      expect(task.tabled.findLast(([key]) => key === 'a\u0000y')).toEqual(['a\u0000y', false]);
       expect(task.tabled).toContainEqual(['a/+\u0000x', false]);
     });
   });
