@@ -28,7 +28,7 @@ import { aheadNoMore, type CommandSettings, carryOn, contextOf, moveOf, onComman
 import { type EndedSettings, onEndedTick, pagesOfEnded } from './ended.ts';
 import { beginLife, FILL_SETTINGS, keysOfFill, onFillTick, onRead, pagesOfFill } from './fill.ts';
 import { isOfLeft, onLeft, onLeftTick } from './left.ts';
-import { MOVE_DEFAULTS, MOVE_SETTINGS, type Move, onOutcome, onRestart, onTick } from './move.ts';
+import { isRebuild, MOVE_DEFAULTS, MOVE_SETTINGS, type Move, onOutcome, onRestart, onTick } from './move.ts';
 import { effect, type Kept, type Out, tell } from './out.ts';
 import { COUNTS, LIFE, PartitionState, partitionStates, type Row, storePartitionState } from './partition-state.ts';
 import { elapsedSince, pagesOfRebuilds, passagesOf } from './passages.ts';
@@ -318,10 +318,11 @@ function ticked(
 
 /**
  * Differing rows are no reason to abort a move while writes for the source are still waiting on disk: the move waits
- * too.
+ * too. A rebuild is not compared with its source.
  */
-function unlessWaiting(state: PartitionState, outcome: Outcome, { from }: Move): Outcome {
-  if (outcome.kind !== 'compared' || outcome.equal || !state.away.has(from)) return outcome;
+function unlessWaiting(state: PartitionState, outcome: Outcome, move: Move): Outcome {
+  const { from } = move;
+  if (outcome.kind !== 'compared' || outcome.equal || isRebuild(move) || !state.away.has(from)) return outcome;
   const reason = `compare on ${from}: it has yet to write what waits for it`;
   return { kind: 'failed', move: outcome.move, effect: 'compare', shard: from, lost: false, reason };
 }

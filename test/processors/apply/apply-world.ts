@@ -8,7 +8,9 @@ import {
   carryOut,
   partitionStates,
   type Row,
+  subscriptionsOnDisk,
 } from '../../../processors/apply/apply.ts';
+import type { KeptRow } from '../../../processors/apply/subscriptions.ts';
 import type { Input, Tick } from '../../../processors/step.ts';
 import { epoch, eventTime, moveId, type ShardId, type SliceKey, shardId } from '../../../schemas/ids.ts';
 import type {
@@ -23,6 +25,7 @@ import type {
 import type { Effect, Outcome, SubscriptionRow } from '../../../state/effects.ts';
 import { placeOf } from '../../../state/keys.ts';
 import { SliceTree } from '../../../state/slice-tree.ts';
+import { MapDisk } from './map-disk.ts';
 import { covers, MemoryShards } from './memory-shards.ts';
 
 type AnyInput =
@@ -40,7 +43,11 @@ export const settings: ApplySettings = {
   copyRowsPerSecond: 10,
   chunkRowsMax: 2,
   failuresMax: 3,
+  rebuildRowsPerSecond: 10,
+  passageRowsMax: 2,
+  checkRowsPerSecond: 0,
 };
+const { needs } = subscriptionsOnDisk(settings);
 
 export const MOVE = moveId('move-1');
 export const TARGET = shardId('shard-0009');
@@ -64,6 +71,10 @@ export class ApplyWorld {
   /** The move makes a replica, which is read for a while and then ended. */
   replicates = false;
   autopilot = true;
+  /** The subscription table is kept. To be said before the first cycle. */
+  keepsTable = false;
+  /** The source has lost its data, and the move fills the target from the table. */
+  rebuilds = false;
 
   readonly #step = carryOut(settings);
   readonly #tree: SliceTree;
@@ -75,6 +86,7 @@ export class ApplyWorld {
   #starts = 1;
   #rows = started(new Map<string, Row>(), 1);
   #durable = new Map<string, Buffer>();
+  readonly #disk = new MapDisk<KeptRow>();
   #next = 0;
   #committed = 0;
   #wallMs = 1_000_000;
@@ -126,7 +138,12 @@ export class ApplyWorld {
 
   startMove(): void {
     const body = { kind: 'MoveSlice', moveId: MOVE, slice: this.slice, from: this.source, to: TARGET } as const;
-    this.command({ ...body, rowsPerSecond: 0 });
+    this.command({ ...body, rowsPerSecond: 0, ...(this.rebuilds && { source: 'TABLE' }) });
+  }
+
+  loseSource(): void {
+    this.rebuilds = true;
+    this.shards.lose(this.source);
   }
 
   steer(action: SteerAction, at = this.#epoch): void {
@@ -151,8 +168,10 @@ export class ApplyWorld {
       const rows = new Map([...this.#durable].map(([key, bytes]) => [key, partitionStates.decode(bytes)]));
       this.#rows = started(rows, ++this.#starts);
       this.#next = this.#committed;
+      this.#disk.crash();
       return;
     }
+    this.#disk.commit();
     this.#durable = new Map([...this.#rows].map(([key, row]) => [key, partitionStates.encode(row)]));
     this.#committed = this.#next;
     this.progress.push(...told);
@@ -174,7 +193,9 @@ export class ApplyWorld {
       this.check();
       const state = this.state();
       const isEnded = state === undefined || state === 'RETIRED' || state === 'ABORTED';
-      if (isEnded && this.#next === this.#log.length && !this.#isLeft()) return cycle;
+      // A lost source has its data after all: it learns that the slice is elsewhere.
+      if (isEnded && this.shards.lost.has(this.source)) this.shards.find(this.source);
+      else if (isEnded && this.#next === this.#log.length && !this.#isLeft()) return cycle;
     }
     throw new Error(`I14: the move is still ${this.state()} after ${cyclesMax} cycles`);
   }
@@ -188,6 +209,7 @@ export class ApplyWorld {
       if (at >= this.#committed) continue; // Its effects may or may not have been performed yet.
       if (this.#tree.sliceOf(filter, clientId) !== this.slice) {
         const owner = placeOf(filter).trie ? shardId('shard-0002') : shardId('shard-0001');
+        if (this.#isUnserved(owner)) continue;
         this.#expect(
           this.shards.ask(owner, filter, clientId, epoch(1)),
           live,
@@ -197,6 +219,7 @@ export class ApplyWorld {
       }
       for (const pointer of this.pointers) {
         const name = `${filter} ${clientId} by a reader of epoch ${pointer.epoch}`;
+        if (this.#isUnserved(pointer.shard)) continue;
         let answer = this.shards.ask(pointer.shard, filter, clientId, epoch(pointer.epoch));
         const newest = this.pointers.at(-1)!;
         if (answer.kind === 'moved') answer = this.shards.ask(newest.shard, filter, clientId, epoch(newest.epoch));
@@ -211,6 +234,7 @@ export class ApplyWorld {
     const there = this.shards.rowsOf(TARGET, range).filter(settled);
     const here = this.shards.rowsOf(this.source, range).filter(settled);
     // Of a move that is told to end, the target may be half erased before that is committed: no pointer names it.
+    if (this.rebuilds) return;
     if (state === 'SWITCHED' || state === 'SHARED' || (state === 'VERIFIED' && this.autopilot)) {
       if (JSON.stringify(there) !== JSON.stringify(here)) throw new Error(`I7: the copy differs when ${state}`);
     }
@@ -222,6 +246,12 @@ export class ApplyWorld {
       throw new Error(`I7: ${there.length} rows left at the target`);
     for (const row of this.shards.shard(TARGET).rows.values())
       if (!covers(this.slice, row.filter, row.clientId, 1)) throw new Error(`I5: ${row.filter} is at the target`);
+  }
+
+  /** Readers do not ask a lost shard: not before it has been told, and has written what it missed. */
+  #isUnserved(shard: ShardId): boolean {
+    if (!this.rebuilds || shard !== this.source) return false;
+    return this.shards.lost.has(shard) || [...this.#rows.keys()].some((key) => /^(left|spill)\//.test(key));
   }
 
   #isLeft(): boolean {
@@ -275,9 +305,10 @@ export class ApplyWorld {
     const effects: Effect[] = [];
     for (const input of inputs) {
       const emitted: Effect[] = [];
-      for (const { topic, value } of this.#step(this.#rows, input)) {
+      if (this.keepsTable) this.#disk.foresee(needs(this.#rows, input));
+      for (const { topic, value } of this.#step(this.#rows, input, this.keepsTable ? this.#disk : undefined)) {
         if (topic === 'effects') emitted.push(value as Effect);
-        else told.push(value as Progress);
+        else if (topic === 'progress') told.push(value as Progress);
       }
       effects.push(...this.mutate(emitted));
     }

@@ -2,9 +2,11 @@
 // merge by the rule that the stores share, which their own suite holds to a model. A shard can be down for the effects of moves.
 
 import { mergeRows } from '../../../datastores/merge.ts';
+import { subscriptionKey } from '../../../processors/apply/subscriptions.ts';
 import type { Epoch, ShardId, SliceKey } from '../../../schemas/ids.ts';
 import type { Effect, Outcome, OwnerRecord, SliceRange, SubscriptionRow, Version } from '../../../state/effects.ts';
 import { filterHash, leadingBits, parseSlice, partitionOf, placeOf } from '../../../state/keys.ts';
+import { compareUtf8 } from '../../../state/utf8.ts';
 
 export interface Shard {
   readonly rows: Map<string, SubscriptionRow>;
@@ -16,6 +18,8 @@ export type Found = { readonly kind: 'found'; readonly live: boolean } | { reado
 export class MemoryShards {
   readonly shards = new Map<ShardId, Shard>();
   readonly down = new Set<ShardId>();
+  /** Shards that have lost their data, and what that was. */
+  readonly lost = new Map<ShardId, Shard>();
   readonly partitions: number;
   copiesTombstones = true;
   checksVersions = true;
@@ -37,7 +41,24 @@ export class MemoryShards {
     return shard;
   }
 
+  lose(id: ShardId): void {
+    this.lost.set(id, this.shard(id));
+    this.shards.delete(id);
+  }
+
+  /** It was not lost after all. */
+  find(id: ShardId): void {
+    this.shards.set(id, this.lost.get(id)!);
+    this.lost.delete(id);
+  }
+
   perform(effect: Effect): Outcome {
+    const touchedIds = [
+      ...('shard' in effect ? [effect.shard] : [effect.to]),
+      ...('to' in effect && 'from' in effect ? [effect.from as ShardId] : []),
+    ];
+    const lost = touchedIds.find((id) => this.lost.has(id));
+    if (lost !== undefined) return this.#lostOutcome(effect, lost);
     if ('move' in effect && effect.move !== undefined) {
       const touched = [...('from' in effect ? [effect.from] : []), 'to' in effect ? effect.to : effect.shard];
       const shard = touched.find((id) => this.down.has(id));
@@ -119,9 +140,12 @@ export class MemoryShards {
       }
       case 'match': {
         const { rows, after, upTo } = effect.passage;
-        const there = this.scan(effect.to, effect.range, after, Number.MAX_SAFE_INTEGER).rows.filter(
-          (row) => !row.gone && (upTo === undefined || keyOf(row) <= upTo),
-        );
+        // In the order of the table, which passages are stretches of.
+        const isAfter = (row: SubscriptionRow, cursor: string | undefined): boolean =>
+          cursor === undefined || compareUtf8(tableKey(keyOf(row)), tableKey(cursor)) > 0;
+        const there = this.rowsOf(effect.to, effect.range)
+          .filter((row) => !row.gone && isAfter(row, after) && (upTo === undefined || !isAfter(row, upTo)))
+          .sort((a, b) => compareUtf8(tableKey(keyOf(a)), tableKey(keyOf(b))));
         const seen = (each: readonly SubscriptionRow[]) =>
           each.map((row) => [keyOf(row), row.brokerId, row.qos, row.version.incarnation, row.version.offset].join());
         const equal = JSON.stringify(seen(there)) === JSON.stringify(seen(rows));
@@ -153,6 +177,19 @@ export class MemoryShards {
       case 'mend':
         return { kind: 'mended', check: effect.check, shard: effect.shard, away: 'no check asks here' };
     }
+  }
+
+  /** datastores/perform.ts P2 and P8. */
+  #lostOutcome(effect: Effect, shard: ShardId): Outcome {
+    const nothing = { kind: 'written', shard, applied: 0, stale: 0 } as const;
+    if (effect.kind === 'write' && effect.move === undefined) {
+      const { rows, away } = effect;
+      if (away === undefined) throw new Error(`I14: a write to ${shard}, which is lost, is repeated for ever`);
+      return { kind: 'unwritten', shard, rows, isDrain: away === 'drain', isLost: true, reason: 'lost' };
+    }
+    if ('move' in effect && effect.move !== undefined)
+      return { kind: 'failed', move: effect.move, effect: effect.kind, shard, lost: true, reason: 'lost' };
+    return nothing;
   }
 
   rowsOf(id: ShardId, range: SliceRange): readonly SubscriptionRow[] {
@@ -240,6 +277,10 @@ const specificity = (slice: SliceKey): number => {
   return parsed?.kind === 'pin' ? 1_000 : 1_001;
 };
 
+const tableKey = (cursor: string): string => {
+  const nul = cursor.indexOf('\u0000');
+  return subscriptionKey(cursor.slice(0, nul), cursor.slice(nul + 1));
+};
 const keyOf = (row: SubscriptionRow): string => `${row.filter}\u0000${row.clientId}`;
 const isAbove = (a: Version, b: Version): boolean =>
   a.incarnation > b.incarnation || (a.incarnation === b.incarnation && a.offset > b.offset);
