@@ -25,7 +25,8 @@ export interface SilentShardsParts {
 /** Many questions fit into any time after which a shard is sensibly called lost. */
 export const ASK_EVERY_MS = 10_000;
 const AT_ONCE_MAX = 16;
-const LOSSES: ReadonlySet<string> = new Set(['SHARD_LOST', 'SHARD_UNKNOWN', 'FLEET_MISMATCH']);
+/** What a store itself says. That nobody here has the shard is no answer: another process may have it. */
+const LOSSES: ReadonlySet<string> = new Set(['SHARD_LOST', 'FLEET_MISMATCH']);
 
 interface Silence {
   readonly askedAt: number;

@@ -77,7 +77,6 @@ describe('a shard that is asked again and again', () => {
 
   for (const [code, says] of [
     ['SHARD_LOST', 'shard-0001 lost'],
-    ['SHARD_UNKNOWN', 'shard-0001 lost'],
     ['FLEET_MISMATCH', 'shard-0001 lost, foreign'],
   ] as const)
     test(`whose store says ${code} is lost at once, although nobody writes to it`, async () => {
@@ -85,6 +84,14 @@ describe('a shard that is asked again and again', () => {
       await round();
       expect(told).toEqual([says]);
     });
+
+  test('that nobody here has is not lost at once: another process may have it', async () => {
+    answers = 'SHARD_UNKNOWN';
+    await round(6);
+    expect(told).toEqual([]);
+    await round();
+    expect(told).toEqual(['shard-0001 silent: it has not answered for 60 s: planted']);
+  });
 
   test('that another process calls lost is defended, once each time', async () => {
     entries = [entry({ loss: 'SILENT', epoch: epoch(2) })];
