@@ -16,7 +16,8 @@
 //       the caller expects: a task that has lost its partition and does not know it yet cannot erase rows of its
 //       successor. A record with a later epoch than the caller's is its successor's. Together with erased rows the
 //       records of slices within the range are forgotten: records of slices that were carved out once and merged since
-//       must not remain for a slice that comes back.
+//       must not remain for a slice that comes back. The record of a whole topic is forgotten together with those of
+//       the parts that it had before (owner-index.ts O9).
 //   D6. A store is removed only when its own records and rows show that it holds no slice of any partition
 //       (vacancy.ts). No write is possible between this check and closing the store.
 //   D7. A store that is not the one that the caller means answers nothing and accepts nothing: SHARD_LOST when it is
