@@ -1,4 +1,4 @@
-// Sessions and the table of subscriptions on a real Kafka: a broker with thousands of clients falls silent, and its clean
+// Sessions and the subscription table on a real Kafka: a broker with thousands of clients falls silent, and its clean
 // sessions end within their time, while those that outlive a connection stay. Then a second cluster begins with what the
 // first one has, although whoever copies it is killed in the middle.
 //

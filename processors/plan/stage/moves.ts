@@ -365,7 +365,7 @@ const smoothed = (before: number, sample: number): number => before * 0.7 + samp
 function finish(turn: Turn, move: MoveRow): void {
   close(turn, move, turn.now);
   const reason = move.rebuilds
-    ? `${move.slice} is served by ${move.to} instead of ${move.from}, which has lost its data: ${move.rowsCopied} rows were filled in from the table of subscriptions.`
+    ? `${move.slice} is served by ${move.to} instead of ${move.from}, which has lost its data: ${move.rowsCopied} rows were filled in from the subscription table.`
     : move.replicates
       ? `The replica of ${move.slice} on ${move.from} was removed and ${move.rowsErased} rows erased. It had been made because: ${move.reason}`
       : `${move.slice} has moved from ${move.from} to ${move.to}: ${move.rowsCopied} rows and ${move.bytesCopied} bytes copied, ${move.rowsErased} rows erased at the source. It was moved because: ${move.reason}`;

@@ -9,7 +9,7 @@
 //       been begun goes on, and until that has ended nobody asks it: it has missed what its new shard has.
 //       A shard that is another fleet's has lost nothing: the settings are wrong, and a person puts them right.
 //   R4. What fails is tried again after a pause: the rebuild of a slice, the request for a shard, the release of the lost one.
-//   R5. What the table of subscriptions does not have whole is not rebuilt from it. It waits for its shard, as where there is
+//   R5. What the subscription table does not have whole is not rebuilt from it. It waits for its shard, as where there is
 //       no table.
 //   R6. A person may ask for a rebuild: then it is not waited for. One who says so has a shard rebuilt that is not known to be
 //       lost, since it will not come back or what it holds is wrong; nothing that is heard of it later ends that. It is no
@@ -75,7 +75,7 @@ export function rebuildShards(turn: Turn, wallTime: number): void {
     slice.rebuiltWallTime = wallTime;
     lost.rebuilding ??= { since: wallTime, rows: rowsOf(slicesOn.get(lost.id)!) };
     turn.shards.put(lost);
-    const reason = `${lost.id} has lost its data, so ${slice.slice} is rebuilt on ${target.id} from the table of subscriptions.`;
+    const reason = `${lost.id} has lost its data, so ${slice.slice} is rebuilt on ${target.id} from the subscription table.`;
     startMove(turn, slice, target.id, reason, {}, { rebuilds: true });
     turn.cell.ledger.push({ at: turn.now, keys: slice.entries, urgent: true, shards: 0, dollars: 0 });
     turn.keepCell();
@@ -108,9 +108,9 @@ export function takeRebuildRequest(turn: Turn, { requestId, shardId: id, force }
   const rest =
     without.length === 0
       ? ''
-      : ` ${without.length} more wait for the shard: the table of subscriptions is not whole in ${partitionsOf(turn, without)}.`;
+      : ` ${without.length} more wait for the shard: the subscription table is not whole in ${partitionsOf(turn, without)}.`;
   const begun = slices.length - without.length;
-  const reason = `${begun} ${begun === 1 ? 'slice of' : 'slices of'} ${id} ${begun === 1 ? 'is' : 'are'} rebuilt from the table of subscriptions, as a person requested.${rest}`;
+  const reason = `${begun} ${begun === 1 ? 'slice of' : 'slices of'} ${id} ${begun === 1 ? 'is' : 'are'} rebuilt from the subscription table, as a person requested.${rest}`;
   turn.decide({ kind: 'KEEP', subject: id, reason, requestId });
 }
 
@@ -128,7 +128,7 @@ function refusalOf(
   if (!settings.rebuilds)
     return [
       'table-off',
-      'There is no table of subscriptions to rebuild from: it is switched off (FORESHARD_SUBSCRIPTION_TABLE).',
+      'There is no subscription table to rebuild from: it is switched off (FORESHARD_SUBSCRIPTION_TABLE).',
     ];
   if (settings.mode === 'observe') return ['observe', 'Nothing is carried out in mode observe (FORESHARD_MODE).'];
   if (shard.foreign)
@@ -146,7 +146,7 @@ function refusalOf(
   if (!isHeldBack) return undefined;
   return [
     'table-not-whole',
-    `The table of subscriptions does not have everything that is on ${id}: it was not kept from the first event on in ${partitionsOf(turn, without)}.`,
+    `The subscription table does not have everything that is on ${id}: it was not kept from the first event on in ${partitionsOf(turn, without)}.`,
   ];
 }
 
@@ -159,7 +159,7 @@ function partitionsOf({ settings }: Turn, slices: readonly SliceKey[]): string {
 /** Whether the subscription table has the slice (R5). */
 function isCovered(turn: Turn, lost: LostShard, { slice }: SliceRow): boolean {
   if (canRebuild(turn, slice)) return true;
-  const reason = `${slice} is not rebuilt, and waits for ${lost.id} to come back: the table of subscriptions was not kept from the first event on in its partition, and has not been filled since, so it does not have every subscription.`;
+  const reason = `${slice} is not rebuilt, and waits for ${lost.id} to come back: the subscription table was not kept from the first event on in its partition, and has not been filled since, so it does not have every subscription.`;
   turn.refuse(slice, 'table', reason);
   return false;
 }

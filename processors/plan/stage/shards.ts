@@ -341,7 +341,7 @@ function shardSilent(turn: Turn, shard: ShardRow, reason: string): void {
     loseShard(turn, shard, reason);
     return;
   }
-  const why = 'the table of subscriptions does not have everything that is on it, or nothing is carried out here';
+  const why = 'the subscription table does not have everything that is on it, or nothing is carried out here';
   turn.refuse(shard.id, 'table', `${shard.id} is waited for and not taken for lost (${reason}): ${why}.`);
 }
 
@@ -358,7 +358,7 @@ export function loseShard(turn: Turn, shard: ShardRow, reason: string): void {
   const isRebuilt = settings.rebuilds && !shard.foreign;
   const waitMs = shard.asked ? 0 : settings.rebuildAfterMs;
   const then = isRebuilt
-    ? `it is rebuilt from the table of subscriptions if it is not back within ${waitMs / 1000} s`
+    ? `it is rebuilt from the subscription table if it is not back within ${waitMs / 1000} s`
     : 'nothing is moved from it or to it until it is back';
   turn.decide({ kind: 'KEEP', subject: shard.id, reason: `${shard.id} has lost its data: ${then} (${reason}).` });
   for (const move of turn.moves.open()) {

@@ -109,8 +109,8 @@ describe('a check that a person asks for', () => {
     const cell = new Cell().genesis();
     cell.ask('r1');
     for (const partition of [0, 1, 2]) cell.tell('r1', partition);
-    cell.tell('r1', 3, { state: 'REFUSED', reason: 'the table of subscriptions is not kept' });
-    expect(cell.summary('r1')).toMatchObject({ state: 'REFUSED', reasons: ['the table of subscriptions is not kept'] });
+    cell.tell('r1', 3, { state: 'REFUSED', reason: 'the subscription table is not kept' });
+    expect(cell.summary('r1')).toMatchObject({ state: 'REFUSED', reasons: ['the subscription table is not kept'] });
   });
 
   test('that nobody asked for is not listened to', () => {

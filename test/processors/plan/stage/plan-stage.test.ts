@@ -378,7 +378,7 @@ describe('what is removed from the pointer table', () => {
   });
 });
 
-describe('a shard that has lost its data, where there is no table of subscriptions', () => {
+describe('a shard that has lost its data, where there is no subscription table', () => {
   const say = (cell: StageByHand, shard: string, state: 'LOST' | 'FOUND'): void =>
     cell.progress({
       kind: 'ShardProgress',

@@ -32,7 +32,7 @@ class Cell extends StageByHand {
     return told?.kind === 'ShardEntry' ? (told.loss ?? 'NONE') : undefined;
   }
 
-  /** Apply has said of which partitions the table of subscriptions is whole. */
+  /** Apply has said of which partitions the subscription table is whole. */
   tables(whole: readonly number[]): void {
     for (const partition of [0, 1, 2, 3])
       this.progress({ kind: 'TableProgress', partition, whole: whole.includes(partition) });
@@ -153,7 +153,7 @@ describe('a shard that has lost its data', () => {
     expect(cell.asked).toEqual(['allocate shard-0003 kv']);
   });
 
-  test('waits with what the table of subscriptions does not have whole', () => {
+  test('waits with what the subscription table does not have whole', () => {
     const cell = cellWith();
     cell.tables([2]);
     cell.say(CONCRETE, 'LOST');
@@ -210,7 +210,7 @@ describe('a shard that has lost its data', () => {
       expect(cell.decisions.some(({ constraint }) => constraint === 'observe')).toBe(mode === 'observe');
     });
 
-  test('waits where there is no table of subscriptions', () => {
+  test('waits where there is no subscription table', () => {
     const cell = cellWith({ rebuilds: false });
     cell.say(CONCRETE, 'LOST');
     cell.pass(60_000);
@@ -227,7 +227,7 @@ describe('a shard that has lost its data', () => {
     cell.shardReady(FOURTH, 'kv');
     cell.pass(2_000);
     const [first] = cell.rebuilds;
-    cell.tell(first!, 'ABORTED', 'the table of subscriptions is not whole');
+    cell.tell(first!, 'ABORTED', 'the subscription table is not whole');
     cell.pass(10_000);
     const again = (): number => cell.rebuilds.filter(({ slice }) => slice === first!.slice).length;
     expect(again()).toBe(1);
@@ -293,7 +293,7 @@ describe('a shard that has not answered for long', () => {
   });
 
   for (const { name, settings, whole } of [
-    { name: 'there is no table of subscriptions', settings: { rebuilds: false }, whole: [0, 1, 2, 3] },
+    { name: 'there is no subscription table', settings: { rebuilds: false }, whole: [0, 1, 2, 3] },
     { name: 'the table does not have everything on it', settings: {}, whole: [0, 1, 2] },
     { name: 'nothing is to be carried out', settings: { mode: 'observe' }, whole: [0, 1, 2, 3] },
   ] as const)
@@ -361,7 +361,7 @@ describe('a rebuild that a person asks for', () => {
     cell.request(CONCRETE);
     expect(cell.decisions.filter(({ requestId }) => requestId === 'r1')).toHaveLength(1);
     expect(cell.answer()).toBe(
-      '4 slices of shard-0001 are rebuilt from the table of subscriptions, as a person requested.',
+      '4 slices of shard-0001 are rebuilt from the subscription table, as a person requested.',
     );
     cell.pass(1_000);
     expect(cell.asked).toEqual(['allocate shard-0003 kv']);
@@ -382,7 +382,7 @@ describe('a rebuild that a person asks for', () => {
   for (const { name, when, ask, constraint } of [
     { name: 'there is no such shard', when: () => cellWith(), ask: THIRD, constraint: 'shard-unknown' },
     {
-      name: 'there is no table of subscriptions',
+      name: 'there is no subscription table',
       when: () => lostIn(cellWith({ rebuilds: false })),
       ask: CONCRETE,
       constraint: 'table-off',
@@ -458,7 +458,7 @@ describe('a rebuild that a person asks for', () => {
     cell.request(CONCRETE);
     expect(cell.answer()).toContain('1 slice of shard-0001 is rebuilt');
     expect(cell.answer()).toContain(
-      '3 more wait for the shard: the table of subscriptions is not whole in partitions 0, 1, 3',
+      '3 more wait for the shard: the subscription table is not whole in partitions 0, 1, 3',
     );
   });
 
