@@ -111,6 +111,8 @@ export class PointerTable {
   /** Changes are held back until the end of the topic is reached (I10). */
   #holding = true;
   #writer: Writer = NOBODY;
+  /** The writer of the last change that was applied: a snapshot is of before those that are held back. */
+  #appliedWriter: Writer = NOBODY;
   /**
    * The offset after the last record read, and how many missing offsets before it have not backed an epoch yet (W2).
    */
@@ -136,6 +138,7 @@ export class PointerTable {
     table.#position = snapshot.position;
     table.#next = snapshot.position;
     table.#writer = snapshot.writer ?? NOBODY;
+    table.#appliedWriter = table.#writer;
     return table;
   }
 
@@ -245,7 +248,7 @@ export class PointerTable {
       position: this.#position,
       pointers: [...this.#pointers.values()].sort((a, b) => (a.slice < b.slice ? -1 : 1)),
       shards: [...this.#shards.values()].sort((a, b) => (a.shardId < b.shardId ? -1 : 1)),
-      writer: this.#writer,
+      writer: this.#appliedWriter,
     };
   }
 
@@ -313,6 +316,7 @@ export class PointerTable {
     if (this.#newest !== undefined) this.#epoch = this.#newest.epoch;
     this.#pending.clear();
     this.#newest = undefined;
+    this.#appliedWriter = this.#writer;
     this.#position = Math.max(this.#position, position);
   }
 

@@ -367,6 +367,21 @@ describe('pointer table: random changes', () => {
     );
   });
 
+  test('a snapshot that is taken before the first load is over refuses nothing of an earlier term', () => {
+    const writer = new Writer();
+    writer.change(shard('s1'), ...firstSlices(PARTITIONS).map((slice) => pointer(slice, 'SINGLE', ['s1'])));
+    writer.term = 2;
+    writer.change(shard('s2'));
+    const table = new PointerTable(PARTITIONS);
+    for (const { key, value, offset } of writer.log) table.apply(key, value, offset);
+    expect(table.epoch).toBe(0); // The end of the topic has not been reached.
+    const refused: string[] = [];
+    const restored = PointerTable.restore(table.snapshot(), (refusal) => refused.push(refusal));
+    read(restored, writer.log, writer.log.length);
+    expect(refused).toEqual([]);
+    expect(seen(restored)).toBe(seen(reading(writer.log)));
+  });
+
   test('a snapshot and the rest of the log lead to the same table', () => {
     fc.assert(
       fc.property(history, ({ doings, switchAt }) => {
