@@ -46,6 +46,10 @@ export class PointerReader {
   #isFirst = true;
   #isClosed = false;
   #next: Offset = 0;
+  /** The end of the topic when the last batch was read. */
+  #end: Offset = 0;
+  /** Called when the end has been read. */
+  readonly #waiting: (() => void)[] = [];
   #ignored = 0;
   readonly #refuse = (refusal: PointerRefusal, key: string): void => {
     this.#ignored += 1;
@@ -116,6 +120,7 @@ export class PointerReader {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#listeners.clear();
+    for (const resolve of this.#waiting.splice(0)) resolve();
     await this.#follower?.close();
   }
 
@@ -123,6 +128,8 @@ export class PointerReader {
     const follower = await following;
     await follower.caughtUp;
     if (this.#isFirst) this.#restart(); // No record of the topic has come: a snapshot is of an earlier topic (B2).
+    // More than there was at the start may have been read by now, and end within a change (B1).
+    if (this.#next < this.#end) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     this.#reached(this.#next, this.#next);
     this.#isReady = true;
   }
@@ -146,6 +153,8 @@ export class PointerReader {
       }
     }
     this.#next = batch.nextOffset;
+    this.#end = batch.endOffset;
+    if (this.#next >= this.#end) for (const resolve of this.#waiting.splice(0)) resolve();
     if (this.#anew !== undefined) {
       if (batch.nextOffset < batch.endOffset) return void this.#anew.reached(batch.nextOffset, batch.endOffset);
       this.#table = this.#anew;

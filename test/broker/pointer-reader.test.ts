@@ -38,6 +38,25 @@ describe('pointer reader', () => {
     expect(reader.table.position).toBe(topic.records.length);
   });
 
+  test('it is not ready in the middle of a change that was written while it read', async () => {
+    const topic = begun();
+    const reader = await opened(topic);
+    const heard: number[] = [];
+    reader.onChange((at) => heard.push(at));
+    topic.change(pointer('c/0/', [], 'GONE'), pointer('c/0/0', ['s1']), pointer('c/0/1', ['s1']));
+    await topic.hand(topic.records.length - 2);
+    topic.caughtUp(); // What there was at the start has been handed over.
+    await turns();
+    expect([reader.isReady, heard]).toEqual([false, []]);
+    await topic.hand(topic.records.length - 1);
+    await turns();
+    expect([reader.isReady, heard]).toEqual([false, []]);
+    await topic.hand();
+    await reader.ready;
+    expect(heard).toEqual([2]);
+    expect([...reader.table.pointers()].map(({ slice }) => slice)).toContain('c/0/1');
+  });
+
   test('an empty topic is read at once', async () => {
     const topic = new FakeTopic();
     const reader = await opened(topic);
