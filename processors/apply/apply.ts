@@ -22,7 +22,15 @@ import {
   type Rows,
   type Tick,
 } from '../step.ts';
-import { type AwaySettings, onAwayTick, onDrained, onUnwritten, pageOfDrained, pagesOfTick } from './away.ts';
+import {
+  type AwaySettings,
+  keysOfUnwritten,
+  onAwayTick,
+  onDrained,
+  onUnwritten,
+  pageOfDrained,
+  pagesOfTick,
+} from './away.ts';
 import { CHECK_SETTINGS, type CheckSettings, onChecked, onCheckTick, onMended, pagesOfCheck } from './check.ts';
 import { aheadNoMore, type CommandSettings, carryOn, contextOf, moveOf, onCommand } from './commands.ts';
 import { type EndedSettings, onEndedTick, pagesOfEnded } from './ended.ts';
@@ -155,6 +163,7 @@ function needsOf(
   const state = rows.get(LIFE);
   if (state?.kind !== 'life' || !state.awake) return NEEDS_NOTHING;
   const pages: Page[] = [];
+  const keys: string[] = [];
   if (input.topic === 'clock') {
     pages.push(...pagesOfCheck(state), ...pagesOfFill(state, settings), ...pagesOfEnded(state));
     if (state.away.size > 0) pages.push(...pagesOfTick(state, elapsedSince(state, input.value)));
@@ -162,10 +171,11 @@ function needsOf(
   } else {
     const outcome = input.value;
     if (outcome.kind === 'read') return { keys: keysOfFill(outcome) };
+    if (outcome.kind === 'unwritten') keys.push(...keysOfUnwritten(outcome));
     if (outcome.kind === 'written' && outcome.isDrain) pages.push(...pageOfDrained(state, outcome.shard));
     if (state.active.size > 0) pages.push(...pagesOfRebuilds(rows, state, { outcome }, settings));
   }
-  return pages.length === 0 ? NEEDS_NOTHING : { pages };
+  return pages.length + keys.length === 0 ? NEEDS_NOTHING : { keys, pages };
 }
 
 function handle(

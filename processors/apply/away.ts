@@ -13,9 +13,10 @@
 //       it is written to all shards that the slice is on by then; a row whose slice has left this shard is written to
 //       this shard alone.
 //   A6. A drained row is forgotten, unless a newer row of the same subscription is waiting by then.
+//   A7. A row whose write failed does not replace a newer one that was spilled before the failure was known.
 
 import type { ShardId } from '../../schemas/ids.ts';
-import type { Outcome, SubscriptionRow } from '../../state/effects.ts';
+import { compareVersions, type Outcome, type SubscriptionRow } from '../../state/effects.ts';
 import { isTrieFilter, placeOf } from '../../state/keys.ts';
 import type { Page, Rows } from '../step.ts';
 import { effect, type Kept, type Out, writingToo } from './out.ts';
@@ -101,9 +102,19 @@ export function onUnwritten(
   const away = state.away.get(shard) ?? noneFor(shard, state.wallTime ?? 0);
   if (away.isLost !== isLost) keep(rows, state, { ...away, isLost });
   const out: Out[] = [];
-  if (!isDrain) for (const row of outcome.rows) spill(rows, state, kept, shard, row, settings, out);
+  if (isDrain) return out;
+  for (const row of outcome.rows) {
+    const waiting = kept.get(keyOf(shard, row));
+    const isNewer =
+      waiting !== undefined && isSpilled(waiting) && compareVersions(waiting.spilled.version, row.version) >= 0; // A7
+    if (!isNewer) spill(rows, state, kept, shard, row, settings, out);
+  }
   return out;
 }
+
+/** The rows that `onUnwritten` will read. */
+export const keysOfUnwritten = ({ shard, rows }: Extract<Outcome, { readonly kind: 'unwritten' }>): string[] =>
+  rows.map((row) => keyOf(shard, row));
 
 /** At each tick: asks shards that are away whether they are back, by writing what waits for them. */
 export function onAwayTick(rows: Rows<Row>, state: PartitionState, kept: NonNullable<Kept>, elapsedMs: number): Out[] {

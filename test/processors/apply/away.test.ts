@@ -2,7 +2,15 @@
 // written (A6).
 
 import { beforeEach, describe, expect, test } from 'vitest';
-import { onAwayTick, onDrained, pageOfDrained, pagesOfTick, spill } from '../../../processors/apply/away.ts';
+import {
+  keysOfUnwritten,
+  onAwayTick,
+  onDrained,
+  onUnwritten,
+  pageOfDrained,
+  pagesOfTick,
+  spill,
+} from '../../../processors/apply/away.ts';
 import type { Out } from '../../../processors/apply/out.ts';
 import { PartitionState, type Row } from '../../../processors/apply/partition-state.ts';
 import { type KeptRow, subscriptionTable } from '../../../processors/apply/subscriptions.ts';
@@ -69,6 +77,27 @@ describe('what waits for a shard', () => {
     expect(writesIn(asked())).toMatchObject([{ shard: FIRST, offsets: [2, 3] }]);
     written();
     expect(kept.keys).toEqual([]);
+  });
+
+  test('a row whose write failed does not take the place of a newer one that waits (A7)', () => {
+    const failed = (each: SubscriptionRow): void => {
+      const outcome = {
+        kind: 'unwritten',
+        shard: FIRST,
+        rows: [each],
+        isDrain: false,
+        isLost: false,
+        reason: '',
+      } as const;
+      kept.need({ keys: keysOfUnwritten(outcome) });
+      onUnwritten(rows, state, kept, outcome, SETTINGS);
+    };
+    wait({ ...row(2, true), since: { incarnation: 0, offset: 1 } });
+    failed(row(1));
+    expect(writesIn(asked())).toMatchObject([{ shard: FIRST, offsets: [2] }]);
+    failed(row(3));
+    written();
+    expect(writesIn(asked())).toMatchObject([{ shard: FIRST, offsets: [3] }]);
   });
 
   test('while its slice moves it goes to both shards: it was not there to be copied', () => {
