@@ -271,9 +271,11 @@ describe('a source that is lost after the switch', () => {
           await world.subscribe('client-6');
           await world.run.send(wildcards, 'a', { firstLevel: 'a', events: [WILDCARD] });
           expect(world.run.clock.now() - before).toBeLessThan(20_000);
-          // Whatever has come in is there, and a late reader who still reaches the source gets no answer without it.
+          // Whatever has come in is there, and a late reader who still reaches the source gets no answer without it. A
+          // source that has lost its data answers nobody, so nothing has to be waited for.
+          const answersReaders = code === 'STORE_UNAVAILABLE';
           expect(await world.ask(TO, NEW)).toContain('client-6');
-          expect(await world.ask(FROM, OLD)).toBe('moved');
+          if (answersReaders) expect(await world.ask(FROM, OLD)).toBe('moved');
           expect((await (await world.shards.store(TRIE)).lookup(['a/+'], OLD))[0]).toMatchObject({ kind: 'found' });
 
           if (world.phase !== 'retired' && !at.startsWith('being')) await world.steer('RETIRE');
@@ -295,7 +297,7 @@ describe('a source that is lost after the switch', () => {
           if (!returns) return;
 
           world.away.clear();
-          expect(await world.ask(FROM, OLD)).toBe('moved');
+          if (answersReaders) expect(await world.ask(FROM, OLD)).toBe('moved');
           await world.pass(40);
           expect(world.left.at(-1)).toMatchObject({ shardId: FROM, done: true });
           const store = await world.shards.store(FROM);
@@ -415,7 +417,7 @@ describe('a source that has acknowledged no lease', () => {
     {
       name: 'away, and told to go',
       come: async () => {
-        world.away.set(FROM, 'SHARD_LOST');
+        world.away.set(FROM, 'STORE_UNAVAILABLE');
         await world.steer('SWITCH');
         await world.steer('RETIRE');
         await world.pass(60);
