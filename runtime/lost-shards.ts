@@ -5,8 +5,8 @@
 //       log has it.
 //   X2. After a start, a shard that is present is reported too: the planner may know of a loss that has been repaired
 //       meanwhile.
-//   X3. What a lost shard held is rebuilt on another. Once no pointer names the lost one it holds nobody up: /readyz and the
-//       gauge tell of it no longer, although no effect on it will ever say that it is back.
+//   X3. A lost shard that no pointer names any more, because its slices were rebuilt elsewhere, is left out of /readyz and
+//       of the gauge, although no effect on it will ever report that it is back.
 
 import type { ShardWatch } from '../datastores/perform.ts';
 import type { Codec } from '../schemas/codec.ts';
@@ -54,7 +54,7 @@ export class LostShards implements ShardWatch {
     this.#tell(shard);
   }
 
-  /** It has not answered for too long (silent-shards.ts). */
+  /** Reports a shard that has been silent for too long (silent-shards.ts). */
   silent(shard: ShardId, reason: string): void {
     if (this.#heard.get(shard)?.state !== 'LOST') {
       this.#hear(shard, { state: 'LOST', reason, isForeign: false, isSilent: true, told: 'no' });
@@ -63,7 +63,7 @@ export class LostShards implements ShardWatch {
     this.#tell(shard);
   }
 
-  /** Another process has called it lost, and it answers here. */
+  /** Contradicts another process that called the shard lost: it answers here. */
   deny(shard: ShardId): void {
     this.#hear(shard, { state: 'FOUND', reason: '', isForeign: false, told: 'no' });
     this.#tell(shard);
@@ -77,7 +77,7 @@ export class LostShards implements ShardWatch {
     this.#tell(shard);
   }
 
-  /** What an operator has to see to, a sentence for each shard (X3). */
+  /** One sentence for the operator about each lost shard (X3). */
   reasons(): string[] {
     const { isNamed = () => true } = this.#parts;
     return [...this.#heard].flatMap(([shard, { state, reason }]) =>
@@ -85,7 +85,7 @@ export class LostShards implements ShardWatch {
     );
   }
 
-  /** Sets the gauge, which falls with a change of the pointer table alone (X3). */
+  /** Sets the gauge; it falls only when the pointer table changes (X3). */
   report(): void {
     this.#parts.meter.set('foreshard_shards_lost', this.reasons().length);
   }
@@ -95,7 +95,7 @@ export class LostShards implements ShardWatch {
     this.report();
   }
 
-  /** X1. */
+  /** Sends the report until the log has it (X1). */
   #tell(shard: ShardId): void {
     const heard = this.#heard.get(shard)!;
     if (heard.told !== 'no') return;

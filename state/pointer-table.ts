@@ -2,29 +2,23 @@
 //
 //   I4   A change whose epoch is not above the table's is ignored: repetitions and reordered records change nothing.
 //   I10  A change is applied as a whole. One that directly follows the table's epoch is applied with its last record;
-//   anything
-//        else (the first load, records lost to compaction, skipped epochs) is held back until the reader has reached
-//        the end of the topic, and then applied at once.
+//        anything else (the first load, records lost to compaction, skipped epochs) is held back until the reader has
+//        reached the end of the topic, and then applied at once.
 //   I11  A compacted topic leads to the same table as the full one: for each key the last record counts, and when
-//   records of
-//        a change are missing, later records have replaced them.
+//        records of a change are missing, later records have replaced them.
 //   W1   Anyone with write access can write to the topic, so a record is accepted only when a planner can have written
-//   it: it
-//        names a planner that is not fenced (fence.ts), has the right key, and belongs to the next change.
+//        it: it names a planner that is not fenced (fence.ts), has the right key, and belongs to the next change.
 //   W2   Epochs must be backed by offsets: each change takes one record at least, so between two records that are read
-//   the
-//        epoch grows by at most one more than the number of offsets between them that are missing. Stores are never
+//        the epoch grows by at most one more than the number of offsets between them that are missing. Stores are never
 //        asked with an epoch that was not backed in this way. Only the record at offset 0, which nothing can precede,
 //        may have any epoch. Terms take precedence over epochs: a planner that continues below the table's epoch, in a
 //        new term, thereby says that the changes above were not its own.
 //   W3   A change that would leave a hash without owner or with two, or name an unknown shard, is refused as a whole.
-//   In
-//        a first load, or when changes were lost to compaction, the entries that are refused are those that fit with no
-//        other.
+//        In a first load, or when changes were lost to compaction, the entries that are refused are those that fit with
+//        no other.
 //   W4   A removal of a slice that is known means that its GONE record was lost to compaction, so a change must be
-//   missing too.
-//        The removal is judged at the next change, which shows whether one is missing, or at the end of the topic. A
-//        removal of a shard that has slices is refused.
+//        missing too. The removal is judged at the next change, which shows whether one is missing, or at the end of
+//        the topic. A removal of a shard that has slices is refused.
 //
 // A refused record changes nothing and is counted; the planner reads the topic back and corrects what was damaged.
 //

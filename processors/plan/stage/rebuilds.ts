@@ -1,20 +1,21 @@
 // Rebuilds: a shard that has lost its data is rebuilt without an operator. A new shard of its type replaces it, and each
 // slice that it holds is moved there, with the subscription table as the source. Then the lost shard is given back.
 //
-//   R1. The slice with the highest load comes first, of all lost shards together.
-//   R2. A slice that is not served is the worst that there is: nothing that can last holds a rebuild back, neither the caps on
-//       shards and dollars, as the new shard takes the place of one, nor cool-downs and churn. What it takes still counts for
-//       everything that comes after. It waits for the caps on moves alone (FORESHARD_MOVES_MAX), and goes before other moves.
-//   R3. A shard that is heard of again before its rebuild has begun is as it was. Of one whose rebuild has begun, what has
-//       been begun goes on, and until that has ended nobody asks it: it has missed what its new shard has.
-//       A shard that is another fleet's has lost nothing: the settings are wrong, and a person puts them right.
-//   R4. What fails is tried again after a pause: the rebuild of a slice, the request for a shard, the release of the lost one.
-//   R5. What the subscription table does not have whole is not rebuilt from it. It waits for its shard, as where there is
-//       no table.
-//   R6. A person may ask for a rebuild: then it is not waited for. One who says so has a shard rebuilt that is not known to be
-//       lost, since it will not come back or what it holds is wrong; nothing that is heard of it later ends that. It is no
-//       longer read, so every slice on it must be in the table.
-//   R7. Readers are told when the rebuild is expected to be over, by how much of it is done in which time.
+//   R1. The slice with the highest load is rebuilt first, across all lost shards.
+//   R2. A slice that is not served is worse than anything a cap prevents. So a rebuild ignores the caps on shards and
+//       dollars (the new shard replaces an existing one), cool-downs and churn; what it uses still counts for later
+//       actions. It obeys only the cap on concurrent moves (FORESHARD_MOVES_MAX), and precedes other moves.
+//   R3. A shard that answers again before its rebuild has begun is in use as before. When the rebuild has begun it
+//       continues, and until it has ended nobody asks the old shard, which has missed what the new one has. A shard
+//       that belongs to another fleet has lost nothing: the settings are wrong, and an operator has to correct them.
+//   R4. What fails is retried after a pause: the rebuild of a slice, the request for a shard, the release of the lost
+//       one.
+//   R5. A slice that the subscription table does not have completely is not rebuilt from it. It waits for its shard, as
+//       it does without a table.
+//   R6. An operator may request a rebuild; then it begins at once. With `force` a shard is rebuilt that is not known to
+//       be lost, because it will not come back or its content is wrong; later signs of life do not end that rebuild.
+//       The old shard is not read any more, so the table must have every slice on it completely.
+//   R7. Readers are told when the rebuild is expected to be over, estimated from the share done and the time it took.
 
 import type { ShardId, SliceKey } from '../../../schemas/ids.ts';
 import type { RebuildRequest } from '../../../schemas/records.ts';

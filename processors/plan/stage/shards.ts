@@ -8,9 +8,9 @@
 //   C5. Nothing is moved from or to a shard that has lost its data: moves to it are aborted and a replica there is
 //       ended. The slices on it are rebuilt elsewhere (rebuilds.ts). Where they cannot be, they wait for it, and so do moves
 //       from it (moves.ts M5).
-//   C6. Readers do not ask a lost shard. One that has only not answered for long may still answer somebody, and without
-//       the events that it has missed: so readers are told first, and it is taken for lost, and rebuilt, once every live broker
-//       has read that.
+//   C6. Readers do not ask a lost shard. A shard that has only been silent for too long may still answer some readers,
+//       without the events that it has missed. So readers are told first; the shard counts as lost, and is rebuilt, when
+//       every live broker has read that.
 
 import { epoch, eventTime, type ShardId, type SliceKey } from '../../../schemas/ids.ts';
 import type {
@@ -320,7 +320,7 @@ function shardFailed(turn: Turn, shard: ShardRow, reason: string): void {
   } else startRetire(turn, shard, 'it never became ready', {});
 }
 
-/** C5 */
+/** Records that a shard has lost its data (C5). */
 function shardLost(turn: Turn, shard: ShardRow, progress: ShardProgress): void {
   if (progress.silent) {
     shardSilent(turn, shard, progress.reason);
@@ -331,7 +331,7 @@ function shardLost(turn: Turn, shard: ShardRow, progress: ShardProgress): void {
   loseShard(turn, shard, progress.reason || 'no reason was given');
 }
 
-/** C6. Where it is not to be rebuilt whole, it is waited for. */
+/** Records that a shard has been silent for too long. If it cannot be rebuilt completely, the fleet waits for it (C6). */
 function shardSilent(turn: Turn, shard: ShardRow, reason: string): void {
   if (shard.lost !== undefined || shard.state !== 'READY') return;
   const slices = [...turn.slices.all()].filter((slice) => slice.shard === shard.id);
@@ -373,13 +373,13 @@ export function loseShard(turn: Turn, shard: ShardRow, reason: string): void {
   }
 }
 
-/** What readers and tasks are to know of the loss of a shard that they know. */
+/** Publishes the loss of a shard to readers and tasks that know it. */
 export function publishLoss(turn: Turn, shard: ShardRow): void {
   if (shard.epoch > 0 && shard.state === 'READY') shard.epoch = turn.publish([shardEntry(shard, 'READY')]);
   turn.shards.put(shard);
 }
 
-/** It is heard of. What is being rebuilt of it is not asked of it any more. */
+/** The shard answers again. Slices that are being rebuilt are not read from it any more. */
 function shardFound(turn: Turn, shard: ShardRow): void {
   if (shard.lost === undefined || shard.forced) return;
   shard.back = true;
@@ -387,7 +387,7 @@ function shardFound(turn: Turn, shard: ShardRow): void {
   takeBack(turn, shard);
 }
 
-/** Once nothing of it is being rebuilt, a shard that is heard of again is as it was. */
+/** A shard that answers again is in use as before, once none of its slices is being rebuilt. */
 export function takeBack(turn: Turn, shard: ShardRow): void {
   for (const { rebuilds, from } of turn.moves.open()) if (rebuilds === true && from === shard.id) return;
   for (const key of OF_A_LOSS) delete shard[key];
