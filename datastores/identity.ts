@@ -40,6 +40,9 @@ export function lacksIdentity(
   return false;
 }
 
+/** What a store says of itself when it is not the one that was meant: asking again does not help. */
+export const LOSSES: ReadonlySet<string> = new Set(['SHARD_LOST', 'FLEET_MISMATCH']);
+
 /** Throws FLEET_MISMATCH. */
 export function checkKeySpace(made: KeySpace, asked: KeySpace): void {
   const isTheFleet = made.fleet === undefined || asked.fleet === undefined || made.fleet === asked.fleet;

@@ -27,7 +27,7 @@ import type { StoreKind } from '../schemas/records.ts';
 import type { Effect, Outcome, SubscriptionRow } from '../state/effects.ts';
 import { isWithin } from '../state/keys.ts';
 import { compareStretch, mendRows } from './check.ts';
-import { lost } from './identity.ts';
+import { LOSSES, lost } from './identity.ts';
 import { holdsExactly } from './live-rows.ts';
 import { writeResult } from './merge.ts';
 import { RowDigest, rowBytes } from './rows.ts';
@@ -61,7 +61,7 @@ export interface PerformSettings {
 }
 
 const NOBODY: ShardWatch = { lost() {}, found() {} };
-const LOSSES: ReadonlySet<string> = new Set(['SHARD_LOST', 'FLEET_MISMATCH', 'SHARD_UNKNOWN']);
+const ALL_LOSSES: ReadonlySet<string> = new Set([...LOSSES, 'SHARD_UNKNOWN']);
 const isForeign = ({ code }: AppError): boolean => code === 'FLEET_MISMATCH';
 
 type Write = Extract<Effect, { kind: 'write' }>;
@@ -124,7 +124,7 @@ class Stores {
       return result;
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
-      if (LOSSES.has(error.code)) this.#watch.lost(shard, error.message, isForeign(error));
+      if (ALL_LOSSES.has(error.code)) this.#watch.lost(shard, error.message, isForeign(error));
       const code = error.code === 'STORE_UNAVAILABLE' && this.#isGivenUp(shard) ? 'SHARD_LOST' : error.code;
       throw new AppError(code, error.message, { ...error.facts, shard }, error);
     }
@@ -198,7 +198,7 @@ async function unlessUnwritten({ shard, rows, away }: Batch, work: () => Promise
     return await work();
   } catch (error) {
     if (away === undefined || !(error instanceof AppError)) throw error;
-    const isLost = LOSSES.has(String(error.facts.code));
+    const isLost = ALL_LOSSES.has(String(error.facts.code));
     if (away === 'lost' && !isLost) throw error;
     return { kind: 'unwritten', shard, rows, isDrain: away === 'drain', isLost, reason: error.message };
   }
@@ -479,7 +479,14 @@ async function settle<Result extends Outcome | undefined>(
     const reason = `${effect} on ${shard}: ${error.message}`;
     const move = moveOf(error);
     if (move !== undefined)
-      return { kind: 'failed', move, effect, shard, lost: LOSSES.has(error.code), reason: `${error.code}: ${reason}` };
+      return {
+        kind: 'failed',
+        move,
+        effect,
+        shard,
+        lost: ALL_LOSSES.has(error.code),
+        reason: `${error.code}: ${reason}`,
+      };
     throw new AppError('STORE_UNAVAILABLE', reason, { shard, effect, code: error.code }, error);
   }
 }

@@ -7,6 +7,7 @@
 //       is called so: what one process cannot reach is not lost. It does not contradict what it has reported itself.
 //   S3. A shard has at most one question at a time, and a limited number of shards is asked at once.
 
+import { LOSSES } from '../datastores/identity.ts';
 import { AppError } from '../schemas/errors.ts';
 import type { ShardId } from '../schemas/ids.ts';
 import type { ShardEntry } from '../schemas/records.ts';
@@ -25,8 +26,6 @@ export interface SilentShardsParts {
 /** Many questions fit into any time after which a shard is sensibly called lost. */
 export const ASK_EVERY_MS = 10_000;
 const AT_ONCE_MAX = 16;
-/** What a store itself says. That nobody here has the shard is no answer: another process may have it. */
-const LOSSES: ReadonlySet<string> = new Set(['SHARD_LOST', 'FLEET_MISMATCH']);
 
 interface Silence {
   readonly askedAt: number;
@@ -69,6 +68,7 @@ export class SilentShards {
       await ask(shard);
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
+      // That nobody here has the shard is no answer: another process may have it.
       if (LOSSES.has(error.code)) {
         this.#silent.delete(shard);
         reports.lost(shard, error.message, error.code === 'FLEET_MISMATCH');

@@ -14,6 +14,7 @@ import { parseSlice } from '../../state/keys.ts';
 import { topicProblem } from '../../state/topic-filter.ts';
 import type { Tracker } from '../answer-cache.ts';
 import { audienceOf, hearersIn, memberAt } from '../audience.ts';
+import { LOSSES } from '../identity.ts';
 import { checkedShardName } from '../shard-name.ts';
 import {
   type Asked,
@@ -27,7 +28,7 @@ import {
 import { carryOutCall } from './calls.ts';
 import { array, bulk, failure, integer, map, nothing, OK, push, type Reply, type RespVersion, simple } from './resp.ts';
 import { type Rights, rightsOf, type Tokens } from './rights.ts';
-import { keySpaceOfText, MUST_BE_SEEN, STATUS } from './wire.ts';
+import { keySpaceOfText, STATUS } from './wire.ts';
 
 /** What the sessions of one server share. */
 export interface RespServer {
@@ -422,7 +423,7 @@ export class RespSession {
 
   #failed(name: string, words: Words, error: unknown): Reply {
     if (error instanceof AppError) {
-      if ((STATUS[error.code] ?? 500) >= 500 || MUST_BE_SEEN.has(error.code))
+      if ((STATUS[error.code] ?? 500) >= 500 || LOSSES.has(error.code))
         this.#server.failed(name, words[0] ?? '', error);
       return failure(error.code, error.message);
     }

@@ -12,6 +12,7 @@ import type { Socket } from 'node:net';
 import { fastify } from 'fastify';
 import { AppError } from '../../schemas/errors.ts';
 import { isLoopback } from '../../schemas/loopback.ts';
+import { LOSSES } from '../identity.ts';
 import { checkedShardName } from '../shard-name.ts';
 import type { Provisioner, ShardStore } from '../shard-store.ts';
 import { CALLS } from './calls.ts';
@@ -19,7 +20,7 @@ import { serveResp } from './resp-connection.ts';
 import type { RespServer, RespSession } from './resp-session.ts';
 import { rightsOf } from './rights.ts';
 import { ServerStatistics } from './server-statistics.ts';
-import { bodyProblem, MUST_BE_SEEN, meantBy, REQUESTS, type Request, STATUS } from './wire.ts';
+import { bodyProblem, meantBy, REQUESTS, type Request, STATUS } from './wire.ts';
 
 export interface ShardServerSettings {
   readonly provisioner: Provisioner;
@@ -76,7 +77,7 @@ export async function startShardServer(settings: ShardServerSettings): Promise<S
   const toldAt = new Map<string, number>();
   const told = (failure: { readonly call: string; readonly shard: string; readonly error: unknown }): void => {
     const { error } = failure;
-    if (error instanceof AppError && MUST_BE_SEEN.has(error.code)) {
+    if (error instanceof AppError && LOSSES.has(error.code)) {
       const key = `${failure.shard} ${error.code}`;
       const now = performance.now();
       if (now - (toldAt.get(key) ?? Number.NEGATIVE_INFINITY) < TELL_AGAIN_MS) return;
@@ -95,7 +96,7 @@ export async function startShardServer(settings: ShardServerSettings): Promise<S
   server.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
     if (error instanceof AppError) {
       const status = STATUS[error.code] ?? 500;
-      if (status >= 500 || MUST_BE_SEEN.has(error.code)) told({ ...about(request), error });
+      if (status >= 500 || LOSSES.has(error.code)) told({ ...about(request), error });
       return reply.code(status).send({ code: error.code, message: error.message });
     }
     const status = error.statusCode ?? 500;

@@ -183,9 +183,6 @@ export const STATUS: Partial<Record<ErrorCode, number>> = {
   STORE_CLOSED: 503,
 };
 
-/** Refusals that an operator must see, whoever has caused them. */
-export const MUST_BE_SEEN: ReadonlySet<string> = new Set(['SHARD_LOST', 'FLEET_MISMATCH']);
-
 export const KEY_SPACE_HEADER = 'x-foreshard-key-space';
 export const INSTANCE_HEADER = 'x-foreshard-instance';
 

@@ -21,7 +21,15 @@ import { join } from 'node:path';
 import { CachePool } from '../../datastores/answer-cache.ts';
 import { answeringStore } from '../../datastores/answering-store.ts';
 import { isOfDisk } from '../../datastores/disk-error.ts';
-import { checkKeySpace, gone, isGone, lost, type Opening, type StoreIdentity } from '../../datastores/identity.ts';
+import {
+  checkKeySpace,
+  gone,
+  isGone,
+  LOSSES,
+  lost,
+  type Opening,
+  type StoreIdentity,
+} from '../../datastores/identity.ts';
 import { Serial } from '../../datastores/serial.ts';
 import { checkedShardName } from '../../datastores/shard-name.ts';
 import type { LocalShardStore, Meant, Provisioned, Provisioner, ShardStore } from '../../datastores/shard-store.ts';
@@ -71,9 +79,6 @@ interface Opened {
   readonly identity: StoreIdentity;
   readonly store: LocalShardStore;
 }
-
-/** Errors that make a shard which was ready unusable until an operator intervenes. */
-const LOSSES: ReadonlySet<string> = new Set(['SHARD_LOST', 'FLEET_MISMATCH']);
 
 export function embeddedProvisioner(settings: EmbeddedSettings): Provisioner {
   return new EmbeddedProvisioner(settings);
