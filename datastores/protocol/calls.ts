@@ -10,6 +10,8 @@ import { checkedShardName } from '../shard-name.ts';
 import type { Meant, Page, Provisioner, ShardStore } from '../shard-store.ts';
 import { bodyProblem, ownerOf, REQUESTS, type Request, rangeOf, rowOf, wireRow } from './wire.ts';
 
+/** A write of 10,000 rows with texts of some hundred bytes; longer writes are divided. */
+export const CALL_BYTES_MAX = 16 * 1024 * 1024;
 /** A page ends before it is larger than this, so that answers are bounded whatever the texts are. */
 const PAGE_BYTES_MAX = 8 * 1024 * 1024;
 
@@ -17,7 +19,7 @@ type StoreCall = Exclude<keyof typeof REQUESTS, 'ensure'>;
 type Calls = { readonly [Call in StoreCall]: (store: ShardStore, body: Request<Call>) => Promise<unknown> };
 
 /** Each call on a shard's store, with its checked body. */
-export const CALLS: Calls = {
+const CALLS: Calls = {
   write: (store, body) => store.write(body.rows.map(rowOf)),
   forget: (store, body) => store.forget(body.rows.map(rowOf)),
   own: (store, body) => store.own(ownerOf(body.owner)),
@@ -39,12 +41,16 @@ export const CALLS: Calls = {
   dropTombstones: (store, body) => store.dropTombstones(eventTime(body.before)),
 };
 
+/** The names of the calls on a shard's store. */
+export const STORE_CALLS = Object.keys(CALLS);
+
 /** A request to a provisioner (`ensure`, `find`, `release`) or to a shard's store. */
 export interface ShardCall {
   readonly shard: string;
   readonly meant: Meant;
   readonly call: string;
-  readonly body: unknown;
+  /** Nothing for `find` and `release`. */
+  readonly body?: unknown;
 }
 
 /**

@@ -7,11 +7,11 @@
 //   K3. Before a client has sent a token, its commands are short.
 
 import type { Socket } from 'node:net';
+import { CALL_BYTES_MAX } from './calls.ts';
 import { failure, type Reply, RespReader } from './resp.ts';
 import { type RespServer, RespSession, WORDS_MAX } from './resp-session.ts';
 
-/** A write of 10,000 rows with texts of some hundred bytes; longer writes are divided. */
-const LIMITS = { wordsMax: WORDS_MAX + 1, bytesMax: 16 * 1024 * 1024 };
+const LIMITS = { wordsMax: WORDS_MAX + 1, bytesMax: CALL_BYTES_MAX };
 /** As Redis has it. */
 const STRANGER_LIMITS = { wordsMax: 10, bytesMax: 16 * 1024 };
 const WAITING_MAX = 1_024;

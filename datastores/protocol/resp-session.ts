@@ -25,7 +25,7 @@ import {
   type ShardStore,
   type Subscriber,
 } from '../shard-store.ts';
-import { carryOutCall } from './calls.ts';
+import type { ShardCall } from './calls.ts';
 import { array, bulk, failure, integer, map, nothing, OK, push, type Reply, type RespVersion, simple } from './resp.ts';
 import { type Rights, rightsOf, type Tokens } from './rights.ts';
 import { keySpaceOfText, STATUS } from './wire.ts';
@@ -35,6 +35,8 @@ export interface RespServer {
   readonly provisioner: Provisioner;
   readonly tokens: Tokens;
   readonly statistics: Statistics;
+  /** Carries out a request of Foreshard's (calls.ts). */
+  carryOut(call: ShardCall): Promise<unknown>;
   /** The session with this id, while it is connected. */
   find(id: number): RespSession | undefined;
   /** Called for each failure of the server itself, and for those that an operator must see. */
@@ -146,12 +148,7 @@ export class RespSession {
     if (words.length - 1 < least || words.length - 1 > most)
       return failure('ERR', `wrong number of arguments for '${name.toLowerCase()}' command`);
     const texts = words.slice(1).map((word) => word.toString('utf8'));
-    try {
-      const answer = command.run(this, texts);
-      return typeof answer === 'string' ? answer : answer.catch((error) => this.#failed(name, texts, error));
-    } catch (error) {
-      return this.#failed(name, texts, error);
-    }
+    return this.#answered(name, texts, command.run);
   }
 
   hello(words: Words): Reply {
@@ -280,22 +277,12 @@ export class RespSession {
       if (!/^\d{1,3}$/.test(count ?? '') || Number(count) < 1 || Number(count) > SLICES_MAX || end > words.length)
         return failure('ERR', 'each question is: shard instance topic n, and n slices');
       const question = [shard!, instanceId!, at!, topic!, ...words.slice(i + 4, end)];
-      const answer = this.#oneOfMany(question);
+      const answer = this.#answered('FS.MBROKERS', question, (session, asked) => session.brokers(asked));
       if (typeof answer !== 'string') isWhole = false;
       answers.push(answer);
       i = end;
     }
     return isWhole ? array(answers as Reply[]) : Promise.all(answers).then(array);
-  }
-
-  #oneOfMany(question: Words): Answer {
-    try {
-      const answer = this.brokers(question);
-      if (typeof answer === 'string') return answer;
-      return answer.catch((error) => this.#failed('FS.MBROKERS', question, error));
-    } catch (error) {
-      return this.#failed('FS.MBROKERS', question, error);
-    }
   }
 
   /** FS.BROKERS shard instance epoch topic slice [slice ...] */
@@ -337,7 +324,7 @@ export class RespSession {
       throw new AppError('REQUEST_INVALID', 'the body is not JSON');
     }
     const meant = { ...this.#fleet, instanceId: instanceId! };
-    const answer = await carryOutCall(this.#server.provisioner, { shard: shard!, meant, call: call!, body });
+    const answer = await this.#server.carryOut({ shard: shard!, meant, call: call!, body });
     return bulk(JSON.stringify(answer));
   }
 
@@ -419,6 +406,16 @@ export class RespSession {
   /** What was not asked for, as each version writes it. */
   #told(items: readonly Reply[]): Reply {
     return this.#version === 3 ? push(items) : array(items);
+  }
+
+  /** What the command answers, a failure as a reply. */
+  #answered(name: string, words: Words, run: Command['run']): Answer {
+    try {
+      const answer = run(this, words);
+      return typeof answer === 'string' ? answer : answer.catch((error) => this.#failed(name, words, error));
+    } catch (error) {
+      return this.#failed(name, words, error);
+    }
   }
 
   #failed(name: string, words: Words, error: unknown): Reply {

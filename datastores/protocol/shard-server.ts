@@ -3,7 +3,7 @@
 //
 //   H1. Every request except GET /livez needs the admin token, which is compared in constant time. Without a configured
 //       token the server listens on loopback only. Over RESP the read token is sufficient for look-ups.
-//   H2. A body is checked as a whole (wire.ts) before anything is done; its size is limited before it is read.
+//   H2. A body is checked as a whole (calls.ts) before anything is done; its size is limited before it is read.
 //   H3. An answer has the code of the failure, never its stack, a path or the token.
 //   H4. A request to a shard that is lost, or belongs to another fleet, is refused and logged, once a minute for each
 //       shard.
@@ -13,14 +13,13 @@ import { fastify } from 'fastify';
 import { AppError } from '../../schemas/errors.ts';
 import { isLoopback } from '../../schemas/loopback.ts';
 import { LOSSES } from '../identity.ts';
-import { checkedShardName } from '../shard-name.ts';
-import type { Provisioner, ShardStore } from '../shard-store.ts';
-import { CALLS } from './calls.ts';
+import type { Provisioned, Provisioner } from '../shard-store.ts';
+import { CALL_BYTES_MAX, carryOutCall, type ShardCall, STORE_CALLS } from './calls.ts';
 import { serveResp } from './resp-connection.ts';
 import type { RespServer, RespSession } from './resp-session.ts';
 import { rightsOf } from './rights.ts';
 import { ServerStatistics } from './server-statistics.ts';
-import { bodyProblem, meantBy, REQUESTS, type Request, STATUS } from './wire.ts';
+import { meantBy, STATUS } from './wire.ts';
 
 export interface ShardServerSettings {
   readonly provisioner: Provisioner;
@@ -42,8 +41,6 @@ export interface ShardServer {
   close(): Promise<void>;
 }
 
-/** A write of 10,000 rows with texts of some hundred bytes; longer writes are divided. */
-export const BODY_BYTES_MAX = 16 * 1024 * 1024;
 /** Longer than any call should take; a client that sends its body more slowly is disconnected. */
 const REQUEST_TIMEOUT_MS = 30_000;
 
@@ -52,8 +49,6 @@ const HTTP_REQUEST = /^[A-Z]{3,7} \//;
 /** As Redis has it; each takes a few KiB until it has sent a token. */
 const CONNECTIONS_MAX = 10_000;
 const TELL_AGAIN_MS = 60_000;
-
-type Headers = Parameters<typeof meantBy>[0];
 
 /** Resolves when the server listens. Throws CONFIG_INVALID (H1), also when the port cannot be bound. */
 export async function startShardServer(settings: ShardServerSettings): Promise<ShardServer> {
@@ -65,15 +60,12 @@ export async function startShardServer(settings: ShardServerSettings): Promise<S
     });
   }
   const server = fastify({
-    bodyLimit: BODY_BYTES_MAX,
+    bodyLimit: CALL_BYTES_MAX,
     requestTimeout: REQUEST_TIMEOUT_MS,
     forceCloseConnections: true,
     routerOptions: { maxParamLength: 128 },
-    ajv: { customOptions: { coerceTypes: false, removeAdditional: false } },
   });
 
-  const storeFor = (request: { readonly params: Named; readonly headers: Headers }): Promise<ShardStore> =>
-    provisioner.store(checkedShardName(request.params.shard), meantBy(request.headers));
   const toldAt = new Map<string, number>();
   const told = (failure: { readonly call: string; readonly shard: string; readonly error: unknown }): void => {
     const { error } = failure;
@@ -84,6 +76,16 @@ export async function startShardServer(settings: ShardServerSettings): Promise<S
       toldAt.set(key, now);
     }
     log?.(failure);
+  };
+
+  const carryOut = async (asked: ShardCall): Promise<unknown> => {
+    const { call, shard } = asked;
+    const answer = await carryOutCall(provisioner, asked);
+    if (call === 'ensure') {
+      const { state, reason } = answer as Provisioned;
+      if (state === 'lost') told({ call, shard, error: new AppError('SHARD_LOST', reason) });
+    }
+    return answer;
   };
 
   server.removeContentTypeParser('text/plain');
@@ -107,42 +109,21 @@ export async function startShardServer(settings: ShardServerSettings): Promise<S
   server.setNotFoundHandler((_request, reply) => reply.code(404).send({ code: 'NOT_FOUND', message: 'no such route' }));
 
   server.get('/livez', async () => ({ live: true }));
-  server.put<{ Params: Named; Body: Request<'ensure'> }>(
-    '/shards/:shard',
-    { schema: { body: REQUESTS.ensure } },
-    async (request) => {
-      const { datastoreType, resize, known } = request.body;
-      const { keySpace } = meantBy(request.headers);
-      const shard = checkedShardName(request.params.shard);
-      const provisioned = await provisioner.ensure(shard, datastoreType, resize, known, keySpace);
-      if (provisioned.state === 'lost')
-        told({ ...about(request), error: new AppError('SHARD_LOST', provisioned.reason) });
-      return provisioned;
-    },
-  );
-  server.get<{ Params: Named }>('/shards/:shard', async (request) => {
-    const { kind, instanceId } = await storeFor(request);
-    return { kind, instanceId };
-  });
-  server.delete<{ Params: Named }>('/shards/:shard', async (request) => {
-    const resident = await provisioner.release(checkedShardName(request.params.shard), meantBy(request.headers));
-    return resident === undefined ? {} : { resident };
-  });
-  for (const [name, call] of Object.entries(CALLS) as [
-    keyof typeof CALLS,
-    (store: ShardStore, body: never) => Promise<unknown>,
-  ][]) {
-    server.post<{ Params: Named; Body: never }>(
-      `/shards/:shard/${name}`,
-      { schema: { body: REQUESTS[name] } },
-      async (request, reply) => {
-        const problem = bodyProblem(request.body);
-        if (problem !== undefined) throw new AppError('REQUEST_INVALID', problem);
-        const store = await storeFor(request);
-        return reply.type('application/json').send(JSON.stringify(await call(store, request.body as never)));
+  const requests = [
+    { method: 'PUT', url: '/shards/:shard', call: 'ensure' },
+    { method: 'GET', url: '/shards/:shard', call: 'find' },
+    { method: 'DELETE', url: '/shards/:shard', call: 'release' },
+    ...STORE_CALLS.map((call) => ({ method: 'POST', url: `/shards/:shard/${call}`, call })),
+  ];
+  for (const { method, url, call } of requests)
+    server.route<{ Params: Named }>({
+      method,
+      url,
+      handler: async ({ params, headers, body }, reply) => {
+        const answer = await carryOut({ shard: params.shard, meant: meantBy(headers), call, body });
+        return reply.type('application/json').send(JSON.stringify(answer));
       },
-    );
-  }
+    });
   const statistics = new ServerStatistics();
   const sessions = new Map<number, RespSession>();
   const sockets = new Set<Socket>();
@@ -150,6 +131,7 @@ export async function startShardServer(settings: ShardServerSettings): Promise<S
     provisioner,
     tokens,
     statistics,
+    carryOut,
     find: (id) => sessions.get(id),
     failed: (call, shard, error) => told({ call, shard, error }),
   };
