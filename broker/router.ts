@@ -12,14 +12,8 @@
 //       missed. The error names the shard, and the time at which its slices are expected to be served again.
 
 import { AnswerCache, type CacheEntry, CachePool, type Tracker } from '../datastores/answer-cache.ts';
-import { audienceOf, type Heard, hearersIn, memberAt, union } from '../datastores/audience.ts';
-import {
-  type AnsweringStore,
-  type Asked,
-  isAnswering,
-  type ShardStore,
-  type Subscriber,
-} from '../datastores/shard-store.ts';
+import { audienceIn, type Heard, hearersIn, memberAt, union } from '../datastores/audience.ts';
+import type { AnsweringStore, ShardStore, Subscriber } from '../datastores/shard-store.ts';
 import { AppError } from '../schemas/errors.ts';
 import { type Epoch, epoch, eventTime, type ShardId } from '../schemas/ids.ts';
 import type { ShardEntry } from '../schemas/records.ts';
@@ -134,11 +128,9 @@ export class Router {
   }
 
   async #read(entry: CacheEntry<Kept>): Promise<Delivery> {
-    const { answers, table, asker } = await this.#alongRoute(entry.topic, async (store, question) => {
-      if (isAnswering(store)) return store.audience(question, this.#tracker);
-      const heard = await hearersIn(store, question);
-      return heard.kind === 'moved' ? heard : asked(audienceOf(heard.subscribers), 0);
-    });
+    const { answers, table, asker } = await this.#alongRoute(entry.topic, (store, question) =>
+      audienceIn(store, question, this.#tracker),
+    );
     const brokers =
       answers.length === 1
         ? answers[0]!.audience.brokers
@@ -231,9 +223,6 @@ function lostError({ shardId, loss, rebuiltAt = eventTime(0) }: ShardEntry): App
       : 'it is not known yet when what it held will be on another shard';
   return new AppError('SHARD_LOST', `${shardId} ${what}: ${when}`, { shard: shardId, rebuiltAt });
 }
-
-const asked = (audience: Extract<Asked, { kind: 'audience' }>['audience'], keepMs: number) =>
-  ({ kind: 'audience', audience, keepMs }) as const;
 
 /** Another shard that holds everything that this one is asked for; `undefined` for none. */
 const replicaOf = ({ shard, pointers }: RouteTarget): ShardId | undefined =>

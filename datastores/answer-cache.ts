@@ -105,6 +105,7 @@ export class CachePool {
 
 /** Approximate size of an entry with its answer and its places in the index and the pool, without texts. */
 const ENTRY_BYTES = 600;
+const bytesOf = ({ topic }: { readonly topic: string }): number => ENTRY_BYTES + topic.length;
 
 export class AnswerCache<Answer> {
   readonly #pool: CachePool;
@@ -127,13 +128,7 @@ export class AnswerCache<Answer> {
     }
     const entry = new CacheEntry<Answer>(topic, this);
     this.#entries.set(topic, entry);
-    this.#pool.add(entry, ENTRY_BYTES + topic.length);
-    return entry;
-  }
-
-  find(topic: string): CacheEntry<Answer> | undefined {
-    const entry = this.#entries.get(topic);
-    if (entry !== undefined) entry.wasUsed = true;
+    this.#pool.add(entry, bytesOf(entry));
     return entry;
   }
 
@@ -141,7 +136,7 @@ export class AnswerCache<Answer> {
   give(entry: CacheEntry<Answer>, answers: readonly Answer[], bytes: number): void {
     if (!entry.isHeld) return;
     entry.answers = answers;
-    this.#pool.resize(entry, ENTRY_BYTES + entry.topic.length + bytes);
+    this.#pool.resize(entry, bytesOf(entry) + bytes);
   }
 
   /** Subscriptions of this filter have changed. */

@@ -10,7 +10,16 @@
 import type { Epoch, SliceKey } from '../schemas/ids.ts';
 import { filterHash, isTrieSlice, parseSlice } from '../state/keys.ts';
 import { isShared } from '../state/topic-filter.ts';
-import type { Answer, Audience, PublishQuestion, ShardStore, Subscriber } from './shard-store.ts';
+import type { Tracker } from './answer-cache.ts';
+import type {
+  Answer,
+  AnsweringStore,
+  Asked,
+  Audience,
+  PublishQuestion,
+  ShardStore,
+  Subscriber,
+} from './shard-store.ts';
 
 /** The broker of a subscriber whose session continues without a connection. */
 export const NO_BROKER = '';
@@ -65,6 +74,20 @@ export function union(answers: readonly Answer[]): readonly Subscriber[] {
   for (const list of lists)
     for (const subscriber of list) each.set(`${subscriber.filter}\u0000${subscriber.clientId}`, subscriber);
   return [...each.values()];
+}
+
+/** The audience as the store remembers it, or read from its subscribers: then the answer must not be kept. */
+export function audienceIn(
+  store: Pick<ShardStore, 'lookup' | 'match'> & Partial<Pick<AnsweringStore, 'audience'>>,
+  question: PublishQuestion,
+  tracker?: Tracker,
+): Asked | Promise<Asked> {
+  return store.audience?.(question, tracker) ?? readAudience(store, question);
+}
+
+async function readAudience(store: Pick<ShardStore, 'lookup' | 'match'>, question: PublishQuestion): Promise<Asked> {
+  const heard = await hearersIn(store, question);
+  return heard.kind === 'moved' ? heard : { kind: 'audience', audience: audienceOf(heard.subscribers), keepMs: 0 };
 }
 
 export function audienceOf(subscribers: readonly Subscriber[]): Audience {

@@ -173,9 +173,6 @@ export type Asked =
       readonly keepMs: number;
     };
 
-export const isAnswering = <Store extends object>(store: Store): store is Store & Pick<AnsweringStore, 'audience'> =>
-  'audience' in store;
-
 /** A store in the process that has its data. */
 export interface LocalShardStore extends ShardStore {
   /** Closes the store when it holds nothing (D6). Otherwise returns what it holds, and stays open. */

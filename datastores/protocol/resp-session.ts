@@ -13,18 +13,10 @@ import { type Epoch, epoch, type SliceKey, sliceKey } from '../../schemas/ids.ts
 import { parseSlice } from '../../state/keys.ts';
 import { topicProblem } from '../../state/topic-filter.ts';
 import type { Tracker } from '../answer-cache.ts';
-import { audienceOf, hearersIn, memberAt } from '../audience.ts';
+import { audienceIn, hearersIn, memberAt } from '../audience.ts';
 import { LOSSES } from '../identity.ts';
 import { checkedShardName } from '../shard-name.ts';
-import {
-  type Asked,
-  isAnswering,
-  type Meant,
-  type Provisioner,
-  type PublishQuestion,
-  type ShardStore,
-  type Subscriber,
-} from '../shard-store.ts';
+import type { Asked, Meant, Provisioner, PublishQuestion, ShardStore, Subscriber } from '../shard-store.ts';
 import type { ShardCall } from './calls.ts';
 import { array, bulk, failure, integer, map, nothing, OK, push, type Reply, type RespVersion, simple } from './resp.ts';
 import { type Rights, rightsOf, type Tokens } from './rights.ts';
@@ -290,16 +282,14 @@ export class RespSession {
     const { statistics } = this.#server;
     const began = statistics.now();
     const question = this.#questionIn(words);
-    const told = (asked: Asked, isTracked = false): Reply => {
-      statistics.lookUp(statistics.now() - began);
-      return asked.kind === 'moved' ? movedReply(asked) : this.#audienceReply(asked, isTracked);
-    };
     return this.#asking(words, (store) => {
-      if (!isAnswering(store)) return this.#unremembered(store, question).then((asked) => told(asked));
       const tracker = this.#toldTo === undefined ? undefined : this.#trackerOf(words[0]!);
-      const isTracked = tracker !== undefined;
-      const asked = store.audience(question, tracker);
-      return asked instanceof Promise ? asked.then((each) => told(each, isTracked)) : told(asked, isTracked);
+      const told = (asked: Asked): Reply => {
+        statistics.lookUp(statistics.now() - began);
+        return asked.kind === 'moved' ? movedReply(asked) : this.#audienceReply(asked, tracker !== undefined);
+      };
+      const asked = audienceIn(store, question, tracker);
+      return asked instanceof Promise ? asked.then(told) : told(asked);
     });
   }
 
@@ -333,11 +323,6 @@ export class RespSession {
     this.#toldTo = undefined;
     for (const tracker of this.#trackers.values()) tracker.isOver = true;
     this.#trackers.clear();
-  }
-
-  async #unremembered(store: ShardStore, question: PublishQuestion): Promise<Asked> {
-    const heard = await hearersIn(store, question);
-    return heard.kind === 'moved' ? heard : { kind: 'audience', audience: audienceOf(heard.subscribers), keepMs: 0 };
   }
 
   #audienceReply({ audience: { brokers, groups }, keepMs }: Extract<Asked, { kind: 'audience' }>, isTracked: boolean) {

@@ -4,9 +4,9 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Router } from '../../broker/router.ts';
+import { audienceIn } from '../../datastores/audience.ts';
 import { type ShardServer, startShardServer } from '../../datastores/protocol/shard-server.ts';
 import type { Provisioner, PublishQuestion } from '../../datastores/shard-store.ts';
-import { isAnswering } from '../../datastores/shard-store.ts';
 import { remoteProvisioner } from '../../provisioners/remote/remote-provisioner.ts';
 import { epoch, shardId } from '../../schemas/ids.ts';
 import { groupSlice, hashSlice } from '../../state/keys.ts';
@@ -50,7 +50,7 @@ class Fleet {
   /** What was told before this resolves has been heard. */
   async barrier(): Promise<void> {
     const store = await this.shards.store(shardId('trie'));
-    if (isAnswering(store)) await store.audience(QUIET);
+    await audienceIn(store, QUIET);
   }
 }
 

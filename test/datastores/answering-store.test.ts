@@ -146,7 +146,7 @@ describe('a store that remembers its answers', () => {
           }
           if (underWay > 0) continue;
           for (const topic of TOPICS) {
-            const [known] = keeper.cache.find(topic)?.answers ?? [];
+            const [known] = keeper.cache.entryOf(topic).answers;
             if (known?.kind !== 'audience') continue;
             kept += 1;
             const question = { topic, slices: slicesOf(topic), epoch: epoch(at) };
