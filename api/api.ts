@@ -61,6 +61,11 @@ export class FieldError extends AppError {
 const STRICT = { additionalProperties: false };
 /** Metrics or subscriptions in one request. */
 const LIST_MAX = 10_000;
+/** One object or a list of them, each judged by itself (`judgedList`). */
+const oneOrMany = Type.Union([
+  Type.Object({}, { additionalProperties: true }),
+  Type.Array(Type.Object({}, { additionalProperties: true }), { minItems: 1, maxItems: LIST_MAX }),
+]);
 const HORIZON_MINUTES_MAX = 7 * 24 * 60;
 const topic = Type.String({
   minLength: 1,
@@ -170,10 +175,7 @@ export const ROUTES: readonly Route[] = [
     role: 'admin',
     about:
       'Takes one metric, or a list of at least one: TopicTraffic, DatastoreMetrics or BrokerHeartbeat. The answer says which were refused and why; it is 400 when all were.',
-    body: Type.Union([
-      Type.Object({}, { additionalProperties: true }),
-      Type.Array(Type.Object({}, { additionalProperties: true }), { minItems: 1, maxItems: LIST_MAX }),
-    ]),
+    body: oneOrMany,
     async handle(views, { body }) {
       const judged = judgedList(body, (given) => {
         const found = metricOf(given);
@@ -190,10 +192,7 @@ export const ROUTES: readonly Route[] = [
     about:
       'Takes one SUBSCRIBE or UNSUBSCRIBE, or a list, for a broker that does not write to Kafka. 202 means that the events are durable in the log. The answer says which were refused and why; it is 400 when all were. A request that is repeated with the same `Idempotency-Key` has no second effect.',
     takesKey: true,
-    body: Type.Union([
-      Type.Object({}, { additionalProperties: true }),
-      Type.Array(Type.Object({}, { additionalProperties: true }), { minItems: 1, maxItems: LIST_MAX }),
-    ]),
+    body: oneOrMany,
     async handle(views, { body }) {
       const now = views.now();
       const judged = judgedList(body, (given) => {

@@ -115,7 +115,7 @@ class RememberingStore implements LocalShardStore, AnsweringStore {
     const saysNews = known?.state !== owner.state || known.epoch !== owner.epoch;
     return this.#then(this.#store.own(owner), (accepted) => {
       if (accepted !== false) this.#owners.set(owner.slice, owner);
-      this.#bound();
+      if (owner.until !== undefined || known?.until !== undefined) this.#bound();
       if (saysNews) this.#cache.clear();
     });
   }

@@ -28,7 +28,7 @@ import type { Checking, CheckRow, Findings, Leg } from './check-state.ts';
 import { type FillSettings, fillText } from './fill.ts';
 import { effect, type Kept, type Out, tell } from './out.ts';
 import type { PartitionState, Row } from './partition-state.ts';
-import { cursorOf, pageOf, rowIn } from './table-pages.ts';
+import { budgetAfter, cursorOf, pageOf, rowIn } from './table-pages.ts';
 
 export interface CheckSettings extends FillSettings {
   /** Rate of the continuous check in each partition; 0: there is none. */
@@ -101,7 +101,7 @@ export function onCheckTick(
   const checking = known ?? begun(rows, state, settings);
   if (checking === undefined) return NOTHING;
   const rate = checking.id === CONTINUOUS ? settings.checkRowsPerSecond : settings.copyRowsPerSecond;
-  checking.budgetRows = Math.min(1, checking.budgetRows + (rate * Math.max(0, elapsedMs)) / 1_000);
+  checking.budgetRows = budgetAfter(checking.budgetRows, rate, elapsedMs);
   checking.sinceReportMs += elapsedMs;
   if (checking.at === checking.legs.length) return ended(rows, state, checking);
   const out = known === undefined ? [] : looked(rows, state, checking, settings, kept);

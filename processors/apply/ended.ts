@@ -9,7 +9,7 @@ import { NOTHING, type Page } from '../step.ts';
 import type { EndedPass } from './check-state.ts';
 import type { Kept, Out } from './out.ts';
 import type { PartitionState } from './partition-state.ts';
-import { isSpilled, recordOf, subscriptionAt } from './subscriptions.ts';
+import { dropRow, isSpilled } from './subscriptions.ts';
 
 export interface EndedSettings {
   readonly tombstoneMs: number;
@@ -47,9 +47,7 @@ export function onEndedTick(
     if (isSpilled(row) || row.removed !== true) continue;
     ended.isNeeded = true;
     if (row.at >= oldest) continue;
-    kept.delete(key);
-    const { filter, clientId } = subscriptionAt(key);
-    out.push(recordOf(state.partition, filter, clientId, undefined), DROPPED);
+    out.push(dropRow(state.partition, kept, key), DROPPED);
   }
   const pauseMs = Math.ceil((rows.length / ROWS_PER_SECOND) * 1_000);
   if (!done) state.ended = { ...ended, after: last, waitMs: pauseMs };

@@ -25,14 +25,8 @@ import { leaveAlone, obstacleAt } from './away.ts';
 import type { Filled, Filling } from './fill-state.ts';
 import { effect, type Kept, type Out, tell } from './out.ts';
 import { type PartitionState, type Row, storePartitionState } from './partition-state.ts';
-import {
-  isSpilled,
-  type KeptRow,
-  recordOf,
-  type Subscription,
-  subscriptionAt,
-  subscriptionKey,
-} from './subscriptions.ts';
+import { dropRow, isSpilled, type KeptRow, recordOf, type Subscription, subscriptionKey } from './subscriptions.ts';
+import { budgetAfter } from './table-pages.ts';
 
 export interface FillSettings {
   /** Rate in each partition; 0: the table stays as it is. */
@@ -101,7 +95,7 @@ export function onFillTick(
   if (kept === undefined || state.tableIsWhole || settings.fillRowsPerSecond === 0) return NOTHING;
   state.filling ??= begun(state);
   const { filling } = state;
-  filling.budgetRows = Math.min(1, filling.budgetRows + (settings.fillRowsPerSecond * Math.max(0, elapsedMs)) / 1_000);
+  filling.budgetRows = budgetAfter(filling.budgetRows, settings.fillRowsPerSecond, elapsedMs);
   if (filling.budgetRows <= 0 || filling.asked !== undefined) return NOTHING;
   if (filling.dropping !== undefined) return dropped(rows, state, filling, settings, kept);
   const slice = nextSlice(state, filling);
@@ -188,10 +182,7 @@ function dropped(
   const { rows: there, done, last } = kept.page(page);
   const out: Out[] = [];
   for (const [key, row] of there) {
-    if (knownIn(state, row) !== undefined) continue;
-    kept.delete(key);
-    const { filter, clientId } = subscriptionAt(key);
-    out.push(recordOf(state.partition, filter, clientId, undefined));
+    if (knownIn(state, row) === undefined) out.push(dropRow(state.partition, kept, key));
   }
   filling.budgetRows -= Math.max(PAGE_ROWS_MIN, there.length);
   if (!done) filling.dropping = { prefix: filling.dropping!.prefix, after: last };

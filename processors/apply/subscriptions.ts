@@ -23,7 +23,7 @@ import type { SubscriptionEvent, Subscription as SubscriptionRecord } from '../.
 import { compareVersions, type SubscriptionRow, type Version } from '../../state/effects.ts';
 import { placeKey } from '../../state/keys.ts';
 import { optionsOf, type SubscriptionOptions } from '../../state/subscription-options.ts';
-import { type Emit, jsonTable, type Table } from '../step.ts';
+import { type DiskRows, type Emit, jsonTable, type Table } from '../step.ts';
 
 /** A row of the table; its key contains the filter and the client. */
 export interface Subscription {
@@ -163,6 +163,17 @@ export function recordOf(
     key,
     value: row === undefined ? null : recordValue(filter, clientId, row),
   };
+}
+
+/** Drops a row from the table; returns its record for the topic. */
+export function dropRow(
+  partition: Partition,
+  kept: Pick<DiskRows<KeptRow>, 'delete'>,
+  key: string,
+): Emit<'subscription-table', SubscriptionRecord> {
+  kept.delete(key);
+  const { filter, clientId } = subscriptionAt(key);
+  return recordOf(partition, filter, clientId, undefined);
 }
 
 /** Hot path: written out, since a spread costs several times as much. */

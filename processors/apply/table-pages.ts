@@ -45,6 +45,10 @@ export function rowIn(state: PartitionState, slice: SliceKey, key: string, row: 
   return { filter, clientId, brokerId, qos, ...(options === undefined ? {} : { options }), version, gone: false, at };
 }
 
+/** What may be read at a rate, in rows: a page is charged after it was read, so it may go below 0 and waits until above. */
+export const budgetAfter = (budgetRows: number, rowsPerSecond: number, elapsedMs: number): number =>
+  Math.min(1, budgetRows + (rowsPerSecond * Math.max(0, elapsedMs)) / 1_000);
+
 /** The cursor of a key. */
 export function cursorOf(key: string): Cursor {
   const { filter, clientId } = subscriptionAt(key);
