@@ -1,11 +1,5 @@
-// Foreshard for brokers: embed this and give it a log and the stores. It tells where each subscription is kept and who
-// receives a PUBLISH, and it reports what the broker's clients do.
-
-import type { Clock, Log } from '../runtime/ports.ts';
-import type { Codec } from '../schemas/codec.ts';
-import { EVENT_PRODUCER_DEFAULTS, EventProducer, type EventProducerSettings } from './event-producer.ts';
-import { PointerReader, type PointerReaderSettings } from './pointer-reader.ts';
-import { Router, type RouterPorts, type RouterSettings } from './router.ts';
+// Foreshard for brokers: embed this. It tells where each subscription is kept and who receives a PUBLISH, and it reports
+// what the broker's clients do. `connect` wires everything from settings; `joinFleet` takes ports of one's own.
 
 export type { Answer, ShardStore, Subscriber } from '../datastores/shard-store.ts';
 export { AppError, type ErrorCode } from '../schemas/errors.ts';
@@ -18,6 +12,12 @@ export {
 } from '../state/pointer-table.ts';
 export type { SubscriptionOptions } from '../state/subscription-options.ts';
 export {
+  type ConnectedBroker,
+  type ConnectOptions,
+  connect,
+  type KafkaFleet,
+} from './connect.ts';
+export {
   type Connection,
   EVENT_PRODUCER_DEFAULTS,
   EventProducer,
@@ -25,6 +25,7 @@ export {
   NEVER_SECONDS,
   type SubscriptionDetails,
 } from './event-producer.ts';
+export { type BrokerClient, type BrokerPorts, type BrokerSettings, joinFleet } from './join-fleet.ts';
 export { PointerReader, type PointerReaderSettings } from './pointer-reader.ts';
 export {
   type Delivery,
@@ -34,42 +35,3 @@ export {
   type RouterSettings,
   type ShardReader,
 } from './router.ts';
-
-export interface BrokerPorts {
-  readonly log: Pick<Log, 'follow' | 'append'>;
-  readonly codec: Codec;
-  readonly clock: Clock;
-  readonly storeOf: RouterPorts['storeOf'];
-}
-
-export type BrokerSettings = Pick<EventProducerSettings, 'brokerId' | 'partitions'> &
-  Partial<EventProducerSettings> &
-  Partial<RouterSettings> &
-  Pick<PointerReaderSettings, 'snapshot'>;
-
-export interface BrokerClient {
-  readonly pointers: PointerReader;
-  readonly router: Router;
-  readonly events: EventProducer;
-  /** Sends what is waiting, then stops following. */
-  close(): Promise<void>;
-}
-
-/** Joins the fleet as one broker. Resolves when the pointer table is complete, so that the first look-up is right. */
-export async function joinFleet(ports: BrokerPorts, settings: BrokerSettings): Promise<BrokerClient> {
-  const { log, codec, clock, storeOf } = ports;
-  const pointers = await PointerReader.open({ log, codec, clock }, settings);
-  await pointers.ready;
-  const router = new Router({ pointers, storeOf, now: () => clock.now() }, settings);
-  const pointerPosition = (): number => pointers.table.position;
-  const events = new EventProducer({ log, codec, clock, pointerPosition }, { ...EVENT_PRODUCER_DEFAULTS, ...settings });
-  return {
-    pointers,
-    router,
-    events,
-    async close() {
-      await events.close();
-      await pointers.close();
-    },
-  };
-}

@@ -1,6 +1,7 @@
 // Ports on Kafka: what `joinFleet` needs, for a broker of a fleet that runs on Kafka with a schema registry and shard
 // servers. A file apart from index.ts, so that a broker with ports of its own loads no Kafka client.
 
+import type { Provisioner } from '../datastores/shard-store.ts';
 import { type KafkaLogOptions, kafkaLog } from '../log/kafka/kafka-log.ts';
 import { remoteProvisioner } from '../provisioners/remote/remote-provisioner.ts';
 import { systemClock } from '../runtime/edge/system-clock.ts';
@@ -9,31 +10,41 @@ import { type RegistryCodecOptions, registryCodec, subjectOf } from '../schemas/
 import { AppError } from '../schemas/errors.ts';
 import type { RecordName } from '../schemas/records.ts';
 import { metrics, pointers, sessions, subscriptions } from '../topology/topics.ts';
-import type { BrokerPorts } from './index.ts';
+import type { BrokerPorts } from './join-fleet.ts';
 
 export interface KafkaPortsOptions extends Pick<KafkaLogOptions, 'brokers' | 'topicPrefix' | 'ssl' | 'sasl'> {
   /** The registry's URL, with its path if it has one. */
   readonly registryUrl: string;
   readonly registryAuth?: RegistryCodecOptions['auth'];
-  /** Partitions of the subscriptions topic. */
-  readonly partitions: number;
+  /** Partitions of the subscriptions topic; when left out, as many as it has. */
+  readonly partitions?: number;
   /**
-   * `http://host:port` of each shard server. Without any, the broker can report and resolve, but not look up
+   * `host:port` or `http://host:port` of each shard server. Without any, the broker can report and resolve, but not look up
    * subscribers.
    */
   readonly shardServers?: readonly string[];
+  /** The token with which the shard servers let read. */
   readonly shardServerToken?: string;
+  /** Time limit of one call of a shard server. */
+  readonly timeoutMs?: number;
   /** Gets the Kafka client's log lines; silent by default. */
   readonly logger?: KafkaLogOptions['logger'];
 }
 
 export interface KafkaPorts extends BrokerPorts {
+  /** Resolves, once Kafka answers, with the number of partitions of the subscriptions topic. Throws CONFIG_INVALID when another one was given. */
+  partitions(): Promise<number>;
+  /** Whether Kafka answers, and if not, why. */
+  health(): { readonly ok: boolean; readonly reason: string };
   close(): Promise<void>;
 }
 
-/** Throws REGISTRY_UNAVAILABLE, or SCHEMA_UNKNOWN when Foreshard has not registered its schemas yet. */
+/**
+ * Does not wait for Kafka: the calls that need it do. Throws REGISTRY_UNAVAILABLE, or SCHEMA_UNKNOWN when Foreshard has
+ * not registered its schemas yet.
+ */
 export async function kafkaPorts(options: KafkaPortsOptions): Promise<KafkaPorts> {
-  const { registryUrl, registryAuth, partitions, shardServers = [], shardServerToken, logger, ...kafka } = options;
+  const { registryUrl, registryAuth, partitions, shardServers = [], shardServerToken, timeoutMs, ...kafka } = options;
   const prefix = kafka.topicPrefix ?? 'foreshard.';
   const codec = await registryCodec({
     url: registryUrl,
@@ -43,17 +54,36 @@ export async function kafkaPorts(options: KafkaPortsOptions): Promise<KafkaPorts
     register: false, // A broker uses the schemas that Foreshard has registered.
     ...(registryAuth === undefined ? {} : { auth: registryAuth }),
   });
-  const shards =
-    shardServers.length === 0
-      ? undefined
-      : remoteProvisioner({ addresses: shardServers, token: shardServerToken, partitions });
-  const log = await kafkaLog({ ...kafka, topicPrefix: prefix, app: 'broker', logger: logger ?? silentLogger });
+  const log = await kafkaLog({ ...kafka, topicPrefix: prefix, app: 'broker', logger: kafka.logger ?? silentLogger });
+  let found: Promise<number> | undefined;
+  const counted = (): Promise<number> => {
+    found ??= log.partitionsOf(subscriptions.name).then((count) => {
+      if (partitions === undefined || partitions === count) return count;
+      const topic = `${prefix}${subscriptions.name}`;
+      const message = `the topic ${topic} has ${count} partitions, not ${partitions}: an event would be in the wrong one`;
+      throw new AppError('CONFIG_INVALID', message, { topic, found: count, given: partitions });
+    });
+    return found;
+  };
+  let shards: Provisioner | undefined;
   return {
     log,
     codec,
     clock: systemClock(),
+    partitions: counted,
+    health: () => log.health(),
     async storeOf(shard) {
-      if (shards === undefined) throw new AppError('CONFIG_INVALID', 'no shard server was named to ask');
+      if (shardServers.length === 0) throw new AppError('CONFIG_INVALID', 'no shard server was named to ask');
+      if (shards === undefined) {
+        const count = await counted();
+        shards ??= remoteProvisioner({
+          addresses: shardServers.map((server) => (server.includes('://') ? server : `http://${server}`)),
+          token: shardServerToken,
+          partitions: count,
+          fleet: prefix,
+          ...(timeoutMs === undefined ? {} : { timeoutMs }),
+        });
+      }
       return shards.store(shard.shardId, shard);
     },
     async close() {

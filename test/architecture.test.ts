@@ -184,6 +184,12 @@ describe('architecture', () => {
       expect(['fastify', 'kafkajs', 'level', 'pino', 'app/main.ts'].filter((heavy) => loaded.has(heavy))).toEqual([]);
     });
 
+  test('a broker loads no client, and no store, before it connects', () => {
+    const loaded = loadedWith('broker/index.ts');
+    expect(loaded.has('broker/connect.ts')).toBe(true);
+    expect(['kafkajs', 'ioredis', 'level', 'broker/kafka.ts'].filter((heavy) => loaded.has(heavy))).toEqual([]);
+  });
+
   for (const file of ['cli/backtest.ts', 'cli/what-if.ts'])
     test(`${file}: loads what draws with the first picture`, () => {
       expect(loadedWith(file)).toContain('evaluation/edge/svg.ts');

@@ -95,11 +95,16 @@ const READING: ReadingSettings = {
 };
 
 /** Opens the log. Does not wait for Kafka: the calls that need it do (F4). */
-export async function kafkaLog(options: KafkaLogOptions): Promise<Log> {
+export async function kafkaLog(options: KafkaLogOptions): Promise<Log & TopicFacts> {
   return new KafkaLog(options);
 }
 
-class KafkaLog implements Log {
+export interface TopicFacts {
+  /** The number of partitions of a topic, named without the prefix. Waits until Kafka answers and the topic exists (F4). */
+  partitionsOf(topic: string): Promise<number>;
+}
+
+class KafkaLog implements Log, TopicFacts {
   readonly #options: KafkaLogOptions;
   readonly #prefix: string;
   readonly #kafka: ReturnType<typeof kafkaClient>;
@@ -217,6 +222,11 @@ class KafkaLog implements Log {
     );
     this.#followers.add(follower);
     return follower;
+  }
+
+  async partitionsOf(topic: string): Promise<number> {
+    this.#assertOpen();
+    return (await this.#partitionCounts([topic])).get(topic)!;
   }
 
   async acceptLosses(group: Pick<GroupSpec, 'name' | 'topics' | 'gathers'>): Promise<readonly Loss[]> {
