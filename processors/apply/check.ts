@@ -10,7 +10,8 @@
 //       answer is not asked again for a while, since the partition waits for each request.
 //   V4. A correction is based on rows read in an earlier commit: a task that has lost its partition, and does not know
 //       yet, has not seen its successor's writes. Rows are forgotten only as they were seen (datastores/check.ts X3),
-//       and corrected rows are read a third time.
+//       and corrected rows are read a third time. A correction moves the end of a page: the check continues where
+//       the earliest of these readings ended, so that no row is passed over.
 //   V5. A row is stray when it is in a shard that does not have its slice, is not receiving it, and is not about to
 //       erase it.
 //   V6. The continuous check makes one pass after the other, at the stated rate, and waits while a requested check
@@ -20,7 +21,7 @@
 import type { ShardId, SliceKey } from '../../schemas/ids.ts';
 import type { CheckProgress, CheckSlices, DifferenceKind } from '../../schemas/records.ts';
 import { integer } from '../../schemas/setting.ts';
-import type { Difference, Outcome } from '../../state/effects.ts';
+import type { Cursor, Difference, Outcome } from '../../state/effects.ts';
 import { groupSlice, hashSlice, isTrieSlice, isWithin } from '../../state/keys.ts';
 import { NOTHING, type Page, type Rows } from '../step.ts';
 import { leaveAlone, obstacleAt } from './away.ts';
@@ -28,7 +29,7 @@ import type { Checking, CheckRow, Findings, Leg } from './check-state.ts';
 import { type FillSettings, fillText } from './fill.ts';
 import { effect, type Kept, type Out, tell } from './out.ts';
 import type { PartitionState, Row } from './partition-state.ts';
-import { budgetAfter, cursorOf, pageOf, rowIn } from './table-pages.ts';
+import { budgetAfter, cursorOf, earlierOf, isBehind, pageOf, rowIn } from './table-pages.ts';
 
 export interface CheckSettings extends FillSettings {
   /** Rate of the continuous check in each partition; 0: there is none. */
@@ -128,7 +129,7 @@ export function onChecked(
       ? outcome.differences
       : outcome.differences.filter((each) => isStray(rows, state, strayAt, each));
   checking.budgetRows -= Math.max(LOOK_ROWS, outcome.equal + outcome.differences.length);
-  checking.upTo = outcome.upTo;
+  checking.upTo = checking.phase === 'look' ? outcome.upTo : earlierOf(checking.upTo, outcome.upTo); // V4
   const seen = new Set(checking.suspects.map(nameOf));
   const again = found.filter((each) => seen.has(nameOf(each)));
   switch (checking.phase) {
@@ -145,7 +146,8 @@ export function onChecked(
       return NOTHING;
     default: {
       const places = new Set(found.map(placeName));
-      counted(checking, outcome.shard, checking.suspects, (each) => !places.has(placeName(each)));
+      const read = checking.suspects.filter((each) => !isBehind(placeName(each), checking.upTo));
+      counted(checking, outcome.shard, read, (each) => !places.has(placeName(each)));
       goOn(checking, outcome.equal);
       return NOTHING;
     }
@@ -367,7 +369,7 @@ function kindOf({ wanted, found }: Difference, isStrayRow: boolean): DifferenceK
   return found === undefined || found.gone ? 'MISSING' : 'DIFFERENT';
 }
 
-function placeName({ wanted, found }: Difference): string {
+function placeName({ wanted, found }: Difference): Cursor {
   const { filter, clientId } = (wanted ?? found)!;
   return `${filter}\u0000${clientId}`;
 }

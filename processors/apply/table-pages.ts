@@ -4,6 +4,7 @@
 import type { SliceKey } from '../../schemas/ids.ts';
 import type { Cursor, SubscriptionRow } from '../../state/effects.ts';
 import { filterHash, parseSlice, placeOf } from '../../state/keys.ts';
+import { compareUtf8 } from '../../state/utf8.ts';
 import type { Page } from '../step.ts';
 import type { PartitionState } from './partition-state.ts';
 import { isSpilled, type KeptRow, subscriptionAt, subscriptionKey } from './subscriptions.ts';
@@ -12,9 +13,16 @@ import { isSpilled, type KeptRow, subscriptionAt, subscriptionKey } from './subs
 export function pageOf(slice: SliceKey, after: Cursor | undefined, limit: number): Page {
   const stretch = stretchOf(slice);
   if (after === undefined) return { ...stretch, limit };
-  const nul = after.indexOf('\u0000');
-  return { ...stretch, after: subscriptionKey(after.slice(0, nul), after.slice(nul + 1)), limit };
+  return { ...stretch, after: keyAt(after), limit };
 }
+
+/** Whether a row comes after that place; `undefined` is the end of the range. */
+export const isBehind = (cursor: Cursor, end: Cursor | undefined): boolean =>
+  end !== undefined && compareUtf8(keyAt(cursor), keyAt(end)) > 0;
+
+/** The earlier of two places of a range; `undefined` is its end. */
+export const earlierOf = (a: Cursor | undefined, b: Cursor | undefined): Cursor | undefined =>
+  a === undefined || isBehind(a, b) ? b : a;
 
 function stretchOf(key: SliceKey): Omit<Page, 'limit'> {
   const slice = parseSlice(key)!;
@@ -53,6 +61,11 @@ export const budgetAfter = (budgetRows: number, rowsPerSecond: number, elapsedMs
 export function cursorOf(key: string): Cursor {
   const { filter, clientId } = subscriptionAt(key);
   return `${filter}\u0000${clientId}`;
+}
+
+function keyAt(cursor: Cursor): string {
+  const nul = cursor.indexOf('\u0000');
+  return subscriptionKey(cursor.slice(0, nul), cursor.slice(nul + 1));
 }
 
 const hex = (hash: number): string => hash.toString(16).padStart(8, '0');

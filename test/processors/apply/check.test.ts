@@ -153,6 +153,21 @@ describe('a check', () => {
         });
       });
 
+  for (const pageRows of [1, 2, 3, 10])
+    for (const filter of ['a/b', 'a/+'])
+      test(`mends rows that follow each other in one pass, read ${pageRows} at a time (${filter})`, async () => {
+        await withTask(
+          async (task) => {
+            for (const client of ['b', 'e']) await task.event('SUBSCRIBE', filter, client, 'A');
+            const right = await liveIn(task);
+            await (await storeOf(task, filter)).write(['a', 'c', 'd', 'f', 'g'].map((each) => planted(filter, each, 7)));
+            expect(sums(await check(task, { repair: true }))).toEqual({ ...NOTHING, extra: 5, mended: 5 });
+            expect(await liveIn(task)).toEqual(right);
+          },
+          { checkRowsPerSecond: 0, checkPageRows: pageRows },
+        );
+      });
+
   test('of a slice or a shard looks there alone', async () => {
     await withTask(async (task) => {
       for (const filter of ['a', 'a/+']) await task.event('SUBSCRIBE', filter, 'x', 'A');
