@@ -24,6 +24,9 @@ interface Report {
   }[];
 }
 
+const FAILURE_LINES_MAX = 20;
+const FAILURE_LINE_MAX = 1_000;
+
 const only = option('--only');
 const nodes = (option('--nodes')?.split(',') ?? []).filter((major) => !process.version.startsWith(`v${major}.`));
 const projects = only === undefined ? ['unit', 'system'] : [only];
@@ -86,7 +89,7 @@ function testsOf(name: string, project: string, node?: string): void {
     for (const test of file.assertionResults) {
       if (test.status === 'skipped' || test.status === 'pending') skipped.push(`${on}${test.fullName}`);
       if (test.status === 'failed')
-        broken.push(`${path}: ${test.fullName}: ${firstLine(test.failureMessages[0] ?? '')}`);
+        broken.push(`${path}: ${test.fullName}: ${shortened(test.failureMessages[0] ?? '')}`);
     }
   }
   if (status !== 0 && broken.length === before)
@@ -112,6 +115,11 @@ function option(name: string): string | undefined {
   return at < 0 ? undefined : process.argv[at + 1];
 }
 
-function firstLine(message: string): string {
-  return message.split('\n', 1)[0]!;
+/** What failed, with the seed and the counterexample of a property, without the trace of calls. */
+function shortened(message: string): string {
+  const lines = message.split('\n').filter((line) => line.trim() !== '' && !line.trimStart().startsWith('at '));
+  return lines
+    .slice(0, FAILURE_LINES_MAX)
+    .map((line) => line.slice(0, FAILURE_LINE_MAX))
+    .join('\n!!!   ');
 }

@@ -1,11 +1,11 @@
 // Pages of decisions: the newest first, each once, however many come in between.
 
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { DecisionRing } from '../../api/decision-ring.ts';
 import { eventTime } from '../../schemas/ids.ts';
 import type { Decision } from '../../schemas/records.ts';
 import { decisionWith } from '../support/decision.ts';
+import { fc } from '../support/property.ts';
 
 const decision = (number: number, requestId = ''): Decision =>
   decisionWith({ id: `decision-${number}`, at: eventTime(number), requestId });

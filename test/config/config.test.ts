@@ -1,5 +1,4 @@
 import { inspect } from 'node:util';
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   configOf,
@@ -11,6 +10,7 @@ import {
   type SettingName,
 } from '../../config/config.ts';
 import { AppError } from '../../schemas/errors.ts';
+import { fc } from '../support/property.ts';
 
 const NAMES = Object.keys(SETTINGS) as SettingName[];
 const TOKENS = { httpReadToken: 'read-0123456789abcdef', httpAdminToken: 'admin-0123456789abcdef' };

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { AnswerCache, CachePool, type Tracker } from '../../datastores/answer-cache.ts';
 import { answeringStore } from '../../datastores/answering-store.ts';
@@ -7,6 +6,7 @@ import type { AnsweringStore, Asked, Audience, LocalShardStore } from '../../dat
 import { openTrieStore } from '../../datastores/trie/trie-store.ts';
 import { epoch, type SliceKey, sliceKey } from '../../schemas/ids.ts';
 import type { OwnerRecord } from '../../state/effects.ts';
+import { fc } from '../support/property.ts';
 import { owned, row } from './shard-store-suite.ts';
 
 const WHOLE = sliceKey('w/0/');

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decodeRow, encodeRow } from '../../datastores/level-kv/values.ts';
 import { mergeRows } from '../../datastores/merge.ts';
@@ -10,6 +9,7 @@ import { frameOf, recordIn } from '../../datastores/trie/journal-records.ts';
 import { eventTime } from '../../schemas/ids.ts';
 import { BinaryWriter } from '../../state/binary.ts';
 import type { SubscriptionRow } from '../../state/effects.ts';
+import { fc } from '../support/property.ts';
 import { OPTIONS, optionsAt, row } from './shard-store-suite.ts';
 
 const event = (offset: number, brokerId: string, gone: boolean) =>

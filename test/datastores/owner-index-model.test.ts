@@ -1,7 +1,6 @@
 // Random splits, merges and moves of the slices of one partition, through the real apply step, with readers at every
 // pointer epoch that the drain still allows: none misses a subscription, none gets one that is not there (I1, I2).
 
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { OwnerIndex } from '../../datastores/owner-index.ts';
 import { APPLY_DEFAULTS, carryOut, type Row } from '../../processors/apply/apply.ts';
@@ -23,6 +22,7 @@ import { PointerTable } from '../../state/pointer-table.ts';
 import { firstSlices, SliceTree } from '../../state/slice-tree.ts';
 import { matches } from '../../state/topic-filter.ts';
 import { covers } from '../processors/apply/memory-shards.ts';
+import { fc } from '../support/property.ts';
 
 const RUNS = Number(process.env.RUNS ?? 300);
 const SHARDS = [1, 2, 3].map((n) => shardId(`shard-000${n}`));
@@ -418,7 +418,6 @@ describe('owner records through splits, merges and moves', () => {
         {
           numRuns: RUNS,
           examples: [[SPLIT_WHILE_DRAINING]],
-          ...(process.env.SEED ? { seed: Number(process.env.SEED) } : {}),
         },
       );
       expect(retired, 'moves that came to their end').toBeGreaterThan(RUNS);

@@ -1,8 +1,8 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { cursorAt, placeAt, RowDigest, rowBytes } from '../../datastores/rows.ts';
 import { SortedList } from '../../datastores/trie/sorted-list.ts';
 import { compareUtf8 } from '../../state/utf8.ts';
+import { fc } from '../support/property.ts';
 import { row } from './shard-store-suite.ts';
 
 const text = fc.string({ unit: 'binary', maxLength: 6 });

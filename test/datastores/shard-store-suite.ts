@@ -1,7 +1,6 @@
 // The suite that every shard store passes: `shardStoreSuite('level-kv', { kind: 'KEY_VALUE', open: ... })`. The rules it
 // cites are those of datastores/shard-store.ts; the oracle is a plain Map.
 
-import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { ShardStore, Subscriber } from '../../datastores/shard-store.ts';
 import { AppError } from '../../schemas/errors.ts';
@@ -23,6 +22,7 @@ import {
 import { packOptions, type SubscriptionOptions } from '../../state/subscription-options.ts';
 import { matches } from '../../state/topic-filter.ts';
 import { compareUtf8 } from '../../state/utf8.ts';
+import { fc } from '../support/property.ts';
 
 export const PARTITIONS = 4;
 

@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { TopicIndex } from '../../datastores/topic-index.ts';
 import { filterProblem, matches } from '../../state/topic-filter.ts';
+import { fc } from '../support/property.ts';
 
 const level = fc.constantFrom('', 'a', 'b', 'c', '$x');
 const topics = fc

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { chart, outlineOf, timeAxis, valueAxis, whenText } from '../../evaluation/chart.ts';
+import { fc } from '../support/property.ts';
 import { drawn } from './charts.ts';
 
 const ms = (iso: string): number => Date.parse(iso);

@@ -1,6 +1,6 @@
 // Random bytes, broken Avro and broken JSON against the whole topology, many in a batch: each record is stepped or is in
 // `dead-letters` once, as it came, and right events between them are worked in their order. The seed is printed;
-// FORESHARD_SEED runs one again.
+// SEED runs one again.
 
 import { describe, expect, test } from 'vitest';
 import { randomFrom } from '../../evaluation/random.ts';
@@ -8,9 +8,9 @@ import type { OutRecord } from '../../runtime/ports.ts';
 import { embeddedCodec } from '../../schemas/avro-codec.ts';
 import { jsonCodec } from '../../schemas/codec.ts';
 import { partitionOf } from '../../state/keys.ts';
+import { seed as SEED } from '../support/property.ts';
 import { openWorld, PARTITIONS, type World } from './bad-input/world.ts';
 
-const SEED = Number(process.env.FORESHARD_SEED ?? Date.now() % 1_000_000);
 const ROUNDS = 20;
 const RECORDS = 500;
 /** One in so many is right. */
@@ -101,7 +101,7 @@ for (const { name, codec, brokenOf } of [
 ])
   describe(`broken ${name}, seed ${SEED}`, () => {
     test(`${ROUNDS * RECORDS} records`, async () => {
-      console.log(`${name}: FORESHARD_SEED=${SEED}`);
+      console.log(`${name}: SEED=${SEED}`);
       const random = randomFrom(SEED);
       const world = await openWorld(codec);
       const live = new Set<string>();

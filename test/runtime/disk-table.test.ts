@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { jsonTable, NEEDS_NOTHING, type Page } from '../../processors/step.ts';
 import { DiskTable } from '../../runtime/disk-table.ts';
@@ -11,6 +10,7 @@ import { defineTopology, stage } from '../../topology/graph.ts';
 import { progress, subscriptions } from '../../topology/topics.ts';
 import { drive } from '../support/drive.ts';
 import { MemoryStorage } from '../support/memory-log.ts';
+import { fc } from '../support/property.ts';
 
 describe('rows on disk', () => {
   test('are those of a map in order, whatever is written, committed, cached or asked for in pages', async () => {

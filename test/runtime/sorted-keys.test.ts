@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { SortedKeys } from '../../runtime/sorted-keys.ts';
 import { compareUtf8 } from '../../state/utf8.ts';
+import { fc } from '../support/property.ts';
 
 test('are those of a sorted list, however they are added and asked for', () => {
   const key = fc.string({ unit: fc.constantFrom('a', 'b', '/', '\u0000', '\ufffd', '😀'), maxLength: 4 });

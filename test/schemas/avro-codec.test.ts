@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import avsc from 'avsc';
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decoderOf, embeddedCodec, encoderOf, LOCAL_SCHEMA_IDS, RECORD_NAMES } from '../../schemas/avro-codec.ts';
 import { recordsSource } from '../../schemas/edge/generate.ts';
@@ -10,6 +9,7 @@ import { AppError } from '../../schemas/errors.ts';
 import { type RecordName, SCHEMAS } from '../../schemas/records.ts';
 import { recordArbitrary } from '../support/arbitrary-record.ts';
 import { decisionWith } from '../support/decision.ts';
+import { fc } from '../support/property.ts';
 
 const SCHEMAS_DIR = join(import.meta.dirname, '../../schemas');
 const codec = embeddedCodec();

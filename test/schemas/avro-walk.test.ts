@@ -1,10 +1,10 @@
 // The walk's bounds (W1 to W4 of schemas/avro-walk.ts), by the steps it takes and not by a clock.
 
 import avsc from 'avsc';
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Walker, walkOf } from '../../schemas/avro-walk.ts';
 import { AppError } from '../../schemas/errors.ts';
+import { fc } from '../support/property.ts';
 
 /** Zig-zag varint. */
 function long(value: number): number[] {

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { BinaryReader, BinaryWriter } from '../../state/binary.ts';
+import { fc } from '../support/property.ts';
 
 describe('binary', () => {
   test('B1: what was written is read back', () => {

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   filterHash,
@@ -16,6 +15,7 @@ import {
 } from '../../state/keys.ts';
 import { innerFilter } from '../../state/topic-filter.ts';
 import { anyFilter, anyTopic } from '../support/arbitrary-topic.ts';
+import { fc } from '../support/property.ts';
 
 const SEED = 20_260_117;
 

@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { BinaryReader, BinaryWriter } from '../../state/binary.ts';
 import { CODES_PER_LOG, codeOf, LOG_MAX, LogRing, logOf } from '../../state/log-ring.ts';
+import { fc } from '../support/property.ts';
 
 const HALF_STEP = 0.5 / CODES_PER_LOG + 1e-9;
 

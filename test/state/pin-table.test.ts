@@ -1,8 +1,8 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { HashDirectory } from '../../state/hash-directory.ts';
 import { filterHash, leadingBits } from '../../state/keys.ts';
 import { PinTable } from '../../state/pin-table.ts';
+import { fc } from '../support/property.ts';
 
 describe('pins and hash slices found by hash', () => {
   test('a pin table holds what a map holds, through any sets and deletes', () => {

@@ -1,10 +1,10 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { epoch, type ShardId, type SliceKey, shardId, sliceKey } from '../../schemas/ids.ts';
 import type { PointerMode, PointerRecord } from '../../schemas/records.ts';
 import { hashSlice, parseSlice } from '../../state/keys.ts';
 import { keyOfBody, PointerTable } from '../../state/pointer-table.ts';
 import { firstSlices } from '../../state/slice-tree.ts';
+import { fc } from '../support/property.ts';
 
 const PARTITIONS = 2;
 const RUNS = 500;

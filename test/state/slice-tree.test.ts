@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { SliceKey } from '../../schemas/ids.ts';
 import {
@@ -16,6 +15,7 @@ import {
 import { firstSlices, SliceTree } from '../../state/slice-tree.ts';
 import { matches } from '../../state/topic-filter.ts';
 import { anyFilter, anyTopic } from '../support/arbitrary-topic.ts';
+import { fc } from '../support/property.ts';
 
 const SEED = 20_260_118;
 const PARTITIONS = 3;

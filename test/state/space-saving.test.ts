@@ -1,8 +1,8 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { BinaryReader, BinaryWriter } from '../../state/binary.ts';
 import { filterHash } from '../../state/keys.ts';
 import { NONE, SpaceSaving } from '../../state/space-saving.ts';
+import { fc } from '../support/property.ts';
 
 function fed(capacity: number, stream: readonly (readonly [string, number])[]): [SpaceSaving, Map<string, number>] {
   const sketch = new SpaceSaving(capacity);

@@ -2,10 +2,10 @@
 
 import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import { AppError } from '../../schemas/errors.ts';
 import type { Change, Mark, Store, StoreFolder } from '../../state/store.ts';
+import { fc } from '../support/property.ts';
 
 export interface StoreFixture {
   readonly folder: StoreFolder;

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { optionsOf, packOptions, unpackOptions } from '../../state/subscription-options.ts';
+import { fc } from '../support/property.ts';
 
 const OPTIONS = fc.record({
   noLocal: fc.boolean(),

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   covers,
@@ -13,6 +12,7 @@ import {
   union,
 } from '../../state/topic-filter.ts';
 import { anyFilter, everyTopic } from '../support/arbitrary-topic.ts';
+import { fc } from '../support/property.ts';
 
 const SEED = 20_260_115;
 

@@ -1,9 +1,9 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { LEVELS_MAX, matches } from '../../state/topic-filter.ts';
 import { TopicTrie } from '../../state/topic-trie.ts';
 import { anyFilter, anyTopic, everyTopic } from '../support/arbitrary-topic.ts';
 import { fleetTopics } from '../support/fleet-topics.ts';
+import { fc } from '../support/property.ts';
 
 const SEED = 20_260_116;
 

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { MERGED_SOURCES, singleEvents, type Verdict, Watermark, type WatermarkRule } from '../../state/watermark.ts';
+import { fc } from '../support/property.ts';
 
 const HOUR_MS = 3_600_000;
 const T0 = 1_704_067_200_000;

@@ -1,6 +1,6 @@
 // Random values of a record, made from its Avro schema: for tests that must hold for every record there is.
 
-import fc from 'fast-check';
+import { fc } from './property.ts';
 
 interface Node {
   readonly type: unknown;

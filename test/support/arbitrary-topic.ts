@@ -1,7 +1,7 @@
 // Arbitrary topics: filters and topics over few words, so that they meet often, and with every corner of the rule: empty
 // levels, `$` levels, `#` after nothing, a word that no filter has.
 
-import fc from 'fast-check';
+import { fc } from './property.ts';
 
 const WORDS = ['a', 'b', '', '$s'] as const;
 const UNHEARD = 'z'; // In topics alone: what only a wildcard can match.

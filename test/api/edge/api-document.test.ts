@@ -1,6 +1,5 @@
 // The published OpenAPI says what is so: tools that make requests from it (schemathesis) found each of these to be otherwise.
 
-import fc from 'fast-check';
 import type { TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { describe, expect, test } from 'vitest';
@@ -10,6 +9,7 @@ import type { HttpOptions } from '../../../api/edge/http-server.ts';
 import { metricOf } from '../../../api/metric-body.ts';
 import { filterProblem } from '../../../state/topic-filter.ts';
 import { appOf, CLOSED, OPEN } from '../../support/http-app.ts';
+import { fc } from '../../support/property.ts';
 
 interface Operation {
   readonly requestBody?: { readonly content: Readonly<Record<string, { readonly schema: TSchema }>> };

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { array, bulk, failure, RespReader } from '../../../datastores/protocol/resp.ts';
+import { fc } from '../../support/property.ts';
 
 const LIMITS = { wordsMax: 8, bytesMax: 1_000 };
 const read = (...chunks: readonly (string | Buffer)[]): string[][] => {

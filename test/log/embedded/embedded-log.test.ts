@@ -1,13 +1,13 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import { EntryWriter, entryKey, readEntry } from '../../../log/embedded/embedded-entry.ts';
 import { type EmbeddedLogOptions, embeddedLog } from '../../../log/embedded/embedded-log.ts';
 import type { Log, OutRecord, RawRecord } from '../../../runtime/ports.ts';
 import { AppError } from '../../../schemas/errors.ts';
 import { MemoryLog } from '../../support/memory-log.ts';
+import { fc } from '../../support/property.ts';
 import { logSuite } from '../log-suite.ts';
 
 const dirs: string[] = [];

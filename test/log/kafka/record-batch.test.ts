@@ -1,9 +1,9 @@
 import { createRequire } from 'node:module';
 import { gzipSync } from 'node:zlib';
 import { crc32c } from '@node-rs/crc32';
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decodeRecords, encodeBatch, type WireRecord, writeInt64 } from '../../../log/kafka/record-batch.ts';
+import { fc } from '../../support/property.ts';
 
 // kafkajs's own codec is the oracle: slow, and known to be understood by brokers.
 const internal = createRequire(createRequire(import.meta.url).resolve('kafkajs'));

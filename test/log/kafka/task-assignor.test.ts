@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { assignTasks, type Member } from '../../../log/kafka/task-assignor.ts';
+import { fc } from '../../support/property.ts';
 
 const member = (id: string, owned: number[] = [], held: number[] = []): Member => ({
   id,

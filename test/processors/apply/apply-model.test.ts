@@ -1,11 +1,11 @@
 // Random interleavings of events, chunks, crashes, outages, repetitions and steering, against a plain model; and planted
 // bugs that the model must find.
 
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { epoch, shardId, sliceKey } from '../../../schemas/ids.ts';
 import type { SteerAction } from '../../../schemas/records.ts';
 import type { Effect } from '../../../state/effects.ts';
+import { fc } from '../../support/property.ts';
 import { ApplyWorld, type Crash, type Mutation, TARGET } from './apply-world.ts';
 
 const RUNS = Number(process.env.RUNS ?? 400);

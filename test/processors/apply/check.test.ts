@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Provisioner, ShardStore } from '../../../datastores/shard-store.ts';
 import { AppError } from '../../../schemas/errors.ts';
@@ -7,6 +6,7 @@ import type { CheckProgress, Command } from '../../../schemas/records.ts';
 import type { SubscriptionRow } from '../../../state/effects.ts';
 import { FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD } from '../../../state/genesis.ts';
 import { isTrieFilter } from '../../../state/keys.ts';
+import { fc } from '../../support/property.ts';
 import { ApplyOnStores } from './apply-on-stores.ts';
 
 const SECOND = shardId('shard-0003');
@@ -160,7 +160,9 @@ describe('a check', () => {
           async (task) => {
             for (const client of ['b', 'e']) await task.event('SUBSCRIBE', filter, client, 'A');
             const right = await liveIn(task);
-            await (await storeOf(task, filter)).write(['a', 'c', 'd', 'f', 'g'].map((each) => planted(filter, each, 7)));
+            await (await storeOf(task, filter)).write(
+              ['a', 'c', 'd', 'f', 'g'].map((each) => planted(filter, each, 7)),
+            );
             expect(sums(await check(task, { repair: true }))).toEqual({ ...NOTHING, extra: 5, mended: 5 });
             expect(await liveIn(task)).toEqual(right);
           },

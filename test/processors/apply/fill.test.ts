@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Provisioner } from '../../../datastores/shard-store.ts';
 import { isSpilled, subscriptionAt } from '../../../processors/apply/subscriptions.ts';
@@ -6,6 +5,7 @@ import { AppError } from '../../../schemas/errors.ts';
 import { type ShardId, shardId, sliceKey } from '../../../schemas/ids.ts';
 import type { CheckProgress, SubscriptionEvent } from '../../../schemas/records.ts';
 import { FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD } from '../../../state/genesis.ts';
+import { fc } from '../../support/property.ts';
 import { ApplyOnStores } from './apply-on-stores.ts';
 
 const RUNS = Number(process.env.RUNS ?? 20);

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { mergeRows } from '../../../datastores/merge.ts';
 import {
@@ -14,6 +13,7 @@ import type { SubscriptionEvent } from '../../../schemas/records.ts';
 import type { SubscriptionRow } from '../../../state/effects.ts';
 import { filterHash, isTrieFilter, placeOf } from '../../../state/keys.ts';
 import { compareUtf8 } from '../../../state/utf8.ts';
+import { fc } from '../../support/property.ts';
 
 const NONE = 0;
 const at = (offset: number) => ({ incarnation: 0, offset });

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { LEVELS } from '../../../processors/forecast/combine/calibration.ts';
 import type { ModelSet } from '../../../processors/forecast/forecaster.ts';
@@ -6,6 +5,7 @@ import { gridOf, MINUTE_GRID } from '../../../processors/forecast/grid.ts';
 import { COMPACT, RATE_MAX } from '../../../processors/forecast/history/history.ts';
 import { level } from '../../../processors/forecast/models/level.ts';
 import { DEFAULT_MODELS, MODELS } from '../../../processors/forecast/models/models.ts';
+import { fc } from '../../support/property.ts';
 import {
   bursts,
   bytesOf,

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { LEVELS } from '../../../processors/forecast/combine/calibration.ts';
 import { Forecaster, type ModelSet } from '../../../processors/forecast/forecaster.ts';
@@ -8,6 +7,7 @@ import { DEFAULT_MODELS } from '../../../processors/forecast/models/models.ts';
 import { FORECAST_DEFAULTS } from '../../../processors/forecast/settings.ts';
 import { Signal } from '../../../processors/forecast/signal.ts';
 import { BinaryReader, BinaryWriter } from '../../../state/binary.ts';
+import { fc } from '../../support/property.ts';
 import { bursts, constant, DAY_STEPS, daily, noiseFrom, ramp, type Shape, STEP_0, saying, zero } from './shapes.ts';
 
 const SHAPE = { nearSteps: 3 * DAY_STEPS, farSlots: 4_320 };

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { countRates, type Row, windows } from '../../../processors/rates/rates.ts';
 import { RATES_DEFAULTS, RATES_SETTINGS, type RatesSettings } from '../../../processors/rates/settings.ts';
@@ -6,6 +5,7 @@ import type { EventTime } from '../../../schemas/ids.ts';
 import type { Action, RateWindow } from '../../../schemas/records.ts';
 import { filterHash, leadingBits, partitionOf, placeOf } from '../../../state/keys.ts';
 import { singleEvents } from '../../../state/watermark.ts';
+import { fc } from '../../support/property.ts';
 import { rowsOf } from './rows.ts';
 
 const PARTITION = 3;

@@ -1,9 +1,9 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { gridOf, MINUTE_GRID } from '../../../../processors/forecast/grid.ts';
 import { FlatHistory } from '../../../../processors/forecast/history/flat-history.ts';
 import { BRIDGE_STEPS_MAX, COMPACT, History, RATE_MAX } from '../../../../processors/forecast/history/history.ts';
 import { BinaryReader, BinaryWriter } from '../../../../state/binary.ts';
+import { fc } from '../../../support/property.ts';
 import { DAY_STEPS, daily, HISTORY_SHAPE, noiseFrom, type Shape, uniformFrom, wave } from '../shapes.ts';
 
 const HOUR_GRID = gridOf({ stepMs: 3_600_000, horizonSteps: 24 });

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { medianOf, robustRidge } from '../../../../processors/forecast/models/robust-ridge.ts';
+import { fc } from '../../../support/property.ts';
 import { noiseFrom, uniformFrom } from '../shapes.ts';
 
 const COUNT = 400;

@@ -1,11 +1,11 @@
 // The plan stage fed by hand: genesis, the life of a move, and inputs that must not be believed.
 
-import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { NEXT } from '../../../../processors/plan/stage/moves.ts';
 import { cellSummary, movesOf, pointerOf, shardMapOfRows, shardsOf } from '../../../../processors/plan/stage/views.ts';
 import { type Epoch, epoch, eventTime, moveId, type ShardId, type SliceKey } from '../../../../schemas/ids.ts';
 import { keyOfBody } from '../../../../state/pointer-table.ts';
+import { fc } from '../../../support/property.ts';
 import { forecast, StageByHand, T0 } from '../stage-by-hand.ts';
 
 const SLICE = 'c/0/' as SliceKey;
