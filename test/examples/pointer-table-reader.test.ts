@@ -1,15 +1,18 @@
-// The Python reader of the pointer table beside ours: a made table of everything that a planner does, and 1,000 filters.
+// The readers of the pointer table in Python and Go beside ours: a made table of everything that a planner does, and
+// 1,000 filters.
 
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 import { randomFrom } from '../../evaluation/random.ts';
 import { type Epoch, epoch, type ShardId, type SliceKey, shardId } from '../../schemas/ids.ts';
 import type { PointerRecord } from '../../schemas/records.ts';
 import { filterHash, groupSlice, parseSlice, partitionOf, pinSlice, spreadSlices } from '../../state/keys.ts';
 import { keyOfBody, type Pointer, PointerTable, pointerKey } from '../../state/pointer-table.ts';
 import { firstSlices, SliceTree } from '../../state/slice-tree.ts';
+import { GO_CLIENT, goToolchain } from '../support/go.ts';
 import { plainPython } from '../support/python.ts';
+import { tempFolder } from '../support/temp-folder.ts';
 
 const PARTITIONS = 4;
 const FILTERS = 1_000;
@@ -32,62 +35,87 @@ interface Answers {
   readonly routes: readonly Readonly<Record<string, readonly string[]>>[];
 }
 
-const python = await plainPython();
+interface Reader {
+  readonly language: string;
+  /** `undefined` where the language is not there. */
+  readonly command: readonly string[] | undefined;
+}
 
-for (const seed of SEEDS)
-  for (const { name, logOf } of [
-    { name: 'the whole topic', logOf: (log: readonly LogRecord[]) => log },
-    { name: 'the compacted topic', logOf: compacted },
-  ])
-    test.skipIf(python === undefined)(
-      `both tell the same of ${FILTERS} filters and topics: ${name}, SEED=${seed}`,
-      () => {
-        const random = randomFrom(seed);
-        const pick = <Item>(items: readonly Item[]): Item => items[Math.floor(random() * items.length)]!;
-        const log = logOf(planned(random, pick));
-        // The last part is read as it is written, from the beginning of a change on.
-        const epochAt = (index: number): Epoch | undefined => log[index]!.value?.change.epoch;
-        let live = Math.floor(log.length * 0.8);
-        while (epochAt(live) === undefined || epochAt(live) === epochAt(live - 1)) live++;
-        const table = new PointerTable(PARTITIONS, (refusal, key) => expect.fail(`${refusal}: ${key}`));
-        for (const [index, { key, value, offset }] of log.entries()) {
-          if (index === live) table.reached(offset, offset);
-          table.apply(key, value, offset);
-        }
-        const end = log.at(-1)!.offset + 1;
-        table.reached(end, end);
+const folder = await tempFolder();
+afterAll(() => folder.remove());
 
-        const topicOf = (): string =>
-          Array.from({ length: 1 + Math.floor(random() * 3) }, () => pick(WORDS)).join('/') || 'a';
-        const filters = Array.from(
-          { length: FILTERS },
-          () => [filterOf(topicOf(), random), `client-${seed}-${random()}`] as const,
-        );
-        const topics = Array.from({ length: FILTERS }, (_, turn) => [topicOf(), turn] as const);
-        const texts = filters.flat();
-        const records = [...log.slice(0, live), 'end', ...log.slice(live), 'end'];
-        const answers = asked({ partitions: PARTITIONS, records, filters, topics, texts });
+const READERS: readonly Reader[] = [
+  { language: 'Python', command: await pythonReader() },
+  { language: 'Go', command: goReader() },
+];
 
-        expect(answers.epoch).toBe(table.epoch);
-        expect(answers.slices).toEqual([...table.pointers()].map(({ slice }) => slice as string).sort());
-        expect(answers.shards).toEqual([...table.shards()].map((each) => each.shardId as string).sort());
-        expect(answers.hashes).toEqual(texts.map((text) => [partitionOf(text, PARTITIONS), filterHash(text)]));
-        for (const [i, [filter, client]] of filters.entries())
-          expect(answers.resolved[i], `${filter} of ${client}`).toMatchObject(table.resolve(filter, client)!);
-        for (const [i, [topic, turn]] of topics.entries()) {
-          const stops = table
-            .route(topic, turn)
-            .map(({ shard, pointers }) => [shard, pointers.map(({ slice }) => slice)]);
-          expect(answers.routes[i], topic).toEqual(Object.fromEntries(stops));
-        }
-      },
-    );
+for (const { language, command, seed, name, logOf } of READERS.flatMap((reader) =>
+  SEEDS.flatMap((seed) => [
+    { ...reader, seed, name: 'the whole topic', logOf: (log: readonly LogRecord[]) => log },
+    { ...reader, seed, name: 'the compacted topic', logOf: compacted },
+  ]),
+))
+  test.skipIf(command === undefined)(
+    `${language} tells the same of ${FILTERS} filters and topics: ${name}, SEED=${seed}`,
+    () => {
+      const random = randomFrom(seed);
+      const pick = <Item>(items: readonly Item[]): Item => items[Math.floor(random() * items.length)]!;
+      const log = logOf(planned(random, pick));
+      // The last part is read as it is written, from the beginning of a change on.
+      const epochAt = (index: number): Epoch | undefined => log[index]!.value?.change.epoch;
+      let live = Math.floor(log.length * 0.8);
+      while (epochAt(live) === undefined || epochAt(live) === epochAt(live - 1)) live++;
+      const table = new PointerTable(PARTITIONS, (refusal, key) => expect.fail(`${refusal}: ${key}`));
+      for (const [index, { key, value, offset }] of log.entries()) {
+        if (index === live) table.reached(offset, offset);
+        table.apply(key, value, offset);
+      }
+      const end = log.at(-1)!.offset + 1;
+      table.reached(end, end);
 
-function asked(question: object): Answers {
+      const topicOf = (): string =>
+        Array.from({ length: 1 + Math.floor(random() * 3) }, () => pick(WORDS)).join('/') || 'a';
+      const filters = Array.from(
+        { length: FILTERS },
+        () => [filterOf(topicOf(), random), `client-${seed}-${random()}`] as const,
+      );
+      const topics = Array.from({ length: FILTERS }, (_, turn) => [topicOf(), turn] as const);
+      const texts = filters.flat();
+      const records = [...log.slice(0, live), 'end', ...log.slice(live), 'end'];
+      const answers = asked(command!, { partitions: PARTITIONS, records, filters, topics, texts });
+
+      expect(answers.epoch).toBe(table.epoch);
+      expect(answers.slices).toEqual([...table.pointers()].map(({ slice }) => slice as string).sort());
+      expect(answers.shards).toEqual([...table.shards()].map((each) => each.shardId as string).sort());
+      expect(answers.hashes).toEqual(texts.map((text) => [partitionOf(text, PARTITIONS), filterHash(text)]));
+      for (const [i, [filter, client]] of filters.entries())
+        expect(answers.resolved[i], `${filter} of ${client}`).toMatchObject(table.resolve(filter, client)!);
+      for (const [i, [topic, turn]] of topics.entries()) {
+        const stops = table
+          .route(topic, turn)
+          .map(({ shard, pointers }) => [shard, pointers.map(({ slice }) => slice)]);
+        expect(answers.routes[i], topic).toEqual(Object.fromEntries(stops));
+      }
+    },
+  );
+
+async function pythonReader(): Promise<readonly string[] | undefined> {
+  const python = await plainPython();
+  return python === undefined ? undefined : [python, join(import.meta.dirname, 'resolve.py')];
+}
+
+function goReader(): readonly string[] | undefined {
+  const go = goToolchain();
+  if (go === undefined) return undefined;
+  const program = join(folder.path, 'resolve');
+  go.run(GO_CLIENT, 'build', '-o', program, './internal/resolve');
+  return [program];
+}
+
+function asked([command, ...args]: readonly string[], question: object): Answers {
   const input = JSON.stringify(question);
-  const script = join(import.meta.dirname, 'resolve.py');
-  const { stdout, stderr, status } = spawnSync(python!, [script], { input, encoding: 'utf8', maxBuffer: 64 << 20 });
-  if (status !== 0) throw new Error(`${python} ${script} ended with ${status}: ${stderr}`);
+  const { stdout, stderr, status } = spawnSync(command!, args, { input, encoding: 'utf8', maxBuffer: 64 << 20 });
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}: ${stderr}`);
   return JSON.parse(stdout) as Answers;
 }
 

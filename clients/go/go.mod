@@ -1,0 +1,3 @@
+module foreshard.dev/client
+
+go 1.26.0
