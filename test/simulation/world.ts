@@ -367,6 +367,7 @@ export class World {
       if (!(await this.#pass(() => isDone, 60_000))) oracle.break('I14', `${broker.id} gets no answer`);
       if (this.isOver) return;
     }
+    await this.#pass(() => oracle.isSettled, 10_000); // An append that a broker has repeated may come late.
     for (const shard of this.shards.all.values()) oracle.checkRows(shard.id, await this.#rowsOf(shard));
     for (const { meter } of [this.#instance!, ...this.#zombies]) this.#checkBooks(meter);
   }
