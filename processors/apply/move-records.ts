@@ -20,11 +20,12 @@ type Owning = Extract<Effect, { kind: 'own' }>;
 /** Turns that a move uses (move.ts M8): before its copy, from the copy on, and at its end. */
 export const TURNS = 3;
 
+const ENDING: ReadonlySet<string> = new Set(['leaving', 'retiring', 'retired', 'aborting', 'aborted']);
+
 /** The turn of the records of a move in its present phase; none for a move of an earlier release. */
 export function turnOf({ turn, phase }: RecordedMove): { readonly turn?: number } {
   if (turn === undefined) return {};
-  if (phase === 'leaving' || phase === 'retiring' || phase === 'retired' || phase === 'aborted')
-    return { turn: turn + 2 };
+  if (ENDING.has(phase)) return { turn: turn + 2 };
   return { turn: phase === 'planned' || phase === 'provisioning' ? turn : turn + 1 };
 }
 
@@ -59,7 +60,7 @@ export const moved = (move: RecordedMove): Owning => ({
   move: move.id,
 });
 
-/** To the target of an aborted move, after its rows are erased. */
+/** To the target of an aborted move, before its rows are erased. */
 export const stayed = (move: RecordedMove): Owning => ({
   kind: 'own',
   shard: move.to,

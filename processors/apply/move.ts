@@ -7,8 +7,8 @@
 //   M3. `verified` is reported only when every row was compared equal and no write to the target has failed since the
 //       copy began. From `settling` on, the runner retries failed writes to the target, so it stays equal.
 //   M4. Before SWITCH the target can be given up, after it only the source: there is no other way back.
-//   M5. The source gets its `moved` record before its first row is erased. A target that is given up gets one after its
-//       last row is erased: the slice may have been there before, and a reader from that time must still be redirected.
+//   M5. The source, and a target that is given up, gets a `moved` record before its first row is erased: from then on it
+//       takes no row that comes late, and a reader from a time when the slice was there is redirected.
 //       When a shard refuses an erase there is nothing left to erase: the record that allows this move to erase is
 //       gone, and with it the rows that the move had put there. Before a copy a refusal means that the shard is not
 //       ready to receive.
@@ -357,7 +357,7 @@ export function onTick(before: Move, elapsedMs: number, context: MoveContext): T
 
 /** Handles the outcome of an effect of this move. */
 export function onOutcome(before: Move, outcome: Outcome, context: MoveContext): Turn {
-  if (isFinished(before)) return afterTheEnd(before, outcome);
+  if (isFinished(before)) return { move: before, effects: [], report: undefined };
   switch (outcome.kind) {
     case 'copied':
       return chunkDone(before, isRebuild(before) ? 'fill' : 'copy', outcome.rows, context, (move) => {
@@ -535,7 +535,8 @@ function working(before: Move, move: Move, effects: readonly Effect[], context: 
   if (chunk === undefined) return turn(before, move, effects, context);
   const isComparison = chunk.kind === 'compare' || chunk.kind === 'match';
   const isFirst = move.phase !== 'retiring' && !isComparison && move.cursor === undefined;
-  const asked: readonly Effect[] = isFirst && !move.recopying ? [receiving(move), chunk] : [chunk];
+  const record = move.phase === 'aborting' ? stayed(move) : receiving(move);
+  const asked: readonly Effect[] = isFirst && !move.recopying ? [record, chunk] : [chunk];
   return turn(before, { ...move, awaiting: chunk.kind, chunkRows: limit }, [...effects, ...asked], context);
 }
 
@@ -559,7 +560,6 @@ function chunkOf(move: Move, limit: number, context: MoveContext): (Effect & { r
   }
   switch (move.phase) {
     case 'provisioning':
-    case 'aborting':
       return {
         kind: 'erase',
         move: id,
@@ -568,6 +568,8 @@ function chunkOf(move: Move, limit: number, context: MoveContext): (Effect & { r
         limit,
         right: { state: 'receiving', epoch, ...turnOf(move) },
       };
+    case 'aborting':
+      return { kind: 'erase', move: id, shard: to, range, limit, right: { state: 'moved', epoch, ...turnOf(move) } };
     case 'copying':
       return { kind: 'copy', move: id, from, to, range, cursor, limit };
     case 'verifying':
@@ -619,14 +621,6 @@ function sourceTold(
   return working(before, entered(move, 'retiring'), [], context); // M5
 }
 
-/** The last record of a move that was given up may fail too (M5). */
-function afterTheEnd(move: Move, outcome: Outcome): Turn {
-  const nothing: Turn = { move, effects: [], report: undefined };
-  if (move.phase !== 'aborted' || outcome.kind !== 'failed' || outcome.effect !== 'own') return nothing;
-  const { shard, owner } = stayed(move);
-  return { ...nothing, left: { shard, owner, reason: outcome.reason } };
-}
-
 /** Nothing more is asked of the shard that the slice is not on: left.ts does the rest once it answers. */
 function givenUp(before: Move, failing: Move, context: MoveContext): Turn {
   const isTarget = failing.phase === 'aborting';
@@ -654,14 +648,12 @@ function chunkDone(
   rows: number,
   context: MoveContext,
   then: (move: Move) => Move,
-  effectsOf: (move: Move) => readonly Effect[] = () => [],
 ): Turn {
   if (before.awaiting !== kind) return { move: before, effects: [], report: undefined };
   const spent = Math.max(1, rows); // An empty chunk costs too, so that a cycle ends.
   const freed: Move = { ...before, awaiting: undefined, discard: false, budgetRows: before.budgetRows - spent };
   if (before.discard || before.failing) return working(before, freed, [], context);
-  const move = then({ ...freed, failures: 0, sourceAway: false });
-  return working(before, move, effectsOf(move), context);
+  return working(before, then({ ...freed, failures: 0, sourceAway: false }), [], context);
 }
 
 function erasedChunk(
@@ -669,24 +661,16 @@ function erasedChunk(
   { rows, done, refused }: Extract<Outcome, { kind: 'erased' }>,
   context: MoveContext,
 ): Turn {
-  const wasTheTarget = before.phase === 'aborting';
-  return chunkDone(
-    before,
-    'erase',
-    rows,
-    context,
-    (move) => {
-      if (move.phase === 'provisioning') {
-        const reason = `${move.to} has another owner record for the slice`;
-        if (refused) return { ...move, failures: before.failures, failing: true, reason };
-        return done ? entered(move, 'copying') : move; // M2
-      }
-      if (move.phase !== 'retiring' && move.phase !== 'aborting') return move;
-      const counted = { ...move, rowsErased: move.rowsErased + rows };
-      return done ? entered(counted, move.phase === 'retiring' ? 'retired' : 'aborted') : counted;
-    },
-    (move) => (wasTheTarget && move.phase === 'aborted' ? [stayed(move)] : []), // M5
-  );
+  return chunkDone(before, 'erase', rows, context, (move) => {
+    if (move.phase === 'provisioning') {
+      const reason = `${move.to} has another owner record for the slice`;
+      if (refused) return { ...move, failures: before.failures, failing: true, reason };
+      return done ? entered(move, 'copying') : move; // M2
+    }
+    if (move.phase !== 'retiring' && move.phase !== 'aborting') return move;
+    const counted = { ...move, rowsErased: move.rowsErased + rows };
+    return done ? entered(counted, move.phase === 'retiring' ? 'retired' : 'aborted') : counted;
+  });
 }
 
 /** An effect failed. After a lost write to the target the copy is no longer complete: it is restarted. */
