@@ -59,6 +59,7 @@ export async function connect(options: ConnectOptions): Promise<ConnectedBroker>
     ...(shardServers === undefined ? {} : { shardServers }),
     ...(shardServerToken === undefined ? {} : { shardServerToken }),
     ...(partitions === undefined ? {} : { partitions }),
+    ...(settings.lookUpMs === undefined ? {} : { timeoutMs: settings.lookUpMs }),
     ...(logger === undefined ? {} : { logger }),
   });
   const client = await joinedInTime(ports, settings, connectMs ?? CONNECT_MS).catch(async (error: unknown) => {

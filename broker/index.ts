@@ -25,6 +25,7 @@ export {
   NEVER_SECONDS,
   type SubscriptionDetails,
 } from './event-producer.ts';
+export type { MissingPart } from './gathering.ts';
 export { type BrokerClient, type BrokerPorts, type BrokerSettings, joinFleet } from './join-fleet.ts';
 export { PointerReader, type PointerReaderSettings } from './pointer-reader.ts';
 export {

@@ -31,7 +31,10 @@ export async function joinFleet(ports: BrokerPorts, settings: BrokerSettings): P
   const { log, codec, clock, storeOf } = ports;
   const pointers = await PointerReader.open({ log, codec, clock }, settings);
   await pointers.ready;
-  const router = new Router({ pointers, storeOf, now: () => clock.now() }, settings);
+  const router = new Router(
+    { pointers, storeOf, now: () => clock.now(), every: (ms, tick) => clock.every(ms, tick) },
+    settings,
+  );
   const pointerPosition = (): number => pointers.table.position;
   const events = new EventProducer({ log, codec, clock, pointerPosition }, { ...EVENT_PRODUCER_DEFAULTS, ...settings });
   return {

@@ -4,20 +4,29 @@
 //       filter, or each broker once. For a topic that is spread by client, only those parts count that the shard was
 //       asked for (audience.ts A1).
 //   R2. When a store answers `moved`, the router waits for a newer table and asks the whole route again, at most
-//       `hopsMax` times; then it throws POINTER_STALE. It never returns a partial answer.
+//       `hopsMax` times; then it throws POINTER_STALE.
 //   R3. Replicas are asked in turn. When one is unavailable or has lost its data, the other is asked instead.
 //   R4. A delivery is kept while the pointer table stays as it is, none of its shards tells of a change, and each says that it
 //       may be; at most `cacheBytes` of them. One whose reading was under way at a change is not kept.
 //   R5. A shard that the table calls lost, or silent, is not asked: it may still answer, without events that it has
 //       missed. The error names the shard, and the time at which its slices are expected to be served again.
+//   R6. A look-up takes `lookUpMs` at most: a shard that has not answered by then is unavailable. One that has a replica
+//       gets half of the time, so that the other can still be asked.
+//   R7. No answer is silently partial. When a shard is unavailable or lost, the look-up throws its error; or, with
+//       `whenAway: 'partial'`, a delivery says in `missing` what it lacks, and is not kept.
+//   R8. A delivery that is asked for while its topic is being read waits for that reading, and uses it only if it may be
+//       kept: then no change has come meanwhile that it lacks. Otherwise it is read anew.
 
 import { AnswerCache, type CacheEntry, CachePool, type Tracker } from '../datastores/answer-cache.ts';
 import { audienceIn, type Heard, hearersIn, memberAt, union } from '../datastores/audience.ts';
-import type { AnsweringStore, ShardStore, Subscriber } from '../datastores/shard-store.ts';
+import type { AnsweringStore, Asked, ShardStore, Subscriber } from '../datastores/shard-store.ts';
+import type { Clock } from '../runtime/ports.ts';
 import { AppError } from '../schemas/errors.ts';
 import { type Epoch, epoch, eventTime, type ShardId } from '../schemas/ids.ts';
 import type { ShardEntry } from '../schemas/records.ts';
 import type { Pointer, PointerTable, RouteTarget } from '../state/pointer-table.ts';
+import { Deadlines } from './deadlines.ts';
+import { Gathering, isAway, lateError, type MissingPart } from './gathering.ts';
 import type { PointerReader } from './pointer-reader.ts';
 
 /** What a router needs of a shard: the reading half of a store, and its audiences where the store returns them. */
@@ -30,8 +39,10 @@ export interface RouterPorts {
    * or is gone, SHARD_LOST when its data is lost.
    */
   readonly storeOf: (shard: ShardEntry) => Promise<ShardReader>;
-  /** The time, in ms. Without it, deliveries that may be kept only for some time are not kept. */
-  readonly now?: () => number;
+  /** The time, in ms. Without it, deliveries that may be kept only for some time are not kept, and R6 does not hold. */
+  readonly now?: Clock['now'];
+  /** Without it, R6 does not hold. */
+  readonly every?: Clock['every'];
 }
 
 export interface RouterSettings {
@@ -41,12 +52,18 @@ export interface RouterSettings {
   readonly waitMs: number;
   /** Size of the cache of deliveries (R4), in bytes; 0: no cache. */
   readonly cacheBytes: number;
+  /** How long a look-up may take (R6). */
+  readonly lookUpMs: number;
+  /** What becomes of a delivery when a shard is unavailable or lost (R7). */
+  readonly whenAway: 'fail' | 'partial';
 }
 
 export const ROUTER_DEFAULTS: RouterSettings = {
   hopsMax: 2, // A slice moves at most once during a look-up; twice when the broker lags behind as well.
   waitMs: 2_000, // A pointer change reaches every broker within a second.
   cacheBytes: 64 * 1024 * 1024, // Some 80,000 topics with a few brokers each.
+  lookUpMs: 5_000, // Two redirects, with a wait for the table before each.
+  whenAway: 'fail',
 };
 
 export interface FilterPlacement {
@@ -61,6 +78,8 @@ export interface Delivery {
   readonly brokers: readonly string[];
   /** One member of each share group that receives it, in turn; a connected one if there is one. */
   readonly members: readonly Subscriber[];
+  /** Only in a partial delivery, and then never empty: what it lacks (R7). */
+  readonly missing?: readonly MissingPart[];
 }
 
 interface Kept {
@@ -71,6 +90,7 @@ interface Kept {
   readonly until: number;
 }
 
+type AudienceTold = Extract<Asked, { kind: 'audience' }>;
 type Moved = Extract<Heard, { kind: 'moved' }> | { readonly kind: 'moved'; readonly epoch: Epoch };
 
 export class Router {
@@ -79,12 +99,19 @@ export class Router {
   readonly #cache: AnswerCache<Kept>;
   /** Is told of changes by the shards (R4); `undefined` without a cache. */
   readonly #tracker: Tracker | undefined;
+  readonly #deadlines: Deadlines | undefined;
+  readonly #readings = new Map<CacheEntry<Kept>, Promise<Delivery>>();
+  /** Entries whose answer may not be kept: nobody waits for another's reading of them (R8). */
+  readonly #unkept = new WeakSet<CacheEntry<Kept>>();
   #turn = 0;
 
   constructor(ports: RouterPorts, settings: Partial<RouterSettings> = {}) {
     this.#ports = ports;
     this.#settings = { ...ROUTER_DEFAULTS, ...settings };
     this.#cache = new AnswerCache(new CachePool(this.#settings.cacheBytes));
+    const { now, every } = ports;
+    if (now !== undefined && every !== undefined)
+      this.#deadlines = new Deadlines({ now, every }, Math.max(1, this.#settings.lookUpMs * TICK_SHARE));
     if (this.#settings.cacheBytes > 0)
       this.#tracker = {
         isOver: false,
@@ -109,11 +136,13 @@ export class Router {
   }
 
   /**
-   * All subscribers whose filter matches a PUBLISH to this valid topic (R1). Throws POINTER_STALE, SHARD_LOST or
-   * STORE_UNAVAILABLE.
+   * All subscribers whose filter matches a PUBLISH to this valid topic (R1), never in part. Throws POINTER_STALE,
+   * SHARD_LOST or STORE_UNAVAILABLE.
    */
   async subscribersOf(topic: string): Promise<readonly Subscriber[]> {
-    const { answers } = await this.#alongRoute(topic, (store, question) => hearersIn(store, question));
+    const { answers } = await this.#alongRoute(topic, this.#until(), 'fail', (store, question) =>
+      hearersIn(store, question),
+    );
     return union(answers);
   }
 
@@ -124,71 +153,115 @@ export class Router {
     const [kept] = entry.answers;
     if (kept !== undefined && kept.table === pointers.table && kept.epoch === kept.table.epoch)
       if (kept.until === Number.POSITIVE_INFINITY || kept.until > now!()) return kept.delivery;
-    return this.#read(entry);
+    const reading = this.#readings.get(entry);
+    if (reading !== undefined && !this.#unkept.has(entry)) return this.#joined(reading, entry);
+    const own = this.#read(entry, this.#until());
+    if (entry.isHeld) this.#readings.set(entry, own);
+    return own;
   }
 
-  async #read(entry: CacheEntry<Kept>): Promise<Delivery> {
-    const { answers, table, asker } = await this.#alongRoute(entry.topic, (store, question) =>
-      audienceIn(store, question, this.#tracker),
-    );
+  /** R8. */
+  async #joined(reading: Promise<Delivery>, entry: CacheEntry<Kept>): Promise<Delivery> {
+    const until = this.#until();
+    const delivery = await reading;
+    if (entry.answers[0]?.delivery === delivery) return delivery;
+    return this.#read(this.#cache.entryOf(entry.topic), until);
+  }
+
+  async #read(entry: CacheEntry<Kept>, until: number): Promise<Delivery> {
+    try {
+      const { whenAway } = this.#settings;
+      const along = await this.#alongRoute(entry.topic, until, whenAway, (store, question) =>
+        audienceIn(store, question, this.#tracker),
+      );
+      return this.#deliveryIn(along, entry);
+    } finally {
+      this.#readings.delete(entry);
+    }
+  }
+
+  #deliveryIn({ answers, missing, table, asker }: Along<AudienceTold>, entry: CacheEntry<Kept>): Delivery {
     const brokers =
       answers.length === 1
         ? answers[0]!.audience.brokers
         : [...new Set(answers.flatMap(({ audience }) => audience.brokers))];
     const members = answers.flatMap(({ audience }) => audience.groups.map((group) => memberAt(group, this.#turn++)));
+    if (missing.length > 0) return { brokers, members, missing };
     const delivery = { brokers, members };
-    const until = this.#until(Math.min(...answers.map(({ keepMs }) => keepMs)));
-    const isSame = table === this.#ports.pointers.table && table.epoch === asker;
-    if (members.length === 0 && isSame && until > 0) {
+    const keptUntil = this.#timeAfter(Math.min(...answers.map(({ keepMs }) => keepMs)));
+    if (!entry.isHeld) return delivery;
+    if (members.length > 0 || keptUntil === 0) this.#unkept.add(entry);
+    else if (table === this.#ports.pointers.table && table.epoch === asker) {
       const bytes = brokers.reduce((sum, broker) => sum + BROKER_BYTES + 2 * broker.length, 0);
-      this.#cache.give(entry, [{ delivery, table, epoch: asker, until }], bytes);
+      this.#cache.give(entry, [{ delivery, table, epoch: asker, until: keptUntil }], bytes);
     }
     return delivery;
   }
 
   /** Until when an answer that may be kept for this long is kept; 0: not at all. */
-  #until(keepMs: number): number {
+  #timeAfter(keepMs: number): number {
     if (keepMs === Number.POSITIVE_INFINITY) return keepMs;
     const { now } = this.#ports;
     return keepMs > 0 && now !== undefined ? now() + keepMs : 0;
   }
 
+  /** When a look-up that begins now has to be over (R6). */
+  #until(): number {
+    return this.#deadlines === undefined ? Number.POSITIVE_INFINITY : this.#ports.now!() + this.#settings.lookUpMs;
+  }
+
   /** The answer of each shard of the topic's route (R1), with the table and epoch that were used. */
   async #alongRoute<Told extends { readonly kind: string }>(
     topic: string,
+    until: number,
+    whenAway: RouterSettings['whenAway'],
     ask: (store: ShardReader, question: Question) => Promise<Told | Moved> | Told | Moved,
-  ): Promise<{ readonly answers: Told[]; readonly table: PointerTable; readonly asker: Epoch }> {
-    const { pointers } = this.#ports;
+  ): Promise<Along<Told>> {
+    const { pointers, now } = this.#ports;
     const turn = this.#turn++;
     for (let hop = 0; ; hop++) {
       const { table } = pointers;
       const asker = table.epoch;
       const stops = table.route(topic, turn);
       if (stops.length === 0) throw stale(table, { topic }, 'no slice of the pointer table covers the topic');
-      const told = await Promise.all(
-        stops.map((stop) =>
-          this.#askedOrReplica(table, stop, (store, slices) => ask(store, { topic, slices, epoch: asker })),
-        ),
+      const gathering = new Gathering<Told | Moved>(stops, until, whenAway === 'partial');
+      this.#deadlines?.begin(gathering);
+      const gathered = gathering.from((stop) =>
+        this.#askedOrReplica(table, stop, until, (store, slices) => ask(store, { topic, slices, epoch: asker })),
       );
+      let told: readonly (Told | Moved)[];
+      try {
+        told = await gathered;
+      } finally {
+        this.#deadlines?.end(gathering);
+      }
       const moved = told.filter((answer): answer is Moved => answer.kind === 'moved');
-      if (moved.length === 0) return { answers: told as Told[], table, asker };
+      if (moved.length === 0) return { answers: told as Told[], missing: gathering.missing, table, asker };
       if (hop === this.#settings.hopsMax)
         throw stale(table, { topic, hops: hop }, 'a shard still says that a slice has moved');
       // The table must reach the epoch of the move, where that is newer than ours.
       const at = Math.max(asker, ...moved.map((answer) => answer.epoch - 1));
-      await pointers.newerThan(epoch(at), this.#settings.waitMs);
+      const leftMs = until === Number.POSITIVE_INFINITY ? until : until - now!();
+      await pointers.newerThan(epoch(at), Math.max(0, Math.min(this.#settings.waitMs, leftMs)));
     }
   }
 
-  /** R3 */
-  async #askedOrReplica<Told>(table: PointerTable, stop: RouteTarget, ask: Ask<Told>): Promise<Told | Moved> {
-    try {
-      return await this.#asked(table, stop, ask);
-    } catch (error) {
-      const shard = replicaOf(stop);
-      if (shard === undefined || !(error instanceof AppError && AWAY.has(error.code))) throw error;
-      return this.#asked(table, { shard, entry: table.shard(shard), pointers: stop.pointers }, ask);
-    }
+  /** R3. */
+  #askedOrReplica<Told>(table: PointerTable, stop: RouteTarget, until: number, ask: Ask<Told>): Promise<Told | Moved> {
+    const replica = replicaOf(stop);
+    if (replica === undefined) return this.#asked(table, stop, ask);
+    const first = this.#asked(table, stop, ask);
+    const inTime = this.#deadlines?.within(first, this.#halfway(until), () => lateError(stop.shard)) ?? first;
+    return inTime.catch((error) => {
+      if (!isAway(error)) throw error;
+      return this.#asked(table, { shard: replica, entry: table.shard(replica), pointers: stop.pointers }, ask);
+    });
+  }
+
+  /** R6. */
+  #halfway(until: number): number {
+    const now = this.#ports.now!();
+    return now + (until - now) / 2;
   }
 
   async #asked<Told>(table: PointerTable, { entry, pointers }: RouteTarget, ask: Ask<Told>): Promise<Told | Moved> {
@@ -205,13 +278,20 @@ export class Router {
   }
 }
 
+interface Along<Told> {
+  readonly answers: readonly Told[];
+  readonly missing: readonly MissingPart[];
+  readonly table: PointerTable;
+  readonly asker: Epoch;
+}
+
 type Question = Parameters<typeof hearersIn>[1];
 type Ask<Told> = (store: ShardReader, slices: Question['slices']) => Promise<Told | Moved> | Told | Moved;
 
 /** Approximate size of a broker in a list, without its id. */
 const BROKER_BYTES = 32;
-const AWAY: ReadonlySet<string> = new Set(['STORE_UNAVAILABLE', 'SHARD_LOST']);
-
+/** How exactly the time of a look-up is kept. */
+const TICK_SHARE = 1 / 50;
 const isLost = ({ loss = 'NONE' }: ShardEntry): boolean => loss !== 'NONE';
 
 /** R5. */

@@ -107,6 +107,11 @@ export class FakeClock implements Clock {
     return this.at;
   }
 
+  /** Number of ticks that are going on. */
+  get timers(): number {
+    return this.#ticks.length;
+  }
+
   every(_ms: number, tick: () => void): () => void {
     this.#ticks.push(tick);
     return () => {
