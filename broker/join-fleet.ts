@@ -19,6 +19,7 @@ export type BrokerSettings = Pick<EventProducerSettings, 'brokerId' | 'partition
   Pick<PointerReaderSettings, 'snapshot'>;
 
 export interface BrokerClient {
+  readonly brokerId: string;
   readonly pointers: PointerReader;
   readonly router: Router;
   readonly events: EventProducer;
@@ -38,6 +39,7 @@ export async function joinFleet(ports: BrokerPorts, settings: BrokerSettings): P
   const pointerPosition = (): number => pointers.table.position;
   const events = new EventProducer({ log, codec, clock, pointerPosition }, { ...EVENT_PRODUCER_DEFAULTS, ...settings });
   return {
+    brokerId: settings.brokerId,
     pointers,
     router,
     events,
