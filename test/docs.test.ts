@@ -10,7 +10,13 @@ import { ERROR_CODES } from '../schemas/errors.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 
-const DOCUMENTS = [...readdirSync(ROOT), ...under('docs'), ...under('examples'), ...under('weights')]
+const DOCUMENTS = [
+  ...readdirSync(ROOT),
+  ...under('docs'),
+  ...under('examples'),
+  ...under('weights'),
+  ...under('clients'),
+]
   .filter((name) => name.endsWith('.md'))
   .map((name) => ({ name, text: readFileSync(join(ROOT, name), 'utf8') }));
 
