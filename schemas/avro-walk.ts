@@ -103,6 +103,8 @@ export class Walker {
     const end = this.length() + this.at;
     const bytes = this.bytes;
     let at = this.at;
+    const four = end - 3;
+    while (at < four && (bytes[at]! | bytes[at + 1]! | bytes[at + 2]! | bytes[at + 3]!) < 0x80) at += 4;
     while (at < end) {
       const lead = bytes[at]!;
       if (lead < 0x80) at++;
@@ -148,11 +150,14 @@ const PRIMITIVES: Readonly<Record<string, Walk>> = {
     walker.skip(1);
     if (walker.bytes[at]! > 1) malformed('a boolean is neither 0 nor 1', at);
   },
+  // A number of one byte is in every range.
   int: (walker) => {
+    if (walker.bytes[walker.at]! < 0x80) return void walker.at++;
     const value = walker.varint(5);
     if (value !== (value | 0)) malformed('an int does not fit 32 bits', walker.at);
   },
   long: (walker) => {
+    if (walker.bytes[walker.at]! < 0x80) return void walker.at++;
     const value = walker.varint(10);
     if (value < LONG_MIN || value > Number.MAX_SAFE_INTEGER) malformed('a long is out of range', walker.at);
   },
