@@ -85,7 +85,7 @@ fi
 if [ -z "$go" ]; then
   echo "NOTE: no Go 1.26 or later is here, see above"
 else
-  for module in clients/go; do
+  for module in clients/go examples/mochi; do
     (cd "$root/$module" && "$go" mod download) || echo "NOTE: the modules of $module cannot be downloaded, see above"
   done
 fi

@@ -12,16 +12,24 @@ import { unavailable } from './real-kafka.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 export const GO_CLIENT = join(ROOT, 'clients/go');
+export const EXAMPLES = join(ROOT, 'examples');
 
 export interface Go {
   /** Runs it in the folder; its output. Throws with what it said when it fails. */
   run(folder: string, ...args: readonly string[]): string;
+  /** The files in the folder that gofmt would change. */
+  unformatted(folder: string): string;
 }
 
 /** The Go of this machine, or the one that install.sh has put into the cache. */
 export function goToolchain(): Go | undefined {
   for (const command of [join(CACHE_FOLDER, 'go/bin/go'), 'go', '/usr/local/go/bin/go'])
-    if (isNewEnough(command)) return { run: (folder, ...args) => ran(command, folder, args) };
+    if (isNewEnough(command))
+      return {
+        run: (folder, ...args) => ran(command, folder, args),
+        unformatted: (folder) =>
+          ran(join(ran(command, folder, ['env', 'GOROOT']).trim(), 'bin/gofmt'), folder, ['-l', '.']),
+      };
   return unavailable(`no Go ${wanted()} or later: run test/setup/install.sh`);
 }
 
@@ -50,6 +58,7 @@ function ran(command: string, cwd: string, args: readonly string[]): string {
       ...(cache === undefined ? {} : { GOMODCACHE: join(cache, 'go-modules'), GOCACHE: join(cache, 'go-build') }), // G1
     },
   });
-  if (status !== 0) throw new Error(`go ${args.join(' ')} ended with ${status}: ${error ?? ''}${stdout}${stderr}`);
+  if (status !== 0)
+    throw new Error(`${command} ${args.join(' ')} ended with ${status}: ${error ?? ''}${stdout}${stderr}`);
   return stdout;
 }
