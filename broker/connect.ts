@@ -3,12 +3,16 @@
 //
 //   O1. Resolves when the pointer table is complete, so that the first look-up is right. While Kafka does not answer it
 //       waits, at most `connectMs`; then it throws LOG_UNAVAILABLE with the reason, and nothing is left open.
-//   O2. What a fleet of one kind needs is loaded when a broker connects to one.
+//   O2. The outbox is opened first, and what it has is sent once the fleet is joined.
+//   O3. What a fleet of one kind needs is loaded when a broker connects to one.
 
 import type { RegistryCodecOptions } from '../schemas/edge/registry-codec.ts';
 import { AppError } from '../schemas/errors.ts';
-import { type BrokerClient, type BrokerSettings, joinFleet } from './join-fleet.ts';
+import { EVENT_PRODUCER_DEFAULTS } from './event-producer.ts';
+import { type BrokerClient, type BrokerPorts, type BrokerSettings, joinFleet } from './join-fleet.ts';
 import type { KafkaPorts, KafkaPortsOptions } from './kafka.ts';
+import type { OutboxOptions } from './open-outbox.ts';
+import type { Outbox } from './outbox.ts';
 
 /** A fleet on Kafka, with a schema registry and shard servers. */
 export interface KafkaFleet {
@@ -30,7 +34,9 @@ export interface KafkaFleet {
 }
 
 export type ConnectOptions = KafkaFleet &
-  Omit<BrokerSettings, 'partitions'> & {
+  Omit<BrokerSettings, 'partitions' | 'outbox'> & {
+    /** Keeps events on disk until Kafka has them. Without it they wait in memory, and are refused when Kafka is away for long. */
+    readonly outbox?: OutboxOptions;
     /** How long to wait for Kafka and the pointer table (O1). Default a minute. */
     readonly connectMs?: number;
     /** Gets the Kafka client's log lines; silent by default. */
@@ -38,6 +44,7 @@ export type ConnectOptions = KafkaFleet &
   };
 
 export interface ConnectedBroker extends BrokerClient {
+  readonly outbox: Pick<Outbox, 'length' | 'sizeBytes' | 'cutBytes'> | undefined;
   /** Whether the log answers, and if not, why. */
   health(): { readonly ok: boolean; readonly reason: string };
 }
@@ -49,42 +56,61 @@ const CONNECT_MS = 60_000;
  * SCHEMA_UNKNOWN while Foreshard has not registered its schemas.
  */
 export async function connect(options: ConnectOptions): Promise<ConnectedBroker> {
-  const { kafka, registry, shardServers, shardServerToken, partitions, connectMs, logger, ...settings } =
-    checked(options);
-  const { kafkaPorts } = await import('./kafka.ts'); // O2
-  const ports = await kafkaPorts({
-    ...kafka,
-    registryUrl: registry.url,
-    ...(registry.auth === undefined ? {} : { registryAuth: registry.auth }),
-    ...(shardServers === undefined ? {} : { shardServers }),
-    ...(shardServerToken === undefined ? {} : { shardServerToken }),
-    ...(partitions === undefined ? {} : { partitions }),
-    ...(settings.lookUpMs === undefined ? {} : { timeoutMs: settings.lookUpMs }),
-    ...(logger === undefined ? {} : { logger }),
-  });
-  const client = await joinedInTime(ports, settings, connectMs ?? CONNECT_MS).catch(async (error: unknown) => {
-    await ports.close();
-    throw error;
-  });
-  return {
-    ...client,
-    health: () => ports.health(),
-    async close() {
-      await client.close();
-      await ports.close();
-    },
+  const { kafka, registry, shardServers, shardServerToken, partitions, connectMs, outbox, ...rest } = checked(options);
+  const { logger, ...settings } = rest;
+  const closers: (() => Promise<void>)[] = []; // The last one first.
+  const close = async (): Promise<void> => {
+    for (const each of closers.splice(0).reverse()) await each();
   };
+  try {
+    const limits = { ...EVENT_PRODUCER_DEFAULTS.outbox, ...outbox };
+    const events = outbox === undefined ? undefined : await outboxOf(outbox, limits.bytesMax, options);
+    if (events !== undefined) closers.push(() => events.close());
+    const { kafkaPorts } = await import('./kafka.ts'); // O3
+    const ports = await kafkaPorts({
+      ...kafka,
+      registryUrl: registry.url,
+      ...(registry.auth === undefined ? {} : { registryAuth: registry.auth }),
+      ...(shardServers === undefined ? {} : { shardServers }),
+      ...(shardServerToken === undefined ? {} : { shardServerToken }),
+      ...(partitions === undefined ? {} : { partitions }),
+      ...(settings.lookUpMs === undefined ? {} : { timeoutMs: settings.lookUpMs }),
+      ...(logger === undefined ? {} : { logger }),
+    });
+    closers.push(() => ports.close());
+    const waitMs = connectMs ?? CONNECT_MS;
+    const client = await joinedInTime(ports, events, { ...settings, outbox: limits }, waitMs);
+    closers.push(() => client.close());
+    return { ...client, outbox: events, health: () => ports.health(), close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** O2. */
+async function outboxOf(given: OutboxOptions, bytesMax: number, options: ConnectOptions): Promise<Outbox> {
+  const { openOutbox } = await import('./open-outbox.ts');
+  const owner = `broker ${options.brokerId} of the fleet ${options.kafka.topicPrefix ?? 'foreshard.'}`;
+  const outbox = await openOutbox(given, owner, bytesMax);
+  const { cutBytes } = outbox;
+  if (cutBytes > 0)
+    options.logger?.warn({ cutBytes }, 'the outbox ended in a write that a killed process was in; it was cut off');
+  return outbox;
 }
 
 /** O1. */
 async function joinedInTime(
   ports: KafkaPorts,
+  outbox: Outbox | undefined,
   settings: Omit<BrokerSettings, 'partitions'>,
   waitMs: number,
 ): Promise<BrokerClient> {
   let isLate = false;
   const joining = (async () => {
-    const client = await joinFleet(ports, { ...settings, partitions: await ports.partitions() });
+    const partitions = await ports.partitions();
+    const all: BrokerPorts = outbox === undefined ? ports : { ...ports, outbox };
+    const client = await joinFleet(all, { ...settings, partitions });
     if (isLate) await client.close();
     return client;
   })();
@@ -99,7 +125,7 @@ async function joinedInTime(
 
 /** For programs without types. */
 function checked(options: ConnectOptions): ConnectOptions {
-  const { kafka, registry, brokerId } = options;
+  const { kafka, registry, brokerId, outbox } = options;
   const wrong =
     typeof brokerId !== 'string' || brokerId === ''
       ? 'brokerId: a name of this broker that no other one has'
@@ -107,7 +133,9 @@ function checked(options: ConnectOptions): ConnectOptions {
         ? 'kafka.brokers: the addresses of some of Kafka’s brokers'
         : typeof registry?.url !== 'string' || registry.url === ''
           ? 'registry.url: the schema registry’s address'
-          : undefined;
+          : outbox !== undefined && (typeof outbox.folder !== 'string' || outbox.folder === '')
+            ? 'outbox.folder: a folder that no other broker has'
+            : undefined;
   if (wrong !== undefined) throw new AppError('CONFIG_INVALID', `to connect, a broker needs ${wrong}`);
   return options;
 }

@@ -2,11 +2,11 @@
 // much is published to each topic, and heartbeats, which say that it is alive and how far it has read the pointer
 // table.
 //
-//   V1. Events are appended in the order they were given. One append is under way at a time; the next one takes all
-//       events that came meanwhile. A promise resolves when its event is durable. Sessions share the queue: what a
-//       client subscribes to is appended after its connection.
-//   V2. An append that failed is repeated: an event that is appended twice is harmless, a lost one is not. When the
-//       queue is full or the log stays unavailable, the caller gets LOG_UNAVAILABLE.
+//   V1. Events are appended in the order they were given. A promise resolves when its event is durable: in the log, or
+//       in the outbox where there is one (outbox-queue.ts Y2). Sessions share the queue: what a client subscribes to is
+//       appended after its connection.
+//   V2. An event that cannot be taken is refused with an error: LOG_UNAVAILABLE (event-queue.ts Q2), or with an outbox
+//       OUTBOX_FULL or OUTBOX_UNAVAILABLE.
 //   V3. Measurements are dropped before subscriptions: their append is not repeated, and topics beyond a limit are not
 //       counted.
 
@@ -23,6 +23,10 @@ import {
   sessions as sessionsTopic,
   subscriptions as subscriptionsTopic,
 } from '../topology/topics.ts';
+
+import { type EventQueue, MemoryQueue, type MemoryQueueSettings, type QueuedRecord } from './event-queue.ts';
+import type { Outbox } from './outbox.ts';
+import { OutboxQueue, type OutboxQueueSettings } from './outbox-queue.ts';
 
 /** What a broker may say of a subscription besides its QoS; what is left out has its default. */
 export interface SubscriptionDetails extends Partial<SubscriptionOptions> {
@@ -51,22 +55,22 @@ export interface EventProducerPorts {
   readonly clock: Clock;
   /** How far the pointer table has been read: the position of the broker's own reader. */
   readonly pointerPosition: () => Offset;
+  /** Where events wait for the log; without one, in memory. Whoever has opened it closes it after the producer. */
+  readonly outbox?: Outbox;
 }
 
-export interface EventProducerSettings {
+export interface EventProducerSettings extends MemoryQueueSettings {
   readonly brokerId: string;
   /** Number of partitions of the subscriptions topic; the metrics topic has as many. */
   readonly partitions: number;
   readonly heartbeatMs: number;
   readonly trafficWindowMs: number;
-  /** Most events that may wait for the log. */
-  readonly queueMax: number;
-  readonly batchMax: number;
   /** Most topics counted in one window; publishes to others are counted in `shed`. */
   readonly topicsMax: number;
-  /** How often an append is tried, with a pause of `retryMs` times the number of tries so far. */
-  readonly triesMax: number;
-  readonly retryMs: number;
+  /** Of the outbox, where there is one. */
+  readonly outbox: Pick<OutboxQueueSettings, 'bytesMax' | 'confirm'>;
+  /** How long `close` tries to send the last measurements and, with an outbox, what waits there. */
+  readonly closeMs: number;
 }
 
 export const EVENT_PRODUCER_DEFAULTS: Omit<EventProducerSettings, 'brokerId' | 'partitions'> = {
@@ -77,13 +81,9 @@ export const EVENT_PRODUCER_DEFAULTS: Omit<EventProducerSettings, 'brokerId' | '
   topicsMax: 100_000,
   triesMax: 10,
   retryMs: 200,
+  outbox: { bytesMax: 256 * 1024 * 1024, confirm: 'outbox' }, // Some 1.5 million events.
+  closeMs: 5_000,
 };
-
-interface Waiting {
-  readonly record: OutRecord;
-  readonly done: () => void;
-  readonly failed: (error: unknown) => void;
-}
 
 interface Traffic {
   publishes: number;
@@ -94,21 +94,26 @@ export class EventProducer {
   readonly #ports: EventProducerPorts;
   readonly #settings: EventProducerSettings;
   readonly #stopTicking: () => void;
-  #queue: Waiting[] = [];
-  #sending: Promise<void> | undefined;
+  readonly #queue: EventQueue;
   #traffic = new Map<string, Traffic>();
   #windowStart: EventTime;
   #beatAt = 0;
   #shed = 0;
   #isClosed = false;
   readonly #startedAt: EventTime;
-  #lastEpoch = 0;
+  #lastEpoch: number;
 
   /** Starts sending heartbeats and traffic. */
   constructor(ports: EventProducerPorts, settings: EventProducerSettings) {
     this.#ports = ports;
     this.#settings = settings;
-    this.#startedAt = eventTime(ports.clock.now());
+    const { log, clock, outbox } = ports;
+    this.#queue =
+      outbox === undefined
+        ? new MemoryQueue(log, clock, settings)
+        : new OutboxQueue(outbox, log, clock, { ...settings, ...settings.outbox });
+    this.#lastEpoch = outbox?.sessionEpoch ?? 0;
+    this.#startedAt = eventTime(clock.now());
     this.#windowStart = this.#windowOf(this.#startedAt);
     const tickMs = Math.min(settings.heartbeatMs, settings.trafficWindowMs);
     this.#stopTicking = ports.clock.every(tickMs, () => this.#tick());
@@ -132,8 +137,8 @@ export class EventProducer {
   }
 
   /**
-   * A number for a new connection, greater than every one that this producer has given: the time in milliseconds. A
-   * fleet whose clocks are far apart takes the numbers from a counter that its brokers share.
+   * A number for a new connection, greater than every one that this producer has given, and than those that an earlier
+   * process has left in the outbox: the time in milliseconds. A fleet whose clocks are far apart takes the numbers from a counter that its brokers share.
    */
   newSessionEpoch(): number {
     this.#lastEpoch = Math.max(this.#lastEpoch + 1, Math.floor(this.#ports.clock.now()));
@@ -185,13 +190,22 @@ export class EventProducer {
     return this.#queue.length;
   }
 
-  /** Sends what is waiting, and the last window; idempotent. */
+  /** Why events wait for the log, while it does not take them. */
+  get trouble(): string | undefined {
+    return this.#queue.trouble;
+  }
+
+  /**
+   * Sends what is waiting, and the last window; idempotent. With an outbox it tries for `closeMs`: what still waits is
+   * sent by the next process.
+   */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#stopTicking();
-    while (this.#sending !== undefined) await this.#sending;
-    await this.#measure(this.#takeTraffic());
+    await this.#queue.close();
+    const { closeMs } = this.#settings;
+    await Promise.race([this.#measure(this.#takeTraffic()), this.#ports.clock.sleep(closeMs)]); // V3
   }
 
   async #event(
@@ -207,7 +221,7 @@ export class EventProducer {
     const partition = partitionOf(topicFilter, partitions);
     const refusal = refuseSubscription(event, { key: topicFilter, partition, partitions });
     if (refusal !== undefined) throw new AppError(refusal.code, refusal.reason, { clientId });
-    await this.#queued(() => ({
+    await this.#queued(details.sessionEpoch, () => ({
       ...{ topic: subscriptionsTopic.name, partition, key: topicFilter },
       value: this.#ports.codec.encode('SubscriptionEvent', event),
     }));
@@ -224,53 +238,16 @@ export class EventProducer {
     const partition = partitionOf(key, partitions);
     const refusal = refuseSession(record, { key, partition, partitions });
     if (refusal !== undefined) throw new AppError(refusal.code, refusal.reason, { clientId: key });
-    await this.#queued(() => ({
+    await this.#queued(body.sessionEpoch, () => ({
       ...{ topic: sessionsTopic.name, partition, key },
       value: this.#ports.codec.encode('SessionRecord', record),
     }));
   }
 
   /** Resolves when the record is durable. */
-  async #queued(recordOf: () => OutRecord): Promise<void> {
-    const { queueMax } = this.#settings;
+  async #queued(sessionEpoch: number | undefined, recordOf: () => QueuedRecord): Promise<void> {
     if (this.#isClosed) throw new AppError('STOPPED', 'the event producer is closed');
-    if (this.#queue.length >= queueMax)
-      throw new AppError('LOG_UNAVAILABLE', `${queueMax} subscription events wait for the log already`, { queueMax });
-    const record = recordOf();
-    await new Promise<void>((done, failed) => {
-      this.#queue.push({ record, done, failed });
-      this.#sending ??= this.#send();
-    });
-  }
-
-  /** Sends until the queue is empty (V1). */
-  async #send(): Promise<void> {
-    await Promise.resolve(); // Events given in the same turn of the event loop go into one append.
-    while (this.#queue.length > 0) {
-      const batch = this.#queue.splice(0, this.#settings.batchMax);
-      try {
-        await this.#appended(batch.map(({ record }) => record));
-        for (const { done } of batch) done();
-      } catch (error) {
-        for (const { failed } of batch) failed(error);
-      }
-    }
-    this.#sending = undefined;
-  }
-
-  async #appended(records: readonly OutRecord[]): Promise<void> {
-    const { triesMax, retryMs } = this.#settings;
-    for (let tries = 1; ; tries++) {
-      try {
-        return await this.#ports.log.append(records);
-      } catch (cause) {
-        if (tries >= triesMax) {
-          const facts = { events: records.length, tries };
-          throw new AppError('LOG_UNAVAILABLE', 'subscription events could not be appended', facts, cause);
-        }
-        await this.#ports.clock.sleep(retryMs * tries); // V2
-      }
-    }
+    await this.#queue.give(recordOf(), sessionEpoch ?? 0);
   }
 
   #tick(): void {

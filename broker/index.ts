@@ -27,6 +27,8 @@ export {
 } from './event-producer.ts';
 export type { MissingPart } from './gathering.ts';
 export { type BrokerClient, type BrokerPorts, type BrokerSettings, joinFleet } from './join-fleet.ts';
+export type { OutboxOptions } from './open-outbox.ts';
+export type { Outbox, OutboxEntry } from './outbox.ts';
 export { PointerReader, type PointerReaderSettings } from './pointer-reader.ts';
 export {
   type Delivery,

@@ -3,6 +3,7 @@
 import type { Clock, Log } from '../runtime/ports.ts';
 import type { Codec } from '../schemas/codec.ts';
 import { EVENT_PRODUCER_DEFAULTS, EventProducer, type EventProducerSettings } from './event-producer.ts';
+import type { Outbox } from './outbox.ts';
 import { PointerReader, type PointerReaderSettings } from './pointer-reader.ts';
 import { Router, type RouterPorts, type RouterSettings } from './router.ts';
 
@@ -11,6 +12,8 @@ export interface BrokerPorts {
   readonly codec: Codec;
   readonly clock: Clock;
   readonly storeOf: RouterPorts['storeOf'];
+  /** Where events wait for the log; without one, in memory. Whoever has opened it closes it after the client. */
+  readonly outbox?: Outbox;
 }
 
 export type BrokerSettings = Pick<EventProducerSettings, 'brokerId' | 'partitions'> &
@@ -29,7 +32,7 @@ export interface BrokerClient {
 
 /** Joins the fleet as one broker. Resolves when the pointer table is complete, so that the first look-up is right. */
 export async function joinFleet(ports: BrokerPorts, settings: BrokerSettings): Promise<BrokerClient> {
-  const { log, codec, clock, storeOf } = ports;
+  const { log, codec, clock, storeOf, outbox } = ports;
   const pointers = await PointerReader.open({ log, codec, clock }, settings);
   await pointers.ready;
   const router = new Router(
@@ -37,7 +40,10 @@ export async function joinFleet(ports: BrokerPorts, settings: BrokerSettings): P
     settings,
   );
   const pointerPosition = (): number => pointers.table.position;
-  const events = new EventProducer({ log, codec, clock, pointerPosition }, { ...EVENT_PRODUCER_DEFAULTS, ...settings });
+  const events = new EventProducer(
+    { log, codec, clock, pointerPosition, ...(outbox === undefined ? {} : { outbox }) },
+    { ...EVENT_PRODUCER_DEFAULTS, ...settings },
+  );
   return {
     brokerId: settings.brokerId,
     pointers,

@@ -139,7 +139,8 @@ export const ERROR_CODES = {
     STORE_CLOSED: { happened: 'A store was used after it was closed: a bug.', action: 'Report it.' },
     STORE_CORRUPT: {
       happened: 'What a store holds does not match its checksums.',
-      action: 'Local state: nothing, it is rebuilt from the changelog. A shard or an embedded log: restore its folder.',
+      action:
+        'Local state: nothing, it is rebuilt from the changelog. A shard or an embedded log: restore its folder. An outbox: put its folder aside; the broker’s clients subscribe anew.',
     },
     STORE_FORMAT: {
       happened: 'A store was written by another version, or by another `FORESHARD_STORE_ENGINE`.',
@@ -148,6 +149,15 @@ export const ERROR_CODES = {
     STORE_UNAVAILABLE: {
       happened: 'The store of a shard does not answer, or its disk refuses reads or writes.',
       action: 'Bring the shard server or the disk back; waiting tasks then continue by themselves.',
+    },
+    OUTBOX_FULL: {
+      happened: 'As many events as a broker’s outbox may hold wait for the log; this one is refused.',
+      action:
+        'Bring Kafka back. The broker refuses the SUBSCRIBE or CONNECT meanwhile; a larger outbox bridges a longer time.',
+    },
+    OUTBOX_UNAVAILABLE: {
+      happened: 'The folder of a broker’s outbox cannot be read or written, or another process has it.',
+      action: 'Look at the disk; give each broker a folder of its own.',
     },
     SHARD_UNKNOWN: {
       happened: 'No store and no shard server has this shard.',

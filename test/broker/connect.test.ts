@@ -17,6 +17,7 @@ for (const { name, options, says } of [
   { name: 'no name', options: { ...GIVEN, brokerId: '' }, says: 'brokerId' },
   { name: 'no Kafka', options: { ...GIVEN, kafka: { brokers: [] } }, says: 'kafka.brokers' },
   { name: 'no options of Kafka at all', options: { ...GIVEN, kafka: undefined }, says: 'kafka.brokers' },
+  { name: 'an outbox without a folder', options: { ...GIVEN, outbox: { folder: '' } }, says: 'outbox.folder' },
   { name: 'no registry', options: { ...GIVEN, registry: { url: '' } }, says: 'registry.url' },
 ])
   test(`${name} is refused before anything is opened`, async () => {
