@@ -112,13 +112,30 @@ function programOf(exitWith: (code: number) => void): Command {
       if (!isSound(run.summary)) exitWith(FAILED);
     });
 
-  withSettings(command('run', 'start a process of the fleet from its configuration; serves HTTP')).action(
-    async (_options, self: Command) => {
-      const { config } = configFrom(self);
-      const { runProcess } = await import('./serve.ts');
-      await runProcess(config, outputOf(self));
-    },
-  );
+  const host = (of: Command, name: string, without: string): Command =>
+    of.option(
+      `--${name} <address>`,
+      `address to listen on; any except a loopback address needs ${without}`,
+      '127.0.0.1',
+    );
+
+  withSettings(
+    host(
+      command('run', 'start a process of the fleet from its configuration; serves HTTP').option(
+        '--mqtt <port>',
+        'embedded: also serve MQTT 3.1.1 on this port, as the fleet’s broker',
+        portNumber,
+      ),
+      'mqtt-host',
+      'mqttUsername and mqttPassword',
+    ),
+  ).action(async ({ mqtt: port, mqttHost }, self: Command) => {
+    const { config } = configFrom(self);
+    if (port !== undefined && config.runtime !== 'embedded')
+      self.error('--mqtt belongs to an embedded process; on Kafka, start `foreshard broker`');
+    const { runProcess } = await import('./serve.ts');
+    await runProcess(config, outputOf(self), port === undefined ? undefined : { host: mqttHost, port });
+  });
 
   withSettings(
     command(

@@ -11,20 +11,34 @@ import { createLogger } from '../runtime/edge/telemetry.ts';
 import type { Logger } from '../runtime/telemetry.ts';
 import { AppError } from '../schemas/errors.ts';
 import { isLoopback } from '../schemas/loopback.ts';
+import { checkMqtt, type MqttAsked, type ServedMqtt, serveMqttHere } from './mqtt.ts';
 import type { Output } from './output.ts';
 
 /** Longer than the deadline of the parts, so that theirs takes effect first. */
 const FORCED_AFTER_MS = 2_000;
 
 /** Resolves when the process has stopped in order; rejects with the error that ended it. */
-export async function runProcess(config: Config, output: Output): Promise<void> {
+export async function runProcess(config: Config, output: Output, mqtt?: MqttAsked): Promise<void> {
   const logger = createLogger({ level: config.logLevel, pretty: config.logPretty });
+  if (mqtt !== undefined) checkMqtt(config, mqtt);
   const starting = await begin(config, { logger });
   const address = `http://${config.httpHost}:${starting.httpPort}`;
   output.line(`Foreshard listens on ${address}; the API is described at ${address}/docs`);
   output.json({ address });
-  const done = starting.started.then((foreshard) => foreshard.done);
-  await untilStopped(config, logger, done, () => starting.stop());
+  let served: Promise<ServedMqtt> | undefined;
+  let isOver = false;
+  const done = starting.started.then(async (foreshard) => {
+    if (mqtt !== undefined) {
+      served = serveMqttHere(foreshard, config, mqtt, { logger, isOver: () => isOver });
+      output.line(`MQTT clients connect to ${(await served).address}`);
+    }
+    await foreshard.done;
+  });
+  await untilStopped(config, logger, done, async () => {
+    isOver = true;
+    await (await served?.catch(() => undefined))?.close();
+    await starting.stop();
+  });
 }
 
 export async function runShardServer(config: Config, host: string, port: number, output: Output): Promise<void> {

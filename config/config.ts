@@ -99,6 +99,10 @@ export const SETTINGS = {
     'How long another instance may take to answer for its tasks.',
   ),
 
+  // MQTT, where this process serves it.
+  mqttUsername: text('', 'User that every MQTT client has to name; empty: any client may connect, from this host.'),
+  mqttPassword: secret('Password of that user.'),
+
   // State and shards.
   storeEngine: choice(['level', 'rocksdb'], 'level', 'Engine of local state.'),
   shardServers: hosts([], 'Shard servers, host:port, separated by commas; empty keeps shards in this process.'),
@@ -231,6 +235,8 @@ function contradictions(config: Config): string[] {
     found.push('kafkaTlsCertFile and kafkaTlsKeyFile belong together');
   if (!config.kafkaTls && `${config.kafkaTlsCaFile}${config.kafkaTlsCertFile}` !== '')
     found.push('files for TLS are given, but kafkaTls is off');
+  if ((config.mqttUsername === '') !== (config.mqttPassword.reveal() === ''))
+    found.push('mqttUsername and mqttPassword belong together');
   if (config.horizonMs < config.tickMs) found.push('horizonMs must be at least tickMs');
   if (config.shutdownDeadlineMs < config.commitIntervalMs)
     found.push('shutdownDeadlineMs must be at least commitIntervalMs');

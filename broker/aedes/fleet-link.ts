@@ -113,10 +113,11 @@ export class FleetLink {
 
   #report(clientId: string, durable: Promise<void>, undo?: () => void): void {
     const before = this.#reported;
-    const settled = durable.catch((error: unknown) => {
+    const settled = durable.catch(async (error: unknown) => {
       undo?.();
       this.failed(clientId, error);
-      this.#connections.get(clientId)?.client.close();
+      const client = this.#connections.get(clientId)?.client;
+      if (client !== undefined) await new Promise<void>((resolve) => client.close(resolve));
     });
     this.#reported = before.then(() => settled);
   }

@@ -3,6 +3,7 @@
 //     const client = await connect({ … });
 //     const aedes = await Aedes.createBroker({ persistence: persistence(client), mq: emitter(client) });
 
+export { type MqttBroker, type MqttBrokerOptions, mqttBroker } from './edge/aedes-broker.ts';
 export { type EmitterOptions, emitter, type FleetEmitter, type ForwardingCounts } from './edge/aedes-emitter.ts';
 export { type AedesPersistence, type PersistenceOptions, persistence } from './edge/aedes-persistence.ts';
 export { type LevelJournal, levelJournal } from './edge/level-journal.ts';

@@ -9,6 +9,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { NO_PEERS } from '../../broker/aedes/exchange.ts';
+import type { BrokerClient } from '../../broker/join-fleet.ts';
+import { serveMqtt } from '../../cli/mqtt.ts';
 import { Output } from '../../cli/output.ts';
 import { runProcess, runShardServer } from '../../cli/serve.ts';
 import { type Config, configOf, SETTINGS, type SettingName } from '../../config/config.ts';
@@ -100,6 +103,18 @@ vi.mock('../../datastores/protocol/shard-server.ts', () => ({
     throw new AppError('STOPPED', 'it has been seen');
   },
 }));
+vi.mock('../../broker/aedes/edge/level-journal.ts', () => ({
+  levelJournal: async (folder: string) => {
+    seen.now.journal = { folder };
+    return { restoreInto: nothing, close: nothing };
+  },
+}));
+vi.mock('../../broker/aedes/edge/aedes-broker.ts', () => ({
+  mqttBroker: async (_client: object, options: object) => {
+    seen.now.mqtt = options;
+    throw new AppError('STOPPED', 'it has been seen');
+  },
+}));
 vi.mock('../../runtime/edge/worker-pool.ts', () => ({
   workerPool: (options: object) => {
     seen.now.pool = options;
@@ -185,6 +200,7 @@ const CERTIFICATES = {
   kafkaTlsKeyFile: fileWith('key.pem', `${PEM}’s key`),
 };
 const SASL = { ...KAFKA, saslMechanism: 'scram-sha-512', saslUsername: 'u', saslPassword: 'p' };
+const MQTT = { mqttUsername: 'u', mqttPassword: 'p' };
 const TOKENS = { httpReadToken: 'read-0123456789abcdef', httpAdminToken: 'admin-0123456789abcdef' };
 
 const stagesOf = ({ stages }: Seen): Seen[] => [stages.sessions, stages.rates, stages.plan, stages.apply];
@@ -200,8 +216,8 @@ const ROWS: Record<SettingName, Row> = {
   applicationId: { value: 'other', at: (s) => [s.run.app, s.embedded.app], arrives: ['other', 'other'] },
   dataDir: {
     value: join(folder, 'data'),
-    at: (s) => [s.embedded.dir, s.store.folder, s.shards.folder],
-    arrives: ['log', 'state', 'shards'].map((name) => join(folder, 'data', name)),
+    at: (s) => [s.embedded.dir, s.store.folder, s.shards.folder, s.journal.folder],
+    arrives: ['log', 'state', 'shards', 'mqtt'].map((name) => join(folder, 'data', name)),
   },
   logLevel: { value: 'debug', at: (s) => s.logger.level },
   logPretty: { value: true, at: (s) => s.logger.pretty },
@@ -277,6 +293,9 @@ const ROWS: Record<SettingName, Row> = {
   httpReadToken: { value: TOKENS.httpReadToken, beside: TOKENS, without: {}, at: (s) => s.http.readToken },
   httpAdminToken: { value: TOKENS.httpAdminToken, at: (s) => s.http.adminToken },
   httpPeerTimeoutMs: { value: 300, at: (s) => s.http.peerTimeoutMs },
+
+  mqttUsername: { value: 'somebody', beside: MQTT, at: (s) => s.mqtt?.login?.username },
+  mqttPassword: { value: 'a secret', beside: MQTT, at: (s) => s.mqtt?.login?.password },
 
   storeEngine: { value: 'rocksdb', at: (s) => s.store.engine },
   shardServers: { value: ['a:1', 'b:2'], at: (s) => s.remote?.addresses, arrives: ['http://a:1', 'http://b:2'] },
@@ -354,13 +373,22 @@ const ROWS: Record<SettingName, Row> = {
 
 const quiet = new Output(false, { out: new Writable({ write: (_chunk, _encoding, done) => done() }) });
 
-/** What the edges are given by a process and a shard server of this configuration. */
+const MQTT_PORTS = {
+  client: { pointers: { newerThan: async () => true } } as unknown as BrokerClient,
+  peers: NO_PEERS,
+  logger: silentLogger,
+  isOver: () => false,
+};
+
+/** What the edges are given by a process, a shard server and an MQTT broker of this configuration. */
 async function seenWith(config: Config): Promise<Seen> {
   seen.now = {};
   await expect(runProcess(config, quiet)).rejects.toThrow('it has been seen');
   seen.now.sweep();
   const { shards } = seen.now;
   await expect(runShardServer(config, '127.0.0.1', 0, quiet)).rejects.toThrow('it has been seen');
+  const broker = serveMqtt(config, { host: '127.0.0.1', port: 0 }, MQTT_PORTS);
+  await expect(broker).rejects.toThrow('it has been seen');
   return { ...seen.now, shards: shards ?? seen.now.shards };
 }
 

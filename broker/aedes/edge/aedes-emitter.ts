@@ -4,7 +4,7 @@
 //   Z1. Own clients get a message whatever the fleet answers: a broker knows its own subscriptions.
 //   Z2. When the fleet cannot say who subscribes (a shard is away), the message goes to all brokers: each passes it on
 //       to its own clients alone, so that no one misses it or has it twice. A message goes to all brokers as well when a
-//       subscriber is connected to none of them, since one of them keeps its session; and to keep it as retained.
+//       subscriber is on none of them, since its session may be with any; and when all have to keep it as retained.
 //   Z3. Messages are sent in the order in which they were emitted.
 //   Z4. `emit` ends when own clients have been served and the message is with the exchange. At most `RECEIVING_MAX`
 //       messages of others are under way to own clients at a time; then their senders wait.

@@ -1,0 +1,191 @@
+// MQTT brokers over an embedded fleet, with real clients (mqtt.js): who must receive what, while slices move.
+
+import { setImmediate as turn } from 'node:timers/promises';
+import { connect, type IClientOptions, type MqttClient } from 'mqtt';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type MqttBroker, mqttBroker } from '../../../broker/aedes/edge/aedes-broker.ts';
+import { LocalExchange } from '../../../broker/aedes/exchange.ts';
+import { SessionStore } from '../../../broker/aedes/session-store.ts';
+import type { BrokerClient } from '../../../broker/join-fleet.ts';
+import { type EmbeddedFleet, embeddedFleet } from '../../support/embedded-fleet.ts';
+
+interface Site {
+  readonly client: BrokerClient;
+  readonly broker: MqttBroker;
+}
+
+let fleet: EmbeddedFleet;
+let exchange: LocalExchange;
+let sites: Site[];
+let clients: MqttClient[];
+beforeEach(async () => {
+  fleet = await embeddedFleet();
+  exchange = new LocalExchange();
+  sites = [];
+  clients = [];
+});
+afterEach(async () => {
+  for (const each of clients) await each.endAsync(true);
+  for (const { broker, client } of sites) {
+    await broker.close();
+    await client.close();
+  }
+  await fleet.close();
+});
+
+const LOCAL = { host: '127.0.0.1', port: 0 };
+
+async function site(brokerId: string, store = new SessionStore()): Promise<Site> {
+  const client = await fleet.join(brokerId);
+  const made = { client, broker: await mqttBroker(client, { ...LOCAL, store, peers: exchange.peersOf(brokerId) }) };
+  sites.push(made);
+  return made;
+}
+
+/** A client, and what it has received. */
+async function mqtt({ broker }: Site, clientId: string, options: IClientOptions = {}) {
+  const client = connect(`mqtt://127.0.0.1:${broker.port}`, { clientId, reconnectPeriod: 0, ...options });
+  clients.push(client);
+  const received: string[] = [];
+  client.on('message', (topic, payload) => received.push(`${topic} ${payload.toString('utf8')}`));
+  await new Promise<void>((resolve, reject) => client.once('connect', () => resolve()).once('error', reject));
+  return { client, received };
+}
+
+const closing = (client: MqttClient): Promise<void> => new Promise((resolve) => client.once('close', () => resolve()));
+
+/** Waits until it holds; what it is about is looked at in each turn of the event loop. */
+async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await holds())) await turn();
+}
+
+/** Waits until the fleet names these brokers, and no others, for the topic. */
+const named = ({ client }: Site, topic: string, brokers: readonly string[]): Promise<void> =>
+  until(async () => [...(await client.router.deliveryOf(topic)).brokers].sort().join() === [...brokers].sort().join());
+
+describe('one broker', () => {
+  test('reports its clients, clean sessions too, from SUBSCRIBE to the end of the connection', async () => {
+    const a = await site('a');
+    const { client } = await mqtt(a, 'c');
+    await client.subscribeAsync('home/+/t', { qos: 1 });
+    await named(a, 'home/kitchen/t', ['a']);
+    await client.unsubscribeAsync('home/+/t');
+    await named(a, 'home/kitchen/t', []);
+    await client.subscribeAsync(['x', 'y/#'], { qos: 0 });
+    await named(a, 'x', ['a']);
+    await client.endAsync();
+    await named(a, 'x', []);
+    await named(a, 'y/z', []);
+  });
+
+  test('keeps a persistent session, with what waits for it, and ends it with a clean one', async () => {
+    const a = await site('a');
+    const first = await mqtt(a, 'c', { clean: false });
+    await first.client.subscribeAsync('a/b', { qos: 1 });
+    await first.client.endAsync();
+    await named(a, 'a/b', ['a']); // The broker that keeps it.
+    const { client: publisher } = await mqtt(a, 'p');
+    await publisher.publishAsync('a/b', '1', { qos: 1 });
+    await publisher.publishAsync('a/b', '2', { qos: 2 });
+    const second = await mqtt(a, 'c', { clean: false });
+    await until(() => second.received.length === 2);
+    expect(second.received).toEqual(['a/b 1', 'a/b 2']);
+    await second.client.endAsync();
+    await mqtt(a, 'c', { clean: true });
+    await named(a, 'a/b', []);
+  });
+
+  test('refuses a shared subscription, which it could not serve, and keeps what is its own of $SYS', async () => {
+    const a = await site('a');
+    const { client } = await mqtt(a, 'c');
+    await expect(client.subscribeAsync('$share/g/a', { qos: 1 })).rejects.toThrow('Subscribe error');
+    await client.subscribeAsync(['a/+', '$SYS/#'], { qos: 1 });
+    await named(a, 'a/b', ['a']);
+    await named(a, '$SYS/x', []);
+  });
+
+  test('disconnects a client whose SUBSCRIBE the fleet cannot take, without a SUBACK', async () => {
+    const a = await site('a');
+    const failed: string[] = [];
+    const { client } = await mqtt(a, 'c');
+    a.broker.aedes.authorizeSubscribe = (_client, wanted, done) => done(null, wanted); // Replaced, as Aedes lets.
+    a.client.events.subscribe = async (filter) => {
+      failed.push(filter);
+      throw new Error('the log is away');
+    };
+    const subscribing = client.subscribeAsync('a/b', { qos: 1 });
+    await Promise.all([closing(client), expect(subscribing).rejects.toThrow()]);
+    expect(failed).toEqual(['a/b']);
+  });
+
+  test('lets in who names the user and the password', async () => {
+    const client = await fleet.join('guarded');
+    const broker = await mqttBroker(client, { ...LOCAL, login: { username: 'u', password: 'secret' } });
+    const guarded = { client, broker };
+    sites.push(guarded);
+    for (const wrong of [
+      {},
+      { username: 'u' },
+      { username: 'u', password: 'other' },
+      { username: 'v', password: 'secret' },
+    ])
+      await expect(mqtt(guarded, 'c', { ...wrong, connectTimeout: 60_000 })).rejects.toMatchObject({ code: 5 });
+    await mqtt(guarded, 'c', { username: 'u', password: 'secret' });
+  });
+});
+
+describe('two brokers', () => {
+  test('deliver to each other’s clients, and only where there are any', async () => {
+    const [a, b] = [await site('a'), await site('b')];
+    const here = await mqtt(a, 'here');
+    const there = await mqtt(b, 'there');
+    await there.client.subscribeAsync('a/+', { qos: 1 });
+    await named(a, 'a/b', ['b']);
+    await here.client.publishAsync('a/b', '1', { qos: 1 });
+    await here.client.publishAsync('other', '2', { qos: 1 });
+    await until(() => there.received.length === 1);
+    await there.client.subscribeAsync('other', { qos: 1 });
+    await named(a, 'other', ['b']);
+    await here.client.publishAsync('other', '3', { qos: 1 });
+    await until(() => there.received.length === 2);
+    expect(there.received).toEqual(['a/b 1', 'other 3']);
+  });
+
+  test('share retained messages, and a client id: its older connection is closed', async () => {
+    const [a, b] = [await site('a'), await site('b')];
+    const { client } = await mqtt(a, 'c');
+    await client.publishAsync('kept', 'yes', { qos: 1, retain: true });
+    const closed = closing(client);
+    const newer = await mqtt(b, 'c');
+    await closed;
+    await newer.client.subscribeAsync('kept', { qos: 1 });
+    await until(() => newer.received.length === 1);
+    expect(newer.received).toEqual(['kept yes']);
+  });
+
+  test('keep what is published on one for a session that waits on the other', async () => {
+    const [a, b] = [await site('a'), await site('b')];
+    const first = await mqtt(b, 'c', { clean: false });
+    await first.client.subscribeAsync('a/b', { qos: 1 });
+    await first.client.endAsync();
+    await named(a, 'a/b', ['b']);
+    const { client } = await mqtt(a, 'p');
+    await client.publishAsync('a/b', '1', { qos: 1 });
+    const second = await mqtt(b, 'c', { clean: false });
+    await until(() => second.received.length === 1);
+    expect(second.received).toEqual(['a/b 1']);
+  });
+
+  test('send to all when the fleet cannot say who subscribes', async () => {
+    const [a, b] = [await site('a'), await site('b')];
+    const there = await mqtt(b, 'there');
+    await there.client.subscribeAsync('a/b', { qos: 1 });
+    a.client.router.deliveryOf = async () => {
+      throw new Error('a shard is away');
+    };
+    const { client } = await mqtt(a, 'p');
+    await client.publishAsync('a/b', '1', { qos: 1 });
+    await until(() => there.received.length === 1);
+    expect(a.broker.counts.unanswered).toBeGreaterThan(0);
+  });
+});
