@@ -112,7 +112,7 @@ func (f *Fleet) join(ctx, following context.Context, options Options, common []k
 	select {
 	case <-f.Pointers.Ready():
 	case <-ctx.Done():
-		return fmt.Errorf("the pointer table: %w", ctx.Err())
+		return errors.Join(fmt.Errorf("the pointer table was not read in time: %w", ctx.Err()), f.Pointers.Err())
 	}
 	options.Events.BrokerID, options.Events.Prefix = options.BrokerID, options.Prefix
 	options.Events.Position = func() int64 { return f.Pointers.Table().Position() }

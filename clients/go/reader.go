@@ -31,6 +31,7 @@ type Reader struct {
 
 	mu      sync.Mutex
 	changed chan struct{} // Closed at the next change of the table.
+	err     error
 }
 
 const retryPause = 200 * time.Millisecond
@@ -88,39 +89,33 @@ func (r *Reader) follow(ctx context.Context) {
 	client, err := kgo.NewClient(append(r.kafka,
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{r.topic: {0: kgo.NewOffset().AtStart()}}),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), // Changes are written in transactions.
-		kgo.KeepControlRecords(), // The last record of a transaction: without it the end is never seen.
+		kgo.KeepControlRecords(),       // The last record of a transaction: without it the end is never seen.
+		kgo.KeepRetryableFetchErrors(), // One of them says that the topic was created anew.
 		kgo.FetchMaxWait(500*time.Millisecond),
 	)...)
 	if err != nil {
-		return // The options were tried before.
+		r.fail(err)
+		return
 	}
 	defer client.Close()
-	ends, err := kadm.NewClient(client).ListCommittedOffsets(ctx, r.topic)
+	first, end, err := offsetsOf(ctx, client, r.topic)
 	if err != nil {
+		r.fail(err)
 		return
 	}
-	end, found := ends.Lookup(r.topic, 0)
-	if !found || end.Err != nil {
-		return
-	}
-	// A table that nothing was read into is as good as a new one.
-	table := r.Table()
-	if table.Position() > 0 {
-		table = pointers.NewTable(r.partitions)
-	}
-	next, isComplete := int64(0), false
+	table, next, isComplete := pointers.NewTable(r.partitions), int64(0), false
 	reached := func(at int64) {
 		before := table.Epoch()
 		table.Reached(at, true)
-		if !isComplete && at >= end.Offset {
+		if !isComplete && at >= end {
 			isComplete = true
 			r.adopt(table)
 		} else if isComplete && table.Epoch() != before {
 			r.tell()
 		}
 	}
-	if end.Offset == 0 {
-		reached(0)
+	if first >= end {
+		reached(end)
 	}
 	for {
 		fetches := client.PollFetches(ctx)
@@ -128,7 +123,8 @@ func (r *Reader) follow(ctx context.Context) {
 			return
 		}
 		for _, failed := range fetches.Errors() {
-			// The topic was created anew, or has lost its beginning.
+			r.fail(failed.Err)
+			// The topic is another one of the same name.
 			if errors.Is(failed.Err, kerr.UnknownTopicID) || errors.Is(failed.Err, kerr.UnknownTopicOrPartition) {
 				return
 			}
@@ -180,10 +176,43 @@ func (r *Reader) take(ctx context.Context, table *pointers.Table, record *kgo.Re
 			r.ignored.Add(1)
 			return
 		}
-		if records.Sleep(ctx, retryPause) != nil { // The registry is away.
+		r.fail(err) // The registry is away.
+		if records.Sleep(ctx, retryPause) != nil {
 			return
 		}
 	}
+}
+
+// offsetsOf are the offset of the first record of the topic, and that after the last one that is in no open transaction.
+func offsetsOf(ctx context.Context, client *kgo.Client, topic string) (first, end int64, err error) {
+	admin := kadm.NewClient(client)
+	firsts, err := admin.ListStartOffsets(ctx, topic)
+	if err != nil {
+		return 0, 0, err
+	}
+	ends, err := admin.ListCommittedOffsets(ctx, topic)
+	if err != nil {
+		return 0, 0, err
+	}
+	from, isThere := firsts.Lookup(topic, 0)
+	to, isToo := ends.Lookup(topic, 0)
+	if !isThere || !isToo {
+		return 0, 0, kerr.UnknownTopicOrPartition
+	}
+	return from.Offset, to.Offset, errors.Join(from.Err, to.Err)
+}
+
+// Err is the newest reason why the topic or its schemas could not be read; nil when there was none. Reading goes on.
+func (r *Reader) Err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+func (r *Reader) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err = fmt.Errorf("%s: %w", r.topic, err)
 }
 
 func (r *Reader) adopt(table *pointers.Table) {
