@@ -1,9 +1,8 @@
 // Ports on Kafka: what `joinFleet` needs, for a broker of a fleet that runs on Kafka with a schema registry and shard
 // servers. A file apart from index.ts, so that a broker with ports of its own loads no Kafka client.
 
-import type { Provisioner } from '../datastores/shard-store.ts';
 import { type KafkaLogOptions, kafkaLog } from '../log/kafka/kafka-log.ts';
-import { remoteProvisioner } from '../provisioners/remote/remote-provisioner.ts';
+import { RemoteReader } from '../provisioners/remote/remote-reader.ts';
 import { systemClock } from '../runtime/edge/system-clock.ts';
 import { silentLogger } from '../runtime/telemetry.ts';
 import { type RegistryCodecOptions, registryCodec, subjectOf } from '../schemas/edge/registry-codec.ts';
@@ -65,7 +64,7 @@ export async function kafkaPorts(options: KafkaPortsOptions): Promise<KafkaPorts
     });
     return found;
   };
-  let shards: Provisioner | undefined;
+  let shards: RemoteReader | undefined;
   return {
     log,
     codec,
@@ -76,7 +75,7 @@ export async function kafkaPorts(options: KafkaPortsOptions): Promise<KafkaPorts
       if (shardServers.length === 0) throw new AppError('CONFIG_INVALID', 'no shard server was named to ask');
       if (shards === undefined) {
         const count = await counted();
-        shards ??= remoteProvisioner({
+        shards ??= new RemoteReader({
           addresses: shardServers.map((server) => (server.includes('://') ? server : `http://${server}`)),
           token: shardServerToken,
           partitions: count,
@@ -84,10 +83,10 @@ export async function kafkaPorts(options: KafkaPortsOptions): Promise<KafkaPorts
           ...(timeoutMs === undefined ? {} : { timeoutMs }),
         });
       }
-      return shards.store(shard.shardId, shard);
+      return shards.shard(shard);
     },
     async close() {
-      await shards?.close();
+      shards?.close();
       await log.close();
     },
   };

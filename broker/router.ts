@@ -18,8 +18,8 @@
 //       kept: then no change has come meanwhile that it lacks. Otherwise it is read anew.
 
 import { AnswerCache, type CacheEntry, CachePool, type Tracker } from '../datastores/answer-cache.ts';
-import { audienceIn, type Heard, hearersIn, memberAt, union } from '../datastores/audience.ts';
-import type { AnsweringStore, Asked, ShardStore, Subscriber } from '../datastores/shard-store.ts';
+import { audienceIn, type Heard, hearersIn, memberAt, type ShardReader, union } from '../datastores/audience.ts';
+import type { Asked, Subscriber } from '../datastores/shard-store.ts';
 import type { Clock } from '../runtime/ports.ts';
 import { AppError } from '../schemas/errors.ts';
 import { type Epoch, epoch, eventTime, type ShardId } from '../schemas/ids.ts';
@@ -29,8 +29,7 @@ import { Deadlines } from './deadlines.ts';
 import { Gathering, isAway, lateError, type MissingPart } from './gathering.ts';
 import type { PointerReader } from './pointer-reader.ts';
 
-/** What a router needs of a shard: the reading half of a store, and its audiences where the store returns them. */
-export type ShardReader = Pick<ShardStore, 'lookup' | 'match'> & Partial<Pick<AnsweringStore, 'audience'>>;
+export type { ShardReader } from '../datastores/audience.ts';
 
 export interface RouterPorts {
   readonly pointers: Pick<PointerReader, 'table' | 'newerThan'>;

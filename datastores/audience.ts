@@ -28,11 +28,22 @@ export type Heard =
   | { readonly kind: 'found'; readonly subscribers: readonly Subscriber[] }
   | { readonly kind: 'moved'; readonly slice: SliceKey; readonly epoch: Epoch };
 
+/** Answers whole questions, as a shard does that is asked over the network. */
+export interface QuestionReader {
+  audience(question: PublishQuestion, tracker?: Tracker): Promise<Asked>;
+  /** All subscribers, or the slice that is not there for this asker. */
+  hearers(question: PublishQuestion): Promise<Heard>;
+}
+
+/** What looks up: the reading half of a store, and its audiences where the store returns them; or one of its own kind. */
+export type ShardReader =
+  | (Pick<ShardStore, 'lookup' | 'match'> & Partial<Pick<AnsweringStore, 'audience'>>)
+  | QuestionReader;
+
 /** The store's answer: all subscribers, or the first slice that is not there for this asker. */
-export async function hearersIn(
-  store: Pick<ShardStore, 'lookup' | 'match'>,
-  { topic, slices, epoch }: PublishQuestion,
-): Promise<Heard> {
+export async function hearersIn(store: ShardReader, question: PublishQuestion): Promise<Heard> {
+  if ('hearers' in store) return store.hearers(question);
+  const { topic, slices, epoch } = question;
   const groups = slices.filter(isTrieSlice);
   const concrete = slices.filter((slice) => !isTrieSlice(slice));
   const [exact, matched] = await Promise.all([
@@ -77,15 +88,11 @@ export function union(answers: readonly Answer[]): readonly Subscriber[] {
 }
 
 /** The audience as the store remembers it, or read from its subscribers: then the answer must not be kept. */
-export function audienceIn(
-  store: Pick<ShardStore, 'lookup' | 'match'> & Partial<Pick<AnsweringStore, 'audience'>>,
-  question: PublishQuestion,
-  tracker?: Tracker,
-): Asked | Promise<Asked> {
+export function audienceIn(store: ShardReader, question: PublishQuestion, tracker?: Tracker): Asked | Promise<Asked> {
   return store.audience?.(question, tracker) ?? readAudience(store, question);
 }
 
-async function readAudience(store: Pick<ShardStore, 'lookup' | 'match'>, question: PublishQuestion): Promise<Asked> {
+async function readAudience(store: ShardReader, question: PublishQuestion): Promise<Asked> {
   const heard = await hearersIn(store, question);
   return heard.kind === 'moved' ? heard : { kind: 'audience', audience: audienceOf(heard.subscribers), keepMs: 0 };
 }

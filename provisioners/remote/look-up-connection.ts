@@ -12,6 +12,7 @@
 
 import { Redis } from 'ioredis';
 import type { Tracker } from '../../datastores/answer-cache.ts';
+import type { Heard } from '../../datastores/audience.ts';
 import { STATUS } from '../../datastores/protocol/wire.ts';
 import type { Asked, PublishQuestion, Subscriber } from '../../datastores/shard-store.ts';
 import { AppError, type ErrorCode } from '../../schemas/errors.ts';
@@ -37,6 +38,8 @@ interface Batch {
   readonly waiting: { readonly resolve: (answer: unknown) => void; readonly reject: (error: AppError) => void }[];
 }
 
+/** Time limit of one call, when none is given. */
+export const TIMEOUT_MS = 10_000;
 const CHANGES = '__redis__:invalidate';
 const PING_MS = 1_000;
 const MISSED_MAX = 3;
@@ -66,6 +69,21 @@ export class LookUpConnection {
     if (tracker !== undefined) this.#track(shard, tracker);
     const answer = await this.#answer(redis, shard, instanceId, question);
     return this.#askedOf(answer, tracker !== undefined);
+  }
+
+  /** All subscribers, not only their brokers. Throws as `audience`. */
+  async hearers(shard: string, instanceId: string, { topic, slices, epoch: at }: PublishQuestion): Promise<Heard> {
+    const redis = await this.#connected();
+    let answer: unknown;
+    try {
+      answer = await redis.call('FS.CLIENTS', shard, instanceId, String(at), topic, ...slices);
+    } catch (error) {
+      const { message } = error as Error;
+      if (message.startsWith('MOVED ')) return movedIn(message);
+      throw this.#problemOf(error);
+    }
+    if (!Array.isArray(answer)) throw this.#problem('STORE_UNAVAILABLE', NOT_A_SERVER);
+    return { kind: 'found', subscribers: answer.map(subscriberIn) };
   }
 
   /** L4. */
@@ -208,14 +226,7 @@ export class LookUpConnection {
 
   /** L3. */
   #askedOf(answer: unknown, mayKeep: boolean): Asked {
-    if (typeof answer === 'string') {
-      const end = answer.lastIndexOf(' ');
-      return {
-        kind: 'moved',
-        slice: sliceKey(answer.slice('MOVED '.length, end)),
-        epoch: epoch(Number(answer.slice(end))),
-      };
-    }
+    if (typeof answer === 'string') return movedIn(answer);
     const [brokers, members, keepMs] = Array.isArray(answer) ? (answer as unknown[]) : [];
     if (!Array.isArray(brokers) || !Array.isArray(members) || typeof keepMs !== 'number')
       throw this.#problem('STORE_UNAVAILABLE', NOT_A_SERVER);
@@ -238,6 +249,16 @@ export class LookUpConnection {
     const { host, port } = this.#settings;
     return new AppError(code, `the shard server at ${host}:${port}: ${message}`, {}, cause);
   }
+}
+
+/** `MOVED slice epoch`. */
+function movedIn(message: string): Extract<Heard, { kind: 'moved' }> {
+  const end = message.lastIndexOf(' ');
+  return {
+    kind: 'moved',
+    slice: sliceKey(message.slice('MOVED '.length, end)),
+    epoch: epoch(Number(message.slice(end))),
+  };
 }
 
 function divided(message: string): [code: string, rest: string] {

@@ -53,7 +53,7 @@ import type { StoreKind } from '../../schemas/records.ts';
 import type { Cursor, DisownRight, EraseRight, OwnerRecord, SliceRange, SubscriptionRow } from '../../state/effects.ts';
 import { FIRST_CONCRETE_SHARD, FIRST_TRIE_SHARD } from '../../state/genesis.ts';
 import { filterHash, type KeySpace, keySpaceOf } from '../../state/keys.ts';
-import { LookUpConnection } from './look-up-connection.ts';
+import { LookUpConnection, TIMEOUT_MS } from './look-up-connection.ts';
 
 export interface RemoteSettings {
   /** `http://host:port` of each shard server. */
@@ -69,7 +69,6 @@ export interface RemoteSettings {
   readonly pingMs?: number;
 }
 
-const TIMEOUT_MS = 10_000;
 /**
  * Rows in one request take about this many bytes: a small part of the server's limit, since JSON may write a byte as
  * six.

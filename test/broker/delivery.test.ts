@@ -4,11 +4,13 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Router } from '../../broker/router.ts';
+import type { ShardReader } from '../../datastores/audience.ts';
 import { audienceIn } from '../../datastores/audience.ts';
 import { type ShardServer, startShardServer } from '../../datastores/protocol/shard-server.ts';
 import type { Provisioner, PublishQuestion } from '../../datastores/shard-store.ts';
 import { remoteProvisioner } from '../../provisioners/remote/remote-provisioner.ts';
-import { epoch, shardId } from '../../schemas/ids.ts';
+import { RemoteReader } from '../../provisioners/remote/remote-reader.ts';
+import { epoch, type ShardId, shardId } from '../../schemas/ids.ts';
 import { groupSlice, hashSlice } from '../../state/keys.ts';
 import { PointerTable } from '../../state/pointer-table.ts';
 import { owned, row } from '../datastores/shard-store-suite.ts';
@@ -20,13 +22,28 @@ const CONCRETE = hashSlice(0);
 const GROUP = groupSlice(0);
 const QUIET: PublishQuestion = { topic: 'nobody/asks', slices: [GROUP], epoch: epoch(1) };
 
+/** The shards, as one side sees them. */
+interface Shards {
+  store(shard: ShardId): Promise<ShardReader>;
+  close(): Promise<void>;
+}
+
+/** As a broker sees them, which has the token for look-ups alone. */
+function readShards(settings: Partial<ConstructorParameters<typeof RemoteReader>[0]>): Shards {
+  const reader = new RemoteReader({ addresses: [], token: 'r', partitions: 1, ...settings });
+  return {
+    store: async (id) => reader.shard({ shardId: id, instanceId: '' }),
+    close: async () => reader.close(),
+  };
+}
+
 class Fleet {
   readonly topic = new FakeTopic();
   readonly table = new PointerTable(1);
   now = 1_000;
-  readonly shards: Provisioner;
+  readonly shards: Shards;
 
-  constructor(shards: Provisioner) {
+  constructor(shards: Shards) {
     this.shards = shards;
     this.change(shard('kv'), shard('trie'), pointer(CONCRETE, ['kv']), pointer(GROUP, ['trie']));
   }
@@ -54,7 +71,7 @@ class Fleet {
   }
 }
 
-for (const where of ['in the process', 'over a shard server'] as const)
+for (const where of ['in the process', 'over a shard server', 'over a shard server, for a reader'] as const)
   describe(`a delivery, ${where}`, () => {
     let folder: TempFolder;
     let host: Provisioner;
@@ -63,14 +80,20 @@ for (const where of ['in the process', 'over a shard server'] as const)
     let router: Router;
     const serve = async (port: number): Promise<void> => {
       host = localShards(folder.path, 1);
-      if (where === 'over a shard server')
-        server = await startShardServer({ provisioner: host, token: 't', host: '127.0.0.1', port });
+      if (where !== 'in the process')
+        server = await startShardServer({ provisioner: host, token: 't', readToken: 'r', host: '127.0.0.1', port });
     };
     beforeEach(async () => {
       folder = await tempFolder();
       await serve(0);
       const addresses = [server?.address ?? ''];
-      fleet = new Fleet(server === undefined ? host : remoteProvisioner({ addresses, token: 't', partitions: 1 }));
+      fleet = new Fleet(
+        where === 'in the process'
+          ? host
+          : where === 'over a shard server'
+            ? remoteProvisioner({ addresses, token: 't', partitions: 1 })
+            : readShards({ addresses }),
+      );
       for (const [id, type, slice] of [
         ['kv', 'kv', CONCRETE],
         ['trie', 'trie', GROUP],
@@ -184,7 +207,7 @@ for (const where of ['in the process', 'over a shard server'] as const)
       expect(isKept('a')).toBe(false);
     });
 
-    if (where === 'over a shard server')
+    if (where !== 'in the process')
       test('is forgotten when the server is cut off and nobody says so', async () => {
         const { port } = new URL(server!.address);
         const wires: Socket[] = [];
@@ -197,7 +220,12 @@ for (const where of ['in the process', 'over a shard server'] as const)
         });
         await new Promise<void>((listening) => proxy.listen(0, '127.0.0.1', listening));
         const addresses = [`http://127.0.0.1:${(proxy.address() as AddressInfo).port}`];
-        const cut = new Fleet(remoteProvisioner({ addresses, token: 't', partitions: 1, pingMs: 20, timeoutMs: 200 }));
+        const times = { pingMs: 20, timeoutMs: 200 };
+        const cut = new Fleet(
+          where === 'over a shard server'
+            ? remoteProvisioner({ addresses, token: 't', partitions: 1, ...times })
+            : readShards({ addresses, ...times }),
+        );
         router = cut.router();
         expect(await brokers('a')).toEqual([]);
         expect(isKept('a')).toBe(true);
@@ -211,7 +239,7 @@ for (const where of ['in the process', 'over a shard server'] as const)
         await new Promise((closed) => proxy.close(closed));
       });
 
-    if (where === 'over a shard server')
+    if (where !== 'in the process')
       test('is forgotten when the connection ends, and read anew when the server is back', async () => {
         expect(await brokers('a')).toEqual([]);
         expect(isKept('a')).toBe(true);
