@@ -79,7 +79,7 @@ export const MOVE_SETTINGS = {
 export const MOVE_DEFAULTS: MoveSettings = {
   ...fallbacksOf(MOVE_SETTINGS),
   chunkRowsMax: 2_000, // About 10 ms of copying.
-  passageRowsMax: 5_000,
+  passageRowsMax: 10_000,
   recopiesMax: 3,
   failuresMax: 8, // With the back-off below about 25 s.
 };
