@@ -16,6 +16,7 @@ const { values: given } = parseArgs({
     'shard-servers': { type: 'string', default: 'localhost:7070' }, // FORESHARD_SHARD_SERVERS
     token: { type: 'string' }, // FORESHARD_SHARD_SERVER_READ_TOKEN
     name: { type: 'string', default: 'broker-1' },
+    outbox: { type: 'string', default: 'data/broker-1' }, // A folder that the broker's restarts keep.
   },
 });
 
@@ -25,19 +26,23 @@ const broker = await connect({
   shardServers: given['shard-servers'].split(','),
   ...(given.token === undefined ? {} : { shardServerToken: given.token }),
   brokerId: given.name,
+  outbox: { folder: given.outbox }, // Kafka may be away: what was confirmed is kept here, over restarts.
+  whenAway: 'partial', // A shard may be away: the others' subscribers receive the message, and the answer says who is missing.
 });
 
 // CONNECT: each connection has a number; what the client subscribes to carries it.
 const sessionEpoch = broker.events.newSessionEpoch();
 await broker.events.connected('client-1', { sessionEpoch, cleanStart: false, sessionExpirySeconds: NEVER_SECONDS });
 
-// SUBSCRIBE: the promise resolves when the event is durable. Send SUBACK then.
+// SUBSCRIBE: the promise resolves when the event is durable. Send SUBACK then. It rejects when the outbox is full: refuse
+// the SUBSCRIBE.
 await broker.events.subscribe('home/+/t', 'client-1', 1, { sessionEpoch });
 
 // PUBLISH: which brokers have clients that receive it, and one client of each share group.
 async function publish(topic: string, payload: Buffer): Promise<readonly string[]> {
   broker.events.published(topic, payload.length);
-  const { brokers, members } = await broker.router.deliveryOf(topic);
+  const { brokers, members, missing = [] } = await broker.router.deliveryOf(topic);
+  for (const { shard, slices, reason } of missing) console.error(`${shard} with ${slices.join(', ')}: ${reason}`);
   const names = new Set([...brokers, ...members.map(({ brokerId }) => brokerId)]);
   return [...names]; // Forward the message to each of them; each finds its own clients.
 }
@@ -51,7 +56,7 @@ for (let i = 0; i < 100; i++) {
       break;
     }
   } catch (error) {
-    if (!(error instanceof AppError)) throw error; // A shard that is away: keep the message, or refuse it.
+    if (!(error instanceof AppError)) throw error; // For example POINTER_STALE: keep the message, or refuse it.
     console.error(`${error.code}: ${error.message}`);
   }
   await new Promise((resolve) => setTimeout(resolve, 100));

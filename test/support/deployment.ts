@@ -49,6 +49,13 @@ export interface DeploymentOptions {
   readonly catalog: { readonly types: readonly object[] };
   /** One by default. */
   readonly shardServers?: number;
+  /** What the shard servers ask for; nothing by default. */
+  readonly tokens?: ShardServerTokens;
+}
+
+export interface ShardServerTokens {
+  readonly admin: string;
+  readonly read: string;
 }
 
 const PATIENCE_MS = 60_000;
@@ -94,7 +101,7 @@ export class Deployment {
     writeFileSync(catalogPath, JSON.stringify(options.catalog));
     const shardServers: ShardServer[] = [];
     for (let number = 1; number <= (options.shardServers ?? 1); number++)
-      shardServers.push(new ShardServer(temp.path, catalogPath, number, await freePort()));
+      shardServers.push(new ShardServer(temp.path, catalogPath, number, await freePort(), options.tokens));
     const settings: Record<string, unknown> = {
       runtime: 'kafka',
       applicationId: options.app,
@@ -107,6 +114,7 @@ export class Deployment {
       catalogPath,
       httpPort: 0,
       sessionTimeoutMs: 6_000,
+      ...(options.tokens === undefined ? {} : { shardServerToken: options.tokens.admin }),
       ...options.settings,
     };
     const { config } = configOf([{ source: 'test', values: settings }]);
@@ -114,7 +122,7 @@ export class Deployment {
     const codec = await codecOf(config);
     const log = await openLog(config, silentLogger, systemClock());
     const addresses = shardServers.map(({ address }) => address);
-    const provisioner = remoteProvisioner({ addresses, token: undefined, partitions: config.partitions });
+    const provisioner = remoteProvisioner({ addresses, token: options.tokens?.admin, partitions: config.partitions });
     return new Deployment({ config, log, codec, provisioner, temp, settings, shardServers });
   }
 
@@ -171,10 +179,12 @@ export class ShardServer {
   readonly #folder: string;
   readonly #catalogPath: string;
   readonly #name: string;
+  readonly #tokens: ShardServerTokens | undefined;
   #child: ChildProcess | undefined;
 
-  constructor(folder: string, catalogPath: string, number: number, port: number) {
+  constructor(folder: string, catalogPath: string, number: number, port: number, tokens?: ShardServerTokens) {
     this.port = port;
+    this.#tokens = tokens;
     this.#folder = folder;
     this.#catalogPath = catalogPath;
     this.#name = number === 1 ? 'shard-server' : `shard-server-${number}`;
@@ -193,6 +203,7 @@ export class ShardServer {
         FORESHARD_CATALOG_PATH: this.#catalogPath,
         SHARD_FOLDER: this.shards,
         SHARD_PORT: String(this.port),
+        ...(this.#tokens === undefined ? {} : { SHARD_TOKEN: this.#tokens.admin, SHARD_READ_TOKEN: this.#tokens.read }),
       },
     });
     await untilReady(

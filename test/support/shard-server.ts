@@ -1,5 +1,6 @@
 // Shard server: one process with shards in a folder, for system tests: instances come and go, shards stay.
-// FORESHARD_CATALOG_PATH names the catalogue, SHARD_FOLDER where shards lie.
+// FORESHARD_CATALOG_PATH names the catalogue, SHARD_FOLDER where shards lie, SHARD_TOKEN and SHARD_READ_TOKEN what it
+// asks for.
 
 import { readCatalog } from '../../config/edge/catalog-file.ts';
 import { openLevelKv } from '../../datastores/level-kv/level-kv.ts';
@@ -18,9 +19,11 @@ const provisioner = embeddedProvisioner({
   },
   now: () => Date.now(),
 });
+const { SHARD_TOKEN: token, SHARD_READ_TOKEN: readToken } = process.env;
 const server = await startShardServer({
   provisioner,
-  token: undefined,
+  token,
+  ...(readToken === undefined ? {} : { readToken }),
   host: '127.0.0.1',
   port: Number(process.env.SHARD_PORT),
   log: ({ call, shard, error }) => process.stderr.write(`${call} ${shard}: ${error}\n`),
