@@ -1,10 +1,14 @@
 // Connecting, as far as it goes without a fleet: what is refused, and what is left when it fails. test/system/package.test.ts
 // connects to a real one.
 
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { type ConnectOptions, connect } from '../../broker/connect.ts';
+import { EVENT_PRODUCER_DEFAULTS } from '../../broker/event-producer.ts';
+import { ROUTER_DEFAULTS } from '../../broker/router.ts';
 import { freePort } from '../support/processes.ts';
 
 const GIVEN: ConnectOptions = {
@@ -41,4 +45,14 @@ test('a Kafka that does not answer is waited for only so long, and the error say
     code: 'LOG_UNAVAILABLE',
     message: expect.stringMatching(/could not be joined within 300 ms: topics: .*ECONNREFUSED/),
   });
+});
+
+test('docs/brokers.md has every setting with its default', () => {
+  const rows = readFileSync(join(import.meta.dirname, '../../docs/brokers.md'), 'utf8').split('\n');
+  const { outbox, ...producer } = EVENT_PRODUCER_DEFAULTS;
+  const inOutbox = Object.entries(outbox).map(([name, value]) => [`outbox.${name}`, value] as const);
+  for (const [name, value] of [...Object.entries({ ...producer, ...ROUTER_DEFAULTS }), ...inOutbox]) {
+    const row = rows.find((each) => each.startsWith(`| \`${name}\` |`));
+    expect(row?.split('|')[2]?.replaceAll('`', '').trim(), name).toBe(String(value));
+  }
 });
