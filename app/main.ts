@@ -405,23 +405,27 @@ export async function openLog(
       now: () => clock.now(),
     });
   }
-  const { saslMechanism, saslUsername, saslPassword } = config;
   return kafkaLog({
-    brokers: config.brokers,
+    ...kafkaAccessOf(config),
     app: config.applicationId,
     logger,
     ...(meter === undefined ? {} : { meter }),
-    topicPrefix: config.topicPrefix,
-    replicationFactor: config.replicationFactor,
-    createTopics: config.createTopics,
     deleteRetentionMs: config.changelogRetentionMs,
     sessionTimeoutMs: config.sessionTimeoutMs,
     heldTasks: (group) => heldTasks(join(config.dataDir, 'state'), group),
+  });
+}
+
+/** Where the fleet's topics are, and with which rights. */
+export function kafkaAccessOf(config: Config) {
+  const { brokers, topicPrefix, replicationFactor, createTopics, saslMechanism, saslUsername, saslPassword } = config;
+  return {
+    ...{ brokers, topicPrefix, replicationFactor, createTopics },
     ...(config.kafkaTls ? { ssl: tlsOf(config) } : {}),
     ...(saslMechanism === 'none'
       ? {}
       : { sasl: { mechanism: saslMechanism, username: saslUsername, password: saslPassword.reveal() } as never }),
-  });
+  };
 }
 
 /** Reports about a trie shard, for the log. */

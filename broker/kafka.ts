@@ -4,6 +4,7 @@
 import { type KafkaLogOptions, kafkaLog } from '../log/kafka/kafka-log.ts';
 import { RemoteReader } from '../provisioners/remote/remote-reader.ts';
 import { systemClock } from '../runtime/edge/system-clock.ts';
+import type { Log } from '../runtime/ports.ts';
 import { silentLogger } from '../runtime/telemetry.ts';
 import { type RegistryCodecOptions, registryCodec, subjectOf } from '../schemas/edge/registry-codec.ts';
 import { AppError } from '../schemas/errors.ts';
@@ -11,7 +12,9 @@ import type { RecordName } from '../schemas/records.ts';
 import { metrics, pointers, sessions, subscriptions } from '../topology/topics.ts';
 import type { BrokerPorts } from './join-fleet.ts';
 
-export interface KafkaPortsOptions extends Pick<KafkaLogOptions, 'brokers' | 'topicPrefix' | 'ssl' | 'sasl'> {
+type OfKafka = 'brokers' | 'topicPrefix' | 'ssl' | 'sasl' | 'replicationFactor' | 'createTopics';
+
+export interface KafkaPortsOptions extends Pick<KafkaLogOptions, OfKafka> {
   /** The registry's URL, with its path if it has one. */
   readonly registryUrl: string;
   readonly registryAuth?: RegistryCodecOptions['auth'];
@@ -31,6 +34,7 @@ export interface KafkaPortsOptions extends Pick<KafkaLogOptions, 'brokers' | 'to
 }
 
 export interface KafkaPorts extends BrokerPorts {
+  readonly log: Log;
   /** Resolves, once Kafka answers, with the number of partitions of the subscriptions topic. Throws CONFIG_INVALID when another one was given. */
   partitions(): Promise<number>;
   /** Whether Kafka answers, and if not, why. */

@@ -5,6 +5,7 @@
 //   0  done    1  failed: one line `CODE: message` on standard error    2  the command line or the configuration is wrong
 
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
@@ -14,6 +15,7 @@ import { ORIGIN_SETS } from '../evaluation/backtest/protocol.ts';
 import { AppError, type ErrorCode } from '../schemas/errors.ts';
 import { Output } from './output.ts';
 import {
+  BROKER_SETTINGS,
   configFrom,
   SHARD_SERVER_SETTINGS,
   share,
@@ -424,6 +426,21 @@ function programOf(exitWith: (code: number) => void): Command {
         ]),
       ]),
     );
+  });
+
+  withSettings(
+    host(
+      command('broker', 'an MQTT 3.1.1 broker of a fleet on Kafka')
+        .option('--id <name>', 'name of this broker, which no other one has and which it keeps', hostname())
+        .option('--port <port>', 'port to listen on; 0 chooses a free one', portNumber, 1883),
+      'host',
+      'mqttUsername and mqttPassword',
+    ),
+    BROKER_SETTINGS,
+  ).action(async ({ host: address, port, id }, self: Command) => {
+    const { config } = configFrom(self, { runtime: 'kafka' });
+    const { runBroker } = await import('./serve.ts');
+    await runBroker(config, id, { host: address, port }, outputOf(self));
   });
 
   withSettings(

@@ -1,12 +1,14 @@
 // The MQTT broker of a process of the fleet: `foreshard run --mqtt`, and `foreshard broker`.
 
 import { join } from 'node:path';
-import type { Foreshard } from '../app/main.ts';
+import { type Foreshard, kafkaAccessOf } from '../app/main.ts';
 import { mqttBroker } from '../broker/aedes/edge/aedes-broker.ts';
 import { levelJournal } from '../broker/aedes/edge/level-journal.ts';
 import { LocalExchange, type Peers } from '../broker/aedes/exchange.ts';
+import { LogExchange, messagesTopic } from '../broker/aedes/log-exchange.ts';
 import { SessionStore } from '../broker/aedes/session-store.ts';
 import { type BrokerClient, type BrokerSettings, joinFleet } from '../broker/join-fleet.ts';
+import { kafkaPorts } from '../broker/kafka.ts';
 import type { Config } from '../config/config.ts';
 import { systemClock } from '../runtime/edge/system-clock.ts';
 import type { Logger } from '../runtime/telemetry.ts';
@@ -40,7 +42,7 @@ export function checkMqtt({ mqttUsername }: Config, { host }: MqttAsked): void {
 
 export interface MqttPorts {
   readonly client: BrokerClient;
-  readonly peers: Peers;
+  readonly peersOf: (store: SessionStore) => Peers;
   readonly logger: Logger;
   /** Whether the process stops. */
   readonly isOver: () => boolean;
@@ -54,18 +56,53 @@ export async function serveMqttHere(
   ports: Pick<MqttPorts, 'logger' | 'isOver'>,
 ): Promise<ServedMqtt> {
   const client = await joinHere(foreshard, { brokerId: EMBEDDED_BROKER, partitions: config.partitions });
-  const peers = new LocalExchange().peersOf(EMBEDDED_BROKER);
-  return serveMqtt(config, asked, { ...ports, client, peers }).catch(async (error: unknown) => {
+  const peersOf = (): Peers => new LocalExchange().peersOf(EMBEDDED_BROKER);
+  return serveMqtt(config, asked, { ...ports, client, peersOf }).catch(async (error: unknown) => {
     await client.close();
     throw error;
   });
+}
+
+/** Starts an MQTT broker of a fleet on Kafka. */
+export async function serveMqttOnKafka(
+  config: Config,
+  brokerId: string,
+  asked: MqttAsked,
+  ports: Pick<MqttPorts, 'logger' | 'isOver'>,
+): Promise<ServedMqtt> {
+  const { registryUrl, registryUsername: username, registryPassword, shardServers } = config;
+  const token = config.shardServerReadToken.reveal() || config.shardServerToken.reveal();
+  const kafka = await kafkaPorts({
+    ...kafkaAccessOf(config),
+    ...{ registryUrl, shardServers, logger: ports.logger },
+    ...(username === '' ? {} : { registryAuth: { username, password: registryPassword.reveal() } }),
+    ...(token === '' ? {} : { shardServerToken: token }),
+  });
+  const opened: { close(): Promise<void> }[] = [kafka];
+  const closeAll = async (): Promise<void> => {
+    for (const each of opened.reverse()) await each.close();
+  };
+  try {
+    const partitions = await kafka.partitions();
+    await kafka.log.prepare([messagesTopic(partitions)]);
+    const client = await joinFleet(kafka, { brokerId, partitions });
+    opened.push(client);
+    const peersOf = ({ positions }: SessionStore): Peers =>
+      new LogExchange({ ...kafka, positions }, { brokerId, partitions });
+    const served = await serveMqtt(config, asked, { ...ports, client, peersOf });
+    opened.push(served);
+    return { address: served.address, close: closeAll };
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
 }
 
 /** Serves MQTT for a client of the fleet, and closes it in the end. Throws STOPPED, or what the folder or port throws. */
 export async function serveMqtt(
   config: Config,
   { host, port }: MqttAsked,
-  { client, peers, logger, isOver }: MqttPorts,
+  { client, peersOf, logger, isOver }: MqttPorts,
 ): Promise<ServedMqtt> {
   // The planner makes the first table within seconds of a fleet's first start.
   while (!(await client.pointers.newerThan(epoch(0), LOOK_MS)))
@@ -75,12 +112,14 @@ export async function serveMqtt(
   );
   const store = new SessionStore(journal);
   await journal.restoreInto(store);
+  const peers = peersOf(store);
   const username = config.mqttUsername;
   const broker = await mqttBroker(client, {
     ...{ host, port, store, peers },
     ...(username === '' ? {} : { login: { username, password: config.mqttPassword.reveal() } }),
     clientFailed: (clientId, error) => logger.warn({ clientId, error }, 'an MQTT client was disconnected'),
   }).catch(async (error: unknown) => {
+    await peers.close();
     await journal.close();
     throw error;
   });
@@ -88,6 +127,7 @@ export async function serveMqtt(
     address: `mqtt://${host}:${broker.port}`,
     async close() {
       await broker.close();
+      await peers.close();
       await client.close();
       await journal.close();
     },

@@ -11,7 +11,7 @@ import { createLogger } from '../runtime/edge/telemetry.ts';
 import type { Logger } from '../runtime/telemetry.ts';
 import { AppError } from '../schemas/errors.ts';
 import { isLoopback } from '../schemas/loopback.ts';
-import { checkMqtt, type MqttAsked, type ServedMqtt, serveMqttHere } from './mqtt.ts';
+import { checkMqtt, type MqttAsked, type ServedMqtt, serveMqttHere, serveMqttOnKafka } from './mqtt.ts';
 import type { Output } from './output.ts';
 
 /** Longer than the deadline of the parts, so that theirs takes effect first. */
@@ -38,6 +38,23 @@ export async function runProcess(config: Config, output: Output, mqtt?: MqttAske
     isOver = true;
     await (await served?.catch(() => undefined))?.close();
     await starting.stop();
+  });
+}
+
+/** An MQTT broker of a fleet on Kafka; like `runProcess`. */
+export async function runBroker(config: Config, brokerId: string, asked: MqttAsked, output: Output): Promise<void> {
+  const logger = createLogger({ level: config.logLevel, pretty: config.logPretty });
+  checkMqtt(config, asked);
+  let isOver = false;
+  const served = serveMqttOnKafka(config, brokerId, asked, { logger, isOver: () => isOver });
+  const started = served.then(({ address }) => {
+    output.line(`MQTT clients connect to ${address}`);
+    output.json({ address });
+    return new Promise<void>(() => {});
+  });
+  await untilStopped(config, logger, started, async () => {
+    isOver = true;
+    await (await served.catch(() => undefined))?.close();
   });
 }
 

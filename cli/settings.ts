@@ -22,6 +22,14 @@ export const SHARD_SERVER_SETTINGS: readonly SettingName[] = [
   'shardServerReadToken',
 ];
 
+/** The settings of an MQTT broker on Kafka. */
+export const BROKER_SETTINGS: readonly SettingName[] = [
+  ...(['dataDir', 'logLevel', 'logPretty', 'shutdownDeadlineMs'] as const),
+  ...(['brokers', 'topicPrefix', 'replicationFactor', 'createTopics'] as const),
+  ...(['kafkaTls', 'kafkaTlsCaFile', 'kafkaTlsCertFile', 'kafkaTlsKeyFile', 'saslMechanism', 'saslUsername'] as const),
+  ...(['registryUrl', 'registryUsername', 'shardServers', 'mqttUsername'] as const),
+];
+
 /** Adds `--config` and a flag for each of these settings, with its default and bounds. */
 export function withSettings(
   command: Command,

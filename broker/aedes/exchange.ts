@@ -8,13 +8,16 @@
 export interface Peers {
   /** Sends to these brokers, or to all others. One that is not there is passed over. */
   send(to: readonly string[] | 'all', message: Buffer): Promise<void>;
-  /** Takes what others send from now on; the next message of a sender comes after the promise has resolved. */
-  receive(take: (message: Buffer) => Promise<void>): void;
+  /**
+   * Takes what others send; the next message of a sender comes after the promise has resolved. Resolves when what was
+   * sent before has been taken.
+   */
+  receive(take: (message: Buffer) => Promise<void>): Promise<void>;
   close(): Promise<void>;
 }
 
 /** Of a broker that is the only one. */
-export const NO_PEERS: Peers = { send: async () => {}, receive() {}, close: async () => {} };
+export const NO_PEERS: Peers = { send: async () => {}, receive: async () => {}, close: async () => {} };
 
 /** Brokers in one process. */
 export class LocalExchange {
@@ -27,7 +30,7 @@ export class LocalExchange {
         const takers = others.flatMap((each) => (each === brokerId ? [] : (this.#takers.get(each) ?? [])));
         await Promise.all(takers.map((take) => take(message)));
       },
-      receive: (take) => {
+      receive: async (take) => {
         let last = Promise.resolve();
         this.#takers.set(brokerId, (message) => {
           last = last.then(() => take(message)); // N1

@@ -9,4 +9,5 @@ export { type AedesPersistence, type PersistenceOptions, persistence } from './e
 export { type LevelJournal, levelJournal } from './edge/level-journal.ts';
 export { LocalExchange, NO_PEERS, type Peers } from './exchange.ts';
 export type { ReportFailed } from './fleet-link.ts';
+export { LogExchange, MESSAGES_TOPIC, messagesTopic } from './log-exchange.ts';
 export { type Journal, MESSAGES_MAX, NO_JOURNAL, SessionStore } from './session-store.ts';

@@ -54,6 +54,15 @@ interface Waiting {
 }
 
 export class SessionStore {
+  /** For each partition, the next message of other brokers to take (log-exchange.ts T2). */
+  readonly positions = {
+    get: (partition: number): number | undefined => this.#positions.get(partition),
+    set: (partition: number, offset: number): void => {
+      this.#positions.set(partition, offset);
+      this.#journal.put(keyOf(POSITION, String(partition)), offset);
+    },
+  };
+  readonly #positions = new Map<number, number>();
   readonly #journal: Journal;
   readonly #messagesMax: number;
   /** By client, then by filter. */
@@ -86,6 +95,7 @@ export class SessionStore {
     if (kind === SUBSCRIPTION) this.#subscribe(first, value as StoredSubscription);
     else if (kind === RETAINED) this.#retained.set(first, value as Packet);
     else if (kind === INCOMING) this.#incomingOf(first).set(Number(second), value as Packet);
+    else if (kind === POSITION) this.#positions.set(Number(first), value as number);
     else if (kind === WILL) this.#wills.set(first, value as Packet);
     else if (kind === OUTGOING) {
       this.#outgoingOf(first).push({ key, packet: value as Packet });
@@ -306,6 +316,7 @@ const RETAINED = 'retained';
 const OUTGOING = 'outgoing';
 const INCOMING = 'incoming';
 const WILL = 'will';
+const POSITION = 'position';
 const SEPARATOR = '\u0000';
 /** Of Number.MAX_SAFE_INTEGER: texts sort as the numbers do. */
 const SEQUENCE_DIGITS = 16;

@@ -375,7 +375,7 @@ const quiet = new Output(false, { out: new Writable({ write: (_chunk, _encoding,
 
 const MQTT_PORTS = {
   client: { pointers: { newerThan: async () => true } } as unknown as BrokerClient,
-  peers: NO_PEERS,
+  peersOf: () => NO_PEERS,
   logger: silentLogger,
   isOver: () => false,
 };

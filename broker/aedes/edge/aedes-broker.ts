@@ -50,6 +50,10 @@ export async function mqttBroker(client: BrokerClient, options: MqttBrokerOption
     ...options.aedes,
   });
   aedes.on('clientError', ({ id }, error) => clientFailed(id, error));
+  await mq.ready.catch(async (error: unknown) => {
+    await closed(aedes);
+    throw error;
+  });
   const server = createServer(aedes.handle);
   server.listen(port, host);
   await once(server, 'listening').catch(async (cause: NodeJS.ErrnoException) => {

@@ -40,7 +40,12 @@ export interface ForwardingCounts {
 type Message = mqemitter.Message;
 type Done = (error?: Error) => void;
 type Listener = (message: Message, done: () => void) => void;
-export type FleetEmitter = mqemitter.MQEmitter & { readonly closed: boolean; readonly counts: ForwardingCounts };
+export type FleetEmitter = mqemitter.MQEmitter & {
+  readonly closed: boolean;
+  readonly counts: ForwardingCounts;
+  /** Resolves when the messages that others sent before have been taken. */
+  readonly ready: Promise<void>;
+};
 
 const RECEIVING_MAX = 1_000;
 
@@ -77,7 +82,7 @@ export function emitter(client: BrokerClient, { peers = NO_PEERS, ...options }: 
     }
   };
 
-  peers.receive(async (bytes) => {
+  const ready = peers.receive(async (bytes) => {
     const packet = decodeMessage(bytes);
     if (packet === undefined) return;
     await room.enter();
@@ -90,8 +95,10 @@ export function emitter(client: BrokerClient, { peers = NO_PEERS, ...options }: 
     local.emit(packet, () => room.leave());
   });
 
+  ready.catch(() => {}); // Whoever awaits it sees the error.
   return Object.assign(mq, {
     counts,
+    ready,
     on(topic: string, notify: Listener, done?: () => void) {
       local.on(topic, notify, done === undefined ? undefined : () => void link.reported.then(done)); // Z6
       return mq;

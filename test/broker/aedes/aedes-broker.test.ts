@@ -7,6 +7,9 @@ import { type MqttBroker, mqttBroker } from '../../../broker/aedes/edge/aedes-br
 import { LocalExchange } from '../../../broker/aedes/exchange.ts';
 import { SessionStore } from '../../../broker/aedes/session-store.ts';
 import type { BrokerClient } from '../../../broker/join-fleet.ts';
+import { randomFrom } from '../../../evaluation/random.ts';
+import { shardId } from '../../../schemas/ids.ts';
+import { matches } from '../../../state/topic-filter.ts';
 import { type EmbeddedFleet, embeddedFleet } from '../../support/embedded-fleet.ts';
 
 interface Site {
@@ -19,7 +22,7 @@ let exchange: LocalExchange;
 let sites: Site[];
 let clients: MqttClient[];
 beforeEach(async () => {
-  fleet = await embeddedFleet();
+  fleet = await embeddedFleet('embedded', { rebuildAfterMs: 0, coolDownMs: 0, movesMax: 8 });
   exchange = new LocalExchange();
   sites = [];
   clients = [];
@@ -188,4 +191,79 @@ describe('two brokers', () => {
     await until(() => there.received.length === 1);
     expect(a.broker.counts.unanswered).toBeGreaterThan(0);
   });
+
+  test('miss nothing at QoS 1 while every slice moves under them', async () => {
+    const random = randomFrom(7);
+    const pick = (count: number): number => Math.floor(random() * count);
+    const [a, b] = [await site('a'), await site('b')];
+    const topics = Array.from({ length: 24 }, (_, i) => `home/${i % 6}/${Math.floor(i / 6)}`);
+    const randomFilter = (): string =>
+      [`home/${pick(6)}/${pick(4)}`, `home/+/${pick(4)}`, `home/${pick(6)}/#`, `+/${pick(6)}/+`][pick(4)]!;
+    const subscribers = await Promise.all(
+      Array.from({ length: 12 }, async (_, i) => ({
+        ...(await mqtt(i % 2 === 0 ? a : b, `s${i}`, { clean: i % 3 !== 0 })),
+        /** What it has a SUBACK for, and whether the fleet has it: until then a message of the other broker may pass it by. */
+        filters: new Map<string, boolean>(),
+        due: new Set<string>(),
+      })),
+    );
+    const publishers = await Promise.all([a, b].map(async (each, i) => (await mqtt(each, `p${i}`)).client));
+    const lookUp = async (): Promise<void> => {
+      for (const { client, filters } of subscribers)
+        for (const [filter, isThere] of filters) {
+          if (isThere) continue;
+          const example = topics.find((topic) => matches(filter, topic))!;
+          const found = await a.client.router.subscribersOf(example).catch(() => []); // A shard is being rebuilt.
+          const isIt = (each: (typeof found)[number]): boolean =>
+            each.filter === filter && each.clientId === client.options.clientId;
+          filters.set(filter, found.some(isIt));
+        }
+    };
+    let sent = 0;
+    let isOver = false;
+    const moving = everySliceMoves().finally(() => {
+      isOver = true;
+    });
+    for (let round = 0; !isOver; round++) {
+      const { client, filters } = subscribers[pick(12)]!;
+      const filter = randomFilter();
+      if (round < 60 && !filters.has(filter)) {
+        await client.subscribeAsync(filter, { qos: 1 });
+        filters.set(filter, false);
+      }
+      await lookUp();
+      for (let i = 0; i < 5; i++) {
+        const topic = topics[pick(24)]!;
+        sent += 1;
+        for (const { filters, due } of subscribers)
+          if ([...filters].some(([each, isThere]) => isThere && matches(each, topic))) due.add(`${topic} ${sent}`);
+        await publishers[pick(2)]!.publishAsync(topic, `${sent}`, { qos: 1 });
+      }
+    }
+    const moves = await moving;
+    const missed = (): string[] =>
+      subscribers.flatMap(({ due, received }) => [...due].filter((each) => !received.includes(each)));
+    await until(() => missed().length === 0);
+    expect(moves).toBeGreaterThanOrEqual(8); // Of 4 hash slices and 4 groups.
+    expect(sent).toBeGreaterThan(200);
+    const wrong = subscribers.flatMap(({ filters, received }) =>
+      received.filter((each) => ![...filters.keys()].some((filter) => matches(filter, each.split(' ')[0]!))),
+    );
+    expect(wrong).toEqual([]);
+  });
 });
+
+/** Has every shard rebuilt; the number of moves that this took. A shard that is being rebuilt answers no look-up. */
+async function everySliceMoves(): Promise<number> {
+  const { views } = fleet.foreshard;
+  const shards = async () => {
+    const all = await views.shards();
+    return all.kind === 'here' ? all.answer : [];
+  };
+  for (const shard of await shards()) {
+    await views.requestRebuild({ shardId: shardId(shard.shardId), force: true, requestId: undefined });
+    await until(async () => !(await shards()).some((each) => each.shardId === shard.shardId && each.slices > 0));
+  }
+  const moves = await views.moves();
+  return moves.kind === 'here' ? moves.answer.length : 0;
+}
