@@ -24,8 +24,12 @@ import (
 // An UNSUBSCRIBE is reported when the client sends one, never for the end of a session, which the fleet learns from
 // Disconnected and Ended.
 //
-// Messages: before a PUBLISH is acknowledged every broker that has a subscriber has it. Clients of this broker that are
-// in no share group get it from Mochi; which member of a share group gets it is the fleet's choice, and never Mochi's.
+// Messages: before a PUBLISH is acknowledged every broker that has a subscriber has it, and has given it to its clients.
+// Which member of a share group gets it is the fleet's choice, and never Mochi's.
+//
+// Takeovers: when a client connects whose session is here, Mochi copies what the session has not delivered, and then lets
+// the new connection take the old one's place. A message that came between the two would be lost, and one that came after
+// both might be sent before the CONNACK. So none is given to clients until the CONNACK has been sent.
 type hook struct {
 	mqtt.HookBase
 	server   *mqtt.Server
@@ -36,6 +40,9 @@ type hook struct {
 	// inbox publishes what other brokers have sent.
 	inbox *mqtt.Client
 
+	// takeover is locked by a takeover, and for reading while a message is given to clients, which waits for no client.
+	takeover sync.RWMutex
+
 	mu       sync.Mutex
 	sessions map[string]session // By client id.
 }
@@ -43,6 +50,8 @@ type hook struct {
 type session struct {
 	client *mqtt.Client
 	epoch  int64
+	// taken ends a takeover.
+	taken func()
 }
 
 const (
@@ -51,6 +60,8 @@ const (
 	againAfter = 200 * time.Millisecond
 	// missesMax: how often other members are asked for, when the chosen ones have left their share group.
 	missesMax = 5
+	// takeoverMax: a connection that is lost before its CONNACK ends its takeover by this.
+	takeoverMax = 200 * time.Millisecond
 	// reportsMax is how many subscriptions of a client are reported at the same time.
 	reportsMax = 256
 )
@@ -77,6 +88,7 @@ func (h *hook) Provides(event byte) bool {
 	return slices.Contains([]byte{
 		mqtt.OnSessionEstablish,
 		mqtt.OnSessionEstablished,
+		mqtt.OnPacketSent,
 		mqtt.OnDisconnect,
 		mqtt.OnClientExpired,
 		mqtt.OnSubscribe,
@@ -94,9 +106,7 @@ func (h *hook) Provides(event byte) bool {
 // OnSessionEstablish reports the connection before anything of it is taken.
 func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 	epoch := h.fleet.Events.NewSessionEpoch()
-	h.mu.Lock()
-	h.sessions[cl.ID] = session{client: cl, epoch: epoch}
-	h.mu.Unlock()
+	h.remember(cl, session{client: cl, epoch: epoch})
 	ctx, cancel := context.WithTimeout(context.Background(), eventTimeout)
 	defer cancel()
 	err := h.fleet.Events.Connected(ctx, events.Connection{
@@ -108,6 +118,33 @@ func (h *hook) OnSessionEstablish(cl *mqtt.Client, pk packets.Packet) {
 	if err != nil {
 		h.Log.Error("a connection could not be reported", "client", cl.ID, "error", err)
 		cl.Stop(err)
+	}
+	if existing, found := h.server.Clients.Get(cl.ID); found {
+		// Mochi would do it during the takeover, and it may have to wait for that client.
+		_ = h.server.DisconnectClient(existing, packets.ErrSessionTakenOver)
+		h.takeover.Lock()
+		taken := sync.OnceFunc(h.takeover.Unlock)
+		time.AfterFunc(takeoverMax, taken)
+		h.remember(cl, session{client: cl, epoch: epoch, taken: taken})
+	}
+}
+
+func (h *hook) remember(cl *mqtt.Client, s session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.sessions[cl.ID] = s
+}
+
+// OnPacketSent ends a takeover.
+func (h *hook) OnPacketSent(cl *mqtt.Client, pk packets.Packet, _ []byte) {
+	if pk.FixedHeader.Type != packets.Connack {
+		return
+	}
+	h.mu.Lock()
+	found := h.sessions[cl.ID]
+	h.mu.Unlock()
+	if found.client == cl && found.taken != nil {
+		found.taken()
 	}
 }
 
@@ -278,8 +315,7 @@ func (h *hook) OnUnsubscribed(cl *mqtt.Client, pk packets.Packet) {
 
 // ---- messages ------------------------------------------------------------------------------------------------------
 
-// OnPublish returns when every other broker that has a subscriber has the message; its acknowledgement follows. When that
-// cannot be, the publisher is told: by the reason code in MQTT 5, else by the end of its connection, and it sends the
+// OnPublish returns when every broker that has a subscriber has the message; its acknowledgement follows. When that cannot be, the publisher is told: by the reason code in MQTT 5, else by the end of its connection, and it sends the
 // message again.
 func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	if cl == h.inbox {
@@ -289,14 +325,12 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	ctx, cancel := context.WithTimeout(context.Background(), h.patience)
 	defer cancel()
 	here, err := h.send(ctx, pk)
-	if err == nil {
-		pk.Filters = chosen(here)
-		return pk, nil
+	if err != nil {
+		h.Log.Error("a message could not be delivered", "topic", pk.TopicName, "error", err)
 	}
-	h.Log.Error("a message could not be delivered", "topic", pk.TopicName, "error", err)
-	if pk.FixedHeader.Qos == 0 || cl.Net.Inline {
-		pk.Filters = chosen(here)
-		return pk, nil // Those who can be reached get it.
+	if err == nil || pk.FixedHeader.Qos == 0 || cl.Net.Inline {
+		h.give(pk, here, true)               // Those who can be reached get it.
+		return pk, packets.CodeSuccessIgnore // Mochi acknowledges it, and gives it to nobody.
 	}
 	if cl.Properties.ProtocolVersion == 5 {
 		return pk, packets.ErrImplementationSpecificError
@@ -305,7 +339,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	return pk, packets.ErrRejectPacket
 }
 
-// OnWillSent sends a will on; Mochi has given it to its own clients by now.
+// OnWillSent sends a will on; Mochi has given it to its own clients that are in no share group.
 func (h *hook) OnWillSent(_ *mqtt.Client, pk packets.Packet) {
 	go func() { // Mochi's own loop waits for this.
 		ctx, cancel := context.WithTimeout(context.Background(), h.patience)
@@ -314,7 +348,7 @@ func (h *hook) OnWillSent(_ *mqtt.Client, pk packets.Packet) {
 		if err != nil {
 			h.Log.Error("a will could not be delivered", "topic", pk.TopicName, "error", err)
 		}
-		h.give(pk, false, here)
+		h.give(pk, here, false)
 	}()
 }
 
@@ -420,7 +454,7 @@ func (h *hook) receive(received message) (receipt, error) {
 			given.Missed = append(given.Missed, each)
 		}
 	}
-	h.give(pk, received.IsForAll, here)
+	h.give(pk, here, received.IsForAll)
 	return given, nil
 }
 
@@ -438,28 +472,29 @@ func (h *hook) found(topic string, wanted member) (member, bool) {
 	return member{}, false
 }
 
-// give publishes to clients of this broker: all that are in no share group, and these members.
-func (h *hook) give(pk packets.Packet, isForAll bool, members []member) {
+// give publishes to clients of this broker: these members, and all that are in no share group if it is for all.
+func (h *hook) give(pk packets.Packet, members []member, isForAll bool) {
 	if !isForAll && len(members) == 0 {
 		return
 	}
 	pk.FixedHeader.Dup = false
+	pk.FixedHeader.Retain = pk.FixedHeader.Retain && isForAll
 	if pk.FixedHeader.Qos > 0 {
 		pk.PacketID = 1 // Mochi wants one, and gives its own to each client.
 	}
-	pk.Filters = chosen(members)
-	if !isForAll {
-		pk.FixedHeader.Retain = false
-		pk.Filters = append(pk.Filters, packets.Subscription{}) // OnSelectSubscribers knows it by this.
-	}
+	pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = 0, false
+	pk.Filters = orderOf(pk.Origin, members, isForAll)
+	h.takeover.RLock()
+	defer h.takeover.RUnlock()
 	if err := h.server.InjectPacket(h.inbox, pk); err != nil {
 		h.Log.Error("a message could not be given to this broker's clients", "topic", pk.TopicName, "error", err)
 	}
 }
 
-// chosen puts the members where OnSelectSubscribers finds them: a PUBLISH has no filters of its own.
-func chosen(members []member) packets.Subscriptions {
-	var filters packets.Subscriptions
+// orderOf tells OnSelectSubscribers, by what a PUBLISH has no use for, who published the message, whether it is for all,
+// and then the members.
+func orderOf(origin string, members []member, isForAll bool) packets.Subscriptions {
+	filters := packets.Subscriptions{{ShareName: []string{origin}, NoLocal: !isForAll}}
 	for _, each := range members {
 		filters = append(filters, packets.Subscription{Filter: each.Filter, ShareName: []string{each.ClientID}})
 	}
@@ -469,18 +504,23 @@ func chosen(members []member) packets.Subscriptions {
 // OnSelectSubscribers puts the fleet's choice in the place of Mochi's.
 func (h *hook) OnSelectSubscribers(subs *mqtt.Subscribers, pk packets.Packet) *mqtt.Subscribers {
 	selected := map[string]packets.Subscription{}
-	for _, each := range pk.Filters {
-		if each.Filter == "" {
+	for i, each := range pk.Filters {
+		id := each.ShareName[0]
+		switch {
+		case i == 0 && each.NoLocal:
 			subs.Subscriptions = map[string]packets.Subscription{}
 			subs.InlineSubscriptions = nil
-			continue
-		}
-		id := each.ShareName[0]
-		if sub, isHere := subs.Shared[each.Filter][id]; isHere {
-			if other, isAlready := selected[id]; isAlready {
-				sub = other.Merge(sub)
+		case i == 0: // Mochi takes the inbox for the publisher.
+			if subs.Subscriptions[id].NoLocal {
+				delete(subs.Subscriptions, id)
 			}
-			selected[id] = sub
+		default:
+			if sub, isHere := subs.Shared[each.Filter][id]; isHere {
+				if other, isAlready := selected[id]; isAlready {
+					sub = other.Merge(sub)
+				}
+				selected[id] = sub
+			}
 		}
 	}
 	subs.SharedSelected = selected

@@ -89,17 +89,21 @@ func TestTheFleetChoosesOfAShareGroup(t *testing.T) {
 		}
 		return found
 	}
-	both := chosen([]member{{Filter: "$share/g/a", ClientID: "m2"}, {Filter: "$share/other/#", ClientID: "m2"}})
+	h.server.Topics.Subscribe("own", packets.Subscription{Filter: "a", NoLocal: true})
+	both := []member{{Filter: "$share/g/a", ClientID: "m2"}, {Filter: "$share/other/#", ClientID: "m2"}}
+	left := []member{{Filter: "$share/g/a", ClientID: "m3"}}
 	for _, given := range []struct {
 		what    string
 		filters packets.Subscriptions
 		want    map[string]byte
 	}{
-		{"none chosen", nil, map[string]byte{"c": 0}},
-		{"one chosen", both[:1], map[string]byte{"c": 0, "m2": 1}},
-		{"chosen for two groups", both, map[string]byte{"c": 0, "m2": 2}},
-		{"not for all", append(both[:1:1], packets.Subscription{}), map[string]byte{"m2": 1}},
-		{"who has left", chosen([]member{{Filter: "$share/g/a", ClientID: "m3"}}), map[string]byte{"c": 0}},
+		{"Mochi's own", nil, map[string]byte{"c": 0, "own": 0}},
+		{"none chosen", orderOf("p", nil, true), map[string]byte{"c": 0, "own": 0}},
+		{"by who wants no message of its own", orderOf("own", nil, true), map[string]byte{"c": 0}},
+		{"one chosen", orderOf("own", both[:1], true), map[string]byte{"c": 0, "m2": 1}},
+		{"chosen for two groups", orderOf("own", both, true), map[string]byte{"c": 0, "m2": 2}},
+		{"not for all", orderOf("p", both[:1], false), map[string]byte{"m2": 1}},
+		{"not for all, who has left", orderOf("p", left, false), map[string]byte{}},
 	} {
 		if found := keysOf(select1(given.filters)); !reflect.DeepEqual(found, given.want) {
 			t.Errorf("%s: %v, not %v", given.what, found, given.want)
