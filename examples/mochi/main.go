@@ -34,7 +34,7 @@ func main() {
 	flag.StringVar(&s.kafka, "kafka", "127.0.0.1:9092", "Kafka brokers, separated by commas")
 	flag.StringVar(&s.registry, "registry", "http://127.0.0.1:8081/apis/ccompat/v7", "schema registry, with its path")
 	flag.StringVar(&s.prefix, "prefix", foreshard.DefaultPrefix, "FORESHARD_TOPIC_PREFIX")
-	flag.StringVar(&s.servers, "shard-servers", "", "the shard servers that may be asked, separated by commas; empty: all")
+	flag.StringVar(&s.servers, "shard-servers", "", "all shard servers, separated by commas; empty: as the pointer table has them")
 	flag.DurationVar(&s.patience, "patience", 10*time.Second, "how long a message waits for shards and brokers that are away")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

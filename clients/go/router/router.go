@@ -79,8 +79,9 @@ type Tables interface {
 
 // Options of a router. The zero value of each field has a default.
 type Options struct {
-	// Servers are the addresses that may be asked: `host:port` or `http://host:port`, as the pointer table has them. Empty:
-	// any that the table names, and then no token is sent.
+	// Servers are the addresses of all shard servers, `host:port` or `http://host:port`; no other is asked. A shard is on
+	// the one that answers for it, whatever the pointer table calls it. Empty: the addresses of the pointer table are
+	// asked, and then no token is sent.
 	Servers []string
 	// Token that the shard servers ask for.
 	Token string
@@ -100,6 +101,9 @@ type Options struct {
 
 // hopsMax: a slice moves at most once during a look-up; twice when the broker lags behind as well.
 const hopsMax = 2
+
+// placesMax of shards are remembered.
+const placesMax = 10_000
 
 // slicesMax of one question.
 const slicesMax = 256
@@ -138,12 +142,13 @@ type version struct {
 type Router struct {
 	tables  Tables
 	options Options
-	allowed map[string]bool
+	servers []string
 	cache   *cache
 	turn    atomic.Uint64
 
 	mu          sync.Mutex
 	connections map[string]*connection
+	places      map[string]string // Shard -> the server that has answered for it.
 }
 
 // New connects to nothing yet.
@@ -163,12 +168,12 @@ func New(tables Tables, options Options) (*Router, error) {
 	r := &Router{
 		tables:      tables,
 		options:     options,
-		allowed:     map[string]bool{},
 		cache:       newCache(options.CacheBytes),
 		connections: map[string]*connection{},
+		places:      map[string]string{},
 	}
 	for _, address := range options.Servers {
-		r.allowed[hostOf(address)] = true
+		r.servers = append(r.servers, hostOf(address))
 	}
 	return r, nil
 }
@@ -322,16 +327,14 @@ func askOne[Answer any](ctx context.Context, r *Router, at version, stop pointer
 			err = &ShardError{Code: "SHARD_LOST", Message: id + " is being rebuilt on another shard"}
 			continue
 		}
-		var server *connection
-		if server, err = r.connection(shard.Address, at.table.Partitions()); err != nil {
-			continue
-		}
-		answer, err = ask(server, ctx, question{
-			shard:    id,
-			instance: shard.Instance,
-			topic:    topic,
-			epoch:    at.epoch,
-			slices:   stop.Slices,
+		answer, err = askServers(ctx, r, shard, at.table.Partitions(), func(server *connection) (Answer, error) {
+			return ask(server, ctx, question{
+				shard:    id,
+				instance: shard.Instance,
+				topic:    topic,
+				epoch:    at.epoch,
+				slices:   stop.Slices,
+			})
 		})
 		if err == nil || !isAway(err) || ctx.Err() != nil {
 			return answer, err
@@ -340,12 +343,97 @@ func askOne[Answer any](ctx context.Context, r *Router, at version, stop pointer
 	return answer, err
 }
 
-func (r *Router) connection(address string, partitions int) (*connection, error) {
-	host := hostOf(address)
-	if len(r.allowed) > 0 && !r.allowed[host] {
-		const why = "the pointer table names %s, which is not among the shard servers that may be asked"
-		return nil, &ShardError{Code: "STORE_UNAVAILABLE", Message: fmt.Sprintf(why, host)}
+// askServers asks the server that is known or said to have the shard; when it has not, all of them.
+func askServers[Answer any](ctx context.Context, r *Router, shard pointers.Shard, partitions int,
+	ask func(*connection) (Answer, error),
+) (Answer, error) {
+	first := r.placeOf(shard)
+	if first != "" {
+		answer, err := ask(r.connection(first, partitions))
+		if err == nil {
+			r.setPlace(shard.ID, first)
+			return answer, nil
+		}
+		var refused *ShardError
+		isElsewhere := errors.As(err, &refused) && (refused.Code == "SHARD_UNKNOWN" || refused.Code == "SHARD_LOST")
+		if !isElsewhere || len(r.servers) < 2 || ctx.Err() != nil {
+			return answer, err
+		}
+		r.setPlace(shard.ID, "")
 	}
+	type reply struct {
+		server string
+		answer Answer
+		err    error
+	}
+	replies := make(chan reply, len(r.servers))
+	for _, server := range r.servers {
+		go func() {
+			answer, err := ask(r.connection(server, partitions))
+			replies <- reply{server, answer, err}
+		}()
+	}
+	most := reply{err: &ShardError{Code: "SHARD_UNKNOWN", Message: "no server has " + shard.ID}}
+	for range r.servers {
+		given := <-replies
+		if given.err == nil {
+			r.setPlace(shard.ID, given.server)
+			return given.answer, nil
+		}
+		if saysMore(given.err, most.err) {
+			most = given
+		}
+	}
+	return most.answer, most.err
+}
+
+// saysMore: a refusal, then a server that cannot be asked, since the shard may be there, then that its data is lost, then
+// that it is not there.
+func saysMore(err, than error) bool {
+	leastFirst := []string{"SHARD_UNKNOWN", "SHARD_LOST", "STORE_UNAVAILABLE"}
+	rank := func(err error) int {
+		var refused *ShardError
+		if !errors.As(err, &refused) || !slices.Contains(leastFirst, refused.Code) {
+			return len(leastFirst)
+		}
+		return slices.Index(leastFirst, refused.Code)
+	}
+	return rank(err) > rank(than)
+}
+
+// placeOf is the server to ask first; empty when it has to be found.
+func (r *Router) placeOf(shard pointers.Shard) string {
+	if len(r.servers) == 0 {
+		return hostOf(shard.Address)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if place := r.places[shard.ID]; place != "" {
+		return place
+	}
+	if host := hostOf(shard.Address); slices.Contains(r.servers, host) {
+		return host
+	}
+	return ""
+}
+
+func (r *Router) setPlace(shard, server string) {
+	if len(r.servers) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if server == "" {
+		delete(r.places, shard)
+	} else {
+		if len(r.places) > placesMax { // Of shards that are gone.
+			clear(r.places)
+		}
+		r.places[shard] = server
+	}
+}
+
+func (r *Router) connection(host string, partitions int) *connection {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	found := r.connections[host]
@@ -360,7 +448,7 @@ func (r *Router) connection(address string, partitions int) (*connection, error)
 		found = &connection{address: host, options: &r.options, partitions: partitions, changed: changed}
 		r.connections[host] = found
 	}
-	return found, nil
+	return found
 }
 
 // divided makes stops of at most as many slices as one question takes.

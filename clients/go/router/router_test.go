@@ -288,14 +288,45 @@ func TestAShardThatIsLostIsNotAsked(t *testing.T) {
 }
 
 func TestOnlyNamedServersAreAsked(t *testing.T) {
-	shard := newServer(t, func([]string) string { return hears(-1, "b1") })
-	router := open(t, &tables{current: one(shard)}, Options{Servers: []string{"http://127.0.0.1:1"}})
-	if _, err := router.Deliver(t.Context(), "a"); !errors.Is(err, ErrUnavailable) || shard.questions() > 0 {
-		t.Errorf("%v, %d questions", err, shard.questions())
+	foreign := newServer(t, func([]string) string { return hears(-1, "foreign") })
+	named := newServer(t, func([]string) string { return "-SHARD_UNKNOWN there is no shard all\r\n" })
+	router := open(t, &tables{current: one(foreign)}, Options{Servers: []string{named.address(), "127.0.0.1:1"}})
+	if _, err := router.Deliver(t.Context(), "a"); !errors.Is(err, ErrUnavailable) || foreign.questions() > 0 {
+		t.Errorf("%v, %d questions", err, foreign.questions())
 	}
 	if _, err := New(&tables{}, Options{Token: "secret"}); err == nil {
 		t.Error("a token is sent to whom the table names")
 	}
+}
+
+func TestAShardIsOnTheServerThatAnswersForIt(t *testing.T) {
+	var isThere atomic.Bool
+	answers := func(whether bool) func([]string) string {
+		return func([]string) string {
+			if isThere.Load() == whether {
+				return hears(0, "b1")
+			}
+			return "-SHARD_UNKNOWN there is no shard all\r\n"
+		}
+	}
+	here, there := newServer(t, answers(false)), newServer(t, answers(true))
+	// The table has an address that only Foreshard itself can use.
+	current := table(3, map[string]string{"all": "shards.internal:7070"}, on("c/0/", "all"), on("w/0/", "all"))
+	servers := []string{"http://" + here.address(), there.address()}
+	router := open(t, &tables{current: current}, Options{Servers: servers, Token: "secret"})
+	for range 3 {
+		deliver(t, router, "a")
+	}
+	until(t, "both were asked once", func() bool { return there.questions() == 1 })
+	if here.questions() != 3 {
+		t.Errorf("%d questions", here.questions())
+	}
+	isThere.Store(true) // The shard is on the other one now.
+	for range 3 {
+		deliver(t, router, "a")
+	}
+	until(t, "the other is asked", func() bool { return there.questions() == 4 })
+	until(t, "the first one was asked once alone and once with the other", func() bool { return here.questions() == 5 })
 }
 
 func TestRefusals(t *testing.T) {
