@@ -13,6 +13,7 @@ import { packageFile } from '../config/package-file.ts';
 import { DEFAULT_CONTENDER } from '../evaluation/backtest/contenders.ts';
 import { ORIGIN_SETS } from '../evaluation/backtest/protocol.ts';
 import { AppError, type ErrorCode } from '../schemas/errors.ts';
+import { addressBeside } from './beside.ts';
 import { Output } from './output.ts';
 import {
   BROKER_SETTINGS,
@@ -256,10 +257,18 @@ function programOf(exitWith: (code: number) => void): Command {
     });
 
   const asking = (of: Command): Command =>
-    withSettings(of.option('--url <address>', 'ask this running process over HTTP instead of reading topics'));
+    withSettings(
+      of.option(
+        '--url <address>',
+        'ask this running process over HTTP instead of reading topics; for an embedded one not needed beside its folder',
+      ),
+    );
   const views = () => import('./views.ts');
   const plans = () => import('./plans.ts');
-  const sourceOf = (self: Command) => ({ config: configFrom(self).config, url: self.opts().url as string | undefined });
+  const sourceOf = async (self: Command) => {
+    const { config } = configFrom(self);
+    return { config, url: (self.opts().url as string | undefined) ?? (await addressBeside(config)) };
+  };
 
   asking(
     command('pointers', 'shows the pointer table, or where one topic or filter is')
@@ -267,16 +276,16 @@ function programOf(exitWith: (code: number) => void): Command {
       .option('--filter <filter>', 'a topic filter that clients subscribe to'),
   ).action(async ({ topic, filter }, self: Command) => {
     if (topic !== undefined && filter !== undefined) self.error('--topic and --filter exclude each other');
-    await (await views()).showPointers(sourceOf(self), topic ?? filter, outputOf(self));
+    await (await views()).showPointers(await sourceOf(self), topic ?? filter, outputOf(self));
   });
   asking(command('shards', 'lists the shards, their datastores and how full they are')).action(
-    async (_options, self: Command) => (await views()).showShards(sourceOf(self), outputOf(self)),
+    async (_options, self: Command) => (await views()).showShards(await sourceOf(self), outputOf(self)),
   );
   asking(command('moves', 'lists moves under way and recently ended, newest first')).action(
-    async (_options, self: Command) => (await views()).showMoves(sourceOf(self), outputOf(self)),
+    async (_options, self: Command) => (await views()).showMoves(await sourceOf(self), outputOf(self)),
   );
   asking(command('plans', 'lists plans that wait for approval, and the results of the last ones')).action(
-    async (_options, self: Command) => (await plans()).showPlans(sourceOf(self), outputOf(self)),
+    async (_options, self: Command) => (await plans()).showPlans(await sourceOf(self), outputOf(self)),
   );
   for (const [name, answer, about] of [
     [
@@ -288,14 +297,14 @@ function programOf(exitWith: (code: number) => void): Command {
   ] as const)
     asking(command(name, about).argument('<plan>', 'as `foreshard plans` names it')).action(
       async (plan: string, _options, self: Command) =>
-        (await plans()).answerPlan(sourceOf(self), plan, answer, outputOf(self)),
+        (await plans()).answerPlan(await sourceOf(self), plan, answer, outputOf(self)),
     );
   asking(
     command('explain', 'shows the decisions about something, with their reasons; newest first')
       .argument('<what>', 'a decision, request, command, move, plan, topic, filter, shard or slice')
       .option('--limit <n>', 'number of decisions to show', wholeNumber(1), 20),
   ).action(async (what: string, { limit }, self: Command) =>
-    (await views()).explain(sourceOf(self), what, limit, outputOf(self)),
+    (await views()).explain(await sourceOf(self), what, limit, outputOf(self)),
   );
 
   asking(
@@ -307,7 +316,7 @@ function programOf(exitWith: (code: number) => void): Command {
       .option('--repair', 'correct differences'),
   ).action(async (what: string | undefined, { repair }, self: Command) => {
     const { checkShards } = await import('./check.ts');
-    const asked = { ...sourceOf(self), what, repair: repair === true };
+    const asked = { ...(await sourceOf(self)), what, repair: repair === true };
     if (!(await checkShards(asked, outputOf(self), sleep))) exitWith(FAILED);
   });
 
@@ -323,7 +332,8 @@ function programOf(exitWith: (code: number) => void): Command {
       ),
   ).action(async (shard: string, { force }, self: Command) => {
     const { rebuildShard } = await import('./rebuild.ts');
-    if (!(await rebuildShard({ ...sourceOf(self), shard, force: force === true }, outputOf(self)))) exitWith(FAILED);
+    if (!(await rebuildShard({ ...(await sourceOf(self)), shard, force: force === true }, outputOf(self))))
+      exitWith(FAILED);
   });
 
   withSettings(
@@ -365,7 +375,7 @@ function programOf(exitWith: (code: number) => void): Command {
   const letterCommand = (name: string, about: string): Command =>
     letters.command(name).description(about).option('--json', 'print one JSON value').exitOverride();
   asking(letterCommand('list', 'lists all of them with their codes; from a running process the last 1,000')).action(
-    async (_options, self: Command) => (await letterViews()).listLetters(sourceOf(self), outputOf(self)),
+    async (_options, self: Command) => (await letterViews()).listLetters(await sourceOf(self), outputOf(self)),
   );
   asking(
     letterCommand('show', 'shows one of them, with its bytes').argument(
@@ -374,7 +384,7 @@ function programOf(exitWith: (code: number) => void): Command {
       wholeNumber(0),
     ),
   ).action(async (number: number, _options, self: Command) =>
-    (await letterViews()).showLetter(sourceOf(self), number, outputOf(self)),
+    (await letterViews()).showLetter(await sourceOf(self), number, outputOf(self)),
   );
   withSettings(
     letterCommand('replay', 'appends the original records to their topics again; not while an embedded process runs'),
@@ -395,12 +405,12 @@ function programOf(exitWith: (code: number) => void): Command {
     asking(sessions.command(name).description(about).option('--json', 'print one JSON value').exitOverride());
   sessionCommand('list', 'lists the operations on these sessions, newest first, with progress').action(
     async (_options, self: Command) =>
-      (await import('./sessions.ts')).listSessionOperations(sourceOf(self), outputOf(self)),
+      (await import('./sessions.ts')).listSessionOperations(await sourceOf(self), outputOf(self)),
   );
   sessionCommand('cancel', 'stops it; sessions that it has not reached are left as they are')
     .argument('<operation>', 'as `list` names it')
     .action(async (operation: string, _options, self: Command) =>
-      (await import('./sessions.ts')).cancelSessionOperation(sourceOf(self), operation, outputOf(self)),
+      (await import('./sessions.ts')).cancelSessionOperation(await sourceOf(self), operation, outputOf(self)),
     );
 
   const config = program.command('config').description('the configuration').exitOverride();

@@ -11,6 +11,7 @@ import { createLogger } from '../runtime/edge/telemetry.ts';
 import type { Logger } from '../runtime/telemetry.ts';
 import { AppError } from '../schemas/errors.ts';
 import { isLoopback } from '../schemas/loopback.ts';
+import { leaveAddress } from './beside.ts';
 import { checkMqtt, type MqttAsked, type ServedMqtt, serveMqttHere, serveMqttOnKafka } from './mqtt.ts';
 import type { Output } from './output.ts';
 
@@ -25,6 +26,7 @@ export async function runProcess(config: Config, output: Output, mqtt?: MqttAske
   const address = `http://${config.httpHost}:${starting.httpPort}`;
   output.line(`Foreshard listens on ${address}; the API is described at ${address}/docs`);
   output.json({ address });
+  const withdrawAddress = leaveAddress(config, starting.httpPort);
   let served: Promise<ServedMqtt> | undefined;
   let isOver = false;
   const done = starting.started.then(async (foreshard) => {
@@ -36,6 +38,7 @@ export async function runProcess(config: Config, output: Output, mqtt?: MqttAske
   });
   await untilStopped(config, logger, done, async () => {
     isOver = true;
+    withdrawAddress();
     await (await served?.catch(() => undefined))?.close();
     await starting.stop();
   });
