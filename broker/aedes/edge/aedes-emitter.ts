@@ -74,12 +74,14 @@ export function emitter(client: BrokerClient, { peers = NO_PEERS, ...options }: 
     if (topic.startsWith('$SYS/')) return topic.endsWith('/new/clients') ? 'all' : []; // Z5
     if (retain === true) return 'all';
     try {
-      const { brokers } = await client.router.deliveryOf(topic);
-      return brokers.includes('') ? 'all' : brokers.filter((each) => each !== client.brokerId);
+      const { brokers, missing } = await client.router.deliveryOf(topic);
+      if (missing === undefined)
+        return brokers.includes('') ? 'all' : brokers.filter((each) => each !== client.brokerId);
     } catch {
-      counts.unanswered += 1;
-      return 'all'; // Z2
+      // Why is the router's to tell; what follows is the same.
     }
+    counts.unanswered += 1;
+    return 'all'; // Z2
   };
 
   const ready = peers.receive(async (bytes) => {
