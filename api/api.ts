@@ -10,6 +10,7 @@ import { hasWildcard, parseSlice } from '../state/keys.ts';
 import { filterProblem } from '../state/topic-filter.ts';
 import { LETTERS_MAX } from './letter-ring.ts';
 import { type BodyRefusal, metricOf } from './metric-body.ts';
+import { sessionOf } from './session-body.ts';
 import { subscriptionOf } from './subscription-body.ts';
 import type { Owned, TopicForecast, TopicPlace, Views } from './views.ts';
 
@@ -66,6 +67,8 @@ const oneOrMany = Type.Union([
   Type.Object({}, { additionalProperties: true }),
   Type.Array(Type.Object({}, { additionalProperties: true }), { minItems: 1, maxItems: LIST_MAX }),
 ]);
+/** A process that stops waits for the requests under way. */
+const POINTER_WAIT_MS_MAX = 3_000;
 const HORIZON_MINUTES_MAX = 7 * 24 * 60;
 const topic = Type.String({
   minLength: 1,
@@ -201,6 +204,41 @@ export const ROUTES: readonly Route[] = [
       });
       if (judged.taken.length > 0) await views.sendSubscriptions(judged.taken);
       return judged.response;
+    },
+  },
+  {
+    method: 'POST',
+    path: '/sessions',
+    role: 'admin',
+    about:
+      'Takes what became of one session, or a list, for a broker that does not write to Kafka: `kind` is Connected, Disconnected or Ended. Answers as POST /subscriptions does.',
+    takesKey: true,
+    body: oneOrMany,
+    async handle(views, { body }) {
+      const now = views.now();
+      const judged = judgedList(body, (given) => {
+        const found = sessionOf(given, now);
+        return 'session' in found ? { taken: found.session } : found;
+      });
+      if (judged.taken.length > 0) await views.sendSessions(judged.taken);
+      return judged.response;
+    },
+  },
+  {
+    method: 'GET',
+    path: '/pointers',
+    role: 'read',
+    about: `The pointer table, for a broker that does not read it from Kafka: its records from the offset \`after\` on. The answer's \`next\` is the next \`after\`; the table is complete when it has reached \`end\`. With \`waitMs\`, at most ${POINTER_WAIT_MS_MAX}, the answer waits for a change.`,
+    query: Type.Object(
+      {
+        after: Type.Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER - 1 })),
+        waitMs: Type.Optional(Type.Integer({ minimum: 0, maximum: POINTER_WAIT_MS_MAX })),
+      },
+      STRICT,
+    ),
+    async handle(views, { query }) {
+      const { after = 0, waitMs = 0 } = query as { readonly after?: number; readonly waitMs?: number };
+      return answered(await views.pointerRecords({ after, waitMs }), (page) => ok(page));
     },
   },
   {

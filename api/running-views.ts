@@ -29,12 +29,14 @@ import {
   metrics,
   pointers,
   sessionOperations,
+  sessions,
   subscriptions,
 } from '../topology/topics.ts';
 import { DecisionRing } from './decision-ring.ts';
 import { type Followed, followTopic } from './follow-topic.ts';
 import { LetterRing } from './letter-ring.ts';
 import { PLAN_TASK, planRowsOf } from './plan-rows.ts';
+import { PointerRecords } from './pointer-records.ts';
 import { PredictionCache, type SeriesSettings } from './prediction-cache.ts';
 import { SessionOperations } from './session-operations.ts';
 import type { MoveView, Owned, ShardView, TopicPlace, Views } from './views.ts';
@@ -85,13 +87,20 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
   const cache = new PredictionCache(settings);
   const ring = new DecisionRing();
   const table = new PointerTable(settings.partitions, (refusal, key) => parts.onForeignPointer?.(refusal, key));
+  const pointerRecords = new PointerRecords(settings.partitions);
   const operations = new SessionOperations(settings.partitions);
   const [forecastsRead, decisionsRead, pointersRead, operationsRead] = await Promise.all([
     followTopic(parts, forecasts, { take: (key, forecast) => cache.take(key, forecast) }),
     followTopic(parts, decisions, { take: (_key, decision, offset) => ring.take(decision, offset) }),
     followTopic(parts, pointers, {
-      take: (key, record, offset) => table.apply(key, record, offset),
-      reached: (next, end) => table.reached(next, end),
+      take(key, record, offset) {
+        table.apply(key, record, offset);
+        pointerRecords.take(key, record, offset);
+      },
+      reached(next, end) {
+        table.reached(next, end);
+        pointerRecords.reached(next);
+      },
     }),
     followTopic(parts, sessionOperations, { take: (_key, said) => said !== null && operations.take(said) }),
   ]);
@@ -160,6 +169,20 @@ export async function runningViews(parts: RunningParts): Promise<RunningViews> {
         return { topic: subscriptions.name, partition, key, value: codec.encode(subscriptions.record!, event) };
       });
       await takenInTime(log.append(records), clock);
+    },
+
+    async sendSessions(all) {
+      const records = all.map((session) => {
+        const key = session.body.clientId;
+        const partition = partitionOf(key, settings.partitions);
+        return { topic: sessions.name, partition, key, value: codec.encode(sessions.record!, session) };
+      });
+      await takenInTime(log.append(records), clock);
+    },
+
+    async pointerRecords({ after, waitMs }) {
+      if (waitMs > 0) await pointerRecords.newerThan(after, clock.sleep(waitMs));
+      return ifRead(pointersRead, () => pointerRecords.page(after));
     },
 
     now: () => Math.floor(clock.now()),

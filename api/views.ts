@@ -27,12 +27,14 @@ import type {
   MoveRequestAction,
   PlanVerdict,
   PointerMode,
+  SessionRecord,
   ShardChange,
   ShardState,
   Signal,
   StoreKind,
   SubscriptionEvent,
 } from '../schemas/records.ts';
+import type { PointerPage } from './pointer-records.ts';
 import type { SessionOperationView } from './session-operations.ts';
 
 /** `nobody`: the tasks are being assigned; ask again in a moment. */
@@ -212,6 +214,10 @@ export interface Views {
   sendMetrics(metrics: readonly Metric[]): Promise<void>;
   /** Resolves when the log has them. They are checked (subscription-body.ts). */
   sendSubscriptions(events: readonly SubscriptionEvent[]): Promise<void>;
+  /** Resolves when the log has them. They are checked (session-body.ts). */
+  sendSessions(sessions: readonly SessionRecord[]): Promise<void>;
+  /** Records of the pointer table from `after` on; waits for the first one, at most `waitMs`. */
+  pointerRecords(query: { readonly after: Offset; readonly waitMs: number }): Promise<Owned<PointerPage>>;
   /** Milliseconds since 1970. */
   now(): number;
   /** Resolves with the planner's answer, or without one after a while; the log has the request in either case. */

@@ -139,6 +139,13 @@ export function fakeViews(changes: Partial<Views> = {}): FakeViews {
     async sendSubscriptions(events) {
       subscribed.push(...events);
     },
+    async sendSessions(sessions) {
+      asked.push(...sessions.map((session) => `session ${JSON.stringify(session)}`));
+    },
+    async pointerRecords({ after, waitMs }) {
+      asked.push(`pointers ${after} ${waitMs}`);
+      return { kind: 'here', answer: { partitions: 8, records: [], next: after, end: after, restarts: false } };
+    },
     now: () => 1_700_000_000_000,
     async sendMetrics(metrics) {
       sent.push(...metrics);

@@ -18,6 +18,11 @@ describe('who may do what', () => {
       ask: { url: '/subscriptions', payload: { action: 'SUBSCRIBE', topicFilter: 'a', clientId: 'c', brokerId: 'b' } },
       statuses: [401, 401, 403, 202],
     },
+    'POST /sessions': {
+      ask: { url: '/sessions', payload: { kind: 'Ended', clientId: 'c', brokerId: 'b', sessionEpoch: 1 } },
+      statuses: [401, 401, 403, 202],
+    },
+    'GET /pointers': { ask: { url: '/pointers' }, statuses: [401, 401, 200, 200] },
     'POST /predict_and_shard': {
       ask: { url: '/predict_and_shard', payload: { topic: 'a' } },
       statuses: [401, 401, 403, 200],
