@@ -67,7 +67,7 @@ func (p *planner) write(end kgo.TransactionEndTry, slices ...string) {
 			"slice": slice, "mode": "SINGLE", "shards": []string{"s"}, "epoch": p.epoch,
 		}})
 	}
-	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
 	defer cancel()
 	if err := p.client.BeginTransaction(); err != nil {
 		p.t.Fatal(err)
@@ -114,7 +114,7 @@ func awaited(t *testing.T, reader *Reader) *pointers.Table {
 	t.Helper()
 	select {
 	case <-reader.Ready():
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("it is not ready: %v", reader.Err())
 	}
 	return reader.Table()
@@ -122,7 +122,7 @@ func awaited(t *testing.T, reader *Reader) *pointers.Table {
 
 func reaches(t *testing.T, reader *Reader, epoch int64) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if !reader.Newer(ctx, epoch-1) || reader.Table().Epoch() != epoch {
 		t.Fatalf("the table is at epoch %d, not %d: %v", reader.Table().Epoch(), epoch, reader.Err())

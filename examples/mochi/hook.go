@@ -424,6 +424,10 @@ func (h *hook) sendAlong(
 			given, failure := h.peers.forward(ctx, broker, *letter)
 			mu.Lock()
 			defer mu.Unlock()
+			if errors.Is(failure, errGone) { // Of its share groups another member is asked for.
+				done[broker], isMissed = true, isMissed || len(letter.Members) > 0
+				return
+			}
 			if failure != nil {
 				err = errors.Join(err, fmt.Errorf("broker %s: %w", broker, failure))
 				return

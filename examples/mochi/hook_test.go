@@ -132,27 +132,24 @@ func TestAMessageReachesAnotherBroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := listener.Addr().String()
-	listener.Close()
 	received := make(chan message, 1)
 	there := newPeers("secret")
-	go there.serve(address, func(m message) (receipt, error) {
+	go there.serve(listener, func(m message) (receipt, error) {
 		received <- m
 		return receipt{Missed: m.Members}, nil
 	})
 	t.Cleanup(func() { there.close(context.Background()) })
 	here := newPeers("secret")
 	sent := message{Packet: []byte{1, 2}, IsForAll: true, Members: []member{{Filter: "$share/g/a", ClientID: "m"}}}
-	var given receipt
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if given, err = here.forward(t.Context(), address, sent); err == nil {
-			break
-		}
-	}
+	given, err := here.forward(t.Context(), address, sent)
 	if err != nil || !reflect.DeepEqual(<-received, sent) || !reflect.DeepEqual(given.Missed, sent.Members) {
 		t.Errorf("%+v, %v", given, err)
 	}
 	if _, err := newPeers("another").forward(t.Context(), address, sent); err == nil {
 		t.Error("a stranger's message is taken")
+	}
+	if _, err := here.forward(t.Context(), "127.0.0.1:1", sent); !errors.Is(err, errGone) {
+		t.Errorf("%v, not errGone", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -80,8 +81,12 @@ func run(ctx context.Context, s settings) error {
 	); err != nil {
 		return err
 	}
-	failed := make(chan error, 2)
-	go func() { failed <- peers.serve(s.peer, hook.receive) }()
+	listener, err := net.Listen("tcp", s.peer)
+	if err != nil {
+		return err
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- peers.serve(listener, hook.receive) }()
 	if err := server.Serve(); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -71,9 +72,9 @@ func newPeers(token string) *peers {
 	}
 }
 
-// serve hands each message to take, until close.
-func (p *peers) serve(address string, take func(message) (receipt, error)) error {
-	p.server.Addr = address
+// serve hands each message to take, until close. A broker listens before its first client connects: one that refuses a
+// connection has none.
+func (p *peers) serve(listener net.Listener, take func(message) (receipt, error)) error {
 	p.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if subtle.ConstantTimeCompare([]byte(r.Header.Get("authorization")), []byte("Bearer "+p.token)) != 1 {
 			http.Error(w, "not a broker of this fleet", http.StatusUnauthorized)
@@ -92,7 +93,7 @@ func (p *peers) serve(address string, take func(message) (receipt, error)) error
 		w.Header().Set("content-type", "application/json")
 		_ = json.NewEncoder(w).Encode(given)
 	})
-	if err := p.server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+	if err := p.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("the address for other brokers: %w", err)
 	}
 	return nil
@@ -102,6 +103,9 @@ func (p *peers) close(ctx context.Context) error {
 	p.client.CloseIdleConnections()
 	return p.server.Shutdown(ctx)
 }
+
+// errGone: the other broker's process has ended, and the sessions in its memory with it.
+var errGone = errors.New("the broker is gone")
 
 // forward returns when the other broker has the message.
 func (p *peers) forward(ctx context.Context, broker string, sent message) (receipt, error) {
@@ -121,6 +125,9 @@ func (p *peers) forward(ctx context.Context, broker string, sent message) (recei
 	}
 	request.Header.Set("authorization", "Bearer "+p.token)
 	answer, err := p.client.Do(request)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return receipt{}, errGone
+	}
 	if err != nil {
 		return receipt{}, err
 	}

@@ -90,7 +90,7 @@ describe.skipIf(services === undefined)('two Mochi brokers on one fleet', () => 
       pointers: { table: watch.table, newerThan: async () => true },
       storeOf: (shard) => provisioner.store(shard.shardId, shard),
     });
-    urls = await Promise.all([startMochi(deployment, program), startMochi(deployment, program)]);
+    urls = [await startMochi(deployment, program), await startMochi(deployment, program)];
     clients = new Clients();
   });
 
@@ -234,6 +234,21 @@ describe.skipIf(services === undefined)('two Mochi brokers on one fleet', () => 
     for (const count of ofGroup) expect(count).toBeGreaterThan(0);
     expect(ofGroup.reduce((sum, count) => sum + count)).toBeLessThan(published.length * 1.1);
     await isKnown(TOPICS[0]!, ...lasting);
+  });
+
+  test('a broker that is killed holds nobody up, and its members of a share group get nothing', async () => {
+    onTestFailed(() => void process.stderr.write(`${deployment.folder}\n`));
+    await endProcess(children[1]!, 'SIGKILL');
+    const publisher = await clients.connect(urls[0], 'last publisher');
+    const texts = Array.from({ length: 20 }, (_, number) => `after-${number}`);
+    for (const [number, text] of texts.entries())
+      await publisher.publishAsync(TOPICS[number % TOPICS.length]!, text, { qos: 1 });
+    const group = (): string[] =>
+      [...clients.textsOf('member-1'), ...clients.textsOf('member-3')].filter((text) => text.startsWith('after'));
+    const wild = (): string[] => clients.textsOf('wild').filter((text) => text.startsWith('after'));
+    await until('all is received', () => wild().length + group().length >= 2 * texts.length, 10_000).catch(() => {});
+    expect(wild()).toEqual(texts);
+    expect(group().sort()).toEqual([...texts].sort());
   });
 });
 
