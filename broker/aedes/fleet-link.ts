@@ -19,10 +19,23 @@ export interface Connected {
   close(done?: () => void): void;
 }
 
-/** What it needs of Aedes itself. */
-export interface Numbering {
+/** What a handover needs of it. */
+export interface Resuming {
+  readonly clean: boolean;
+  /** Whether what waited for it has been sent. */
+  readonly connected: boolean;
+  once(event: 'connected', listener: () => void): unknown;
+  readonly subscriptions: Readonly<Record<string, unknown>>;
+  subscribe(subscriptions: readonly StoredSubscription[], done: (error?: Error) => void): void;
+  publish(packet: Packet, done: (error?: Error) => void): void;
+}
+
+/** What is needed of Aedes itself. */
+export interface AedesParts {
   readonly id: string;
   counter: number;
+  /** Its connected clients. */
+  readonly clients?: Readonly<Record<string, Resuming | undefined>>;
 }
 
 export type ReportFailed = (clientId: string, error: unknown) => void;
@@ -30,7 +43,7 @@ export type ReportFailed = (clientId: string, error: unknown) => void;
 export class FleetLink {
   readonly client: BrokerClient;
   store: SessionStore | undefined;
-  broker: Numbering | undefined;
+  broker: AedesParts | undefined;
   failed: ReportFailed = () => {};
   readonly #connections = new Map<string, { readonly epoch: number; readonly client: Connected }>();
   /** By the number of a message that is being emitted: the one under which it is stored (L3). */

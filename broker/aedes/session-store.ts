@@ -149,8 +149,15 @@ export class SessionStore {
   /** The session ends: its subscriptions and the messages that wait for it are gone. */
   end(clientId: string): void {
     this.unsubscribe(clientId, [...(this.#sessions.get(clientId)?.keys() ?? [])]);
-    for (const { key } of this.#outgoing.get(clientId) ?? []) this.#journal.remove(key);
+    this.takeWaiting(clientId);
+  }
+
+  /** What waits for the client, which is no longer kept. */
+  takeWaiting(clientId: string): Packet[] {
+    const waiting = this.#outgoing.get(clientId) ?? [];
+    for (const { key } of waiting) this.#journal.remove(key);
     this.#outgoing.delete(clientId);
+    return waiting.map(({ packet }) => packet);
   }
 
   subscriptionsOf(clientId: string): StoredSubscription[] {
@@ -186,6 +193,19 @@ export class SessionStore {
     if (waiting >= this.#messagesMax)
       this.#dropped += 1; // G3
     else this.#append(clientId, copyOf(packet));
+  }
+
+  /** Takes a message away that has no number on the wire yet; whether there was one. */
+  takeUnsent(clientId: string, { brokerId, brokerCounter }: Packet): boolean {
+    const waiting = this.#outgoing.get(clientId) ?? [];
+    const at = waiting.findIndex(
+      ({ packet }) =>
+        packet.brokerId === brokerId && packet.brokerCounter === brokerCounter && packet.messageId === undefined,
+    );
+    if (at < 0) return false;
+    const [{ key }] = waiting.splice(at, 1) as [Waiting];
+    this.#journal.remove(key);
+    return true;
   }
 
   /** Gives a waiting message its number on the wire, or replaces it by the PUBREL of that number. */

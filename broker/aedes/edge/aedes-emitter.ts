@@ -8,15 +8,16 @@
 //   Z3. Messages are sent in the order in which they were emitted.
 //   Z4. `emit` ends when own clients have been served and the message is with the exchange. At most `RECEIVING_MAX`
 //       messages of others are under way to own clients at a time; then their senders wait.
-//   Z5. `$SYS` topics stay here, but for the news of a connected client, by which other brokers close older connections
-//       of the same client.
+//   Z5. `$SYS` topics stay here, but for the news of a connected client: by it other brokers close older connections of
+//       the same client, and hand its session over.
 //   Z6. `on` ends when what its client has subscribed to is durable in the fleet's log: Aedes sends its SUBACK then.
 
 import mqemitter from 'mqemitter';
 import type { BrokerClient } from '../../join-fleet.ts';
 import { NO_PEERS, type Peers } from '../exchange.ts';
 import { FleetLink } from '../fleet-link.ts';
-import { decodeMessage, encodeMessage } from '../message.ts';
+import { Handover } from '../handover.ts';
+import { decodeMessage, encodeMessage, type PublishPacket } from '../message.ts';
 import type { Packet } from '../session-store.ts';
 
 export interface EmitterOptions {
@@ -49,12 +50,20 @@ export type FleetEmitter = mqemitter.MQEmitter & {
 
 const RECEIVING_MAX = 1_000;
 
+/** That a client has connected to a broker. */
+const isNews = (topic: string): boolean => topic.startsWith('$SYS/') && topic.endsWith('/new/clients');
+
 export function emitter(client: BrokerClient, { peers = NO_PEERS, ...options }: EmitterOptions = {}): FleetEmitter {
   const mq = mqemitter({ matchEmptyLevels: true, ...options }) as FleetEmitter;
   const local = { emit: mq.emit.bind(mq), on: mq.on.bind(mq) };
   const link = FleetLink.of(client);
   const counts = { sent: 0, unanswered: 0, received: 0 };
   const room = new Room(RECEIVING_MAX);
+  const failed = (error: unknown): void => link.failed('', error);
+  const handover = new Handover({
+    ...{ link, peers },
+    after: (ms, then) => void setTimeout(then, ms).unref(),
+  });
   let last: Promise<unknown> = Promise.resolve();
 
   /** Resolves when the message is with the exchange. */
@@ -64,14 +73,17 @@ export function emitter(client: BrokerClient, { peers = NO_PEERS, ...options }: 
       const to = await asked;
       if (to.length === 0) return { sending: undefined };
       counts.sent += 1;
-      return { sending: peers.send(to, encodeMessage(packet as Packet)) };
+      const { payload = '' } = packet;
+      const bytes = typeof payload === 'string' ? Buffer.from(payload) : payload;
+      const sent = { ...packet, payload: bytes } as PublishPacket;
+      return { sending: peers.send(to, encodeMessage({ kind: 'publish', sender: client.brokerId, packet: sent })) };
     });
     last = begun; // Z3
     await (await begun).sending;
   };
 
   const receiversOf = async ({ topic, retain }: Message): Promise<readonly string[] | 'all'> => {
-    if (topic.startsWith('$SYS/')) return topic.endsWith('/new/clients') ? 'all' : []; // Z5
+    if (topic.startsWith('$SYS/')) return isNews(topic) ? 'all' : []; // Z5
     if (retain === true) return 'all';
     try {
       const { brokers, missing } = await client.router.deliveryOf(topic);
@@ -85,12 +97,15 @@ export function emitter(client: BrokerClient, { peers = NO_PEERS, ...options }: 
   };
 
   const ready = peers.receive(async (bytes) => {
-    const packet = decodeMessage(bytes);
-    if (packet === undefined) return;
-    await room.enter();
-    if (mq.closed) return;
+    const message = decodeMessage(bytes);
+    if (message === undefined || mq.closed) return;
     counts.received += 1;
+    if (message.kind !== 'publish') return handover.take(message);
+    const { packet, sender } = message;
+    await room.enter();
     const { store } = link;
+    // Not waited for: the other broker may be handing over to this one.
+    if (isNews(packet.topic)) handover.left(Buffer.from(packet.payload).toString('utf8'), sender).catch(failed);
     if (packet.retain === true) store?.retain(packet);
     if (packet.qos !== 0)
       for (const { clientId } of store?.subscriptionsTo(packet.topic) ?? []) store?.enqueue(clientId, packet);
@@ -107,6 +122,7 @@ export function emitter(client: BrokerClient, { peers = NO_PEERS, ...options }: 
     },
     emit(message: Message, done: Done = () => {}) {
       if (mq.closed) return local.emit(message, done);
+      if (isNews(message.topic)) handover.came(String(message.payload));
       const handedOver = link.numbered(message as Packet);
       if (!message.topic.startsWith('$')) client.events.published(message.topic, message.payload?.length ?? 0);
       const forwarded = forward(message);

@@ -11,7 +11,7 @@
 import { type Duplex, finished, Readable } from 'node:stream';
 import { filterProblem, isShared } from '../../../state/topic-filter.ts';
 import type { BrokerClient } from '../../join-fleet.ts';
-import { type Connected, FleetLink, type Numbering, type ReportFailed } from '../fleet-link.ts';
+import { type AedesParts, type Connected, FleetLink, type ReportFailed } from '../fleet-link.ts';
 import { type MatchingSubscription, type Packet, SessionStore, type StoredSubscription } from '../session-store.ts';
 
 export interface PersistenceOptions {
@@ -35,7 +35,7 @@ interface AedesClient extends Connected {
 }
 
 /** What the persistence uses of Aedes; Aedes's own suite passes less. */
-interface Broker extends Numbering {
+interface Broker extends AedesParts {
   authenticate?: Authenticate;
   authorizeSubscribe?: Authorize;
   on?(event: 'unsubscribe', listener: (filters: string[], client: AedesClient) => void): void;

@@ -179,6 +179,44 @@ describe('two brokers', () => {
     expect(second.received).toEqual(['a/b 1']);
   });
 
+  test('hand over a session that its client takes to the other one, with what waited and what still comes', async () => {
+    const [a, b] = [await site('a'), await site('b')];
+    const first = await mqtt(a, 'c', { clean: false });
+    await first.client.subscribeAsync({ 'a/b': { qos: 1 }, 'c/#': { qos: 2 } });
+    await first.client.endAsync();
+    await named(b, 'a/b', ['a']);
+    const { client } = await mqtt(a, 'p');
+    await client.publishAsync('a/b', '1', { qos: 1 });
+    await client.publishAsync('c/d', '2', { qos: 2 });
+    const second = await mqtt(b, 'c', { clean: false });
+    await until(() => second.received.length === 2);
+    await client.publishAsync('a/b', '3', { qos: 1 }); // Before the fleet names b, or after it.
+    await named(a, 'a/b', ['b']);
+    await client.publishAsync('a/b', '4', { qos: 1 });
+    await until(() => ['a/b 3', 'a/b 4'].every((each) => second.received.includes(each)));
+    expect(second.received.slice(0, 2)).toEqual(['a/b 1', 'c/d 2']);
+    await second.client.endAsync();
+    await client.publishAsync('a/b', '5', { qos: 1 });
+    const third = await mqtt(b, 'c', { clean: false });
+    await until(() => third.received.includes('a/b 5'));
+  });
+
+  test('hand nothing over to a clean session', async () => {
+    const [a, b] = [await site('a'), await site('b')];
+    const first = await mqtt(a, 'c', { clean: false });
+    await first.client.subscribeAsync('a/b', { qos: 1 });
+    await first.client.endAsync();
+    await mqtt(b, 'c');
+    await named(a, 'a/b', []);
+    const { client } = await mqtt(b, 'p');
+    await client.publishAsync('a/b', '1', { qos: 1 });
+    const again = await mqtt(b, 'c', { clean: false });
+    await again.client.subscribeAsync('other', { qos: 1 });
+    await client.publishAsync('other', '2', { qos: 1 });
+    await until(() => again.received.length > 0);
+    expect(again.received).toEqual(['other 2']);
+  });
+
   test('send to all when the fleet cannot say who subscribes', async () => {
     const [a, b] = [await site('a'), await site('b')];
     const there = await mqtt(b, 'there');

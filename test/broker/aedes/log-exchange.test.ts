@@ -2,7 +2,7 @@
 
 import { expect, test } from 'vitest';
 import { LogExchange, messagesTopic, type Positions } from '../../../broker/aedes/log-exchange.ts';
-import { decodeEnvelope, decodeMessage, encodeMessage } from '../../../broker/aedes/message.ts';
+import { decodeEnvelope, decodeMessage, encodeMessage, type Message } from '../../../broker/aedes/message.ts';
 import type { OutRecord } from '../../../runtime/ports.ts';
 import { MemoryLog } from '../../support/memory-log.ts';
 
@@ -94,16 +94,20 @@ test('a message is the same on the other side, and what is none is passed over',
     brokerId: 'x',
     brokerCounter: 7,
   } as const;
-  expect(decodeMessage(encodeMessage(packet))).toMatchObject(packet);
-  for (const bytes of [
-    '',
-    'abc',
-    '\u0000\u0000\u0000\u0002{}',
-    '\u00ff\u00ff\u00ff\u00ff',
-    '\u0000\u0000\u0000\u0004null',
-  ])
-    expect([decodeMessage(Buffer.from(bytes, 'latin1')), decodeEnvelope(Buffer.from(bytes, 'latin1'))]).toEqual([
-      undefined,
-      undefined,
-    ]);
+  const sent: Message[] = [
+    { kind: 'publish', sender: 'a', packet },
+    { kind: 'queued', clientId: 'c', packet },
+    { kind: 'session', clientId: 'c', subscriptions: [{ topic: 'a/+', qos: 1 }] },
+  ];
+  for (const each of sent) expect(decodeMessage(encodeMessage(each))).toMatchObject(each);
+  const foreign = ['', 'abc', '\u0000\u0000\u0000\u0002{}', '\u00ff\u00ff\u00ff\u00ff', '\u0000\u0000\u0000\u0004null'];
+  const kinds = ['publish', 'queued', 'session'].map((kind) => framed(JSON.stringify({ kind })));
+  for (const bytes of [...foreign.map((text) => Buffer.from(text, 'latin1')), ...kinds])
+    expect([decodeMessage(bytes), decodeEnvelope(bytes)]).toEqual([undefined, undefined]);
 });
+
+function framed(header: string): Buffer {
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(header.length);
+  return Buffer.concat([length, Buffer.from(header)]);
+}
