@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,6 +28,8 @@ type connection struct {
 	changed    func(topic string) // Empty: all topics.
 
 	mu       sync.Mutex
+	queue    []waiting // Questions that are not sent yet.
+	batches  int       // How many goroutines send them.
 	client   rueidis.Client
 	isClosed bool
 	failedAt time.Time
@@ -40,7 +43,22 @@ const (
 	pingTimeout = 2 * time.Second
 	// After a failure a server is not tried again at once.
 	againAfter = 100 * time.Millisecond
+	// batchesMax of questions are under way at the same time, each of at most so many questions and words.
+	batchesMax = 4
+	batchMax   = 128
+	wordsMax   = 16_000
+	queueMax   = 65_536
 )
+
+type waiting struct {
+	question
+	answered chan answered
+}
+
+type answered struct {
+	audience audience
+	err      error
+}
 
 // question is of one shard.
 type question struct {
@@ -49,7 +67,7 @@ type question struct {
 	slices                 []string
 }
 
-// audience is the answer of FS.BROKERS.
+// audience is the answer to a question of FS.MBROKERS.
 type audience struct {
 	brokers []string
 	members []Subscriber
@@ -57,10 +75,81 @@ type audience struct {
 	keep time.Duration
 }
 
+// brokers asks together with what others ask meanwhile: few large commands cost a server less than many small ones.
 func (c *connection) brokers(ctx context.Context, q question) (audience, error) {
-	answer, err := c.ask(ctx, "FS.BROKERS", q)
+	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
+	defer cancel()
+	asked := waiting{question: q, answered: make(chan answered, 1)}
+	c.mu.Lock()
+	if len(c.queue) >= queueMax {
+		c.mu.Unlock()
+		return audience{}, c.problem("STORE_UNAVAILABLE", "too many questions wait for it", nil)
+	}
+	c.queue = append(c.queue, asked)
+	if c.batches < batchesMax {
+		c.batches++
+		go c.sendBatches()
+	}
+	c.mu.Unlock()
+	select {
+	case given := <-asked.answered:
+		return given.audience, given.err
+	case <-ctx.Done():
+		return audience{}, c.problem("STORE_UNAVAILABLE", ctx.Err().Error(), ctx.Err())
+	}
+}
+
+// sendBatches sends one batch after the other until no question waits.
+func (c *connection) sendBatches() {
+	for batch := c.nextBatch(); len(batch) > 0; batch = c.nextBatch() {
+		answers, err := c.askMany(batch)
+		for i, asked := range batch {
+			if err != nil {
+				asked.answered <- answered{err: err}
+				continue
+			}
+			found, problem := c.audienceIn(answers[i])
+			asked.answered <- answered{found, problem}
+		}
+	}
+}
+
+// nextBatch takes questions of one epoch from the queue; none when there are none.
+func (c *connection) nextBatch() []waiting {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	taken, words := 0, 0
+	for taken < min(len(c.queue), batchMax) && c.queue[taken].epoch == c.queue[0].epoch {
+		if words += 4 + len(c.queue[taken].slices); words > wordsMax {
+			break
+		}
+		taken++
+	}
+	batch := slices.Clone(c.queue[:taken])
+	if c.queue = c.queue[taken:]; taken == 0 {
+		c.queue = nil
+		c.batches--
+	}
+	return batch
+}
+
+func (c *connection) askMany(batch []waiting) ([]rueidis.RedisMessage, error) {
+	words := []string{strconv.FormatInt(batch[0].epoch, 10)}
+	for _, q := range batch {
+		words = append(words, q.shard, q.instance, q.topic, strconv.Itoa(len(q.slices)))
+		words = append(words, q.slices...)
+	}
+	answers, err := c.call(context.Background(), "FS.MBROKERS", words)
+	if err == nil && len(answers) != len(batch) {
+		err = c.notAServer(nil)
+	}
+	return answers, err
+}
+
+func (c *connection) audienceIn(message rueidis.RedisMessage) (audience, error) {
+	answer, err := message.ToArray()
 	if err != nil {
-		return audience{}, err
+		return audience{}, c.problemOf(err)
 	}
 	if len(answer) != 3 {
 		return audience{}, c.notAServer(nil)
@@ -86,7 +175,8 @@ func (c *connection) brokers(ctx context.Context, q question) (audience, error) 
 }
 
 func (c *connection) clients(ctx context.Context, q question) ([]Subscriber, error) {
-	answer, err := c.ask(ctx, "FS.CLIENTS", q)
+	words := append([]string{q.shard, q.instance, strconv.FormatInt(q.epoch, 10), q.topic}, q.slices...)
+	answer, err := c.call(ctx, "FS.CLIENTS", words)
 	if err != nil {
 		return nil, err
 	}
@@ -124,25 +214,29 @@ func (c *connection) subscribers(rows []rueidis.RedisMessage) ([]Subscriber, err
 	return found, nil
 }
 
-func (c *connection) ask(ctx context.Context, command string, q question) ([]rueidis.RedisMessage, error) {
+// call sends one command, whose reply is an array.
+func (c *connection) call(ctx context.Context, command string, words []string) ([]rueidis.RedisMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
 	client, err := c.connected(ctx)
 	if err != nil {
 		return nil, c.problem("STORE_UNAVAILABLE", err.Error(), err)
 	}
-	asked := client.B().Arbitrary(command).
-		Args(q.shard, q.instance, strconv.FormatInt(q.epoch, 10), q.topic).Args(q.slices...).Build()
-	answer, err := client.Do(ctx, asked).ToArray()
-	var refused *rueidis.RedisError
-	if errors.As(err, &refused) {
-		code, message, _ := strings.Cut(refused.Error(), " ")
-		return nil, c.problem(code, message, nil)
-	}
+	answer, err := client.Do(ctx, client.B().Arbitrary(command).Args(words...).Build()).ToArray()
 	if err != nil {
-		return nil, c.problem("STORE_UNAVAILABLE", err.Error(), err)
+		return nil, c.problemOf(err)
 	}
 	return answer, nil
+}
+
+// problemOf is what a server has refused, or why it has not answered.
+func (c *connection) problemOf(err error) error {
+	var refused *rueidis.RedisError
+	if !errors.As(err, &refused) {
+		return c.problem("STORE_UNAVAILABLE", err.Error(), err)
+	}
+	code, message, _ := strings.Cut(refused.Error(), " ")
+	return c.problem(code, message, nil)
 }
 
 func (c *connection) problem(code, message string, cause error) *ShardError {
@@ -232,8 +326,11 @@ func (c *connection) introduce(conn net.Conn) error {
 	if c.options.Token != "" {
 		commands = append(commands, []string{"AUTH", c.options.Token})
 	}
-	commands = append(commands,
-		[]string{"FS.FLEET", strconv.Itoa(c.partitions), strconv.Itoa(keys.Format), c.options.Fleet})
+	fleet := []string{"FS.FLEET", strconv.Itoa(c.partitions), strconv.Itoa(keys.Format)}
+	if c.options.Fleet != "" {
+		fleet = append(fleet, c.options.Fleet)
+	}
+	commands = append(commands, fleet)
 	for _, words := range commands {
 		var bytes strings.Builder
 		fmt.Fprintf(&bytes, "*%d\r\n", len(words))

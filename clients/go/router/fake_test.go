@@ -101,21 +101,31 @@ func (s *server) serve(conn net.Conn) {
 			return
 		}
 		var reply string
-		isQuestion := words[0] == "FS.BROKERS" || words[0] == "FS.CLIENTS"
+		questions := questionsIn(words)
 		s.mu.Lock()
-		if isQuestion {
-			s.asked++
-		} else {
+		if s.asked += len(questions); len(questions) == 0 {
 			s.commands = append(s.commands, words)
 		}
 		s.mu.Unlock()
 		switch {
-		case isQuestion:
+		case words[0] == "FS.MBROKERS":
+			var pushes string
+			reply = fmt.Sprintf("*%d\r\n", len(questions))
+			for _, question := range questions {
+				answer, push, isPushed := strings.Cut(s.answer(question), ">")
+				if reply += answer; isPushed {
+					pushes += ">" + push
+				}
+			}
+			reply += pushes
+		case words[0] == "FS.CLIENTS":
 			reply = s.answer(words)
 		case words[0] == "HELLO":
 			reply = "%3\r\n$6\r\nserver\r\n$9\r\nforeshard\r\n$7\r\nversion\r\n$5\r\n1.0.0\r\n$5\r\nproto\r\n:3\r\n"
 		case words[0] == "PING":
 			reply = "+PONG\r\n"
+		case words[0] == "FS.FLEET" && words[len(words)-1] == "":
+			reply = "-REQUEST_INVALID a fleet is the prefix of its topics\r\n"
 		default:
 			reply = "+OK\r\n"
 		}
@@ -126,6 +136,22 @@ func (s *server) serve(conn net.Conn) {
 			return
 		}
 	}
+}
+
+// questionsIn are those of the command: shard, instance, epoch, topic, slices.
+func questionsIn(words []string) (found [][]string) {
+	switch words[0] {
+	case "FS.CLIENTS":
+		return [][]string{words}
+	case "FS.MBROKERS":
+		for rest := words[2:]; len(rest) > 0; {
+			count, _ := strconv.Atoi(rest[3])
+			question := []string{"FS.MBROKERS", rest[0], rest[1], words[1], rest[2]}
+			found = append(found, append(question, rest[4:4+count]...))
+			rest = rest[4+count:]
+		}
+	}
+	return found
 }
 
 func readCommand(reader *bufio.Reader) ([]string, error) {

@@ -87,7 +87,7 @@ type Options struct {
 	Token string
 	// TLS secures the connections.
 	TLS *tls.Config
-	// Fleet is the prefix of the fleet's topics: shards of another fleet refuse.
+	// Fleet is the prefix of the fleet's topics: shards of another fleet refuse. Empty: not stated.
 	Fleet string
 	// Timeout of one question, connecting included: two seconds.
 	Timeout time.Duration

@@ -53,7 +53,7 @@ func one(s *server) *pointers.Table {
 
 func TestDeliverAsksEveryShardOfTheRoute(t *testing.T) {
 	kv := newServer(t, func(words []string) string {
-		if want := []string{"FS.BROKERS", "kv", "kv-1", "3", "a/b", "c/0/"}; !reflect.DeepEqual(words, want) {
+		if want := []string{"FS.MBROKERS", "kv", "kv-1", "3", "a/b", "c/0/"}; !reflect.DeepEqual(words, want) {
 			t.Errorf("%q is asked, not %q", words, want)
 		}
 		return hears(-1, "b1", "b2")
@@ -356,6 +356,39 @@ func TestTheCacheIsBounded(t *testing.T) {
 	}
 	if kept := router.CachedTopics(); kept < 20 || kept > 50 {
 		t.Errorf("%d topics are kept", kept)
+	}
+}
+
+func TestManyAskAtTheSameTime(t *testing.T) {
+	shard := newServer(t, func(words []string) string {
+		if strings.HasPrefix(words[4], "moved") {
+			return "-MOVED c/0/ 9\r\n"
+		}
+		return hears(0, "broker of "+words[4])
+	})
+	router := open(t, &tables{current: one(shard)}, Options{})
+	failed := make(chan error, 1_000)
+	for i := range cap(failed) {
+		go func() {
+			topic := fmt.Sprintf("topic/%d", i)
+			if i%100 == 0 {
+				_, err := router.Deliver(t.Context(), "moved/"+topic)
+				if !errors.Is(err, ErrStale) {
+					failed <- fmt.Errorf("%v, not ErrStale", err)
+					return
+				}
+			}
+			found, err := router.Deliver(t.Context(), topic)
+			if err == nil && !slices.Equal(found.Brokers, []string{"broker of " + topic}) {
+				err = fmt.Errorf("%s is answered with %v", topic, found.Brokers)
+			}
+			failed <- err
+		}()
+	}
+	for range cap(failed) {
+		if err := <-failed; err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
