@@ -143,7 +143,7 @@ func (r *Reader) follow(ctx context.Context) {
 					r.tell()
 				}
 			}
-			if len(p.Records) > 0 && next >= p.LastStableOffset {
+			if len(p.Records) > 0 && p.LastStableOffset >= 0 && next >= p.LastStableOffset {
 				reached(next)
 			}
 		})

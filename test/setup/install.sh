@@ -43,6 +43,7 @@ fi
 # module proxy, as Go itself would have it. test/support/go.ts looks in the same places.
 root=$(cd "$(dirname "$0")/../.." && pwd)
 cache="${FORESHARD_CACHE:-$root/.cache}"
+[[ "$cache" == /* ]] || cache="$PWD/$cache"
 toolchain=1.26.8
 export GOFLAGS=-buildvcs=false
 if [ -n "${FORESHARD_CACHE:-}" ]; then export GOMODCACHE="$cache/go-modules" GOCACHE="$cache/go-build"; fi

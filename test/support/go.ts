@@ -48,14 +48,14 @@ function isNewEnough(command: string): boolean {
 }
 
 function ran(command: string, cwd: string, args: readonly string[]): string {
-  const cache = process.env.FORESHARD_CACHE;
+  const isKept = process.env.FORESHARD_CACHE !== undefined;
   const { status, stdout, stderr, error } = spawnSync(command, args, {
     cwd,
     encoding: 'utf8',
     env: {
       ...process.env,
       GOFLAGS: '-buildvcs=false', // A clone may belong to another user, whose git refuses to tell.
-      ...(cache === undefined ? {} : { GOMODCACHE: join(cache, 'go-modules'), GOCACHE: join(cache, 'go-build') }), // G1
+      ...(isKept ? { GOMODCACHE: join(CACHE_FOLDER, 'go-modules'), GOCACHE: join(CACHE_FOLDER, 'go-build') } : {}), // G1
     },
   });
   if (status !== 0)
