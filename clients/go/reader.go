@@ -62,7 +62,7 @@ func read(ctx context.Context, topic string, partitions int, kafka []kgo.Opt, re
 func (r *Reader) Table() *pointers.Table { return r.table.Load() }
 
 // Ignored counts the records that were refused or could not be read.
-func (r *Reader) Ignored() int64 { return r.ignored.Load() }
+func (r *Reader) Ignored() int64 { return r.ignored.Load() + r.Table().Refused() }
 
 // Ready is closed when everything that was in the topic at the start is in the table.
 func (r *Reader) Ready() <-chan struct{} { return r.ready }
@@ -166,9 +166,7 @@ func (r *Reader) take(ctx context.Context, table *pointers.Table, record *kgo.Re
 		if err == nil {
 			var entry *pointers.Record
 			if entry, err = entryOf(read); err == nil {
-				if !table.Apply(string(record.Key), entry, record.Offset) {
-					r.ignored.Add(1)
-				}
+				table.Apply(string(record.Key), entry, record.Offset)
 				return
 			}
 		}

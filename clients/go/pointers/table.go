@@ -97,6 +97,10 @@ type Stop struct {
 // Table is what a reader of the pointer topic knows. A change is applied as a whole; one that does not directly follow the
 // table's epoch (the first load, or records lost to compaction) is held back until the end of the topic has been read.
 //
+// Anyone with write access can write to the topic, so what no planner can have written is refused, as by the TypeScript
+// reader (state/pointer-table.ts, W1 to W4): records of an old planner or of none, epochs that no offsets back, and
+// changes that leave a hash without an owner or with two, or name an unknown shard.
+//
 // Apply and Reached are called by one goroutine, everything else by any.
 type Table struct {
 	partitions int
@@ -115,6 +119,9 @@ type Table struct {
 	change  *change
 	writer  Change // The planner of the newest record.
 	holding bool
+	next    int64 // The offset after the last record read.
+	missing int64 // Offsets before it that have not backed an epoch yet.
+	refused atomic.Int64
 }
 
 type partition struct {
@@ -154,14 +161,19 @@ func (t *Table) Epoch() int64 { return t.epoch.Load() }
 // Position is the offset below which every record is in the table; it is sent with each heartbeat.
 func (t *Table) Position() int64 { return t.position.Load() }
 
-// Apply reads one record, in the order of the topic; nil is the removal of its key. False when it was refused: repeated,
-// from a planner that is no more, or not written by a planner.
-func (t *Table) Apply(key string, record *Record, offset int64) bool {
-	accepted := true
+// Apply reads one record, in the order of the topic; nil is the removal of its key.
+func (t *Table) Apply(key string, record *Record, offset int64) {
+	isNew := offset >= t.next
+	if isNew {
+		t.missing += offset - t.next
+		t.next = offset + 1
+	}
 	if record == nil {
 		t.remove(key)
-	} else if accepted = record.isSound(key) && t.isNext(record.Change); accepted {
+	} else if record.isSound(key) && t.isNext(record.Change, offset) {
 		t.take(key, record)
+	} else if isNew { // One that is read again was judged before.
+		t.refused.Add(1)
 	}
 	switch {
 	case len(t.pending) == 0 && len(t.removed) == 0:
@@ -169,8 +181,10 @@ func (t *Table) Apply(key string, record *Record, offset int64) bool {
 	case !t.holding && t.change != nil && t.change.isWhole():
 		t.commit(offset + 1)
 	}
-	return accepted
 }
+
+// Refused counts the records that were refused.
+func (t *Table) Refused() int64 { return t.refused.Load() }
 
 // Reached says that everything below position has been read, and whether that was the end of the topic. A change is
 // written in one transaction: at the end none is half there, and what is missing of one was replaced by later records.
@@ -185,21 +199,27 @@ func (t *Table) Reached(position int64, isEnd bool) {
 }
 
 // isNext judges by term first, then by epoch.
-func (t *Table) isNext(c Change) bool {
+func (t *Table) isNext(c Change, offset int64) bool {
 	const termStepMax = 1_000_000_000
+	if c.Term < t.writer.Term || c.Term > t.writer.Term+termStepMax {
+		return false
+	}
+	if c.Term > 0 && c.Term == t.writer.Term && c.Planner != t.writer.Planner {
+		return false
+	}
+	newest := t.Epoch()
+	if t.change != nil {
+		newest = t.change.epoch
+	}
 	switch {
-	case c.Term < t.writer.Term || c.Term > t.writer.Term+termStepMax:
-		return false
-	case c.Term > t.writer.Term:
+	case c.Epoch <= newest && c.Term > t.writer.Term:
 		return true // Another planner continues, perhaps below what the one before it had begun.
-	case c.Term > 0 && c.Planner != t.writer.Planner:
+	case c.Epoch < newest || c.Epoch == newest && t.change == nil:
 		return false
-	case t.change == nil:
-		return c.Epoch > t.Epoch()
-	case c.Epoch == t.change.epoch:
+	case c.Epoch == newest:
 		return c.Count == t.change.count && !t.change.seen[c.Index]
 	}
-	return c.Epoch > t.change.epoch
+	return c.Epoch-newest <= t.missing+1 || offset == 0
 }
 
 func (t *Table) take(key string, record *Record) {
@@ -219,6 +239,7 @@ func (t *Table) take(key string, record *Record) {
 			}
 		}
 	}
+	t.missing = 0
 	if c.Term > 0 {
 		t.writer = c
 	}
@@ -254,12 +275,9 @@ func (t *Table) commit(position int64) {
 	if !t.change.isWhole() {
 		t.holding = true
 	}
+	t.judgeRemovals()
+	t.judgeEntries()
 	t.mu.Lock()
-	for key := range t.removed { // The record that said GONE was lost to compaction.
-		if t.holding && !isRoot(key) {
-			t.pending[key] = nil
-		}
-	}
 	for key, record := range t.pending {
 		if record == nil || record.isGone() {
 			t.forget(key)
@@ -277,12 +295,6 @@ func (t *Table) commit(position int64) {
 	clear(t.removed)
 	t.change = nil
 	t.position.Store(max(t.position.Load(), position))
-}
-
-// isRoot is true of the group that every partition has.
-func isRoot(key string) bool {
-	slice, _ := keys.ParseSlice(key[2:])
-	return key[0] == 'p' && slice.Kind == keys.Group && slice.Prefix == ""
 }
 
 func (t *Table) put(pointer *Pointer) {
@@ -347,6 +359,8 @@ func (t *Table) hasPart(slice keys.Slice) bool {
 	}
 	return false
 }
+
+func hashKey(partition int, bits string) string { return "p:c/" + strconv.Itoa(partition) + "/" + bits }
 
 func spreadKey(filter string, part, of int) string {
 	return "s/" + strconv.Itoa(part) + "of" + strconv.Itoa(of) + "/" + filter

@@ -31,6 +31,8 @@ type record struct {
 
 type answer struct {
 	Epoch    int64                 `json:"epoch"`
+	Position int64                 `json:"position"`
+	Refused  int64                 `json:"refused"`
 	Slices   []string              `json:"slices"`
 	Shards   []string              `json:"shards"`
 	Hashes   [][2]uint32           `json:"hashes"`
@@ -51,11 +53,9 @@ func main() {
 		var read record
 		must(json.Unmarshal(raw, &read))
 		next = read.Offset + 1
-		if !table.Apply(read.Key, entry(read), read.Offset) {
-			log.Fatalf("refused: %s", raw)
-		}
+		table.Apply(read.Key, entry(read), read.Offset)
 	}
-	answered := answer{Epoch: table.Epoch(), Slices: []string{}, Shards: []string{}}
+	answered := answer{Epoch: table.Epoch(), Position: table.Position(), Refused: table.Refused(), Slices: []string{}, Shards: []string{}}
 	for _, pointer := range table.Pointers() {
 		answered.Slices = append(answered.Slices, pointer.Slice)
 	}
