@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,13 +87,13 @@ func (r *Reader) Newer(ctx context.Context, epoch int64) bool {
 
 // follow reads the topic of this name, from its beginning, for as long as it is the same topic.
 func (r *Reader) follow(ctx context.Context) {
-	client, err := kgo.NewClient(append(r.kafka,
+	client, err := kgo.NewClient(slices.Concat(r.kafka, []kgo.Opt{
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{r.topic: {0: kgo.NewOffset().AtStart()}}),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), // Changes are written in transactions.
 		kgo.KeepControlRecords(),       // The last record of a transaction: without it the end is never seen.
 		kgo.KeepRetryableFetchErrors(), // One of them says that the topic was created anew.
-		kgo.FetchMaxWait(500*time.Millisecond),
-	)...)
+		kgo.FetchMaxWait(500 * time.Millisecond),
+	})...)
 	if err != nil {
 		r.fail(err)
 		return

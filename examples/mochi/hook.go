@@ -315,7 +315,8 @@ func (h *hook) OnUnsubscribed(cl *mqtt.Client, pk packets.Packet) {
 
 // ---- messages ------------------------------------------------------------------------------------------------------
 
-// OnPublish returns when every broker that has a subscriber has the message; its acknowledgement follows. When that cannot be, the publisher is told: by the reason code in MQTT 5, else by the end of its connection, and it sends the
+// OnPublish returns when every broker that has a subscriber has the message; its acknowledgement follows. When that cannot
+// be, the publisher is told, by the reason code in MQTT 5 and else by the end of its connection, so that it sends the
 // message again.
 func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	if cl == h.inbox {
@@ -358,7 +359,7 @@ func (h *hook) send(ctx context.Context, pk packets.Packet) (here []member, err 
 	if err != nil {
 		return nil, err
 	}
-	// Brokers that have the message, and the filters of share groups that one of whom has it.
+	// Brokers that have the message, and filters of share groups of which a member has it.
 	done := map[string]bool{}
 	for misses := 0; ; {
 		delivery, err := h.fleet.Router.Deliver(ctx, pk.TopicName)
