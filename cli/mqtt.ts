@@ -7,8 +7,10 @@ import { levelJournal } from '../broker/aedes/edge/level-journal.ts';
 import { LocalExchange, type Peers } from '../broker/aedes/exchange.ts';
 import { LogExchange, messagesTopic } from '../broker/aedes/log-exchange.ts';
 import { SessionStore } from '../broker/aedes/session-store.ts';
+import { EVENT_PRODUCER_DEFAULTS } from '../broker/event-producer.ts';
 import { type BrokerClient, type BrokerSettings, joinFleet } from '../broker/join-fleet.ts';
 import { kafkaPorts } from '../broker/kafka.ts';
+import { openOutbox } from '../broker/open-outbox.ts';
 import type { Config } from '../config/config.ts';
 import { systemClock } from '../runtime/edge/system-clock.ts';
 import type { Logger } from '../runtime/telemetry.ts';
@@ -78,14 +80,18 @@ export async function serveMqttOnKafka(
     ...(username === '' ? {} : { registryAuth: { username, password: registryPassword.reveal() } }),
     ...(token === '' ? {} : { shardServerToken: token }),
   });
-  const opened: { close(): Promise<void> }[] = [kafka];
+  const opened: { close(): Promise<void> }[] = [kafka]; // Closed in reverse.
   const closeAll = async (): Promise<void> => {
     for (const each of opened.reverse()) await each.close();
   };
   try {
     const partitions = await kafka.partitions();
     await kafka.log.prepare([messagesTopic(partitions)]);
-    const client = await joinFleet(kafka, { brokerId, partitions });
+    const owner = `broker ${brokerId} of the fleet ${config.topicPrefix}`;
+    const { outbox: limits } = EVENT_PRODUCER_DEFAULTS;
+    const outbox = await openOutbox({ folder: join(config.dataDir, 'outbox') }, owner, limits.bytesMax);
+    opened.push(outbox);
+    const client = await joinFleet({ ...kafka, outbox }, { brokerId, partitions });
     opened.push(client);
     const peersOf = ({ positions }: SessionStore): Peers =>
       new LogExchange({ ...kafka, positions }, { brokerId, partitions });

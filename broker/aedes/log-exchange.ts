@@ -1,8 +1,9 @@
 // Log exchange: brokers in several processes hand messages to each other through a topic of the fleet's log.
 //
 //   T1. A sender's messages are in one partition, in the order in which they were sent (exchange.ts N1). One append is
-//       under way at a time; the next one takes all messages that came meanwhile. An append that failed is repeated, so
-//       a message may be in the topic twice: Aedes passes it on once.
+//       under way at a time; the next one takes all messages that came meanwhile. An append that failed is repeated
+//       until the log is back: senders wait meanwhile, `queueMax` messages in all. A message may then be in the topic
+//       twice, and Aedes passes it on once.
 //   T2. A broker reads on where it stopped, as long as the topic keeps what was sent meanwhile: `receive` resolves when
 //       it has taken that. What comes after a position is taken again when the broker was killed before the position
 //       was stored. A broker without positions begins with what is sent from now on.
@@ -42,8 +43,6 @@ export interface LogExchangeSettings {
   readonly partitions: number;
   /** Most messages that may wait for the log. */
   readonly queueMax?: number;
-  readonly triesMax?: number;
-  readonly retryMs?: number;
 }
 
 interface Waiting {
@@ -53,6 +52,7 @@ interface Waiting {
 }
 
 const BATCH_MAX = 1_000;
+const RETRY_MS = 500;
 
 export class LogExchange implements Peers {
   readonly #ports: LogExchangePorts;
@@ -65,11 +65,11 @@ export class LogExchange implements Peers {
 
   constructor(ports: LogExchangePorts, settings: LogExchangeSettings) {
     this.#ports = ports;
-    this.#settings = { queueMax: 10_000, triesMax: 10, retryMs: 200, ...settings };
+    this.#settings = { queueMax: 10_000, ...settings };
     this.#partition = partitionOf(settings.brokerId, settings.partitions);
   }
 
-  /** Rejects with LOG_UNAVAILABLE when the log stays away, or when too many messages wait for it. */
+  /** Rejects with LOG_UNAVAILABLE when too many messages wait for the log, or when the exchange is closed meanwhile. */
   async send(to: readonly string[] | 'all', message: Buffer): Promise<void> {
     const { brokerId: sender, queueMax } = this.#settings;
     if (this.#isClosed) throw new AppError('STOPPED', 'the exchange is closed');
@@ -139,17 +139,17 @@ export class LogExchange implements Peers {
   }
 
   async #appended(batch: readonly Waiting[]): Promise<void> {
-    const { brokerId: key, triesMax, retryMs } = this.#settings;
+    const { brokerId: key } = this.#settings;
     const records = batch.map(({ value }) => ({ topic: MESSAGES_TOPIC, partition: this.#partition, key, value }));
-    for (let tries = 1; ; tries++) {
+    for (;;) {
       try {
         return await this.#ports.log.append(records);
       } catch (cause) {
-        if (tries >= triesMax) {
-          const facts = { messages: batch.length, tries };
-          throw new AppError('LOG_UNAVAILABLE', 'messages for other brokers could not be appended', facts, cause);
+        if (this.#isClosed) {
+          const message = 'messages for other brokers could not be appended before the exchange was closed';
+          throw new AppError('LOG_UNAVAILABLE', message, { messages: batch.length }, cause);
         }
-        await this.#ports.clock.sleep(retryMs * tries);
+        await this.#ports.clock.sleep(RETRY_MS);
       }
     }
   }

@@ -290,7 +290,7 @@ describe('two brokers', () => {
       received.filter((each) => ![...filters.keys()].some((filter) => matches(filter, each.split(' ')[0]!))),
     );
     expect(wrong).toEqual([]);
-  });
+  }, 180_000);
 });
 
 /** Has every shard rebuilt; the number of moves that this took. A shard that is being rebuilt answers no look-up. */
