@@ -103,6 +103,7 @@ vi.mock('../../datastores/protocol/shard-server.ts', () => ({
     throw new AppError('STOPPED', 'it has been seen');
   },
 }));
+vi.mock('../../cli/beside.ts', () => ({ leaveAddress: () => () => {} }));
 vi.mock('../../broker/aedes/edge/level-journal.ts', () => ({
   levelJournal: async (folder: string) => {
     seen.now.journal = { folder };
