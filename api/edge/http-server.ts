@@ -77,6 +77,11 @@ export async function serveHttp(views: Views, options: HttpOptions): Promise<Htt
       `${options.host} is reachable from outside: set both tokens, or listen on 127.0.0.1`,
     );
   const app = await httpApp(views, options);
+  const sockets = new Set<Socket>();
+  app.server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
   try {
     await app.listen({ host: options.host, port: options.port });
   } catch (cause) {
@@ -87,7 +92,10 @@ export async function serveHttp(views: Views, options: HttpOptions): Promise<Htt
     port: (app.server.address() as AddressInfo).port,
     async close(deadlineMs = 5_000) {
       const cut = setTimeout(() => app.server.closeAllConnections(), deadlineMs);
-      await app.close();
+      const closed = app.close();
+      // Clients connect in advance; to Node a connection without a first request is not idle.
+      for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
+      await closed;
       clearTimeout(cut);
     },
   };

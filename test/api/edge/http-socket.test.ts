@@ -142,6 +142,16 @@ describe('bytes that are no proper request', () => {
   });
 });
 
+test('a connection that says nothing does not keep the server from closing', async () => {
+  const other = await serveHttp(fakeViews(), OPEN);
+  const socket = connect(other.port, '127.0.0.1');
+  const ended = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  await new Promise<void>((resolve) => socket.once('connect', () => resolve()));
+  expect((await fetch(`http://127.0.0.1:${other.port}/livez`)).status).toBe(200); // It has been accepted before this.
+  await other.close(3_600_000);
+  await ended;
+});
+
 /** Everything the server sends until it closes; it does so itself, at the latest when its time-outs are over. */
 function exchange(bytes: string): Promise<string> {
   return new Promise((resolve) => {
