@@ -9,8 +9,8 @@
 import type { RegistryCodecOptions } from '../schemas/edge/registry-codec.ts';
 import { AppError } from '../schemas/errors.ts';
 import { EVENT_PRODUCER_DEFAULTS } from './event-producer.ts';
-import { type BrokerClient, type BrokerPorts, type BrokerSettings, joinFleet } from './join-fleet.ts';
-import type { KafkaPorts, KafkaPortsOptions } from './kafka.ts';
+import { type BrokerClient, type BrokerPorts, type BrokerSettings, joinFleet, type OpenedPorts } from './join-fleet.ts';
+import type { KafkaPortsOptions } from './kafka.ts';
 import type { OutboxOptions } from './open-outbox.ts';
 import type { Outbox } from './outbox.ts';
 
@@ -33,7 +33,19 @@ export interface KafkaFleet {
   readonly partitions?: number;
 }
 
-export type ConnectOptions = KafkaFleet &
+/** A fleet in one embedded process, `foreshard run`. */
+export interface EmbeddedFleet {
+  /** `http://host:port` of its HTTP API. */
+  readonly url: string;
+  /** Its admin token (FORESHARD_HTTP_ADMIN_TOKEN), when it has tokens. */
+  readonly token?: string;
+  /** `host:port` where it lets brokers look up (`--shards`). Without it, who receives a PUBLISH cannot be asked. */
+  readonly shardServers?: readonly string[];
+  /** The token with which it lets read there (FORESHARD_SHARD_SERVER_READ_TOKEN). */
+  readonly shardServerToken?: string;
+}
+
+export type ConnectOptions = (KafkaFleet | EmbeddedFleet) &
   Omit<BrokerSettings, 'partitions' | 'outbox'> & {
     /** Keeps events on disk until Kafka has them. Without it they wait in memory, and are refused when Kafka is away for long. */
     readonly outbox?: OutboxOptions;
@@ -56,8 +68,7 @@ const CONNECT_MS = 60_000;
  * SCHEMA_UNKNOWN while Foreshard has not registered its schemas.
  */
 export async function connect(options: ConnectOptions): Promise<ConnectedBroker> {
-  const { kafka, registry, shardServers, shardServerToken, partitions, connectMs, outbox, ...rest } = checked(options);
-  const { logger, ...settings } = rest;
+  const { connectMs, outbox, ...settings } = checked(options);
   const closers: (() => Promise<void>)[] = []; // The last one first.
   const close = async (): Promise<void> => {
     for (const each of closers.splice(0).reverse()) await each();
@@ -66,17 +77,7 @@ export async function connect(options: ConnectOptions): Promise<ConnectedBroker>
     const limits = { ...EVENT_PRODUCER_DEFAULTS.outbox, ...outbox };
     const events = outbox === undefined ? undefined : await outboxOf(outbox, limits.bytesMax, options);
     if (events !== undefined) closers.push(() => events.close());
-    const { kafkaPorts } = await import('./kafka.ts'); // O3
-    const ports = await kafkaPorts({
-      ...kafka,
-      registryUrl: registry.url,
-      ...(registry.auth === undefined ? {} : { registryAuth: registry.auth }),
-      ...(shardServers === undefined ? {} : { shardServers }),
-      ...(shardServerToken === undefined ? {} : { shardServerToken }),
-      ...(partitions === undefined ? {} : { partitions }),
-      ...(settings.lookUpMs === undefined ? {} : { timeoutMs: settings.lookUpMs }),
-      ...(logger === undefined ? {} : { logger }),
-    });
+    const ports = await portsOf(options);
     closers.push(() => ports.close());
     const waitMs = connectMs ?? CONNECT_MS;
     const client = await joinedInTime(ports, events, { ...settings, outbox: limits }, waitMs);
@@ -88,10 +89,34 @@ export async function connect(options: ConnectOptions): Promise<ConnectedBroker>
   }
 }
 
+async function portsOf(options: ConnectOptions): Promise<OpenedPorts> {
+  const { shardServers, shardServerToken, lookUpMs: timeoutMs, logger } = options;
+  const shards = {
+    ...(shardServers === undefined ? {} : { shardServers }),
+    ...(shardServerToken === undefined ? {} : { shardServerToken }),
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+  };
+  if ('url' in options) {
+    const { embeddedPorts } = await import('./embedded.ts'); // O3
+    return embeddedPorts({ ...options, ...shards });
+  }
+  const { kafka, registry, partitions } = options;
+  const { kafkaPorts } = await import('./kafka.ts'); // O3
+  return kafkaPorts({
+    ...kafka,
+    ...shards,
+    registryUrl: registry.url,
+    ...(registry.auth === undefined ? {} : { registryAuth: registry.auth }),
+    ...(partitions === undefined ? {} : { partitions }),
+    ...(logger === undefined ? {} : { logger }),
+  });
+}
+
 /** O2. */
 async function outboxOf(given: OutboxOptions, bytesMax: number, options: ConnectOptions): Promise<Outbox> {
   const { openOutbox } = await import('./open-outbox.ts');
-  const owner = `broker ${options.brokerId} of the fleet ${options.kafka.topicPrefix ?? 'foreshard.'}`;
+  const fleet = 'url' in options ? options.url : (options.kafka.topicPrefix ?? 'foreshard.');
+  const owner = `broker ${options.brokerId} of the fleet ${fleet}`;
   const outbox = await openOutbox(given, owner, bytesMax);
   const { cutBytes } = outbox;
   if (cutBytes > 0)
@@ -101,7 +126,7 @@ async function outboxOf(given: OutboxOptions, bytesMax: number, options: Connect
 
 /** O1. */
 async function joinedInTime(
-  ports: KafkaPorts,
+  ports: OpenedPorts,
   outbox: Outbox | undefined,
   settings: Omit<BrokerSettings, 'partitions'>,
   waitMs: number,
@@ -125,17 +150,19 @@ async function joinedInTime(
 
 /** For programs without types. */
 function checked(options: ConnectOptions): ConnectOptions {
-  const { kafka, registry, brokerId, outbox } = options;
-  const wrong =
-    typeof brokerId !== 'string' || brokerId === ''
-      ? 'brokerId: a name of this broker that no other one has'
-      : !Array.isArray(kafka?.brokers) || kafka.brokers.length === 0
-        ? 'kafka.brokers: the addresses of some of Kafka’s brokers'
-        : typeof registry?.url !== 'string' || registry.url === ''
-          ? 'registry.url: the schema registry’s address'
-          : outbox !== undefined && (typeof outbox.folder !== 'string' || outbox.folder === '')
-            ? 'outbox.folder: a folder that no other broker has'
-            : undefined;
-  if (wrong !== undefined) throw new AppError('CONFIG_INVALID', `to connect, a broker needs ${wrong}`);
+  const { brokerId, outbox, url, kafka, registry } = options as Partial<KafkaFleet & EmbeddedFleet & ConnectOptions>;
+  const isText = (given: unknown): boolean => typeof given === 'string' && given !== '';
+  const needs: [boolean, string][] = [
+    [isText(brokerId), 'brokerId: a name of this broker that no other one has'],
+    [outbox === undefined || isText(outbox.folder), 'outbox.folder: a folder that no other broker has'],
+  ];
+  if ('url' in options) needs.push([isText(url), 'url: the address of the embedded process’s HTTP API']);
+  else {
+    const hasKafka = Array.isArray(kafka?.brokers) && kafka.brokers.length > 0;
+    needs.push([hasKafka, 'kafka.brokers: the addresses of some of Kafka’s brokers']);
+    needs.push([isText(registry?.url), 'registry.url: the schema registry’s address']);
+  }
+  const wrong = needs.find(([isThere]) => !isThere);
+  if (wrong !== undefined) throw new AppError('CONFIG_INVALID', `to connect, a broker needs ${wrong[1]}`);
   return options;
 }

@@ -15,6 +15,7 @@ export {
   type ConnectedBroker,
   type ConnectOptions,
   connect,
+  type EmbeddedFleet,
   type KafkaFleet,
 } from './connect.ts';
 export {

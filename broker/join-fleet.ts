@@ -16,6 +16,18 @@ export interface BrokerPorts {
   readonly outbox?: Outbox;
 }
 
+/** Ports that are open, and closed again by whoever has opened them. */
+export interface OpenedPorts extends BrokerPorts {
+  /**
+   * Resolves, once the log answers, with the number of partitions of the subscriptions topic. Throws CONFIG_INVALID when
+   * another one was given.
+   */
+  partitions(): Promise<number>;
+  /** Whether the log answers, and if not, why. */
+  health(): { readonly ok: boolean; readonly reason: string };
+  close(): Promise<void>;
+}
+
 export type BrokerSettings = Pick<EventProducerSettings, 'brokerId' | 'partitions'> &
   Partial<EventProducerSettings> &
   Partial<RouterSettings> &

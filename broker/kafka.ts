@@ -2,7 +2,6 @@
 // servers. A file apart from index.ts, so that a broker with ports of its own loads no Kafka client.
 
 import { type KafkaLogOptions, kafkaLog } from '../log/kafka/kafka-log.ts';
-import { RemoteReader } from '../provisioners/remote/remote-reader.ts';
 import { systemClock } from '../runtime/edge/system-clock.ts';
 import type { Log } from '../runtime/ports.ts';
 import { silentLogger } from '../runtime/telemetry.ts';
@@ -10,36 +9,23 @@ import { type RegistryCodecOptions, registryCodec, subjectOf } from '../schemas/
 import { AppError } from '../schemas/errors.ts';
 import type { RecordName } from '../schemas/records.ts';
 import { metrics, pointers, sessions, subscriptions } from '../topology/topics.ts';
-import type { BrokerPorts } from './join-fleet.ts';
+import type { OpenedPorts } from './join-fleet.ts';
+import { type ShardServersOptions, shardServers } from './shard-servers.ts';
 
 type OfKafka = 'brokers' | 'topicPrefix' | 'ssl' | 'sasl' | 'replicationFactor' | 'createTopics';
 
-export interface KafkaPortsOptions extends Pick<KafkaLogOptions, OfKafka> {
+export interface KafkaPortsOptions extends Pick<KafkaLogOptions, OfKafka>, ShardServersOptions {
   /** The registry's URL, with its path if it has one. */
   readonly registryUrl: string;
   readonly registryAuth?: RegistryCodecOptions['auth'];
   /** Partitions of the subscriptions topic; when left out, as many as it has. */
   readonly partitions?: number;
-  /**
-   * `host:port` or `http://host:port` of each shard server. Without any, the broker can report and resolve, but not look up
-   * subscribers.
-   */
-  readonly shardServers?: readonly string[];
-  /** The token with which the shard servers let read. */
-  readonly shardServerToken?: string;
-  /** Time limit of one call of a shard server. */
-  readonly timeoutMs?: number;
   /** Gets the Kafka client's log lines; silent by default. */
   readonly logger?: KafkaLogOptions['logger'];
 }
 
-export interface KafkaPorts extends BrokerPorts {
+export interface KafkaPorts extends OpenedPorts {
   readonly log: Log;
-  /** Resolves, once Kafka answers, with the number of partitions of the subscriptions topic. Throws CONFIG_INVALID when another one was given. */
-  partitions(): Promise<number>;
-  /** Whether Kafka answers, and if not, why. */
-  health(): { readonly ok: boolean; readonly reason: string };
-  close(): Promise<void>;
 }
 
 /**
@@ -47,7 +33,7 @@ export interface KafkaPorts extends BrokerPorts {
  * not registered its schemas yet.
  */
 export async function kafkaPorts(options: KafkaPortsOptions): Promise<KafkaPorts> {
-  const { registryUrl, registryAuth, partitions, shardServers = [], shardServerToken, timeoutMs, ...kafka } = options;
+  const { registryUrl, registryAuth, partitions, ...kafka } = options;
   const prefix = kafka.topicPrefix ?? 'foreshard.';
   const codec = await registryCodec({
     url: registryUrl,
@@ -68,29 +54,12 @@ export async function kafkaPorts(options: KafkaPortsOptions): Promise<KafkaPorts
     });
     return found;
   };
-  let shards: RemoteReader | undefined;
+  const shards = shardServers(kafka, prefix, counted);
   return {
-    log,
-    codec,
-    clock: systemClock(),
-    partitions: counted,
+    ...{ log, codec, clock: systemClock(), partitions: counted, storeOf: shards.storeOf },
     health: () => log.health(),
-    async storeOf(shard) {
-      if (shardServers.length === 0) throw new AppError('CONFIG_INVALID', 'no shard server was named to ask');
-      if (shards === undefined) {
-        const count = await counted();
-        shards ??= new RemoteReader({
-          addresses: shardServers.map((server) => (server.includes('://') ? server : `http://${server}`)),
-          token: shardServerToken,
-          partitions: count,
-          fleet: prefix,
-          ...(timeoutMs === undefined ? {} : { timeoutMs }),
-        });
-      }
-      return shards.shard(shard);
-    },
     async close() {
-      shards?.close();
+      shards.close();
       await log.close();
     },
   };

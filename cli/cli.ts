@@ -122,22 +122,31 @@ function programOf(exitWith: (code: number) => void): Command {
       '127.0.0.1',
     );
 
-  withSettings(
+  const mqttOptions = (of: Command): Command =>
     host(
-      command('run', 'start a process of the fleet from its configuration; serves HTTP').option(
-        '--mqtt <port>',
-        'embedded: also serve MQTT 3.1.1 on this port, as the fleet’s broker',
-        portNumber,
-      ),
+      of.option('--mqtt <port>', 'embedded: also serve MQTT 3.1.1 on this port, as the fleet’s broker', portNumber),
       'mqtt-host',
       'mqttUsername and mqttPassword',
-    ),
-  ).action(async ({ mqtt: port, mqttHost }, self: Command) => {
+    );
+  const shardOptions = (of: Command): Command =>
+    host(
+      of.option('--shards <port>', 'embedded: also let brokers look up on this port, as in a shard server', portNumber),
+      'shards-host',
+      'shardServerToken',
+    );
+  withSettings(
+    shardOptions(mqttOptions(command('run', 'start a process of the fleet from its configuration; serves HTTP'))),
+  ).action(async ({ mqtt, mqttHost, shards, shardsHost }, self: Command) => {
     const { config } = configFrom(self);
-    if (port !== undefined && config.runtime !== 'embedded')
+    if (mqtt !== undefined && config.runtime !== 'embedded')
       self.error('--mqtt belongs to an embedded process; on Kafka, start `foreshard broker`');
+    if (shards !== undefined && (config.runtime !== 'embedded' || config.shardServers.length > 0))
+      self.error('--shards belongs to an embedded process with its own shards');
     const { runProcess } = await import('./serve.ts');
-    await runProcess(config, outputOf(self), port === undefined ? undefined : { host: mqttHost, port });
+    await runProcess(config, outputOf(self), {
+      mqtt: mqtt === undefined ? undefined : { host: mqttHost, port: mqtt },
+      shards: shards === undefined ? undefined : { host: shardsHost, port: shards },
+    });
   });
 
   withSettings(

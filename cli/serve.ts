@@ -5,7 +5,8 @@ import closeWithGrace from 'close-with-grace';
 import { begin, SNAPSHOT_FAILED, shardFolders } from '../app/main.ts';
 import type { Config } from '../config/config.ts';
 import { readCatalog } from '../config/edge/catalog-file.ts';
-import { startShardServer } from '../datastores/protocol/shard-server.ts';
+import { type ShardServer, startShardServer } from '../datastores/protocol/shard-server.ts';
+import type { Provisioner } from '../datastores/shard-store.ts';
 import { systemClock } from '../runtime/edge/system-clock.ts';
 import { createLogger } from '../runtime/edge/telemetry.ts';
 import type { Logger } from '../runtime/telemetry.ts';
@@ -19,9 +20,14 @@ import type { Output } from './output.ts';
 const FORCED_AFTER_MS = 2_000;
 
 /** Resolves when the process has stopped in order; rejects with the error that ended it. */
-export async function runProcess(config: Config, output: Output, mqtt?: MqttAsked): Promise<void> {
+export async function runProcess(
+  config: Config,
+  output: Output,
+  { mqtt, shards }: { readonly mqtt?: MqttAsked | undefined; readonly shards?: ShardsAsked | undefined } = {},
+): Promise<void> {
   const logger = createLogger({ level: config.logLevel, pretty: config.logPretty });
   if (mqtt !== undefined) checkMqtt(config, mqtt);
+  if (shards !== undefined) checkShards(config, shards);
   const starting = await begin(config, { logger });
   const address = `http://${config.httpHost}:${starting.httpPort}`;
   output.line(`Foreshard listens on ${address}; the API is described at ${address}/docs`);
@@ -29,7 +35,12 @@ export async function runProcess(config: Config, output: Output, mqtt?: MqttAske
   const withdrawAddress = leaveAddress(config, starting.httpPort);
   let served: Promise<ServedMqtt> | undefined;
   let isOver = false;
+  let server: ShardServer | undefined;
   const done = starting.started.then(async (foreshard) => {
+    if (shards !== undefined) {
+      server = await serveShards(config, shards, foreshard.provisioner, logger);
+      output.line(`Brokers look up at ${addressOf(server, shards)}`);
+    }
     if (mqtt !== undefined) {
       served = serveMqttHere(foreshard, config, mqtt, { logger, isOver: () => isOver });
       output.line(`MQTT clients connect to ${(await served).address}`);
@@ -40,6 +51,7 @@ export async function runProcess(config: Config, output: Output, mqtt?: MqttAske
     isOver = true;
     withdrawAddress();
     await (await served?.catch(() => undefined))?.close();
+    await server?.close();
     await starting.stop();
   });
 }
@@ -63,23 +75,13 @@ export async function runBroker(config: Config, brokerId: string, asked: MqttAsk
 
 export async function runShardServer(config: Config, host: string, port: number, output: Output): Promise<void> {
   const logger = createLogger({ level: config.logLevel, pretty: config.logPretty });
-  const token = config.shardServerToken.reveal();
-  const readToken = config.shardServerReadToken.reveal();
-  if (token === '' && !isLoopback(host))
-    throw new AppError('CONFIG_INVALID', `${host} is reachable from outside: set FORESHARD_SHARD_SERVER_TOKEN`);
+  const asked = { host, port };
+  checkShards(config, asked);
   const provisioner = shardFolders(config, readCatalog(config.catalogPath), systemClock(), false, (failure) =>
     logger.warn({ error: failure }, SNAPSHOT_FAILED),
   );
-  const server = await startShardServer({
-    provisioner,
-    token: token === '' ? undefined : token,
-    ...(readToken === '' ? {} : { readToken }),
-    host,
-    port,
-    log: (failure) => logger.error({ ...failure }, 'a shard could not do what was asked'),
-  });
-  // The host of the option: for 0.0.0.0 the server itself would return only the loopback address.
-  const address = `http://${host}:${new URL(server.address).port}`;
+  const server = await serveShards(config, asked, provisioner, logger);
+  const address = addressOf(server, asked);
   output.line(`The shard server listens on ${address}`);
   output.json({ address });
   await untilStopped(config, logger, new Promise(() => {}), async () => {
@@ -87,6 +89,38 @@ export async function runShardServer(config: Config, host: string, port: number,
     await provisioner.close();
   });
 }
+
+export interface ShardsAsked {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Throws CONFIG_INVALID when everybody could write from outside. */
+function checkShards({ shardServerToken }: Config, { host }: ShardsAsked): void {
+  if (shardServerToken.reveal() === '' && !isLoopback(host))
+    throw new AppError('CONFIG_INVALID', `${host} is reachable from outside: set FORESHARD_SHARD_SERVER_TOKEN`);
+}
+
+function serveShards(
+  config: Config,
+  asked: ShardsAsked,
+  provisioner: Provisioner,
+  logger: Logger,
+): Promise<ShardServer> {
+  const token = config.shardServerToken.reveal();
+  const readToken = config.shardServerReadToken.reveal();
+  return startShardServer({
+    ...asked,
+    provisioner,
+    token: token === '' ? undefined : token,
+    ...(readToken === '' ? {} : { readToken }),
+    log: (failure) => logger.error({ ...failure }, 'a shard could not do what was asked'),
+  });
+}
+
+/** With the host that was asked for: for 0.0.0.0 the server itself would return only the loopback address. */
+const addressOf = (server: ShardServer, { host }: ShardsAsked): string =>
+  `http://${host}:${new URL(server.address).port}`;
 
 async function untilStopped(
   config: Config,

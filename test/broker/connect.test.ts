@@ -11,7 +11,7 @@ import { EVENT_PRODUCER_DEFAULTS } from '../../broker/event-producer.ts';
 import { ROUTER_DEFAULTS } from '../../broker/router.ts';
 import { freePort } from '../support/processes.ts';
 
-const GIVEN: ConnectOptions = {
+const GIVEN = {
   kafka: { brokers: ['127.0.0.1:1'] },
   registry: { url: 'http://127.0.0.1:1' },
   brokerId: 'b',
@@ -22,6 +22,7 @@ for (const { name, options, says } of [
   { name: 'no Kafka', options: { ...GIVEN, kafka: { brokers: [] } }, says: 'kafka.brokers' },
   { name: 'no options of Kafka at all', options: { ...GIVEN, kafka: undefined }, says: 'kafka.brokers' },
   { name: 'an outbox without a folder', options: { ...GIVEN, outbox: { folder: '' } }, says: 'outbox.folder' },
+  { name: 'an empty address', options: { brokerId: 'b', url: '' }, says: 'url' },
   { name: 'no registry', options: { ...GIVEN, registry: { url: '' } }, says: 'registry.url' },
 ])
   test(`${name} is refused before anything is opened`, async () => {
