@@ -5,7 +5,8 @@
 //       of the JSON codec.
 //   H2. While the process does not answer, following waits and asks again. An append fails with LOG_UNAVAILABLE, and the
 //       caller repeats it.
-//   H3. A token that is refused ends the first call with UNAUTHORIZED or FORBIDDEN.
+//   H3. A token that is refused ends the first question with UNAUTHORIZED or FORBIDDEN. Later it is a passing trouble: a
+//       process may be restarted with another configuration.
 
 import type { Batch, Follower, Log, OutRecord } from '../../runtime/ports.ts';
 import { AppError } from '../../schemas/errors.ts';
@@ -53,6 +54,8 @@ export function httpLog({ url, token }: HttpLogSettings): HttpLog {
   const base = url.replace(/\/+$/, '');
   const closing = new AbortController();
   let trouble: string | undefined;
+  /** Why the pointer table is no longer followed: a bug. */
+  let ended: string | undefined;
 
   const asked = async <Body>(method: 'GET' | 'POST', path: string, body?: unknown): Promise<Body> => {
     try {
@@ -86,13 +89,17 @@ export function httpLog({ url, token }: HttpLogSettings): HttpLog {
     }
   };
 
+  let isAccepted = false; // H3
   /** H2. */
   const page = async (after: number, waitMs: number): Promise<Page> => {
     for (;;) {
       try {
-        return await asked<Page>('GET', `/pointers?after=${after}&waitMs=${waitMs}`);
+        const found = await asked<Page>('GET', `/pointers?after=${after}&waitMs=${waitMs}`);
+        isAccepted = true;
+        return found;
       } catch (error) {
-        if (error instanceof AppError && error.code !== 'LOG_UNAVAILABLE') throw error;
+        const mayPass = error instanceof AppError && (isAccepted || error.code === 'LOG_UNAVAILABLE');
+        if (!mayPass || closing.signal.aborted) throw error;
         await new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER_MS).unref());
       }
     }
@@ -126,11 +133,16 @@ export function httpLog({ url, token }: HttpLogSettings): HttpLog {
           await take(batchOf(topic, now));
           if (now.next >= first.end) caughtUp();
         }
-      })().catch(() => {}); // It was closed, or a token that was right is refused now: `health` says so.
+      })().catch((error: unknown) => {
+        if (!closing.signal.aborted) ended = error instanceof Error ? error.message : String(error);
+      });
       return { caughtUp: reading, close: async () => closing.abort() };
     },
 
-    health: () => ({ ok: trouble === undefined, reason: trouble ?? '' }),
+    health() {
+      const reason = ended ?? trouble;
+      return { ok: reason === undefined, reason: reason ?? '' };
+    },
 
     close: async () => closing.abort(),
   };
