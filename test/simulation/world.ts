@@ -74,6 +74,10 @@ export interface Result {
 
 const START_AT = Date.UTC(2026, 0, 5);
 const SETTLE_MS = 60_000;
+/** A broker whose last heartbeat is younger is heard, for every clock. */
+const HEARD_MS = BROKER_SILENT_MS - 2_000;
+/** In this time the planner has read a heartbeat. */
+const READ_MS = 2_000;
 const SETTLE_MS_MAX = 600_000;
 /** A shard that was given up is asked again after at most five minutes. */
 const LEFT_MS = 400_000;
@@ -165,7 +169,7 @@ export class World {
   /** Slices that are moved from the subscription table. */
   readonly #rebuilt = new Set<SliceKey>();
   readonly #published = new Map<number, number>();
-  readonly #beats = new Map<string, { readonly at: number; readonly position: number }>();
+  readonly #beats = new Map<string, { readonly at: number; readonly since: number; readonly position: number }>();
 
   constructor(given: Case, mutation: Mutation | undefined) {
     this.#case = given;
@@ -832,8 +836,11 @@ export class World {
   #hearMetric(value: Buffer | null): void {
     if (value === null) return;
     const { body } = this.codec.decode('Metric', value) as Metric;
-    if (body.kind === 'BrokerHeartbeat')
-      this.#beats.set(body.brokerId, { at: this.scheduler.now, position: body.pointerOffset });
+    if (body.kind !== 'BrokerHeartbeat') return;
+    const { now } = this.scheduler;
+    const before = this.#beats.get(body.brokerId);
+    const since = before !== undefined && now - before.at < HEARD_MS ? before.since : now;
+    this.#beats.set(body.brokerId, { at: now, since, position: body.pointerOffset });
   }
 
   /** A source is left only once every broker that is heard has read that the slice is elsewhere. */
@@ -852,7 +859,8 @@ export class World {
     for (const broker of this.brokers) {
       const beat = this.#beats.get(broker.id);
       if (!broker.isUp || broker.upSince >= publishedAt || beat === undefined) continue;
-      if (beat.position >= table.position || this.scheduler.now - beat.at >= BROKER_SILENT_MS - 2_000) continue;
+      if (beat.position >= table.position || this.scheduler.now - beat.at >= HEARD_MS) continue;
+      if (this.scheduler.now - beat.since < READ_MS) continue; // It is just back: what it says is on its way.
       this.oracle.break(
         'I1',
         `${body.moveId} leaves its source although ${broker.id} has read the table up to ${beat.position} alone, of ${table.position}`,
