@@ -3,11 +3,11 @@
 //   T1. A sender's messages are in one partition, in the order in which they were sent (exchange.ts N1). One append is
 //       under way at a time; the next one takes all messages that came meanwhile. An append that failed is repeated
 //       until the log is back: senders wait meanwhile, `queueMax` messages in all. A message may then be in the topic
-//       twice, and Aedes passes it on once.
+//       twice: Aedes passes it on once, and what waits for a session may come twice.
 //   T2. A broker reads on where it stopped, as long as the topic keeps what was sent meanwhile: `receive` resolves when
 //       it has taken that. What comes after a position is taken again when the broker was killed before the position
 //       was stored. A broker without positions begins with what is sent from now on.
-//   T3. Every broker reads the whole topic, and passes over what is for others without decoding it.
+//   T3. Every broker reads the whole topic, and passes over what is for others by its envelope.
 
 import type { Batch, Clock, Follower, Log, TopicShape } from '../../runtime/ports.ts';
 import { AppError } from '../../schemas/errors.ts';

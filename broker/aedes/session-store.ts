@@ -188,9 +188,13 @@ export class SessionStore {
     for (const [clientId, subscriptions] of this.#sessions) if (subscriptions.has(filter)) yield clientId;
   }
 
+  /** Once also when several subscriptions of the client match. */
   enqueue(clientId: string, packet: Packet): void {
-    const waiting = this.#outgoing.get(clientId)?.length ?? 0;
-    if (waiting >= this.#messagesMax)
+    const waiting = this.#outgoing.get(clientId) ?? [];
+    const last = waiting.at(-1)?.packet;
+    const { brokerId, brokerCounter } = packet;
+    if (brokerId !== undefined && last?.brokerId === brokerId && last.brokerCounter === brokerCounter) return;
+    if (waiting.length >= this.#messagesMax)
       this.#dropped += 1; // G3
     else this.#append(clientId, copyOf(packet));
   }

@@ -126,7 +126,10 @@ export class AedesPersistence {
   }
 
   async outgoingClearMessageId({ id }: Identified, packet: Packet): Promise<Packet | undefined> {
-    return this.#store.acknowledge(id, packet.messageId);
+    // Without a number: Aedes has not passed on the packet, since the client has it by another subscription.
+    if (packet.messageId === undefined) this.#store.takeUnsent(id, this.#link.asStored(packet));
+    else return this.#store.acknowledge(id, packet.messageId);
+    return undefined;
   }
 
   outgoingStream({ id }: Identified): Readable {

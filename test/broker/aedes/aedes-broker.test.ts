@@ -98,6 +98,24 @@ describe('one broker', () => {
     await named(a, 'a/b', []);
   });
 
+  test('keeps a message once for a session whose filters overlap', async () => {
+    const a = await site('a');
+    const first = await mqtt(a, 'c', { clean: false });
+    await first.client.subscribeAsync(['a/b', 'a/+', '#'], { qos: 1 });
+    const { client: publisher } = await mqtt(a, 'p');
+    for (const text of ['1', '2', '3']) await publisher.publishAsync('a/b', text, { qos: 1 });
+    await until(() => first.received.length === 3);
+    await first.client.endAsync();
+    for (const text of ['4', '5']) await publisher.publishAsync('a/b', text, { qos: 1 });
+    const second = await mqtt(a, 'c', { clean: false });
+    await publisher.publishAsync('a/b', '6', { qos: 1 });
+    await until(() => second.received.includes('a/b 6'));
+    expect([first.received, second.received]).toEqual([
+      ['a/b 1', 'a/b 2', 'a/b 3'],
+      ['a/b 4', 'a/b 5', 'a/b 6'],
+    ]);
+  });
+
   test('refuses a shared subscription, which it could not serve, and keeps what is its own of $SYS', async () => {
     const a = await site('a');
     const { client } = await mqtt(a, 'c');

@@ -32,6 +32,17 @@ test('a session keeps so many messages and drops later ones, which are counted',
   expect(numbers(store, 'c')).toEqual([2, 3, 6]);
 });
 
+test('a message waits once for a client with several subscriptions that match, and no other is taken for it', async () => {
+  const store = new SessionStore();
+  for (const number of [1, 1, 2, 2]) store.enqueue('c', message(number));
+  expect(numbers(store, 'c')).toEqual([1, 2]);
+  expect(store.takeUnsent('c', message(3))).toBe(false);
+  store.update('c', message(2, { messageId: 7 }));
+  expect(store.takeUnsent('c', message(2))).toBe(false); // It has been sent.
+  expect(store.takeUnsent('c', message(1))).toBe(true);
+  expect(numbers(store, 'c')).toEqual([2]);
+});
+
 test('a message that is sent without having waited is no error, and its PUBREL is kept', () => {
   const store = new SessionStore();
   store.update('c', message(1, { messageId: 7 }));
