@@ -234,7 +234,15 @@ func (p *Producer) send(ctx context.Context, to topic, key string, event map[str
 	if err != nil {
 		return err
 	}
-	if err := p.kafka.ProduceSync(ctx, record).FirstErr(); err != nil {
+	// A write that was tried is not given up by the client: Kafka may have it. The caller does not wait for that.
+	done := make(chan error, 1)
+	p.kafka.Produce(ctx, record, func(_ *kgo.Record, err error) { done <- err })
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return nil
