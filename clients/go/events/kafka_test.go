@@ -36,7 +36,8 @@ func fleet(t *testing.T, failures int64) (*kfake.Cluster, *Producer, *records.Re
 		}
 		return nil, errors.New("the broker is gone"), true // The connection is closed.
 	})
-	client, err := kgo.NewClient(append(ClientOptions(), kgo.SeedBrokers(cluster.ListenAddrs()...))...)
+	again := kgo.MetadataMinAge(20 * time.Millisecond) // After a failure it asks who leads.
+	client, err := kgo.NewClient(append(ClientOptions(), kgo.SeedBrokers(cluster.ListenAddrs()...), again)...)
 	if err != nil {
 		t.Fatal(err)
 	}
