@@ -27,6 +27,8 @@
 //   O9. A topic that was spread, was merged elsewhere and came back in another division has records of both divisions,
 //       and of the whole once those parts are merged here: the later record counts. The record of the whole replaces
 //       earlier ones of parts, so the record of the hash slice that holds the topic then need not be later.
+//   O10. A record that was forgotten is remembered in memory for a while: an `own` that was sent before and comes late
+//        would otherwise cut its slice out of the one around it again.
 //
 // An asker's epoch is that of its whole pointer table. So an asker that knows of a move asks elsewhere for what has
 // moved, and is not redirected when it asks for what has stayed.
@@ -57,12 +59,17 @@ export type GroupRuling =
 
 const NOTHING: GroupRuling = { kind: 'answer', includes: () => false };
 
+/** Most forgotten records that are remembered (O10): far more than a shard forgets while a call is under way. */
+const FORGOTTEN_MAX = 1_000;
+
 export class OwnerIndex {
   readonly partitions: number;
   readonly #now: () => number;
   readonly #records = new Map<SliceKey, OwnerRecord>();
   readonly #slices: SliceTree; // Without spread parts: this shard may have only some of them.
   readonly #spreads = new Map<string, Set<SliceKey>>();
+  /** O10; the oldest first. */
+  readonly #forgotten = new Map<SliceKey, Pick<OwnerRecord, 'epoch' | 'turn'>>();
   /** Number of records that are `moved`. */
   #left = 0;
   /** No record has a longer literal prefix. It never shrinks: it only limits how much of a topic is examined. */
@@ -78,8 +85,11 @@ export class OwnerIndex {
   /** Whether a new record is accepted (D4). */
   accepts(owner: OwnerRecord): boolean {
     const known = this.#records.get(owner.slice);
-    if (known === undefined || owner.epoch > known.epoch) return true;
-    return owner.epoch === known.epoch && (owner.turn ?? 0) >= (known.turn ?? 0);
+    const before = known ?? this.#forgotten.get(owner.slice);
+    if (before === undefined || owner.epoch > before.epoch) return true;
+    if (owner.epoch < before.epoch) return false;
+    const turns = (owner.turn ?? 0) - (before.turn ?? 0);
+    return known === undefined ? turns > 0 : turns >= 0; // O10
   }
 
   /** Whether rows may be erased by this right (D5). */
@@ -149,6 +159,7 @@ export class OwnerIndex {
   }
 
   put(owner: OwnerRecord): void {
+    this.#forgotten.delete(owner.slice);
     if (this.#records.get(owner.slice)?.state === 'moved') this.#left -= 1;
     if (owner.state === 'moved') this.#left += 1;
     this.#records.set(owner.slice, owner);
@@ -164,8 +175,16 @@ export class OwnerIndex {
   }
 
   delete(key: SliceKey): void {
-    if (this.#records.get(key)?.state === 'moved') this.#left -= 1;
-    if (!this.#records.delete(key)) return;
+    const record = this.#records.get(key);
+    if (record === undefined) return;
+    this.#records.delete(key);
+    if (record.state === 'moved') this.#left -= 1;
+    this.#forgotten.set(key, { epoch: record.epoch, ...(record.turn === undefined ? {} : { turn: record.turn }) }); // O10
+    if (this.#forgotten.size > FORGOTTEN_MAX)
+      for (const oldest of this.#forgotten.keys()) {
+        this.#forgotten.delete(oldest);
+        break;
+      }
     const slice = parseSlice(key);
     if (slice?.kind === 'spread') {
       const parts = this.#spreads.get(slice.filter);

@@ -567,6 +567,24 @@ export function shardStoreSuite(name: string, options: SuiteOptions): void {
         expect(await store.owners()).toEqual([]);
       });
 
+      test('a record that was forgotten does not come back by a call that comes late', async () => {
+        const store = await opened(await freshHome());
+        const isTrie = options.kind === 'TRIE';
+        const whole = wholes[partitionOf('a', PARTITIONS)]!;
+        const part = isTrie ? groupSlice(partitionOf('a', PARTITIONS), 'a/b/') : pinSlice('a');
+        await store.own(owned(whole, 1));
+        const receiving = { ...owned(part, 2, 'receiving'), turn: 7 };
+        await store.own(receiving);
+        await store.own(owned(part, 3));
+        await store.own(owned(whole, 4));
+        expect(await store.disown(part, { state: 'owned', epoch: epoch(3) })).toBe(true);
+        for (const late of [receiving, owned(part, 3), owned(part, 3, 'moved')])
+          expect(await store.own(late)).toBe(false);
+        expect(await store.owners()).toEqual([owned(whole, 4)]);
+        expect(await store.own({ ...owned(part, 3, 'receiving'), turn: 9 })).toBe(true); // It moves here again.
+        expect(await store.own(owned(part, 5))).toBe(true);
+      });
+
       for (const { name, state, at, forgotten } of [
         { name: 'as the caller thinks it is', state: 'owned', at: 5, forgotten: true },
         { name: 'of an epoch from before the caller’s', state: 'owned', at: 6, forgotten: true },

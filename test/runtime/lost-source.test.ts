@@ -59,7 +59,7 @@ const topology = defineTopology(
 class World {
   readonly away = new Map<ShardId, ErrorCode>();
   readonly folder: TempFolder;
-  readonly shards: Provisioner;
+  shards: Provisioner;
   readonly #storage = new MemoryStorage();
   readonly #stores = memoryFolder();
   run!: Drive;
@@ -77,7 +77,17 @@ class World {
 
   private constructor(folder: TempFolder) {
     this.folder = folder;
-    this.shards = localShards(folder.path, 1, () => this.run?.clock.now() ?? this.#now);
+    this.shards = this.#opened();
+  }
+
+  /** The shards' processes end and start again. */
+  async restartShards(): Promise<void> {
+    await this.shards.close();
+    this.shards = this.#opened();
+  }
+
+  #opened(): Provisioner {
+    return localShards(this.folder.path, 1, () => this.run?.clock.now() ?? this.#now);
   }
 
   async startAgain(): Promise<void> {
@@ -205,7 +215,8 @@ class World {
         },
       });
     return new Proxy(this.shards, {
-      get(target, name) {
+      get: (_, name) => {
+        const target = this.shards;
         const value = Reflect.get(target, name, target);
         if (typeof value !== 'function' || name === 'close' || name === 'sweep') return value;
         return async (shard: ShardId, ...given: unknown[]) => {
@@ -495,6 +506,7 @@ describe('a topic that stays at the source when the slice around it goes', () =>
     const store = await world.shards.store(FROM);
     const record = (await store.owners()).find(({ slice }) => slice === PIN)!;
     await store.disown(PIN, { state: 'owned', epoch: record.epoch });
+    await world.restartShards();
     world.away.clear();
     await world.pass(300);
     expect(world.left.at(-1)).toMatchObject({ shardId: FROM, done: true });
