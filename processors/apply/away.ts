@@ -14,6 +14,8 @@
 //       this shard alone.
 //   A6. A drained row is forgotten, unless a newer row of the same subscription is waiting by then.
 //   A7. A row whose write failed does not replace a newer one that was spilled before the failure was known.
+//   A8. A removal takes what waits of its subscription away, for whichever shard it waits: drained to a shard that was
+//       rebuilt meanwhile, where no removal is remembered, it would be there again.
 
 import type { ShardId } from '../../schemas/ids.ts';
 import { compareVersions, type Outcome, type SubscriptionRow } from '../../state/effects.ts';
@@ -85,6 +87,11 @@ export function spill(
   for (const [what, share] of ALARMS)
     if (!isDropped && before.rows + 1 === Math.ceil(spillRowsMax * share))
       out.push({ topic: 'tallies', key: '', value: { what, shard, rows: before.rows + 1 } });
+}
+
+/** A8. */
+export function overtake(state: PartitionState, kept: NonNullable<Kept>, { filter, clientId }: SubscriptionRow): void {
+  for (const shard of state.away.keys()) kept.delete(`${SPILL}${shard}\u0000${subscriptionKey(filter, clientId)}`);
 }
 
 /** A write failed because its shard cannot be reached: its rows are spilled. */

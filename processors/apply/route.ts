@@ -13,7 +13,7 @@ import type { SubscriptionRow, Version } from '../../state/effects.ts';
 import { type FilterPlace, placeOf } from '../../state/keys.ts';
 import { optionsOf } from '../../state/subscription-options.ts';
 import { NOTHING, type Rows } from '../step.ts';
-import { type AwaySettings, spill, wayTo } from './away.ts';
+import { type AwaySettings, overtake, spill, wayTo } from './away.ts';
 import { keptIn, knownIn } from './fill.ts';
 import { effect, type Kept, type Out, writingToo, writingUnlessLost } from './out.ts';
 import type { PartitionState, Row, SlicePlacement } from './partition-state.ts';
@@ -104,11 +104,12 @@ function settled(
     out.push({ topic: 'tallies', key: '', value: { what: folded.is } });
     return undefined;
   }
-  const { row } = folded;
+  const { row, write } = folded;
+  if (write.gone && write.since !== undefined && state.away.size > 0) overtake(state, kept, write);
   if (row === undefined) kept.delete(key);
   else kept.set(key, keptIn(state, row));
   if (row !== stored) out.push(recordOf(state.partition, filter, clientId, row));
-  return folded.write;
+  return write;
 }
 
 function counted(state: PartitionState, slice: SliceKey | undefined): SlicePlacement {

@@ -2,6 +2,7 @@
 // written (A6).
 
 import { beforeEach, describe, expect, test } from 'vitest';
+import type { Provisioner } from '../../../datastores/shard-store.ts';
 import {
   keysOfUnwritten,
   onAwayTick,
@@ -16,11 +17,13 @@ import { PartitionState, type Row } from '../../../processors/apply/partition-st
 import { type KeptRow, subscriptionTable } from '../../../processors/apply/subscriptions.ts';
 import type { Rows } from '../../../processors/step.ts';
 import { RowTable } from '../../../runtime/row-table.ts';
-import { epoch, eventTime, moveId, shardId } from '../../../schemas/ids.ts';
+import { AppError } from '../../../schemas/errors.ts';
+import { epoch, eventTime, moveId, type ShardId, shardId } from '../../../schemas/ids.ts';
 import type { Effect, SubscriptionRow } from '../../../state/effects.ts';
 import { FIRST_CONCRETE_SHARD as FIRST } from '../../../state/genesis.ts';
 import { hashSlice } from '../../../state/keys.ts';
 import { MemoryDisk } from '../../support/memory-disk.ts';
+import { ApplyOnStores } from './apply-on-stores.ts';
 
 const SLICE = hashSlice(0);
 const OTHER = shardId('shard-0009');
@@ -127,4 +130,56 @@ describe('what waits for a shard', () => {
     expect(writesIn(asked())).toMatchObject([{ shard: OTHER, offsets: [1] }]);
     expect(kept.keys).toEqual([]);
   });
+});
+
+test('what waited does not come back on a shard that was rebuilt after its removal', async () => {
+  const away = new Set<ShardId>();
+  const THIRD = shardId('shard-0010');
+  const through = (shards: Provisioner): Provisioner =>
+    new Proxy(shards, {
+      get: (target, name) => {
+        const value = Reflect.get(target, name, target);
+        if (typeof value !== 'function') return value;
+        return async (shard: ShardId, ...given: unknown[]) => {
+          if (away.has(shard)) throw new AppError('STORE_UNAVAILABLE', `planted: ${shard} is away`, { shard });
+          return value.call(target, shard, ...given);
+        };
+      },
+    });
+  const task = await ApplyOnStores.start({ checkRowsPerSecond: 0 }, through, true);
+  const rebuild = async (id: string, from: ShardId, to: ShardId, at: number): Promise<void> => {
+    const body = { kind: 'MoveSlice', moveId: moveId(id), slice: SLICE, from, to, rowsPerSecond: 0 } as const;
+    await task.command({ ...body, source: 'TABLE' }, at - 1);
+    await task.tick(8);
+    await task.steer(id, SLICE, 'SWITCH', at);
+  };
+  const retired = async (id: string, at: number): Promise<void> => {
+    await task.tick(2);
+    await task.steer(id, SLICE, 'RETIRE', at);
+    await task.tick(2);
+    expect(task.progressOf(id)).toMatchObject({ state: 'RETIRED' });
+  };
+  const live = async (shard: ShardId): Promise<string[]> => {
+    const range = { slice: SLICE, except: [] };
+    const { rows: found } = await (await task.shards.store(shard)).scan(range, undefined, 100);
+    return found.flatMap(({ clientId, gone }) => (gone ? [] : clientId)).sort();
+  };
+  try {
+    await task.allocate(OTHER, THIRD);
+    away.add(FIRST);
+    for (const client of ['stays', 'goes']) await task.event('SUBSCRIBE', 'a', client, 'b');
+    await rebuild('move-1', FIRST, OTHER, 4);
+    expect(await live(OTHER)).toEqual(['goes', 'stays']);
+    await task.event('UNSUBSCRIBE', 'a', 'goes', 'b'); // Before what waits for the first has been written elsewhere.
+    away.add(OTHER);
+    await retired('move-1', 4);
+    await rebuild('move-2', OTHER, THIRD, 6);
+    await retired('move-2', 6);
+    expect(await live(THIRD)).toEqual(['stays']);
+    away.clear();
+    await task.tick(400);
+    expect(await live(THIRD)).toEqual(['stays']);
+  } finally {
+    await task.close();
+  }
 });
