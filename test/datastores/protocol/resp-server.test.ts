@@ -6,6 +6,7 @@ import { type ShardServer, startShardServer } from '../../../datastores/protocol
 import type { Provisioner } from '../../../datastores/shard-store.ts';
 import { shardId } from '../../../schemas/ids.ts';
 import { groupSlice, hashSlice, spreadSlice } from '../../../state/keys.ts';
+import { Connection, Refused, type Value } from '../../conformance/connection.ts';
 import { localShards } from '../../support/shards.ts';
 import { type TempFolder, tempFolder } from '../../support/temp-folder.ts';
 import { owned, row } from '../shard-store-suite.ts';
@@ -298,6 +299,37 @@ test('the examples of docs/protocol.md are what goes over the line', async () =>
   for (let i = 0; i < lines.length; i += 2) {
     const [asked, answered] = [lines[i]!, lines[i + 1]!].map((line) => line.slice(2).replaceAll('\\r\\n', '\r\n'));
     expect((await raw(`AUTH ${READ}\r\n${asked}`)).text).toBe(`+OK\r\n${answered}+OK\r\n`);
+  }
+});
+
+/** A reply as redis-cli prints it; `indent`: how far its second line is set in. */
+function printed(value: Value, indent = 0): string {
+  if (value instanceof Refused) return `(error) ${value.code} ${value.message}`;
+  if (typeof value === 'number') return `(integer) ${value}`;
+  if (!Array.isArray(value)) return `"${value}"`;
+  return (value as readonly Value[])
+    .map((each, i) => `${i === 0 ? '' : ' '.repeat(indent)}${i + 1}) ${printed(each, indent + 3)}`)
+    .join('\n');
+}
+
+test('the session with redis-cli in docs/operating.md goes as printed', async () => {
+  const shard = shardId('shard-0002');
+  await provisioner.ensure(shard, 'trie', false);
+  await (await provisioner.store(shard)).own(owned(GROUP));
+  await write(shard, row('home/+', 'c1', 1), row('$share/g/home/1', 'm1', 2, { brokerId: 'broker-2' }));
+  const [, block] = /```redis-cli\n([\s\S]*?)```/.exec(readFileSync('docs/operating.md', 'utf8'))!;
+  const steps = block!.split(/^> /m).slice(1);
+  expect(steps.length).toBeGreaterThan(4);
+  const connection = await Connection.open({ host: '127.0.0.1', port: port() });
+  try {
+    for (const step of steps) {
+      const [line, ...answer] = step.trimEnd().split('\n');
+      const words = line!.split(' ').map((word) => (word === '""' ? '' : word.replace('READ-TOKEN', READ)));
+      const reply = await connection.ask(...words);
+      expect(reply === 'OK' ? 'OK' : printed(reply), line).toBe(answer.join('\n'));
+    }
+  } finally {
+    connection.close();
   }
 });
 
