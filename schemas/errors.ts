@@ -22,7 +22,8 @@ export const ERROR_CODES = {
     },
     WRONG_PARTITION: {
       happened: 'The record is not in the partition that murmur2 gives its key.',
-      action: 'Set the producer’s partitioner to murmur2 (librdkafka: `partitioner=murmur2_random`).',
+      action:
+        'Set the producer’s partitioner to murmur2. librdkafka, and the clients built on it: `partitioner=murmur2_random` (its default is CRC32). Sarama: `NewMurmur2Partitioner` (its default is FNV-1a). kafkajs 2: `Partitioners.DefaultPartitioner`, which is the default, and not `LegacyPartitioner`. Java, franz-go, aiokafka and kafka-python put keys there by default.',
     },
     UNDECODABLE: {
       happened: 'The bytes cannot be decoded as a record of the topic.',

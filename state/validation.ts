@@ -130,7 +130,7 @@ function refusePlace({ key, partition, partitions }: Place): Refusal | undefined
     ? undefined
     : no(
         'WRONG_PARTITION',
-        'the record is not where Kafka’s default (murmur2) partitioner puts its key: set the producer’s partitioner to murmur2_random',
+        'the record is not where Kafka’s default partitioner (murmur2) puts its key: set librdkafka’s partitioner to murmur2_random, Sarama’s to NewMurmur2Partitioner, kafkajs’s to Partitioners.DefaultPartitioner; Java and franz-go need nothing set',
       );
 }
 
