@@ -115,7 +115,7 @@ export async function httpApp(views: Views, options: HttpOptions): Promise<Fasti
       maxHeaderSize: HEADER_BYTES_MAX,
       requireHostHeader: false, // `refuseOddRequest` requires it, with our own error message.
       headersTimeout: Math.min(10_000, requestTimeout),
-      connectionsCheckingInterval: Math.min(1_000, requestTimeout),
+      connectionsCheckingInterval: Math.min(1_000, requestTimeout / 4), // So that it answers before it closes.
     },
     clientErrorHandler: answerBrokenRequest,
     frameworkErrors: (error, request, reply) => void answerError(error, request, reply, options),
